@@ -1,0 +1,75 @@
+"""Opening DuckDB the one way this project opens it: bounded memory, UTC, nothing ever downloaded.
+
+Here belongs how a connection is made. What is run on it is the caller's business.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+
+from americano_pipelines.errors import ConfigError
+from americano_pipelines.settings import Settings
+
+EXTENSION_PACKAGE = "duckdb-extension-postgres-scanner"
+
+
+@contextmanager
+def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a writing DuckDB session within the configured bounds, closed on the way out whatever happens.
+
+    Args:
+        settings: memory limit, threads and the folder to spill to.
+        database: the file to open read-write, None for one in memory.
+    """
+    settings.spill_dir.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        str(database) if database else ":memory:",
+        config={
+            "memory_limit": settings.americano_memory_limit,
+            "threads": settings.americano_threads,
+            "temp_directory": str(settings.spill_dir),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def load_postgres_extension(connection: duckdb.DuckDBPyConnection) -> None:
+    """Load the Postgres extension from its wheel.
+
+    Raises:
+        ConfigError: the wheel is missing or belongs to another DuckDB (see `check_extension`).
+    """
+    connection.load_extension(str(check_extension()))
+
+
+def check_extension() -> Path:
+    """Find the extension's file and make sure that it belongs to the installed DuckDB.
+
+    The extension is compiled against one release: another one fails at load with a message about ABI
+    versions that names neither package.
+
+    Raises:
+        ConfigError: it is not installed, or the two versions differ.
+    """
+    engine = version("duckdb")
+    try:
+        extension = version(EXTENSION_PACKAGE)
+    except PackageNotFoundError:
+        raise ConfigError(f"{EXTENSION_PACKAGE} is not installed; install {EXTENSION_PACKAGE}=={engine}") from None
+    if engine != extension:
+        raise ConfigError(
+            f"duckdb is {engine} but {EXTENSION_PACKAGE} is {extension}: they must be the same version; "
+            "install both from requirements.lock"
+        )
+    folder = files("duckdb_extension_postgres_scanner") / "extensions" / f"v{engine}"
+    return Path(str(folder / "postgres_scanner.duckdb_extension"))

@@ -1,0 +1,37 @@
+"""The errors people see: one class for each thing a reader of the message can do about it.
+
+Here belongs the vocabulary of failure. What happened, where and what to do stand in the message, written
+where the error is raised. Anything that is not one of these is a defect and keeps its traceback.
+"""
+
+
+class AmericanoError(Exception):
+    """Something the reader of the message can act on."""
+
+
+class ConfigError(AmericanoError):
+    """A setting is wrong or contradicts another; the message starts with the variable's name."""
+
+
+class SourceError(AmericanoError):
+    """The source cannot be read in full and exactly (permission, row-level security, type, broken file)."""
+
+
+class TransientSourceError(SourceError):
+    """The source went away while it was read (network, restart, file being written): trying again helps."""
+
+
+class DataError(AmericanoError):
+    """What was built is not what the source held, so nothing was published."""
+
+
+class PublishError(AmericanoError):
+    """The finished file cannot be put in its place."""
+
+
+class LockHeldError(AmericanoError):
+    """Another process writes at this moment; the message names it."""
+
+
+class WarehouseUnavailableError(AmericanoError):
+    """The published file is not there yet, or another process holds it open read-write."""

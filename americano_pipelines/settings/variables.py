@@ -1,0 +1,137 @@
+"""Every environment variable the project reads, declared once: name, type, default, what is allowed.
+
+Nothing else in the package looks at the environment. What follows from the values, and which combinations
+make no sense, is `resolved.py`. Values come from the process's environment, then from `.env` in the project
+root.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from americano_pipelines.settings.postgres_target import DEFAULT_PORT
+
+_PARENT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = _PARENT if (_PARENT / "pyproject.toml").is_file() else Path.cwd()
+
+
+def _cron(value: str) -> str:
+    if len(value.split()) != 5:  # noqa: PLR2004 - minute, hour, day, month, weekday
+        raise ValueError("is not a cron line of five fields")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("is not a known time zone") from None
+    return value
+
+
+def _mapping(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller holds
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+
+
+class Variables(BaseSettings):
+    """All settings; a field's name in capitals is its environment variable.
+
+    A description says what the variable is and what is allowed: the error for a wrong value quotes it, and
+    `.env.example` and the README are tested against these fields.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_ROOT / ".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    americano_data_dir: Path = Field(default=Path("data"), description="Folder under which every default path lies.")
+    duckdb_db_path: Path | None = Field(
+        default=None,
+        description="The published DuckDB file, a link; any name ending in .duckdb but analytics.duckdb.",
+    )
+    behavioral_events_parquet: str | None = Field(
+        default=None, description="Parquet mode: the events' export; a file, a folder or a glob."
+    )
+    experiment_protocols_parquet: str | None = Field(
+        default=None, description="Parquet mode: the protocols' export; a file, a folder or a glob."
+    )
+    phase_assignments_parquet: str | None = Field(
+        default=None, description="Parquet mode: the phases' export; a file, a folder or a glob."
+    )
+    analysis_runs_parquet: str | None = Field(
+        default=None, description="Parquet mode: the analysis runs' export; a file, a folder or a glob."
+    )
+    duckdb_use_postgres_scanner: bool = Field(
+        default=False, description="Copy Postgres straight into DuckDB, no Parquet between; true or false."
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="The source as postgresql://user:password@host:port/database?schema=public."
+    )
+    pg_host: str | None = Field(default=None, description="The source's host, or the folder of its socket.")
+    pg_port: int = Field(
+        default=DEFAULT_PORT, ge=1, le=65535, description="The source's port, a number from 1 to 65535."
+    )
+    pg_user: str = Field(default="postgres", description="The role to read the source as.")
+    pg_password: SecretStr = Field(default=SecretStr(""), description="That role's password; may be empty.")
+    pg_database: str = Field(default="americano", description="The source's database name.")
+    pg_events_table: str | None = Field(
+        default=None, description="The events table in Postgres, when it has a name of its own."
+    )
+    compare_with_postgres: bool = Field(
+        default=False, description="`americano report` times DuckDB against Postgres too; true or false."
+    )
+    mlflow_tracking_uri: str | None = Field(
+        default=None, description="MLflow server or store; unset: sqlite under the data folder."
+    )
+    mlflow_experiment_name: str = Field(
+        default="Americano/Research", min_length=1, description="The MLflow experiment that analyses go to."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        default="INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL."
+    )
+    environment: Literal["development", "test", "staging", "production"] = Field(
+        default="development",
+        description="Where this installation runs: development, test, staging or production.",
+    )
+    dagster_home: Path | None = Field(
+        default=None, description="Folder of Dagster's own records; unset: under the data folder."
+    )
+    americano_memory_limit: str = Field(
+        default="512MB",
+        pattern=r"^[1-9]\d*(\.\d+)?\s?(MB|GB|MiB|GiB)$",
+        description="Most memory DuckDB may hold before it spills to disk, such as 512MB or 2GB.",
+    )
+    americano_threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=256,
+        description="Threads DuckDB may use, a number from 1 to 256; unset: all cores.",
+    )
+    americano_snapshots_kept: int = Field(
+        default=7, ge=1, le=1000, description="Published files kept, the current one included; 1 to 1000."
+    )
+    americano_sync_cron: Annotated[str, AfterValidator(_cron)] = Field(
+        default="0 2 * * *", description="When the nightly sync starts, a cron line of five fields."
+    )
+    americano_sync_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default="UTC", description="The time zone of that cron line, such as UTC or Europe/Berlin."
+    )
+    americano_columns: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
+        default_factory=dict,
+        description='Columns for roles, as JSON: {"behavioral_events.time": "occurredAt"}.',
+    )

@@ -1,0 +1,1 @@
+"""Where rows come from: table contracts, the Postgres snapshot, exports made by others. Never writes."""

@@ -1,0 +1,146 @@
+"""Finding the source tables in Postgres, and the DuckDB type that holds each column exactly.
+
+Here belongs reading Postgres's catalog. A type that is not in the table below is refused by name rather
+than copied approximately.
+"""
+
+from dataclasses import dataclass
+
+from americano_pipelines import sql
+from americano_pipelines.errors import SourceError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
+from americano_pipelines.sources.postgres import Snapshot, literal
+from americano_pipelines.sources.tables import Column, SourceTable, check_time_type, find_roles
+
+# Postgres type name -> DuckDB type that holds every one of its values. JSON is validated text in both.
+EXACT_TYPES = {
+    "text": "VARCHAR",
+    "varchar": "VARCHAR",
+    "bool": "BOOLEAN",
+    "int2": "SMALLINT",
+    "int4": "INTEGER",
+    "int8": "BIGINT",
+    "float4": "FLOAT",
+    "float8": "DOUBLE",
+    "uuid": "UUID",
+    "bytea": "BLOB",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "timestamptz": "TIMESTAMP WITH TIME ZONE",
+    "json": "JSON",
+    "jsonb": "JSON",
+}
+
+
+@dataclass(frozen=True)
+class PostgresTable(SourceTable):
+    """A source table in Postgres.
+
+    Attributes:
+        schema: the schema it lies in.
+        relation: its own name there.
+        has_row_versions: it is a plain table, so every row has an xmin; a view has none.
+        row_security: policies are in force on it.
+    """
+
+    schema: str
+    relation: str
+    has_row_versions: bool
+    row_security: bool
+
+    @property
+    def projection(self) -> str:
+        """The select list that a DuckDB scan needs to hold every column in its exact type."""
+        return ", ".join(f"CAST({sql.quote(c.name)} AS {c.type}) AS {sql.quote(c.name)}" for c in self.columns)
+
+
+def find_tables(snapshot: Snapshot, settings: Settings) -> tuple[dict[str, PostgresTable], dict[str, str]]:
+    """Look for every source table under each of its names.
+
+    Returns:
+        The tables found, by warehouse name; and for the others why they are skipped.
+
+    Raises:
+        SourceError: the events are not there, a table may not be read, or a column cannot be copied exactly.
+    """
+    found: dict[str, PostgresTable] = {}
+    skipped: dict[str, str] = {}
+    for contract in CONTRACTS:
+        names = source_names(contract, settings, snapshot.target.schema)
+        listing = snapshot.query(
+            sql.render(
+                sql.load("sources", "tables"),
+                schemas=literal(list({schema for schema, _ in names})),
+                names=literal([name for _, name in names]),
+            )
+        )
+        present = {(str(row[0]), str(row[1])): row for row in listing}
+        match = next((name for name in names if name in present), None)
+        if match is not None:
+            found[contract.name] = _describe(snapshot, settings, contract, present[match])
+            continue
+        reason = f"no table {' or '.join('.'.join(name) for name in names)} in {snapshot.target.label}"
+        if contract is EVENTS:
+            raise SourceError(f"{reason}. Set PG_EVENTS_TABLE if the events table has another name")
+        skipped[contract.name] = reason
+    return found, skipped
+
+
+def source_names(contract: TableContract, settings: Settings, schema: str) -> list[tuple[str, str]]:
+    """The (schema, name) pairs a table may be found under, the most likely first."""
+    if contract is EVENTS and settings.pg_events_table:
+        own_schema, _, own_name = settings.pg_events_table.replace('"', "").rpartition(".")
+        return [(own_schema or schema, own_name)]
+    return [(schema, name) for name in contract.source_names]
+
+
+def _describe(
+    snapshot: Snapshot, settings: Settings, contract: TableContract, row: tuple[object, ...]
+) -> PostgresTable:
+    schema, relation, kind, readable, row_security = row
+    found_as = f"{schema}.{relation}"
+    if not readable:
+        raise SourceError(
+            f"{snapshot.target.label}: the role {snapshot.target.user!r} may not read {found_as}. "
+            f"GRANT SELECT ON {sql.quote(str(schema), str(relation))} TO {snapshot.target.user}"
+        )
+    rows = snapshot.query(
+        sql.render(
+            sql.load("sources", "columns"),
+            schemas=literal([str(schema)]),
+            names=literal([str(relation)]),
+        )
+    )
+    columns = tuple(_column(found_as, row) for row in rows)
+    roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
+    check_time_type(found_as, contract, columns, roles.get(contract.sort_role))
+    return PostgresTable(
+        contract=contract,
+        found_as=found_as,
+        columns=columns,
+        roles=roles,
+        schema=str(schema),
+        relation=str(relation),
+        has_row_versions=kind == "r",
+        row_security=bool(row_security),
+    )
+
+
+def _column(found_as: str, row: tuple[object, ...]) -> Column:
+    name, shown_type, type_name, type_kind, element_name, element_kind, dimensions, nullable, detail = row
+    is_array = element_name is not None
+    base, base_kind = (element_name, element_kind) if is_array else (type_name, type_kind)
+    exact = "VARCHAR" if base_kind == "e" else EXACT_TYPES.get(str(base)) if base_kind == "b" else None
+    if exact is None or (is_array and int(str(dimensions)) > 1):
+        raise SourceError(
+            f"{found_as}: column {name!r} has type {shown_type}, which cannot be copied exactly. "
+            "Offer a view with the column cast to text, or without it"
+        )
+    return Column(
+        name=str(name),
+        source_type=str(shown_type),
+        type=f"{exact}[]" if is_array else exact,
+        nullable=bool(nullable),
+        detail=str(detail or ""),
+    )

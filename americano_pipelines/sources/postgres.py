@@ -1,0 +1,176 @@
+"""One read-only instant of the source Postgres, shared by every scan and query made on it.
+
+Here belongs the session: how it is opened, what it promises, how its failures read. What is asked of it
+lives in `catalog.py` and `figures.py`.
+
+All reads go through one DuckDB transaction over the attached database. DuckDB's parallel scans and its
+`postgres_query` calls then use one exported REPEATABLE READ snapshot, so tables read minutes apart still
+belong to the same instant.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from americano_pipelines import sql
+from americano_pipelines.engine import load_postgres_extension
+from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.settings import PostgresTarget
+
+ATTACHED = "source"
+APPLICATION_NAME = "americano_pipelines"
+# A copy of 5 million rows takes about ten seconds; an hour only ends what hangs. Locks are waited for
+# briefly: a migration that holds one would otherwise leave us queueing, and the app queueing behind us.
+STATEMENT_TIMEOUT_MS = 3_600_000
+LOCK_TIMEOUT_MS = 10_000
+IDLE_TIMEOUT_MS = 3_600_000
+
+_PERMANENT = (
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    "permission denied",
+    "no pg_hba.conf entry",
+    "invalid connection option",
+    "row-level security",
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An open instant of the source.
+
+    Attributes:
+        connection: the DuckDB session whose transaction holds it; the database is attached as `source`.
+        target: where it is.
+        taken_at: Postgres's clock at the start of the transaction, ISO 8601, UTC.
+        identity: what tells this database's history apart from another's: system identifier, timeline,
+            the snapshot's xmin and xmax, server version, whether it is a replica.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    target: PostgresTarget
+    taken_at: str
+    identity: dict[str, Any]
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run one SQL statement inside Postgres, in the snapshot.
+
+        Raises:
+            SourceError: Postgres refuses it; TransientSourceError: Postgres went away.
+        """
+        with translated(self.target):
+            return self.connection.execute(
+                f"SELECT * FROM postgres_query('{ATTACHED}', $1)",  # noqa: S608 - a constant
+                [statement],
+            ).fetchall()
+
+    def relation(self, schema: str, table: str) -> str:
+        """The table's quoted name for scans by DuckDB."""
+        return sql.quote(ATTACHED, schema, table)
+
+
+@contextmanager
+def open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> Iterator[Snapshot]:
+    """Attach the source and hold one snapshot of it for the block.
+
+    Row-level security would otherwise filter rows without a word: with `row_security = off` Postgres raises
+    instead. The password travels as a bound value into a DuckDB secret, so it is in no statement, no
+    command line and no error text.
+
+    Args:
+        connection: a session from `engine.connect`; detached again on the way out.
+        target: the database to read.
+
+    Raises:
+        SourceError: it cannot be read; TransientSourceError: it cannot be reached at the moment.
+    """
+    load_postgres_extension(connection)
+    parameters = ["TYPE postgres", "HOST $1", "PORT $2", "USER $3", "PASSWORD $4", "DATABASE $5"]
+    values = [target.host, str(target.port), target.user, target.password, target.database]
+    with translated(target):
+        connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {ATTACHED} ({', '.join(parameters)})", values)
+        connection.execute(
+            f"ATTACH '{_connection_options(target)}' AS {ATTACHED} (TYPE postgres, READ_ONLY, SECRET {ATTACHED})"
+        )
+    try:
+        connection.execute("BEGIN TRANSACTION")
+        with translated(target):
+            row = connection.execute(
+                f"SELECT * FROM postgres_query('{ATTACHED}', $1)",  # noqa: S608 - a constant
+                [sql.load("sources", "snapshot")],
+            ).fetchone()
+        identity: dict[str, Any] = json.loads(row[0]) if row else {}
+        taken_at = str(identity.pop("taken_at"))
+        yield Snapshot(connection, target, taken_at, identity)
+        connection.execute("COMMIT")
+    finally:
+        _detach(connection)
+
+
+def _detach(connection: duckdb.DuckDBPyConnection) -> None:
+    for statement in ("ROLLBACK", f"DETACH {ATTACHED}", f"DROP SECRET IF EXISTS {ATTACHED}"):
+        try:
+            connection.execute(statement)
+        except duckdb.Error:
+            # No transaction left, or the server is gone: there is nothing to end, and the error that
+            # matters is already on its way.
+            continue
+
+
+def _connection_options(target: PostgresTarget) -> str:
+    server = {
+        "row_security": "off",
+        "TimeZone": "UTC",
+        "DateStyle": "ISO",
+        "extra_float_digits": "1",
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
+        "default_transaction_read_only": "on",
+    }
+    options = {
+        "application_name": APPLICATION_NAME,
+        "connect_timeout": "10",
+        **dict(target.options),
+        "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
+    }
+    escaped = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in options.items()}
+    return " ".join(f"{name}='{value}'" for name, value in escaped.items()).replace("'", "''")
+
+
+@contextmanager
+def translated(target: PostgresTarget, table: str | None = None) -> Iterator[None]:
+    """Turn DuckDB's errors about Postgres into ours, with the address and the table, never the password."""
+    try:
+        yield
+    except duckdb.Error as error:
+        text = _reason(str(error))
+        if target.password:
+            text = text.replace(target.password, "***")
+        what = f"{target.label}{f', table {table}' if table else ''}"
+        if "row-level security" in text:
+            raise SourceError(
+                f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
+                f"part of the rows. Nothing was copied. Give it BYPASSRLS (ALTER ROLE {target.user} BYPASSRLS). "
+                f"Postgres said: {text}"
+            ) from None
+        if any(sign in text for sign in _PERMANENT):
+            raise SourceError(f"{what}: {text}") from None
+        raise TransientSourceError(f"{what}: {text}") from None
+
+
+def _reason(text: str) -> str:
+    """What Postgres said, without the statement that DuckDB quotes before it and the line it points at after."""
+    _, mark, said = text.partition("ERROR:")
+    said = said if mark else text
+    return " ".join(said.split("\n\nLINE")[0].split())
+
+
+def literal(values: Sequence[str]) -> str:
+    """Write strings as a Postgres array literal, for the statements that `postgres_query` cannot bind to."""
+    return "ARRAY[" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + "]::text[]"

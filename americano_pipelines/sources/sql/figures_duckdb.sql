@@ -1,0 +1,16 @@
+-- Runs in DuckDB. Rows, first and last time and a checksum of (id, time), bucket by bucket.
+SELECT
+    coalesce(strftime(bucket, '%Y-%m'), {rest}) AS bucket,
+    count(*) AS row_count,
+    min(us) AS min_us,
+    max(us) AS max_us,
+    coalesce(bit_xor(xor(CAST('0x' || substr(md5(id), 1, 15) AS BIGINT), us)), 0) AS checksum
+FROM (
+    SELECT
+        {bucket} AS bucket,
+        coalesce({id}, '') AS id,
+        CASE WHEN {bucket} IS NULL THEN 0 ELSE epoch_us({time}) END AS us
+    FROM {relation}
+) AS rows
+GROUP BY 1
+ORDER BY 1

@@ -1,0 +1,16 @@
+-- Runs in Postgres. The same figures as figures_duckdb.sql, from the rows as the source holds them.
+SELECT
+    coalesce(to_char(bucket, 'YYYY-MM'), {rest}) AS bucket,
+    count(*) AS row_count,
+    min(us) AS min_us,
+    max(us) AS max_us,
+    coalesce(bit_xor(('x' || substr(md5(id), 1, 15))::bit(60)::bigint # us), 0) AS checksum
+FROM (
+    SELECT
+        {bucket} AS bucket,
+        coalesce({id}, '') AS id,
+        CASE WHEN {bucket} IS NULL THEN 0 ELSE (extract(EPOCH FROM {time}) * 1000000)::bigint END AS us
+    FROM {relation} AS t
+) AS rows
+GROUP BY 1
+ORDER BY 1

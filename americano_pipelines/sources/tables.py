@@ -1,0 +1,138 @@
+"""What was found of a source table: its columns, and which column plays which role.
+
+Here belongs matching a contract to real columns. Where the columns were read from does not matter here.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from americano_pipelines.errors import ConfigError, SourceError
+from americano_pipelines.sources.contracts import BY_NAME, TableContract
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a source table.
+
+    Attributes:
+        name: its name in the source, case kept.
+        source_type: its type as the source names it.
+        type: the DuckDB type that holds its values exactly.
+        nullable: whether the source admits nulls.
+        detail: what else changes how values read: a default, enum labels.
+    """
+
+    name: str
+    source_type: str
+    type: str
+    nullable: bool = True
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A source table as it was found.
+
+    Attributes:
+        contract: what it is.
+        found_as: where, for people: `public.behavioral_events` or a path.
+        columns: its columns in order.
+        roles: role name to column name; an optional role that no column plays is absent.
+    """
+
+    contract: TableContract
+    found_as: str
+    columns: tuple[Column, ...]
+    roles: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Its name in the warehouse."""
+        return self.contract.name
+
+    def column(self, role: str) -> Column | None:
+        """The column that plays a role, None when none does."""
+        name = self.roles.get(role)
+        return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def schema_sha256(self) -> str:
+        """Hash of names, types, defaults and enum labels: changes that touch no row show here."""
+        columns = [(c.name, c.source_type, c.type, c.nullable, c.detail) for c in self.columns]
+        return hashlib.sha256(json.dumps([columns, dict(self.roles)], sort_keys=True).encode()).hexdigest()
+
+
+def find_roles(
+    contract: TableContract, columns: Sequence[str], overrides: Mapping[str, str], found_as: str
+) -> dict[str, str]:
+    """Say which column plays which role.
+
+    Args:
+        contract: the table's contract.
+        columns: the column names that are there.
+        overrides: `"table.role"` to column name (setting AMERICANO_COLUMNS).
+        found_as: where the table was found, for the message.
+
+    Returns:
+        Role name to column name, for the roles that are played.
+
+    Raises:
+        ConfigError: an override names a column that is not there.
+        SourceError: no column plays a required role.
+    """
+    by_key: dict[str, str] = {}
+    for column in columns:
+        by_key.setdefault(_key(column), column)
+    roles = {}
+    for role in contract.roles:
+        override = overrides.get(f"{contract.name}.{role.name}")
+        if override is not None:
+            if override not in columns:
+                raise ConfigError(
+                    f"AMERICANO_COLUMNS: {contract.name}.{role.name} is set to {override!r}, "
+                    f"but {found_as} has the columns {', '.join(columns)}"
+                )
+            roles[role.name] = override
+            continue
+        match = next((by_key[_key(alias)] for alias in role.aliases if _key(alias) in by_key), None)
+        if match is not None:
+            roles[role.name] = match
+        elif role.required:
+            raise SourceError(
+                f"{found_as} has no {role.name} column: none of {', '.join(role.aliases)} is among its "
+                f"columns ({', '.join(columns)}). Rename the column, or name it in AMERICANO_COLUMNS as "
+                f'{{"{contract.name}.{role.name}": "<column>"}}'
+            )
+    return roles
+
+
+def check_time_type(found_as: str, contract: TableContract, columns: Sequence[Column], name: str | None) -> None:
+    """Refuse a sort column that holds no times.
+
+    Raises:
+        SourceError: naming the column and the type it has.
+    """
+    column = next((column for column in columns if column.name == name), None)
+    if column is not None and not column.type.startswith(("TIMESTAMP", "DATE")):
+        raise SourceError(
+            f"{found_as}: the {contract.sort_role} column {name!r} has type {column.source_type}; "
+            "it must be a date or a timestamp"
+        )
+
+
+def check_overrides(overrides: Mapping[str, str]) -> None:
+    """Refuse overrides of roles that do not exist.
+
+    Raises:
+        ConfigError: naming the wrong key and the ones there are.
+    """
+    known = {f"{contract.name}.{role.name}" for contract in BY_NAME.values() for role in contract.roles}
+    for key in overrides:
+        if key not in known:
+            raise ConfigError(f"AMERICANO_COLUMNS: {key!r} is no role; there are {', '.join(sorted(known))}")
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "").casefold()
