@@ -75,7 +75,8 @@ def time_expression(table: SourceTable) -> str:
     return f"CAST({sql.quote(column.name) if column else 'NULL'} AS timestamp)"
 
 
-def _rest(table: SourceTable) -> str:
+def rest_label(table: SourceTable) -> str:
+    """SQL of the name for rows that belong to no month."""
     return f"'{NO_MONTH if table.contract.by_month else WHOLE}'"
 
 
@@ -94,7 +95,7 @@ def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
             bucket=bucket_expression(table),
             row_hash=row_hash,
             relation=sql.quote(table.schema, table.relation),
-            rest=_rest(table),
+            rest=rest_label(table),
         )
     )
     return {str(bucket): State(int(count), str(fingerprint)) for bucket, count, fingerprint in rows}
@@ -137,7 +138,7 @@ def _statement(name: str, table: SourceTable, relation: str, id_type: str) -> st
         id=f"CAST({sql.quote(identifier.name)} AS {id_type})" if identifier else "''",
         time=time_expression(table),
         relation=relation,
-        rest=_rest(table),
+        rest=rest_label(table),
     )
 
 

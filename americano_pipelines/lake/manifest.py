@@ -1,0 +1,150 @@
+"""The lake's manifest: the only truth about which Parquet files belong to it and what they hold.
+
+Here belong its shape, reading it and replacing it. A file that the manifest does not name is an orphan of
+an interrupted export.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from americano_pipelines import durable
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import BY_NAME
+from americano_pipelines.sources.figures import Figures
+from americano_pipelines.sources.tables import Column, SourceTable
+
+_NAME = "manifest.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LakeFile(_Record):
+    """A Parquet file: its path below the lake's folder, rows, bytes, sha256."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Bucket(_Record):
+    """One month of a table, or all of a small one.
+
+    Attributes:
+        rows: rows in the source and in the files.
+        fingerprint: the state in the source that was exported.
+        figures: what a copy of these rows must reconcile with.
+        files: where the rows are.
+    """
+
+    rows: int
+    fingerprint: str
+    figures: Figures
+    files: list[LakeFile]
+
+
+class LakeTable(_Record):
+    """A table in the lake.
+
+    Attributes:
+        found_as: schema and name in Postgres.
+        columns: its columns with source and DuckDB types.
+        roles: role name to column name.
+        schema_sha256: hash of the columns, types, defaults and enum labels.
+        snapshot_id: the export that last wrote any of it.
+        buckets: month (`2026-01`, `none` for rows without a time, `all` for a small table) to its content.
+    """
+
+    found_as: str
+    columns: list[Column]
+    roles: dict[str, str]
+    schema_sha256: str
+    snapshot_id: str
+    buckets: dict[str, Bucket]
+
+    @property
+    def rows(self) -> int:
+        """Rows in all buckets."""
+        return sum(bucket.rows for bucket in self.buckets.values())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.bytes for bucket in self.buckets.values() for file in bucket.files)
+
+    @property
+    def state_sha256(self) -> str:
+        """Hash of the schema and of every bucket's fingerprint: the table's data version."""
+        state = [self.schema_sha256, {name: [b.rows, b.fingerprint] for name, b in self.buckets.items()}]
+        return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+    def source_table(self, name: str) -> SourceTable:
+        """The table as the export found it."""
+        return SourceTable(BY_NAME[name], self.found_as, tuple(self.columns), self.roles)
+
+
+class Manifest(_Record):
+    """What the lake holds: one instant of the source.
+
+    Attributes:
+        version: of this format.
+        snapshot_id: identifies the export.
+        taken_at: the instant, by Postgres's clock, ISO 8601.
+        source: system identifier, timeline, xmin and xmax of the snapshot and what else tells histories apart.
+        tables: warehouse name to content.
+        skipped: warehouse name to the reason why the source has no such table.
+    """
+
+    version: Literal[1] = 1
+    snapshot_id: str
+    taken_at: str
+    source: dict[str, Any]
+    tables: dict[str, LakeTable]
+    skipped: dict[str, str]
+
+
+def read(settings: Settings) -> Manifest | None:
+    """The manifest, None when there is none or it cannot be read as one (then everything is exported anew)."""
+    try:
+        text = (settings.lake_dir / _NAME).read_text(encoding="utf-8")
+        return Manifest.model_validate_json(text)
+    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def replace(settings: Settings, manifest: Manifest) -> None:
+    """Make this manifest the lake's."""
+    durable.write_text(settings.lake_dir / _NAME, manifest.model_dump_json(indent=1))
+
+
+def paths(settings: Settings, bucket: Bucket) -> list[Path]:
+    """Absolute paths of a bucket's files."""
+    return [settings.lake_dir / file.path for file in bucket.files]
+
+
+def sweep(settings: Settings, manifest: Manifest) -> list[str]:
+    """Remove what the manifest does not name: older exports and the leavings of interrupted ones.
+
+    Returns:
+        The removed files' paths below the lake's folder.
+    """
+    named = {
+        file.path for table in manifest.tables.values() for bucket in table.buckets.values() for file in bucket.files
+    }
+    removed = []
+    for path in sorted(settings.lake_dir.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+            continue
+        relative = path.relative_to(settings.lake_dir).as_posix()
+        if relative not in named and relative != _NAME:
+            path.unlink()
+            removed.append(relative)
+    return removed

@@ -1,0 +1,11 @@
+-- Runs in DuckDB: one parallel scan of the source, split into a folder per month.
+COPY (
+    SELECT {projection}, {bucket} AS {bucket_column}
+    FROM {relation}
+) TO '{folder}' (
+    FORMAT parquet,
+    COMPRESSION zstd,
+    PARQUET_VERSION v2,
+    PARTITION_BY ({bucket_column}),
+    FILENAME_PATTERN '{{i}}'
+)

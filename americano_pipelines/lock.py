@@ -1,0 +1,72 @@
+"""One writer at a time: a lock file that the operating system lets go of when its holder dies.
+
+Not a Dagster pool: with the in-process executor its waiter burns a core, and a killed run keeps its slot.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from filelock import FileLock, Timeout
+
+from americano_pipelines import durable
+from americano_pipelines.errors import LockHeldError
+from americano_pipelines.settings import Settings
+
+POLL_SECONDS = 0.5
+# A full sync of 5 million rows takes half a minute; who waits longer than this is told by whom it waits.
+WAIT_SECONDS = 900.0
+
+
+@contextmanager
+def writer_lock(
+    settings: Settings, *, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold the data folder's writer lock for the block.
+
+    Args:
+        settings: the data folder.
+        wait_seconds: how long to wait for another holder.
+        on_wait: told once who holds it, when there is something to wait for.
+
+    Raises:
+        LockHeldError: it is still held after that time; the message names the holder and since when.
+    """
+    path = settings.data_dir / "sync.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The holder's card lies beside the lock: a waiter that opens the lock file may truncate it.
+    card = path.with_suffix(".json")
+    lock = FileLock(path)
+    deadline = time.monotonic() + wait_seconds
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if on_wait is not None:
+            on_wait(f"waiting for the writer lock of {settings.data_dir}, held by {_holder(card)}")
+        try:
+            lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=POLL_SECONDS)
+        except Timeout:
+            raise LockHeldError(
+                f"another sync writes to {settings.data_dir}: {_holder(card)}. "
+                f"Waited {wait_seconds:.0f} s; run this again when it has ended"
+            ) from None
+    try:
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        durable.write_text(card, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": started}))
+        yield
+    finally:
+        card.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(card: os.PathLike[str]) -> str:
+    try:
+        with open(card, encoding="utf-8") as stream:  # noqa: PTH123 - a path-like
+            holder = json.load(stream)
+    except (OSError, ValueError):
+        return "a process that has just taken it"
+    return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
