@@ -27,6 +27,11 @@ def quote(*parts: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
+def escape(text: str) -> str:
+    """Double the quotes in a text, for the few statements (ATTACH, COPY TO) that take no bound values."""
+    return text.replace("'", "''")
+
+
 @cache
 def load(package: str, name: str) -> str:
     """Read `<name>.sql` from a package's `sql` folder.

@@ -4,8 +4,6 @@ Here belong its shape, reading it and replacing it. A file that the manifest doe
 an interrupted export.
 """
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from americano_pipelines import durable
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import BY_NAME
-from americano_pipelines.sources.figures import Figures
+from americano_pipelines.sources.figures import Figures, State, state_sha256
 from americano_pipelines.sources.tables import Column, SourceTable
 
 _NAME = "manifest.json"
@@ -80,9 +78,13 @@ class LakeTable(_Record):
 
     @property
     def state_sha256(self) -> str:
-        """Hash of the schema and of every bucket's fingerprint: the table's data version."""
-        state = [self.schema_sha256, {name: [b.rows, b.fingerprint] for name, b in self.buckets.items()}]
-        return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+        """The table's data version."""
+        return state_sha256(self.schema_sha256, self.state)
+
+    @property
+    def state(self) -> dict[str, State]:
+        """State of every bucket."""
+        return {name: State(bucket.rows, bucket.fingerprint) for name, bucket in self.buckets.items()}
 
     def source_table(self, name: str) -> SourceTable:
         """The table as the export found it."""

@@ -8,8 +8,10 @@ gives every version of a row a new xmin, so an insert, an update, a delete or a 
 it. A view has no xmin; there the whole row is hashed.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -39,10 +41,6 @@ class Figures:
     max_us: int
     checksum: int
 
-    def as_dict(self) -> dict[str, int]:
-        """For JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class State:
@@ -56,9 +54,11 @@ class State:
     rows: int
     fingerprint: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+
+def state_sha256(schema_sha256: str, state: Mapping[str, State]) -> str:
+    """Hash of a table's schema and of every bucket's state: its data version."""
+    canonical = [schema_sha256, {bucket: [part.rows, part.fingerprint] for bucket, part in state.items()}]
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 
 
 def bucket_expression(table: SourceTable) -> str:

@@ -1,0 +1,111 @@
+"""The checks of a built file, generated from the contracts, evaluated before it is published.
+
+Here belongs what must hold of the rows. Whether a failure stops the publication is each check's own word;
+acting on it is `refresh.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from americano_pipelines import sql
+from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
+from americano_pipelines.sources.figures import Figures, total
+from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.warehouse.document import CheckOutcome
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of one source table's mirror: its name, what it says, whether it stops the publication."""
+
+    table: str
+    name: str
+    description: str
+    blocking: bool
+
+
+def checks_of(contract: TableContract) -> list[Check]:
+    """The checks that a contract calls for."""
+    name = contract.name
+    checks = [Check(name, "reconciled", "Every row of the source is there, month by month, and no other.", True)]
+    if any(role.name == "id" for role in contract.roles):
+        checks.append(Check(name, "id_unique", "No two rows have the same id, and none has no id.", True))
+    for role in contract.roles:
+        if role.required and role.name == "time":
+            checks.append(Check(name, "time_not_null", "Every row says when it happened.", True))
+    if contract is EVENTS:
+        checks.append(Check(name, "phase_labels_known", "Phase labels of events are labels of phases.", False))
+        checks.append(Check(name, "times_plausible", "No event is before 2000 or in the future.", False))
+    return checks
+
+
+ALL_CHECKS = [check for contract in CONTRACTS for check in checks_of(contract)]
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """How `check_<name>.sql` is asked: the role it looks at, what its columns count, and the sentence for it."""
+
+    role: str
+    figures: tuple[str, ...]
+    found: str
+
+
+_EVALUATIONS = {
+    "id_unique": _Evaluation("id", ("repeated", "absent"), "{repeated:,} ids repeated, {absent:,} rows without one"),
+    "time_not_null": _Evaluation("time", ("nulls",), "{nulls:,} rows without a time"),
+    "phase_labels_known": _Evaluation(
+        "phase", ("events", "labels"), "{events:,} events carry {labels:,} labels that no phase has"
+    ),
+    "times_plausible": _Evaluation(
+        "time", ("before_2000", "in_future"), "{before_2000:,} events before 2000, {in_future:,} in the future"
+    ),
+}
+
+
+def reconcile(check: Check, source: Mapping[str, Figures], copy: Mapping[str, Figures]) -> CheckOutcome:
+    """Compare the figures of source and copy bucket by bucket."""
+    differing = sorted(bucket for bucket in source.keys() | copy.keys() if source.get(bucket) != copy.get(bucket))
+    rows = {"source_rows": total(source), "rows": total(copy), "buckets": len(source)}
+    if not differing:
+        return outcome(check, passed=True, found=f"{rows['rows']:,} rows agree in {len(source)} buckets", **rows)
+    first = differing[0]
+    return outcome(
+        check,
+        passed=False,
+        found=f"{check.table}, {first}: source {source.get(first)}, copy {copy.get(first)}"
+        + (f"; and {len(differing) - 1} more: {', '.join(differing[1:6])}" if differing[1:] else ""),
+        **rows,
+    )
+
+
+def evaluate(connection: duckdb.DuckDBPyConnection, check: Check, tables: Mapping[str, SourceTable]) -> CheckOutcome:
+    """Evaluate a check other than `reconciled` on the tables as built: it passes when it finds nothing."""
+    evaluation = _EVALUATIONS[check.name]
+    column = tables[check.table].column(evaluation.role)
+    if column is None:
+        return outcome(check, passed=True, found=f"not evaluated: no {evaluation.role} column")
+    fragments = {"relation": sql.quote("analytics", check.table), "column": sql.quote(column.name)}
+    if check.name == "phase_labels_known":
+        label = tables["phase_assignments"].column("label") if "phase_assignments" in tables else None
+        if label is None:
+            return outcome(check, passed=True, found="not evaluated: there are no phase labels to compare with")
+        fragments |= {"phases": sql.quote("analytics", "phase_assignments"), "label": sql.quote(label.name)}
+    statement = sql.render(sql.load("warehouse", f"check_{check.name}"), **fragments)
+    row = connection.execute(statement).fetchone() or ()
+    figures = dict(zip(evaluation.figures, map(int, row), strict=True))
+    return outcome(check, passed=not any(row), found=evaluation.found.format(**figures), **figures)
+
+
+def outcome(check: Check, *, passed: bool, found: str, **figures: int) -> CheckOutcome:
+    """The outcome of a check."""
+    return CheckOutcome(
+        table=check.table,
+        name=check.name,
+        passed=passed,
+        blocking=check.blocking,
+        description=found,
+        figures=figures,
+    )

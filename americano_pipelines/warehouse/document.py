@@ -1,0 +1,123 @@
+"""What a published file says of itself: where its rows come from, what was built, what was checked.
+
+Here belongs the shape of that record and where it lies: as `meta.snapshot` inside the file, and beside the
+file as `snapshot.json`, which adds the file's own size and hash.
+"""
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from americano_pipelines.sources.figures import Figures
+from americano_pipelines.sources.tables import Column
+
+SIDECAR = "snapshot.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CheckOutcome(_Record):
+    """Outcome of one check of one source table.
+
+    Attributes:
+        table: the source table's name.
+        name: the check's name.
+        passed: whether it holds.
+        blocking: nothing is published when it does not.
+        description: what was found, in words.
+        figures: numbers behind it.
+    """
+
+    table: str
+    name: str
+    passed: bool
+    blocking: bool
+    description: str
+    figures: dict[str, Any] = {}
+
+
+class BuiltTable(_Record):
+    """A mirror table in `analytics`.
+
+    Attributes:
+        found_as: where its rows come from.
+        columns: its columns.
+        roles: role name to column name.
+        rows: rows in the table.
+        source_rows: rows in the source.
+        state_sha256: the source's state; equal states have equal rows.
+        sort_key: columns it is ordered by.
+        indexes: columns that have an index.
+        figures: bucket to figures, equal in source and table.
+        carried_over: its source was not there; these are the rows published before.
+    """
+
+    found_as: str
+    columns: list[Column]
+    roles: dict[str, str]
+    rows: int
+    source_rows: int
+    state_sha256: str
+    sort_key: list[str]
+    indexes: list[str]
+    figures: dict[str, Figures]
+    carried_over: bool = False
+
+
+class BuiltModel(_Record):
+    """A view or rollup in `research`: its SQL, columns (name to type), and rows if it is a table."""
+
+    sql: str
+    columns: dict[str, str]
+    rows: int | None
+    state_sha256: str
+
+
+class Content(_Record):
+    """Everything that decides what a file holds; two files with equal content hold the same."""
+
+    mode: str
+    tables: dict[str, str]
+    contract_sha256: str
+    models_sha256: str
+    duckdb_version: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all of it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class Document(_Record):
+    """The record of one published file.
+
+    Attributes:
+        version: of this format.
+        snapshot_id: identifies the file.
+        built_at: when, ISO 8601, UTC.
+        instant: the instant of the source it holds, ISO 8601; in parquet mode when the files were read.
+        source: what identifies that instant: the lake's snapshot, Postgres's identity, the files.
+        content: what it was built from.
+        tables: `analytics` tables.
+        models: `research` views and rollups.
+        skipped: tables and models that are not there, with the reason.
+        checks: outcomes of all checks, evaluated before it was published.
+        bytes: size of the file (0 inside the file itself, which cannot know).
+        sha256: hash of the file (empty inside the file itself).
+    """
+
+    version: Literal[1] = 1
+    snapshot_id: str
+    built_at: str
+    instant: str
+    source: dict[str, Any]
+    content: Content
+    tables: dict[str, BuiltTable]
+    models: dict[str, BuiltModel]
+    skipped: dict[str, str]
+    checks: list[CheckOutcome]
+    bytes: int = 0
+    sha256: str = ""

@@ -1,0 +1,147 @@
+"""The `research` schema: what each view and rollup is, what it needs, and its SQL.
+
+Here belongs the list of models. Their SQL lies in `sql/`, over roles and other models, so it knows nothing
+of what columns are called in the source.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from americano_pipelines import sql
+from americano_pipelines.sources.contracts import BY_NAME
+from americano_pipelines.sources.tables import SourceTable
+
+RoleNeed = tuple[str, str]
+"""A source table's name and a role in it."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A view or table in `research`.
+
+    Attributes:
+        name: its name there.
+        description: what a row is.
+        tables: the source tables its SQL reads in `analytics`.
+        models: the other models its SQL reads.
+        needs: roles without which it says nothing true, so it is left out.
+        materialized: a table, computed at build time; else a view.
+    """
+
+    name: str
+    description: str
+    tables: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    needs: tuple[RoleNeed, ...] = ()
+    materialized: bool = False
+
+
+_LEARNER = ("behavioral_events", "learner")
+_WINDOWS = (_LEARNER, ("phase_assignments", "protocol"), ("phase_assignments", "start"))
+
+MODELS = (
+    Model("events", "Events under canonical column names.", ("behavioral_events",)),
+    Model(
+        "protocols",
+        "Protocols under canonical column names.",
+        ("experiment_protocols",),
+        needs=(("experiment_protocols", "id"),),
+    ),
+    Model(
+        "phases",
+        "Phases with their learner and the window [starts_at, ends_at) they cover.",
+        ("phase_assignments",),
+        ("protocols",),
+        needs=(
+            ("experiment_protocols", "id"),
+            ("phase_assignments", "protocol"),
+            ("phase_assignments", "start"),
+        ),
+    ),
+    Model("analysis_runs", "Analysis runs under canonical column names.", ("analysis_runs",)),
+    Model(
+        "protocol_events",
+        "Events with each protocol they belong to: by their own id column, else by learner and phase window.",
+        (),
+        ("events", "phases"),
+    ),
+    Model("daily_events", "Events and learners per day (UTC).", (), ("events",), (_LEARNER,), materialized=True),
+    Model(
+        "weekly_events",
+        "Events and learners per week, named by its Monday (UTC).",
+        (),
+        ("events",),
+        (_LEARNER,),
+        materialized=True,
+    ),
+    Model(
+        "events_by_phase",
+        "Events and learners per phase label; a null label is outside any phase.",
+        (),
+        ("events",),
+        (_LEARNER, ("behavioral_events", "phase")),
+        materialized=True,
+    ),
+    Model(
+        "events_by_protocol",
+        "Events and learners per protocol.",
+        (),
+        ("protocol_events",),
+        (_LEARNER,),
+        materialized=True,
+    ),
+)
+MODEL_BY_NAME = {model.name: model for model in MODELS}
+
+
+def models_sha256() -> str:
+    """Hash of all models and their SQL: changed SQL rebuilds what was built with the old."""
+    folder = files("americano_pipelines.warehouse") / "sql"
+    texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in folder.iterdir())
+    return hashlib.sha256(repr((MODELS, texts)).encode()).hexdigest()
+
+
+def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
+    """SQL that creates a model from the tables that are there; a role that no column plays reads as NULL."""
+    name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
+    fragments = {}
+    for table in model.tables:
+        played = {role: sql.quote(column) for role, column in tables[table].roles.items()}
+        fragments.update({role.name: played.get(role.name, "NULL") for role in BY_NAME[table].roles})
+    return sql.render(sql.load("warehouse", name), **fragments)
+
+
+def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Collection[str]) -> str | None:
+    """Why a model cannot be built from these tables, None when it can.
+
+    Args:
+        model: the model.
+        tables: the source tables that are there.
+        left_out: the models already left out.
+    """
+    if model.name == "protocol_events":
+        if "events" in left_out:
+            return "research.events is missing"
+        if _has_protocol_ids(tables):
+            return None
+    needs = _WINDOWS if model.name == "protocol_events" else model.needs
+    for table in (*model.tables, *(need[0] for need in needs)):
+        if table not in tables:
+            return f"there is no {table}"
+    for table, role in needs:
+        if role not in tables[table].roles:
+            aliases = ", ".join(BY_NAME[table].role(role).aliases)
+            return f"{table} has no {role} column (none of {aliases})"
+    return next((f"research.{name} is missing" for name in model.models if name in left_out), None)
+
+
+def state_sha256(model: Model, created_by: str, states: Mapping[str, str]) -> str:
+    """Hash of a model's SQL and of the states of what it reads: its data version."""
+    read = [f"analytics.{name}" for name in model.tables] + [f"research.{name}" for name in model.models]
+    return hashlib.sha256("\n".join([created_by, *(states.get(name, "") for name in read)]).encode()).hexdigest()
+
+
+def _has_protocol_ids(tables: Mapping[str, SourceTable]) -> bool:
+    return "behavioral_events" in tables and "protocol" in tables["behavioral_events"].roles

@@ -1,0 +1,107 @@
+"""Putting a finished file in its place, and which earlier ones are kept.
+
+Here belong the folders and the link. The published name is a relative link to a file in a folder of its
+own: a process that sits in the old file, even read-write, neither stops the new one nor is disturbed, and
+its write-ahead log lies beside the old file, where no reader of the new one finds it.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from americano_pipelines import durable
+from americano_pipelines.errors import PublishError
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.document import SIDECAR, Document
+
+_BUILDING = ".building"
+
+
+def snapshots_dir(settings: Settings) -> Path:
+    """Where published files lie, each in a folder named by its snapshot id."""
+    return settings.published_path.parent / "snapshots"
+
+
+def file_name(settings: Settings) -> str:
+    """The stem of the link: a client names the catalog after the file, which is then the same both ways."""
+    return settings.published_path.name
+
+
+def prepare(settings: Settings, snapshot_id: str) -> Path:
+    """Make an empty folder to build in, sweeping what interrupted builds left.
+
+    Returns:
+        The path of the file to build.
+
+    Raises:
+        PublishError: the published name is taken by something that is not our link.
+    """
+    link = settings.published_path
+    if link.exists() and not link.is_symlink():
+        raise PublishError(
+            f"{link} is a file of its own, not the link this project publishes by. Nothing was touched: "
+            "move it away, or set DUCKDB_DB_PATH to another name"
+        )
+    building = snapshots_dir(settings) / _BUILDING
+    durable.remove(building)
+    (building / snapshot_id).mkdir(parents=True)
+    return building / snapshot_id / file_name(settings)
+
+
+def publish(settings: Settings, built: Path, document: Document) -> Path:
+    """Make a finished, closed file the published one.
+
+    Args:
+        settings: where the link lies and how many files are kept.
+        built: the file in its building folder, as `prepare` gave it.
+        document: its record; size and hash are added here.
+
+    Returns:
+        The path of the file in its final place.
+    """
+    durable.sync_file(built)
+    complete = document.model_copy(update={"bytes": built.stat().st_size, "sha256": durable.sha256(built)})
+    durable.write_text(built.parent / SIDECAR, complete.model_dump_json(indent=1))
+    place = snapshots_dir(settings) / document.snapshot_id
+    durable.move(built.parent, place)
+    durable.swap_link(settings.published_path, place / built.name)
+    _sweep(settings)
+    return place / built.name
+
+
+def discard(built: Path) -> None:
+    """Remove a build that is not to be published."""
+    durable.remove(built.parent)
+
+
+def snapshots(settings: Settings) -> list[Path]:
+    """Folders of the published files, oldest first."""
+    folder = snapshots_dir(settings)
+    return sorted(path for path in folder.glob("*") if not path.name.startswith(".")) if folder.is_dir() else []
+
+
+def current(settings: Settings) -> Path | None:
+    """The file that the link means at this moment, None when nothing was published yet."""
+    link = settings.published_path
+    if not link.is_symlink():
+        return None
+    resolved = Path(os.path.realpath(link))
+    return resolved if resolved.is_file() else None
+
+
+def read_document(settings: Settings) -> Document | None:
+    """The record of the published file, None when nothing is published or the record is not readable."""
+    now = current(settings)
+    try:
+        return Document.model_validate_json((now.parent / SIDECAR).read_text(encoding="utf-8")) if now else None
+    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def _sweep(settings: Settings) -> None:
+    """Keep the newest files as configured; the current one always stays."""
+    now = current(settings)
+    others = [folder for folder in snapshots(settings) if now is None or folder != now.parent]
+    for folder in others[: max(0, len(others) - (settings.americano_snapshots_kept - 1))]:
+        durable.remove(folder)

@@ -1,0 +1,166 @@
+"""Refreshing the published file: compare, build aside, check, publish; or leave all as it is.
+
+Here belongs the order of these steps and the decision. Each step is in its own module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from americano_pipelines import durable, sql
+from americano_pipelines.engine import connect
+from americano_pipelines.errors import DataError, SourceError
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.sources.contracts import BY_NAME, contract_sha256
+from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.stages import Stages
+from americano_pipelines.warehouse import build, checks, models, publish
+from americano_pipelines.warehouse.document import CheckOutcome, Content, Document
+from americano_pipelines.warehouse.inputs import CarriedInput, TableInput
+from americano_pipelines.warehouse.source import Source, open_source
+
+_PREVIOUS = "published_before"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a refresh did.
+
+    Attributes:
+        document: the record of what is published now, or of what was not published because a check failed.
+        path: the published file; None when a blocking check failed.
+        changed: whether a new file was built.
+        missing: source tables that were not there this time, with the reason.
+    """
+
+    document: Document
+    path: Path | None
+    changed: bool
+    missing: Mapping[str, str]
+
+    @property
+    def blocked_by(self) -> list[CheckOutcome]:
+        """The failed checks that stopped the publication."""
+        return [check for check in self.document.checks if check.blocking and not check.passed]
+
+
+def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcome:
+    """Bring the published file to the source's state. The caller holds the writer lock.
+
+    Args:
+        settings: the source and where things lie.
+        stages: told what is being done.
+        full: build anew even if nothing changed.
+
+    Raises:
+        SourceError: the source cannot be read in full; nothing was published.
+        PublishError: the published name is taken by something else.
+    """
+    snapshot_id = durable.new_id()
+    with connect(settings) as connection:
+        with open_source(settings, connection, stages) as source:
+            before = publish.read_document(settings)
+            inputs = {**source.inputs, **_carried(settings, connection, before, source)}
+            if not inputs:
+                reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
+                raise SourceError(f"there is nothing to build from:\n{reasons}")
+            content = _content(settings, inputs)
+            now = publish.current(settings)
+            if before is not None and now is not None and not full and before.content == content:
+                return Outcome(before, now, changed=False, missing=source.skipped)
+            built = publish.prepare(settings, snapshot_id)
+            try:
+                document = _build(connection, built, source, inputs, content, stages)
+            except BaseException:
+                publish.discard(built)
+                raise
+        catalog = sql.quote(built.stem)
+        with stages.stage("checkpoint"):
+            connection.execute(f"CHECKPOINT {catalog}")
+            connection.execute(f"USE memory; DETACH {catalog}")
+    outcome = Outcome(document, None, changed=True, missing=source.skipped)
+    if outcome.blocked_by:
+        publish.discard(built)
+        return outcome
+    with stages.stage("publish"):
+        place = publish.publish(settings, built, document)
+    return Outcome(document, place, changed=True, missing=source.skipped)
+
+
+def _build(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    source: Source,
+    inputs: Mapping[str, TableInput],
+    content: Content,
+    stages: Stages,
+) -> Document:
+    catalog = sql.quote(path.stem)
+    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog}")
+    connection.execute(f"USE {catalog}; CREATE SCHEMA analytics; CREATE SCHEMA research; CREATE SCHEMA meta")
+    outcomes = []
+    tables = {}
+    for name, given in inputs.items():
+        tables[name], reconciled = build.build_table(connection, given, stages)
+        outcomes.append(reconciled)
+    built_models, left_out = build.build_models(connection, inputs, stages)
+    with stages.stage("check"):
+        found = {name: given.table for name, given in inputs.items()}
+        asked = [check for check in checks.ALL_CHECKS if check.table in inputs and check.name != "reconciled"]
+        outcomes += [checks.evaluate(connection, check, found) for check in asked]
+    document = Document(
+        snapshot_id=path.parent.name,
+        built_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        instant=source.instant,
+        source=dict(source.identity),
+        content=content,
+        tables=tables,
+        models=built_models,
+        skipped={**{k: v for k, v in source.skipped.items() if k not in tables}, **left_out},
+        checks=outcomes,
+    )
+    connection.execute(
+        "CREATE TABLE meta.snapshot AS SELECT CAST($1 AS JSON) AS document", [document.model_dump_json()]
+    )
+    return document
+
+
+def _content(settings: Settings, inputs: Mapping[str, TableInput]) -> Content:
+    return Content(
+        mode=settings.mode.value,
+        tables={name: inputs[name].state_sha256 for name in sorted(inputs)},
+        contract_sha256=contract_sha256(),
+        models_sha256=models.models_sha256(),
+        duckdb_version=duckdb.__version__,
+    )
+
+
+def _carried(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, before: Document | None, source: Source
+) -> dict[str, TableInput]:
+    """Tables whose file is not there this time (parquet mode) stay as they were published.
+
+    Raises:
+        DataError: the published file is not as it was published, so nothing is carried over from it.
+    """
+    now = publish.current(settings)
+    if settings.mode is not Mode.PARQUET or before is None or now is None:
+        return {}
+    names = [name for name in before.tables if name not in source.inputs]
+    if not names:
+        return {}
+    if durable.sha256(now) != before.sha256:
+        raise DataError(
+            f"{now} was written to after it was published, so {', '.join(names)} cannot be carried over from it: "
+            f"{'; '.join(source.skipped[name] for name in names)}. Put the files back and run the sync again"
+        )
+    connection.execute(f"ATTACH '{sql.escape(str(now))}' AS {_PREVIOUS} (READ_ONLY)")
+    carried: dict[str, TableInput] = {}
+    for name in names:
+        built = before.tables[name]
+        table = SourceTable(BY_NAME[name], built.found_as, tuple(built.columns), built.roles)
+        carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS)
+    return carried

@@ -1,0 +1,4 @@
+SELECT
+    count({column}) - count(DISTINCT {column}) AS repeated,
+    count(*) - count({column}) AS absent
+FROM {relation}

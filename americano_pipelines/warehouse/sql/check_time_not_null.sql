@@ -1,0 +1,2 @@
+SELECT count(*) FILTER (WHERE {column} IS NULL) AS nulls
+FROM {relation}

@@ -1,0 +1,8 @@
+CREATE TABLE research.daily_events AS
+SELECT
+    CAST(date_trunc('day', event_time) AS DATE) AS day,
+    count(*) AS events,
+    count(DISTINCT learner_id) AS learners
+FROM research.events
+GROUP BY day
+ORDER BY day

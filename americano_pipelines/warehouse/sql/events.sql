@@ -1,0 +1,9 @@
+CREATE VIEW research.events AS
+SELECT
+    CAST({id} AS VARCHAR) AS event_id,
+    CAST({time} AS TIMESTAMP) AS event_time,
+    CAST({learner} AS VARCHAR) AS learner_id,
+    CAST({phase} AS VARCHAR) AS phase,
+    CAST({protocol} AS VARCHAR) AS protocol_id,
+    CAST({type} AS VARCHAR) AS event_type
+FROM analytics.behavioral_events

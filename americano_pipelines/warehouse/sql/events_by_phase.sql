@@ -1,0 +1,8 @@
+CREATE TABLE research.events_by_phase AS
+SELECT
+    phase,
+    count(*) AS events,
+    count(DISTINCT learner_id) AS learners
+FROM research.events
+GROUP BY phase
+ORDER BY phase

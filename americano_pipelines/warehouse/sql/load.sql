@@ -1,0 +1,4 @@
+INSERT INTO {target} ({columns})
+SELECT {projection}
+FROM {relation}
+ORDER BY {order}

@@ -1,0 +1,10 @@
+CREATE VIEW research.protocols AS
+SELECT
+    CAST({id} AS VARCHAR) AS protocol_id,
+    CAST({learner} AS VARCHAR) AS learner_id,
+    CAST({name} AS VARCHAR) AS protocol_name,
+    CAST({design} AS VARCHAR) AS design,
+    CAST({outcome} AS VARCHAR) AS primary_outcome,
+    CAST({start} AS TIMESTAMP) AS starts_at,
+    CAST({end} AS TIMESTAMP) AS ends_at
+FROM analytics.experiment_protocols

@@ -1,0 +1,8 @@
+CREATE TABLE research.weekly_events AS
+SELECT
+    CAST(date_trunc('week', event_time) AS DATE) AS week,
+    count(*) AS events,
+    count(DISTINCT learner_id) AS learners
+FROM research.events
+GROUP BY week
+ORDER BY week
