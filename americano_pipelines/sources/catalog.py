@@ -49,11 +49,6 @@ class PostgresTable(SourceTable):
     has_row_versions: bool
     row_security: bool
 
-    @property
-    def projection(self) -> str:
-        """The select list that a DuckDB scan needs to hold every column in its exact type."""
-        return ", ".join(f"CAST({sql.quote(c.name)} AS {c.type}) AS {sql.quote(c.name)}" for c in self.columns)
-
 
 def find_tables(snapshot: Snapshot, settings: Settings) -> tuple[dict[str, PostgresTable], dict[str, str]]:
     """Look for every source table under each of its names.

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from americano_pipelines import sql
 from americano_pipelines.errors import ConfigError, SourceError
 from americano_pipelines.sources.contracts import BY_NAME, TableContract
 
@@ -58,6 +59,11 @@ class SourceTable:
         return next((column for column in self.columns if column.name == name), None)
 
     @property
+    def projection(self) -> str:
+        """The select list that gives every column under its own name in its exact type."""
+        return ", ".join(f"CAST({sql.quote(c.name)} AS {c.type}) AS {sql.quote(c.name)}" for c in self.columns)
+
+    @property
     def schema_sha256(self) -> str:
         """Hash of names, types, defaults and enum labels: changes that touch no row show here."""
         columns = [(c.name, c.source_type, c.type, c.nullable, c.detail) for c in self.columns]
@@ -80,8 +86,14 @@ def find_roles(
 
     Raises:
         ConfigError: an override names a column that is not there.
-        SourceError: no column plays a required role.
+        SourceError: no column plays a required role, or two names differ only in case.
     """
+    folded = [column.casefold() for column in columns]
+    if twins := sorted({column for column in columns if folded.count(column.casefold()) > 1}):
+        raise SourceError(
+            f"{found_as}: the columns {', '.join(twins)} differ only in case, which DuckDB does not tell apart. "
+            "Offer a view that renames one of them"
+        )
     by_key: dict[str, str] = {}
     for column in columns:
         by_key.setdefault(_key(column), column)

@@ -16,6 +16,7 @@ from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import checks, models
 from americano_pipelines.warehouse.document import BuiltModel, BuiltTable, CheckOutcome
 from americano_pipelines.warehouse.inputs import CarriedInput, TableInput
+from americano_pipelines.warehouse.lineage import column_lineage
 
 
 def build_table(
@@ -59,6 +60,10 @@ def build_table(
         sort_key=sort_key,
         indexes=indexes,
         figures=copy,
+        lineage=column_lineage(
+            _load_statement(table, sql.quote("source", name), sort_key),
+            {f"source.{name}": [column.name for column in table.columns]},
+        ),
         carried_over=isinstance(given, CarriedInput),
     )
     return built, reconciled
@@ -74,6 +79,7 @@ def build_models(
     """
     tables = {name: given.table for name, given in inputs.items()}
     states = {f"analytics.{name}": given.state_sha256 for name, given in inputs.items()}
+    columns_of = {f"analytics.{name}": [column.name for column in table.columns] for name, table in tables.items()}
     built: dict[str, BuiltModel] = {}
     left_out: dict[str, str] = {}
     for model in models.MODELS:
@@ -92,8 +98,10 @@ def build_models(
             sql=statement,
             columns={str(row[0]): str(row[1]) for row in described},
             rows=int(counted[0]) if counted else None,
+            lineage=column_lineage(statement, columns_of),
             state_sha256=states[f"research.{model.name}"],
         )
+        columns_of[f"research.{model.name}"] = list(built[model.name].columns)
     return built, left_out
 
 
@@ -102,7 +110,7 @@ def _load_statement(table: SourceTable, relation: str, sort_key: list[str]) -> s
         sql.load("warehouse", "load"),
         target=sql.quote("analytics", table.name),
         columns=", ".join(sql.quote(c.name) for c in table.columns),
-        projection=", ".join(f"CAST({sql.quote(c.name)} AS {c.type})" for c in table.columns),
+        projection=table.projection,
         relation=relation,
         order=", ".join(sql.quote(name) for name in sort_key) or "1",
     )

@@ -28,17 +28,16 @@ class Check:
 
 def checks_of(contract: TableContract) -> list[Check]:
     """The checks that a contract calls for."""
-    name = contract.name
-    checks = [Check(name, "reconciled", "Every row of the source is there, month by month, and no other.", True)]
-    if any(role.name == "id" for role in contract.roles):
-        checks.append(Check(name, "id_unique", "No two rows have the same id, and none has no id.", True))
-    for role in contract.roles:
-        if role.required and role.name == "time":
-            checks.append(Check(name, "time_not_null", "Every row says when it happened.", True))
+    roles = {role.name: role for role in contract.roles}
+    asked = [("reconciled", "Every row of the source is there, month by month, and no other.", True)]
+    if "id" in roles:
+        asked.append(("id_unique", "No two rows have the same id, and none has no id.", True))
+    if "time" in roles:
+        asked.append(("time_not_null", "Every row says when it happened.", True))
+        asked.append(("times_plausible", "No row is from before 2000 or from the future.", False))
     if contract is EVENTS:
-        checks.append(Check(name, "phase_labels_known", "Phase labels of events are labels of phases.", False))
-        checks.append(Check(name, "times_plausible", "No event is before 2000 or in the future.", False))
-    return checks
+        asked.append(("phase_labels_known", "Phase labels of events are labels of phases.", False))
+    return [Check(contract.name, name, description, blocking) for name, description, blocking in asked]
 
 
 ALL_CHECKS = [check for contract in CONTRACTS for check in checks_of(contract)]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from americano_pipelines.sources.figures import Figures
 from americano_pipelines.sources.tables import Column
+from americano_pipelines.warehouse.lineage import ColumnLineage
 
 SIDECAR = "snapshot.json"
 
@@ -52,6 +53,7 @@ class BuiltTable(_Record):
         sort_key: columns it is ordered by.
         indexes: columns that have an index.
         figures: bucket to figures, equal in source and table.
+        lineage: column to the source's columns it comes from, the source table named `source.<table>`.
         carried_over: its source was not there; these are the rows published before.
     """
 
@@ -64,15 +66,25 @@ class BuiltTable(_Record):
     sort_key: list[str]
     indexes: list[str]
     figures: dict[str, Figures]
+    lineage: ColumnLineage
     carried_over: bool = False
 
 
 class BuiltModel(_Record):
-    """A view or rollup in `research`: its SQL, columns (name to type), and rows if it is a table."""
+    """A view or rollup in `research`.
+
+    Attributes:
+        sql: the statement that made it.
+        columns: column name to type.
+        rows: rows of a rollup, None for a view.
+        state_sha256: hash of the SQL and of the states of what it reads.
+        lineage: column to the (schema.table, column) pairs it comes from.
+    """
 
     sql: str
     columns: dict[str, str]
     rows: int | None
+    lineage: ColumnLineage
     state_sha256: str
 
 
@@ -103,7 +115,7 @@ class Document(_Record):
         content: what it was built from.
         tables: `analytics` tables.
         models: `research` views and rollups.
-        skipped: tables and models that are not there, with the reason.
+        skipped: tables and models that are not there (`analytics.<table>`, `research.<model>`), with the reason.
         checks: outcomes of all checks, evaluated before it was published.
         bytes: size of the file (0 inside the file itself, which cannot know).
         sha256: hash of the file (empty inside the file itself).

@@ -14,7 +14,15 @@ import duckdb
 from americano_pipelines import sql
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.catalog import PostgresTable
-from americano_pipelines.sources.figures import Figures, State, duckdb_figures, postgres_figures, state_sha256
+from americano_pipelines.sources.figures import (
+    NO_MONTH,
+    Figures,
+    State,
+    duckdb_figures,
+    postgres_figures,
+    state_sha256,
+    time_expression,
+)
 from americano_pipelines.sources.files import FileTable
 from americano_pipelines.sources.postgres import Snapshot
 from americano_pipelines.sources.tables import SourceTable
@@ -63,13 +71,18 @@ class LakeInput:
         return self.content.state_sha256
 
     def chunks(self) -> list[Chunk]:
-        """A chunk for each month; rows without a month come last."""
-        buckets = sorted(self.content.buckets.items())
-        return [
-            ("read_parquet($1, hive_partitioning = false)", [[str(self.lake_dir / f.path) for f in bucket.files]])
-            for _, bucket in buckets
-            if bucket.files
-        ]
+        """A chunk for each month. Rows without one come before (BC, -infinity) and after (infinity, null) them."""
+        relation = "read_parquet($1, hive_partitioning = false)"
+        chunks: list[Chunk] = []
+        for name, bucket in sorted(self.content.buckets.items()):
+            files = [[str(self.lake_dir / file.path) for file in bucket.files]]
+            if name == NO_MONTH:
+                early = f"{time_expression(self.table)} < '0001-01-01'"
+                chunks.insert(0, (f"(FROM {relation} WHERE {early})", files))
+                chunks.append((f"(FROM {relation} WHERE ({early}) IS NOT TRUE)", files))
+            elif bucket.files:
+                chunks.append((relation, files))
+        return chunks
 
     def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:  # noqa: ARG002
         """What Postgres counted."""

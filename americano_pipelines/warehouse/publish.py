@@ -49,7 +49,7 @@ def prepare(settings: Settings, snapshot_id: str) -> Path:
     return building / snapshot_id / file_name(settings)
 
 
-def publish(settings: Settings, built: Path, document: Document) -> Path:
+def publish(settings: Settings, built: Path, document: Document) -> tuple[Path, Document]:
     """Make a finished, closed file the published one.
 
     Args:
@@ -58,7 +58,7 @@ def publish(settings: Settings, built: Path, document: Document) -> Path:
         document: its record; size and hash are added here.
 
     Returns:
-        The path of the file in its final place.
+        The path of the file in its final place, and its complete record.
     """
     durable.sync_file(built)
     complete = document.model_copy(update={"bytes": built.stat().st_size, "sha256": durable.sha256(built)})
@@ -67,7 +67,7 @@ def publish(settings: Settings, built: Path, document: Document) -> Path:
     durable.move(built.parent, place)
     durable.swap_link(settings.published_path, place / built.name)
     _sweep(settings)
-    return place / built.name
+    return place / built.name, complete
 
 
 def discard(built: Path) -> None:

@@ -7,6 +7,7 @@ short bounded wait when another process holds it read-write.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 
@@ -15,6 +16,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import publish
 
 WAIT_SECONDS = 8.0
+PREVIEW_ROWS = 5
 _POLL_SECONDS = 0.25
 
 
@@ -51,3 +53,11 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
         yield connection
     finally:
         connection.close()
+
+
+def preview(
+    connection: duckdb.DuckDBPyConnection, relation: str, parameters: list[Any] | None = None
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and the first few rows of a relation, for people to look at."""
+    cursor = connection.execute(f"FROM {relation} LIMIT {PREVIEW_ROWS}", parameters or [])
+    return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()

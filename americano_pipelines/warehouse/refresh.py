@@ -86,7 +86,7 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
         publish.discard(built)
         return outcome
     with stages.stage("publish"):
-        place = publish.publish(settings, built, document)
+        place, document = publish.publish(settings, built, document)
     return Outcome(document, place, changed=True, missing=source.skipped)
 
 
@@ -119,7 +119,10 @@ def _build(
         content=content,
         tables=tables,
         models=built_models,
-        skipped={**{k: v for k, v in source.skipped.items() if k not in tables}, **left_out},
+        skipped={
+            **{f"analytics.{name}": reason for name, reason in source.skipped.items() if name not in tables},
+            **{f"research.{name}": reason for name, reason in left_out.items()},
+        },
         checks=outcomes,
     )
     connection.execute(

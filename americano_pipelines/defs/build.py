@@ -1,0 +1,40 @@
+"""Putting the definitions together for given settings.
+
+Here belongs which assets, jobs, schedules and sensors exist in which mode.
+"""
+
+import dagster as dg
+
+from americano_pipelines.defs import specs
+from americano_pipelines.defs.exports import build_exports
+from americano_pipelines.defs.files import build_files
+from americano_pipelines.defs.jobs import DESCRIPTION, NIGHTLY, build_schedule
+from americano_pipelines.defs.sensors import build_parquet_arrival
+from americano_pipelines.defs.tables import build_tables
+from americano_pipelines.engine import check_extension
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.sources.tables import check_overrides
+
+
+def build_defs(settings: Settings) -> dg.Definitions:
+    """All definitions for these settings.
+
+    In-process execution also for what the UI starts: DuckDB uses every core by itself, and a process per
+    step costs more than the step (7 s against 18 s for an empty job of two assets).
+
+    Raises:
+        ConfigError: a setting is wrong, or duckdb and its Postgres extension do not belong together.
+    """
+    check_overrides(settings.americano_columns)
+    check_extension()
+    tables = build_tables(settings)
+    before = {Mode.PARQUET: build_files, Mode.POSTGRES: build_exports}.get(settings.mode)
+    assets = [tables] if before is None else [before(settings), tables]
+    job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets), description=DESCRIPTION)
+    return dg.Definitions(
+        assets=[*assets, *([] if settings.mode is Mode.PARQUET else specs.postgres_specs())],
+        jobs=[job],
+        schedules=[build_schedule(settings)],
+        sensors=[build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else [],
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,46 @@
+"""The Dagster home of a data folder: made once, opened by everybody.
+
+Here belongs installing the instance's configuration and opening the instance.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from filelock import FileLock
+
+from americano_pipelines.defs.runs import fail_dead_runs
+from americano_pipelines.settings import PROJECT_ROOT, Settings
+
+TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Make sure that the Dagster home has its configuration and its databases; name it in DAGSTER_HOME.
+
+    A configuration that is there already is left as it is.
+
+    Returns:
+        The home, absolute.
+    """
+    home = settings.dagster_dir
+    home.mkdir(parents=True, exist_ok=True)
+    # Two first starts at once both migrate the empty sqlite files, and one of them fails.
+    with FileLock(home / ".install.lock"):
+        if not (home / TEMPLATE.name).exists():
+            shutil.copyfile(TEMPLATE, home / TEMPLATE.name)
+        os.environ["DAGSTER_HOME"] = str(home)
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            instance.get_runs_count()
+    return home
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Open the data folder's instance; runs that died with their process are marked failed first."""
+    with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
+        fail_dead_runs(instance)
+        yield instance

@@ -1,0 +1,135 @@
+"""Running the nightly job from a shell, through the same instance as the UI, and what came of it.
+
+Here belongs starting the job and reading its events. How it is shown is the command line's business.
+"""
+
+import resource
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import dagster as dg
+
+from americano_pipelines.defs.build import build_defs
+from americano_pipelines.defs.instance import open_instance
+from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.runs import process_tags
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.warehouse.publish import current, read_document
+
+_STEPS = {Mode.PARQUET: ("warehouse",), Mode.POSTGRES: ("parquet_exports", "warehouse"), Mode.SCANNER: ("warehouse",)}
+
+
+@dataclass
+class Summary:
+    """What a sync did.
+
+    Attributes:
+        mode: the way in.
+        success: whether the run succeeded.
+        run_id: the Dagster run.
+        snapshot_id: the published snapshot, None when there is none.
+        path: its file.
+        instant: the instant of the source it holds, ISO 8601.
+        changed: whether a new file was published.
+        tables: table name to rows, source rows and whether it was unchanged.
+        models: rollup name to rows.
+        skipped: what is not there, with the reason.
+        warnings: checks that do not hold but do not stop a publication.
+        seconds: seconds per stage.
+        peak_memory_mb: most memory this process held.
+        error: why it failed.
+    """
+
+    mode: str
+    success: bool
+    run_id: str
+    snapshot_id: str | None = None
+    path: str | None = None
+    instant: str | None = None
+    changed: bool = False
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    models: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_mb: int = 0
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def run_nightly(settings: Settings, *, full: bool) -> Summary:
+    """Run the nightly job in this process and wait for it.
+
+    Args:
+        settings: the source and where things lie.
+        full: export and build everything, also what did not change.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    job = build_defs(settings).resolve_job_def(NIGHTLY)
+    with open_instance(settings) as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            tags=process_tags(),
+            run_config={
+                "ops": {step: {"config": {"full": full}} for step in _STEPS[settings.mode]},
+                "loggers": {"console": {"config": {"log_level": _console_level(settings)}}},
+            },
+        )
+    return _summarize(settings, result)
+
+
+def _console_level(settings: Settings) -> str:
+    """In a shell Dagster's own log is shown when LOG_LEVEL asks for it: the summary says what matters."""
+    return settings.log_level if "log_level" in settings.model_fields_set else "CRITICAL"
+
+
+def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary:
+    summary = Summary(settings.mode.value, result.success, result.run_id)
+    summary.peak_memory_mb = _peak_memory_mb()
+    for event in result.all_events:
+        if event.is_asset_observation:
+            observation = event.asset_observation_data.asset_observation
+            if "skipped" in observation.metadata and observation.asset_key.path[0] != "files":
+                summary.skipped[observation.asset_key.to_user_string()] = str(observation.metadata["skipped"].value)
+        elif event.is_step_materialization and event.asset_key is not None:
+            metadata = event.step_materialization_data.materialization.metadata
+            if "seconds" not in metadata:
+                continue
+            summary.seconds |= cast("dict[str, float]", metadata["seconds"].value)
+            if event.asset_key.path[0] != "parquet":
+                summary.changed |= not metadata["unchanged"].value
+        elif event.is_step_failure:
+            summary.error = _failure(event)
+    document, path = read_document(settings), current(settings)
+    if document is not None and path is not None:
+        summary.snapshot_id, summary.path, summary.instant = document.snapshot_id, str(path), document.instant
+        summary.tables = {
+            name: {"rows": table.rows, "source_rows": table.source_rows, "carried_over": table.carried_over}
+            for name, table in document.tables.items()
+        }
+        summary.models = {name: model.rows for name, model in document.models.items() if model.rows is not None}
+        summary.warnings = [f"{c.table}, {c.name}: {c.description}" for c in document.checks if not c.passed]
+    return summary
+
+
+def _failure(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{error.cls_name}: {error.message.strip()}" if error else str(event.message)
+
+
+def _peak_memory_mb() -> int:
+    """Most memory this process ever held; the unit is bytes on macOS and kilobytes on Linux."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,46 @@
+"""Runs and the processes that execute them: a run whose process is gone is marked failed.
+
+Here belongs only that. The default launcher never ends a run whose worker was killed: it stays STARTED for
+ever, and everything that waits for "no run in progress" waits with it.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+import dagster as dg
+import psutil
+
+HOST_TAG, PID_TAG, STARTED_TAG = "americano/host", "americano/pid", "americano/process_started"
+_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+def process_tags() -> dict[str, str]:
+    """Tags that say which process executes a run; the start time tells a reused process id apart."""
+    started = psutil.Process().create_time()
+    return {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid()), STARTED_TAG: f"{started:.2f}"}
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs of this host failed whose process no longer exists.
+
+    Returns:
+        Their run ids.
+    """
+    unfinished = dg.RunsFilter(statuses=_UNFINISHED, tags={HOST_TAG: socket.gethostname()})
+    dead = [run for run in instance.get_runs(filters=unfinished) if not _alive(run.tags)]
+    for run in dead:
+        message = f"process {run.tags[PID_TAG]} on {run.tags[HOST_TAG]} ended without finishing this run"
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, message=message)
+        else:
+            instance.report_run_failed(run, message=message)
+    return [run.run_id for run in dead]
+
+
+def _alive(tags: Mapping[str, str]) -> bool:
+    try:
+        started = psutil.Process(int(tags[PID_TAG])).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return f"{started:.2f}" == tags.get(STARTED_TAG)

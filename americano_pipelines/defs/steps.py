@@ -1,0 +1,49 @@
+"""What every writing step does around its work: one writer, true run tags, stages in the log, errors sorted.
+
+Here belongs the frame. The work itself is called by `exports.py` and `tables.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from americano_pipelines.defs.runs import fail_dead_runs, process_tags
+from americano_pipelines.errors import AmericanoError, TransientSourceError
+from americano_pipelines.lock import writer_lock
+from americano_pipelines.settings import Settings
+from americano_pipelines.stages import Stages
+
+# A server that restarts is back within a minute; whatever lasts longer is for a person.
+MAX_RETRIES = 2
+RETRY_SECONDS = 20
+
+
+class SyncConfig(dg.Config):
+    """Options of a sync, shown in the launchpad.
+
+    Attributes:
+        full: export and build everything, even what did not change.
+    """
+
+    full: bool = False
+
+
+@contextmanager
+def writing(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[Stages]:
+    """Hold the writer lock for the block and turn its errors into what Dagster should do about them.
+
+    A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
+    Anything else that a person must act on fails the run at once, with its message as the failure's text.
+    """
+    context.instance.add_run_tags(context.run_id, process_tags())
+    fail_dead_runs(context.instance)
+    try:
+        with writer_lock(settings, on_wait=context.log.warning):
+            yield Stages(on_start=context.log.info)
+    except TransientSourceError as error:
+        if context.retry_number >= MAX_RETRIES:
+            raise dg.Failure(f"still failing after {MAX_RETRIES} retries: {error}", allow_retries=False) from error
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_SECONDS) from error
+    except AmericanoError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error

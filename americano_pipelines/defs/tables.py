@@ -1,0 +1,104 @@
+"""Assets `analytics/<table>` and `research/<model>`: one step builds, reconciles, checks and publishes them.
+
+Selecting one refreshes whatever changed, as one snapshot: a published file never mixes instants. What was
+refreshed without being selected is reported beside it.
+https://docs.dagster.io/guides/test/asset-checks
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from americano_pipelines import sql
+from americano_pipelines.defs import specs
+from americano_pipelines.defs.metadata import Metadata, markdown_table, model_metadata, table_metadata
+from americano_pipelines.defs.steps import SyncConfig, writing
+from americano_pipelines.errors import WarehouseUnavailableError
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.document import CheckOutcome
+from americano_pipelines.warehouse.read import open_published, preview
+from americano_pipelines.warehouse.refresh import Outcome, refresh
+
+Results = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
+
+
+def build_tables(settings: Settings) -> dg.AssetsDefinition:
+    """The published tables for these settings."""
+    upstream = specs.UPSTREAM_OF_TABLES[settings.mode]
+
+    @dg.multi_asset(
+        name="warehouse",
+        specs=specs.table_specs(settings.mode),
+        check_specs=specs.check_specs(),
+        can_subset=True,
+    )
+    def warehouse(context: dg.AssetExecutionContext, config: SyncConfig) -> Results:
+        with writing(context, settings) as stages:
+            outcome = refresh(settings, stages, full=config.full)
+            entries = _entries(settings, outcome, upstream) if outcome.path else {}
+        _report_skipped(context, outcome)
+        if outcome.path is None:
+            # Dagster does not stop the body at a failed blocking check: the results are given, then we stop.
+            yield from _checks(context, outcome)
+            found = "\n".join(f"{check.table}, {check.name}: {check.description}" for check in outcome.blocked_by)
+            raise dg.Failure(f"nothing was published, for these checks failed:\n{found}", allow_retries=False)
+        for asset_key, (metadata, state) in entries.items():
+            metadata |= {"unchanged": not outcome.changed, "seconds": dg.MetadataValue.json(stages.seconds)}
+            if asset_key in context.selected_asset_keys:
+                yield dg.MaterializeResult(asset_key=asset_key, metadata=metadata, data_version=dg.DataVersion(state))
+            elif outcome.changed:
+                context.log_event(specs.reported(asset_key, metadata, state))
+        yield from _checks(context, outcome)
+
+    return warehouse
+
+
+def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.AssetKey, tuple[Metadata, str]]:
+    """Metadata and data version of every asset in the published file."""
+    document = outcome.document
+    entries: dict[dg.AssetKey, tuple[Metadata, str]] = {}
+    for name, table in document.tables.items():
+        metadata = table_metadata(name, table, document, upstream)
+        entries[specs.key("analytics", name)] = metadata, table.state_sha256
+    for name, model in document.models.items():
+        metadata = model_metadata(name, model, document, upstream)
+        entries[specs.key("research", name)] = metadata, model.state_sha256
+    try:
+        with open_published(settings, wait_seconds=0) as connection:
+            for asset_key, (metadata, _) in entries.items():
+                metadata["path"] = dg.MetadataValue.path(str(outcome.path))
+                shown = preview(connection, sql.quote(*asset_key.path))
+                metadata["preview"] = dg.MetadataValue.md(markdown_table(*shown))
+    except WarehouseUnavailableError as error:
+        # Someone sits in the published file read-write; the sync is done all the same.
+        for metadata, _ in entries.values():
+            metadata["preview"] = f"not shown: {error}"
+    return entries
+
+
+def _report_skipped(context: dg.AssetExecutionContext, outcome: Outcome) -> None:
+    skipped = dict(outcome.document.skipped)
+    for name, reason in outcome.missing.items():
+        carried = name in outcome.document.tables
+        skipped[f"analytics.{name}"] = f"{reason}; the rows published before were kept" if carried else reason
+    for dotted, reason in skipped.items():
+        context.log.warning("%s is skipped: %s", dotted, reason)
+        context.log_event(dg.AssetObservation(specs.key_of(dotted, ""), metadata={"skipped": reason}))
+
+
+def _checks(context: dg.AssetExecutionContext, outcome: Outcome) -> Iterator[dg.AssetCheckResult]:
+    for check in outcome.document.checks:
+        asset_key = specs.key("analytics", check.table)
+        if dg.AssetCheckKey(asset_key, check.name) in context.selected_asset_check_keys:
+            yield _check_result(asset_key, check, outcome)
+
+
+def _check_result(asset_key: dg.AssetKey, check: CheckOutcome, outcome: Outcome) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset_key,
+        check_name=check.name,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=check.description,
+        metadata={**check.figures, "evaluated on snapshot": outcome.document.snapshot_id},
+    )

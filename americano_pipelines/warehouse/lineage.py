@@ -1,0 +1,49 @@
+"""Which columns a column comes from, read from the SQL that makes it.
+
+Here belongs asking the SQL parser. Nobody writes lineage by hand, so it cannot disagree with the SQL.
+"""
+
+from collections.abc import Mapping, Sequence
+
+ColumnLineage = dict[str, list[tuple[str, str]]]
+"""Output column to the (table, column) pairs it is computed from."""
+
+
+def column_lineage(statement: str, columns_of: Mapping[str, Sequence[str]]) -> ColumnLineage:
+    """Trace every output column of a statement one step back.
+
+    Args:
+        statement: a SELECT, or a CREATE or INSERT around one, in DuckDB's SQL.
+        columns_of: the columns of each table it may read, by `schema.table`, in their real case.
+
+    Returns:
+        For each output column the columns it depends on, in order, names in their real case. A count of
+        rows depends on no column.
+    """
+    from sqlglot import exp, parse_one
+    from sqlglot.lineage import lineage
+    from sqlglot.schema import MappingSchema
+
+    real = {
+        (table.casefold(), column.casefold()): (table, column)
+        for table, columns in columns_of.items()
+        for column in columns
+    }
+    tree = parse_one(statement, dialect="duckdb")
+    query = tree if isinstance(tree, exp.Query) else tree.expression
+    # CREATE VIEW keeps no schema of what it reads; `*` and bare columns resolve only with one.
+    schema = MappingSchema(dialect="duckdb")
+    for table, columns in columns_of.items():
+        schema.add_table(table, dict.fromkeys(columns, "VARCHAR"), dialect="duckdb")
+    traced: ColumnLineage = {}
+    for output in query.named_selects:
+        root = lineage(output, query.copy(), schema=schema, dialect="duckdb")
+        found: dict[tuple[str, str], None] = {}
+        for node in root.walk():
+            if isinstance(node.source, exp.Table):
+                table = f"{node.source.db}.{node.source.name}"
+                key = (table.casefold(), node.name.rpartition(".")[2].strip('"').casefold())
+                if key in real:
+                    found[real[key]] = None
+        traced[output] = list(found)
+    return traced
