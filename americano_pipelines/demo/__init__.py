@@ -1,0 +1,1 @@
+"""A real Postgres without an installation, filled with experiments whose truth is known."""

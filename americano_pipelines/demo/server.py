@@ -1,0 +1,74 @@
+"""The demo's own server: where it lies under the data folder, and the settings that point at it.
+
+Here: up, down, environment. Not here: Postgres itself (`embedded`) and what is in it (`seed`).
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import errors, sql
+
+from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
+from americano_pipelines.demo.seed import SeedResult, seed
+
+DATABASE = "americano"
+SYNC_ROLE = "americano_sync"
+
+
+class DemoServer:
+    """An embedded Postgres at `<data_dir>/postgres` whose database `americano` holds the demo data."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Describe the server of one data folder; nothing is started yet."""
+        self.postgres = EmbeddedPostgres(data_dir / "postgres")
+
+    def up(self) -> SeedResult:
+        """Start the server if it does not run, and seed the database if it is not there.
+
+        Returns:
+            Whether the data are new, and the rows of each table.
+
+        Raises:
+            EmbeddedPostgresError: If the server does not start.
+            SeedError: If the database holds something else.
+        """
+        self.postgres.start()
+        self._create_database()
+        with closing(self._connect(DATABASE)) as connection:
+            return seed(connection)
+
+    def down(self) -> None:
+        """Stop the server; its data stay."""
+        self.postgres.stop()
+
+    def is_running(self) -> bool:
+        """Tell whether the server is alive."""
+        return self.postgres.is_running()
+
+    def environment(self) -> dict[str, str]:
+        """The settings that point the pipelines at this server, as the role that may only read."""
+        return {
+            "PG_HOST": self.postgres.host,
+            "PG_PORT": str(self.postgres.port),
+            "PG_USER": SYNC_ROLE,
+            "PG_PASSWORD": "",
+            "PG_DATABASE": DATABASE,
+        }
+
+    def _create_database(self) -> None:
+        with closing(self._connect("postgres")) as connection:
+            connection.autocommit = True  # CREATE DATABASE refuses to run in a transaction
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
+                if cursor.rowcount:
+                    return
+                try:
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+                except (errors.DuplicateDatabase, errors.UniqueViolation):
+                    return  # another process was faster
+
+    def _connect(self, database: str) -> psycopg2.extensions.connection:
+        return psycopg2.connect(
+            host=self.postgres.host, port=self.postgres.port, user=SUPERUSER, dbname=database, connect_timeout=10
+        )

@@ -1,0 +1,32 @@
+"""One seeded demo server for this folder's tests, and connections to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection
+
+from americano_pipelines.demo.embedded import SUPERUSER
+from americano_pipelines.demo.server import DATABASE, DemoServer
+
+
+@pytest.fixture(scope="session")
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
+    server = DemoServer(tmp_path_factory.mktemp("demo"))
+    try:
+        server.up()
+        yield server
+    finally:
+        server.down()
+
+
+@contextmanager
+def connected(server: DemoServer, user: str = SUPERUSER) -> Iterator[connection]:
+    """A connection to the demo's database that is rolled back at the end."""
+    postgres = server.postgres
+    link = psycopg2.connect(host=postgres.host, port=postgres.port, user=user, dbname=DATABASE)
+    try:
+        yield link
+    finally:
+        link.close()
