@@ -32,9 +32,10 @@ class Summary:
         path: its file.
         instant: the instant of the source it holds, ISO 8601.
         changed: whether a new file was published.
-        tables: table name to rows, source rows and whether it was unchanged.
+        tables: table name to rows, source rows, whether it changed and whether it was carried over.
         models: rollup name to rows.
-        skipped: what is not there, with the reason.
+        skipped: source tables that are not there, with the reason.
+        left_out: research views and rollups that cannot be made without them, with the reason.
         warnings: checks that do not hold but do not stop a publication.
         seconds: seconds per stage.
         peak_memory_mb: most memory this process held.
@@ -51,6 +52,7 @@ class Summary:
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: int = 0
@@ -93,25 +95,35 @@ def _console_level(settings: Settings) -> str:
 def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary:
     summary = Summary(settings.mode.value, result.success, result.run_id)
     summary.peak_memory_mb = _peak_memory_mb()
+    changed: set[str] = set()
     for event in result.all_events:
         if event.is_asset_observation:
             observation = event.asset_observation_data.asset_observation
-            if "skipped" in observation.metadata and observation.asset_key.path[0] != "files":
-                summary.skipped[observation.asset_key.to_user_string()] = str(observation.metadata["skipped"].value)
+            prefix, *name = observation.asset_key.path
+            into = {"analytics": summary.skipped, "research": summary.left_out}.get(prefix)
+            if into is not None and "skipped" in observation.metadata:
+                into[name[0]] = str(observation.metadata["skipped"].value)
         elif event.is_step_materialization and event.asset_key is not None:
             metadata = event.step_materialization_data.materialization.metadata
             if "seconds" not in metadata:
                 continue
             summary.seconds |= cast("dict[str, float]", metadata["seconds"].value)
-            if event.asset_key.path[0] != "parquet":
-                summary.changed |= not metadata["unchanged"].value
+            if "new snapshot" in metadata:
+                summary.changed = bool(metadata["new snapshot"].value)
+            if event.asset_key.path[0] == "analytics" and not metadata["unchanged"].value:
+                changed.add(event.asset_key.path[1])
         elif event.is_step_failure:
             summary.error = _failure(event)
     document, path = read_document(settings), current(settings)
     if document is not None and path is not None:
         summary.snapshot_id, summary.path, summary.instant = document.snapshot_id, str(path), document.instant
         summary.tables = {
-            name: {"rows": table.rows, "source_rows": table.source_rows, "carried_over": table.carried_over}
+            name: {
+                "rows": table.rows,
+                "source_rows": table.source_rows,
+                "carried_over": table.carried_over,
+                "changed": name in changed,
+            }
             for name, table in document.tables.items()
         }
         summary.models = {name: model.rows for name, model in document.models.items() if model.rows is not None}

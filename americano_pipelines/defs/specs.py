@@ -53,7 +53,7 @@ def postgres_specs() -> list[dg.AssetSpec]:
             description=_describe(contract),
             group_name="source",
             kinds={"postgres"},
-            owners=[Owner.DATA],
+            owners=[Owner.DATA.value],
             tags={"layer": "source"},
         )
         for contract in CONTRACTS
@@ -68,7 +68,7 @@ def file_specs(settings: Settings) -> list[dg.AssetSpec]:
             description=_describe(contract),
             group_name="source",
             kinds={"parquet"},
-            owners=[Owner.DATA],
+            owners=[Owner.DATA.value],
             tags={"layer": "source"},
             metadata={"path": dg.MetadataValue.path(str(settings.parquet_input(contract.name)))},
         )
@@ -85,7 +85,7 @@ def export_specs() -> list[dg.AssetSpec]:
             description=f"Export of the whole table at one instant. {contract.description}",
             group_name="parquet",
             kinds={"parquet"},
-            owners=[Owner.DATA],
+            owners=[Owner.DATA.value],
             tags={"layer": "lake"},
             freshness_policy=FRESHNESS,
         )
@@ -103,7 +103,7 @@ def table_specs(mode: Mode) -> list[dg.AssetSpec]:
             description=f"Mirror of the source table, in time order. {_describe(contract)}",
             group_name="analytics",
             kinds={"duckdb", "table"},
-            owners=[Owner.DATA],
+            owners=[Owner.DATA.value],
             tags={"layer": "warehouse"},
             skippable=True,
             freshness_policy=FRESHNESS,
@@ -138,7 +138,7 @@ def _model_spec(model: Model) -> dg.AssetSpec:
         description=model.description,
         group_name="research",
         kinds={"duckdb", "table" if model.materialized else "view"},
-        owners=[Owner.RESEARCH],
+        owners=[Owner.RESEARCH.value],
         tags={"layer": "research"},
         skippable=True,
         freshness_policy=FRESHNESS if model.materialized else None,

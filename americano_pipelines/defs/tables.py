@@ -43,7 +43,11 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
             found = "\n".join(f"{check.table}, {check.name}: {check.description}" for check in outcome.blocked_by)
             raise dg.Failure(f"nothing was published, for these checks failed:\n{found}", allow_retries=False)
         for asset_key, (metadata, state) in entries.items():
-            metadata |= {"unchanged": not outcome.changed, "seconds": dg.MetadataValue.json(stages.seconds)}
+            metadata |= {
+                "unchanged": outcome.before.get(".".join(asset_key.path)) == state,
+                "new snapshot": outcome.changed,
+                "seconds": dg.MetadataValue.json(stages.seconds),
+            }
             if asset_key in context.selected_asset_keys:
                 yield dg.MaterializeResult(asset_key=asset_key, metadata=metadata, data_version=dg.DataVersion(state))
             elif outcome.changed:

@@ -4,6 +4,7 @@ Reading values is `variables.py`. Here is the one place that turns pydantic's fi
 the person who set a variable.
 """
 
+import re
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from pydantic import SecretStr, ValidationError, model_validator
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings.postgres_target import PostgresTarget, parse_url
 from americano_pipelines.settings.variables import PROJECT_ROOT, Variables
+
+_USER_INFO = re.compile(r"//[^/@\s]+@")
 
 
 class Mode(StrEnum):
@@ -133,8 +136,11 @@ class Settings(Variables):
         shown = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            secret = isinstance(value, SecretStr)
-            shown[name.upper()] = ("***" if value.get_secret_value() else "") if secret else str(value)
+            if isinstance(value, SecretStr):
+                shown[name.upper()] = "***" if value.get_secret_value() else "(empty)"
+            else:
+                # An address may hold a password too.
+                shown[name.upper()] = "(unset)" if value is None else _USER_INFO.sub("//***@", str(value))
         return shown
 
 

@@ -166,8 +166,13 @@ def translated(target: PostgresTarget, table: str | None = None) -> Iterator[Non
 
 def _reason(text: str) -> str:
     """What Postgres said, without the statement that DuckDB quotes before it and the line it points at after."""
-    _, mark, said = text.partition("ERROR:")
-    said = said if mark else text
+    said = text
+    for mark in ("ERROR:", 'Unable to connect to Postgres at "'):
+        _, found, after = text.partition(mark)
+        if found:
+            # A failed connection quotes all its options first, and ends them with a quote and a colon.
+            said = after.partition('": ')[2] if mark.endswith('"') else after
+            break
     return " ".join(said.split("\n\nLINE")[0].split())
 
 

@@ -89,8 +89,8 @@ def build_models(
             continue
         statement = models.statement(model, tables)
         with stages.stage(f"{'compute' if model.materialized else 'define'} {model.name}"):
-            connection.execute(statement)
-        target = sql.quote("research", model.name)
+            target = sql.quote("research", model.name)
+            connection.execute(f"CREATE {'TABLE' if model.materialized else 'VIEW'} {target} AS\n{statement}")
         described = connection.execute(f"DESCRIBE {target}").fetchall()
         counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone() if model.materialized else None  # noqa: S608 - quoted
         states[f"research.{model.name}"] = models.state_sha256(model, statement, states)

@@ -74,7 +74,7 @@ class BuiltModel(_Record):
     """A view or rollup in `research`.
 
     Attributes:
-        sql: the statement that made it.
+        sql: its query.
         columns: column name to type.
         rows: rows of a rollup, None for a view.
         state_sha256: hash of the SQL and of the states of what it reads.
@@ -133,3 +133,11 @@ class Document(_Record):
     checks: list[CheckOutcome]
     bytes: int = 0
     sha256: str = ""
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Data version of everything in the file, by `schema.name`."""
+        return {
+            **{f"analytics.{name}": table.state_sha256 for name, table in self.tables.items()},
+            **{f"research.{name}": model.state_sha256 for name, model in self.models.items()},
+        }

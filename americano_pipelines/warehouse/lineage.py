@@ -13,7 +13,7 @@ def column_lineage(statement: str, columns_of: Mapping[str, Sequence[str]]) -> C
     """Trace every output column of a statement one step back.
 
     Args:
-        statement: a SELECT, or a CREATE or INSERT around one, in DuckDB's SQL.
+        statement: a SELECT, or an INSERT around one, in DuckDB's SQL.
         columns_of: the columns of each table it may read, by `schema.table`, in their real case.
 
     Returns:
@@ -31,7 +31,7 @@ def column_lineage(statement: str, columns_of: Mapping[str, Sequence[str]]) -> C
     }
     tree = parse_one(statement, dialect="duckdb")
     query = tree if isinstance(tree, exp.Query) else tree.expression
-    # CREATE VIEW keeps no schema of what it reads; `*` and bare columns resolve only with one.
+    # Bare columns resolve only when the parser knows which table has them.
     schema = MappingSchema(dialect="duckdb")
     for table, columns in columns_of.items():
         schema.add_table(table, dict.fromkeys(columns, "VARCHAR"), dialect="duckdb")

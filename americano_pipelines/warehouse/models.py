@@ -104,7 +104,7 @@ def models_sha256() -> str:
 
 
 def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
-    """SQL that creates a model from the tables that are there; a role that no column plays reads as NULL."""
+    """A model's query over the tables that are there; a role that no column plays reads as NULL."""
     name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
     fragments = {}
     for table in model.tables:
@@ -137,10 +137,10 @@ def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Collectio
     return next((f"research.{name} is missing" for name in model.models if name in left_out), None)
 
 
-def state_sha256(model: Model, created_by: str, states: Mapping[str, str]) -> str:
+def state_sha256(model: Model, query: str, states: Mapping[str, str]) -> str:
     """Hash of a model's SQL and of the states of what it reads: its data version."""
     read = [f"analytics.{name}" for name in model.tables] + [f"research.{name}" for name in model.models]
-    return hashlib.sha256("\n".join([created_by, *(states.get(name, "") for name in read)]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([query, *(states.get(name, "") for name in read)]).encode()).hexdigest()
 
 
 def _has_protocol_ids(tables: Mapping[str, SourceTable]) -> bool:

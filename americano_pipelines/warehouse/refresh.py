@@ -4,7 +4,7 @@ Here belongs the order of these steps and the decision. Each step is in its own 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,12 +34,14 @@ class Outcome:
         path: the published file; None when a blocking check failed.
         changed: whether a new file was built.
         missing: source tables that were not there this time, with the reason.
+        before: data versions of what was published before, by `schema.name`.
     """
 
     document: Document
     path: Path | None
     changed: bool
     missing: Mapping[str, str]
+    before: Mapping[str, str]
 
     @property
     def blocked_by(self) -> list[CheckOutcome]:
@@ -70,7 +72,7 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
             content = _content(settings, inputs)
             now = publish.current(settings)
             if before is not None and now is not None and not full and before.content == content:
-                return Outcome(before, now, changed=False, missing=source.skipped)
+                return Outcome(before, now, changed=False, missing=source.skipped, before=before.states)
             built = publish.prepare(settings, snapshot_id)
             try:
                 document = _build(connection, built, source, inputs, content, stages)
@@ -81,13 +83,14 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
         with stages.stage("checkpoint"):
             connection.execute(f"CHECKPOINT {catalog}")
             connection.execute(f"USE memory; DETACH {catalog}")
-    outcome = Outcome(document, None, changed=True, missing=source.skipped)
+    states = before.states if before is not None else {}
+    outcome = Outcome(document, None, changed=True, missing=source.skipped, before=states)
     if outcome.blocked_by:
         publish.discard(built)
         return outcome
     with stages.stage("publish"):
         place, document = publish.publish(settings, built, document)
-    return Outcome(document, place, changed=True, missing=source.skipped)
+    return replace(outcome, document=document, path=place)
 
 
 def _build(

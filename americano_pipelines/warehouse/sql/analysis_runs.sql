@@ -1,4 +1,3 @@
-CREATE VIEW research.analysis_runs AS
 SELECT
     CAST({id} AS VARCHAR) AS analysis_run_id,
     CAST({protocol} AS VARCHAR) AS protocol_id,

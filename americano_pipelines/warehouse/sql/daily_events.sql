@@ -1,4 +1,3 @@
-CREATE TABLE research.daily_events AS
 SELECT
     CAST(date_trunc('day', event_time) AS DATE) AS day,
     count(*) AS events,

@@ -1,4 +1,3 @@
-CREATE VIEW research.events AS
 SELECT
     CAST({id} AS VARCHAR) AS event_id,
     CAST({time} AS TIMESTAMP) AS event_time,

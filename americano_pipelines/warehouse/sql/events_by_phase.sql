@@ -1,4 +1,3 @@
-CREATE TABLE research.events_by_phase AS
 SELECT
     phase,
     count(*) AS events,

@@ -1,4 +1,3 @@
-CREATE TABLE research.events_by_protocol AS
 SELECT
     protocol_id,
     count(*) AS events,

@@ -1,6 +1,5 @@
 -- A phase without an end of its own ends at the next one's start, else with its protocol, else as planned.
 -- Never "now": the window of a phase must not depend on when it is looked at.
-CREATE VIEW research.phases AS
 WITH phases AS (
     SELECT
         CAST({id} AS VARCHAR) AS phase_id,

@@ -1,5 +1,4 @@
 -- An event belongs to a protocol when the learner matches and its time falls into one of the phases.
-CREATE VIEW research.protocol_events AS
 SELECT
     phases.protocol_id,
     phases.phase_id,

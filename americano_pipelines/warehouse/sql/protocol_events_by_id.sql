@@ -1,5 +1,4 @@
 -- The events say themselves which protocol they belong to.
-CREATE VIEW research.protocol_events AS
 SELECT
     protocol_id,
     CAST(NULL AS VARCHAR) AS phase_id,

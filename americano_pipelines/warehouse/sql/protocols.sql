@@ -1,4 +1,3 @@
-CREATE VIEW research.protocols AS
 SELECT
     CAST({id} AS VARCHAR) AS protocol_id,
     CAST({learner} AS VARCHAR) AS learner_id,

@@ -1,4 +1,3 @@
-CREATE TABLE research.weekly_events AS
 SELECT
     CAST(date_trunc('week', event_time) AS DATE) AS week,
     count(*) AS events,

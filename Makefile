@@ -1,0 +1,41 @@
+# Everything needs Python 3.11 or later, make and git; the rest is installed into .venv from the lock files.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo dev test lint lock clean
+
+.venv/.runtime: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	touch $@
+
+demo: .venv/.runtime ## From nothing to a published warehouse; KEEP=1 leaves the demo's Postgres running.
+	.venv/bin/americano demo run $(if $(KEEP),--keep)
+
+dev: .venv/.runtime ## The Dagster UI and daemon on http://127.0.0.1:3000.
+	.venv/bin/americano dev
+
+test: .venv/.dev ## The whole suite; SLOW=1 adds the long fault runs.
+	.venv/bin/python -m pytest $(if $(SLOW),,-m "not slow")
+
+lint: .venv/.dev ## ruff, ruff format, mypy strict.
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+# The same flags for both files; the development one may only add to what the other pins.
+COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --generate-hashes --no-strip-extras \
+	--no-emit-index-url --quiet --custom-compile-command "make lock"
+
+lock: .venv/.dev ## Resolve the lock files anew.
+	$(COMPILE) --extra demo --extra build --output-file requirements.lock
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove the environment, not the data.
+	rm -rf .venv

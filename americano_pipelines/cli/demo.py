@@ -1,0 +1,133 @@
+"""`americano demo ...`: the embedded Postgres with its experiments, and the whole way through once."""
+
+import os
+
+import click
+
+from americano_pipelines.errors import ConfigError
+from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+
+
+@click.group()
+def demo() -> None:
+    """The demo: a real Postgres under the data folder, seeded with n=1 experiments."""
+
+
+@demo.command()
+def up() -> None:
+    """Start the demo's Postgres, making and seeding it if it is not there."""
+    _up(load_settings())
+
+
+@demo.command()
+def down() -> None:
+    """Stop the demo's Postgres; its data stays."""
+    from americano_pipelines.demo.server import DemoServer
+
+    server = DemoServer(load_settings().data_dir)
+    click.echo("stopped" if server.is_running() else "was not running")
+    server.down()
+
+
+@demo.command()
+@click.option("--write", is_flag=True, help="Write them to .env instead of printing them.")
+def env(*, write: bool) -> None:
+    """Print (or write to .env) the settings that point at the demo's Postgres."""
+    from americano_pipelines.demo.server import DemoServer
+
+    text = _env_text(DemoServer(load_settings().data_dir).environment())
+    if write:
+        _write_env(text)
+    else:
+        click.echo(text, nl=False)
+
+
+@demo.command()
+@click.option("--keep", is_flag=True, help="Leave the demo's Postgres running.")
+@click.pass_context
+def run(context: click.Context, *, keep: bool) -> None:
+    """Start, seed, sync, report; then stop the demo's Postgres again."""
+    from americano_pipelines.cli import report as reporting
+    from americano_pipelines.cli import sync as syncing
+    from americano_pipelines.demo.server import DemoServer
+
+    server = DemoServer(load_settings().data_dir)
+    was_running = server.is_running()
+    _up(load_settings())
+    try:
+        settings = demo_settings()
+        summary = syncing.run_sync(settings, full=False)
+        syncing.show(summary)
+        if not summary.success:
+            click.echo(f"failed: {summary.error}", err=True)
+            context.exit(1)
+        reporting.show(reporting.run_report(settings, compare=True))
+    finally:
+        if not keep and not was_running:
+            server.down()
+    _what_next(server.environment(), settings, running=keep or was_running)
+
+
+def demo_settings() -> Settings:
+    """The settings with the demo's Postgres as the source, whatever else is configured."""
+    from americano_pipelines.demo.server import DemoServer
+
+    base = load_settings()
+    environment = DemoServer(base.data_dir).environment()
+    for name in ("DATABASE_URL", "DUCKDB_USE_POSTGRES_SCANNER", "PG_EVENTS_TABLE"):
+        os.environ.pop(name, None)
+    os.environ.update(environment)
+    return load_settings()
+
+
+def hint(settings: Settings) -> str | None:
+    """What to do when the settings point at the demo's Postgres and it does not run."""
+    from americano_pipelines.demo.server import DemoServer
+
+    server = DemoServer(settings.data_dir)
+    in_use = settings.postgres is not None and settings.postgres.host == server.environment()["PG_HOST"]
+    return (
+        "The demo's Postgres is not running: `americano demo up` starts it."
+        if in_use and not server.is_running()
+        else None
+    )
+
+
+def _up(settings: Settings) -> None:
+    from americano_pipelines.cli.progress import progress
+    from americano_pipelines.demo.server import DemoServer
+
+    server = DemoServer(settings.data_dir)
+    with progress():
+        seeded = server.up()
+    rows = ", ".join(f"{count:,} {table}" for table, count in seeded.rows.items())
+    click.echo(f"demo Postgres is up, {'seeded now' if seeded.created else 'seeded before, unchanged'}: {rows}")
+
+
+def _env_text(environment: dict[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in environment.items())
+
+
+def _write_env(text: str) -> None:
+    path = PROJECT_ROOT / ".env"
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    names = {line.partition("=")[0] for line in text.splitlines()} | {"DATABASE_URL"}
+    set_already = [line for line in before.splitlines() if line.partition("=")[0].strip() in names]
+    if set_already and "\n".join(set_already) != text.strip():
+        raise ConfigError(f"{path} names a Postgres already; take its PG_* and DATABASE_URL lines out first")
+    if not set_already:
+        path.write_text(before + ("" if before.endswith("\n") or not before else "\n") + text, encoding="utf-8")
+    click.echo(f"{path} points at the demo's Postgres")
+
+
+def _what_next(environment: dict[str, str], settings: Settings, *, running: bool) -> None:
+    if not (PROJECT_ROOT / ".env").exists():
+        _write_env(_env_text(environment))
+    state = "runs on; `americano demo down` stops it" if running else "is stopped; `americano demo up` starts it"
+    click.echo(
+        "\nNext\n"
+        "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
+        "  .venv/bin/americano report   the four patterns again\n"
+        f"  .venv/bin/duckdb -readonly {settings.published_path}\n"
+        f"  The demo's Postgres {state}."
+    )

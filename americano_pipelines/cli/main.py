@@ -1,0 +1,47 @@
+"""The command group, exit codes, and how errors are told.
+
+Exit codes: 0 done, 1 failed, 2 wrong use or configuration. Each command is in a module of its own and
+imports what it needs when it runs: `americano --help` should not wait for Dagster.
+"""
+
+import sys
+
+import click
+
+from americano_pipelines.cli.demo import demo
+from americano_pipelines.cli.dev import dev
+from americano_pipelines.cli.doctor import doctor
+from americano_pipelines.cli.report import report
+from americano_pipelines.cli.sync import sync
+from americano_pipelines.errors import AmericanoError, ConfigError
+
+FAILED, WRONG_USE = 1, 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="americano-pipelines")
+def group() -> None:
+    """Postgres to Parquet to DuckDB, whole or not at all."""
+
+
+for command in (sync, report, doctor, demo, dev):
+    group.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        # Without click's own handling, a code given to `context.exit` comes back as the result.
+        sys.exit(group.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; what is published is as it was", err=True)
+        sys.exit(FAILED)
+    except ConfigError as error:
+        click.echo(f"configuration: {error}", err=True)
+        sys.exit(WRONG_USE)
+    except AmericanoError as error:
+        click.echo(f"failed: {error}", err=True)
+        sys.exit(FAILED)

@@ -1,0 +1,33 @@
+"""What a person at a terminal sees while they wait.
+
+Shown on standard error only, only on a terminal, and only for what takes longer than two seconds.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from americano_pipelines import stages
+
+_QUIET_SECONDS = 2.0
+
+
+@contextmanager
+def progress(*, enabled: bool = True) -> Iterator[None]:
+    """Show the current stage and a spinner for the block, once it lasts longer than two seconds."""
+    console = Console(stderr=True)
+    if not enabled or not console.is_terminal:
+        yield
+        return
+    status = console.status("starting")
+    timer = threading.Timer(_QUIET_SECONDS, status.start)
+    timer.start()
+    try:
+        with stages.listening(status.update):
+            yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()

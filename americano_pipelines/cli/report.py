@@ -1,0 +1,63 @@
+"""`americano report`: the four patterns on the published file."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from americano_pipelines.cli.progress import progress
+from americano_pipelines.cli.tables import show_table
+from americano_pipelines.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from americano_pipelines.warehouse.report import Pattern, Timed
+
+
+@click.command()
+@click.option("--compare-postgres", is_flag=True, help="Ask Postgres the same query and compare.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def report(*, compare_postgres: bool, as_json: bool) -> None:
+    """Events by phase, per day and week, per protocol; and DuckDB against Postgres."""
+    settings = load_settings()
+    patterns = run_report(settings, compare=compare_postgres or settings.compare_with_postgres, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps([_as_dict(pattern) for pattern in patterns], indent=2, default=str, ensure_ascii=False))
+    else:
+        show(patterns)
+
+
+def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "list[Pattern]":
+    """Ask all patterns, with progress on a terminal."""
+    from americano_pipelines.warehouse.report import report as ask
+
+    with progress(enabled=not quiet):
+        return ask(settings, compare=compare)
+
+
+def show(patterns: "list[Pattern]") -> None:
+    """Print the answers as small tables."""
+    console = Console(highlight=False)
+    for pattern in patterns:
+        if pattern.duckdb is None:
+            console.print(f"[bold]{pattern.title}[/]: [yellow]skipped[/], {pattern.skipped}\n", soft_wrap=True)
+            continue
+        took = _times(pattern.duckdb)
+        if pattern.postgres is not None:
+            faster = pattern.postgres.median_ms / max(pattern.duckdb.median_ms, 0.01)
+            same = "the same rows" if pattern.same else "DIFFERENT rows: Postgres has moved on since the snapshot"
+            took = f"DuckDB {took}; Postgres {_times(pattern.postgres)}; {faster:.1f} times as fast, {same}"
+        show_table(console, pattern.duckdb.columns, pattern.duckdb.rows, title=f"[bold]{pattern.title}[/] ({took})")
+
+
+def _times(timed: "Timed") -> str:
+    return f"{timed.median_ms:.1f} ms, first {timed.first_ms:.1f} ms"
+
+
+def _as_dict(pattern: "Pattern") -> dict[str, Any]:
+    shown = dataclasses.asdict(pattern)
+    for engine in ("duckdb", "postgres"):
+        if shown[engine] is not None:
+            shown[engine]["rows"] = [list(row) for row in shown[engine]["rows"]]
+    return shown

@@ -1,0 +1,74 @@
+"""`americano sync`: the nightly job, now, in this shell."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from americano_pipelines.cli.demo import hint
+from americano_pipelines.cli.progress import progress
+from americano_pipelines.cli.tables import show_table
+from americano_pipelines.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from americano_pipelines.defs.launch import Summary
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="Export and build everything, also what did not change.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON summary.")
+@click.pass_context
+def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
+    """Copy the source into a new published file, through the same job and instance as the UI."""
+    settings = load_settings()
+    summary = run_sync(settings, full=full, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        show(summary)
+    if not summary.success:
+        click.echo(f"failed: {summary.error}", err=True)
+        if advice := hint(settings):
+            click.echo(advice, err=True)
+        context.exit(1)
+
+
+def run_sync(settings: Settings, *, full: bool, quiet: bool = False) -> "Summary":
+    """Run the job, with progress on a terminal."""
+    with progress(enabled=not quiet):
+        from americano_pipelines.defs.launch import run_nightly
+
+        return run_nightly(settings, full=full)
+
+
+def show(summary: "Summary") -> None:
+    """Print what a sync did."""
+    console = Console(highlight=False)
+    if not summary.success:
+        click.echo(f"nothing was published (Dagster run {summary.run_id})", err=True)
+        return
+    state = "published" if summary.changed else "unchanged, no new file"
+    console.print(f"[bold]{state}[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
+    console.print(f"  source as of {summary.instant}")
+    console.print(f"  file         {summary.path}", soft_wrap=True)
+    rows = [
+        (
+            f"analytics.{name}",
+            table["rows"],
+            table["source_rows"],
+            "kept from before" if table["carried_over"] else "changed" if table["changed"] else "unchanged",
+        )
+        for name, table in summary.tables.items()
+    ]
+    rows += [(f"research.{name}", count, "", "") for name, count in summary.models.items()]
+    show_table(console, ("table", "rows", "source rows", ""), rows)
+    for name, reason in {**summary.skipped, **summary.left_out}.items():
+        console.print(f"[yellow]skipped[/] {name}: {reason}", soft_wrap=True)
+    for warning in summary.warnings:
+        console.print(f"[yellow]warning[/] {warning}", soft_wrap=True)
+    slow = sorted(summary.seconds.items(), key=lambda item: -item[1])[:5]
+    took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in slow)
+    console.print(
+        f"{sum(summary.seconds.values()):.1f} s ({took}); peak memory {summary.peak_memory_mb} MB", soft_wrap=True
+    )
