@@ -65,7 +65,7 @@ def run(context: click.Context, *, keep: bool) -> None:
     finally:
         if not keep and not was_running:
             server.down()
-    _what_next(server.environment(), settings, running=keep or was_running)
+    _what_next(settings, running=keep or was_running)
 
 
 def demo_settings() -> Settings:
@@ -80,10 +80,18 @@ def demo_settings() -> Settings:
     return load_settings()
 
 
+def is_unconfigured(settings: Settings) -> bool:
+    """Whether no source is configured at all, but the data folder holds a demo."""
+    inputs = {name for name in settings.model_fields_set if name.endswith("_parquet")}
+    return settings.postgres is None and not inputs and (settings.data_dir / "postgres").is_dir()
+
+
 def hint(settings: Settings) -> str | None:
     """What to do when the settings point at the demo's Postgres and it does not run."""
     from americano_pipelines.demo.server import DemoServer
 
+    if is_unconfigured(settings):
+        return "To make the demo the source of your commands, run `americano demo env --write`."
     server = DemoServer(settings.data_dir)
     in_use = settings.postgres is not None and settings.postgres.host == server.environment()["PG_HOST"]
     return (
@@ -120,14 +128,13 @@ def _write_env(text: str) -> None:
     click.echo(f"{path} points at the demo's Postgres")
 
 
-def _what_next(environment: dict[str, str], settings: Settings, *, running: bool) -> None:
-    if not (PROJECT_ROOT / ".env").exists():
-        _write_env(_env_text(environment))
+def _what_next(settings: Settings, *, running: bool) -> None:
     state = "runs on; `americano demo down` stops it" if running else "is stopped; `americano demo up` starts it"
     click.echo(
         "\nNext\n"
         "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
         "  .venv/bin/americano report   the four patterns again\n"
+        "  .venv/bin/americano demo env --write   make the demo the source of `americano sync` too\n"
         f"  .venv/bin/duckdb -readonly {settings.published_path}\n"
         f"  The demo's Postgres {state}."
     )

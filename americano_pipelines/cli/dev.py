@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from americano_pipelines.cli.demo import demo_settings, is_unconfigured
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
 
 
@@ -16,6 +17,8 @@ def dev(*, port: int) -> None:
     from americano_pipelines.demo.server import DemoServer
 
     settings = load_settings()
+    if is_unconfigured(settings):
+        settings = demo_settings()
     server = DemoServer(settings.data_dir)
     if settings.postgres is not None and settings.postgres.host == server.environment()["PG_HOST"]:
         server.up()

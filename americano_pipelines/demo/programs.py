@@ -16,11 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypedDict
 
+from americano_pipelines.errors import AmericanoError
+
 POSTGRES_VERSION = 18
 SYSTEM_USER = "pgserver"
 
 
-class EmbeddedPostgresError(RuntimeError):
+class EmbeddedPostgresError(AmericanoError):
     """The embedded Postgres could not be created, started or stopped; the message quotes what it said."""
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import sql
 
+from americano_pipelines.errors import AmericanoError
+
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
 
@@ -21,7 +23,7 @@ TABLES = ("behavioral_events", "experiment_protocols", "phase_assignments", "ana
 _LOCK = 7_236_120  # any fixed number: two processes that seed one database at once take turns
 
 
-class SeedError(RuntimeError):
+class SeedError(AmericanoError):
     """The database holds something else than the demo, or only a part of it."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from americano_pipelines.settings.postgres_target import DEFAULT_PORT
@@ -53,11 +53,16 @@ class Variables(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=PROJECT_ROOT / ".env",
         env_file_encoding="utf-8",
-        env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """An empty variable counts as unset, and so takes back what `.env` sets: `PG_HOST= americano sync`."""
+        return {name: value for name, value in values.items() if value != ""}
 
     americano_data_dir: Path = Field(default=Path("data"), description="Folder under which every default path lies.")
     duckdb_db_path: Path | None = Field(

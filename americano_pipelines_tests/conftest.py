@@ -1,0 +1,188 @@
+"""What all tests share: a real Postgres, databases cut from templates, settings that see no `.env`."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
+from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+
+SHARED = PROJECT_ROOT.parent / "shared"
+SYNC_ROLE = "americano_sync"
+VARIABLES = [name.upper() for name in Settings.model_fields]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty counts as unset and wins over `.env`, in this process and in those the tests start."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+
+
+@dataclass(frozen=True)
+class Server:
+    """The suite's Postgres: TCP on 127.0.0.1 and a socket, passwords by scram-sha-256."""
+
+    postgres: EmbeddedPostgres
+    password: str
+
+    def connect(self, database: str, user: str = SUPERUSER) -> Any:
+        """An autocommitting connection."""
+        link = psycopg2.connect(
+            host="127.0.0.1", port=self.postgres.port, user=user, password=self.password, dbname=database
+        )
+        link.autocommit = True
+        return link
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database of the suite's server."""
+
+    server: Server
+    name: str
+
+    def execute(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        """Run a statement as superuser."""
+        with closing(self.server.connect(self.name)) as link, link.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def variables(self, **changed: Any) -> dict[str, Any]:
+        """Settings (field names) that point at it as the sync role."""
+        return {
+            "pg_host": "127.0.0.1",
+            "pg_port": self.server.postgres.port,
+            "pg_user": SYNC_ROLE,
+            "pg_password": self.server.password,
+            "pg_database": self.name,
+        } | changed
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    password = f"pw'{secrets.token_hex(8)}\\x"  # a quote and a backslash: escaping must hold
+    postgres = EmbeddedPostgres(
+        tmp_path_factory.mktemp("suite") / "postgres",
+        port=free_port(),
+        superuser_password=password,
+        server_settings={"fsync": "off", "max_connections": "60"},
+    )
+    try:
+        postgres.start()
+        suite = Server(postgres, password)
+        with closing(suite.connect("postgres")) as link, link.cursor() as cursor:
+            for template in ("prisma_template", "older_template"):
+                cursor.execute(f"CREATE DATABASE {template}")
+        _fill(suite, "prisma_template", files("americano_pipelines.demo").joinpath("schema.sql").read_text())
+        _fill(suite, "prisma_template", (Path(__file__).parent / "prisma_rows.sql").read_text())
+        _fill(suite, "older_template", (Path(__file__).parent / "older_schema.sql").read_text())
+        with closing(suite.connect("postgres")) as link, link.cursor() as cursor:
+            cursor.execute(f"ALTER ROLE {SYNC_ROLE} PASSWORD %s", (password,))
+        yield suite
+    finally:
+        postgres.stop()
+
+
+def _fill(suite: Server, database: str, script: str) -> None:
+    with closing(suite.connect(database)) as link:
+        link.autocommit = False
+        with link, link.cursor() as cursor:
+            cursor.execute(script)
+
+
+@pytest.fixture
+def new_database(server: Server) -> Iterator[Callable[[str], Database]]:
+    """Make databases: `new_database("prisma")` or `new_database("older")`, small and filled."""
+    made: list[str] = []
+
+    def make(kind: str = "prisma") -> Database:
+        name = f"{kind}_{secrets.token_hex(4)}"
+        with closing(server.connect("postgres")) as link, link.cursor() as cursor:
+            cursor.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(f"{kind}_template")
+                )
+            )
+            cursor.execute(
+                sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(SYNC_ROLE))
+            )
+        made.append(name)
+        return Database(server, name)
+
+    yield make
+    with closing(server.connect("postgres")) as link, link.cursor() as cursor:
+        for name in made:
+            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def prisma(new_database: Callable[[str], Database]) -> Database:
+    """A database with the app's schema: 4,000 events of 8 learners, 2 protocols, 8 phases, 2 analysis runs."""
+    return new_database("prisma")
+
+
+@pytest.fixture
+def older(new_database: Callable[[str], Database]) -> Database:
+    """A database with the older naming: `learner_id`, `event_time`, `phase`, `experiment_id`; events only."""
+    return new_database("older")
+
+
+@pytest.fixture
+def settings_for(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of a data folder of this test's own; keyword arguments are field values."""
+
+    def make(**values: Any) -> Settings:
+        return load_settings(**{"americano_data_dir": tmp_path / "data", "log_level": "WARNING"} | values)
+
+    return make
+
+
+@pytest.fixture
+def americano(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real command in a process of its own: `americano("sync", "--json", pg_host=...)`."""
+
+    def run(*arguments: str, timeout: float = 120, **values: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", "from americano_pipelines.cli import main; main()", *arguments],
+            env=environment(tmp_path / "data", **values),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+def environment(data_dir: Path, **values: Any) -> dict[str, str]:
+    """The environment of a process whose settings are these, and nothing from outside."""
+    texts = {k.upper(): json.dumps(v) if isinstance(v, dict) else str(v) for k, v in values.items()}
+    return {**os.environ, **dict.fromkeys(VARIABLES, ""), "AMERICANO_DATA_DIR": str(data_dir), **texts}
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Real input that lies beside the project where it is developed; elsewhere tests that use it are left out."""
+    if not SHARED.is_dir():
+        pytest.skip("no shared folder beside the project")
+    return SHARED
