@@ -52,13 +52,19 @@ def parse_url(url: str) -> PostgresTarget:
     Raises:
         ValueError: saying which part is wrong. The address itself is never in the text.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # What urlsplit itself says may quote the password.
+        raise ValueError(
+            "cannot be taken apart: the port must be a number from 1 to 65535, and characters such as / ? # [ ] @ "
+            "in the password percent-encoded"
+        ) from None
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ValueError("must start with postgresql:// or postgres://")
-    try:
-        port = parts.port or DEFAULT_PORT
-    except ValueError:
-        raise ValueError("the port is not a number from 1 to 65535") from None
+    if port == 0:
+        raise ValueError("the port must be a number from 1 to 65535")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = query.pop("host", "") or unquote(parts.hostname or "")
     database = unquote(parts.path.lstrip("/"))
@@ -71,7 +77,7 @@ def parse_url(url: str) -> PostgresTarget:
         raise ValueError(f"has parameters that are not understood: {', '.join(unknown)}")
     return PostgresTarget(
         host=host,
-        port=port,
+        port=port or DEFAULT_PORT,
         user=unquote(parts.username or "") or "postgres",
         password=unquote(parts.password or ""),
         database=database,

@@ -14,16 +14,11 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from americano_pipelines.settings.cron import check_cron
 from americano_pipelines.settings.postgres_target import DEFAULT_PORT
 
 _PARENT = Path(__file__).resolve().parents[2]
 PROJECT_ROOT = _PARENT if (_PARENT / "pyproject.toml").is_file() else Path.cwd()
-
-
-def _cron(value: str) -> str:
-    if len(value.split()) != 5:  # noqa: PLR2004 - minute, hour, day, month, weekday
-        raise ValueError("is not a cron line of five fields")
-    return value
 
 
 def _timezone(value: str) -> str:
@@ -130,7 +125,7 @@ class Variables(BaseSettings):
     americano_snapshots_kept: int = Field(
         default=7, ge=1, le=1000, description="Published files kept, the current one included; 1 to 1000."
     )
-    americano_sync_cron: Annotated[str, AfterValidator(_cron)] = Field(
+    americano_sync_cron: Annotated[str, AfterValidator(check_cron)] = Field(
         default="0 2 * * *", description="When the nightly sync starts, a cron line of five fields."
     )
     americano_sync_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
