@@ -17,8 +17,7 @@ _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dag
 
 def process_tags() -> dict[str, str]:
     """Tags that say which process executes a run; the start time tells a reused process id apart."""
-    started = psutil.Process().create_time()
-    return {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid()), STARTED_TAG: f"{started:.2f}"}
+    return {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid()), STARTED_TAG: _started(psutil.Process())}
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -40,7 +39,13 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 def _alive(tags: Mapping[str, str]) -> bool:
     try:
-        started = psutil.Process(int(tags[PID_TAG])).create_time()
+        process = psutil.Process(int(tags[PID_TAG]))
+        # A zombie did end; who started it has only not asked how (in a container perhaps nobody ever does).
+        return process.status() != psutil.STATUS_ZOMBIE and _started(process) == tags.get(STARTED_TAG)
     except psutil.NoSuchProcess:
         return False
-    return f"{started:.2f}" == tags.get(STARTED_TAG)
+
+
+def _started(process: psutil.Process) -> str:
+    """Seconds from the machine's start to the process's: setting the clock moves both, not their distance."""
+    return f"{process.create_time() - psutil.boot_time():.2f}"

@@ -29,11 +29,13 @@ class Seen(BaseModel):
         settled: path to size, mtime and sha256 of files that a run was started for.
         waiting: path to size and mtime of files that changed since the tick before.
         broken: path to size and mtime of files that cannot be read and were reported.
+        arrivals: runs asked for so far.
     """
 
     settled: dict[str, tuple[int, int, str]] = {}
     waiting: dict[str, Stamp] = {}
     broken: dict[str, Stamp] = {}
+    arrivals: int = 0
 
 
 def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
@@ -56,8 +58,9 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
             for table, problem in problems.items()
         ]
         if arrived:
-            # The modification time is part of the key: content that comes back after a change is a new arrival.
-            key = json.dumps({name: now.settled[name] for name in arrived}, sort_keys=True)
+            # The count is part of the key: content that comes back after a change is a new arrival, even with its
+            # old modification time (rsync and cp -p keep it), and Dagster starts no second run for a known key.
+            key = json.dumps([now.arrivals, {name: now.settled[name] for name in arrived}], sort_keys=True)
             request = dg.RunRequest(run_key=hashlib.sha256(key.encode()).hexdigest()[:32])
             return dg.SensorResult([request], cursor=now.model_dump_json(), asset_events=events)
         return dg.SensorResult(
@@ -76,7 +79,7 @@ def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], dict[str, s
         What to remember; the paths to start a run for; and table to problem for files found broken now.
         While any file is incomplete or broken nothing is started: the run would read it too, and fail.
     """
-    now = Seen()
+    now = Seen(arrivals=before.arrivals)
     complete: dict[str, Stamp] = {}
     problems: dict[str, str] = {}
     for table, path in _files(settings):
@@ -105,6 +108,7 @@ def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], dict[str, s
         name for name, seen in changed.items() if name not in before.settled or before.settled[name][2] != seen[2]
     ]
     now.settled.update(changed)
+    now.arrivals += bool(arrived)
     return now, arrived, problems
 
 
