@@ -3,9 +3,11 @@
 Here belong the bucket (a month of the sort time, or one for what has none), the fingerprint of a state, and
 the figures by which a copy is reconciled. Comparing them is left to those who copied.
 
-The fingerprint of a bucket is `count(*)` and the XOR of `hashtextextended(id, xmin)` over its rows: Postgres
+The fingerprint of a bucket is `count(*)` and the sum of a hash of (id, ctid, xmin) over its rows: Postgres
 gives every version of a row a new xmin, so an insert, an update, a delete or a move to another month changes
-it. A view has no xmin; there the whole row is hashed.
+it. The ctid tells rows apart whose id is null or not unique, and a sum, unlike an XOR, does not lose two that
+are alike. A view has no xmin; there the whole row is hashed as text, for equal values may read differently
+(1.0 and 1.00 in jsonb, 0 and -0).
 """
 
 import hashlib
@@ -31,9 +33,11 @@ class Figures:
 
     Attributes:
         rows: how many.
-        min_us: first sort time, microseconds since 1970 UTC (0 in the bucket of rows without one).
+        min_us: first sort time, microseconds since 1970 UTC; -1 for one before the year 1, 1 for one after
+            9999, 0 for none.
         max_us: last sort time, likewise.
-        checksum: XOR over the rows of the first 60 bits of md5(id) and the time in microseconds.
+        checksum: XOR over the rows of the first 60 bits of md5(id) plus the time in microseconds. Plus, so that
+            two rows that swap their times show.
     """
 
     rows: int
@@ -48,7 +52,7 @@ class State:
 
     Attributes:
         rows: how many rows.
-        fingerprint: order-independent 64-bit hash of their versions, as decimal text.
+        fingerprint: order-independent sum of 64-bit hashes of their versions, as decimal text.
     """
 
     rows: int
@@ -66,13 +70,17 @@ def bucket_expression(table: SourceTable) -> str:
     if not table.contract.by_month:
         return "CAST(NULL AS timestamp)"
     time = time_expression(table)
-    return f"CASE WHEN {time} >= '0001-01-01' AND {time} < '10000-01-01' THEN date_trunc('month', {time}) END"
+    return f"CASE WHEN {_in_range(time)} THEN date_trunc('month', {time}) END"
 
 
 def time_expression(table: SourceTable) -> str:
     """SQL, the same in both engines, for the sort time of a row as a timestamp in UTC."""
     column = table.column(table.contract.sort_role)
     return f"CAST({sql.quote(column.name) if column else 'NULL'} AS timestamp)"
+
+
+def _in_range(time: str) -> str:
+    return f"{time} >= '0001-01-01' AND {time} < '10000-01-01'"
 
 
 def rest_label(table: SourceTable) -> str:
@@ -84,11 +92,11 @@ def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
     """Compute the state of every bucket of a table, in the snapshot."""
     identifier = table.column("id")
     if not table.has_row_versions:
-        row_hash = "hash_record_extended(t, 0)"
-    elif identifier is None:
-        row_hash = "hashtextextended(ctid::text, xmin::text::bigint)"
+        row_hash = "hashtextextended(t::text, 0)"
     else:
-        row_hash = f"hashtextextended({sql.quote(identifier.name)}::text, xmin::text::bigint)"
+        row_hash = "hashtidextended(ctid, xmin::text::bigint)"
+        if identifier is not None:
+            row_hash = f"hashtextextended(coalesce({sql.quote(identifier.name)}::text, ''), {row_hash})"
     rows = snapshot.query(
         sql.render(
             sql.load("sources", "fingerprint"),
@@ -96,7 +104,8 @@ def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
             row_hash=row_hash,
             relation=sql.quote(table.schema, table.relation),
             rest=rest_label(table),
-        )
+        ),
+        table.found_as,
     )
     return {str(bucket): State(int(count), str(fingerprint)) for bucket, count, fingerprint in rows}
 
@@ -104,7 +113,7 @@ def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
 def postgres_figures(snapshot: Snapshot, table: PostgresTable) -> dict[str, Figures]:
     """Figures of a table as the source holds it, in the snapshot."""
     relation = sql.quote(table.schema, table.relation)
-    return _figures(snapshot.query(_statement("figures_postgres", table, relation, id_type="text")))
+    return _figures(snapshot.query(_statement("figures_postgres", table, relation, id_type="text"), table.found_as))
 
 
 def duckdb_figures(
@@ -137,6 +146,7 @@ def _statement(name: str, table: SourceTable, relation: str, id_type: str) -> st
         bucket=bucket_expression(table),
         id=f"CAST({sql.quote(identifier.name)} AS {id_type})" if identifier else "''",
         time=time_expression(table),
+        in_range=_in_range(time_expression(table)),
         relation=relation,
         rest=rest_label(table),
     )

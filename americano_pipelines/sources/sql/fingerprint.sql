@@ -2,9 +2,9 @@
 SELECT
     coalesce(to_char(bucket, 'YYYY-MM'), {rest}) AS bucket,
     sum(row_count)::bigint AS row_count,
-    bit_xor(fingerprint)::text AS fingerprint
+    sum(fingerprint)::text AS fingerprint
 FROM (
-    SELECT {bucket} AS bucket, count(*) AS row_count, bit_xor({row_hash}) AS fingerprint
+    SELECT {bucket} AS bucket, count(*) AS row_count, sum({row_hash}) AS fingerprint
     FROM {relation} AS t
     GROUP BY 1
 ) AS buckets
