@@ -66,6 +66,8 @@ def export(settings: Settings, stages: Stages, *, full: bool = False) -> Export:
         # Which row comes first in a file does not matter, and keeping the heap's order costs memory.
         connection.execute("SET preserve_insertion_order = false")
         found, skipped = find_tables(snapshot, settings)
+        if before is not None and not lake.same_history(before.source, snapshot.identity):
+            before = None
         for name, table in found.items():
             with stages.stage(f"compare {name}"):
                 state = source_state(snapshot, table)
@@ -77,7 +79,9 @@ def export(settings: Settings, stages: Stages, *, full: bool = False) -> Export:
                 tables[name] = _write_table(settings, snapshot, table, state, snapshot_id)
             written.add(name)
         taken_at, identity = snapshot.taken_at, snapshot.identity
+    durable.remove(staging)
     if before is not None and not written and before.skipped == skipped and set(before.tables) == set(tables):
+        lake.sweep(settings, before)
         return Export(before, frozenset(), taken_at)
     manifest = Manifest(snapshot_id=snapshot_id, taken_at=taken_at, source=identity, tables=tables, skipped=skipped)
     lake.replace(settings, manifest)

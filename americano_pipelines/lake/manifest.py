@@ -4,6 +4,8 @@ Here belong its shape, reading it and replacing it. A file that the manifest doe
 an interrupted export.
 """
 
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,8 @@ from americano_pipelines.sources.figures import Figures, State, state_sha256
 from americano_pipelines.sources.tables import Column, SourceTable
 
 _NAME = "manifest.json"
+# `<snapshot id>-<part>.parquet`, as an export names its files.
+_EXPORTED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-.+\.parquet")
 
 
 class _Record(BaseModel):
@@ -130,8 +134,24 @@ def paths(settings: Settings, bucket: Bucket) -> list[Path]:
     return [settings.lake_dir / file.path for file in bucket.files]
 
 
+def same_history(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether states of two snapshots may be compared: one server's history, not gone back in time.
+
+    After a physical restore or a failover transaction ids are used again, and an equal fingerprint proves
+    nothing.
+
+    Args:
+        before: the identity of the earlier snapshot.
+        now: the identity of the later one.
+    """
+    same = all(before.get(key) == now.get(key) for key in ("system_identifier", "timeline"))
+    return same and int(before.get("xmax", 0)) <= int(now.get("xmax", 0))
+
+
 def sweep(settings: Settings, manifest: Manifest) -> list[str]:
-    """Remove what the manifest does not name: older exports and the leavings of interrupted ones.
+    """Remove our own files that the manifest does not name: older exports and what interrupted ones left.
+
+    What we did not make stays: the folder may have been there before us.
 
     Returns:
         The removed files' paths below the lake's folder.
@@ -140,13 +160,20 @@ def sweep(settings: Settings, manifest: Manifest) -> list[str]:
         file.path for table in manifest.tables.values() for bucket in table.buckets.values() for file in bucket.files
     }
     removed = []
-    for path in sorted(settings.lake_dir.rglob("*"), reverse=True):
-        if path.is_dir():
-            if not any(path.iterdir()):
-                path.rmdir()
-            continue
+    for path in _ours(settings.lake_dir):
         relative = path.relative_to(settings.lake_dir).as_posix()
-        if relative not in named and relative != _NAME:
+        if relative not in named:
             path.unlink()
             removed.append(relative)
-    return removed
+            if path.parent != settings.lake_dir and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+    return sorted(removed)
+
+
+def _ours(folder: Path) -> Iterator[Path]:
+    """Every exported file, and every manifest that was written aside and never renamed."""
+    yield from list(folder.glob(f".{_NAME}.*"))
+    for table in BY_NAME:
+        for path in list(folder.glob(f"{table}/*/*.parquet")):
+            if _EXPORTED.fullmatch(path.name):
+                yield path
