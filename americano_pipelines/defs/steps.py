@@ -37,7 +37,7 @@ def writing(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[S
     A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
     Anything else that a person must act on fails the run at once, with its message as the failure's text.
     """
-    context.instance.add_run_tags(context.run_id, process_tags())
+    context.instance.add_run_tags(context.run.run_id, process_tags())
     fail_dead_runs(context.instance)
     try:
         with writer_lock(settings, on_wait=context.log.warning):
