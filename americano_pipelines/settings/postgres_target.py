@@ -3,6 +3,7 @@
 Only the parsing and comparing of addresses belongs here; connecting is `sources/postgres.py`.
 """
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -16,6 +17,7 @@ LIBPQ_OPTIONS = frozenset(
     {"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "connect_timeout", "target_session_attrs"}
     | {"channel_binding", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval"}
 )
+_TABLE = re.compile(r'(?:("[^"]+"|[^".]+)\.)?("[^"]+"|[^".]+)')
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,19 @@ class PostgresTarget:
     def label(self) -> str:
         """The address for messages and metadata: no password in it."""
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
+
+
+def split_table(name: str) -> tuple[str | None, str]:
+    """Take `table`, `schema.table` or `"Schema"."Table"` apart; case is kept, quoted or not.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = _TABLE.fullmatch(name.strip())
+    if match is None:
+        raise ValueError('is not a table name; allowed are table, schema.table and, quoted, "schema"."table"')
+    schema, table = match.groups()
+    return schema and schema.strip('"'), table.strip('"')
 
 
 def parse_url(url: str) -> PostgresTarget:

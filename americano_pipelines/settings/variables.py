@@ -15,10 +15,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from americano_pipelines.settings.cron import check_cron
-from americano_pipelines.settings.postgres_target import DEFAULT_PORT
+from americano_pipelines.settings.postgres_target import DEFAULT_PORT, split_table
 
 _PARENT = Path(__file__).resolve().parents[2]
 PROJECT_ROOT = _PARENT if (_PARENT / "pyproject.toml").is_file() else Path.cwd()
+
+
+def _table(value: str | None) -> str | None:
+    if value is not None:
+        split_table(value)
+    return value
 
 
 def _timezone(value: str) -> str:
@@ -89,7 +95,7 @@ class Variables(BaseSettings):
     pg_user: str = Field(default="postgres", description="The role to read the source as.")
     pg_password: SecretStr = Field(default=SecretStr(""), description="That role's password; may be empty.")
     pg_database: str = Field(default="americano", description="The source's database name.")
-    pg_events_table: str | None = Field(
+    pg_events_table: Annotated[str | None, AfterValidator(_table)] = Field(
         default=None, description="The events table in Postgres, when it has a name of its own."
     )
     compare_with_postgres: bool = Field(
