@@ -5,6 +5,7 @@ Here belongs starting the job and reading its events. How it is shown is the com
 
 import resource
 import sys
+import uuid
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -77,11 +78,13 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
         ConfigError: a setting is wrong.
     """
     job = build_defs(settings).resolve_job_def(NIGHTLY)
+    run_id = str(uuid.uuid4())
     with open_instance(settings) as instance:
         result = job.execute_in_process(
             instance=instance,
             raise_on_error=False,
-            tags=process_tags(),
+            run_id=run_id,
+            tags=process_tags(run_id),
             run_config={
                 "ops": {step: {"config": {"full": full}} for step in _STEPS[settings.mode]},
                 "loggers": {"console": {"config": {"log_level": _console_level(settings)}}},

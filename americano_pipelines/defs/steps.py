@@ -37,7 +37,7 @@ def writing(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[S
     A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
     Anything else that a person must act on fails the run at once, with its message as the failure's text.
     """
-    context.instance.add_run_tags(context.run.run_id, process_tags())
+    sign(context)
     fail_dead_runs(context.instance)
     try:
         with writer_lock(settings, on_wait=context.log.warning):
@@ -48,6 +48,11 @@ def writing(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[S
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_SECONDS) from error
     except AmericanoError as error:
         raise failure(error) from error
+
+
+def sign(context: dg.AssetExecutionContext) -> None:
+    """Note on the run which process executes it, before any work that this process may die of."""
+    context.instance.add_run_tags(context.run.run_id, process_tags(context.run.run_id))
 
 
 def failure(error: AmericanoError, text: str | None = None) -> dg.Failure:
