@@ -102,7 +102,9 @@ class Variables(BaseSettings):
         default=False, description="`americano report` times DuckDB against Postgres too; true or false."
     )
     mlflow_tracking_uri: str | None = Field(
-        default=None, description="MLflow server or store; unset: sqlite under the data folder."
+        default=None,
+        repr=False,  # it may hold a password
+        description="MLflow server or store; unset: sqlite under the data folder.",
     )
     mlflow_experiment_name: str = Field(
         default="Americano/Research", min_length=1, description="The MLflow experiment that analyses go to."
