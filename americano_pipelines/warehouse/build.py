@@ -35,7 +35,7 @@ def build_table(
     columns = ", ".join(f"{sql.quote(c.name)} {c.type}" for c in table.columns)
     connection.execute(f"CREATE TABLE {target} ({columns})")
     sort_key = [column.name for role in (table.contract.sort_role, "id") if (column := table.column(role))]
-    with stages.stage(f"load {name}"):
+    with stages.stage(f"load {name}"), given.reading():
         for relation, parameters in given.chunks():
             connection.execute(_load_statement(table, relation, sort_key), parameters)
     indexes = []
@@ -46,7 +46,9 @@ def build_table(
             connection.execute(f"CREATE INDEX {index} ON {target} ({sql.quote(learner.name)})")
         indexes.append(learner.name)
     with stages.stage(f"reconcile {name}"):
-        source, copy = given.figures(connection), duckdb_figures(connection, table, target)
+        with given.reading():
+            source = given.figures(connection)
+        copy = duckdb_figures(connection, table, target)
         check = next(c for c in checks.checks_of(BY_NAME[name]) if c.name == "reconciled")
         reconciled = checks.reconcile(check, source, copy)
         given.finish()

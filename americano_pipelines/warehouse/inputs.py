@@ -4,14 +4,16 @@ Here belongs the difference between the ways in (lake, files, Postgres itself, t
 The build sees none of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
 
-from americano_pipelines import sql
+from americano_pipelines import durable, sql
+from americano_pipelines.errors import DataError, SourceError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.catalog import PostgresTable
 from americano_pipelines.sources.figures import (
@@ -24,7 +26,7 @@ from americano_pipelines.sources.figures import (
     time_expression,
 )
 from americano_pipelines.sources.files import FileTable
-from americano_pipelines.sources.postgres import Snapshot
+from americano_pipelines.sources.postgres import Snapshot, translated
 from americano_pipelines.sources.tables import SourceTable
 
 Chunk = tuple[str, list[Any]]
@@ -47,6 +49,9 @@ class TableInput(Protocol):
 
     def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:
         """The figures of the source's rows, by bucket, taken from the source and not from the copy."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Turn what fails while its rows are read inside the block into an error that names the source."""
 
     def finish(self) -> None:
         """Raise if the source was not still for as long as it was read."""
@@ -71,7 +76,19 @@ class LakeInput:
         return self.content.state_sha256
 
     def chunks(self) -> list[Chunk]:
-        """A chunk for each month. Rows without one come before (BC, -infinity) and after (infinity, null) them."""
+        """A chunk for each month. Rows without one come before (BC, -infinity) and after (infinity, null) them.
+
+        Raises:
+            DataError: a file is not the one that was exported; the figures would miss most of its columns.
+        """
+        for bucket in self.content.buckets.values():
+            for file in bucket.files:
+                path = self.lake_dir / file.path
+                if not path.is_file() or durable.sha256(path) != file.sha256:
+                    raise DataError(
+                        f"{path} is not the file that was exported; nothing was published. "
+                        "Export it again with `americano sync --full`"
+                    )
         relation = "read_parquet($1, hive_partitioning = false)"
         chunks: list[Chunk] = []
         for name, bucket in sorted(self.content.buckets.items()):
@@ -87,6 +104,10 @@ class LakeInput:
     def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:  # noqa: ARG002
         """What Postgres counted."""
         return {name: bucket.figures for name, bucket in self.content.buckets.items()}
+
+    def reading(self) -> AbstractContextManager[None]:
+        """The files were compared with their hashes."""
+        return nullcontext()
 
     def finish(self) -> None:
         """The lake stands still under the writer lock."""
@@ -110,6 +131,20 @@ class FileInput:
     def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:
         """Figures of the files."""
         return duckdb_figures(connection, self.table, self.table.relation, [self.table.paths])
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A file that changed says so; one that did not is broken behind its footer."""
+        try:
+            yield
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            self.table.check_unchanged()
+            raise SourceError(
+                f"{self.table.found_as}: its rows cannot be read whole; nothing was published. "
+                f"DuckDB said: {str(error).strip()}"
+            ) from None
 
     def finish(self) -> None:
         """Make sure that no file was written to meanwhile."""
@@ -138,6 +173,10 @@ class ScannerInput:
         """What Postgres counted."""
         return postgres_figures(self.snapshot, self.table)
 
+    def reading(self) -> AbstractContextManager[None]:
+        """As all that Postgres says."""
+        return translated(self.snapshot.target, self.table.found_as)
+
     def finish(self) -> None:
         """A snapshot stands still."""
 
@@ -161,6 +200,10 @@ class CarriedInput:
     def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:
         """Figures of the published table."""
         return duckdb_figures(connection, self.table, self._relation)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """The file was compared with its hash."""
+        return nullcontext()
 
     def finish(self) -> None:
         """A published file stands still."""

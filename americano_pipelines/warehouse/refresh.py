@@ -3,7 +3,7 @@
 Here belongs the order of these steps and the decision. Each step is in its own module.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import duckdb
 from americano_pipelines import durable, sql
 from americano_pipelines.engine import connect
 from americano_pipelines.errors import DataError, SourceError
+from americano_pipelines.lake.manifest import same_history
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.contracts import BY_NAME, contract_sha256
 from americano_pipelines.sources.tables import SourceTable
@@ -61,24 +62,30 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
         SourceError: the source cannot be read in full; nothing was published.
         PublishError: the published name is taken by something else.
     """
+    try:
+        return _refresh(settings, stages, full=full)
+    except BaseException:
+        publish.discard(settings)
+        raise
+
+
+def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
     snapshot_id = durable.new_id()
     with connect(settings) as connection:
         with open_source(settings, connection, stages) as source:
-            before = publish.read_document(settings)
-            inputs = {**source.inputs, **_carried(settings, connection, before, source)}
+            before, now = publish.read_document(settings), publish.current(settings)
+            carried = _carried(settings, before, source)
+            inputs = {**source.inputs, **carried}
             if not inputs:
                 reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
-            now = publish.current(settings)
-            if before is not None and now is not None and not full and before.content == content:
+            if before is not None and now is not None and not full and _holds(now, before, content, source):
                 return Outcome(before, now, changed=False, missing=source.skipped, before=before.states)
             built = publish.prepare(settings, snapshot_id)
-            try:
-                document = _build(connection, built, source, inputs, content, stages)
-            except BaseException:
-                publish.discard(built)
-                raise
+            if before is not None and now is not None and carried:
+                _attach_published(settings, connection, now, before, carried, source)
+            document = _build(connection, built, source, inputs, content, stages)
         catalog = sql.quote(built.stem)
         with stages.stage("checkpoint"):
             connection.execute(f"CHECKPOINT {catalog}")
@@ -86,11 +93,17 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
     states = before.states if before is not None else {}
     outcome = Outcome(document, None, changed=True, missing=source.skipped, before=states)
     if outcome.blocked_by:
-        publish.discard(built)
+        publish.discard(settings)
         return outcome
     with stages.stage("publish"):
         place, document = publish.publish(settings, built, document)
     return replace(outcome, document=document, path=place)
+
+
+def _holds(now: Path, before: Document, content: Content, source: Source) -> bool:
+    """Whether what is published is what a build would give: same content, same history, and nobody wrote to it."""
+    same = before.content == content and same_history(before.source, source.identity)
+    return same and publish.as_published(now, before)
 
 
 def _build(
@@ -144,29 +157,35 @@ def _content(settings: Settings, inputs: Mapping[str, TableInput]) -> Content:
     )
 
 
-def _carried(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, before: Document | None, source: Source
-) -> dict[str, TableInput]:
-    """Tables whose file is not there this time (parquet mode) stay as they were published.
+def _carried(settings: Settings, before: Document | None, source: Source) -> dict[str, TableInput]:
+    """Tables whose file is not there this time (parquet mode) stay as they were published."""
+    if settings.mode is not Mode.PARQUET or before is None:
+        return {}
+    carried: dict[str, TableInput] = {}
+    for name, built in before.tables.items():
+        if name not in source.inputs:
+            table = SourceTable(BY_NAME[name], built.found_as, tuple(built.columns), built.roles)
+            carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS)
+    return carried
+
+
+def _attach_published(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    now: Path,
+    before: Document,
+    carried: Collection[str],
+    source: Source,
+) -> None:
+    """Attach the published file for the tables that are carried over from it.
 
     Raises:
-        DataError: the published file is not as it was published, so nothing is carried over from it.
+        DataError: it is not as it was published, so nothing is carried over from it.
     """
-    now = publish.current(settings)
-    if settings.mode is not Mode.PARQUET or before is None or now is None:
-        return {}
-    names = [name for name in before.tables if name not in source.inputs]
-    if not names:
-        return {}
-    if durable.sha256(now) != before.sha256:
+    copy = publish.copy_of_published(settings, now, before)
+    if copy is None:
         raise DataError(
-            f"{now} was written to after it was published, so {', '.join(names)} cannot be carried over from it: "
-            f"{'; '.join(source.skipped[name] for name in names)}. Put the files back and run the sync again"
+            f"{now} was written to after it was published, so {', '.join(carried)} cannot be carried over from it: "
+            f"{'; '.join(source.skipped[name] for name in carried)}. Put the files back and run the sync again"
         )
-    connection.execute(f"ATTACH '{sql.escape(str(now))}' AS {_PREVIOUS} (READ_ONLY)")
-    carried: dict[str, TableInput] = {}
-    for name in names:
-        built = before.tables[name]
-        table = SourceTable(BY_NAME[name], built.found_as, tuple(built.columns), built.roles)
-        carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS)
-    return carried
+    connection.execute(f"ATTACH '{sql.escape(str(copy))}' AS {_PREVIOUS} (READ_ONLY)")
