@@ -51,11 +51,10 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
     def parquet_arrival(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         before = Seen.model_validate_json(context.cursor) if context.cursor else Seen()
         now, arrived, problems = look(settings, before)
-        for problem in problems.values():
+        for _, problem in problems:
             context.log.error(problem)
         events = [
-            dg.AssetObservation(specs.key("files", table), metadata={"broken": problem})
-            for table, problem in problems.items()
+            dg.AssetObservation(specs.key("files", table), metadata={"broken": problem}) for table, problem in problems
         ]
         if arrived:
             # The count is part of the key: content that comes back after a change is a new arrival, even with its
@@ -64,7 +63,7 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
             request = dg.RunRequest(run_key=hashlib.sha256(key.encode()).hexdigest()[:32])
             return dg.SensorResult([request], cursor=now.model_dump_json(), asset_events=events)
         return dg.SensorResult(
-            skip_reason="; ".join(problems.values()) or _reason(now),
+            skip_reason="; ".join(problem for _, problem in problems) or _reason(now),
             cursor=now.model_dump_json(),
             asset_events=events,
         )
@@ -72,16 +71,16 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
     return parquet_arrival
 
 
-def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], dict[str, str]]:
+def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], list[tuple[str, str]]]:
     """Look at all files once.
 
     Returns:
-        What to remember; the paths to start a run for; and table to problem for files found broken now.
+        What to remember; the paths to start a run for; and the table and problem of each file found broken now.
         While any file is incomplete or broken nothing is started: the run would read it too, and fail.
     """
     now = Seen(arrivals=before.arrivals)
     complete: dict[str, Stamp] = {}
-    problems: dict[str, str] = {}
+    problems: list[tuple[str, str]] = []
     for table, path in _files(settings):
         name = str(path)
         status = path.stat()
@@ -97,7 +96,8 @@ def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], dict[str, s
             # Size and time must stand still for a whole interval: a file being copied grows.
             now.waiting[name] = stamp
         elif (problem := _problem(settings, path)) is not None:
-            now.broken[name], problems[table] = stamp, problem
+            now.broken[name] = stamp
+            problems.append((table, problem))
         else:
             complete[name] = stamp
     if now.waiting or now.broken:
