@@ -187,7 +187,7 @@ def _reason(text: str) -> str:
             # A failed connection quotes all its options first, and ends them with a quote and a colon.
             said = after.partition('": ')[2] if mark.endswith('"') else after
             break
-    return " ".join(said.split("\n\nLINE")[0].split())
+    return " ".join(said.split("\nLINE ")[0].split())
 
 
 def literal(values: Sequence[str]) -> str:
