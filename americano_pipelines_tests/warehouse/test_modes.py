@@ -217,3 +217,20 @@ def test_empty_source_tables_are_published_empty(prisma: Database, settings_for:
         assert outcome.blocked_by == []
         assert {table.rows for table in outcome.document.tables.values()} == {0}
         assert rows(settings, "SELECT count(*) FROM research.daily_events") == [(0,)]
+
+
+def test_columns_may_have_any_name(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
+    names = ["it's", 'who "{x}"', "100 % -- ä", "when; DROP"]
+    events = write_parquet(
+        tmp_path / "e.parquet",
+        """SELECT 1 AS "it's", 'u' AS "who ""{x}\""", 2 AS "100 % -- ä", TIMESTAMP '2025-01-01' AS "when; DROP\"""",
+    )
+    roles = {"id": names[0], "learner": names[1], "time": names[3]}
+    columns = {f"behavioral_events.{role}": name for role, name in roles.items()}
+    settings = settings_for(behavioral_events_parquet=str(events), americano_columns=columns)
+
+    outcome = synced(settings)
+
+    built = outcome.document.tables["behavioral_events"]
+    assert built.lineage == {name: [("source.behavioral_events", name)] for name in names}
+    assert rows(settings, "SELECT event_id, learner_id FROM research.events") == [("1", "u")]
