@@ -37,7 +37,7 @@ class Running:
             data=json.dumps({"query": query}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own server
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - http, see above  # noqa: S310 - our own server
             return json.load(answer)["data"]
 
     def family(self) -> list[psutil.Process]:
@@ -117,7 +117,8 @@ def test_graphql_serves_the_location_and_its_record(ui: Running) -> None:
 def test_schedule_and_sensor_are_on(ui: Running) -> None:
     data = ui.ask(
         "{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError "
-        "{ ... on RepositoryLocation { repositories { schedules { name scheduleState { status } } sensors { name sensorState { status } } } } } } } } }"
+        "{ ... on RepositoryLocation { repositories { schedules { name scheduleState { status } } "
+        "sensors { name sensorState { status } } } } } } } } }"
     )
     (entry,) = data["workspaceOrError"]["locationEntries"]
     (repository,) = entry["locationOrLoadError"]["repositories"]
