@@ -13,7 +13,7 @@ from psycopg2.extras import execute_values
 
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.figures import Figures, State, total
+from americano_pipelines.sources.figures import Figures, State, source_state, total
 from americano_pipelines_tests.conftest import SYNC_ROLE, Database
 from americano_pipelines_tests.sources.helpers import both_figures, events, events_state, opened
 
@@ -74,11 +74,13 @@ def test_both_engines_count_any_rows_alike(
     fill(id_type, TIME_TYPES[id_type], rows)
     values = settings_for(**older.variables())
     with opened(values) as snapshot:
-        there, here = both_figures(snapshot, events(snapshot, values))
+        table = events(snapshot, values)
+        there, here = both_figures(snapshot, table)
+        states = source_state(snapshot, table)
 
     assert there == here
     assert total(there) == len(rows)
-    assert {bucket: state.rows for bucket, state in events_state(values).items()} == {
+    assert {bucket: state.rows for bucket, state in states.items()} == {
         bucket: figures.rows for bucket, figures in there.items()
     }
 
