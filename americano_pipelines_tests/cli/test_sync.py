@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,10 +185,13 @@ def test_interrupting_publishes_nothing_and_ends_with_one(tmp_path: Path) -> Non
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        deadline = threading.Timer(60, process.kill)
+        deadline.start()
         assert process.stdout is not None
         assert process.stdout.readline() == "building\n"
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
+        deadline.cancel()
 
     assert process.returncode == 1, err
     assert "Traceback" not in out + err

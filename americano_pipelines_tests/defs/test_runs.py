@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start Python code in a process that sees these settings; it is killed at the end."""
+    """Start Python code in a process that sees these settings; it is killed at the end, or after a minute.
+
+    So whoever waits for a line that never comes reads an empty one.
+    """
     started = []
 
     def run(code: str, *arguments: str, data_dir: Path, **values: object) -> "subprocess.Popen[str]":
@@ -54,11 +58,14 @@ def start() -> Iterator[Start]:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        started.append(process)
+        deadline = threading.Timer(60, process.kill)
+        deadline.start()
+        started.append((process, deadline))
         return process
 
     yield run
-    for process in started:
+    for process, deadline in started:
+        deadline.cancel()
         process.kill()
         process.communicate()
 
