@@ -4,6 +4,8 @@ Here belongs the vocabulary of failure. What happened, where and what to do stan
 where the error is raised. Anything that is not one of these is a defect and keeps its traceback.
 """
 
+from pathlib import Path
+
 
 class AmericanoError(Exception):
     """Something the reader of the message can act on."""
@@ -35,3 +37,11 @@ class LockHeldError(AmericanoError):
 
 class WarehouseUnavailableError(AmericanoError):
     """The published file is not there yet, or another process holds it open read-write."""
+
+
+class LakeDamagedError(DataError):
+    """A file of the lake is not as it was exported; `path` says which. Exporting again mends it."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from americano_pipelines import durable
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import BY_NAME
-from americano_pipelines.sources.figures import Figures, State, state_sha256
+from americano_pipelines.sources.figures import Figures
+from americano_pipelines.sources.state import State, state_sha256
 from americano_pipelines.sources.tables import Column, SourceTable
 
 _NAME = "manifest.json"
@@ -128,6 +129,22 @@ def replace(settings: Settings, manifest: Manifest) -> None:
 def paths(settings: Settings, bucket: Bucket) -> list[Path]:
     """Absolute paths of a bucket's files."""
     return [settings.lake_dir / file.path for file in bucket.files]
+
+
+def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]:
+    """Buckets with a file that is not there or not as long as it was: table to bucket to the file's path.
+
+    Length, not hash: the hash of a whole lake costs more than a sync. Wrong bytes of the right length are found
+    when the file is read, by the figures; the build then asks for a whole export.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, table in manifest.tables.items():
+        for bucket, content in table.buckets.items():
+            for file in content.files:
+                path = settings.lake_dir / file.path
+                if not path.is_file() or path.stat().st_size != file.bytes:
+                    found.setdefault(name, {})[bucket] = file.path
+    return found
 
 
 def sweep(settings: Settings, manifest: Manifest) -> list[str]:

@@ -41,12 +41,14 @@ class PostgresTable(SourceTable):
         schema: the schema it lies in.
         relation: its own name there.
         has_row_versions: it is a plain table, so every row has an xmin; a view has none.
+        key: the id column, where it can be neither null nor repeated.
         row_security: policies are in force on it.
     """
 
     schema: str
     relation: str
     has_row_versions: bool
+    key: str | None
     row_security: bool
 
 
@@ -93,7 +95,7 @@ def source_names(contract: TableContract, settings: Settings, schema: str) -> li
 def _describe(
     snapshot: Snapshot, settings: Settings, contract: TableContract, row: tuple[object, ...]
 ) -> PostgresTable:
-    schema, relation, kind, readable, row_security = row
+    schema, relation, _, readable, row_security, has_row_versions = row
     found_as = f"{schema}.{relation}"
     if not readable:
         raise SourceError(
@@ -117,13 +119,14 @@ def _describe(
         roles=roles,
         schema=str(schema),
         relation=str(relation),
-        has_row_versions=kind == "r",
+        has_row_versions=bool(has_row_versions),
+        key=next((str(name) for name, *_, is_key in rows if is_key and name == roles.get("id")), None),
         row_security=bool(row_security),
     )
 
 
 def _column(found_as: str, row: tuple[object, ...]) -> Column:
-    name, shown_type, type_name, type_kind, element_name, element_kind, dimensions, nullable, detail = row
+    name, shown_type, type_name, type_kind, element_name, element_kind, dimensions, nullable, detail, _ = row
     is_array = element_name is not None
     base, base_kind = (element_name, element_kind) if is_array else (type_name, type_kind)
     exact = "VARCHAR" if base_kind == "e" else EXACT_TYPES.get(str(base)) if base_kind == "b" else None

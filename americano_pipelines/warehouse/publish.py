@@ -61,7 +61,10 @@ def publish(settings: Settings, built: Path, document: Document) -> tuple[Path, 
         The path of the file in its final place, and its complete record.
     """
     durable.sync_file(built)
-    complete = document.model_copy(update={"bytes": built.stat().st_size, "sha256": durable.sha256(built)})
+    size = built.stat().st_size
+    complete = document.model_copy(
+        update={"bytes": size, "sha256": durable.sha256(built), "fresh_bytes": document.fresh_bytes or size}
+    )
     durable.write_text(built.parent / SIDECAR, complete.model_dump_json(indent=1))
     place = snapshots_dir(settings) / document.snapshot_id
     durable.move(built.parent, place)
@@ -97,6 +100,18 @@ def read_document(settings: Settings) -> Document | None:
         return Document.model_validate_json((now.parent / SIDECAR).read_text(encoding="utf-8")) if now else None
     except (FileNotFoundError, ValidationError, UnicodeDecodeError):
         return None
+
+
+def is_intact(path: Path, document: Document) -> bool:
+    """Whether a published file still is what was published.
+
+    A shell that wrote into it, and has not yet written back its log, leaves the file alone but puts a
+    write-ahead log beside it that every reader replays.
+    """
+    log = path.with_name(f"{path.name}.wal")
+    if log.exists() and log.stat().st_size > 0:
+        return False
+    return path.stat().st_size == document.bytes and durable.sha256(path) == document.sha256
 
 
 def _sweep(settings: Settings) -> None:

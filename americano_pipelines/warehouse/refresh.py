@@ -1,8 +1,9 @@
 """Refreshing the published file: compare, build aside, check, publish; or leave all as it is.
 
-Here belongs the order of these steps and the decision. Each step is in its own module.
+Here belongs the order of these steps. Each step is in its own module.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,17 +13,16 @@ import duckdb
 
 from americano_pipelines import durable, sql
 from americano_pipelines.engine import connect
-from americano_pipelines.errors import DataError, SourceError
-from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.contracts import BY_NAME, contract_sha256
-from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.errors import SourceError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import build, checks, models, publish
+from americano_pipelines.warehouse.carry import carried_over
 from americano_pipelines.warehouse.document import CheckOutcome, Content, Document
-from americano_pipelines.warehouse.inputs import CarriedInput, TableInput
+from americano_pipelines.warehouse.inputs import TableInput
+from americano_pipelines.warehouse.plan import Plan, plan
 from americano_pipelines.warehouse.source import Source, open_source
-
-_PREVIOUS = "published_before"
 
 
 @dataclass(frozen=True)
@@ -59,38 +59,54 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
 
     Raises:
         SourceError: the source cannot be read in full; nothing was published.
+        LakeDamagedError: a file of the lake is not as it was exported; nothing was published.
         PublishError: the published name is taken by something else.
     """
     snapshot_id = durable.new_id()
+    before = publish.read_document(settings)
+    states = before.states if before is not None else {}
     with connect(settings) as connection:
         with open_source(settings, connection, stages) as source:
-            before = publish.read_document(settings)
-            inputs = {**source.inputs, **_carried(settings, connection, before, source)}
+            inputs = {**source.inputs, **carried_over(settings, connection, before, source)}
             if not inputs:
                 reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
-            now = publish.current(settings)
-            if before is not None and now is not None and not full and before.content == content:
-                return Outcome(before, now, changed=False, missing=source.skipped, before=before.states)
-            built = publish.prepare(settings, snapshot_id)
+            with stages.stage("compare with what is published"):
+                todo = plan(settings, before, content, inputs, full=full)
+            if todo.action == "keep" and before is not None:
+                return Outcome(before, publish.current(settings), False, source.skipped, states)  # noqa: FBT003
+            path = publish.prepare(settings, snapshot_id)
             try:
-                document = _build(connection, built, source, inputs, content, stages)
+                with stages.stage("copy the published file" if todo.basis else "prepare"):
+                    _open(settings, connection, path, todo)
+                document = _build(connection, path, source, inputs, content, todo, stages)
             except BaseException:
-                publish.discard(built)
+                publish.discard(path)
                 raise
-        catalog = sql.quote(built.stem)
+        catalog = sql.quote(path.stem)
         with stages.stage("checkpoint"):
             connection.execute(f"CHECKPOINT {catalog}")
             connection.execute(f"USE memory; DETACH {catalog}")
-    states = before.states if before is not None else {}
     outcome = Outcome(document, None, changed=True, missing=source.skipped, before=states)
     if outcome.blocked_by:
-        publish.discard(built)
+        publish.discard(path)
         return outcome
     with stages.stage("publish"):
-        place, document = publish.publish(settings, built, document)
+        place, document = publish.publish(settings, path, document)
     return replace(outcome, document=document, path=place)
+
+
+def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, todo: Plan) -> None:
+    """Attach the file to build in: a copy of the published one when that is to be patched, else a new one."""
+    now = publish.current(settings)
+    if todo.basis is not None and now is not None:
+        shutil.copyfile(now, path)
+    catalog = sql.quote(path.stem)
+    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog}")
+    connection.execute(f"USE {catalog}")
+    if todo.basis is None:
+        connection.execute("CREATE SCHEMA analytics; CREATE SCHEMA meta")
 
 
 def _build(
@@ -99,15 +115,19 @@ def _build(
     source: Source,
     inputs: Mapping[str, TableInput],
     content: Content,
+    todo: Plan,
     stages: Stages,
 ) -> Document:
-    catalog = sql.quote(path.stem)
-    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog}")
-    connection.execute(f"USE {catalog}; CREATE SCHEMA analytics; CREATE SCHEMA research; CREATE SCHEMA meta")
-    outcomes = []
-    tables = {}
+    basis = todo.basis
+    outcomes, tables = [], {}
     for name, given in inputs.items():
-        tables[name], reconciled = build.build_table(connection, given, stages)
+        if basis is None:
+            tables[name], reconciled = build.build_table(connection, given, stages)
+        elif build.changed_buckets(given, basis.tables[name]):
+            tables[name], reconciled = build.patch_table(connection, given, basis.tables[name], stages)
+        else:
+            tables[name] = basis.tables[name]
+            reconciled = next(c for c in basis.checks if (c.table, c.name) == (name, "reconciled"))
         outcomes.append(reconciled)
     built_models, left_out = build.build_models(connection, inputs, stages)
     with stages.stage("check"):
@@ -118,6 +138,8 @@ def _build(
         snapshot_id=path.parent.name,
         built_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         instant=source.instant,
+        built=f"{todo.action}: {todo.reason}",
+        fresh_bytes=basis.fresh_bytes if basis is not None else 0,
         source=dict(source.identity),
         content=content,
         tables=tables,
@@ -129,7 +151,7 @@ def _build(
         checks=outcomes,
     )
     connection.execute(
-        "CREATE TABLE meta.snapshot AS SELECT CAST($1 AS JSON) AS document", [document.model_dump_json()]
+        "CREATE OR REPLACE TABLE meta.snapshot AS SELECT CAST($1 AS JSON) AS document", [document.model_dump_json()]
     )
     return document
 
@@ -142,31 +164,3 @@ def _content(settings: Settings, inputs: Mapping[str, TableInput]) -> Content:
         models_sha256=models.models_sha256(),
         duckdb_version=duckdb.__version__,
     )
-
-
-def _carried(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, before: Document | None, source: Source
-) -> dict[str, TableInput]:
-    """Tables whose file is not there this time (parquet mode) stay as they were published.
-
-    Raises:
-        DataError: the published file is not as it was published, so nothing is carried over from it.
-    """
-    now = publish.current(settings)
-    if settings.mode is not Mode.PARQUET or before is None or now is None:
-        return {}
-    names = [name for name in before.tables if name not in source.inputs]
-    if not names:
-        return {}
-    if durable.sha256(now) != before.sha256:
-        raise DataError(
-            f"{now} was written to after it was published, so {', '.join(names)} cannot be carried over from it: "
-            f"{'; '.join(source.skipped[name] for name in names)}. Put the files back and run the sync again"
-        )
-    connection.execute(f"ATTACH '{sql.escape(str(now))}' AS {_PREVIOUS} (READ_ONLY)")
-    carried: dict[str, TableInput] = {}
-    for name in names:
-        built = before.tables[name]
-        table = SourceTable(BY_NAME[name], built.found_as, tuple(built.columns), built.roles)
-        carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS)
-    return carried

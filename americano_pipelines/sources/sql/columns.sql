@@ -16,7 +16,13 @@ SELECT
             FROM pg_enum AS l
             WHERE l.enumtypid IN (t.oid, e.oid)
         )
-    ) AS detail
+    ) AS detail,
+    a.attnotnull AND EXISTS (
+        SELECT FROM pg_index AS i
+        WHERE
+            i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+            AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
+    ) AS is_key
 FROM pg_attribute AS a
 INNER JOIN pg_class AS c ON c.oid = a.attrelid
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -11,6 +11,7 @@ FROM (
         coalesce({id}, '') AS id,
         CASE WHEN {bucket} IS NULL THEN 0 ELSE epoch_us({time}) END AS us
     FROM {relation}
+    WHERE {where}
 ) AS rows
 GROUP BY 1
 ORDER BY 1

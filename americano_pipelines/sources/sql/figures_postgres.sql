@@ -11,6 +11,7 @@ FROM (
         coalesce({id}, '') AS id,
         CASE WHEN {bucket} IS NULL THEN 0 ELSE (extract(EPOCH FROM {time}) * 1000000)::bigint END AS us
     FROM {relation} AS t
+    WHERE {where}
 ) AS rows
 GROUP BY 1
 ORDER BY 1
