@@ -38,6 +38,8 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # DuckDB would draw a bar on standard output, into JSON too, for whatever lasts longer than two seconds.
+        connection.execute("SET enable_progress_bar = false")
         yield connection
     finally:
         connection.close()

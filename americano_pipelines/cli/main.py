@@ -8,11 +8,13 @@ import sys
 
 import click
 
+from americano_pipelines.cli.bench import bench
 from americano_pipelines.cli.demo import demo
 from americano_pipelines.cli.dev import dev
 from americano_pipelines.cli.doctor import doctor
 from americano_pipelines.cli.report import report
 from americano_pipelines.cli.sync import sync
+from americano_pipelines.cli.verify_sync import verify_sync
 from americano_pipelines.errors import AmericanoError, ConfigError
 
 FAILED, WRONG_USE = 1, 2
@@ -24,7 +26,7 @@ def group() -> None:
     """Postgres to Parquet to DuckDB, whole or not at all."""
 
 
-for command in (sync, report, doctor, demo, dev):
+for command in (sync, verify_sync, report, doctor, demo, dev, bench):
     group.add_command(command)
 
 

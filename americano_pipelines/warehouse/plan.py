@@ -5,7 +5,8 @@ what the published file really is: its own record, its size, its hash.
 
 **When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So it is built
 from nothing when more than 30 % of a table's rows were put in place of others since the last time (their row
-groups no longer follow each other in time), or when the file has grown by more than half (and 64 MB) over what it was then.
+groups no longer follow each other in time), or when the file has grown by more than half (and 64 MB) over what it
+was then.
 Measured on 5 M rows: replacing one month of 23 adds a fifth to the file once, for the index is written again.
 """
 

@@ -50,6 +50,7 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
             time.sleep(_POLL_SECONDS)
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         yield connection
     finally:
         connection.close()
