@@ -3,9 +3,11 @@
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -79,10 +81,18 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server_folder() -> Iterator[Path]:
+    """A folder for servers. Not below pytest's own: a second session at work closes that to the server's user."""
+    folder = Path(tempfile.mkdtemp(prefix="americano-suite-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server(server_folder: Path) -> Iterator[Server]:
     password = f"pw'{secrets.token_hex(8)}\\x"  # a quote and a backslash: escaping must hold
     postgres = EmbeddedPostgres(
-        tmp_path_factory.mktemp("suite") / "postgres",
+        server_folder / "postgres",
         port=free_port(),
         superuser_password=password,
         server_settings={"fsync": "off", "max_connections": "60"},

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -12,8 +13,8 @@ from americano_pipelines.demo.server import DATABASE, DemoServer
 
 
 @pytest.fixture(scope="session")
-def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
-    server = DemoServer(tmp_path_factory.mktemp("demo"))
+def demo_server(server_folder: Path) -> Iterator[DemoServer]:
+    server = DemoServer(server_folder / "demo")
     try:
         server.up()
         yield server
