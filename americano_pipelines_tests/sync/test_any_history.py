@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from americano_pipelines.settings import load_settings
+from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.support import TABLES, lake_rows, published_rows, source_rows, sync
 
@@ -159,3 +159,18 @@ def test_after_any_history_the_copy_is_the_source(
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_rows_scattered_over_a_thousand_months_fit_into_the_memory_limit(
+    prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    prisma.execute(
+        "UPDATE behavioral_events SET "
+        "\"timestamp\" = timestamp '1900-01-01' + abs(hashtext(id)) % 1000 * interval '1 month'"
+    )
+    limited = settings_for(**prisma.variables(americano_memory_limit="256MB", americano_threads=4))
+
+    assert sync(limited).blocked_by == []
+
+    for rows in (lake_rows, published_rows):
+        assert rows(limited, "behavioral_events") == source_rows(prisma, "behavioral_events")
