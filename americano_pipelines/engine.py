@@ -61,7 +61,7 @@ def check_extension() -> Path:
     versions that names neither package.
 
     Raises:
-        ConfigError: it is not installed, or the two versions differ.
+        ConfigError: it is not installed, or not whole, or the two versions differ.
     """
     engine = version("duckdb")
     try:
@@ -74,4 +74,7 @@ def check_extension() -> Path:
             "install both from requirements.lock"
         )
     folder = files("duckdb_extension_postgres_scanner") / "extensions" / f"v{engine}"
-    return Path(str(folder / "postgres_scanner.duckdb_extension"))
+    path = Path(str(folder / "postgres_scanner.duckdb_extension"))
+    if not path.is_file():
+        raise ConfigError(f"{EXTENSION_PACKAGE} {extension} is installed, but {path} is not there; install it anew")
+    return path

@@ -67,6 +67,6 @@ def _holder(card: os.PathLike[str]) -> str:
     try:
         with open(card, encoding="utf-8") as stream:  # noqa: PTH123 - a path-like
             holder = json.load(stream)
-    except (OSError, ValueError):
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
         return "a process that has just taken it"
-    return f"process {holder['pid']} on {holder['host']} since {holder['since']}"

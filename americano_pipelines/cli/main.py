@@ -1,6 +1,6 @@
 """The command group, exit codes, and how errors are told.
 
-Exit codes: 0 done, 1 failed, 2 wrong use or configuration. Each command is in a module of its own and
+Each command is in a module of its own and
 imports what it needs when it runs: `americano --help` should not wait for Dagster.
 """
 
@@ -9,6 +9,7 @@ import sys
 import click
 
 from americano_pipelines.cli.bench import bench
+from americano_pipelines.cli.codes import FAILED, WRONG_USE
 from americano_pipelines.cli.demo import demo
 from americano_pipelines.cli.dev import dev
 from americano_pipelines.cli.doctor import doctor
@@ -16,8 +17,6 @@ from americano_pipelines.cli.report import report
 from americano_pipelines.cli.sync import sync
 from americano_pipelines.cli.verify_sync import verify_sync
 from americano_pipelines.errors import AmericanoError, ConfigError
-
-FAILED, WRONG_USE = 1, 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,6 +43,6 @@ def main() -> None:
     except ConfigError as error:
         click.echo(f"configuration: {error}", err=True)
         sys.exit(WRONG_USE)
-    except AmericanoError as error:
+    except (AmericanoError, OSError) as error:
         click.echo(f"failed: {error}", err=True)
         sys.exit(FAILED)

@@ -3,6 +3,7 @@
 Shown on standard error only, only on a terminal, and only for what takes longer than two seconds.
 """
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ _QUIET_SECONDS = 2.0
 def progress(*, enabled: bool = True) -> Iterator[None]:
     """Show the current stage and a spinner for the block, once it lasts longer than two seconds."""
     console = Console(stderr=True)
-    if not enabled or not console.is_terminal:
+    # Asked of the stream itself: rich calls everything a terminal when FORCE_COLOR is set, as CI systems do.
+    if not enabled or not sys.stderr.isatty():
         yield
         return
     status = console.status("starting")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from americano_pipelines.cli.progress import progress
 from americano_pipelines.cli.tables import show_table
@@ -41,7 +42,9 @@ def show(patterns: "list[Pattern]") -> None:
     console = Console(highlight=False)
     for pattern in patterns:
         if pattern.duckdb is None:
-            console.print(f"[bold]{pattern.title}[/]: [yellow]skipped[/], {pattern.skipped}\n", soft_wrap=True)
+            console.print(
+                f"[bold]{pattern.title}[/]: [yellow]skipped[/], {escape(str(pattern.skipped))}\n", soft_wrap=True
+            )
             continue
         took = _times(pattern.duckdb)
         if pattern.postgres is not None:

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
+from americano_pipelines.cli.codes import FAILED, WRONG_USE
 from americano_pipelines.cli.demo import hint
 from americano_pipelines.cli.progress import progress
 from americano_pipelines.cli.tables import show_table
+from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
         click.echo(f"failed: {summary.error}", err=True)
         if advice := hint(settings):
             click.echo(advice, err=True)
-        context.exit(1)
+        context.exit(WRONG_USE if summary.error_kind == ConfigError.__name__ else FAILED)
 
 
 def run_sync(settings: Settings, *, full: bool, quiet: bool = False) -> "Summary":
@@ -51,7 +54,7 @@ def show(summary: "Summary") -> None:
     state = "published" if summary.changed else "unchanged, no new file"
     console.print(f"[bold]{state}[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
     console.print(f"  source as of {summary.instant}")
-    console.print(f"  file         {summary.path}", soft_wrap=True)
+    console.print(f"  file         {escape(str(summary.path))}", soft_wrap=True)
     rows = [
         (
             f"analytics.{name}",
@@ -63,10 +66,13 @@ def show(summary: "Summary") -> None:
     ]
     rows += [(f"research.{name}", count, "", "") for name, count in summary.models.items()]
     show_table(console, ("table", "rows", "source rows", ""), rows)
-    for name, reason in {**summary.skipped, **summary.left_out}.items():
-        console.print(f"[yellow]skipped[/] {name}: {reason}", soft_wrap=True)
+    # With their schemas: a table and a view of it may bear the same name.
+    left_out = {f"analytics.{name}": reason for name, reason in summary.skipped.items()}
+    left_out |= {f"research.{name}": reason for name, reason in summary.left_out.items()}
+    for name, reason in left_out.items():
+        console.print(f"[yellow]skipped[/] {name}: {escape(reason)}", soft_wrap=True)
     for warning in summary.warnings:
-        console.print(f"[yellow]warning[/] {warning}", soft_wrap=True)
+        console.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
     slow = sorted(summary.seconds.items(), key=lambda item: -item[1])[:5]
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in slow)
     console.print(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 MOST_ROWS = 10
 
@@ -30,5 +31,6 @@ def show_table(console: Console, header: Sequence[str], rows: Sequence[Sequence[
     console.print(table)
 
 
-def _cells(row: Iterable[object]) -> list[str]:
-    return ["-" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row]
+def _cells(row: Iterable[object]) -> list[Text]:
+    """Values as plain text: a label such as `[/b]` is data, not markup."""
+    return [Text("-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)) for value in row]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from americano_pipelines.defs import specs
+from americano_pipelines.defs.steps import failure, sign
 from americano_pipelines.engine import connect
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.settings import Settings
@@ -26,11 +27,12 @@ def build_files(settings: Settings) -> dg.AssetsDefinition:
         )
 
     def export_files(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
+        sign(context)
         try:
             with connect(settings) as connection:
                 found, skipped = find_files(connection, settings)
         except AmericanoError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise failure(error) from error
         for name, reason in skipped.items():
             context.log.warning("%s is skipped: %s", name, reason)
             if specs.key("files", name) in context.selected_asset_keys:

@@ -5,6 +5,7 @@ Here belongs starting the job and reading its events. How it is shown is the com
 
 import resource
 import sys
+import uuid
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from americano_pipelines.defs.build import build_defs
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.runs import process_tags
+from americano_pipelines.defs.steps import ERROR_KIND
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.warehouse.publish import current, read_document
 
@@ -40,6 +42,7 @@ class Summary:
         seconds: seconds per stage.
         peak_memory_mb: most memory this process held.
         error: why it failed.
+        error_kind: the class of that error, such as `SourceError`; None when nobody foresaw it.
     """
 
     mode: str
@@ -57,6 +60,7 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: int = 0
     error: str | None = None
+    error_kind: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -74,11 +78,13 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
         ConfigError: a setting is wrong.
     """
     job = build_defs(settings).resolve_job_def(NIGHTLY)
+    run_id = str(uuid.uuid4())
     with open_instance(settings) as instance:
         result = job.execute_in_process(
             instance=instance,
             raise_on_error=False,
-            tags=process_tags(),
+            run_id=run_id,
+            tags=process_tags(run_id),
             run_config={
                 "ops": {step: {"config": {"full": full}} for step in _STEPS[settings.mode]},
                 "loggers": {"console": {"config": {"log_level": _console_level(settings)}}},
@@ -113,7 +119,7 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
             if event.asset_key.path[0] == "analytics" and not metadata["unchanged"].value:
                 changed.add(event.asset_key.path[1])
         elif event.is_step_failure:
-            summary.error = _failure(event)
+            summary.error, summary.error_kind = _failure(event)
     document, path = read_document(settings), current(settings)
     if document is not None and path is not None:
         summary.snapshot_id, summary.path, summary.instant = document.snapshot_id, str(path), document.instant
@@ -131,14 +137,16 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
     return summary
 
 
-def _failure(event: dg.DagsterEvent) -> str:
+def _failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
     data = event.step_failure_data
-    if data.user_failure_data is not None and data.user_failure_data.description:
-        return data.user_failure_data.description
+    told = data.user_failure_data
+    if told is not None and told.description:
+        kind = told.metadata.get(ERROR_KIND)
+        return told.description, str(kind.value) if kind is not None else None
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return f"{error.cls_name}: {error.message.strip()}" if error else str(event.message)
+    return f"{error.cls_name}: {error.message.strip()}" if error else str(event.message), None
 
 
 def _peak_memory_mb() -> int:

@@ -12,13 +12,22 @@ import dagster as dg
 import psutil
 
 HOST_TAG, PID_TAG, STARTED_TAG = "americano/host", "americano/pid", "americano/process_started"
+RUN_TAG = "americano/run"
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-def process_tags() -> dict[str, str]:
-    """Tags that say which process executes a run; the start time tells a reused process id apart."""
-    started = psutil.Process().create_time()
-    return {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid()), STARTED_TAG: f"{started:.2f}"}
+def process_tags(run_id: str) -> dict[str, str]:
+    """Tags that say which process executes a run; the start time tells a reused process id apart.
+
+    The run's own id is among them, for a run that is executed again from the UI is given the tags of the first.
+    """
+    process = psutil.Process()
+    return {
+        RUN_TAG: run_id,
+        HOST_TAG: socket.gethostname(),
+        PID_TAG: str(os.getpid()),
+        STARTED_TAG: _started(process),
+    }
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -28,7 +37,8 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
         Their run ids.
     """
     unfinished = dg.RunsFilter(statuses=_UNFINISHED, tags={HOST_TAG: socket.gethostname()})
-    dead = [run for run in instance.get_runs(filters=unfinished) if not _alive(run.tags)]
+    ours = [run for run in instance.get_runs(filters=unfinished) if run.tags.get(RUN_TAG) == run.run_id]
+    dead = [run for run in ours if not _alive(run.tags)]
     for run in dead:
         message = f"process {run.tags[PID_TAG]} on {run.tags[HOST_TAG]} ended without finishing this run"
         if run.status == dg.DagsterRunStatus.CANCELING:
@@ -40,7 +50,13 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 def _alive(tags: Mapping[str, str]) -> bool:
     try:
-        started = psutil.Process(int(tags[PID_TAG])).create_time()
+        process = psutil.Process(int(tags[PID_TAG]))
+        # A zombie did end; who started it has only not asked how (in a container perhaps nobody ever does).
+        return process.status() != psutil.STATUS_ZOMBIE and _started(process) == tags.get(STARTED_TAG)
     except psutil.NoSuchProcess:
         return False
-    return f"{started:.2f}" == tags.get(STARTED_TAG)
+
+
+def _started(process: psutil.Process) -> str:
+    """Seconds from the machine's start to the process's: setting the clock moves both, not their distance."""
+    return f"{process.create_time() - psutil.boot_time():.2f}"

@@ -29,11 +29,13 @@ class Seen(BaseModel):
         settled: path to size, mtime and sha256 of files that a run was started for.
         waiting: path to size and mtime of files that changed since the tick before.
         broken: path to size and mtime of files that cannot be read and were reported.
+        arrivals: runs asked for so far.
     """
 
     settled: dict[str, tuple[int, int, str]] = {}
     waiting: dict[str, Stamp] = {}
     broken: dict[str, Stamp] = {}
+    arrivals: int = 0
 
 
 def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
@@ -49,19 +51,19 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
     def parquet_arrival(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         before = Seen.model_validate_json(context.cursor) if context.cursor else Seen()
         now, arrived, problems = look(settings, before)
-        for problem in problems.values():
+        for _, problem in problems:
             context.log.error(problem)
         events = [
-            dg.AssetObservation(specs.key("files", table), metadata={"broken": problem})
-            for table, problem in problems.items()
+            dg.AssetObservation(specs.key("files", table), metadata={"broken": problem}) for table, problem in problems
         ]
         if arrived:
-            # The modification time is part of the key: content that comes back after a change is a new arrival.
-            key = json.dumps({name: now.settled[name] for name in arrived}, sort_keys=True)
+            # The count is part of the key: content that comes back after a change is a new arrival, even with its
+            # old modification time (rsync and cp -p keep it), and Dagster starts no second run for a known key.
+            key = json.dumps([now.arrivals, {name: now.settled[name] for name in arrived}], sort_keys=True)
             request = dg.RunRequest(run_key=hashlib.sha256(key.encode()).hexdigest()[:32])
             return dg.SensorResult([request], cursor=now.model_dump_json(), asset_events=events)
         return dg.SensorResult(
-            skip_reason="; ".join(problems.values()) or _reason(now),
+            skip_reason="; ".join(problem for _, problem in problems) or _reason(now),
             cursor=now.model_dump_json(),
             asset_events=events,
         )
@@ -69,16 +71,16 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
     return parquet_arrival
 
 
-def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], dict[str, str]]:
+def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], list[tuple[str, str]]]:
     """Look at all files once.
 
     Returns:
-        What to remember; the paths to start a run for; and table to problem for files found broken now.
+        What to remember; the paths to start a run for; and the table and problem of each file found broken now.
         While any file is incomplete or broken nothing is started: the run would read it too, and fail.
     """
-    now = Seen()
+    now = Seen(arrivals=before.arrivals)
     complete: dict[str, Stamp] = {}
-    problems: dict[str, str] = {}
+    problems: list[tuple[str, str]] = []
     for table, path in _files(settings):
         name = str(path)
         status = path.stat()
@@ -94,7 +96,8 @@ def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], dict[str, s
             # Size and time must stand still for a whole interval: a file being copied grows.
             now.waiting[name] = stamp
         elif (problem := _problem(settings, path)) is not None:
-            now.broken[name], problems[table] = stamp, problem
+            now.broken[name] = stamp
+            problems.append((table, problem))
         else:
             complete[name] = stamp
     if now.waiting or now.broken:
@@ -105,6 +108,7 @@ def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], dict[str, s
         name for name, seen in changed.items() if name not in before.settled or before.settled[name][2] != seen[2]
     ]
     now.settled.update(changed)
+    now.arrivals += bool(arrived)
     return now, arrived, problems
 
 

@@ -17,6 +17,7 @@ from americano_pipelines.stages import Stages
 # A server that restarts is back within a minute; whatever lasts longer is for a person.
 MAX_RETRIES = 2
 RETRY_SECONDS = 20
+ERROR_KIND = "error"
 
 
 class SyncConfig(dg.Config):
@@ -36,14 +37,24 @@ def writing(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[S
     A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
     Anything else that a person must act on fails the run at once, with its message as the failure's text.
     """
-    context.instance.add_run_tags(context.run_id, process_tags())
+    sign(context)
     fail_dead_runs(context.instance)
     try:
         with writer_lock(settings, on_wait=context.log.warning):
             yield Stages(on_start=context.log.info)
     except TransientSourceError as error:
         if context.retry_number >= MAX_RETRIES:
-            raise dg.Failure(f"still failing after {MAX_RETRIES} retries: {error}", allow_retries=False) from error
+            raise failure(error, f"still failing after {MAX_RETRIES} retries: {error}") from error
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_SECONDS) from error
     except AmericanoError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+        raise failure(error) from error
+
+
+def sign(context: dg.AssetExecutionContext) -> None:
+    """Note on the run which process executes it, before any work that this process may die of."""
+    context.instance.add_run_tags(context.run.run_id, process_tags(context.run.run_id))
+
+
+def failure(error: AmericanoError, text: str | None = None) -> dg.Failure:
+    """The failure that no retry mends: the error's message, and in the metadata what kind of error it is."""
+    return dg.Failure(text or str(error), metadata={ERROR_KIND: type(error).__name__}, allow_retries=False)

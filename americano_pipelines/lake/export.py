@@ -76,8 +76,10 @@ def export(settings: Settings, stages: Stages, *, full: bool = False) -> Export:
                 tables[name] = writer.table(table, state, kept, stale)
             written[name] = sorted(stale)
         taken_at, identity = snapshot.taken_at, snapshot.identity
+    writer.clean_up()
     repaired = [path for paths in damaged.values() for path in paths.values()] if before is not None else []
     if before is not None and not written and before.skipped == skipped and set(before.tables) == set(tables):
+        lake.sweep(settings, before)
         return Export(before, {}, [], taken_at)
     manifest = Manifest(
         snapshot_id=writer.snapshot_id, taken_at=taken_at, source=identity, tables=tables, skipped=skipped

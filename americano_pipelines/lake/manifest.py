@@ -4,6 +4,8 @@ Here belong its shape, reading it and replacing it. A file that the manifest doe
 an interrupted export.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,8 @@ from americano_pipelines.sources.state import State, state_sha256
 from americano_pipelines.sources.tables import Column, SourceTable
 
 _NAME = "manifest.json"
+# `<snapshot id>-<part>.parquet`, as an export names its files.
+_EXPORTED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-.+\.parquet")
 
 
 class _Record(BaseModel):
@@ -134,8 +138,8 @@ def paths(settings: Settings, bucket: Bucket) -> list[Path]:
 def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]:
     """Buckets with a file that is not there or not as long as it was: table to bucket to the file's path.
 
-    Length, not hash: the hash of a whole lake costs more than a sync. Wrong bytes of the right length are found
-    when the file is read, by the figures; the build then asks for a whole export.
+    Length, not hash: a sync that changes nothing should not read the whole lake. Wrong bytes of the right length
+    are found by the hash when the file is loaded.
     """
     found: dict[str, dict[str, str]] = {}
     for name, table in manifest.tables.items():
@@ -148,7 +152,9 @@ def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]
 
 
 def sweep(settings: Settings, manifest: Manifest) -> list[str]:
-    """Remove what the manifest does not name: older exports and the leavings of interrupted ones.
+    """Remove our own files that the manifest does not name: older exports and what interrupted ones left.
+
+    What we did not make stays: the folder may have been there before us.
 
     Returns:
         The removed files' paths below the lake's folder.
@@ -157,13 +163,20 @@ def sweep(settings: Settings, manifest: Manifest) -> list[str]:
         file.path for table in manifest.tables.values() for bucket in table.buckets.values() for file in bucket.files
     }
     removed = []
-    for path in sorted(settings.lake_dir.rglob("*"), reverse=True):
-        if path.is_dir():
-            if not any(path.iterdir()):
-                path.rmdir()
-            continue
+    for path in _ours(settings.lake_dir):
         relative = path.relative_to(settings.lake_dir).as_posix()
-        if relative not in named and relative != _NAME:
+        if relative not in named:
             path.unlink()
             removed.append(relative)
-    return removed
+            if path.parent != settings.lake_dir and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+    return sorted(removed)
+
+
+def _ours(folder: Path) -> Iterator[Path]:
+    """Every exported file, and every manifest that was written aside and never renamed."""
+    yield from list(folder.glob(f".{_NAME}.*"))
+    for table in BY_NAME:
+        for path in list(folder.glob(f"{table}/*/*.parquet")):
+            if _EXPORTED.fullmatch(path.name):
+                yield path

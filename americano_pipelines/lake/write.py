@@ -36,9 +36,13 @@ class Writer:
         self._lake = settings.lake_dir
         self._snapshot = snapshot
         self._staging = settings.lake_dir / _STAGING
-        durable.remove(self._staging)
+        self.clean_up()
         # Which row comes first in a file does not matter, and keeping the heap's order costs memory.
         snapshot.connection.execute("SET preserve_insertion_order = false")
+
+    def clean_up(self) -> None:
+        """Remove what was being written, by this export or by one that was interrupted."""
+        durable.remove(self._staging)
 
     def table(
         self, table: PostgresTable, state: Mapping[str, State], kept: LakeTable | None, stale: Collection[str]

@@ -3,6 +3,7 @@
 Only the parsing and comparing of addresses belongs here; connecting is `sources/postgres.py`.
 """
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -16,6 +17,7 @@ LIBPQ_OPTIONS = frozenset(
     {"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "connect_timeout", "target_session_attrs"}
     | {"channel_binding", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval"}
 )
+_TABLE = re.compile(r'(?:("[^"]+"|[^".]+)\.)?("[^"]+"|[^".]+)')
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,38 @@ class PostgresTarget:
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
 
 
+def split_table(name: str) -> tuple[str | None, str]:
+    """Take `table`, `schema.table` or `"Schema"."Table"` apart; case is kept, quoted or not.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = _TABLE.fullmatch(name.strip())
+    if match is None:
+        raise ValueError('is not a table name; allowed are table, schema.table and, quoted, "schema"."table"')
+    schema, table = match.groups()
+    return schema and schema.strip('"'), table.strip('"')
+
+
 def parse_url(url: str) -> PostgresTarget:
     """Read a `postgres://` or `postgresql://` address, as Prisma and libpq write it.
 
     Raises:
         ValueError: saying which part is wrong. The address itself is never in the text.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # What urlsplit itself says may quote the password.
+        raise ValueError(
+            "cannot be taken apart: the port must be a number from 1 to 65535, and characters such as / ? # [ ] @ "
+            "in the password percent-encoded"
+        ) from None
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ValueError("must start with postgresql:// or postgres://")
-    try:
-        port = parts.port or DEFAULT_PORT
-    except ValueError:
-        raise ValueError("the port is not a number from 1 to 65535") from None
+    if port == 0:
+        raise ValueError("the port must be a number from 1 to 65535")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = query.pop("host", "") or unquote(parts.hostname or "")
     database = unquote(parts.path.lstrip("/"))
@@ -71,7 +92,7 @@ def parse_url(url: str) -> PostgresTarget:
         raise ValueError(f"has parameters that are not understood: {', '.join(unknown)}")
     return PostgresTarget(
         host=host,
-        port=port,
+        port=port or DEFAULT_PORT,
         user=unquote(parts.username or "") or "postgres",
         password=unquote(parts.password or ""),
         database=database,

@@ -4,6 +4,7 @@ Reading values is `variables.py`. Here is the one place that turns pydantic's fi
 the person who set a variable.
 """
 
+import os
 import re
 from enum import StrEnum
 from functools import cached_property
@@ -14,9 +15,16 @@ from pydantic import SecretStr, ValidationError, model_validator
 
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings.postgres_target import PostgresTarget, parse_url
+from americano_pipelines.settings.reach import leads_into
 from americano_pipelines.settings.variables import PROJECT_ROOT, Variables
 
-_USER_INFO = re.compile(r"//[^/@\s]+@")
+# Up to the last @, for a password may hold an unescaped one; and parameters that are secrets by their name.
+_USER_INFO = re.compile(r"//\S+@")
+_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
+# Names of our schemas: DuckDB calls the catalog after the file, and then `analytics.x` would be ambiguous.
+_SCHEMAS = frozenset({"analytics", "research", "meta"})
+# Names that DuckDB, or our own build, attaches something else under.
+_TAKEN = frozenset({"main", "memory", "system", "temp", "source", "published_before"})
 
 
 class Mode(StrEnum):
@@ -37,21 +45,18 @@ class Settings(Variables):
             raise ValueError(
                 "DUCKDB_USE_POSTGRES_SCANNER: is true, but no Postgres is configured; set DATABASE_URL or PG_HOST"
             )
-        name = self.published_path.name
-        if name.casefold() == "analytics.duckdb":
-            raise ValueError(
-                "DUCKDB_DB_PATH: a file called analytics.duckdb cannot serve a schema called analytics: "
-                "DuckDB names the catalog after the file and then refuses analytics.behavioral_events as "
-                "ambiguous; "
-                "choose another name, such as americano.duckdb"
-            )
-        if not name.endswith(".duckdb"):
-            raise ValueError(f"DUCKDB_DB_PATH: {name!r} does not end in .duckdb")
+        self._check_published_name()
         for table in ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs"):
-            if self.parquet_input(table).resolve().is_relative_to(self.lake_dir.resolve()):
+            if leads_into(self.parquet_input(table), self.lake_dir):
                 raise ValueError(
-                    f"{table.upper()}_PARQUET: lies inside {self.lake_dir}, where our own exports are kept; "
+                    f"{table.upper()}_PARQUET: leads into {self.lake_dir}, where our own exports are kept; "
                     "these variables name files made by others, so point it elsewhere"
+                )
+        for variable, path in (("DUCKDB_DB_PATH", self.published_path), ("DAGSTER_HOME", self.dagster_dir)):
+            if path.resolve().is_relative_to(self.lake_dir.resolve()):
+                raise ValueError(
+                    f"{variable}: lies inside {self.lake_dir}, where whatever is no export of ours is swept away; "
+                    "point it elsewhere"
                 )
         return self
 
@@ -85,6 +90,24 @@ class Settings(Variables):
                 )
         return target
 
+    def _check_published_name(self) -> None:
+        path = self.published_path
+        if path.suffix.casefold() == ".duckdb" and path.stem.casefold() in _SCHEMAS:
+            schema = path.stem.casefold()
+            raise ValueError(
+                f"DUCKDB_DB_PATH: a file called {path.name} cannot serve a schema called {schema}: "
+                "DuckDB names the catalog after the file and then refuses "
+                f"{'analytics.behavioral_events' if schema == 'analytics' else f'what is in {schema}'} as ambiguous; "
+                "choose another name, such as americano.duckdb"
+            )
+        if path.stem.casefold() in _TAKEN:
+            raise ValueError(
+                f"DUCKDB_DB_PATH: {path.name} would be a catalog called {path.stem}, a name that is taken; "
+                "choose another one, such as americano.duckdb"
+            )
+        if path.suffix != ".duckdb":
+            raise ValueError(f"DUCKDB_DB_PATH: {path.name!r} does not end in .duckdb")
+
     @property
     def mode(self) -> Mode:
         """The way in that these settings choose."""
@@ -95,14 +118,14 @@ class Settings(Variables):
     @property
     def data_dir(self) -> Path:
         """The data folder, absolute."""
-        return PROJECT_ROOT / self.americano_data_dir.expanduser()
+        return _absolute(self.americano_data_dir)
 
     @property
     def published_path(self) -> Path:
         """The link that readers open."""
         if self.duckdb_db_path is None:
             return self.data_dir / "duckdb" / "americano.duckdb"
-        return PROJECT_ROOT / self.duckdb_db_path.expanduser()
+        return _absolute(self.duckdb_db_path)
 
     @property
     def lake_dir(self) -> Path:
@@ -119,7 +142,7 @@ class Settings(Variables):
         """Dagster's home, absolute (Dagster refuses a relative one)."""
         if self.dagster_home is None:
             return self.data_dir / "dagster_home"
-        return (PROJECT_ROOT / self.dagster_home.expanduser()).absolute()
+        return _absolute(self.dagster_home)
 
     @property
     def tracking_uri(self) -> str:
@@ -129,7 +152,7 @@ class Settings(Variables):
     def parquet_input(self, table: str) -> Path:
         """The file, folder or glob that others fill for a table (parquet mode)."""
         value: str | None = getattr(self, f"{table}_parquet")
-        return self.data_dir / "exports" / f"{table}.parquet" if value is None else PROJECT_ROOT / value
+        return self.data_dir / "exports" / f"{table}.parquet" if value is None else _absolute(value)
 
     def redacted(self) -> dict[str, str]:
         """Every variable with its value, secrets as `***`, for `americano doctor`."""
@@ -140,8 +163,14 @@ class Settings(Variables):
                 shown[name.upper()] = "***" if value.get_secret_value() else "(empty)"
             else:
                 # An address may hold a password too.
-                shown[name.upper()] = "(unset)" if value is None else _USER_INFO.sub("//***@", str(value))
+                text = "(unset)" if value is None else _USER_INFO.sub("//***@", str(value))
+                shown[name.upper()] = _SECRET_PARAMETER.sub(r"\1***", text)
         return shown
+
+
+def _absolute(path: str | Path) -> Path:
+    """Relative paths start at the project's folder; `~` is the home folder, and nobody's home is left as it is."""
+    return (PROJECT_ROOT / os.path.expanduser(path)).absolute()  # noqa: PTH111 - Path.expanduser raises for that
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - what pydantic accepts for any field

@@ -14,15 +14,16 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from americano_pipelines.settings.postgres_target import DEFAULT_PORT
+from americano_pipelines.settings.cron import check_cron
+from americano_pipelines.settings.postgres_target import DEFAULT_PORT, split_table
 
 _PARENT = Path(__file__).resolve().parents[2]
 PROJECT_ROOT = _PARENT if (_PARENT / "pyproject.toml").is_file() else Path.cwd()
 
 
-def _cron(value: str) -> str:
-    if len(value.split()) != 5:  # noqa: PLR2004 - minute, hour, day, month, weekday
-        raise ValueError("is not a cron line of five fields")
+def _table(value: str | None) -> str | None:
+    if value is not None:
+        split_table(value)
     return value
 
 
@@ -94,14 +95,16 @@ class Variables(BaseSettings):
     pg_user: str = Field(default="postgres", description="The role to read the source as.")
     pg_password: SecretStr = Field(default=SecretStr(""), description="That role's password; may be empty.")
     pg_database: str = Field(default="americano", description="The source's database name.")
-    pg_events_table: str | None = Field(
+    pg_events_table: Annotated[str | None, AfterValidator(_table)] = Field(
         default=None, description="The events table in Postgres, when it has a name of its own."
     )
     compare_with_postgres: bool = Field(
         default=False, description="`americano report` times DuckDB against Postgres too; true or false."
     )
     mlflow_tracking_uri: str | None = Field(
-        default=None, description="MLflow server or store; unset: sqlite under the data folder."
+        default=None,
+        repr=False,  # it may hold a password
+        description="MLflow server or store; unset: sqlite under the data folder.",
     )
     mlflow_experiment_name: str = Field(
         default="Americano/Research", min_length=1, description="The MLflow experiment that analyses go to."
@@ -130,7 +133,7 @@ class Variables(BaseSettings):
     americano_snapshots_kept: int = Field(
         default=7, ge=1, le=1000, description="Published files kept, the current one included; 1 to 1000."
     )
-    americano_sync_cron: Annotated[str, AfterValidator(_cron)] = Field(
+    americano_sync_cron: Annotated[str, AfterValidator(check_cron)] = Field(
         default="0 2 * * *", description="When the nightly sync starts, a cron line of five fields."
     )
     americano_sync_timezone: Annotated[str, AfterValidator(_timezone)] = Field(

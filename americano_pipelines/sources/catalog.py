@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from americano_pipelines import sql
 from americano_pipelines.errors import SourceError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
 from americano_pipelines.sources.postgres import Snapshot, literal
 from americano_pipelines.sources.tables import Column, SourceTable, check_time_type, find_roles
@@ -87,7 +87,7 @@ def find_tables(snapshot: Snapshot, settings: Settings) -> tuple[dict[str, Postg
 def source_names(contract: TableContract, settings: Settings, schema: str) -> list[tuple[str, str]]:
     """The (schema, name) pairs a table may be found under, the most likely first."""
     if contract is EVENTS and settings.pg_events_table:
-        own_schema, _, own_name = settings.pg_events_table.replace('"', "").rpartition(".")
+        own_schema, own_name = split_table(settings.pg_events_table)
         return [(own_schema or schema, own_name)]
     return [(schema, name) for name in contract.source_names]
 

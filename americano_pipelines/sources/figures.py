@@ -12,7 +12,7 @@ import duckdb
 from americano_pipelines import sql
 from americano_pipelines.sources.catalog import PostgresTable
 from americano_pipelines.sources.postgres import Snapshot
-from americano_pipelines.sources.state import bucket_expression, bucket_filter, rest_label, time_expression
+from americano_pipelines.sources.state import bucket_expression, bucket_filter, in_range, rest_label, time_expression
 from americano_pipelines.sources.tables import SourceTable
 
 
@@ -22,9 +22,11 @@ class Figures:
 
     Attributes:
         rows: how many.
-        min_us: first sort time, microseconds since 1970 UTC (0 in the bucket of rows without one).
+        min_us: first sort time, microseconds since 1970 UTC; -1 for one before the year 1, 1 for one after
+            9999, 0 for none.
         max_us: last sort time, likewise.
-        checksum: XOR over the rows of the first 60 bits of md5(id) and the time in microseconds.
+        checksum: XOR over the rows of the first 60 bits of md5(id) plus the time in microseconds. Plus, so that
+            two rows that swap their times show.
     """
 
     rows: int
@@ -38,7 +40,7 @@ def postgres_figures(
 ) -> dict[str, Figures]:
     """Figures of a table as the source holds it, in the snapshot; of some buckets, or of all."""
     relation = sql.quote(table.schema, table.relation)
-    return _figures(snapshot.query(_statement("figures_postgres", table, relation, "text", only)))
+    return _figures(snapshot.query(_statement("figures_postgres", table, relation, "text", only), table.found_as))
 
 
 def duckdb_figures(
@@ -73,6 +75,7 @@ def _statement(name: str, table: SourceTable, relation: str, id_type: str, only:
         bucket=bucket_expression(table),
         id=f"CAST({sql.quote(identifier.name)} AS {id_type})" if identifier else "''",
         time=time_expression(table),
+        in_range=in_range(time_expression(table)),
         relation=relation,
         rest=rest_label(table),
         where="true" if only is None else bucket_filter(table, only),

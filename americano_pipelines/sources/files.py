@@ -6,13 +6,13 @@ Here belongs everything that can be wrong with a file somebody else wrote. Our o
 import glob
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
 from americano_pipelines.sources.tables import Column, SourceTable, check_time_type, find_roles
@@ -55,7 +55,7 @@ class FileTable(SourceTable):
     @property
     def paths(self) -> list[str]:
         """What the scan binds."""
-        return [str(file.path) for file in self.files]
+        return [_literally(file.path) for file in self.files]
 
     @property
     def state_sha256(self) -> str:
@@ -77,14 +77,24 @@ class FileTable(SourceTable):
 
 
 def expand(location: Path) -> list[Path]:
-    """The files that a setting means: one file, all `*.parquet` below a folder, or a glob's matches."""
+    """The files that a setting means: one file, all `*.parquet` below a folder, or a glob's matches.
+
+    In a folder or a glob, names that start with a dot or an underscore are what other programs call unfinished,
+    as is all in folders of such a name. A file that is met twice, also through a link, is one file.
+    """
+    if location.is_file():
+        return [location]
     if location.is_dir():
-        found = [path for path in location.rglob("*.parquet") if path.is_file()]
-    elif location.is_file():
-        found = [location]
+        found, above = [*location.rglob("*.parquet")], len(location.parts)
     else:
-        found = [Path(name) for name in glob.glob(str(location), recursive=True) if Path(name).is_file()]  # noqa: PTH207 - Path.glob takes no absolute pattern
-    return sorted(path for path in found if not path.name.startswith((".", "_")))
+        found = [Path(name) for name in glob.glob(str(location), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
+        above = next((i for i, part in enumerate(location.parts) if glob.has_magic(part)), 0)
+    finished = (p for p in sorted(found) if not any(part.startswith((".", "_")) for part in p.parts[above:]))
+    by_place: dict[Path, Path] = {}
+    for path in finished:
+        if path.is_file():
+            by_place.setdefault(path.resolve(), path)
+    return list(by_place.values())
 
 
 def find_files(
@@ -97,12 +107,18 @@ def find_files(
 
     Raises:
         SourceError: a file is broken, files disagree, or the events have no time column.
+        ConfigError: a file is one of our own exports.
     """
     found: dict[str, FileTable] = {}
     skipped: dict[str, str] = {}
     for contract in CONTRACTS:
         location = settings.parquet_input(contract.name)
         paths = expand(location)
+        if own := next((p for p in paths if p.resolve().is_relative_to(settings.lake_dir.resolve())), None):
+            raise ConfigError(
+                f"{contract.name.upper()}_PARQUET: leads to {own}, which is our own export; it names files made by "
+                "others, so point it elsewhere"
+            )
         if paths:
             found[contract.name] = _describe(connection, settings, contract, paths)
         else:
@@ -113,23 +129,33 @@ def find_files(
 
 
 def hash_file(path: Path) -> InputFile:
-    """Hash a file's bytes and note its size and time from before the reading."""
-    size, modified_ns = _stamp(path)
+    """Hash a file's bytes and note its size and time from before the reading.
+
+    Raises:
+        SourceError: it may not be read; TransientSourceError: it is gone again.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
+    try:
+        size, modified_ns = _stamp(path)
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise TransientSourceError(f"{path} was taken away while it was being read; nothing was published") from None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}. Nothing was published") from None
     return InputFile(path, size, modified_ns, digest.hexdigest())
 
 
 def file_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[str, str]]:
-    """Names and DuckDB types of a Parquet file's columns.
+    """Names and DuckDB types of the columns in a Parquet file.
 
     Raises:
         SourceError: the file is not a whole Parquet file.
     """
+    statement = "DESCRIBE FROM read_parquet($1, hive_partitioning = false)"
     try:
-        rows = connection.execute("DESCRIBE SELECT * FROM read_parquet($1)", [str(path)]).fetchall()
+        rows = connection.execute(statement, [_literally(path)]).fetchall()
     except duckdb.Error as error:
         raise SourceError(
             f"{path} cannot be read as Parquet: it is truncated, still being written, or something else. "
@@ -146,17 +172,27 @@ def _describe(
     for path in paths:
         files.append(hash_file(path))
         for name, type_name in file_columns(connection, path):
-            known, where = first_seen.setdefault(name, (type_name, path))
+            # Read together, DuckDB takes names that differ only in case for one column.
+            known, where = first_seen.setdefault(name.casefold(), (type_name, path))
             if known != type_name:
                 raise SourceError(
                     f"{path}: column {name!r} is {type_name}, but {known} in {where}. Files of one table must "
                     "agree on types; nothing was published"
                 )
     found_as = str(settings.parquet_input(contract.name))
-    columns = tuple(Column(name, type_name, type_name) for name, (type_name, _) in first_seen.items())
-    roles = find_roles(contract, list(first_seen), settings.americano_columns, _label(paths))
+    table = FileTable(contract, found_as, (), {}, tuple(files))
+    # What the scan itself will give: with folders called `month=2025-01`, their columns too.
+    rows = connection.execute(f"DESCRIBE FROM {table.relation}", [table.paths]).fetchall()
+    columns = tuple(Column(str(row[0]), str(row[1]), str(row[1])) for row in rows)
+    names = [column.name for column in columns]
+    roles = find_roles(contract, names, settings.americano_columns, _label(paths))
     check_time_type(_label(paths), contract, columns, roles.get(contract.sort_role))
-    return FileTable(contract, found_as, columns, roles, tuple(files))
+    return replace(table, columns=columns, roles=roles)
+
+
+def _literally(path: Path) -> str:
+    """For DuckDB, which takes `events[1].parquet` for a pattern."""
+    return glob.escape(str(path))
 
 
 def _label(paths: Sequence[Path]) -> str:

@@ -36,6 +36,11 @@ _PERMANENT = (
     "permission denied",
     "no pg_hba.conf entry",
     "invalid connection option",
+    "invalid sslmode value",
+    "does not support SSL",
+    "out of range",
+    # An array with more dimensions than its column says.
+    "does not match the schema",
     "row-level security",
 )
 
@@ -57,13 +62,17 @@ class Snapshot:
     taken_at: str
     identity: dict[str, Any]
 
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
+    def query(self, statement: str, table: str | None = None) -> list[tuple[Any, ...]]:
         """Run one SQL statement inside Postgres, in the snapshot.
+
+        Args:
+            statement: what to run.
+            table: the table it reads, for the message.
 
         Raises:
             SourceError: Postgres refuses it; TransientSourceError: Postgres went away.
         """
-        with translated(self.target):
+        with translated(self.target, table):
             return self.connection.execute(
                 f"SELECT * FROM postgres_query('{ATTACHED}', $1)",  # noqa: S608 - a constant
                 [statement],
@@ -106,6 +115,12 @@ def open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget)
             ).fetchone()
         identity: dict[str, Any] = json.loads(row[0]) if row else {}
         taken_at = str(identity.pop("taken_at"))
+        if identity["row_security"] != "off":
+            raise SourceError(
+                f"{target.label}: the session was opened with row_security = {identity['row_security']} although off "
+                "was asked for (a connection pooler that drops options does this), so rows could be left out without "
+                "a word. Nothing was copied. Connect to the server itself"
+            )
         yield Snapshot(connection, target, taken_at, identity)
         connection.execute("COMMIT")
     finally:
@@ -149,17 +164,16 @@ def translated(target: PostgresTarget, table: str | None = None) -> Iterator[Non
     try:
         yield
     except duckdb.Error as error:
-        text = _reason(str(error))
-        if target.password:
-            text = text.replace(target.password, "***")
+        said = _reason(str(error))
+        text = said.replace(target.password, "***") if target.password else said
         what = f"{target.label}{f', table {table}' if table else ''}"
-        if "row-level security" in text:
+        if "row-level security" in said:
             raise SourceError(
                 f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
                 f"part of the rows. Nothing was copied. Give it BYPASSRLS (ALTER ROLE {target.user} BYPASSRLS). "
                 f"Postgres said: {text}"
             ) from None
-        if any(sign in text for sign in _PERMANENT):
+        if any(sign in said for sign in _PERMANENT):
             raise SourceError(f"{what}: {text}") from None
         raise TransientSourceError(f"{what}: {text}") from None
 
@@ -173,7 +187,7 @@ def _reason(text: str) -> str:
             # A failed connection quotes all its options first, and ends them with a quote and a colon.
             said = after.partition('": ')[2] if mark.endswith('"') else after
             break
-    return " ".join(said.split("\n\nLINE")[0].split())
+    return " ".join(said.split("\nLINE ")[0].split())
 
 
 def literal(values: Sequence[str]) -> str:

@@ -6,13 +6,13 @@ be trusted. What is done about a change is `lake/` and `warehouse/`.
 **The witness.** Postgres gives every version of a row the id of the transaction that wrote it (xmin), so a row's
 version is (key, xmin). A bucket's fingerprint is `count(*)` and the XOR of `hashtextextended(key, xmin)` over
 its rows: an insert, update, delete, late commit or move to another month changes it. The key is the id column
-where a unique index holds it and it cannot be null; elsewhere the row's place (ctid), since two rows with one
-key and one xmin would cancel out in an XOR. VACUUM and FREEZE keep xmin (since 9.4 freezing only sets a flag);
-VACUUM FULL and CLUSTER keep xmin and change places, so tables without a key look changed, which costs time and
-nothing else. After a dump and restore every xmin is new: everything is exported again.
+where a unique index holds it and it cannot be null, so that no two rows can cancel out. Elsewhere it is the row's
+place (ctid), and the hashes are added. VACUUM and FREEZE keep xmin (since 9.4 freezing only sets a flag); VACUUM
+FULL and CLUSTER keep xmin and change places, so tables without a key look changed, which costs time and nothing
+else. After a dump and restore every xmin is new: everything is exported again.
 
 Views, foreign tables and parents of partitions or children have no versions of their own: there whole rows are
-hashed and **added**, for equal rows would cancel out in an XOR.
+hashed as text and added. As text, for equal values may read differently (1.0 and 1.00 in jsonb, 0 and -0).
 
 **Changes that touch no row** (a default, an enum label, a type, a column added or dropped) are in the schema hash.
 
@@ -65,13 +65,18 @@ def bucket_expression(table: SourceTable) -> str:
     if not table.contract.by_month:
         return "CAST(NULL AS timestamp)"
     time = time_expression(table)
-    return f"CASE WHEN {time} >= '0001-01-01' AND {time} < '10000-01-01' THEN date_trunc('month', {time}) END"
+    return f"CASE WHEN {in_range(time)} THEN date_trunc('month', {time}) END"
 
 
 def time_expression(table: SourceTable) -> str:
     """SQL, the same in both engines, for the sort time of a row as a timestamp in UTC."""
     column = table.column(table.contract.sort_role)
     return f"CAST({sql.quote(column.name) if column else 'NULL'} AS timestamp)"
+
+
+def in_range(time: str) -> str:
+    """SQL, the same in both engines, that is true for a time that has a month of its own."""
+    return f"{time} >= '0001-01-01' AND {time} < '10000-01-01'"
 
 
 def rest_label(table: SourceTable) -> str:
@@ -111,7 +116,8 @@ def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
             fingerprint=_fingerprint(table),
             relation=sql.quote(table.schema, table.relation),
             rest=rest_label(table),
-        )
+        ),
+        table.found_as,
     )
     return {str(bucket): State(int(count), str(fingerprint)) for bucket, count, fingerprint in rows}
 
@@ -136,20 +142,22 @@ def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: 
     statement = sql.render(
         sql.load("sources", "untouched"), relation=sql.quote(table.schema, table.relation), oldest=str(oldest)
     )
-    (count, young) = snapshot.query(statement)[0]
+    (count, young) = snapshot.query(statement, table.found_as)[0]
     return int(count) == rows and int(young) == 0
 
 
 def same_history(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether states of an earlier snapshot mean anything now (see the module's docstring)."""
     same = all(before.get(name) == now.get(name) for name in ("system_identifier", "timeline"))
-    return same and int(now["xmax"]) >= int(before.get("xmax", 2**64))
+    return same and int(before.get("xmax", 0)) <= int(now.get("xmax", 0))
 
 
 def _fingerprint(table: PostgresTable) -> str:
     if not table.has_row_versions:
-        return "sum(hash_record_extended(t, 0))"
-    return f"bit_xor(hashtextextended({sql.quote(table.key) if table.key else 'ctid'}::text, xmin::text::bigint))"
+        return "sum(hashtextextended(t::text, 0))"
+    if table.key is None:
+        return "sum(hashtextextended(ctid::text, xmin::text::bigint))"
+    return f"bit_xor(hashtextextended({sql.quote(table.key)}::text, xmin::text::bigint))"
 
 
 def _month_after(name: str) -> str:

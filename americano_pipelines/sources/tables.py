@@ -127,7 +127,7 @@ def check_time_type(found_as: str, contract: TableContract, columns: Sequence[Co
         SourceError: naming the column and the type it has.
     """
     column = next((column for column in columns if column.name == name), None)
-    if column is not None and not column.type.startswith(("TIMESTAMP", "DATE")):
+    if column is not None and (not column.type.startswith(("TIMESTAMP", "DATE")) or column.type.endswith("[]")):
         raise SourceError(
             f"{found_as}: the {contract.sort_role} column {name!r} has type {column.source_type}; "
             "it must be a date or a timestamp"

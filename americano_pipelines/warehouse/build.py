@@ -44,7 +44,9 @@ def build_table(
             connection.execute(f"CREATE INDEX {index} ON {target} ({sql.quote(learner.name)})")
         indexes.append(learner.name)
     with stages.stage(f"reconcile {table.name}"):
-        source, copy = given.figures(connection, None), duckdb_figures(connection, table, target)
+        with given.reading():
+            source = given.figures(connection, None)
+        copy = duckdb_figures(connection, table, target)
         given.finish()
     return _built(given, source, copy, indexes, rows_patched=0)
 
@@ -70,7 +72,8 @@ def patch_table(
         _load(connection, given, changed)
     with stages.stage(f"reconcile {table.name}"):
         kept = {name: figures for name, figures in before.figures.items() if name not in changed}
-        source = {**kept, **given.figures(connection, changed)}
+        with given.reading():
+            source = {**kept, **given.figures(connection, changed)}
         copy = {**kept, **duckdb_figures(connection, table, target, only=changed)}
         given.finish()
         counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone()  # noqa: S608 - quoted
@@ -127,8 +130,9 @@ def build_models(
 
 
 def _load(connection: duckdb.DuckDBPyConnection, given: TableInput, only: Collection[str] | None) -> None:
-    for relation, parameters in given.chunks(only):
-        connection.execute(_load_statement(given.table, relation), parameters)
+    with given.reading():
+        for relation, parameters in given.chunks(only):
+            connection.execute(_load_statement(given.table, relation), parameters)
 
 
 def _built(

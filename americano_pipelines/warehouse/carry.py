@@ -1,7 +1,10 @@
 """Tables whose file is not there this time (parquet mode) stay as they were published.
 
-Here belongs only that: finding them in the published file and making sure that it still is what was published.
+Here belongs only that: which they are, and getting at their rows.
 """
+
+from collections.abc import Collection
+from pathlib import Path
 
 import duckdb
 
@@ -18,29 +21,35 @@ from americano_pipelines.warehouse.source import Source
 _PREVIOUS = "published_before"
 
 
-def carried_over(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, before: Document | None, source: Source
-) -> dict[str, TableInput]:
-    """Tables whose file is not there this time (parquet mode) stay as they were published.
+def carried_over(settings: Settings, before: Document | None, source: Source) -> dict[str, TableInput]:
+    """The tables that were published before and that the source does not offer this time."""
+    if settings.mode is not Mode.PARQUET or before is None:
+        return {}
+    carried: dict[str, TableInput] = {}
+    for name, built in before.tables.items():
+        if name not in source.inputs:
+            table = SourceTable(BY_NAME[name], built.found_as, tuple(built.columns), built.roles)
+            carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS)
+    return carried
+
+
+def attach_published(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    now: Path,
+    before: Document,
+    carried: Collection[str],
+    source: Source,
+) -> None:
+    """Attach the published file for the tables that are carried over from it.
 
     Raises:
-        DataError: the published file is not as it was published, so nothing is carried over from it.
+        DataError: it is not as it was published, so nothing is carried over from it.
     """
-    now = publish.current(settings)
-    if settings.mode is not Mode.PARQUET or before is None or now is None:
-        return {}
-    names = [name for name in before.tables if name not in source.inputs]
-    if not names:
-        return {}
-    if not publish.is_intact(now, before):
+    copy = publish.copy_of_published(settings, now, before)
+    if copy is None:
         raise DataError(
-            f"{now} was written to after it was published, so {', '.join(names)} cannot be carried over from it: "
-            f"{'; '.join(source.skipped[name] for name in names)}. Put the files back and run the sync again"
+            f"{now} was written to after it was published, so {', '.join(carried)} cannot be carried over from it: "
+            f"{'; '.join(source.skipped[name] for name in carried)}. Put the files back and run the sync again"
         )
-    connection.execute(f"ATTACH '{sql.escape(str(now))}' AS {_PREVIOUS} (READ_ONLY)")
-    carried: dict[str, TableInput] = {}
-    for name in names:
-        built = before.tables[name]
-        table = SourceTable(BY_NAME[name], built.found_as, tuple(built.columns), built.roles)
-        carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS)
-    return carried
+    connection.execute(f"ATTACH '{sql.escape(str(copy))}' AS {_PREVIOUS} (READ_ONLY)")

@@ -4,7 +4,8 @@ Here belongs the difference between the ways in (lake, files, Postgres itself, t
 The build sees none of it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,12 +13,12 @@ from typing import Any, Protocol
 import duckdb
 
 from americano_pipelines import durable, sql
-from americano_pipelines.errors import LakeDamagedError
+from americano_pipelines.errors import LakeDamagedError, SourceError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.catalog import PostgresTable
 from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_figures
 from americano_pipelines.sources.files import FileTable
-from americano_pipelines.sources.postgres import Snapshot
+from americano_pipelines.sources.postgres import Snapshot, translated
 from americano_pipelines.sources.read import rows_of
 from americano_pipelines.sources.state import NO_MONTH, State, state_sha256, time_expression
 from americano_pipelines.sources.tables import SourceTable
@@ -46,6 +47,9 @@ class TableInput(Protocol):
 
     def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
         """The figures of the source's rows, by bucket, taken from the source and not from the copy."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Turn what fails while its rows are read inside the block into an error that names the source."""
 
     def finish(self) -> None:
         """Raise if the source was not still for as long as it was read."""
@@ -103,6 +107,10 @@ class LakeInput:
         """What Postgres counted."""
         return {name: bucket.figures for name, bucket in self.content.buckets.items() if only is None or name in only}
 
+    def reading(self) -> AbstractContextManager[None]:
+        """The files were compared with their hashes."""
+        return nullcontext()
+
     def finish(self) -> None:
         """The lake stands still under the writer lock."""
 
@@ -134,6 +142,20 @@ class FileInput:
     def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
         """Figures of the files."""
         return duckdb_figures(connection, self.table, self.table.relation, [self.table.paths], only)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A file that changed says so; one that did not is broken behind its footer."""
+        try:
+            yield
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            self.table.check_unchanged()
+            raise SourceError(
+                f"{self.table.found_as}: its rows cannot be read whole; nothing was published. "
+                f"DuckDB said: {str(error).strip()}"
+            ) from None
 
     def finish(self) -> None:
         """Make sure that no file was written to meanwhile."""
@@ -171,6 +193,10 @@ class ScannerInput:
         """What Postgres counted."""
         return postgres_figures(self.snapshot, self.table, only)
 
+    def reading(self) -> AbstractContextManager[None]:
+        """As all that Postgres says."""
+        return translated(self.snapshot.target, self.table.found_as)
+
     def finish(self) -> None:
         """A snapshot stands still."""
 
@@ -198,6 +224,10 @@ class CarriedInput:
     def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
         """Figures of the published table."""
         return duckdb_figures(connection, self.table, self._relation, only=only)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """The file was compared with its hash."""
+        return nullcontext()
 
     def finish(self) -> None:
         """A published file stands still."""

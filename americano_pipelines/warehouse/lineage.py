@@ -37,12 +37,13 @@ def column_lineage(statement: str, columns_of: Mapping[str, Sequence[str]]) -> C
         schema.add_table(table, dict.fromkeys(columns, "VARCHAR"), dialect="duckdb")
     traced: ColumnLineage = {}
     for output in query.named_selects:
-        root = lineage(output, query.copy(), schema=schema, dialect="duckdb")
+        # A column, not its name: a name would be parsed as SQL, and any text can be one.
+        root = lineage(exp.column(output, quoted=True), query.copy(), schema=schema, dialect="duckdb")
         found: dict[tuple[str, str], None] = {}
         for node in root.walk():
             if isinstance(node.source, exp.Table):
                 table = f"{node.source.db}.{node.source.name}"
-                key = (table.casefold(), node.name.rpartition(".")[2].strip('"').casefold())
+                key = (table.casefold(), exp.to_column(node.name, dialect="duckdb").name.casefold())
                 if key in real:
                     found[real[key]] = None
         traced[output] = list(found)

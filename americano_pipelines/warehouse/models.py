@@ -5,7 +5,7 @@ of what columns are called in the source.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -39,7 +39,12 @@ class Model:
 
 
 _LEARNER = ("behavioral_events", "learner")
-_WINDOWS = (_LEARNER, ("phase_assignments", "protocol"), ("phase_assignments", "start"))
+_WINDOWS = (
+    _LEARNER,
+    ("experiment_protocols", "learner"),
+    ("phase_assignments", "protocol"),
+    ("phase_assignments", "start"),
+)
 
 MODELS = (
     Model("events", "Events under canonical column names.", ("behavioral_events",)),
@@ -113,17 +118,17 @@ def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
     return sql.render(sql.load("warehouse", name), **fragments)
 
 
-def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Collection[str]) -> str | None:
+def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[str, str]) -> str | None:
     """Why a model cannot be built from these tables, None when it can.
 
     Args:
         model: the model.
         tables: the source tables that are there.
-        left_out: the models already left out.
+        left_out: the models already left out, with the reason.
     """
     if model.name == "protocol_events":
         if "events" in left_out:
-            return "research.events is missing"
+            return f"research.events is missing: {left_out['events']}"
         if _has_protocol_ids(tables):
             return None
     needs = _WINDOWS if model.name == "protocol_events" else model.needs
@@ -134,7 +139,8 @@ def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Collectio
         if role not in tables[table].roles:
             aliases = ", ".join(BY_NAME[table].role(role).aliases)
             return f"{table} has no {role} column (none of {aliases})"
-    return next((f"research.{name} is missing" for name in model.models if name in left_out), None)
+    without = next((name for name in model.models if name in left_out), None)
+    return f"research.{without} is missing: {left_out[without]}" if without else None
 
 
 def state_sha256(model: Model, query: str, states: Mapping[str, str]) -> str:

@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.state import same_history
 from americano_pipelines.sources.tables import Column
 from americano_pipelines.warehouse import publish
 from americano_pipelines.warehouse.document import Content, Document
 from americano_pipelines.warehouse.inputs import TableInput
+from americano_pipelines.warehouse.source import Source
+
+Inputs = Mapping[str, TableInput]
 
 MOST_PATCHED = 0.3
 MOST_GROWTH = 1.5
@@ -42,7 +46,7 @@ class Plan:
 
 
 def plan(
-    settings: Settings, before: Document | None, content: Content, inputs: Mapping[str, TableInput], *, full: bool
+    settings: Settings, before: Document | None, content: Content, source: Source, inputs: Inputs, *, full: bool
 ) -> Plan:
     """Decide what to do.
 
@@ -50,39 +54,51 @@ def plan(
         settings: where the published file is.
         before: its record, None when there is none.
         content: what a build now would hold.
-        inputs: the tables to build from.
+        source: what it would be built from.
+        inputs: its tables, and those that are carried over.
         full: asked to build from nothing.
     """
-    now = publish.current(settings)
-    if full:
-        return Plan("build", "asked for")
-    if before is None or now is None:
-        return Plan("build", "nothing was published before")
-    if not publish.is_intact(now, before):
-        return Plan("build", f"{now} was written to after it was published, so nothing of it is used")
+    reason = "asked for" if full else _unusable(settings, before, content, source)
+    if reason is not None or before is None:
+        return Plan("build", str(reason))
     if before.content == content:
         return Plan("keep", "nothing changed")
-    old, new = before.content, content
+    reason = _not_to_be_patched(before, inputs)
+    if reason is not None:
+        return Plan("build", reason)
+    return Plan("patch", f"from snapshot {before.snapshot_id}", before)
+
+
+def _unusable(settings: Settings, before: Document | None, content: Content, source: Source) -> str | None:
+    """Why nothing of the published file may be used."""
+    now = publish.current(settings)
+    if before is None or now is None:
+        return "nothing was published before"
+    if not publish.as_published(now, before):
+        return f"{now} was written to after it was published, so nothing of it is used"
+    if not same_history(before.source, source.identity):
+        return "the source is another server, or has gone back in time"
     for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version"):
-        if getattr(old, name) != getattr(new, name):
-            return Plan("build", f"built under another {name.replace('_sha256', '').replace('_', ' ')}")
-    return _patch_or_build(before, inputs)
+        if getattr(before.content, name) != getattr(content, name):
+            return f"it was built under another {name.replace('_sha256', '').replace('_', ' ')}"
+    return None
 
 
-def _patch_or_build(before: Document, inputs: Mapping[str, TableInput]) -> Plan:
+def _not_to_be_patched(before: Document, inputs: Inputs) -> str | None:
+    """Why replacing the changed months in a copy will not do."""
     if before.tables.keys() != inputs.keys():
-        return Plan("build", "another set of tables")
+        return "another set of tables"
     for name, given in inputs.items():
         built, table = before.tables[name], given.table
         if (built.columns, built.roles, built.found_as) != (list(table.columns), dict(table.roles), table.found_as):
-            return Plan("build", f"{name} has other columns: {_drift(built.columns, table.columns)}")
+            return f"{name} has other columns: {_drift(built.columns, table.columns)}"
         if given.buckets is None and built.state_sha256 != given.state_sha256:
-            return Plan("build", f"{name} changed, and what changed in it is not known by month")
+            return f"{name} changed, and what changed in it is not known by month"
         if built.rows_patched > MOST_PATCHED * max(1, built.rows):
-            return Plan("build", f"{built.rows_patched:,} of {built.rows:,} rows of {name} are out of place")
+            return f"{built.rows_patched:,} of {built.rows:,} rows of {name} are out of place"
     if before.bytes > max(MOST_GROWTH * before.fresh_bytes, before.fresh_bytes + SMALL_BYTES):
-        return Plan("build", f"the file has grown from {before.fresh_bytes:,} to {before.bytes:,} bytes")
-    return Plan("patch", f"from snapshot {before.snapshot_id}", before)
+        return f"the file has grown from {before.fresh_bytes:,} to {before.bytes:,} bytes"
+    return None
 
 
 def _drift(old: Sequence[Column], new: Sequence[Column]) -> str:

@@ -6,6 +6,7 @@ its write-ahead log lies beside the old file, where no reader of the new one fin
 """
 
 import os
+import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,6 +17,11 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.document import SIDECAR, Document
 
 _BUILDING = ".building"
+
+
+def _building_dir(settings: Settings) -> Path:
+    # Named by the file: another published name may share the folder.
+    return snapshots_dir(settings) / f"{_BUILDING}-{file_name(settings)}"
 
 
 def snapshots_dir(settings: Settings) -> Path:
@@ -43,8 +49,8 @@ def prepare(settings: Settings, snapshot_id: str) -> Path:
             f"{link} is a file of its own, not the link this project publishes by. Nothing was touched: "
             "move it away, or set DUCKDB_DB_PATH to another name"
         )
-    building = snapshots_dir(settings) / _BUILDING
-    durable.remove(building)
+    discard(settings)
+    building = _building_dir(settings)
     (building / snapshot_id).mkdir(parents=True)
     return building / snapshot_id / file_name(settings)
 
@@ -69,19 +75,42 @@ def publish(settings: Settings, built: Path, document: Document) -> tuple[Path, 
     place = snapshots_dir(settings) / document.snapshot_id
     durable.move(built.parent, place)
     durable.swap_link(settings.published_path, place / built.name)
+    discard(settings)
     _sweep(settings)
     return place / built.name, complete
 
 
-def discard(built: Path) -> None:
-    """Remove a build that is not to be published."""
-    durable.remove(built.parent)
+def discard(settings: Settings) -> None:
+    """Remove whatever a build left that was not published."""
+    durable.remove(_building_dir(settings))
+
+
+def as_published(path: Path, document: Document) -> bool:
+    """Whether nobody wrote to a published file: its bytes are the same and no write-ahead log lies beside it.
+
+    Whoever opens the file replays such a log, so its rows would be read although the bytes are untouched.
+    """
+    log = path.with_name(f"{path.name}.wal")
+    return not log.exists() and path.stat().st_size == document.bytes and durable.sha256(path) == document.sha256
+
+
+def copy_of_published(settings: Settings, path: Path, document: Document) -> Path | None:
+    """A copy of a published file to build from; None when it no longer has the bytes it was published with.
+
+    A copy, because a process that holds the file read-write lets nobody else open it, and because its
+    write-ahead log stays behind.
+    """
+    copy = _building_dir(settings) / "published_before.duckdb"
+    shutil.copyfile(path, copy)
+    return copy if durable.sha256(copy) == document.sha256 else None
 
 
 def snapshots(settings: Settings) -> list[Path]:
-    """Folders of the published files, oldest first."""
-    folder = snapshots_dir(settings)
-    return sorted(path for path in folder.glob("*") if not path.name.startswith(".")) if folder.is_dir() else []
+    """Folders of the files published under this name, oldest first; whatever else lies there is not ours."""
+    name = file_name(settings)
+    return sorted(
+        path.parent for path in snapshots_dir(settings).glob(f"[!.]*/{SIDECAR}") if (path.parent / name).is_file()
+    )
 
 
 def current(settings: Settings) -> Path | None:
@@ -102,21 +131,9 @@ def read_document(settings: Settings) -> Document | None:
         return None
 
 
-def is_intact(path: Path, document: Document) -> bool:
-    """Whether a published file still is what was published.
-
-    A shell that wrote into it, and has not yet written back its log, leaves the file alone but puts a
-    write-ahead log beside it that every reader replays.
-    """
-    log = path.with_name(f"{path.name}.wal")
-    if log.exists() and log.stat().st_size > 0:
-        return False
-    return path.stat().st_size == document.bytes and durable.sha256(path) == document.sha256
-
-
 def _sweep(settings: Settings) -> None:
     """Keep the newest files as configured; the current one always stays."""
     now = current(settings)
-    others = [folder for folder in snapshots(settings) if now is None or folder != now.parent]
+    others = [folder for folder in snapshots(settings) if now is None or not folder.samefile(now.parent)]
     for folder in others[: max(0, len(others) - (settings.americano_snapshots_kept - 1))]:
         durable.remove(folder)

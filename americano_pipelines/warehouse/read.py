@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import duckdb
+from pydantic import ValidationError
 
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse.document import Document
 
 WAIT_SECONDS = 8.0
 PREVIEW_ROWS = 5
@@ -30,17 +32,19 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
     Raises:
         WarehouseUnavailableError: nothing is published, or a process holds the file read-write.
     """
-    path = publish.current(settings)
-    if path is None:
-        raise WarehouseUnavailableError(
-            f"nothing is published at {settings.published_path} yet; run `americano sync` first"
-        )
     deadline = time.monotonic() + wait_seconds
     while True:
+        path = publish.current(settings)
+        if path is None:
+            raise WarehouseUnavailableError(
+                f"nothing is published at {settings.published_path} yet; run `americano sync` first"
+            )
         try:
             connection = duckdb.connect(str(path), read_only=True)
             break
         except duckdb.IOException as error:
+            if not path.exists() and path != publish.current(settings):
+                continue  # a sync published another one and swept this one between the two lines above
             if "lock" not in str(error).lower():
                 raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
             if time.monotonic() > deadline:
@@ -54,6 +58,15 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
         yield connection
     finally:
         connection.close()
+
+
+def document_of(connection: duckdb.DuckDBPyConnection) -> Document | None:
+    """The record that an open published file carries of itself, None when it has none that can be read."""
+    try:
+        row = connection.execute("SELECT document FROM meta.snapshot").fetchone()
+        return Document.model_validate_json(row[0]) if row else None
+    except (duckdb.CatalogException, ValidationError):
+        return None
 
 
 def preview(

@@ -18,7 +18,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import build, checks, models, publish
-from americano_pipelines.warehouse.carry import carried_over
+from americano_pipelines.warehouse.carry import attach_published, carried_over
 from americano_pipelines.warehouse.document import CheckOutcome, Content, Document
 from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.plan import Plan, plan
@@ -62,35 +62,42 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
         LakeDamagedError: a file of the lake is not as it was exported; nothing was published.
         PublishError: the published name is taken by something else.
     """
+    try:
+        return _refresh(settings, stages, full=full)
+    except BaseException:
+        publish.discard(settings)
+        raise
+
+
+def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
     snapshot_id = durable.new_id()
-    before = publish.read_document(settings)
+    before, now = publish.read_document(settings), publish.current(settings)
     states = before.states if before is not None else {}
     with connect(settings) as connection:
         with open_source(settings, connection, stages) as source:
-            inputs = {**source.inputs, **carried_over(settings, connection, before, source)}
+            carried = carried_over(settings, before, source)
+            inputs = {**source.inputs, **carried}
             if not inputs:
                 reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
             with stages.stage("compare with what is published"):
-                todo = plan(settings, before, content, inputs, full=full)
+                todo = plan(settings, before, content, source, inputs, full=full)
             if todo.action == "keep" and before is not None:
-                return Outcome(before, publish.current(settings), False, source.skipped, states)  # noqa: FBT003
+                return Outcome(before, now, changed=False, missing=source.skipped, before=states)
             path = publish.prepare(settings, snapshot_id)
-            try:
-                with stages.stage("copy the published file" if todo.basis else "prepare"):
-                    _open(settings, connection, path, todo)
-                document = _build(connection, path, source, inputs, content, todo, stages)
-            except BaseException:
-                publish.discard(path)
-                raise
+            if before is not None and now is not None and carried:
+                attach_published(settings, connection, now, before, carried, source)
+            with stages.stage("copy the published file" if todo.basis else "prepare"):
+                _open(settings, connection, path, todo)
+            document = _build(connection, path, source, inputs, content, todo, stages)
         catalog = sql.quote(path.stem)
         with stages.stage("checkpoint"):
             connection.execute(f"CHECKPOINT {catalog}")
             connection.execute(f"USE memory; DETACH {catalog}")
     outcome = Outcome(document, None, changed=True, missing=source.skipped, before=states)
     if outcome.blocked_by:
-        publish.discard(path)
+        publish.discard(settings)
         return outcome
     with stages.stage("publish"):
         place, document = publish.publish(settings, path, document)

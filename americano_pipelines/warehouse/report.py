@@ -18,8 +18,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.catalog import find_tables
 from americano_pipelines.sources.postgres import open_snapshot
 from americano_pipelines.warehouse.document import Document
-from americano_pipelines.warehouse.publish import read_document
-from americano_pipelines.warehouse.read import open_published
+from americano_pipelines.warehouse.read import document_of, open_published
 
 REPEATS = 5
 
@@ -81,7 +80,7 @@ def report(settings: Settings, *, compare: bool) -> list[Pattern]:
         WarehouseUnavailableError: nothing is published, or it is held read-write.
     """
     with open_published(settings) as connection:
-        document = read_document(settings)
+        document = document_of(connection)
         patterns = [_pattern(connection, document, name, title) for name, title in _PATTERNS]
         patterns.append(_comparison(settings, connection, compare=compare))
     return patterns

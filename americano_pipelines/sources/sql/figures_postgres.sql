@@ -4,12 +4,17 @@ SELECT
     count(*) AS row_count,
     min(us) AS min_us,
     max(us) AS max_us,
-    coalesce(bit_xor(('x' || substr(md5(id), 1, 15))::bit(60)::bigint # us), 0) AS checksum
+    coalesce(bit_xor(('x' || substr(md5(id), 1, 15))::bit(60)::bigint + us), 0) AS checksum
 FROM (
     SELECT
         {bucket} AS bucket,
         coalesce({id}, '') AS id,
-        CASE WHEN {bucket} IS NULL THEN 0 ELSE (extract(EPOCH FROM {time}) * 1000000)::bigint END AS us
+        CASE
+            WHEN {in_range} THEN (extract(EPOCH FROM {time}) * 1000000)::bigint
+            WHEN {time} IS NULL THEN 0
+            WHEN {time} < '0001-01-01' THEN -1
+            ELSE 1
+        END AS us
     FROM {relation} AS t
     WHERE {where}
 ) AS rows

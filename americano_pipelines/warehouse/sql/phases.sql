@@ -21,7 +21,7 @@ SELECT
     phases.starts_at,
     coalesce(
         phases.stated_end,
-        lead(phases.starts_at) OVER (PARTITION BY phases.protocol_id ORDER BY phases.starts_at),
+        lead(phases.starts_at) OVER (PARTITION BY phases.protocol_id ORDER BY phases.starts_at, phases.phase_id),
         protocols.ends_at,
         phases.starts_at + to_days(phases.planned_days)
     ) AS ends_at,

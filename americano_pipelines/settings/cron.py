@@ -1,0 +1,45 @@
+"""Telling a cron line from something else, before Dagster does it in words that name no variable."""
+
+import re
+
+_PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+# Field, its lowest and highest number, and its names, which count from the lowest.
+_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day", 1, 31, ()),
+    ("month", 1, 12, _MONTHS),
+    ("weekday", 0, 7, _DAYS),
+)
+
+
+def check_cron(line: str) -> str:
+    """Return the line if it is one.
+
+    Raises:
+        ValueError: saying which field is wrong.
+    """
+    values = line.split()
+    if len(values) != len(_FIELDS):
+        raise ValueError("is not a cron line of five fields (minute, hour, day, month, weekday)")
+    for value, (field, lowest, highest, names) in zip(values, _FIELDS, strict=True):
+        if not all(_fits(part, lowest, highest, names) for part in value.split(",")):
+            raise ValueError(
+                f"is not a cron line: the {field} is {value!r}; allowed are * and {lowest} to {highest}"
+                f"{f' or {names[0]} to {names[-1]}' if names else ''}, with - for ranges, / for steps and , for lists"
+            )
+    return line
+
+
+def _fits(part: str, lowest: int, highest: int, names: tuple[str, ...]) -> bool:
+    match = _PART.fullmatch(part)
+    if match is None:
+        return False
+    for text in (match["first"], match["last"]):
+        if text is None or text.lower() in names:
+            continue
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            return False
+    return match["step"] is None or int(match["step"]) > 0

@@ -1,0 +1,126 @@
+"""Where things lie, and where they may not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.errors import ConfigError
+from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+from americano_pipelines.sources.contracts import CONTRACTS
+
+TABLES = [contract.name for contract in CONTRACTS]
+
+
+def places(settings: Settings) -> dict[str, str]:
+    return {
+        "data": str(settings.data_dir),
+        "published": str(settings.published_path),
+        "lake": str(settings.lake_dir),
+        "spill": str(settings.spill_dir),
+        "dagster": str(settings.dagster_dir),
+        "tracking": settings.tracking_uri.removeprefix("sqlite:///"),
+        **{table: str(settings.parquet_input(table)) for table in TABLES},
+    }
+
+
+def test_every_default_path_lies_under_the_data_folder(tmp_path: Path) -> None:
+    found = places(load_settings(americano_data_dir=tmp_path / "one"))
+
+    assert all(Path(place).is_relative_to(tmp_path / "one") for place in found.values())
+    assert len(set(found.values())) == len(found)
+
+
+def test_two_data_folders_share_no_default_path(tmp_path: Path) -> None:
+    one, two = (places(load_settings(americano_data_dir=tmp_path / name)) for name in ("one", "two"))
+
+    assert set(one.values()).isdisjoint(two.values())
+
+
+def test_relative_paths_start_at_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(
+        americano_data_dir="some/data",
+        duckdb_db_path="a/b.duckdb",
+        dagster_home="home",
+        behavioral_events_parquet="in/*.parquet",
+    )
+
+    assert settings.data_dir == PROJECT_ROOT / "some/data"
+    assert settings.published_path == PROJECT_ROOT / "a/b.duckdb"
+    assert settings.dagster_dir == PROJECT_ROOT / "home"
+    assert settings.parquet_input("behavioral_events") == PROJECT_ROOT / "in/*.parquet"
+    assert load_settings().data_dir == PROJECT_ROOT / "data"
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = load_settings(
+        americano_data_dir="~/data", duckdb_db_path="~/a.duckdb", behavioral_events_parquet="~/e.parquet"
+    )
+
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.published_path == tmp_path / "a.duckdb"
+    assert settings.parquet_input("behavioral_events") == tmp_path / "e.parquet"
+    assert load_settings(duckdb_db_path="~nobody-of-that-name/a.duckdb").published_path.is_relative_to(PROJECT_ROOT)
+
+
+@pytest.mark.parametrize("name", ["analytics.duckdb", "deep/Analytics.DuckDB"])
+def test_a_file_called_like_our_schema_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(duckdb_db_path=name)
+
+    assert str(refused.value).startswith("DUCKDB_DB_PATH: ")
+    assert "refuses analytics.behavioral_events as ambiguous" in str(refused.value)
+    assert "americano.duckdb" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["research.duckdb", "meta.duckdb", "memory.duckdb", "source.duckdb", "x.db", ".duckdb", "x.DUCKDB"]
+)
+def test_other_names_that_cannot_be_served_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^DUCKDB_DB_PATH: "):
+        load_settings(duckdb_db_path=name)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "data/parquet/behavioral_events/2025-01/a.parquet",
+        "data/parquet",
+        "data/parquet/",
+        "data/parquet/*/*.parquet",
+        "data/exports/../parquet/x.parquet",
+        "link/x.parquet",
+        "data",
+        "",
+        "data/**/*.parquet",
+        "d*/p*/behavioral_events/*/*.parquet",
+        "link/*.parquet",
+    ],
+)
+@pytest.mark.parametrize("table", TABLES)
+def test_inputs_of_others_that_lead_into_our_own_lake_are_refused(tmp_path: Path, location: str, table: str) -> None:
+    (tmp_path / "data" / "parquet").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "data" / "parquet")
+
+    with pytest.raises(ConfigError, match=rf"^{table.upper()}_PARQUET: .*our own exports"):
+        load_settings(americano_data_dir=tmp_path / "data", **{f"{table}_parquet": str(tmp_path / location)})
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["data/exports/*.parquet", "data/parquet_of_others", "data/*.parquet", "other/**/*.parquet", "data/e*/**"],
+)
+def test_inputs_beside_our_own_lake_are_fine(tmp_path: Path, location: str) -> None:
+    settings = load_settings(americano_data_dir=tmp_path / "data", behavioral_events_parquet=str(tmp_path / location))
+
+    assert settings.parquet_input("behavioral_events") == tmp_path / location
+
+
+@pytest.mark.parametrize("variable", ["duckdb_db_path", "dagster_home"])
+def test_nothing_that_must_stay_lies_in_the_lake_which_is_swept(
+    variable: str, settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^{variable.upper()}: lies inside .*swept"):
+        settings_for(**{variable: tmp_path / "data" / "parquet" / "x.duckdb"})

@@ -1,0 +1,137 @@
+"""DuckDB as this project opens it: bounded, UTC, and nothing ever downloaded."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from americano_pipelines import engine
+from americano_pipelines.errors import ConfigError
+from americano_pipelines.settings import PROJECT_ROOT, Settings
+from americano_pipelines_tests.conftest import environment
+
+LOADER = """
+import json, sys
+from americano_pipelines.engine import connect, load_postgres_extension
+from americano_pipelines.settings import load_settings
+with connect(load_settings()) as connection:
+    connection.execute("SET extension_directory = $1", [sys.argv[1]])
+    load_postgres_extension(connection)
+    loaded = connection.execute(
+        "SELECT extension_version FROM duckdb_extensions() WHERE extension_name = 'postgres_scanner' AND loaded"
+    ).fetchall()
+    try:
+        # A function that DuckDB knows to be in an extension, which it could fetch.
+        connection.execute("SELECT excel_text(1, 'h')")
+        outcome = "fetched"
+    except Exception as error:
+        outcome = str(error)
+print(json.dumps([loaded, outcome]))
+"""
+
+
+def setting(connection: duckdb.DuckDBPyConnection, name: str) -> object:
+    row = connection.execute("SELECT current_setting($1)", [name]).fetchone()
+    return row[0] if row else None
+
+
+def test_limits_threads_spill_folder_and_time_zone_are_as_configured(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for(americano_memory_limit="300MiB", americano_threads=3)
+    with engine.connect(settings) as connection:
+        assert setting(connection, "memory_limit") == "300.0 MiB"
+        assert setting(connection, "threads") == 3
+        assert setting(connection, "temp_directory") == str(settings.spill_dir)
+        assert setting(connection, "TimeZone") == "UTC"
+        assert setting(connection, "autoinstall_known_extensions") is False
+        assert setting(connection, "autoload_known_extensions") is False
+
+
+def test_what_exceeds_the_limit_spills_into_the_data_folder(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for(americano_memory_limit="60MB", americano_threads=1)
+    with engine.connect(settings) as connection:
+        connection.execute("CREATE TABLE t AS SELECT uuid() AS a, uuid() AS b FROM range(4000000)")
+        spilled = connection.execute("SELECT sum(size) FROM duckdb_temporary_files()").fetchone()
+
+    assert spilled is not None
+    assert spilled[0] > 0
+    assert list(settings.spill_dir.iterdir()) == []
+
+
+def test_a_session_is_closed_whatever_happens(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), engine.connect(settings_for(), tmp_path / "x.duckdb"):
+        _ = 1 / 0
+
+    with duckdb.connect(str(tmp_path / "x.duckdb")) as connection:
+        assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_the_extension_loads_from_its_wheel_and_nothing_is_fetched(tmp_path: Path) -> None:
+    home, extensions = tmp_path / "home", tmp_path / "extensions"
+    home.mkdir()
+    extensions.mkdir()
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOADER, str(extensions)],
+        env={**environment(tmp_path / "data"), "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    loaded, outcome = json.loads(done.stdout)
+    assert len(loaded) == 1
+    assert "excel" in outcome
+    assert "fetched" not in outcome
+    assert "http" not in outcome.lower()
+    assert list(home.rglob("*")) == []
+    assert list(extensions.rglob("*")) == []
+
+
+def test_no_statement_of_ours_installs_an_extension() -> None:
+    sources = [path for path in (PROJECT_ROOT / "americano_pipelines").rglob("*") if path.suffix in {".py", ".sql"}]
+    calls = re.compile(r"\bINSTALL\b|install_extension|autoinstall_known_extensions\W+True")
+
+    assert len(sources) > 50
+    assert [path.name for path in sources if calls.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_an_extension_of_another_release_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "version", lambda package: {"duckdb": "1.5.5"}.get(package, "1.4.0"))
+
+    with pytest.raises(ConfigError, match=r"duckdb is 1\.5\.5 but duckdb-extension-postgres-scanner is 1\.4\.0"):
+        engine.check_extension()
+
+
+def test_a_missing_extension_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package == "duckdb":
+            return "1.5.5"
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(engine, "version", version)
+
+    with pytest.raises(ConfigError, match=r"install duckdb-extension-postgres-scanner==1\.5\.5"):
+        engine.check_extension()
+
+
+def test_an_extension_without_its_file_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(engine, "files", lambda _: tmp_path)
+
+    with pytest.raises(ConfigError, match=r"is installed, but .*postgres_scanner\.duckdb_extension is not there"):
+        engine.check_extension()
+
+
+def test_a_wrong_version_stops_a_session_before_postgres_is_asked(
+    monkeypatch: pytest.MonkeyPatch, settings_for: Callable[..., Settings]
+) -> None:
+    monkeypatch.setattr(engine, "version", lambda package: {"duckdb": "2.0.0"}.get(package, "1.5.5"))
+
+    with engine.connect(settings_for()) as connection, pytest.raises(ConfigError, match="must be the same version"):
+        engine.load_postgres_extension(connection)

@@ -1,0 +1,40 @@
+"""`.env.example` and the class say the same."""
+
+import re
+
+import pytest
+
+from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+
+EXAMPLE = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8")
+LINES = re.findall(r"^# ([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE)
+ONLY_INSTANCES = set(re.findall(r"For instance:\n# ([A-Z_]+)=", EXAMPLE))
+PATHS = {"DUCKDB_DB_PATH": "published_path", "DAGSTER_HOME": "dagster_dir"}
+
+
+def meaning(settings: Settings, variable: str) -> object:
+    if variable.endswith("_PARQUET"):
+        return settings.parquet_input(variable.removesuffix("_PARQUET").lower())
+    return getattr(settings, PATHS.get(variable, variable.lower()))
+
+
+def test_every_variable_is_in_the_example_once_and_no_other() -> None:
+    assert sorted(name for name, _ in LINES) == sorted(name.upper() for name in Settings.model_fields)
+
+
+def test_nothing_in_the_example_is_set() -> None:
+    assert all(not line or line.startswith("#") for line in EXAMPLE.splitlines())
+
+
+@pytest.mark.parametrize(("variable", "value"), LINES, ids=[name for name, _ in LINES])
+def test_the_value_shown_is_the_default(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = meaning(load_settings(), variable)
+    monkeypatch.setenv(variable, value)
+
+    shown = meaning(load_settings(), variable)
+
+    assert (shown == default) is (variable not in ONLY_INSTANCES)
+
+
+def test_only_what_has_no_default_is_shown_by_an_instance() -> None:
+    assert {"DATABASE_URL", "AMERICANO_COLUMNS"} == ONLY_INSTANCES

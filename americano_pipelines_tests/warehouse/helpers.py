@@ -1,0 +1,52 @@
+"""What the lake's and the warehouse's tests share: a sync in this process, and looking at what it left."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.lake.export import export
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.stages import Stages
+from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse.refresh import Outcome, refresh
+
+
+def synced(settings: Settings, *, full: bool = False) -> Outcome:
+    """Do what the nightly job does, without Dagster."""
+    if settings.mode is Mode.POSTGRES:
+        export(settings, Stages(), full=full)
+    return refresh(settings, Stages(), full=full)
+
+
+def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
+    """Ask the published file as it is at this moment."""
+    path = publish.current(settings)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute("SET TimeZone = 'UTC'").execute(query).fetchall()
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file and link below a folder with size and modification time; a link counts by its target's name."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            name = f"{name} -> {os.readlink(path)}"  # noqa: PTH115 - as text
+        if path.is_file():
+            found[name] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
+
+
+def published(settings: Settings) -> dict[str, tuple[int, int]]:
+    """The published folder, to compare before and after."""
+    return tree(settings.published_path.parent)
+
+
+def write_parquet(path: Path, query: str) -> Path:
+    """An export made by somebody else."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
+    return path
