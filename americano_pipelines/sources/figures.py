@@ -10,10 +10,15 @@ from typing import Any
 import duckdb
 
 from americano_pipelines import sql
+from americano_pipelines.errors import SourceError
 from americano_pipelines.sources.catalog import PostgresTable
 from americano_pipelines.sources.postgres import Snapshot
 from americano_pipelines.sources.state import bucket_expression, bucket_filter, in_range, rest_label, time_expression
 from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.sources.types import misfit
+
+# Where `figures_postgres.sql` counts the rows that cannot be copied.
+MISFITS = 4
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,29 @@ class Figures:
 def postgres_figures(
     snapshot: Snapshot, table: PostgresTable, only: Collection[str] | None = None
 ) -> dict[str, Figures]:
-    """Figures of a table as the source holds it, in the snapshot; of some buckets, or of all."""
+    """Figures of a table as the source holds it, in the snapshot; of some buckets, or of all.
+
+    Raises:
+        SourceError: a row holds a value that cannot be copied exactly; the message names the column.
+    """
     relation = sql.quote(table.schema, table.relation)
-    return _figures(snapshot.query(_statement("figures_postgres", table, relation, "text", only), table.found_as))
+    rows = snapshot.query(_statement("figures_postgres", table, relation, "text", only), table.found_as)
+    if any(row[MISFITS] for row in rows):
+        raise SourceError(_describe_misfits(snapshot, table, relation))
+    return _figures([row[:MISFITS] + row[MISFITS + 1 :] for row in rows])
+
+
+def _describe_misfits(snapshot: Snapshot, table: PostgresTable, relation: str) -> str:
+    """Which columns hold values that no copy in DuckDB would hold, and how many."""
+    conditions = {column.name: misfit(column.name, column.type) for column in table.columns if not column.as_text}
+    counts = ", ".join(f"count(*) FILTER (WHERE {c}) AS {sql.quote(n)}" for n, c in conditions.items() if c)
+    found = snapshot.query(f"SELECT {counts} FROM {relation} AS t", table.found_as)[0]  # noqa: S608 - quoted
+    names = [name for name, condition in conditions.items() if condition]
+    worst = ", ".join(f"{name!r} in {count:,} rows" for name, count in zip(names, found, strict=True) if count)
+    return (
+        f"{table.found_as}: values that DuckDB cannot hold (NaN in a numeric, a time after the year 294246, an array "
+        f"of several dimensions or not starting at 1) in {worst}. Correct them, or offer a view with the column as text"
+    )
 
 
 def duckdb_figures(
@@ -78,6 +103,7 @@ def _statement(name: str, table: SourceTable, relation: str, id_type: str, only:
         in_range=in_range(time_expression(table)),
         relation=relation,
         rest=rest_label(table),
+        misfits=table.misfits if isinstance(table, PostgresTable) else "false",
         where="true" if only is None else bucket_filter(table, only),
     )
 

@@ -31,14 +31,20 @@ def rows_of(
         The relation and the values it binds.
     """
     where = bucket_filter(table, wanted)
+    scannable = not any(column.as_text for column in table.columns)
     share = sum(state[name].rows for name in wanted) / max(1, sum(part.rows for part in state.values()))
     parameters: list[str] = []
-    if len(wanted) == len(state):
+    if scannable and len(wanted) == len(state):
         relation, where = snapshot.relation(table.schema, table.relation), "true"
-    elif share > _SCAN_FROM_SHARE:
+    elif scannable and share > _SCAN_FROM_SHARE:
         relation = snapshot.relation(table.schema, table.relation)
     else:
-        columns = ", ".join(sql.quote(column.name) for column in table.columns)
+        # Casting to text is Postgres's to do, and the scan of a column that DuckDB has no type for would not.
+        columns = ", ".join(
+            f"{sql.quote(column.name)}::text AS {sql.quote(column.name)}" if column.as_text else sql.quote(column.name)
+            for column in table.columns
+        )
+        where = "true" if len(wanted) == len(state) else where
         query = f"SELECT {columns} FROM {sql.quote(table.schema, table.relation)} WHERE {where}"  # noqa: S608 - quoted
         relation, parameters, where = f"postgres_query('{ATTACHED}', $1)", [query], "true"
     return f"(SELECT {table.projection} FROM {relation} WHERE {where})", parameters  # noqa: S608 - quoted

@@ -19,6 +19,7 @@ from americano_pipelines.sources.catalog import find_tables
 from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_figures
 from americano_pipelines.sources.files import find_files
 from americano_pipelines.sources.postgres import open_snapshot
+from americano_pipelines.sources.read import rows_of
 from americano_pipelines.sources.state import bucket_expression, bucket_filter, rest_label
 from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.stages import Stages
@@ -143,9 +144,9 @@ def _source(
         found, skipped = find_tables(snapshot, settings)
         sides = {}
         for name, table in found.items():
-            relation = f"(SELECT {table.projection} FROM {snapshot.relation(table.schema, table.relation)})"  # noqa: S608 - quoted
+            relation, parameters = rows_of(snapshot, table, {}, ())
             with stages.stage(f"count {name}"):
-                sides[name] = _Side(table, relation, [], postgres_figures(snapshot, table))
+                sides[name] = _Side(table, relation, parameters, postgres_figures(snapshot, table))
         yield sides, skipped
 
 

@@ -7,6 +7,11 @@ SELECT
     e.typname::text AS element_name,
     e.typtype::text AS element_kind,
     a.attndims::int AS dimensions,
+    CASE WHEN t.typname = 'numeric' AND a.atttypmod > 0 THEN ((a.atttypmod - 4) >> 16) & 65535 END AS numeric_precision,
+    -- Eleven bits with a sign: a negative scale rounds before the point.
+    CASE
+        WHEN t.typname = 'numeric' AND a.atttypmod > 0 THEN (((a.atttypmod - 4) & 2047) # 1024) - 1024
+    END AS numeric_scale,
     NOT a.attnotnull AS nullable,
     concat_ws(
         ' ',
