@@ -31,6 +31,10 @@ class PublishError(AmericanoError):
     """The finished file cannot be put in its place."""
 
 
+class RoomError(AmericanoError):
+    """This machine has no room, or gives no permission, for what had to be written; what was published stays."""
+
+
 class LockHeldError(AmericanoError):
     """Another process writes at this moment; the message names it."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from americano_pipelines import durable
-from americano_pipelines.engine import connect
+from americano_pipelines.engine import connect, telling_what_is_full
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake import write
@@ -49,6 +49,11 @@ def export(settings: Settings, stages: Stages, *, full: bool = False) -> Export:
         SourceError: the source cannot be read in full; the lake is as it was.
         DataError: a file does not hold the rows that Postgres counted in the same snapshot.
     """
+    with telling_what_is_full(settings):
+        return _export(settings, stages, full=full)
+
+
+def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
     target = settings.postgres
     if target is None:
         raise ConfigError("PG_HOST: no Postgres is configured to export from; set DATABASE_URL or PG_HOST")

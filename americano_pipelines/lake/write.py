@@ -129,7 +129,7 @@ class Writer:
         """Move a finished file to its place."""
         place = self._lake / table / bucket / f"{self.snapshot_id}-{staged.stem}.parquet"
         query = "SELECT num_rows FROM parquet_file_metadata($1)"
-        (rows,) = self._snapshot.connection.execute(query, [str(staged)]).fetchone() or (0,)
+        (rows,) = self._snapshot.connection.execute(query, [sql.literal_path(staged)]).fetchone() or (0,)
         durable.move(staged, place)
         return LakeFile(
             path=place.relative_to(self._lake).as_posix(),

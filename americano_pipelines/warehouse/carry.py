@@ -23,7 +23,7 @@ _PREVIOUS = "published_before"
 
 def carried_over(settings: Settings, before: Document | None, source: Source) -> dict[str, TableInput]:
     """The tables that were published before and that the source does not offer this time."""
-    if settings.mode is not Mode.PARQUET or before is None:
+    if before is None or {settings.mode.value, before.content.mode} != {Mode.PARQUET.value}:
         return {}
     carried: dict[str, TableInput] = {}
     for name, built in before.tables.items():

@@ -90,7 +90,7 @@ class LakeInput:
             if (only is not None and name not in only) or not bucket.files:
                 continue
             self._check([(self.lake_dir / file.path, file.sha256) for file in bucket.files])
-            files = [[str(self.lake_dir / file.path) for file in bucket.files]]
+            files = [[sql.literal_path(self.lake_dir / file.path) for file in bucket.files]]
             if name == NO_MONTH:
                 early = f"{time_expression(self.table)} < '0001-01-01'"
                 chunks.insert(0, (f"(FROM {relation} WHERE {early})", files))

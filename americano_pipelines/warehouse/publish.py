@@ -5,6 +5,7 @@ own: a process that sits in the old file, even read-write, neither stops the new
 its write-ahead log lies beside the old file, where no reader of the new one finds it.
 """
 
+import glob
 import os
 import shutil
 from pathlib import Path
@@ -50,6 +51,9 @@ def prepare(settings: Settings, snapshot_id: str) -> Path:
             "move it away, or set DUCKDB_DB_PATH to another name"
         )
     discard(settings)
+    for aside in link.parent.glob(f".{glob.escape(link.name)}.*"):
+        if aside.is_symlink():
+            aside.unlink()  # a link that was made and not yet swapped when its process was killed
     building = _building_dir(settings)
     (building / snapshot_id).mkdir(parents=True)
     return building / snapshot_id / file_name(settings)

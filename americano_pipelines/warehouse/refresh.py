@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from americano_pipelines import durable, sql
-from americano_pipelines.engine import connect
+from americano_pipelines.engine import connect, telling_what_is_full
 from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import contract_sha256
@@ -63,7 +63,8 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
         PublishError: the published name is taken by something else.
     """
     try:
-        return _refresh(settings, stages, full=full)
+        with telling_what_is_full(settings):
+            return _refresh(settings, stages, full=full)
     except BaseException:
         publish.discard(settings)
         raise

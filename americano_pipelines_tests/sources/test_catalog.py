@@ -35,7 +35,8 @@ EXACT = {
 }
 TEXT_ONLY = [
     "numeric",
-    "numeric(10,2)",
+    "numeric(39,2)",
+    "numeric(5,-2)",
     "interval",
     "time",
     "inet",

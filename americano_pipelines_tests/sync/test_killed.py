@@ -108,7 +108,7 @@ def tidy(settings: Settings, *, scanner: bool) -> None:
     assert len(folders) <= settings.americano_snapshots_kept
     building = publish.snapshots_dir(settings) / ".building"
     assert not building.exists() or not any(building.iterdir())
-    assert not list(settings.published_path.parent.glob(f".{settings.published_path.name}.*"))
+    assert not [path for path in settings.published_path.parent.glob(".*") if path.is_symlink()]
     if not scanner:
         parquet = list(settings.lake_dir.rglob("*.parquet"))
         assert len(parquet) == _named_files(settings)
