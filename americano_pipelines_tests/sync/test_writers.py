@@ -22,9 +22,10 @@ INSERT INTO behavioral_events (id, "userId", "eventType", "eventData", "timestam
 SELECT %(id)s || n, 'w', 'CARD_REVIEWED', '{}', timestamp '2025-01-15' + n * interval '1 month', %(id)s
 FROM generate_series(1, 3) AS n;
 """
+# One event of each protocol moves on a month with every commit, and one back.
 CHANGES = """
-UPDATE behavioral_events SET "timestamp" = "timestamp" + interval '31 days' WHERE "userId" = 'w' AND id LIKE '%1';
-UPDATE behavioral_events SET "timestamp" = "timestamp" - interval '31 days' WHERE "userId" = 'w' AND id LIKE '%3';
+UPDATE behavioral_events SET "timestamp" = "timestamp" + interval '31 days' WHERE id = %(id)s || '1';
+UPDATE behavioral_events SET "timestamp" = "timestamp" - interval '31 days' WHERE id = %(id)s || '3';
 """
 PHASES = 'SELECT count(*) FROM analytics.phase_assignments WHERE "protocolId" LIKE \'w%\' GROUP BY "protocolId"'
 EVENTS = 'SELECT count(*) FROM analytics.behavioral_events WHERE "userId" = \'w\' GROUP BY "contextMetadataId"'
@@ -41,7 +42,7 @@ def writing(database: Database) -> Iterator[Callable[[], int]]:
             while not stop.is_set():
                 name = f"w{done[0]}_"
                 cursor.execute(PROTOCOL, {"id": name})
-                cursor.execute(CHANGES)
+                cursor.execute(CHANGES, {"id": f"w{done[0] - 1}_"})
                 if done[0] % 3 == 2:
                     cursor.execute(
                         'DELETE FROM behavioral_events WHERE "contextMetadataId" = %s', (f"w{done[0] - 2}_",)
