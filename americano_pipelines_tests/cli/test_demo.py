@@ -15,10 +15,11 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.mark.timeout(240)
-def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Command, tmp_path: Path) -> None:
-    server = DemoServer(tmp_path / "data")
+def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Command, server_folder: Path) -> None:
+    data_dir = server_folder / "demo run"
+    server = DemoServer(data_dir)
     try:
-        first = americano("demo", "run", timeout=180)
+        first = americano("demo", "run", timeout=180, americano_data_dir=data_dir)
         assert first.returncode == 0, first.stderr
         assert "seeded now" in first.stdout
         assert "published: snapshot" in first.stdout
@@ -29,11 +30,11 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         assert "make dev" in first.stdout
         assert "is stopped; `americano demo up` starts it" in first.stdout
         assert not server.is_running()
-        link = tmp_path / "data" / "duckdb" / "americano.duckdb"
+        link = data_dir / "duckdb" / "americano.duckdb"
         assert str(link) in first.stdout
         published = link.resolve()
 
-        second = americano("demo", "run", "--keep", timeout=120)
+        second = americano("demo", "run", "--keep", americano_data_dir=data_dir)
         assert second.returncode == 0, second.stderr
         assert "seeded before, unchanged" in second.stdout
         assert "unchanged, no new file" in second.stdout
@@ -41,7 +42,7 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         assert server.is_running()
         assert "runs on; `americano demo down` stops it" in second.stdout
 
-        assert americano("demo", "down").stdout == "stopped\n"
+        assert americano("demo", "down", americano_data_dir=data_dir).stdout == "stopped\n"
         assert not server.is_running()
     finally:
         server.down()

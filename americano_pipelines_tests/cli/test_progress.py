@@ -5,12 +5,10 @@ import pty
 import select
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from americano_pipelines_tests.conftest import environment
-from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 
 SLOW = """
 import time
@@ -63,14 +61,3 @@ def test_a_pipe_gets_no_progress_not_even_with_forced_colours(tmp_path: Path) ->
     )
 
     assert (done.stdout, done.stderr) == (b"done\n", b"")
-
-
-def test_a_piped_sync_writes_plain_text(
-    americano: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
-) -> None:
-    file = write_parquet(tmp_path / "events.parquet", events_query(5))
-    done = americano("sync", behavioral_events_parquet=file)
-
-    assert done.returncode == 0
-    assert done.stderr == ""
-    assert "\x1b" not in done.stdout

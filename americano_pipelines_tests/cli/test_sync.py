@@ -57,7 +57,8 @@ def test_changed_unchanged_and_full(prisma: Database, cli: Cli) -> None:
     assert again["path"] == first["path"]
     assert shown.code == 0
     assert f"unchanged, no new file: snapshot {first['snapshot_id']}" in shown.out
-    assert shown.err == ""
+    assert shown.err == "", "no progress where nobody watches"
+    assert "\x1b" not in shown.out
     assert full["changed"]
     assert full["path"] != first["path"]
     assert not any(table["changed"] for table in full["tables"].values()), "a new file of the same rows"

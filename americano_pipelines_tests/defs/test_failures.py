@@ -148,10 +148,9 @@ def test_a_retry_that_finds_the_server_back_succeeds(
     assert metadata(result, "analytics/behavioral_events")["dagster/row_count"] == 4000
 
 
-@pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
-def test_no_password_reaches_any_record(prisma: Database, runner: Make, *, scanner: bool) -> None:
+def test_no_password_reaches_any_record(prisma: Database, runner: Make) -> None:
     """Of a good run, one with a wrong password and one that is refused: not in any event, not in any file."""
-    values = prisma.variables(duckdb_use_postgres_scanner=scanner)
+    values = prisma.variables()
     good = runner(persistent=True, **values)
     assert good.run().success
     wrong = runner(persistent=True, **values | {"pg_password": WRONG_PASSWORD})

@@ -17,9 +17,9 @@ from americano_pipelines.defs.instance import TEMPLATE, open_instance
 from americano_pipelines.defs.runs import HOST_TAG, PID_TAG, RUN_TAG, STARTED_TAG, fail_dead_runs, process_tags
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.lock import writer_lock
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.conftest import environment
-from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
+from americano_pipelines_tests.defs.conftest import Runner, events_query, published, wait_until, write_parquet
 
 STARTED, FAILED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 HANGING_SYNC = """
@@ -251,25 +251,21 @@ def test_dagster_home_is_honoured(settings_for: Callable[..., Settings], tmp_pat
     assert not (settings.data_dir / "dagster_home").exists()
 
 
-def test_two_data_folders_never_meet(settings_for: Callable[..., Settings], start: Start, tmp_path: Path) -> None:
-    from americano_pipelines_tests.defs.conftest import published
+def test_two_data_folders_never_meet(runner: Callable[..., Runner], start: Start, tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "one.parquet", events_query(10))
+    one = runner(americano_data_dir=tmp_path / "one", behavioral_events_parquet=str(file))
+    other_file = write_parquet(tmp_path / "other.parquet", events_query(20))
+    with writer_lock(one.settings):
+        code = "from americano_pipelines.cli import main; main()"
+        process = start(code, "sync", data_dir=tmp_path / "other", behavioral_events_parquet=other_file)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    assert one.run().success
 
-    folders = []
-    for name, rows in (("one", 10), ("two", 20)):
-        file = write_parquet(tmp_path / name / "in.parquet", events_query(rows))
-        settings = settings_for(americano_data_dir=tmp_path / name, behavioral_events_parquet=str(file))
-        folders.append((settings, rows))
-    code = "from americano_pipelines.cli import main; main()"
-    with writer_lock(folders[0][0]):
-        second = start(
-            code, "sync", data_dir=folders[1][0].data_dir, behavioral_events_parquet=tmp_path / "two/in.parquet"
-        )
-        output, _ = second.communicate(timeout=60)
-        assert second.returncode == 0, output
-    first = start(code, "sync", data_dir=folders[0][0].data_dir, behavioral_events_parquet=tmp_path / "one/in.parquet")
-    output, _ = first.communicate(timeout=60)
-    assert first.returncode == 0, output
-    for settings, rows in folders:
-        assert published(settings, "SELECT count(*) FROM analytics.behavioral_events") == [(rows,)]
-        with dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance:
-            assert instance.get_runs_count() == 1
+    counts = "SELECT count(*) FROM analytics.behavioral_events"
+    other = load_settings(americano_data_dir=tmp_path / "other")
+    assert published(one.settings, counts) == [(10,)]
+    assert published(other, counts) == [(20,)]
+    assert other.dagster_dir.is_relative_to(tmp_path / "other")
+    assert (other.dagster_dir / "dagster.yaml").is_file()
+    assert not one.settings.dagster_dir.exists()
