@@ -3,6 +3,7 @@
 Here belongs how a connection is made. What is run on it is the caller's business.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -11,10 +12,41 @@ from pathlib import Path
 
 import duckdb
 
-from americano_pipelines.errors import ConfigError
+from americano_pipelines.errors import ConfigError, RoomError
 from americano_pipelines.settings import Settings
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 EXTENSION_PACKAGE = "duckdb-extension-postgres-scanner"
+
+
+@contextmanager
+def telling_what_is_full(settings: Settings) -> Iterator[None]:
+    """Turn "disk full", "out of memory" and "may not write" into an error that says what to do.
+
+    Raises:
+        RoomError: instead of DuckDB's or the operating system's error.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise RoomError(
+            f"DuckDB needs more than its {settings.americano_memory_limit} and could not spill to "
+            f"{settings.spill_dir}: raise AMERICANO_MEMORY_LIMIT, lower AMERICANO_THREADS or make room there. "
+            f"Nothing was published. DuckDB said: {str(error).splitlines()[0]}"
+        ) from None
+    except duckdb.IOException as error:
+        if not is_about_room(error):
+            raise
+        raise RoomError(f"the disk is full; nothing was published. DuckDB said: {error}") from None
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise RoomError(f"{error.filename or settings.data_dir}: {error.strerror}; nothing was published") from None
+
+
+def is_about_room(error: duckdb.Error) -> bool:
+    """Whether DuckDB failed for want of memory or disk on this machine, wherever it was reading from."""
+    return isinstance(error, duckdb.OutOfMemoryException) or "No space left on device" in str(error)
 
 
 @contextmanager
@@ -24,9 +56,24 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
     Args:
         settings: memory limit, threads and the folder to spill to.
         database: the file to open read-write, None for one in memory.
+
+    Raises:
+        RoomError: what is done in the block needs more memory or disk than there is.
     """
-    settings.spill_dir.mkdir(parents=True, exist_ok=True)
-    connection = duckdb.connect(
+    with telling_what_is_full(settings):
+        settings.spill_dir.mkdir(parents=True, exist_ok=True)
+        connection = _open(settings, database)
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            # DuckDB would draw a bar on standard output, into JSON too, for whatever lasts longer than two seconds.
+            connection.execute("SET enable_progress_bar = false")
+            yield connection
+        finally:
+            connection.close()
+
+
+def _open(settings: Settings, database: Path | None) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(
         str(database) if database else ":memory:",
         config={
             "memory_limit": settings.americano_memory_limit,
@@ -36,13 +83,6 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
             "autoload_known_extensions": False,
         },
     )
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        # DuckDB would draw a bar on standard output, into JSON too, for whatever lasts longer than two seconds.
-        connection.execute("SET enable_progress_bar = false")
-        yield connection
-    finally:
-        connection.close()
 
 
 def load_postgres_extension(connection: duckdb.DuckDBPyConnection) -> None:

@@ -4,6 +4,8 @@ Here belongs the vocabulary of failure. What happened, where and what to do stan
 where the error is raised. Anything that is not one of these is a defect and keeps its traceback.
 """
 
+from pathlib import Path
+
 
 class AmericanoError(Exception):
     """Something the reader of the message can act on."""
@@ -29,9 +31,21 @@ class PublishError(AmericanoError):
     """The finished file cannot be put in its place."""
 
 
+class RoomError(AmericanoError):
+    """This machine has no room, or gives no permission, for what had to be written; what was published stays."""
+
+
 class LockHeldError(AmericanoError):
     """Another process writes at this moment; the message names it."""
 
 
 class WarehouseUnavailableError(AmericanoError):
     """The published file is not there yet, or another process holds it open read-write."""
+
+
+class LakeDamagedError(DataError):
+    """A file of the lake is not as it was exported; `path` says which. Exporting again mends it."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path

@@ -8,12 +8,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from americano_pipelines import durable
+from americano_pipelines.engine import telling_what_is_full
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import Settings
 
@@ -26,32 +28,43 @@ WAIT_SECONDS = 900.0
 def writer_lock(
     settings: Settings, *, wait_seconds: float = WAIT_SECONDS, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Hold the data folder's writer lock for the block.
+    """Hold the writer locks of the data folder and of the published file for the block.
+
+    Two data folders may publish under one name, so that has a lock too; always taken second.
 
     Args:
-        settings: the data folder.
+        settings: the data folder and the published file.
         wait_seconds: how long to wait for another holder.
         on_wait: told once who holds it, when there is something to wait for.
 
     Raises:
         LockHeldError: it is still held after that time; the message names the holder and since when.
+        RoomError: the lock cannot be written.
     """
-    path = settings.data_dir / "sync.lock"
+    published = settings.published_path
+    deadline = time.monotonic() + wait_seconds
+    with telling_what_is_full(settings), ExitStack() as held:
+        for path in (settings.data_dir / "sync.lock", published.with_name(f".{published.name}.lock")):
+            held.enter_context(_held(path, deadline, wait_seconds, on_wait))
+        yield
+
+
+@contextmanager
+def _held(path: Path, deadline: float, wait_seconds: float, on_wait: Callable[[str], None] | None) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The holder's card lies beside the lock: a waiter that opens the lock file may truncate it.
     card = path.with_suffix(".json")
     lock = FileLock(path)
-    deadline = time.monotonic() + wait_seconds
     try:
         lock.acquire(timeout=0)
     except Timeout:
         if on_wait is not None:
-            on_wait(f"waiting for the writer lock of {settings.data_dir}, held by {_holder(card)}")
+            on_wait(f"waiting for the writer lock {path}, held by {_holder(card)}")
         try:
             lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=POLL_SECONDS)
         except Timeout:
             raise LockHeldError(
-                f"another sync writes to {settings.data_dir}: {_holder(card)}. "
+                f"another sync holds the writer lock {path}: {_holder(card)}. "
                 f"Waited {wait_seconds:.0f} s; run this again when it has ended"
             ) from None
     try:

@@ -5,8 +5,10 @@ Statements longer than a line live in `.sql` files beside the module that runs t
 parameters by whoever executes the statement.
 """
 
+import glob
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 
 def quote(*parts: str) -> str:
@@ -30,6 +32,11 @@ def quote(*parts: str) -> str:
 def escape(text: str) -> str:
     """Double the quotes in a text, for the few statements (ATTACH, COPY TO) that take no bound values."""
     return text.replace("'", "''")
+
+
+def literal_path(path: Path) -> str:
+    """A path for DuckDB's file functions, which take `events[1].parquet` for a pattern."""
+    return glob.escape(str(path))
 
 
 @cache

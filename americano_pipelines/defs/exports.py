@@ -66,4 +66,6 @@ def _preview(settings: Settings, table: LakeTable) -> str:
     last = table.buckets[max(table.buckets)]
     with connect(settings) as connection:
         relation = "read_parquet($1, hive_partitioning = false)"
-        return markdown_table(*preview(connection, relation, [[str(path) for path in paths(settings, last)]]))
+        return markdown_table(
+            *preview(connection, relation, [[sql.literal_path(path) for path in paths(settings, last)]])
+        )

@@ -13,11 +13,16 @@ from americano_pipelines import sql
 from americano_pipelines.defs import specs
 from americano_pipelines.defs.metadata import Metadata, markdown_table, model_metadata, table_metadata
 from americano_pipelines.defs.steps import SyncConfig, writing
-from americano_pipelines.errors import WarehouseUnavailableError
+from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
+from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Settings
+from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse.document import CheckOutcome
 from americano_pipelines.warehouse.read import open_published, preview
 from americano_pipelines.warehouse.refresh import Outcome, refresh
+
+# More damaged files than this mean a broken disk, which somebody should see.
+MOST_REPAIRS = 20
 
 Results = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 
@@ -34,7 +39,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
     )
     def warehouse(context: dg.AssetExecutionContext, config: SyncConfig) -> Results:
         with writing(context, settings) as stages:
-            outcome = refresh(settings, stages, full=config.full)
+            outcome = _refreshed(context, settings, stages, full=config.full)
             entries = _entries(settings, outcome, upstream) if outcome.path else {}
         _report_skipped(context, outcome)
         if outcome.path is None:
@@ -55,6 +60,18 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
         yield from _checks(context, outcome)
 
     return warehouse
+
+
+def _refreshed(context: dg.AssetExecutionContext, settings: Settings, stages: Stages, *, full: bool) -> Outcome:
+    """Refresh; a file of the lake that is found damaged is exported again first, and that is said."""
+    for _ in range(MOST_REPAIRS):
+        try:
+            return refresh(settings, stages, full=full)
+        except LakeDamagedError as error:
+            context.log.warning("%s; it is exported again", error)
+            error.path.unlink(missing_ok=True)
+            export(settings, stages)
+    return refresh(settings, stages, full=full)
 
 
 def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.AssetKey, tuple[Metadata, str]]:

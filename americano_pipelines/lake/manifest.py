@@ -5,7 +5,7 @@ an interrupted export.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from americano_pipelines import durable
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import BY_NAME
-from americano_pipelines.sources.figures import Figures, State, state_sha256
+from americano_pipelines.sources.figures import Figures
+from americano_pipelines.sources.state import State, state_sha256
 from americano_pipelines.sources.tables import Column, SourceTable
 
 _NAME = "manifest.json"
@@ -134,18 +135,20 @@ def paths(settings: Settings, bucket: Bucket) -> list[Path]:
     return [settings.lake_dir / file.path for file in bucket.files]
 
 
-def same_history(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether states of two snapshots may be compared: one server's history, not gone back in time.
+def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]:
+    """Buckets with a file that is not there or not as long as it was: table to bucket to the file's path.
 
-    After a physical restore or a failover transaction ids are used again, and an equal fingerprint proves
-    nothing.
-
-    Args:
-        before: the identity of the earlier snapshot.
-        now: the identity of the later one.
+    Length, not hash: a sync that changes nothing should not read the whole lake. Wrong bytes of the right length
+    are found by the hash when the file is loaded.
     """
-    same = all(before.get(key) == now.get(key) for key in ("system_identifier", "timeline"))
-    return same and int(before.get("xmax", 0)) <= int(now.get("xmax", 0))
+    found: dict[str, dict[str, str]] = {}
+    for name, table in manifest.tables.items():
+        for bucket, content in table.buckets.items():
+            for file in content.files:
+                path = settings.lake_dir / file.path
+                if not path.is_file() or path.stat().st_size != file.bytes:
+                    found.setdefault(name, {})[bucket] = file.path
+    return found
 
 
 def sweep(settings: Settings, manifest: Manifest) -> list[str]:

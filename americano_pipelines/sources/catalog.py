@@ -1,10 +1,10 @@
-"""Finding the source tables in Postgres, and the DuckDB type that holds each column exactly.
+"""Finding the source tables in Postgres, and their columns.
 
-Here belongs reading Postgres's catalog. A type that is not in the table below is refused by name rather
-than copied approximately.
+Here belongs reading Postgres's catalog. Which DuckDB type holds a column exactly is `types.py`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from americano_pipelines import sql
 from americano_pipelines.errors import SourceError
@@ -12,25 +12,7 @@ from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
 from americano_pipelines.sources.postgres import Snapshot, literal
 from americano_pipelines.sources.tables import Column, SourceTable, check_time_type, find_roles
-
-# Postgres type name -> DuckDB type that holds every one of its values. JSON is validated text in both.
-EXACT_TYPES = {
-    "text": "VARCHAR",
-    "varchar": "VARCHAR",
-    "bool": "BOOLEAN",
-    "int2": "SMALLINT",
-    "int4": "INTEGER",
-    "int8": "BIGINT",
-    "float4": "FLOAT",
-    "float8": "DOUBLE",
-    "uuid": "UUID",
-    "bytea": "BLOB",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMP WITH TIME ZONE",
-    "json": "JSON",
-    "jsonb": "JSON",
-}
+from americano_pipelines.sources.types import PostgresType, exact_type, misfit
 
 
 @dataclass(frozen=True)
@@ -41,13 +23,21 @@ class PostgresTable(SourceTable):
         schema: the schema it lies in.
         relation: its own name there.
         has_row_versions: it is a plain table, so every row has an xmin; a view has none.
+        key: the id column, where it can be neither null nor repeated.
         row_security: policies are in force on it.
     """
 
     schema: str
     relation: str
     has_row_versions: bool
+    key: str | None
     row_security: bool
+
+    @property
+    def misfits(self) -> str:
+        """SQL for Postgres that is true for a row with a value that its column's DuckDB type cannot hold."""
+        conditions = [misfit(column.name, column.type) for column in self.columns if not column.as_text]
+        return " OR ".join(condition for condition in conditions if condition) or "false"
 
 
 def find_tables(snapshot: Snapshot, settings: Settings) -> tuple[dict[str, PostgresTable], dict[str, str]]:
@@ -93,7 +83,7 @@ def source_names(contract: TableContract, settings: Settings, schema: str) -> li
 def _describe(
     snapshot: Snapshot, settings: Settings, contract: TableContract, row: tuple[object, ...]
 ) -> PostgresTable:
-    schema, relation, kind, readable, row_security = row
+    schema, relation, _, readable, row_security, has_row_versions = row
     found_as = f"{schema}.{relation}"
     if not readable:
         raise SourceError(
@@ -107,7 +97,7 @@ def _describe(
             names=literal([str(relation)]),
         )
     )
-    columns = tuple(_column(found_as, row) for row in rows)
+    columns = tuple(_column(row) for row in rows)
     roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
     check_time_type(found_as, contract, columns, roles.get(contract.sort_role))
     return PostgresTable(
@@ -117,25 +107,20 @@ def _describe(
         roles=roles,
         schema=str(schema),
         relation=str(relation),
-        has_row_versions=kind == "r",
+        has_row_versions=bool(has_row_versions),
+        key=next((str(name) for name, *_, is_key in rows if is_key and name == roles.get("id")), None),
         row_security=bool(row_security),
     )
 
 
-def _column(found_as: str, row: tuple[object, ...]) -> Column:
-    name, shown_type, type_name, type_kind, element_name, element_kind, dimensions, nullable, detail = row
-    is_array = element_name is not None
-    base, base_kind = (element_name, element_kind) if is_array else (type_name, type_kind)
-    exact = "VARCHAR" if base_kind == "e" else EXACT_TYPES.get(str(base)) if base_kind == "b" else None
-    if exact is None or (is_array and int(str(dimensions)) > 1):
-        raise SourceError(
-            f"{found_as}: column {name!r} has type {shown_type}, which cannot be copied exactly. "
-            "Offer a view with the column cast to text, or without it"
-        )
+def _column(row: tuple[Any, ...]) -> Column:
+    name, shown_type, type_name, kind, element, element_kind, dimensions, precision, scale, nullable, detail, _ = row
+    exact = exact_type(PostgresType(type_name, kind, element, element_kind, dimensions, precision, scale))
     return Column(
         name=str(name),
         source_type=str(shown_type),
-        type=f"{exact}[]" if is_array else exact,
+        type=exact or "VARCHAR",
         nullable=bool(nullable),
         detail=str(detail or ""),
+        as_text=exact is None,
     )

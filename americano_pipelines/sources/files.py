@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from americano_pipelines import sql
 from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
@@ -55,7 +56,7 @@ class FileTable(SourceTable):
     @property
     def paths(self) -> list[str]:
         """What the scan binds."""
-        return [_literally(file.path) for file in self.files]
+        return [sql.literal_path(file.path) for file in self.files]
 
     @property
     def state_sha256(self) -> str:
@@ -155,7 +156,7 @@ def file_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tupl
     """
     statement = "DESCRIBE FROM read_parquet($1, hive_partitioning = false)"
     try:
-        rows = connection.execute(statement, [_literally(path)]).fetchall()
+        rows = connection.execute(statement, [sql.literal_path(path)]).fetchall()
     except duckdb.Error as error:
         raise SourceError(
             f"{path} cannot be read as Parquet: it is truncated, still being written, or something else. "
@@ -188,11 +189,6 @@ def _describe(
     roles = find_roles(contract, names, settings.americano_columns, _label(paths))
     check_time_type(_label(paths), contract, columns, roles.get(contract.sort_role))
     return replace(table, columns=columns, roles=roles)
-
-
-def _literally(path: Path) -> str:
-    """For DuckDB, which takes `events[1].parquet` for a pattern."""
-    return glob.escape(str(path))
 
 
 def _label(paths: Sequence[Path]) -> str:

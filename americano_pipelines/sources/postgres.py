@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from americano_pipelines import sql
-from americano_pipelines.engine import load_postgres_extension
+from americano_pipelines.engine import is_about_room, load_postgres_extension
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget
 
@@ -164,6 +164,8 @@ def translated(target: PostgresTarget, table: str | None = None) -> Iterator[Non
     try:
         yield
     except duckdb.Error as error:
+        if is_about_room(error):
+            raise
         said = _reason(str(error))
         text = said.replace(target.password, "***") if target.password else said
         what = f"{target.label}{f', table {table}' if table else ''}"

@@ -23,6 +23,7 @@ class Column:
         type: the DuckDB type that holds its values exactly.
         nullable: whether the source admits nulls.
         detail: what else changes how values read: a default, enum labels.
+        as_text: nothing but the source's own text holds its values exactly, so that is what is copied.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Column:
     type: str
     nullable: bool = True
     detail: str = ""
+    as_text: bool = False
 
 
 @dataclass(frozen=True)

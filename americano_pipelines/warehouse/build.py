@@ -1,16 +1,16 @@
 """Building a warehouse file aside: mirrors in time order, index, views, rollups.
 
-Here belongs making the tables from their inputs. Nothing here decides whether a build is needed or may be
-published.
+Here belongs making the tables from their inputs, whole or month by month. Nothing here decides whether a build
+is needed or may be published.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import duckdb
 
 from americano_pipelines import sql
-from americano_pipelines.sources.contracts import BY_NAME
-from americano_pipelines.sources.figures import duckdb_figures, total
+from americano_pipelines.sources.figures import Figures, duckdb_figures, total
+from americano_pipelines.sources.state import bucket_filter
 from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import checks, models
@@ -31,50 +31,71 @@ def build_table(
         What was built, and whether it reconciles with the source.
     """
     table = given.table
-    name, target = table.name, sql.quote("analytics", table.name)
+    target = sql.quote("analytics", table.name)
     columns = ", ".join(f"{sql.quote(c.name)} {c.type}" for c in table.columns)
     connection.execute(f"CREATE TABLE {target} ({columns})")
-    sort_key = [column.name for role in (table.contract.sort_role, "id") if (column := table.column(role))]
-    with stages.stage(f"load {name}"), given.reading():
-        for relation, parameters in given.chunks():
-            connection.execute(_load_statement(table, relation, sort_key), parameters)
+    with stages.stage(f"load {table.name}"):
+        _load(connection, given, None)
     indexes = []
     learner = table.column(table.contract.index_role) if table.contract.index_role else None
     if learner is not None:
-        with stages.stage(f"index {name}"):
-            index = sql.quote(f"{name}_learner")
+        with stages.stage(f"index {table.name}"):
+            index = sql.quote(f"{table.name}_learner")
             connection.execute(f"CREATE INDEX {index} ON {target} ({sql.quote(learner.name)})")
         indexes.append(learner.name)
-    with stages.stage(f"reconcile {name}"):
+    with stages.stage(f"reconcile {table.name}"):
         with given.reading():
-            source = given.figures(connection)
+            source = given.figures(connection, None)
         copy = duckdb_figures(connection, table, target)
-        check = next(c for c in checks.checks_of(BY_NAME[name]) if c.name == "reconciled")
-        reconciled = checks.reconcile(check, source, copy)
         given.finish()
-    built = BuiltTable(
-        found_as=table.found_as,
-        columns=list(table.columns),
-        roles=dict(table.roles),
-        rows=total(copy),
-        source_rows=total(source),
-        state_sha256=given.state_sha256,
-        sort_key=sort_key,
-        indexes=indexes,
-        figures=copy,
-        lineage=column_lineage(
-            _load_statement(table, sql.quote("source", name), sort_key),
-            {f"source.{name}": [column.name for column in table.columns]},
-        ),
-        carried_over=isinstance(given, CarriedInput),
-    )
+    return _built(given, source, copy, indexes, rows_patched=0)
+
+
+def patch_table(
+    connection: duckdb.DuckDBPyConnection, given: TableInput, before: BuiltTable, stages: Stages
+) -> tuple[BuiltTable, CheckOutcome]:
+    """Replace the buckets of a mirror that changed in the source since it was built.
+
+    The index stays: dropping it and making it again took 7.8 s where replacing one month of 5 M rows under it
+    took 3.0 s. The replaced months lie at the table's end; when too many do, the file is built anew.
+
+    Args:
+        connection: the copy of the published file.
+        given: the table; its buckets are known, and its schema is the one it was built in.
+        before: what was built.
+        stages: told what is being done.
+    """
+    table, target = given.table, sql.quote("analytics", given.table.name)
+    changed = changed_buckets(given, before)
+    with stages.stage(f"replace {table.name} ({', '.join(sorted(changed)[:3])}{' …' if len(changed) > 3 else ''})"):  # noqa: PLR2004
+        connection.execute(f"DELETE FROM {target} WHERE {bucket_filter(table, changed)}")  # noqa: S608 - quoted
+        _load(connection, given, changed)
+    with stages.stage(f"reconcile {table.name}"):
+        kept = {name: figures for name, figures in before.figures.items() if name not in changed}
+        with given.reading():
+            source = {**kept, **given.figures(connection, changed)}
+        copy = {**kept, **duckdb_figures(connection, table, target, only=changed)}
+        given.finish()
+        counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone()  # noqa: S608 - quoted
+    replaced = sum(figures.rows for name, figures in copy.items() if name in changed)
+    built, reconciled = _built(given, source, copy, before.indexes, before.rows_patched + replaced)
+    if counted != (built.rows,):
+        check = checks.of(table.name, "reconciled")
+        found = f"{table.name} has {counted} rows, but its months have {built.rows}"
+        reconciled = checks.outcome(check, passed=False, found=found)
     return built, reconciled
+
+
+def changed_buckets(given: TableInput, before: BuiltTable) -> set[str]:
+    """Buckets whose state is not the one that was built, those that have gone included."""
+    now = given.buckets or {}
+    return {name for name in now.keys() | before.buckets.keys() if now.get(name) != before.buckets.get(name)}
 
 
 def build_models(
     connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, TableInput], stages: Stages
 ) -> tuple[dict[str, BuiltModel], dict[str, str]]:
-    """Make the views and rollups of `research` that these tables allow.
+    """Make the views and rollups of `research` that these tables allow, in an empty schema.
 
     Returns:
         What was built; and for the models left out the reason.
@@ -84,14 +105,15 @@ def build_models(
     columns_of = {f"analytics.{name}": [column.name for column in table.columns] for name, table in tables.items()}
     built: dict[str, BuiltModel] = {}
     left_out: dict[str, str] = {}
+    connection.execute("DROP SCHEMA IF EXISTS research CASCADE; CREATE SCHEMA research")
     for model in models.MODELS:
         reason = models.missing(model, tables, left_out)
         if reason is not None:
             left_out[model.name] = reason
             continue
         statement = models.statement(model, tables)
+        target = sql.quote("research", model.name)
         with stages.stage(f"{'compute' if model.materialized else 'define'} {model.name}"):
-            target = sql.quote("research", model.name)
             connection.execute(f"CREATE {'TABLE' if model.materialized else 'VIEW'} {target} AS\n{statement}")
         described = connection.execute(f"DESCRIBE {target}").fetchall()
         counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone() if model.materialized else None  # noqa: S608 - quoted
@@ -107,12 +129,51 @@ def build_models(
     return built, left_out
 
 
-def _load_statement(table: SourceTable, relation: str, sort_key: list[str]) -> str:
+def _load(connection: duckdb.DuckDBPyConnection, given: TableInput, only: Collection[str] | None) -> None:
+    with given.reading():
+        for relation, parameters in given.chunks(only):
+            connection.execute(_load_statement(given.table, relation), parameters)
+
+
+def _built(
+    given: TableInput,
+    source: Mapping[str, Figures],
+    copy: Mapping[str, Figures],
+    indexes: list[str],
+    rows_patched: int,
+) -> tuple[BuiltTable, CheckOutcome]:
+    table = given.table
+    built = BuiltTable(
+        found_as=table.found_as,
+        columns=list(table.columns),
+        roles=dict(table.roles),
+        rows=total(copy),
+        source_rows=total(source),
+        state_sha256=given.state_sha256,
+        buckets=dict(given.buckets or {}),
+        sort_key=_sort_key(table),
+        indexes=indexes,
+        figures=dict(copy),
+        lineage=column_lineage(
+            _load_statement(table, sql.quote("source", table.name)),
+            {f"source.{table.name}": [column.name for column in table.columns]},
+        ),
+        carried_over=isinstance(given, CarriedInput),
+        rows_patched=rows_patched,
+    )
+    return built, checks.reconcile(checks.of(table.name, "reconciled"), source, copy)
+
+
+def _sort_key(table: SourceTable) -> list[str]:
+    return [column.name for role in (table.contract.sort_role, "id") if (column := table.column(role))]
+
+
+def _load_statement(table: SourceTable, relation: str) -> str:
     return sql.render(
         sql.load("warehouse", "load"),
         target=sql.quote("analytics", table.name),
         columns=", ".join(sql.quote(c.name) for c in table.columns),
         projection=table.projection,
         relation=relation,
-        order=", ".join(sql.quote(name) for name in sort_key) or "1",
+        order=", ".join(sql.quote(name) for name in _sort_key(table)) or "1",
     )

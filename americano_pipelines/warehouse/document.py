@@ -50,11 +50,13 @@ class BuiltTable(_Record):
         rows: rows in the table.
         source_rows: rows in the source.
         state_sha256: the source's state; equal states have equal rows.
+        buckets: bucket to its state in the source; empty when the state is known only as a whole.
         sort_key: columns it is ordered by.
         indexes: columns that have an index.
         figures: bucket to figures, equal in source and table.
         lineage: column to the source's columns it comes from, the source table named `source.<table>`.
         carried_over: its source was not there; these are the rows published before.
+        rows_patched: rows put in place of others since the file was last built from nothing.
     """
 
     found_as: str
@@ -63,11 +65,13 @@ class BuiltTable(_Record):
     rows: int
     source_rows: int
     state_sha256: str
+    buckets: dict[str, str]
     sort_key: list[str]
     indexes: list[str]
     figures: dict[str, Figures]
     lineage: ColumnLineage
     carried_over: bool = False
+    rows_patched: int = 0
 
 
 class BuiltModel(_Record):
@@ -111,6 +115,8 @@ class Document(_Record):
         snapshot_id: identifies the file.
         built_at: when, ISO 8601, UTC.
         instant: the instant of the source it holds, ISO 8601; in parquet mode when the files were read.
+        built: how: from nothing and why, or from which published file.
+        fresh_bytes: size of the file it goes back to, which was built from nothing.
         source: what identifies that instant: the lake's snapshot, Postgres's identity, the files.
         content: what it was built from.
         tables: `analytics` tables.
@@ -125,6 +131,8 @@ class Document(_Record):
     snapshot_id: str
     built_at: str
     instant: str
+    built: str
+    fresh_bytes: int = 0
     source: dict[str, Any]
     content: Content
     tables: dict[str, BuiltTable]

@@ -4,7 +4,7 @@ Here belongs the difference between the ways in (lake, files, Postgres itself, t
 The build sees none of it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +13,14 @@ from typing import Any, Protocol
 import duckdb
 
 from americano_pipelines import durable, sql
-from americano_pipelines.errors import DataError, SourceError
+from americano_pipelines.errors import LakeDamagedError, SourceError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.catalog import PostgresTable
-from americano_pipelines.sources.figures import (
-    NO_MONTH,
-    Figures,
-    State,
-    duckdb_figures,
-    postgres_figures,
-    state_sha256,
-    time_expression,
-)
+from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_figures
 from americano_pipelines.sources.files import FileTable
 from americano_pipelines.sources.postgres import Snapshot, translated
+from americano_pipelines.sources.read import rows_of
+from americano_pipelines.sources.state import NO_MONTH, State, state_sha256, time_expression
 from americano_pipelines.sources.tables import SourceTable
 
 Chunk = tuple[str, list[Any]]
@@ -44,10 +38,14 @@ class TableInput(Protocol):
     def state_sha256(self) -> str:
         """Equal when the source's rows are equal: the data version of what is built from it."""
 
-    def chunks(self) -> list[Chunk]:
-        """Its rows, in chunks that follow each other in sort order."""
+    @property
+    def buckets(self) -> Mapping[str, str] | None:
+        """Bucket to its state, as text; None when the table's state is known only as a whole."""
 
-    def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:
+        """Its rows (of some buckets, or all), in chunks that follow each other in sort order."""
+
+    def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
         """The figures of the source's rows, by bucket, taken from the source and not from the copy."""
 
     def reading(self) -> AbstractContextManager[None]:
@@ -75,35 +73,39 @@ class LakeInput:
         """The lake table's state."""
         return self.content.state_sha256
 
-    def chunks(self) -> list[Chunk]:
+    @property
+    def buckets(self) -> Mapping[str, str]:
+        """State of every bucket."""
+        return _tokens(self.content.state)
+
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:
         """A chunk for each month. Rows without one come before (BC, -infinity) and after (infinity, null) them.
 
         Raises:
-            DataError: a file is not the one that was exported; the figures would miss most of its columns.
+            LakeDamagedError: a file is not as it was exported.
         """
-        for bucket in self.content.buckets.values():
-            for file in bucket.files:
-                path = self.lake_dir / file.path
-                if not path.is_file() or durable.sha256(path) != file.sha256:
-                    raise DataError(
-                        f"{path} is not the file that was exported; nothing was published. "
-                        "Export it again with `americano sync --full`"
-                    )
         relation = "read_parquet($1, hive_partitioning = false)"
         chunks: list[Chunk] = []
         for name, bucket in sorted(self.content.buckets.items()):
-            files = [[str(self.lake_dir / file.path) for file in bucket.files]]
+            if (only is not None and name not in only) or not bucket.files:
+                continue
+            self._check([(self.lake_dir / file.path, file.sha256) for file in bucket.files])
+            files = [[sql.literal_path(self.lake_dir / file.path) for file in bucket.files]]
             if name == NO_MONTH:
                 early = f"{time_expression(self.table)} < '0001-01-01'"
                 chunks.insert(0, (f"(FROM {relation} WHERE {early})", files))
                 chunks.append((f"(FROM {relation} WHERE ({early}) IS NOT TRUE)", files))
-            elif bucket.files:
+            else:
                 chunks.append((relation, files))
         return chunks
 
-    def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:  # noqa: ARG002
+    def figures(
+        self,
+        connection: duckdb.DuckDBPyConnection,  # noqa: ARG002 - the figures are in the manifest
+        only: Collection[str] | None,
+    ) -> Mapping[str, Figures]:
         """What Postgres counted."""
-        return {name: bucket.figures for name, bucket in self.content.buckets.items()}
+        return {name: bucket.figures for name, bucket in self.content.buckets.items() if only is None or name in only}
 
     def reading(self) -> AbstractContextManager[None]:
         """The files were compared with their hashes."""
@@ -111,6 +113,11 @@ class LakeInput:
 
     def finish(self) -> None:
         """The lake stands still under the writer lock."""
+
+    def _check(self, files: list[tuple[Path, str]]) -> None:
+        for path, sha256 in files:
+            if not path.is_file() or durable.sha256(path) != sha256:
+                raise LakeDamagedError(f"{path} is not as it was exported", path)
 
 
 @dataclass(frozen=True)
@@ -124,13 +131,17 @@ class FileInput:
         """Hash of the files and of what was made of their columns."""
         return f"{self.table.state_sha256}:{self.table.schema_sha256}"
 
-    def chunks(self) -> list[Chunk]:
+    @property
+    def buckets(self) -> None:
+        """Nothing is known of a file by month."""
+
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
         """All files at once: nothing is known of their order."""
         return [(self.table.relation, [self.table.paths])]
 
-    def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:
+    def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
         """Figures of the files."""
-        return duckdb_figures(connection, self.table, self.table.relation, [self.table.paths])
+        return duckdb_figures(connection, self.table, self.table.relation, [self.table.paths], only)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -164,14 +175,23 @@ class ScannerInput:
         """Hash of the state, as the lake would have it."""
         return state_sha256(self.table.schema_sha256, self.state)
 
-    def chunks(self) -> list[Chunk]:
-        """One parallel scan."""
-        relation = self.snapshot.relation(self.table.schema, self.table.relation)
-        return [(f"(SELECT {self.table.projection} FROM {relation})", [])]  # noqa: S608 - quoted identifiers
+    @property
+    def buckets(self) -> Mapping[str, str]:
+        """State of every bucket."""
+        return _tokens(self.state)
 
-    def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:  # noqa: ARG002
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:
+        """One read of all that is wanted."""
+        wanted = [name for name in self.state if only is None or name in only]
+        return [rows_of(self.snapshot, self.table, self.state, wanted)] if wanted else []
+
+    def figures(
+        self,
+        connection: duckdb.DuckDBPyConnection,  # noqa: ARG002 - Postgres counts
+        only: Collection[str] | None,
+    ) -> Mapping[str, Figures]:
         """What Postgres counted."""
-        return postgres_figures(self.snapshot, self.table)
+        return postgres_figures(self.snapshot, self.table, only)
 
     def reading(self) -> AbstractContextManager[None]:
         """As all that Postgres says."""
@@ -190,16 +210,20 @@ class CarriedInput:
     catalog: str
 
     @property
+    def buckets(self) -> None:
+        """It is carried over whole."""
+
+    @property
     def _relation(self) -> str:
         return sql.quote(self.catalog, "analytics", self.table.name)
 
-    def chunks(self) -> list[Chunk]:
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
         """The published table."""
         return [(self._relation, [])]
 
-    def figures(self, connection: duckdb.DuckDBPyConnection) -> Mapping[str, Figures]:
+    def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
         """Figures of the published table."""
-        return duckdb_figures(connection, self.table, self._relation)
+        return duckdb_figures(connection, self.table, self._relation, only=only)
 
     def reading(self) -> AbstractContextManager[None]:
         """The file was compared with its hash."""
@@ -207,3 +231,7 @@ class CarriedInput:
 
     def finish(self) -> None:
         """A published file stands still."""
+
+
+def _tokens(state: Mapping[str, State]) -> dict[str, str]:
+    return {name: f"{part.rows}:{part.fingerprint}" for name, part in state.items()}

@@ -5,6 +5,7 @@ own: a process that sits in the old file, even read-write, neither stops the new
 its write-ahead log lies beside the old file, where no reader of the new one finds it.
 """
 
+import glob
 import os
 import shutil
 from pathlib import Path
@@ -50,6 +51,9 @@ def prepare(settings: Settings, snapshot_id: str) -> Path:
             "move it away, or set DUCKDB_DB_PATH to another name"
         )
     discard(settings)
+    for aside in link.parent.glob(f".{glob.escape(link.name)}.*"):
+        if aside.is_symlink():
+            aside.unlink()  # a link that was made and not yet swapped when its process was killed
     building = _building_dir(settings)
     (building / snapshot_id).mkdir(parents=True)
     return building / snapshot_id / file_name(settings)
@@ -67,7 +71,10 @@ def publish(settings: Settings, built: Path, document: Document) -> tuple[Path, 
         The path of the file in its final place, and its complete record.
     """
     durable.sync_file(built)
-    complete = document.model_copy(update={"bytes": built.stat().st_size, "sha256": durable.sha256(built)})
+    size = built.stat().st_size
+    complete = document.model_copy(
+        update={"bytes": size, "sha256": durable.sha256(built), "fresh_bytes": document.fresh_bytes or size}
+    )
     durable.write_text(built.parent / SIDECAR, complete.model_dump_json(indent=1))
     place = snapshots_dir(settings) / document.snapshot_id
     durable.move(built.parent, place)

@@ -1,9 +1,10 @@
 """Refreshing the published file: compare, build aside, check, publish; or leave all as it is.
 
-Here belongs the order of these steps and the decision. Each step is in its own module.
+Here belongs the order of these steps. Each step is in its own module.
 """
 
-from collections.abc import Collection, Mapping
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,19 +12,17 @@ from pathlib import Path
 import duckdb
 
 from americano_pipelines import durable, sql
-from americano_pipelines.engine import connect
-from americano_pipelines.errors import DataError, SourceError
-from americano_pipelines.lake.manifest import same_history
-from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.contracts import BY_NAME, contract_sha256
-from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.engine import connect, telling_what_is_full
+from americano_pipelines.errors import SourceError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import build, checks, models, publish
+from americano_pipelines.warehouse.carry import attach_published, carried_over
 from americano_pipelines.warehouse.document import CheckOutcome, Content, Document
-from americano_pipelines.warehouse.inputs import CarriedInput, TableInput
+from americano_pipelines.warehouse.inputs import TableInput
+from americano_pipelines.warehouse.plan import Plan, plan
 from americano_pipelines.warehouse.source import Source, open_source
-
-_PREVIOUS = "published_before"
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,12 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
 
     Raises:
         SourceError: the source cannot be read in full; nothing was published.
+        LakeDamagedError: a file of the lake is not as it was exported; nothing was published.
         PublishError: the published name is taken by something else.
     """
     try:
-        return _refresh(settings, stages, full=full)
+        with telling_what_is_full(settings):
+            return _refresh(settings, stages, full=full)
     except BaseException:
         publish.discard(settings)
         raise
@@ -71,39 +72,49 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
 
 def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
     snapshot_id = durable.new_id()
+    before, now = publish.read_document(settings), publish.current(settings)
+    states = before.states if before is not None else {}
     with connect(settings) as connection:
         with open_source(settings, connection, stages) as source:
-            before, now = publish.read_document(settings), publish.current(settings)
-            carried = _carried(settings, before, source)
+            carried = carried_over(settings, before, source)
             inputs = {**source.inputs, **carried}
             if not inputs:
                 reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
-            if before is not None and now is not None and not full and _holds(now, before, content, source):
-                return Outcome(before, now, changed=False, missing=source.skipped, before=before.states)
-            built = publish.prepare(settings, snapshot_id)
+            with stages.stage("compare with what is published"):
+                todo = plan(settings, before, content, source, inputs, full=full)
+            if todo.action == "keep" and before is not None:
+                return Outcome(before, now, changed=False, missing=source.skipped, before=states)
+            path = publish.prepare(settings, snapshot_id)
             if before is not None and now is not None and carried:
-                _attach_published(settings, connection, now, before, carried, source)
-            document = _build(connection, built, source, inputs, content, stages)
-        catalog = sql.quote(built.stem)
+                attach_published(settings, connection, now, before, carried, source)
+            with stages.stage("copy the published file" if todo.basis else "prepare"):
+                _open(settings, connection, path, todo)
+            document = _build(connection, path, source, inputs, content, todo, stages)
+        catalog = sql.quote(path.stem)
         with stages.stage("checkpoint"):
             connection.execute(f"CHECKPOINT {catalog}")
             connection.execute(f"USE memory; DETACH {catalog}")
-    states = before.states if before is not None else {}
     outcome = Outcome(document, None, changed=True, missing=source.skipped, before=states)
     if outcome.blocked_by:
         publish.discard(settings)
         return outcome
     with stages.stage("publish"):
-        place, document = publish.publish(settings, built, document)
+        place, document = publish.publish(settings, path, document)
     return replace(outcome, document=document, path=place)
 
 
-def _holds(now: Path, before: Document, content: Content, source: Source) -> bool:
-    """Whether what is published is what a build would give: same content, same history, and nobody wrote to it."""
-    same = before.content == content and same_history(before.source, source.identity)
-    return same and publish.as_published(now, before)
+def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, todo: Plan) -> None:
+    """Attach the file to build in: a copy of the published one when that is to be patched, else a new one."""
+    now = publish.current(settings)
+    if todo.basis is not None and now is not None:
+        shutil.copyfile(now, path)
+    catalog = sql.quote(path.stem)
+    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog}")
+    connection.execute(f"USE {catalog}")
+    if todo.basis is None:
+        connection.execute("CREATE SCHEMA analytics; CREATE SCHEMA meta")
 
 
 def _build(
@@ -112,15 +123,19 @@ def _build(
     source: Source,
     inputs: Mapping[str, TableInput],
     content: Content,
+    todo: Plan,
     stages: Stages,
 ) -> Document:
-    catalog = sql.quote(path.stem)
-    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog}")
-    connection.execute(f"USE {catalog}; CREATE SCHEMA analytics; CREATE SCHEMA research; CREATE SCHEMA meta")
-    outcomes = []
-    tables = {}
+    basis = todo.basis
+    outcomes, tables = [], {}
     for name, given in inputs.items():
-        tables[name], reconciled = build.build_table(connection, given, stages)
+        if basis is None:
+            tables[name], reconciled = build.build_table(connection, given, stages)
+        elif build.changed_buckets(given, basis.tables[name]):
+            tables[name], reconciled = build.patch_table(connection, given, basis.tables[name], stages)
+        else:
+            tables[name] = basis.tables[name]
+            reconciled = next(c for c in basis.checks if (c.table, c.name) == (name, "reconciled"))
         outcomes.append(reconciled)
     built_models, left_out = build.build_models(connection, inputs, stages)
     with stages.stage("check"):
@@ -131,6 +146,8 @@ def _build(
         snapshot_id=path.parent.name,
         built_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         instant=source.instant,
+        built=f"{todo.action}: {todo.reason}",
+        fresh_bytes=basis.fresh_bytes if basis is not None else 0,
         source=dict(source.identity),
         content=content,
         tables=tables,
@@ -142,7 +159,7 @@ def _build(
         checks=outcomes,
     )
     connection.execute(
-        "CREATE TABLE meta.snapshot AS SELECT CAST($1 AS JSON) AS document", [document.model_dump_json()]
+        "CREATE OR REPLACE TABLE meta.snapshot AS SELECT CAST($1 AS JSON) AS document", [document.model_dump_json()]
     )
     return document
 
@@ -155,37 +172,3 @@ def _content(settings: Settings, inputs: Mapping[str, TableInput]) -> Content:
         models_sha256=models.models_sha256(),
         duckdb_version=duckdb.__version__,
     )
-
-
-def _carried(settings: Settings, before: Document | None, source: Source) -> dict[str, TableInput]:
-    """Tables whose file is not there this time (parquet mode) stay as they were published."""
-    if settings.mode is not Mode.PARQUET or before is None:
-        return {}
-    carried: dict[str, TableInput] = {}
-    for name, built in before.tables.items():
-        if name not in source.inputs:
-            table = SourceTable(BY_NAME[name], built.found_as, tuple(built.columns), built.roles)
-            carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS)
-    return carried
-
-
-def _attach_published(
-    settings: Settings,
-    connection: duckdb.DuckDBPyConnection,
-    now: Path,
-    before: Document,
-    carried: Collection[str],
-    source: Source,
-) -> None:
-    """Attach the published file for the tables that are carried over from it.
-
-    Raises:
-        DataError: it is not as it was published, so nothing is carried over from it.
-    """
-    copy = publish.copy_of_published(settings, now, before)
-    if copy is None:
-        raise DataError(
-            f"{now} was written to after it was published, so {', '.join(carried)} cannot be carried over from it: "
-            f"{'; '.join(source.skipped[name] for name in carried)}. Put the files back and run the sync again"
-        )
-    connection.execute(f"ATTACH '{sql.escape(str(copy))}' AS {_PREVIOUS} (READ_ONLY)")

@@ -15,9 +15,9 @@ from americano_pipelines.errors import SourceError
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.catalog import find_tables
-from americano_pipelines.sources.figures import source_state
 from americano_pipelines.sources.files import find_files
 from americano_pipelines.sources.postgres import open_snapshot
+from americano_pipelines.sources.state import source_state
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse.inputs import FileInput, LakeInput, ScannerInput, TableInput
 

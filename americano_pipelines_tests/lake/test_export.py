@@ -10,6 +10,7 @@ from americano_pipelines import durable
 from americano_pipelines.errors import ConfigError, DataError, TransientSourceError
 from americano_pipelines.lake import export as module
 from americano_pipelines.lake import manifest as lake
+from americano_pipelines.lake import write
 from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.figures import duckdb_figures
@@ -71,8 +72,8 @@ def test_a_second_export_without_change_writes_nothing_and_says_so(settings: Set
 
     second = exported(settings)
 
-    assert first.written == TABLES
-    assert second.written == frozenset()
+    assert set(first.written) == TABLES
+    assert set(second.written) == set()
     assert second.manifest == first.manifest
     assert second.checked_at > first.checked_at
     assert tree(settings.lake_dir) == before
@@ -100,11 +101,11 @@ def test_a_change_in_one_table_exports_that_table_and_no_other(
     prisma.execute(change)
     after = exported(settings)
 
-    assert after.written == {table}
+    assert set(after.written) == {table}
     kept = TABLES - {table}
     assert {name: after.manifest.tables[name] for name in kept} == {name: before.tables[name] for name in kept}
     assert parquet_files(settings) == named_files(after.manifest)
-    assert exported(settings).written == frozenset()
+    assert set(exported(settings).written) == set()
 
 
 def test_full_exports_every_table_again(settings: Settings) -> None:
@@ -112,7 +113,7 @@ def test_full_exports_every_table_again(settings: Settings) -> None:
 
     after = exported(settings, full=True)
 
-    assert after.written == TABLES
+    assert set(after.written) == TABLES
     assert after.manifest.snapshot_id != before.snapshot_id
     assert named_files(after.manifest).isdisjoint(named_files(before))
     assert parquet_files(settings) == named_files(after.manifest)
@@ -127,8 +128,8 @@ def test_a_harmed_file_is_exported_again(settings: Settings, harm: str) -> None:
     else:
         path.write_bytes(path.read_bytes()[:-1])
 
-    assert exported(settings).written == {EVENTS}
-    assert exported(settings).written == frozenset()
+    assert set(exported(settings).written) == {EVENTS}
+    assert set(exported(settings).written) == set()
 
 
 @pytest.mark.parametrize("content", [b"{", b'{"version": 2}', b"\xff\xfe"])
@@ -138,7 +139,7 @@ def test_an_unreadable_manifest_exports_everything(settings: Settings, content: 
 
     again = exported(settings)
 
-    assert again.written == TABLES
+    assert set(again.written) == TABLES
     assert parquet_files(settings) == named_files(again.manifest)
 
 
@@ -163,7 +164,7 @@ def test_a_crash_before_the_manifest_leaves_the_old_one_true_and_the_next_run_sw
         for bucket in table.buckets.values():
             assert [durable.sha256(path) for path in lake.paths(settings, bucket)] == [f.sha256 for f in bucket.files]
     after = exported(settings)
-    assert after.written == {EVENTS}
+    assert set(after.written) == {EVENTS}
     assert parquet_files(settings) == named_files(after.manifest)
 
 
@@ -175,7 +176,7 @@ def test_orphans_are_swept_although_nothing_changed(settings: Settings, monkeypa
             exported(settings, full=True)
     assert parquet_files(settings) > named_files(old)
 
-    assert exported(settings).written == frozenset()
+    assert set(exported(settings).written) == set()
     assert parquet_files(settings) == named_files(old)
 
 
@@ -199,7 +200,7 @@ def test_an_empty_table_has_columns_and_no_files(settings: Settings, prisma: Dat
 
     assert (runs.rows, runs.bytes, runs.buckets) == (0, 0, {})
     assert "protocolId" in [column.name for column in runs.columns]
-    assert exported(settings).written == frozenset()
+    assert set(exported(settings).written) == set()
 
 
 def test_a_table_whose_source_disappears_goes_and_says_where_it_was_looked_for(
@@ -210,7 +211,7 @@ def test_a_table_whose_source_disappears_goes_and_says_where_it_was_looked_for(
 
     after = exported(settings)
 
-    assert after.written == frozenset()
+    assert set(after.written) == set()
     assert set(after.manifest.tables) == TABLES - {"analysis_runs"}
     assert "no table public.analysis_runs or public.AnalysisRun" in after.manifest.skipped["analysis_runs"]
     assert parquet_files(settings) == named_files(after.manifest)
@@ -241,14 +242,14 @@ def test_another_history_of_the_same_rows_is_not_trusted(settings: Settings, key
     other = {**manifest.source, key: str(10**18) if key != "timeline" else 99}
     lake.replace(settings, manifest.model_copy(update={"source": other}))
 
-    assert exported(settings).written == TABLES
+    assert set(exported(settings).written) == TABLES
 
 
 def test_a_file_that_does_not_hold_what_postgres_counted_is_not_kept(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lossy = module.sql.load("lake", "export").replace("FROM {relation}", "FROM {relation} LIMIT 3999")
-    monkeypatch.setattr(module.sql, "load", lambda package, name, real=module.sql.load: (
+    lossy = write.sql.load("lake", "export").replace("FROM {relation}", "FROM {relation} LIMIT 3999")
+    monkeypatch.setattr(write.sql, "load", lambda package, name, real=write.sql.load: (
         lossy if (package, name) == ("lake", "export") else real(package, name)
     ))  # fmt: skip
 
@@ -262,14 +263,14 @@ def test_a_lost_connection_leaves_the_lake_as_it_was(
 ) -> None:
     old = exported(settings).manifest
     prisma.execute('DELETE FROM behavioral_events WHERE "timeOfDay" = 3')
-    counted = module.postgres_figures
+    counted = write.postgres_figures
 
     def figures_then_cut(*arguments: object) -> object:
         figures = counted(*arguments)  # type: ignore[arg-type]
         prisma.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'americano_sync'")
         return figures
 
-    monkeypatch.setattr(module, "postgres_figures", figures_then_cut)
+    monkeypatch.setattr(write, "postgres_figures", figures_then_cut)
     with pytest.raises(TransientSourceError, match=r"behavioral_events"):
         exported(settings)
 

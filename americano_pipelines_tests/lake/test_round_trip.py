@@ -135,15 +135,73 @@ def test_infinite_dates_and_times_not_a_number_and_minus_zero_are_kept(settings:
     assert kept[-1][1] is True
 
 
-@pytest.mark.parametrize("kind", ["numeric", "interval", "time", "point", "int4range", "inet", "xml"])
-def test_a_type_that_cannot_be_copied_exactly_is_refused_by_table_and_column(
+TEXTS = {
+    "numeric": ["12345678901234567890.1234567890123456789", "NaN", "-Infinity", "0.00"],
+    "numeric(40,2)": ["12345678901234567890123456789012345678.91"],
+    "interval": ["1 mon -2 days +03:04:05.000006", "-00:00:00.000001"],
+    "time": ["24:00:00", "00:00:00.000001"],
+    "timetz": ["12:00:00+05:30"],
+    "point": ["(1.5,-2)"],
+    "int4range": ["[1,5)", "empty"],
+    "inet": ["2001:db8::1/64"],
+    "bit(3)": ["101"],
+    "int[][]": ["{{1,2},{3,NULL}}"],
+    "jsonb[]": ['{"{\\"a\\": 1}",NULL}'],
+    '"EngagementLevel"[][]': ["{{LOW,HIGH}}"],
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_what_has_no_exact_type_in_duckdb_arrives_as_the_text_of_postgres(
     settings: Settings, prisma: Database, kind: str
 ) -> None:
     prisma.execute(f"ALTER TABLE behavioral_events ADD COLUMN doubtful {kind}")
+    for text in TEXTS[kind]:
+        prisma.execute(
+            f"UPDATE behavioral_events SET doubtful = %s::{kind} "
+            "WHERE id = (SELECT min(id) FROM behavioral_events WHERE doubtful IS NULL)",
+            (text,),
+        )
+    there = prisma.execute("SELECT doubtful::text FROM behavioral_events ORDER BY id")
 
-    with pytest.raises(SourceError, match=r"public\.behavioral_events: column 'doubtful' has type"):
+    assert exported_rows(settings, "doubtful") == there
+    assert sum(value is not None for (value,) in there) == len(TEXTS[kind])
+
+
+MISFITS = {
+    "numeric(10,2)": "NaN",
+    "timestamp": "294276-12-31",
+    "timestamptz": "294276-12-31 23:59:59+00",
+    "text[]": "[0:1]={x,y}",
+    "int[]": "{{1,2},{3,4}}",
+}
+
+
+@pytest.mark.parametrize("kind", MISFITS)
+def test_a_value_that_its_type_in_duckdb_cannot_hold_is_refused_by_table_and_column(
+    settings: Settings, prisma: Database, kind: str
+) -> None:
+    prisma.execute(f"ALTER TABLE behavioral_events ADD COLUMN doubtful {kind}")
+    export(settings, Stages())
+    before = (settings.lake_dir / "manifest.json").read_bytes()
+    prisma.execute(
+        f"UPDATE behavioral_events SET doubtful = %s::{kind} WHERE id = (SELECT max(id) FROM behavioral_events)",
+        (MISFITS[kind],),
+    )
+
+    with pytest.raises(SourceError, match=r"public\.behavioral_events: values .* 'doubtful' in 1 rows"):
         export(settings, Stages())
-    assert not list(settings.lake_dir.rglob("*.parquet"))
+    assert (settings.lake_dir / "manifest.json").read_bytes() == before
+
+
+def test_a_decimal_is_exact(settings: Settings, prisma: Database) -> None:
+    prisma.execute(
+        "ALTER TABLE behavioral_events ADD COLUMN amount numeric(38,10) DEFAULT 1234567890123456789012345678.0123456789"
+    )
+
+    assert set(exported_rows(settings, "CAST(amount AS VARCHAR), typeof(amount)")) == {
+        ("1234567890123456789012345678.0123456789", "DECIMAL(38,10)")
+    }
 
 
 def test_dates_before_the_common_era_are_exact(settings: Settings, prisma: Database) -> None:

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from americano_pipelines import engine
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.sources.catalog import PostgresTable, find_tables
-from americano_pipelines.sources.figures import Figures, State, duckdb_figures, postgres_figures, source_state
+from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_figures
 from americano_pipelines.sources.postgres import Snapshot, open_snapshot
+from americano_pipelines.sources.state import State, source_state
 
 
 def target_of(settings: Settings) -> PostgresTarget:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
+from americano_pipelines.errors import ConfigError, SourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.catalog import PostgresTable, find_tables
 from americano_pipelines_tests.conftest import SYNC_ROLE, Database
@@ -33,7 +33,19 @@ EXACT = {
     '"EventType"': "VARCHAR",
     '"EventType"[]': "VARCHAR[]",
 }
-REFUSED = ["numeric", "numeric(10,2)", "interval", "time", "inet", "point", "char(3)", "text[][]", "numeric[]", "score"]
+TEXT_ONLY = [
+    "numeric",
+    "numeric(39,2)",
+    "numeric(5,-2)",
+    "interval",
+    "time",
+    "inet",
+    "point",
+    "char(3)",
+    "text[][]",
+    "numeric[]",
+    "score",
+]
 
 
 @pytest.fixture
@@ -190,18 +202,16 @@ def test_every_type_that_is_known_is_copied_exactly(prisma: Database, find: Call
     assert "default" in found["timestamp"].detail
 
 
-def test_types_that_cannot_be_copied_exactly_are_refused_by_table_and_column(
-    prisma: Database, find: Callable[..., PostgresTable]
-) -> None:
+def test_types_without_an_exact_equal_are_copied_as_text(prisma: Database, find: Callable[..., PostgresTable]) -> None:
     prisma.execute("CREATE DOMAIN score AS integer CHECK (VALUE >= 0)")
-    for type_name in REFUSED:
-        prisma.execute(f'ALTER TABLE behavioral_events ADD COLUMN "Odd" {type_name}')
-        with pytest.raises(
-            SourceError, match=r"public\.behavioral_events: column 'Odd' has type \w+.*cannot"
-        ) as failed:
-            find(prisma)
-        assert not isinstance(failed.value, TransientSourceError)
-        prisma.execute('ALTER TABLE behavioral_events DROP COLUMN "Odd"')
+    for number, type_name in enumerate(TEXT_ONLY):
+        prisma.execute(f"ALTER TABLE behavioral_events ADD COLUMN c{number} {type_name}")
+    found = {column.name: column for column in find(prisma).columns}
+
+    for number, type_name in enumerate(TEXT_ONLY):
+        column = found[f"c{number}"]
+        assert (column.type, column.as_text) == ("VARCHAR", True), type_name
+    assert not found["id"].as_text
 
 
 def test_columns_that_differ_only_in_case_are_refused(prisma: Database, find: Callable[..., PostgresTable]) -> None:

@@ -23,8 +23,8 @@ from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.sources import postgres
 from americano_pipelines.sources.catalog import find_tables
-from americano_pipelines.sources.figures import source_state
 from americano_pipelines.sources.postgres import Snapshot, open_snapshot
+from americano_pipelines.sources.state import source_state
 from americano_pipelines_tests.conftest import Database, environment, free_port
 from americano_pipelines_tests.sources.helpers import opened, target_of
 

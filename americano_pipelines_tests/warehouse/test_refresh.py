@@ -323,7 +323,7 @@ def test_a_lake_file_that_is_not_the_exported_one_is_not_published(
     content[len(content) // 3] ^= 1
     path.write_bytes(bytes(content))
 
-    with pytest.raises(DataError, match=r"is not the file that was exported; .* `americano sync --full`"):
+    with pytest.raises(DataError, match=r"2025-02/.*\.parquet is not as it was exported"):
         refresh(settings, Stages(), full=True)
     assert published(settings) == before
     assert synced(settings, full=True).changed

@@ -1,6 +1,6 @@
--- Runs in DuckDB: one parallel scan of the source, split into a folder per month.
+-- Runs in DuckDB: one read of the source, split into a folder per month.
 COPY (
-    SELECT {projection}, {bucket} AS {bucket_column}
+    SELECT *, {bucket} AS {bucket_column}
     FROM {relation}
 ) TO '{folder}' (
     FORMAT parquet,

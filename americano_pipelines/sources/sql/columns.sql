@@ -7,6 +7,11 @@ SELECT
     e.typname::text AS element_name,
     e.typtype::text AS element_kind,
     a.attndims::int AS dimensions,
+    CASE WHEN t.typname = 'numeric' AND a.atttypmod > 0 THEN ((a.atttypmod - 4) >> 16) & 65535 END AS numeric_precision,
+    -- Eleven bits with a sign: a negative scale rounds before the point.
+    CASE
+        WHEN t.typname = 'numeric' AND a.atttypmod > 0 THEN (((a.atttypmod - 4) & 2047) # 1024) - 1024
+    END AS numeric_scale,
     NOT a.attnotnull AS nullable,
     concat_ws(
         ' ',
@@ -16,7 +21,13 @@ SELECT
             FROM pg_enum AS l
             WHERE l.enumtypid IN (t.oid, e.oid)
         )
-    ) AS detail
+    ) AS detail,
+    a.attnotnull AND EXISTS (
+        SELECT FROM pg_index AS i
+        WHERE
+            i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+            AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
+    ) AS is_key
 FROM pg_attribute AS a
 INNER JOIN pg_class AS c ON c.oid = a.attrelid
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -16,6 +16,7 @@ FROM (
             ELSE 1
         END AS us
     FROM {relation}
+    WHERE {where}
 ) AS rows
 GROUP BY 1
 ORDER BY 1

@@ -4,10 +4,12 @@ SELECT
     count(*) AS row_count,
     min(us) AS min_us,
     max(us) AS max_us,
+    count(*) FILTER (WHERE misfit) AS misfits,
     coalesce(bit_xor(('x' || substr(md5(id), 1, 15))::bit(60)::bigint + us), 0) AS checksum
 FROM (
     SELECT
         {bucket} AS bucket,
+        {misfits} AS misfit,
         coalesce({id}, '') AS id,
         CASE
             WHEN {in_range} THEN (extract(EPOCH FROM {time}) * 1000000)::bigint
@@ -16,6 +18,7 @@ FROM (
             ELSE 1
         END AS us
     FROM {relation} AS t
+    WHERE {where}
 ) AS rows
 GROUP BY 1
 ORDER BY 1

@@ -4,7 +4,8 @@ SELECT
     c.relname::text AS table_name,
     c.relkind::text AS kind,
     has_table_privilege(c.oid, 'SELECT') AS readable,
-    c.relrowsecurity AS row_security
+    c.relrowsecurity AS row_security,
+    c.relkind = 'r' AND NOT c.relhassubclass AS has_row_versions
 FROM pg_class AS c
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY({schemas}) AND c.relname = ANY({names}) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')

@@ -1,0 +1,85 @@
+"""The benchmark's Postgres: an embedded server with one large events table, removed afterwards.
+
+Here belongs making the data. What is measured on it is `sync.py`.
+"""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+from americano_pipelines import sql
+from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
+from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.stages import Stages
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of its own with a server and the settings that point at it.
+
+    Attributes:
+        folder: everything the benchmark writes is below it.
+        postgres: the server.
+        rows: rows of the events table.
+    """
+
+    folder: Path
+    postgres: EmbeddedPostgres
+    rows: int
+
+    def settings(self, base: Settings) -> Settings:
+        """The caller's memory limit and threads, this folder and this server."""
+        return load_settings(
+            americano_data_dir=self.folder / "data",
+            americano_memory_limit=base.americano_memory_limit,
+            americano_threads=base.americano_threads,
+            database_url=None,
+            pg_host=self.postgres.host,
+            pg_port=self.postgres.port,
+            pg_user=SUPERUSER,
+            pg_password="",
+            pg_database="postgres",
+        )
+
+    def execute(self, statement: str) -> None:
+        """Run SQL in the benchmark's database."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def connect(self) -> "psycopg2.extensions.connection":
+        """An autocommitting connection."""
+        connection = psycopg2.connect(
+            host=self.postgres.host, port=self.postgres.port, user=SUPERUSER, dbname="postgres"
+        )
+        connection.autocommit = True
+        return connection
+
+
+@contextmanager
+def dataset(base: Settings, rows: int, stages: Stages) -> Iterator[Dataset]:
+    """Make the server and its rows for the block; stop and remove them afterwards.
+
+    Args:
+        base: the data folder to work under.
+        rows: rows of the events table.
+        stages: told what is being done.
+    """
+    folder = base.data_dir / f"bench-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    postgres = EmbeddedPostgres(folder / "postgres", server_settings={"max_wal_size": "8GB", "shared_buffers": "256MB"})
+    try:
+        with stages.stage("start Postgres"):
+            postgres.start()
+        made = Dataset(folder, postgres, rows)
+        with stages.stage(f"make {rows:,} rows"):
+            made.execute(sql.render(sql.load("bench", "events"), rows=str(rows)))
+            made.execute("VACUUM ANALYZE behavioral_events")
+        yield made
+    finally:
+        postgres.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+CREATE TABLE events AS FROM read_parquet($1) ORDER BY "timestamp"

@@ -1,0 +1,53 @@
+"""`americano bench ...`: what our operations cost beside their bare counterparts."""
+
+import dataclasses
+import json
+
+import click
+from rich.console import Console
+
+from americano_pipelines.cli.progress import progress
+from americano_pipelines.cli.tables import show_table
+from americano_pipelines.settings import load_settings
+from americano_pipelines.stages import Stages
+
+
+@click.group()
+def bench() -> None:
+    """Benchmarks, on an embedded Postgres that is removed afterwards."""
+
+
+@bench.command("sync")
+@click.option("--rows", default=5_000_000, show_default=True, type=click.IntRange(1_000), help="Rows of the events.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def sync_(*, rows: int, as_json: bool) -> None:
+    """Export, full sync and incremental syncs of N events against the bare statements."""
+    from americano_pipelines.bench.dataset import dataset
+    from americano_pipelines.bench.sync import PLAN, measure
+
+    settings = load_settings()
+    console = Console(highlight=False)
+    if not as_json:
+        console.print(f"{rows:,} events; to be measured:")
+        for step in PLAN:
+            console.print(f"  {step}")
+    with progress(enabled=not as_json):
+        stages = Stages()
+        with dataset(settings, rows, stages) as data:
+            lines = measure(data, settings, lambda what: stages.stage(what).__enter__())
+    if as_json:
+        shown = [dataclasses.asdict(line) | {"within": line.within} for line in lines]
+        click.echo(json.dumps({"rows": rows, "measured": shown}, indent=2))
+        return
+    table = [
+        (
+            line.what,
+            f"{line.seconds:.2f}",
+            line.against or "-",
+            "-" if line.ratio is None else f"{line.ratio:.2f}",
+            "-" if line.budget is None else f"{line.budget:.2f} {'met' if line.within else 'MISSED'}",
+            line.note,
+        )
+        for line in lines
+    ]
+    show_table(console, ("what", "s", "against", "ratio", "budget", "note"), table)

@@ -1,0 +1,199 @@
+"""Comparing the published file with the source as it is now, month by month, or row by row.
+
+Here belongs looking; nothing is mended. The sync trusts witnesses (row versions, hashes of files); this reads
+the rows themselves, so it finds what no witness can see.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from americano_pipelines import sql
+from americano_pipelines.engine import connect
+from americano_pipelines.errors import WarehouseUnavailableError
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.sources.catalog import find_tables
+from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_figures
+from americano_pipelines.sources.files import find_files
+from americano_pipelines.sources.postgres import open_snapshot
+from americano_pipelines.sources.read import rows_of
+from americano_pipelines.sources.state import bucket_expression, bucket_filter, rest_label
+from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.stages import Stages
+from americano_pipelines.warehouse import publish
+
+_PUBLISHED = "published"
+MOST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A bucket of a table that differs.
+
+    Attributes:
+        table: the table.
+        bucket: the month, `none` or `all`.
+        source: what the source has: rows, first and last time, checksum (deep: of whole rows).
+        published: what the published file has.
+        rows: deep only: up to twenty (side, id) pairs, side being where the row with this content is:
+            `source` or `published`. A changed row is there on both sides.
+    """
+
+    table: str
+    bucket: str
+    source: str
+    published: str
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison found.
+
+    Attributes:
+        snapshot_id: the published file.
+        compared: table to number of buckets compared.
+        differences: the buckets that differ.
+        missing: tables that are on one side only, with the reason.
+    """
+
+    snapshot_id: str
+    compared: dict[str, int]
+    differences: list[Difference]
+    missing: dict[str, str]
+
+    @property
+    def clean(self) -> bool:
+        """Whether the published file is what the source holds now."""
+        return not self.differences and not self.missing
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A table in the source: its columns, a relation with its rows, and how its figures are taken."""
+
+    table: SourceTable
+    relation: str
+    parameters: list[Any]
+    figures: Mapping[str, Figures]
+
+
+def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
+    """Compare the published file with the source.
+
+    Args:
+        settings: the source and the published file.
+        stages: told what is being done.
+        deep: compare whole rows, and name the ones that differ.
+
+    Raises:
+        WarehouseUnavailableError: nothing is published.
+        SourceError: the source cannot be read.
+    """
+    document, path = publish.read_document(settings), publish.current(settings)
+    if document is None or path is None:
+        raise WarehouseUnavailableError(
+            f"nothing is published at {settings.published_path} yet; run `americano sync` first"
+        )
+    differences: list[Difference] = []
+    compared: dict[str, int] = {}
+    with connect(settings) as connection:
+        connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {_PUBLISHED} (READ_ONLY)")
+        with _source(settings, connection, stages) as (sides, skipped):
+            missing = {name: reason for name, reason in skipped.items() if name in document.tables}
+            for name, side in sides.items():
+                if name not in document.tables:
+                    missing[name] = "in the source, but not published"
+                    continue
+                there = sql.quote(_PUBLISHED, "analytics", name)
+                with stages.stage(f"compare {name}"):
+                    ours = duckdb_figures(connection, side.table, there)
+                compared[name] = len(side.figures.keys() | ours.keys())
+                found = _differing(name, side.figures, ours)
+                if deep:
+                    with stages.stage(f"compare the rows of {name}"):
+                        found = _deep(connection, side, there)
+                differences += found
+    return Verification(document.snapshot_id, compared, differences, missing)
+
+
+@contextmanager
+def _source(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, stages: Stages
+) -> Iterator[tuple[dict[str, _Side], dict[str, str]]]:
+    """The source's tables: in one snapshot of Postgres, or from the files."""
+    if settings.mode is Mode.PARQUET or settings.postgres is None:
+        files, skipped = find_files(connection, settings)
+        yield (
+            {
+                name: _Side(
+                    table,
+                    table.relation,
+                    [table.paths],
+                    duckdb_figures(connection, table, table.relation, [table.paths]),
+                )
+                for name, table in files.items()
+            },
+            skipped,
+        )
+        return
+    with open_snapshot(connection, settings.postgres) as snapshot:
+        found, skipped = find_tables(snapshot, settings)
+        sides = {}
+        for name, table in found.items():
+            relation, parameters = rows_of(snapshot, table, {}, ())
+            with stages.stage(f"count {name}"):
+                sides[name] = _Side(table, relation, parameters, postgres_figures(snapshot, table))
+        yield sides, skipped
+
+
+def _differing(name: str, source: Mapping[str, object], published: Mapping[str, object]) -> list[Difference]:
+    return [
+        Difference(name, bucket, str(source.get(bucket, "nothing")), str(published.get(bucket, "nothing")))
+        for bucket in sorted(source.keys() | published.keys())
+        if source.get(bucket) != published.get(bucket)
+    ]
+
+
+def _deep(connection: duckdb.DuckDBPyConnection, side: _Side, there: str) -> list[Difference]:
+    """Compare whole rows by a hash that DuckDB takes of both sides, then look into the months that differ."""
+    here = _row_hashes(connection, side.table, side.relation, side.parameters)
+    ours = _row_hashes(connection, side.table, there, [])
+    found = _differing(side.table.name, here, ours)
+    return [
+        Difference(one.table, one.bucket, one.source, one.published, _rows(connection, side, there, one.bucket))
+        for one in found
+    ]
+
+
+def _row_hashes(
+    connection: duckdb.DuckDBPyConnection, table: SourceTable, relation: str, parameters: list[Any]
+) -> dict[str, str]:
+    statement = sql.render(
+        sql.load("warehouse", "row_hashes"),
+        bucket=bucket_expression(table),
+        rest=rest_label(table),
+        columns=", ".join(sql.quote(column.name) for column in table.columns),
+        relation=relation,
+    )
+    return {
+        str(bucket): f"{rows} rows, hash {hashed}"
+        for bucket, rows, hashed in connection.execute(statement, parameters).fetchall()
+    }
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, side: _Side, there: str, bucket: str) -> list[tuple[str, str]]:
+    identifier = side.table.column("id")
+    statement = sql.render(
+        sql.load("warehouse", "row_differences"),
+        id=sql.quote(identifier.name) if identifier else "'(no id)'",
+        columns=", ".join(sql.quote(column.name) for column in side.table.columns),
+        source=side.relation,
+        published=there,
+        where=bucket_filter(side.table, [bucket]),
+        most=str(MOST_ROWS),
+    )
+    return [(str(where), str(name)) for where, name in connection.execute(statement, side.parameters).fetchall()]

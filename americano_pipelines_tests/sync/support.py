@@ -1,0 +1,81 @@
+"""A sync without Dagster around it, and the rows of both sides in one form."""
+
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.lake import manifest as lake
+from americano_pipelines.lake.export import export
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.stages import Stages
+from americano_pipelines.warehouse.refresh import Outcome, refresh
+from americano_pipelines_tests.conftest import Database
+
+TABLES = ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs")
+
+
+def sync(settings: Settings, *, full: bool = False) -> Outcome:
+    """What the nightly job does, in this process."""
+    stages = Stages()
+    if settings.mode is Mode.POSTGRES:
+        export(settings, stages, full=full)
+    return refresh(settings, stages, full=full)
+
+
+def source_rows(database: Database, table: str) -> list[tuple[Any, ...]]:
+    """Every row of a source table, every value as Postgres's text."""
+    columns = [row[0] for row in database.execute(COLUMNS, (table,))]
+    values = ", ".join(_postgres_text(name, kind) for name, kind in database.execute(KINDS, (table,)))
+    rows = database.execute(f"SELECT {values} FROM {table}")
+    return [tuple(columns), *sorted(rows, key=repr)]
+
+
+def published_rows(settings: Settings, table: str) -> list[tuple[Any, ...]]:
+    """Every row of a published table in the same form."""
+    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+        return _duckdb_rows(connection, f"analytics.{table}", [])
+
+
+def lake_rows(settings: Settings, table: str) -> list[tuple[Any, ...]]:
+    """Every row of a table in the lake, by its manifest alone, in the same form."""
+    manifest = lake.read(settings)
+    assert manifest is not None
+    files = [str(path) for bucket in manifest.tables[table].buckets.values() for path in lake.paths(settings, bucket)]
+    columns = tuple(column.name for column in manifest.tables[table].columns)
+    if not files:
+        return [columns]
+    with duckdb.connect() as connection:
+        return _duckdb_rows(connection, "read_parquet($1, hive_partitioning = false)", [files])
+
+
+def _duckdb_rows(connection: duckdb.DuckDBPyConnection, relation: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    connection.execute("SET TimeZone = 'UTC'")
+    described = connection.execute(f"DESCRIBE FROM {relation}", parameters).fetchall()
+    values = ", ".join(_duckdb_text(str(row[0]), str(row[1])) for row in described)
+    rows = connection.execute(f"SELECT {values} FROM {relation}", parameters).fetchall()
+    return [tuple(str(row[0]) for row in described), *sorted(rows, key=repr)]
+
+
+COLUMNS = (
+    "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+)
+KINDS = (
+    "SELECT attname, atttypid::regtype::text FROM pg_attribute "
+    "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+)
+
+
+def _postgres_text(name: str, kind: str) -> str:
+    column = f'"{name}"'
+    if kind.startswith("timestamp"):
+        micros = f"(extract(EPOCH FROM {column}) * 1000000)::bigint::text"
+        return f"CASE WHEN isfinite({column}) THEN {micros} ELSE {column}::text END"
+    return f"array_to_json({column})::text" if kind.endswith("[]") else f"{column}::text"
+
+
+def _duckdb_text(name: str, kind: str) -> str:
+    column = f'"{name}"'
+    text = f"CAST({column} AS VARCHAR)"
+    if kind.startswith("TIMESTAMP"):
+        return f"CASE WHEN isfinite({column}) THEN CAST(epoch_us({column}) AS VARCHAR) ELSE {text} END"
+    return f"CAST(to_json({column}) AS VARCHAR)" if kind.endswith("[]") else text
