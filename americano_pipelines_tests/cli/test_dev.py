@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import environment, free_port
 from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
 
@@ -99,6 +100,14 @@ def test_it_listens_on_this_machine_only(ui: Running) -> None:
 
     assert ("127.0.0.1", ui.port) in {(address.ip, address.port) for address in listening}
     assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_a_port_that_is_taken_is_refused(ui: Running, cli: Callable[..., Done], tmp_path: Path) -> None:
+    done = cli("dev", "--port", str(ui.port))
+
+    assert done.code == 2
+    assert f"127.0.0.1:{ui.port} cannot be used" in done.err
+    assert not (tmp_path / "data").exists()
 
 
 def test_graphql_serves_the_location_and_its_record(ui: Running) -> None:
