@@ -3,10 +3,11 @@
 Here belongs looking, not mending, and no printing. Each finding is one line.
 """
 
+import http.client
 import os
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -53,8 +54,7 @@ def _mode(settings: Settings) -> Iterator[Finding]:
 
 
 def _extension(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all looks
-    path = check_extension()
-    yield Finding("ok" if path.is_file() else "FAIL", "DuckDB and its Postgres extension", path.parent.name)
+    yield Finding("ok", "DuckDB and its Postgres extension", check_extension().parent.name)
 
 
 def _data_folder(settings: Settings) -> Iterator[Finding]:
@@ -113,15 +113,26 @@ def _published(settings: Settings) -> Iterator[Finding]:
 
 
 def _mlflow(settings: Settings) -> Iterator[Finding]:
-    """Without importing mlflow, which takes seconds: a server must answer, a store's folder must be there."""
+    """Without importing mlflow, which takes seconds: a server must answer its API, a store's folder take files."""
     parts = urlsplit(settings.tracking_uri)
     if parts.scheme not in {"http", "https"}:
-        yield Finding("ok", "MLflow", f"a local store ({parts.scheme}), no server to reach")
+        folder = Path(parts.path)
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        ok = os.access(existing, os.W_OK)
+        found = f"a local store ({parts.scheme}) under {existing}{'' if ok else ', which is not writable'}"
+        yield Finding("ok" if ok else "warn", "MLflow", found)
         return
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
+    where = f"{parts.hostname}{f':{parts.port}' if parts.port else ''}"
     try:
-        socket.create_connection((parts.hostname or "", port), timeout=_TIMEOUT_SECONDS).close()
-    except OSError as error:
-        yield Finding("warn", "MLflow", f"{parts.hostname}:{port} does not answer: {error}")
+        # Not /health: it says 200 also to a client whose requests the server's host check refuses.
+        connection.request("GET", f"{parts.path.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        yield Finding("warn", "MLflow", f"{where} does not answer: {error}")
     else:
-        yield Finding("ok", "MLflow", f"{parts.hostname}:{port} answers")
+        ok = status == http.client.OK
+        yield Finding("ok" if ok else "warn", "MLflow", f"{where} answers{'' if ok else f', but with status {status}'}")
+    finally:
+        connection.close()

@@ -6,6 +6,8 @@ import click
 
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+from americano_pipelines.sources.contracts import CONTRACTS
+from americano_pipelines.sources.files import expand
 
 
 @click.group()
@@ -74,16 +76,17 @@ def demo_settings() -> Settings:
 
     base = load_settings()
     environment = DemoServer(base.data_dir).environment()
-    for name in ("DATABASE_URL", "DUCKDB_USE_POSTGRES_SCANNER", "PG_EVENTS_TABLE"):
-        os.environ.pop(name, None)
-    os.environ.update(environment)
+    # An empty variable takes back what `.env` sets; leaving it out would not.
+    others = ("DATABASE_URL", "DUCKDB_USE_POSTGRES_SCANNER", "PG_EVENTS_TABLE", "AMERICANO_COLUMNS")
+    os.environ.update(dict.fromkeys(others, "") | environment)
     return load_settings()
 
 
 def is_unconfigured(settings: Settings) -> bool:
     """Whether no source is configured at all, but the data folder holds a demo."""
-    inputs = {name for name in settings.model_fields_set if name.endswith("_parquet")}
-    return settings.postgres is None and not inputs and (settings.data_dir / "postgres").is_dir()
+    named = any(name.endswith("_parquet") for name in settings.model_fields_set)
+    there = any(expand(settings.parquet_input(contract.name)) for contract in CONTRACTS)
+    return settings.postgres is None and not named and not there and (settings.data_dir / "postgres").is_dir()
 
 
 def hint(settings: Settings) -> str | None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--compare-postgres", is_flag=True, help="Ask Postgres the same query and compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def report(*, compare_postgres: bool, as_json: bool) -> None:
+@click.pass_context
+def report(context: click.Context, *, compare_postgres: bool, as_json: bool) -> None:
     """Events by phase, per day and week, per protocol; and DuckDB against Postgres."""
     settings = load_settings()
     patterns = run_report(settings, compare=compare_postgres or settings.compare_with_postgres, quiet=as_json)
@@ -27,6 +28,8 @@ def report(*, compare_postgres: bool, as_json: bool) -> None:
         click.echo(json.dumps([_as_dict(pattern) for pattern in patterns], indent=2, default=str, ensure_ascii=False))
     else:
         show(patterns)
+    if compare_postgres and patterns[-1].postgres is None:
+        context.exit(1)  # asked for by name, and not done; the reason stands in its place
 
 
 def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "list[Pattern]":

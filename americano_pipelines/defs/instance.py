@@ -11,8 +11,10 @@ from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
+from sqlalchemy.exc import DBAPIError
 
 from americano_pipelines.defs.runs import fail_dead_runs
+from americano_pipelines.errors import RoomError
 from americano_pipelines.settings import PROJECT_ROOT, Settings
 
 TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
@@ -40,7 +42,14 @@ def prepare_home(settings: Settings) -> Path:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the data folder's instance; runs that died with their process are marked failed first."""
-    with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
-        fail_dead_runs(instance)
-        yield instance
+    """Open the data folder's instance; runs that died with their process are marked failed first.
+
+    Raises:
+        RoomError: Dagster's records cannot be written.
+    """
+    try:
+        with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
+            fail_dead_runs(instance)
+            yield instance
+    except DBAPIError as error:
+        raise RoomError(f"Dagster's records in {settings.dagster_dir} cannot be written: {error.orig}") from error

@@ -63,12 +63,16 @@ def table_metadata(name: str, table: BuiltTable, document: Document, upstream: s
         "roles": dg.MetadataValue.json(table.roles),
         "carried over": table.carried_over,
         **_published(document),
+        "instant of the source": table.instant,
     }
 
 
 def model_metadata(name: str, model: BuiltModel, document: Document, upstream: str) -> Metadata:
     """Metadata of a view or rollup."""
-    columns = [dg.TableColumn(column, type_name) for column, type_name in model.columns.items()]
+    columns = [
+        dg.TableColumn(column, type_name, description=_meaning(model.lineage.get(column, []), document))
+        for column, type_name in model.columns.items()
+    ]
     return {
         **_standard(f"research.{name}", model.rows, dg.TableSchema(columns=columns), _lineage(model.lineage, upstream)),
         "column lineage": _lineage_table(model.lineage, upstream),
@@ -121,6 +125,17 @@ def _schema(columns: Sequence[Column], roles: Mapping[str, str], name: str) -> d
             for column in columns
         ]
     )
+
+
+def _meaning(sources: Sequence[tuple[str, str]], document: Document) -> str | None:
+    """What a column means that is one column of a source table under another name: its role's description."""
+    if len(sources) != 1:
+        return None
+    (dotted, column), name = sources[0], sources[0][0].partition(".")[2]
+    if not dotted.startswith("analytics.") or name not in document.tables:
+        return None
+    role = next((role for role, played_by in document.tables[name].roles.items() if played_by == column), None)
+    return BY_NAME[name].role(role).description if role else None
 
 
 def _lineage(lineage: ColumnLineage, upstream: str) -> dg.TableColumnLineage:

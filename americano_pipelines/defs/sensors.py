@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from americano_pipelines.defs import specs
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.engine import connect
-from americano_pipelines.errors import SourceError
+from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import CONTRACTS
 from americano_pipelines.sources.files import expand, file_columns, hash_file
@@ -50,7 +50,10 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
     )
     def parquet_arrival(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         before = Seen.model_validate_json(context.cursor) if context.cursor else Seen()
-        now, arrived, problems = look(settings, before)
+        try:
+            now, arrived, problems = look(settings, before)
+        except (FileNotFoundError, TransientSourceError) as error:
+            return dg.SensorResult(skip_reason=f"taken away while it was looked at: {error}", cursor=context.cursor)
         for _, problem in problems:
             context.log.error(problem)
         events = [

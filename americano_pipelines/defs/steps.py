@@ -14,9 +14,9 @@ from americano_pipelines.lock import writer_lock
 from americano_pipelines.settings import Settings
 from americano_pipelines.stages import Stages
 
-# A server that restarts is back within a minute; whatever lasts longer is for a person.
+# A server that restarts is back within half a minute; whatever lasts longer is for a person, who may be waiting.
 MAX_RETRIES = 2
-RETRY_SECONDS = 20
+RETRY_SECONDS = 10
 ERROR_KIND = "error"
 
 

@@ -8,6 +8,7 @@ https://docs.dagster.io/guides/test/asset-checks
 from collections.abc import Iterator
 
 import dagster as dg
+import duckdb
 
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
@@ -88,13 +89,20 @@ def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.Ass
         with open_published(settings, wait_seconds=0) as connection:
             for asset_key, (metadata, _) in entries.items():
                 metadata["path"] = dg.MetadataValue.path(str(outcome.path))
-                shown = preview(connection, sql.quote(*asset_key.path))
-                metadata["preview"] = dg.MetadataValue.md(markdown_table(*shown))
+                metadata["preview"] = _preview(connection, asset_key)
     except WarehouseUnavailableError as error:
         # Someone sits in the published file read-write; the sync is done all the same.
         for metadata, _ in entries.values():
             metadata["preview"] = f"not shown: {error}"
     return entries
+
+
+def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey) -> dg.MetadataValue:
+    """The first rows. What is published is published: a preview that fails must not make the run fail."""
+    try:
+        return dg.MetadataValue.md(markdown_table(*preview(connection, sql.quote(*asset_key.path))))
+    except duckdb.Error as error:
+        return dg.MetadataValue.text(f"not shown: {error}")
 
 
 def _report_skipped(context: dg.AssetExecutionContext, outcome: Outcome) -> None:

@@ -58,6 +58,11 @@ class Settings(Variables):
                     f"{variable}: lies inside {self.lake_dir}, where whatever is no export of ours is swept away; "
                     "point it elsewhere"
                 )
+        if odd := {"%", "?"} & set(str(self.dagster_dir)):
+            raise ValueError(
+                f"{'DAGSTER_HOME' if self.dagster_home else 'AMERICANO_DATA_DIR'}: {self.dagster_dir} has a {odd.pop()} in "
+                "it, and Dagster makes an address of it in which that means something else; choose another folder"
+            )
         return self
 
     @cached_property

@@ -3,15 +3,16 @@
 Here belongs reading Postgres's catalog. Which DuckDB type holds a column exactly is `types.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from americano_pipelines import sql
-from americano_pipelines.errors import SourceError
+from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
 from americano_pipelines.sources.postgres import Snapshot, literal
-from americano_pipelines.sources.tables import Column, SourceTable, check_time_type, find_roles
+from americano_pipelines.sources.tables import Column, SourceTable, check_role_types, find_roles
 from americano_pipelines.sources.types import PostgresType, exact_type, misfit
 
 
@@ -69,7 +70,32 @@ def find_tables(snapshot: Snapshot, settings: Settings) -> tuple[dict[str, Postg
         if contract is EVENTS:
             raise SourceError(f"{reason}. Set PG_EVENTS_TABLE if the events table has another name")
         skipped[contract.name] = reason
+    _hold_still(snapshot, found)
     return found, skipped
+
+
+def _hold_still(snapshot: Snapshot, found: Mapping[str, PostgresTable]) -> None:
+    """Lock every table against being emptied or replaced, and make sure that none was since the snapshot.
+
+    TRUNCATE, DROP and a rewriting ALTER are not transactional in what older snapshots see: afterwards the table
+    reads as empty, in the copy and in the figures alike. A nightly "truncate and reload" would be published as
+    nothing.
+
+    Raises:
+        TransientSourceError: one was emptied, rewritten or replaced after the snapshot was taken.
+    """
+    for table in found.values():
+        relation = sql.quote(table.schema, table.relation)
+        snapshot.query(f"SELECT 1 AS locked FROM {relation} LIMIT 0", table.found_as)  # noqa: S608 - quoted
+    for table in found.values():
+        statement = sql.render(
+            sql.load("sources", "replaced"), schemas=literal([table.schema]), names=literal([table.relation])
+        )
+        if replaced := [str(row[0]) for row in snapshot.query(statement, table.found_as)]:
+            raise TransientSourceError(
+                f"{table.found_as}: {', '.join(replaced)} was emptied, rewritten or replaced while the copy began, so "
+                "its rows as of the snapshot are gone. Nothing was copied; the next attempt takes a new snapshot"
+            )
 
 
 def source_names(contract: TableContract, settings: Settings, schema: str) -> list[tuple[str, str]]:
@@ -88,7 +114,7 @@ def _describe(
     if not readable:
         raise SourceError(
             f"{snapshot.target.label}: the role {snapshot.target.user!r} may not read {found_as}. "
-            f"GRANT SELECT ON {sql.quote(str(schema), str(relation))} TO {snapshot.target.user}"
+            f"GRANT SELECT ON {sql.quote(str(schema), str(relation))} TO {sql.quote(snapshot.target.user)}"
         )
     rows = snapshot.query(
         sql.render(
@@ -99,7 +125,7 @@ def _describe(
     )
     columns = tuple(_column(row) for row in rows)
     roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
-    check_time_type(found_as, contract, columns, roles.get(contract.sort_role))
+    check_role_types(found_as, contract, columns, roles)
     return PostgresTable(
         contract=contract,
         found_as=found_as,

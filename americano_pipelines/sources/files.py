@@ -5,10 +5,10 @@ Here belongs everything that can be wrong with a file somebody else wrote. Our o
 
 import glob
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -16,7 +16,7 @@ from americano_pipelines import sql
 from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
-from americano_pipelines.sources.tables import Column, SourceTable, check_time_type, find_roles
+from americano_pipelines.sources.tables import Column, SourceTable, check_role_types, find_roles
 
 _CHUNK = 1 << 20
 
@@ -28,13 +28,13 @@ class InputFile:
     Attributes:
         path: where it is.
         size: bytes.
-        modified_ns: modification time, nanoseconds since 1970.
+        stamp: size, modification and change time in nanoseconds, inode: what any writing or replacing changes.
         sha256: hash of its bytes.
     """
 
     path: Path
     size: int
-    modified_ns: int
+    stamp: tuple[int, ...]
     sha256: str
 
 
@@ -44,14 +44,17 @@ class FileTable(SourceTable):
 
     Attributes:
         files: its files in order of their names.
+        root: the folder they were looked for in; folders below it may be called `column=value`.
     """
 
     files: tuple[InputFile, ...]
+    root: Path
 
     @property
     def relation(self) -> str:
         """SQL of a scan over the files; binds `paths`."""
-        return "read_parquet($1, union_by_name = true)"
+        by_folder = str(any(self._folder_values)).lower()
+        return f"read_parquet($1, union_by_name = true, hive_partitioning = {by_folder})"
 
     @property
     def paths(self) -> list[str]:
@@ -61,7 +64,13 @@ class FileTable(SourceTable):
     @property
     def state_sha256(self) -> str:
         """Hash of the files' contents, in order: equal content is an equal state wherever it lies."""
-        return hashlib.sha256("\n".join(file.sha256 for file in self.files).encode()).hexdigest()
+        # With the names of `column=value` folders, for they are values too.
+        states = [f"{file.sha256} {values}" for file, values in zip(self.files, self._folder_values, strict=True)]
+        return hashlib.sha256("\n".join(states).encode()).hexdigest()
+
+    @property
+    def _folder_values(self) -> list[str]:
+        return ["/".join(folder_values(file.path, self.root)) for file in self.files]
 
     def check_unchanged(self) -> None:
         """Make sure that nobody wrote to the files since they were hashed.
@@ -70,7 +79,7 @@ class FileTable(SourceTable):
             TransientSourceError: naming the file.
         """
         for file in self.files:
-            if not file.path.is_file() or _stamp(file.path) != (file.size, file.modified_ns):
+            if not file.path.is_file() or _stamp(file.path) != file.stamp:
                 raise TransientSourceError(
                     f"{file.path} changed while it was being read; nothing was published. "
                     "Run the sync again when the file is complete"
@@ -86,16 +95,42 @@ def expand(location: Path) -> list[Path]:
     if location.is_file():
         return [location]
     if location.is_dir():
-        found, above = [*location.rglob("*.parquet")], len(location.parts)
+        found, above = _below(location), len(location.parts)
     else:
         found = [Path(name) for name in glob.glob(str(location), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
-        above = next((i for i, part in enumerate(location.parts) if glob.has_magic(part)), 0)
+        above = len(root_of(location).parts)
     finished = (p for p in sorted(found) if not any(part.startswith((".", "_")) for part in p.parts[above:]))
     by_place: dict[Path, Path] = {}
     for path in finished:
         if path.is_file():
             by_place.setdefault(path.resolve(), path)
     return list(by_place.values())
+
+
+def root_of(location: Path) -> Path:
+    """The folder that a setting looks in: itself, a file's folder, or what comes before a glob's first pattern."""
+    if location.is_dir():
+        return location
+    magic = next((i for i, part in enumerate(location.parts) if glob.has_magic(part)), len(location.parts) - 1)
+    return Path(*location.parts[:magic])
+
+
+def folder_values(path: Path, root: Path) -> list[str]:
+    """The `column=value` folders between a root and a file."""
+    return [part for part in path.relative_to(root).parts[:-1] if "=" in part]
+
+
+def _below(folder: Path) -> list[Path]:
+    """All Parquet files below a folder, also behind links to folders; each folder once."""
+    found, seen = [], set()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        here = Path(name)
+        if here.resolve() in seen:
+            folders.clear()
+            continue
+        seen.add(here.resolve())
+        found += [here / file for file in files if file.lower().endswith(".parquet")]
+    return found
 
 
 def find_files(
@@ -137,7 +172,7 @@ def hash_file(path: Path) -> InputFile:
     """
     digest = hashlib.sha256()
     try:
-        size, modified_ns = _stamp(path)
+        stamp = _stamp(path)
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
@@ -145,7 +180,7 @@ def hash_file(path: Path) -> InputFile:
         raise TransientSourceError(f"{path} was taken away while it was being read; nothing was published") from None
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}. Nothing was published") from None
-    return InputFile(path, size, modified_ns, digest.hexdigest())
+    return InputFile(path, stamp[0], stamp, digest.hexdigest())
 
 
 def file_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[str, str]]:
@@ -160,7 +195,7 @@ def file_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tupl
     except duckdb.Error as error:
         raise SourceError(
             f"{path} cannot be read as Parquet: it is truncated, still being written, or something else. "
-            f"Nothing was published. DuckDB said: {str(error).strip()}"
+            f"Nothing was published. DuckDB said: {str(error).partition(chr(10) + 'LINE ')[0].strip()}"
         ) from None
     return [(str(row[0]), str(row[1])) for row in rows]
 
@@ -180,21 +215,36 @@ def _describe(
                     f"{path}: column {name!r} is {type_name}, but {known} in {where}. Files of one table must "
                     "agree on types; nothing was published"
                 )
-    found_as = str(settings.parquet_input(contract.name))
-    table = FileTable(contract, found_as, (), {}, tuple(files))
+    location = settings.parquet_input(contract.name)
+    found_as, root = str(location), root_of(location)
+    _check_folder_names(paths, root, first_seen)
+    table = FileTable(contract, found_as, (), {}, tuple(files), root)
     # What the scan itself will give: with folders called `month=2025-01`, their columns too.
     rows = connection.execute(f"DESCRIBE FROM {table.relation}", [table.paths]).fetchall()
     columns = tuple(Column(str(row[0]), str(row[1]), str(row[1])) for row in rows)
     names = [column.name for column in columns]
     roles = find_roles(contract, names, settings.americano_columns, _label(paths))
-    check_time_type(_label(paths), contract, columns, roles.get(contract.sort_role))
+    check_role_types(_label(paths), contract, columns, roles)
     return replace(table, columns=columns, roles=roles)
+
+
+def _check_folder_names(paths: Sequence[Path], root: Path, columns: Container[str]) -> None:
+    """Refuse folders called `column=value` that would hide a column of the files or come from above the root."""
+    for path in paths:
+        for part in folder_values(path, root):
+            if part.partition("=")[0].casefold() in columns:
+                raise SourceError(
+                    f"{path}: its folder {part!r} names a column that is also in the file, and would hide it. "
+                    "Rename the folder"
+                )
+        if folder_values(path, root) and (above := [part for part in root.parts if "=" in part]):
+            raise SourceError(f"{path}: the folder {above[0]!r} above it would be read as a column. Rename the folder")
 
 
 def _label(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status: Any = path.stat()
-    return int(status.st_size), int(status.st_mtime_ns)
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -9,6 +9,7 @@ belong to the same instant.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ STATEMENT_TIMEOUT_MS = 3_600_000
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 3_600_000
 
+_SESSION_VARIABLES = ("PGTZ", "PGDATESTYLE", "PGCLIENTENCODING")
+
+# DuckDB hands on what Postgres said, not its SQLSTATE. A server that speaks another language makes these look
+# transient: retried twice, then told all the same. Only a superuser could set lc_messages for the session.
 _PERMANENT = (
     "authentication failed",
     "no password supplied",
@@ -98,6 +103,11 @@ def open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget)
     Raises:
         SourceError: it cannot be read; TransientSourceError: it cannot be reached at the moment.
     """
+    with _without_session_variables():
+        yield from _open_snapshot(connection, target)
+
+
+def _open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> Iterator[Snapshot]:
     load_postgres_extension(connection)
     parameters = ["TYPE postgres", "HOST $1", "PORT $2", "USER $3", "PASSWORD $4", "DATABASE $5"]
     values = [target.host, str(target.port), target.user, target.password, target.database]
@@ -127,6 +137,16 @@ def open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget)
         _detach(connection)
 
 
+@contextmanager
+def _without_session_variables() -> Iterator[None]:
+    """Keep libpq from taking time zone, date style and encoding from the environment: those would win over ours."""
+    kept = {name: os.environ.pop(name) for name in _SESSION_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
 def _detach(connection: duckdb.DuckDBPyConnection) -> None:
     for statement in ("ROLLBACK", f"DETACH {ATTACHED}", f"DROP SECRET IF EXISTS {ATTACHED}"):
         try:
@@ -151,11 +171,12 @@ def _connection_options(target: PostgresTarget) -> str:
     options = {
         "application_name": APPLICATION_NAME,
         "connect_timeout": "10",
+        "client_encoding": "UTF8",
         **dict(target.options),
         "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
     }
     escaped = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in options.items()}
-    return " ".join(f"{name}='{value}'" for name, value in escaped.items()).replace("'", "''")
+    return sql.escape(" ".join(f"{name}='{value}'" for name, value in escaped.items()))
 
 
 @contextmanager
@@ -172,10 +193,11 @@ def translated(target: PostgresTarget, table: str | None = None) -> Iterator[Non
         if "row-level security" in said:
             raise SourceError(
                 f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
-                f"part of the rows. Nothing was copied. Give it BYPASSRLS (ALTER ROLE {target.user} BYPASSRLS). "
-                f"Postgres said: {text}"
+                "part of the rows. Nothing was copied. Give it BYPASSRLS "
+                f"(ALTER ROLE {sql.quote(target.user)} BYPASSRLS). Postgres said: {text}"
             ) from None
-        if any(sign in said for sign in _PERMANENT):
+        broken_value = isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
+        if broken_value or any(sign in said for sign in _PERMANENT):
             raise SourceError(f"{what}: {text}") from None
         raise TransientSourceError(f"{what}: {text}") from None
 
@@ -194,4 +216,4 @@ def _reason(text: str) -> str:
 
 def literal(values: Sequence[str]) -> str:
     """Write strings as a Postgres array literal, for the statements that `postgres_query` cannot bind to."""
-    return "ARRAY[" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + "]::text[]"
+    return "ARRAY[" + ", ".join(f"'{sql.escape(value)}'" for value in values) + "]::text[]"

@@ -154,7 +154,9 @@ def same_history(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 def _fingerprint(table: PostgresTable) -> str:
     if not table.has_row_versions:
-        return "sum(hashtextextended(t::text, 0))"
+        # Not the alias of the relation: a column may have its name.
+        row = ", ".join(sql.quote(column.name) for column in table.columns)
+        return f"sum(hashtextextended(ROW({row})::text, 0))"
     if table.key is None:
         return "sum(hashtextextended(ctid::text, xmin::text::bigint))"
     return f"bit_xor(hashtextextended({sql.quote(table.key)}::text, xmin::text::bigint))"

@@ -72,6 +72,15 @@ class SourceTable:
         return hashlib.sha256(json.dumps([columns, dict(self.roles)], sort_keys=True).encode()).hexdigest()
 
 
+_TIMES = ("DATE", "TIMESTAMP")
+_ROLE_TYPES = {
+    "time": _TIMES,
+    "start": _TIMES,
+    "end": _TIMES,
+    "planned_days": ("INTEGER", "BIGINT", "SMALLINT", "TINYINT", "HUGEINT", "UINTEGER", "UBIGINT", "USMALLINT"),
+}
+
+
 def find_roles(
     contract: TableContract, columns: Sequence[str], overrides: Mapping[str, str], found_as: str
 ) -> dict[str, str]:
@@ -122,18 +131,23 @@ def find_roles(
     return roles
 
 
-def check_time_type(found_as: str, contract: TableContract, columns: Sequence[Column], name: str | None) -> None:
-    """Refuse a sort column that holds no times.
+def check_role_types(
+    found_as: str, contract: TableContract, columns: Sequence[Column], roles: Mapping[str, str]
+) -> None:
+    """Refuse columns that cannot play their role: a time that is text, a number of days that is none.
 
     Raises:
-        SourceError: naming the column and the type it has.
+        SourceError: naming the column, its role and the type it has.
     """
-    column = next((column for column in columns if column.name == name), None)
-    if column is not None and (not column.type.startswith(("TIMESTAMP", "DATE")) or column.type.endswith("[]")):
-        raise SourceError(
-            f"{found_as}: the {contract.sort_role} column {name!r} has type {column.source_type}; "
-            "it must be a date or a timestamp"
-        )
+    types = {column.name: column for column in columns}
+    for role, name in roles.items():
+        column = types[name]
+        allowed = _ROLE_TYPES.get(role)
+        if allowed and (not column.type.startswith(allowed) or column.type.endswith("[]")):
+            raise SourceError(
+                f"{found_as}: the {role} column {name!r} of {contract.name} has type {column.source_type}; "
+                f"it must be a {' or '.join(word.lower() for word in allowed[:2])}"
+            )
 
 
 def check_overrides(overrides: Mapping[str, str]) -> None:

@@ -15,7 +15,8 @@ from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import checks, models
 from americano_pipelines.warehouse.document import BuiltModel, BuiltTable, CheckOutcome
-from americano_pipelines.warehouse.inputs import CarriedInput, TableInput
+from americano_pipelines.warehouse.file_inputs import CarriedInput
+from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.lineage import column_lineage
 
 
@@ -145,6 +146,7 @@ def _built(
     table = given.table
     built = BuiltTable(
         found_as=table.found_as,
+        instant=given.instant if isinstance(given, CarriedInput) else "",
         columns=list(table.columns),
         roles=dict(table.roles),
         rows=total(copy),

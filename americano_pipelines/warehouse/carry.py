@@ -15,7 +15,8 @@ from americano_pipelines.sources.contracts import BY_NAME
 from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.warehouse import publish
 from americano_pipelines.warehouse.document import Document
-from americano_pipelines.warehouse.inputs import CarriedInput, TableInput
+from americano_pipelines.warehouse.file_inputs import CarriedInput
+from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.source import Source
 
 _PREVIOUS = "published_before"
@@ -27,9 +28,9 @@ def carried_over(settings: Settings, before: Document | None, source: Source) ->
         return {}
     carried: dict[str, TableInput] = {}
     for name, built in before.tables.items():
-        if name not in source.inputs:
+        if name not in source.inputs and built.found_as == str(settings.parquet_input(name)):
             table = SourceTable(BY_NAME[name], built.found_as, tuple(built.columns), built.roles)
-            carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS)
+            carried[name] = CarriedInput(table, built.state_sha256, _PREVIOUS, built.instant)
     return carried
 
 

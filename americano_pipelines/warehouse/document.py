@@ -45,6 +45,7 @@ class BuiltTable(_Record):
 
     Attributes:
         found_as: where its rows come from.
+        instant: the instant of the source they belong to, ISO 8601; an earlier one when they were carried over.
         columns: its columns.
         roles: role name to column name.
         rows: rows in the table.
@@ -60,6 +61,7 @@ class BuiltTable(_Record):
     """
 
     found_as: str
+    instant: str
     columns: list[Column]
     roles: dict[str, str]
     rows: int

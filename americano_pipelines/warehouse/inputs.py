@@ -4,8 +4,8 @@ Here belongs the difference between the ways in (lake, files, Postgres itself, t
 The build sees none of it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +13,10 @@ from typing import Any, Protocol
 import duckdb
 
 from americano_pipelines import durable, sql
-from americano_pipelines.errors import LakeDamagedError, SourceError
+from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.catalog import PostgresTable
-from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_figures
-from americano_pipelines.sources.files import FileTable
+from americano_pipelines.sources.figures import Figures, postgres_figures
 from americano_pipelines.sources.postgres import Snapshot, translated
 from americano_pipelines.sources.read import rows_of
 from americano_pipelines.sources.state import NO_MONTH, State, state_sha256, time_expression
@@ -121,48 +120,6 @@ class LakeInput:
 
 
 @dataclass(frozen=True)
-class FileInput:
-    """A table from files made by others; its figures come from reading the files a second time."""
-
-    table: FileTable
-
-    @property
-    def state_sha256(self) -> str:
-        """Hash of the files and of what was made of their columns."""
-        return f"{self.table.state_sha256}:{self.table.schema_sha256}"
-
-    @property
-    def buckets(self) -> None:
-        """Nothing is known of a file by month."""
-
-    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
-        """All files at once: nothing is known of their order."""
-        return [(self.table.relation, [self.table.paths])]
-
-    def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
-        """Figures of the files."""
-        return duckdb_figures(connection, self.table, self.table.relation, [self.table.paths], only)
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """A file that changed says so; one that did not is broken behind its footer."""
-        try:
-            yield
-        except duckdb.OutOfMemoryException:
-            raise
-        except duckdb.Error as error:
-            self.table.check_unchanged()
-            raise SourceError(
-                f"{self.table.found_as}: its rows cannot be read whole; nothing was published. "
-                f"DuckDB said: {str(error).strip()}"
-            ) from None
-
-    def finish(self) -> None:
-        """Make sure that no file was written to meanwhile."""
-        self.table.check_unchanged()
-
-
-@dataclass(frozen=True)
 class ScannerInput:
     """A table straight from Postgres, in the snapshot that also gives its figures."""
 
@@ -199,38 +156,6 @@ class ScannerInput:
 
     def finish(self) -> None:
         """A snapshot stands still."""
-
-
-@dataclass(frozen=True)
-class CarriedInput:
-    """A table whose source is not there this time, carried over from the file published before."""
-
-    table: SourceTable
-    state_sha256: str
-    catalog: str
-
-    @property
-    def buckets(self) -> None:
-        """It is carried over whole."""
-
-    @property
-    def _relation(self) -> str:
-        return sql.quote(self.catalog, "analytics", self.table.name)
-
-    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
-        """The published table."""
-        return [(self._relation, [])]
-
-    def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
-        """Figures of the published table."""
-        return duckdb_figures(connection, self.table, self._relation, only=only)
-
-    def reading(self) -> AbstractContextManager[None]:
-        """The file was compared with its hash."""
-        return nullcontext()
-
-    def finish(self) -> None:
-        """A published file stands still."""
 
 
 def _tokens(state: Mapping[str, State]) -> dict[str, str]:

@@ -113,9 +113,17 @@ def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
     name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
     fragments = {}
     for table in model.tables:
-        played = {role: sql.quote(column) for role, column in tables[table].roles.items()}
+        played = {role: _value(tables[table], role) for role in tables[table].roles}
         fragments.update({role.name: played.get(role.name, "NULL") for role in BY_NAME[table].roles})
     return sql.render(sql.load("warehouse", name), **fragments)
+
+
+def _value(table: SourceTable, role: str) -> str:
+    """SQL of a role's column, times in UTC whatever the time zone of the session that reads the view."""
+    column = table.column(role)
+    name = sql.quote(table.roles[role])
+    with_zone = column is not None and column.type == "TIMESTAMP WITH TIME ZONE"
+    return f"({name} AT TIME ZONE 'UTC')" if with_zone else name
 
 
 def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[str, str]) -> str | None:

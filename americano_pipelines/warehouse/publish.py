@@ -8,6 +8,7 @@ its write-ahead log lies beside the old file, where no reader of the new one fin
 import glob
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -79,8 +80,10 @@ def publish(settings: Settings, built: Path, document: Document) -> tuple[Path, 
     place = snapshots_dir(settings) / document.snapshot_id
     durable.move(built.parent, place)
     durable.swap_link(settings.published_path, place / built.name)
-    discard(settings)
-    _sweep(settings)
+    # From here on it is published. What cannot be tidied up now is tidied up by the next one.
+    with suppress(OSError):
+        discard(settings)
+        _sweep(settings)
     return place / built.name, complete
 
 

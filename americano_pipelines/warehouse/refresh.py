@@ -78,7 +78,7 @@ def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
         with open_source(settings, connection, stages) as source:
             carried = carried_over(settings, before, source)
             inputs = {**source.inputs, **carried}
-            if not inputs:
+            if not source.inputs:
                 reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
@@ -136,6 +136,8 @@ def _build(
         else:
             tables[name] = basis.tables[name]
             reconciled = next(c for c in basis.checks if (c.table, c.name) == (name, "reconciled"))
+        if name in source.inputs:
+            tables[name] = tables[name].model_copy(update={"instant": source.instant})
         outcomes.append(reconciled)
     built_models, left_out = build.build_models(connection, inputs, stages)
     with stages.stage("check"):

@@ -19,7 +19,8 @@ from americano_pipelines.sources.files import find_files
 from americano_pipelines.sources.postgres import open_snapshot
 from americano_pipelines.sources.state import source_state
 from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse.inputs import FileInput, LakeInput, ScannerInput, TableInput
+from americano_pipelines.warehouse.file_inputs import FileInput
+from americano_pipelines.warehouse.inputs import LakeInput, ScannerInput, TableInput
 
 
 @dataclass(frozen=True)

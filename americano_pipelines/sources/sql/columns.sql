@@ -15,6 +15,9 @@ SELECT
     NOT a.attnotnull AS nullable,
     concat_ws(
         ' ',
+        -- A column dropped and added again is another column: its old values are gone, and no row was touched.
+        'column ' || a.attnum || ' of type ' || a.atttypid,
+        'missing ' || a.attmissingval::text,
         'default ' || pg_get_expr(d.adbin, d.adrelid),
         'labels ' || (
             SELECT string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder)

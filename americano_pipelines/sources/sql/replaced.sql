@@ -1,0 +1,27 @@
+-- Runs in Postgres. Relations whose rows the snapshot cannot see any more: emptied, rewritten or replaced since.
+-- The catalog as a table is read in the snapshot; pg_relation_filenode looks at what is there now.
+WITH RECURSIVE parts AS (
+    SELECT c.oid
+    FROM pg_class AS c
+    INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = ANY({schemas}) AND c.relname = ANY({names})
+    UNION
+    SELECT below.oid
+    FROM parts
+    CROSS JOIN LATERAL (
+        SELECT i.inhrelid AS oid
+        FROM pg_inherits AS i
+        WHERE i.inhparent = parts.oid
+        UNION ALL
+        SELECT d.refobjid
+        FROM pg_rewrite AS r
+        INNER JOIN pg_depend AS d
+            ON d.objid = r.oid AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+        WHERE r.ev_class = parts.oid AND d.refobjid <> r.ev_class
+    ) AS below
+)
+
+SELECT c.relname::text AS relation
+FROM parts
+INNER JOIN pg_class AS c ON c.oid = parts.oid
+WHERE c.relfilenode <> 0 AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)

@@ -1,0 +1,92 @@
+"""Tables from files made by others, and those carried over from the file published before (parquet mode).
+
+What a build asks of them is `inputs.TableInput`; nothing is known of them by month, so they are built whole.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import duckdb
+
+from americano_pipelines import sql
+from americano_pipelines.errors import SourceError
+from americano_pipelines.sources.figures import Figures, duckdb_figures
+from americano_pipelines.sources.files import FileTable
+from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.warehouse.inputs import Chunk
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """A table from files made by others; its figures come from reading the files a second time."""
+
+    table: FileTable
+
+    @property
+    def state_sha256(self) -> str:
+        """Hash of the files and of what was made of their columns."""
+        return f"{self.table.state_sha256}:{self.table.schema_sha256}"
+
+    @property
+    def buckets(self) -> None:
+        """Nothing is known of a file by month."""
+
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
+        """All files at once: nothing is known of their order."""
+        return [(self.table.relation, [self.table.paths])]
+
+    def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
+        """Figures of the files."""
+        return duckdb_figures(connection, self.table, self.table.relation, [self.table.paths], only)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A file that changed says so; one that did not is broken behind its footer."""
+        try:
+            yield
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            self.table.check_unchanged()
+            raise SourceError(
+                f"{self.table.found_as}: its rows cannot be read whole; nothing was published. "
+                f"DuckDB said: {str(error).strip()}"
+            ) from None
+
+    def finish(self) -> None:
+        """Make sure that no file was written to meanwhile."""
+        self.table.check_unchanged()
+
+
+@dataclass(frozen=True)
+class CarriedInput:
+    """A table whose source is not there this time, carried over from the file published before."""
+
+    table: SourceTable
+    state_sha256: str
+    catalog: str
+    instant: str
+
+    @property
+    def buckets(self) -> None:
+        """It is carried over whole."""
+
+    @property
+    def _relation(self) -> str:
+        return sql.quote(self.catalog, "analytics", self.table.name)
+
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
+        """The published table."""
+        return [(self._relation, [])]
+
+    def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
+        """Figures of the published table."""
+        return duckdb_figures(connection, self.table, self._relation, only=only)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """The file was compared with its hash."""
+        return nullcontext()
+
+    def finish(self) -> None:
+        """A published file stands still."""
