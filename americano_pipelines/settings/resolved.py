@@ -59,9 +59,10 @@ class Settings(Variables):
                     "point it elsewhere"
                 )
         if odd := {"%", "?"} & set(str(self.dagster_dir)):
+            variable = "DAGSTER_HOME" if self.dagster_home else "AMERICANO_DATA_DIR"
             raise ValueError(
-                f"{'DAGSTER_HOME' if self.dagster_home else 'AMERICANO_DATA_DIR'}: {self.dagster_dir} has a {odd.pop()} in "
-                "it, and Dagster makes an address of it in which that means something else; choose another folder"
+                f"{variable}: {self.dagster_dir} has a {odd.pop()} in it, and Dagster makes an address of it in which "
+                "that means something else; choose another folder"
             )
         return self
 
