@@ -57,18 +57,22 @@ def test_the_comparison_asks_the_events_table_of_the_settings(older: Database, c
     assert (comparison["skipped"], comparison["same"]) == (None, True)
 
 
-def test_a_comparison_that_fails_is_skipped_with_its_reason(prisma: Database, cli: Cli, publish: Publish) -> None:
+def test_a_comparison_that_fails_says_why_and_ends_with_one(prisma: Database, cli: Cli, publish: Publish) -> None:
     values = prisma.variables()
     publish(**values)
     wrong = {"pg_password": "wr0ng'\\"}
 
     done = cli("report", "--compare-postgres", "--json", **values | wrong)
 
-    comparison = by_name(done)["duckdb_against_postgres"]
+    assert done.code == 1, "it was asked for and there is no answer; the other patterns are shown all the same"
+    comparison = {pattern["name"]: pattern for pattern in done.json}["duckdb_against_postgres"]
+    assert [pattern["skipped"] for pattern in done.json[:4]] == [None] * 4
     assert "password authentication failed" in comparison["skipped"]
     assert "wr0ng" not in done.out + done.err
-    alone = cli("report", "--compare-postgres", "--json")
-    assert "no Postgres is configured" in by_name(alone)["duckdb_against_postgres"]["skipped"]
+    alone = cli("report", "--compare-postgres")
+    assert alone.code == 1
+    assert "skipped, no Postgres is configured" in alone.out
+    assert cli("report", compare_with_postgres="true").code == 0, "a standing wish is no command"
 
 
 def test_labels_are_data_and_no_markup(cli: Cli, publish: Publish, tmp_path: Path) -> None:
