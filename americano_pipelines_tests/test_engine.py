@@ -1,5 +1,6 @@
 """DuckDB as this project opens it: bounded, UTC, and nothing ever downloaded."""
 
+import errno
 import json
 import re
 import subprocess
@@ -12,9 +13,12 @@ import duckdb
 import pytest
 
 from americano_pipelines import engine
-from americano_pipelines.errors import ConfigError
+from americano_pipelines.errors import ConfigError, RoomError
 from americano_pipelines.settings import PROJECT_ROOT, Settings
+from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse import source as source_module
 from americano_pipelines_tests.conftest import environment
+from americano_pipelines_tests.warehouse.helpers import published, synced, write_parquet
 
 LOADER = """
 import json, sys
@@ -135,3 +139,42 @@ def test_a_wrong_version_stops_a_session_before_postgres_is_asked(
 
     with engine.connect(settings_for()) as connection, pytest.raises(ConfigError, match="must be the same version"):
         engine.load_postgres_extension(connection)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (duckdb.OutOfMemoryException("Out of Memory Error: no\nmore"), "raise AMERICANO_MEMORY_LIMIT, .* or make room"),
+        (duckdb.IOException("IO Error: write failed: No space left on device"), "the disk is full; nothing was publ"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "^/x/y: No space left on device; nothing was publ"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "^/x/y: Permission denied; nothing was published"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["read files", "publish"])
+def test_no_room_says_what_to_do_and_leaves_what_is_published(
+    settings_for: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: Exception,
+    words: str,
+    stage: str,
+) -> None:
+    query = "SELECT 1 AS id, TIMESTAMP '2024-01-01' AS ts"
+    settings = settings_for(behavioral_events_parquet=str(write_parquet(tmp_path / "events.parquet", query)))
+    synced(settings)
+    before = published(settings)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    target = source_module if stage == "read files" else publish
+    monkeypatch.setattr(target, {"read files": "find_files", "publish": "publish"}[stage], fail)
+
+    with pytest.raises(RoomError, match=words):
+        synced(settings, full=True)
+    assert published(settings) == before
+
+
+def test_another_error_of_the_system_stays_what_it_is(settings_for: Callable[..., Settings]) -> None:
+    with pytest.raises(OSError, match="broken"), engine.telling_what_is_full(settings_for()):
+        raise OSError(errno.EIO, "broken")

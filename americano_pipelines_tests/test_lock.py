@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -131,3 +132,23 @@ def test_two_data_folders_do_not_wait_for_each_other(settings_for: Callable[...,
     other = settings_for(americano_data_dir=tmp_path / "other")
     with writer_lock(settings_for()), writer_lock(other, wait_seconds=0, on_wait=pytest.fail):
         pass
+
+
+def test_two_data_folders_that_publish_one_file_do_wait_for_each_other(
+    start_writer: Callable[[], Writer], settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    published = settings_for().published_path
+    other = settings_for(americano_data_dir=tmp_path / "other", duckdb_db_path=published)
+    holder = start_writer()
+    assert said(holder) == "held"
+    waited: list[str] = []
+
+    with pytest.raises(LockHeldError, match=f"process {holder.pid} "), writer_lock(other, wait_seconds=0):
+        pytest.fail("two writers at once")
+    releasing = threading.Timer(0.5, let_go, [holder])
+    releasing.start()
+    with writer_lock(other, wait_seconds=20, on_wait=waited.append):
+        releasing.join()
+
+    assert len(waited) == 1
+    assert str(published.with_name(f".{published.name}.lock")) in waited[0]

@@ -1,5 +1,6 @@
 """`americano demo ...`: the whole way through, and the pieces."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 
 from americano_pipelines.cli import demo as demo_commands
 from americano_pipelines.demo.server import DemoServer
+from americano_pipelines.settings import Mode, Settings, load_settings
 from americano_pipelines_tests.cli.conftest import Done
+from americano_pipelines_tests.conftest import VARIABLES
 
 Cli = Callable[..., Done]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -88,3 +91,42 @@ def test_settings_at_a_demo_that_is_down_say_how_to_start_it(cli: Cli, tmp_path:
 
     assert done.code == 1
     assert "`americano demo up` starts it" in done.out
+
+
+def test_the_demos_settings_win_over_those_of_a_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(
+        f"DATABASE_URL=postgresql://me@production/app\nAMERICANO_DATA_DIR={tmp_path / 'data'}\n"
+        "PG_EVENTS_TABLE=elsewhere\nDUCKDB_USE_POSTGRES_SCANNER=true\n"
+        'AMERICANO_COLUMNS={"behavioral_events.time": "occurredAt"}\nLOG_LEVEL=ERROR\n'
+    )
+    monkeypatch.setitem(Settings.model_config, "env_file", dotenv)
+    for name in VARIABLES:
+        monkeypatch.delenv(name)
+    before = load_settings().postgres
+    assert before is not None
+    assert before.host == "production"
+
+    try:
+        settings = demo_commands.demo_settings()
+    finally:
+        for name in VARIABLES:  # it sets variables for what it starts
+            os.environ.pop(name, None)
+
+    assert settings.postgres is not None
+    assert settings.postgres.host == DemoServer(tmp_path / "data").environment()["PG_HOST"]
+    assert settings.mode is Mode.POSTGRES
+    assert (settings.pg_events_table, settings.americano_columns) == (None, {})
+    assert settings.log_level == "ERROR"
+
+
+def test_a_data_folder_with_files_is_not_unconfigured_though_it_holds_a_demo(
+    settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "postgres").mkdir(parents=True)
+    assert demo_commands.is_unconfigured(settings_for())
+
+    exports = tmp_path / "data" / "exports"
+    exports.mkdir()
+    (exports / "behavioral_events.parquet").touch()
+    assert not demo_commands.is_unconfigured(settings_for())

@@ -1,7 +1,9 @@
 """`americano doctor`: what is configured, what is reachable, whether the mode can work."""
 
+import threading
 from collections.abc import Callable
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,37 @@ def test_a_broken_file_fails(cli: Cli, tmp_path: Path) -> None:
 
     assert done.code == 1
     assert "cannot be read as Parquet" in lines(done, "FAIL")["files"]
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, "ok"), (403, "warn")])
+def test_an_mlflow_server_is_asked_whether_it_would_serve_us(cli: Cli, status: int, level: str) -> None:
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            done = cli("doctor", mlflow_tracking_uri=f"http://127.0.0.1:{server.server_port}/below/")
+        finally:
+            server.shutdown()
+
+    said = f"127.0.0.1:{server.server_port} answers" + (f", but with status {status}" if level == "warn" else "")
+    assert lines(done, level)["MLflow"] == said
+    assert asked == ["/below/api/2.0/mlflow/experiments/search?max_results=1"]
+
+
+def test_a_closed_port_for_mlflow_says_so(cli: Cli) -> None:
+    port = free_port()
+
+    done = cli("doctor", mlflow_tracking_uri=f"http://127.0.0.1:{port}")
+
+    assert lines(done, "warn")["MLflow"].startswith(f"127.0.0.1:{port} does not answer: ")
+    assert "refused" in lines(done, "warn")["MLflow"]

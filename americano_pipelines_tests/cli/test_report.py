@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import Database
+from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 
 Cli = Callable[..., Done]
@@ -105,3 +105,15 @@ def test_a_pattern_without_its_columns_is_skipped_with_the_reason(
 
     assert done.code == 0
     assert "behavioral_events has no learner column (none of learner_id, user_id" in done.out
+
+
+def test_a_postgres_that_is_down_ends_only_the_comparison_asked_for_by_name(
+    prisma: Database, cli: Cli, publish: Publish
+) -> None:
+    values = prisma.variables()
+    publish(**values)
+    down = {"pg_port": free_port()}
+
+    assert cli("report", "--compare-postgres", **values | down).code == 1
+    found = by_name(cli("report", "--json", **values | down, compare_with_postgres="true"))
+    assert "the comparison failed" in found["duckdb_against_postgres"]["skipped"]

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
-from americano_pipelines.defs import steps
+from americano_pipelines.defs import steps, tables
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.sources import catalog
 from americano_pipelines_tests.conftest import Database, free_port
@@ -179,3 +180,18 @@ def test_the_kind_of_error_is_in_the_failure(prisma: Database, runner: Make) -> 
     assert told is not None
     assert told.metadata[steps.ERROR_KIND].value == SourceError.__name__
     assert "GRANT SELECT" in failure(result)
+
+
+def test_a_preview_that_fails_does_not_fail_the_run(
+    runner: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise duckdb.ConversionException("no such text")
+
+    monkeypatch.setattr(tables, "preview", fail)
+    file = write_parquet(tmp_path / "events.parquet", events_query(50))
+
+    result = runner(behavioral_events_parquet=str(file)).run()
+
+    assert result.success
+    assert "not shown: " in metadata(result, "analytics/behavioral_events")["preview"]

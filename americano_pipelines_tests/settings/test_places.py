@@ -1,5 +1,6 @@
 """Where things lie, and where they may not."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,3 +125,12 @@ def test_nothing_that_must_stay_lies_in_the_lake_which_is_swept(
 ) -> None:
     with pytest.raises(ConfigError, match=rf"^{variable.upper()}: lies inside .*swept"):
         settings_for(**{variable: tmp_path / "data" / "parquet" / "x.duckdb"})
+
+
+@pytest.mark.parametrize("odd", ["%", "?"])
+def test_folders_that_dagster_cannot_make_an_address_of_are_refused(odd: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"^AMERICANO_DATA_DIR: .* has a {re.escape(odd)} in it"):
+        load_settings(americano_data_dir=tmp_path / f"50{odd}25")
+    with pytest.raises(ConfigError, match=rf"^DAGSTER_HOME: .* has a {re.escape(odd)} in it"):
+        load_settings(dagster_home=tmp_path / f"50{odd}25")
+    assert load_settings(americano_data_dir=tmp_path / f"50{odd}25", dagster_home=tmp_path / "home").data_dir.name

@@ -283,3 +283,88 @@ def test_the_real_export_is_read_as_it_is(shared: Path, find: Callable[..., File
 
     assert "time" in table.roles
     assert len(table.files) == 1
+
+
+def test_a_folder_of_another_value_is_another_state(
+    write: Callable[..., Path], find: Callable[..., FileTable], duck: duckdb.DuckDBPyConnection, folder: Path
+) -> None:
+    write("phase=A/a.parquet")
+    before = find(folder)
+    (folder / "phase=A").rename(folder / "phase=B")
+    after = find(folder)
+
+    assert after.state_sha256 != before.state_sha256
+    assert [row[-1] for row in rows(duck, after)] == ["B"]
+
+
+@pytest.mark.parametrize("name", ["id=7", "ID=7"])
+def test_a_folder_that_would_hide_a_column_is_refused_by_name(
+    write: Callable[..., Path], find: Callable[..., FileTable], folder: Path, name: str
+) -> None:
+    path = write(f"{name}/a.parquet")
+
+    with pytest.raises(SourceError, match=rf"{path}: its folder '{name}' names a column that is also in the file"):
+        find(folder)
+
+
+def test_a_value_above_the_root_counts_only_where_there_are_values_below(
+    write: Callable[..., Path], find: Callable[..., FileTable], duck: duckdb.DuckDBPyConnection, folder: Path
+) -> None:
+    above = folder / "user_id=9"
+    write("user_id=9/in/a.parquet")
+    for location in (above / "in", above / "in" / "*.parquet", above / "in" / "a.parquet"):
+        table = find(location)
+        assert [column.name for column in table.columns] == ["id", "user_id", "ts"]
+        assert [row[1] for row in rows(duck, table)] == ["l1"]
+
+    path = write("user_id=9/in/phase=A/b.parquet")
+    with pytest.raises(SourceError, match=rf"{path}: the folder 'user_id=9' above it would be read as a column"):
+        find(above / "in")
+
+
+def test_linked_folders_and_other_spellings_of_the_ending_are_read_and_a_loop_of_links_ends(
+    write: Callable[..., Path], find: Callable[..., FileTable], duck: duckdb.DuckDBPyConnection, folder: Path
+) -> None:
+    write("in/a.parquet")
+    write("in/B.PARQUET", ROW.replace("e1", "e2"))
+    write("elsewhere/deep/c.parquet", ROW.replace("e1", "e3"))
+    (folder / "in" / "linked").symlink_to(folder / "elsewhere")
+    (folder / "elsewhere" / "back").symlink_to(folder / "in")
+    (folder / "in" / "self").symlink_to(folder / "in")
+
+    assert [row[0] for row in rows(duck, find(folder / "in"))] == ["e1", "e2", "e3"]
+
+
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_noticed(
+    write: Callable[..., Path], find: Callable[..., FileTable], folder: Path
+) -> None:
+    path = write("a.parquet")
+    table, status = find(path), path.stat()
+    other = write("b.parquet", ROW.replace("e1", "e2"))
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert other.stat().st_size == status.st_size
+    other.replace(folder / "a.parquet")
+
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+        table.check_unchanged()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "rest"),
+    [
+        ("analysis_runs", "completed_at", "TIMESTAMP '2024-01-01' AS started_at"),
+        ("phase_assignments", "planned_duration", "TIMESTAMP '2024-01-01' AS start_date"),
+    ],
+)
+def test_text_in_a_role_of_another_type_is_refused_by_its_column(
+    write: Callable[..., Path],
+    duck: duckdb.DuckDBPyConnection,
+    settings_for: Callable[..., Settings],
+    table: str,
+    column: str,
+    rest: str,
+) -> None:
+    path = write("a.parquet", f"SELECT 'x' AS id, {rest}, 'soon' AS {column}")
+
+    with pytest.raises(SourceError, match=rf"{path}: the \w+ column '{column}' of {table} has type VARCHAR"):
+        find_files(duck, settings_for(**{f"{table}_parquet": str(path)}))

@@ -293,3 +293,33 @@ def test_the_password_is_on_no_command_line_and_in_no_output(prisma: Database, t
     assert "public.behavioral_events" in output
     assert any("doctor" in line for line in seen)
     assert all(prisma.server.password not in text for text in [*seen, output])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.ConversionException('Malformed JSON at byte 0 of input: unexpected character.  Input: "x"'),
+        duckdb.InvalidInputException("Invalid Input Error: Malformed JSON"),
+    ],
+)
+def test_a_value_that_cannot_be_converted_is_not_worth_another_try(
+    settings_for: Callable[..., Settings], error: duckdb.Error
+) -> None:
+    target = target_of(settings_for(pg_host="127.0.0.1"))
+
+    with (
+        pytest.raises(SourceError, match=r"table public\.events: .*Malformed JSON") as refused,
+        postgres.translated(target, "public.events"),
+    ):
+        raise error
+    assert not isinstance(refused.value, TransientSourceError)
+
+
+@pytest.mark.parametrize(
+    "error", [duckdb.OutOfMemoryException("no more"), duckdb.IOException("write: No space left on device")]
+)
+def test_want_of_room_is_not_taken_for_a_failure_of_postgres(
+    settings_for: Callable[..., Settings], error: duckdb.Error
+) -> None:
+    with pytest.raises(type(error)), postgres.translated(target_of(settings_for(pg_host="127.0.0.1"))):
+        raise error

@@ -1,5 +1,6 @@
 """Publishing while others are there: readers, a shell that writes, a process that is killed."""
 
+import errno
 import json
 import os
 import signal
@@ -396,3 +397,27 @@ def test_a_reader_waits_for_a_shell_that_is_about_to_close(settings: Settings, s
 
     with open_published(settings) as connection:
         assert connection.execute(COUNT).fetchall() == [(100,)]
+
+
+@pytest.mark.parametrize("step", ["_sweep", "discard"])
+def test_what_cannot_be_tidied_up_after_the_swap_does_not_undo_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    synced(settings)
+    real = getattr(publish, step)
+    calls: list[Settings] = []
+
+    def refuse(given: Settings) -> None:
+        if publish.current(settings) != first:
+            calls.append(given)
+            raise PermissionError(errno.EACCES, "not yours")
+        real(given)
+
+    first = publish.current(settings)
+    monkeypatch.setattr(publish, step, refuse)
+
+    outcome = synced(settings, full=True)
+
+    assert calls == [settings]
+    assert outcome.changed
+    assert publish.current(settings) == outcome.path != first

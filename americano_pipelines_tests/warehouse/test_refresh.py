@@ -1,5 +1,6 @@
 """When a refresh builds, what stops it from publishing, and that a failure leaves everything as it was."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -380,3 +381,51 @@ def test_whatever_else_has_the_published_name_is_refused_and_untouched(files: Se
         synced(files)
     assert (place.read_text() == "mine") if kind == "file" else (place / "inside").is_dir()
     assert sorted(path.name for path in place.parent.iterdir()) == [place.name]
+
+
+def test_no_file_at_all_is_an_error_though_everything_could_be_carried_over(files: Settings) -> None:
+    synced(files)
+    before = published(files)
+    for table in ("behavioral_events", "phase_assignments"):
+        files.parquet_input(table).unlink()
+
+    with pytest.raises(SourceError, match="there is nothing to build from"):
+        synced(files)
+    assert published(files) == before
+
+
+def test_a_table_carried_over_keeps_the_instant_that_its_rows_belong_to(files: Settings) -> None:
+    first = synced(files).document
+    assert {table.instant for table in first.tables.values()} == {first.instant}
+    files.parquet_input("phase_assignments").unlink()
+    time.sleep(1.1)  # our own clock, in whole seconds
+
+    for count in (90, 80):
+        write_parquet(events_file(files), EVENTS.replace("range(100)", f"range({count})"))
+        document = synced(files).document
+
+        assert document.tables["phase_assignments"].instant == first.instant
+        assert document.tables["behavioral_events"].instant == document.instant > first.instant
+
+
+def test_nothing_is_carried_over_from_another_location(
+    files: Settings, settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    synced(files)
+    elsewhere = settings_for(
+        behavioral_events_parquet=files.behavioral_events_parquet, phase_assignments_parquet=str(tmp_path / "no")
+    )
+
+    assert set(synced(elsewhere).document.tables) == {"behavioral_events"}
+
+
+def test_nothing_is_carried_over_from_another_mode(
+    prisma: Database, settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    synced(settings_for(**prisma.variables()))
+    events = write_parquet(tmp_path / "events.parquet", EVENTS)
+
+    outcome = synced(settings_for(behavioral_events_parquet=str(events)))
+
+    assert set(outcome.document.tables) == {"behavioral_events"}
+    assert "analytics.phase_assignments" in outcome.document.skipped

@@ -1,5 +1,6 @@
 -- Runs in Postgres. Relations whose rows the snapshot cannot see any more: emptied, rewritten or replaced since.
--- The catalog as a table is read in the snapshot; pg_relation_filenode looks at what is there now.
+-- The catalog as a table is read in the snapshot; pg_relation_filenode, to_regclass and pg_partition_tree look at what
+-- is there now: another file, another relation under the name, a part that was attached.
 WITH RECURSIVE parts AS (
     SELECT c.oid
     FROM pg_class AS c
@@ -24,4 +25,15 @@ WITH RECURSIVE parts AS (
 SELECT c.relname::text AS relation
 FROM parts
 INNER JOIN pg_class AS c ON c.oid = parts.oid
-WHERE c.relfilenode <> 0 AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)
+INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE
+    (c.relfilenode <> 0 AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid))
+    OR (
+        n.nspname = ANY({schemas})
+        AND c.relname = ANY({names})
+        AND to_regclass(format('%I.%I', n.nspname, c.relname)) IS DISTINCT FROM c.oid
+    )
+    OR (
+        c.relkind = 'p'
+        AND EXISTS (SELECT FROM pg_partition_tree(c.oid) AS t WHERE t.relid NOT IN (SELECT p.oid FROM parts AS p))
+    )
