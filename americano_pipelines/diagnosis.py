@@ -85,7 +85,7 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", "Postgres", f"{identity['server_version']} at {target.label}")
         past = "may read past row-level security" if identity["bypasses_rls"] else "is subject to row-level security"
         yield Finding("ok" if identity["bypasses_rls"] else "warn", "role", f"{target.user} {past}")
-        found, skipped = find_tables(snapshot, settings)
+        found, skipped = find_tables(snapshot, settings, hold=False)
         for name, reason in skipped.items():
             yield Finding("warn", name, reason)
     for name, table in found.items():

@@ -41,8 +41,15 @@ class PostgresTable(SourceTable):
         return " OR ".join(condition for condition in conditions if condition) or "false"
 
 
-def find_tables(snapshot: Snapshot, settings: Settings) -> tuple[dict[str, PostgresTable], dict[str, str]]:
+def find_tables(
+    snapshot: Snapshot, settings: Settings, *, hold: bool = True
+) -> tuple[dict[str, PostgresTable], dict[str, str]]:
     """Look for every source table under each of its names.
+
+    Args:
+        snapshot: where to look.
+        settings: names that differ.
+        hold: the rows will be copied, so keep them from being taken away meanwhile; False only to look.
 
     Returns:
         The tables found, by warehouse name; and for the others why they are skipped.
@@ -70,7 +77,8 @@ def find_tables(snapshot: Snapshot, settings: Settings) -> tuple[dict[str, Postg
         if contract is EVENTS:
             raise SourceError(f"{reason}. Set PG_EVENTS_TABLE if the events table has another name")
         skipped[contract.name] = reason
-    _hold_still(snapshot, found)
+    if hold:
+        _hold_still(snapshot, found)
     return found, skipped
 
 
@@ -125,7 +133,7 @@ def _describe(
     )
     columns = tuple(_column(row) for row in rows)
     roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
-    check_role_types(found_as, contract, columns, roles)
+    check_role_types(found_as, columns, roles)
     return PostgresTable(
         contract=contract,
         found_as=found_as,

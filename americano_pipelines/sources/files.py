@@ -53,7 +53,8 @@ class FileTable(SourceTable):
     @property
     def relation(self) -> str:
         """SQL of a scan over the files; binds `paths`."""
-        by_folder = str(any(self._folder_values)).lower()
+        keys = {tuple(part.partition("=")[0] for part in folder_values(f.path, self.root)) for f in self.files}
+        by_folder = str(len(keys) == 1 and keys != {()}).lower()
         return f"read_parquet($1, union_by_name = true, hive_partitioning = {by_folder})"
 
     @property
@@ -224,7 +225,7 @@ def _describe(
     columns = tuple(Column(str(row[0]), str(row[1]), str(row[1])) for row in rows)
     names = [column.name for column in columns]
     roles = find_roles(contract, names, settings.americano_columns, _label(paths))
-    check_role_types(_label(paths), contract, columns, roles)
+    check_role_types(_label(paths), columns, roles)
     return replace(table, columns=columns, roles=roles)
 
 

@@ -131,9 +131,7 @@ def find_roles(
     return roles
 
 
-def check_role_types(
-    found_as: str, contract: TableContract, columns: Sequence[Column], roles: Mapping[str, str]
-) -> None:
+def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[str, str]) -> None:
     """Refuse columns that cannot play their role: a time that is text, a number of days that is none.
 
     Raises:
@@ -145,8 +143,8 @@ def check_role_types(
         allowed = _ROLE_TYPES.get(role)
         if allowed and (not column.type.startswith(allowed) or column.type.endswith("[]")):
             raise SourceError(
-                f"{found_as}: the {role} column {name!r} of {contract.name} has type {column.source_type}; "
-                f"it must be a {' or '.join(word.lower() for word in allowed[:2])}"
+                f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be "
+                f"{'a whole number' if role == 'planned_days' else 'a date or a timestamp'}"
             )
 
 

@@ -103,7 +103,7 @@ def _comparison(settings: Settings, connection: duckdb.DuckDBPyConnection, *, co
         return Pattern(name, title, skipped="no Postgres is configured; set DATABASE_URL or PG_HOST")
     try:
         with connect(settings) as session, open_snapshot(session, settings.postgres) as snapshot:
-            table = find_tables(snapshot, settings)[0]["behavioral_events"]
+            table = find_tables(snapshot, settings, hold=False)[0]["behavioral_events"]
             time_column, learner = table.column("time"), table.column("learner")
             if time_column is None or learner is None:
                 return Pattern(name, title, skipped=f"{table.found_as} has no learner column")

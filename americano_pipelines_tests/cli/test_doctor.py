@@ -78,7 +78,7 @@ def test_a_role_under_row_level_security_fails(prisma: Database, cli: Cli) -> No
     assert lines(done, "ok").keys() >= {"behavioral_events"}, "a table without policies is readable all the same"
     failed = lines(done, "FAIL")
     assert failed.keys() == {"experiment_protocols", "phase_assignments", "analysis_runs"}
-    assert all(f"ALTER ROLE {role} BYPASSRLS" in found for found in failed.values())
+    assert all(f'ALTER ROLE "{role}" BYPASSRLS' in found for found in failed.values())
 
 
 def test_a_postgres_that_does_not_answer_fails(prisma: Database, cli: Cli) -> None:

@@ -366,5 +366,5 @@ def test_text_in_a_role_of_another_type_is_refused_by_its_column(
 ) -> None:
     path = write("a.parquet", f"SELECT 'x' AS id, {rest}, 'soon' AS {column}")
 
-    with pytest.raises(SourceError, match=rf"{path}: the \w+ column '{column}' of {table} has type VARCHAR"):
+    with pytest.raises(SourceError, match=rf"{path}: the \w+ column '{column}' has type VARCHAR"):
         find_files(duck, settings_for(**{f"{table}_parquet": str(path)}))
