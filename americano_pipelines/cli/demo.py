@@ -7,7 +7,7 @@ import click
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
-from americano_pipelines.sources.files import expand
+from americano_pipelines.sources.places import expand
 
 
 @click.group()

@@ -17,7 +17,8 @@ from americano_pipelines.engine import connect
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import CONTRACTS
-from americano_pipelines.sources.files import expand, file_columns, hash_file
+from americano_pipelines.sources.files import file_columns, hash_file
+from americano_pipelines.sources.places import expand
 
 Stamp = tuple[int, int]
 

@@ -11,8 +11,9 @@ from americano_pipelines.errors import DataError
 from americano_pipelines.lake.manifest import Bucket, LakeFile, LakeTable
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.catalog import PostgresTable
+from americano_pipelines.sources.failures import translated
 from americano_pipelines.sources.figures import postgres_figures
-from americano_pipelines.sources.postgres import Snapshot, translated
+from americano_pipelines.sources.postgres import Snapshot
 from americano_pipelines.sources.read import rows_of
 from americano_pipelines.sources.state import State, bucket_expression, bucket_filter, rest_label
 

@@ -18,9 +18,10 @@ from typing import Any
 import duckdb
 
 from americano_pipelines import sql
-from americano_pipelines.engine import is_about_room, load_postgres_extension
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.engine import load_postgres_extension
+from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.sources.failures import translated
 
 ATTACHED = "source"
 APPLICATION_NAME = "americano_pipelines"
@@ -31,23 +32,6 @@ LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 3_600_000
 
 _SESSION_VARIABLES = ("PGTZ", "PGDATESTYLE", "PGCLIENTENCODING")
-
-# DuckDB hands on what Postgres said, not its SQLSTATE. A server that speaks another language makes these look
-# transient: retried twice, then told all the same. Only a superuser could set lc_messages for the session.
-_PERMANENT = (
-    "authentication failed",
-    "no password supplied",
-    "does not exist",
-    "permission denied",
-    "no pg_hba.conf entry",
-    "invalid connection option",
-    "invalid sslmode value",
-    "does not support SSL",
-    "out of range",
-    # An array with more dimensions than its column says.
-    "does not match the schema",
-    "row-level security",
-)
 
 
 @dataclass(frozen=True)
@@ -177,41 +161,6 @@ def _connection_options(target: PostgresTarget) -> str:
     }
     escaped = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in options.items()}
     return sql.escape(" ".join(f"{name}='{value}'" for name, value in escaped.items()))
-
-
-@contextmanager
-def translated(target: PostgresTarget, table: str | None = None) -> Iterator[None]:
-    """Turn DuckDB's errors about Postgres into ours, with the address and the table, never the password."""
-    try:
-        yield
-    except duckdb.Error as error:
-        if is_about_room(error):
-            raise
-        said = _reason(str(error))
-        text = said.replace(target.password, "***") if target.password else said
-        what = f"{target.label}{f', table {table}' if table else ''}"
-        if "row-level security" in said:
-            raise SourceError(
-                f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
-                "part of the rows. Nothing was copied. Give it BYPASSRLS "
-                f"(ALTER ROLE {sql.quote(target.user)} BYPASSRLS). Postgres said: {text}"
-            ) from None
-        broken_value = isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
-        if broken_value or any(sign in said for sign in _PERMANENT):
-            raise SourceError(f"{what}: {text}") from None
-        raise TransientSourceError(f"{what}: {text}") from None
-
-
-def _reason(text: str) -> str:
-    """What Postgres said, without the statement that DuckDB quotes before it and the line it points at after."""
-    said = text
-    for mark in ("ERROR:", 'Unable to connect to Postgres at "'):
-        _, found, after = text.partition(mark)
-        if found:
-            # A failed connection quotes all its options first, and ends them with a quote and a colon.
-            said = after.partition('": ')[2] if mark.endswith('"') else after
-            break
-    return " ".join(said.split("\nLINE ")[0].split())
 
 
 def literal(values: Sequence[str]) -> str:

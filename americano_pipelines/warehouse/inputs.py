@@ -16,8 +16,9 @@ from americano_pipelines import durable, sql
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.catalog import PostgresTable
+from americano_pipelines.sources.failures import translated
 from americano_pipelines.sources.figures import Figures, postgres_figures
-from americano_pipelines.sources.postgres import Snapshot, translated
+from americano_pipelines.sources.postgres import Snapshot
 from americano_pipelines.sources.read import rows_of
 from americano_pipelines.sources.state import NO_MONTH, State, state_sha256, time_expression
 from americano_pipelines.sources.tables import SourceTable

@@ -11,7 +11,8 @@ import pytest
 from americano_pipelines import engine
 from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.files import FileTable, expand, find_files
+from americano_pipelines.sources.files import FileTable, find_files
+from americano_pipelines.sources.places import expand
 
 ROW = "SELECT 'e1' AS id, 'l1' AS user_id, TIMESTAMP '2024-01-01' AS ts"
 
