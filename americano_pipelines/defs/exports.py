@@ -9,7 +9,7 @@ import dagster as dg
 
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.metadata import Metadata, export_metadata, markdown_table
+from americano_pipelines.defs.metadata import Metadata, export_metadata, preview_table
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.engine import connect
 from americano_pipelines.lake.export import Export, export
@@ -58,14 +58,14 @@ def _metadata(settings: Settings, done: Export, name: str) -> Metadata:
     )
     metadata = export_metadata(name, table, done.manifest, lineage, settings.lake_dir)
     if table.rows:
-        metadata["preview"] = dg.MetadataValue.md(_preview(settings, table))
+        metadata["preview"] = _preview(settings, table)
     return metadata
 
 
-def _preview(settings: Settings, table: LakeTable) -> str:
+def _preview(settings: Settings, table: LakeTable) -> dg.MarkdownMetadataValue:
     last = table.buckets[max(table.buckets)]
     with connect(settings) as connection:
         relation = "read_parquet($1, hive_partitioning = false)"
-        return markdown_table(
+        return preview_table(
             *preview(connection, relation, [[sql.literal_path(path) for path in paths(settings, last)]])
         )

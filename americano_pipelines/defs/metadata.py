@@ -82,8 +82,14 @@ def model_metadata(name: str, model: BuiltModel, document: Document, upstream: s
     }
 
 
+def preview_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MarkdownMetadataValue:
+    """A few rows to look at, long cells cut."""
+    short = [[_shortened(value) for value in row] for row in rows]
+    return dg.MetadataValue.md(markdown_table(header, short))
+
+
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A small table in Markdown; long cells are cut, pipes and line ends are made harmless."""
+    """A small table in Markdown; pipes and line ends are made harmless."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines)
@@ -161,5 +167,9 @@ def _bucket_row(name: str, bucket: Any) -> tuple[str, str, str]:  # noqa: ANN401
 
 def _cell(value: object) -> str:
     text = "" if value is None else str(value)
-    text = text if len(text) <= _CELL_LENGTH else f"{text[: _CELL_LENGTH - 1]}…"
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("\r", " ")
+
+
+def _shortened(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= _CELL_LENGTH else f"{text[: _CELL_LENGTH - 1]}…"

@@ -12,7 +12,7 @@ import duckdb
 
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.metadata import Metadata, markdown_table, model_metadata, table_metadata
+from americano_pipelines.defs.metadata import Metadata, model_metadata, preview_table, table_metadata
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
 from americano_pipelines.lake.export import export
@@ -100,7 +100,7 @@ def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.Ass
 def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey) -> dg.MetadataValue:
     """The first rows. What is published is published: a preview that fails must not make the run fail."""
     try:
-        return dg.MetadataValue.md(markdown_table(*preview(connection, sql.quote(*asset_key.path))))
+        return preview_table(*preview(connection, sql.quote(*asset_key.path)))
     except duckdb.Error as error:
         return dg.MetadataValue.text(f"not shown: {error}")
 
