@@ -62,14 +62,20 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
     """
     with telling_what_is_full(settings):
         settings.spill_dir.mkdir(parents=True, exist_ok=True)
-        connection = _open(settings, database)
-        try:
-            connection.execute("SET TimeZone = 'UTC'")
-            # DuckDB would draw a bar on standard output, into JSON too, for whatever lasts longer than two seconds.
-            connection.execute("SET enable_progress_bar = false")
+        with session(_open(settings, database)) as connection:
             yield connection
-        finally:
-            connection.close()
+
+
+@contextmanager
+def session(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """What every session of this project is, also a reader's: in UTC, silent, closed on the way out."""
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        # DuckDB would draw a bar on standard output, into JSON too, for whatever lasts longer than two seconds.
+        connection.execute("SET enable_progress_bar = false")
+        yield connection
+    finally:
+        connection.close()
 
 
 def _open(settings: Settings, database: Path | None) -> duckdb.DuckDBPyConnection:

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import duckdb
 
-from americano_pipelines import sql
+from americano_pipelines import durable, sql
 from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
 from americano_pipelines.sources.places import check_folder_names, expand, folder_values, root_of
 from americano_pipelines.sources.tables import Column, SourceTable, check_role_types, find_roles
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -123,17 +121,13 @@ def hash_file(path: Path) -> InputFile:
     Raises:
         SourceError: it may not be read; TransientSourceError: it is gone again.
     """
-    digest = hashlib.sha256()
     try:
-        stamp = _stamp(path)
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+        stamp, sha256 = _stamp(path), durable.sha256(path)
     except FileNotFoundError:
         raise TransientSourceError(f"{path} was taken away while it was being read; nothing was published") from None
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}. Nothing was published") from None
-    return InputFile(path, stamp[0], stamp, digest.hexdigest())
+    return InputFile(path, stamp[0], stamp, sha256)
 
 
 def file_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[str, str]]:

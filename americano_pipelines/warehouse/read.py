@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 from pydantic import ValidationError
 
+from americano_pipelines.engine import session
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import publish
@@ -52,12 +53,8 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
                     f"{path} is held read-write by another process; open it with -readonly there. {error}"
                 ) from None
             time.sleep(_POLL_SECONDS)
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")
+    with session(connection):
         yield connection
-    finally:
-        connection.close()
 
 
 def document_of(connection: duckdb.DuckDBPyConnection) -> Document | None:
