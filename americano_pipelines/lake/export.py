@@ -15,6 +15,7 @@ from americano_pipelines.lake import write
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.catalog import PostgresTable, find_tables
+from americano_pipelines.sources.figures import Figures, postgres_figures, postgres_state_and_figures
 from americano_pipelines.sources.postgres import Snapshot, open_snapshot
 from americano_pipelines.sources.state import State, is_untouched, same_history, source_state
 from americano_pipelines.stages import Stages
@@ -27,7 +28,8 @@ class Export:
     Attributes:
         manifest: what the lake holds now.
         written: table to the buckets that were exported, removed or had gone; a table that is not here was left alone.
-        repaired: files that were named but not there or not whole, exported again.
+        repaired: what was there but not whole, or named but not there, and so was exported again: paths below the
+            lake's folder; of the manifest itself when it could not be read.
         checked_at: the instant of the source that was compared, ISO 8601.
     """
 
@@ -60,6 +62,9 @@ def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
     before = None if full else lake.read(settings)
     settings.lake_dir.mkdir(parents=True, exist_ok=True)
     damaged = lake.damaged(settings, before) if before is not None else {}
+    repaired = [path for paths in damaged.values() for path in paths.values()]
+    if not full and before is None and lake.is_there(settings):
+        repaired.append(lake.NAME)
     tables: dict[str, LakeTable] = {}
     written: dict[str, list[str]] = {}
     with connect(settings) as connection, open_snapshot(connection, target) as snapshot:
@@ -72,17 +77,17 @@ def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
             if kept is not None and (kept.schema_sha256, kept.found_as) != (table.schema_sha256, table.found_as):
                 kept = None
             with stages.stage(f"compare {name}"):
-                state = _state(snapshot, table, kept, before)
+                state, figures = _state(snapshot, table, kept, before)
             stale = _stale(state, kept, damaged.get(name, {}))
             if kept is not None and not stale:
                 tables[name] = kept
                 continue
             with stages.stage(f"export {name}"):
-                tables[name] = writer.table(table, state, kept, stale)
+                figures = figures or postgres_figures(snapshot, table, stale & state.keys())
+                tables[name] = writer.table(table, state, figures, kept, stale)
             written[name] = sorted(stale)
         taken_at, identity = snapshot.taken_at, snapshot.identity
     writer.clean_up()
-    repaired = [path for paths in damaged.values() for path in paths.values()] if before is not None else []
     if before is not None and not written and before.skipped == skipped and set(before.tables) == set(tables):
         lake.sweep(settings, before)
         return Export(before, {}, [], taken_at)
@@ -96,11 +101,13 @@ def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
 
 def _state(
     snapshot: Snapshot, table: PostgresTable, kept: LakeTable | None, before: Manifest | None
-) -> Mapping[str, State]:
-    """The table's state now; the cheap question first, whether anything happened at all."""
-    if kept is not None and before is not None and is_untouched(snapshot, table, kept.rows, before.source):
-        return kept.state
-    return source_state(snapshot, table)
+) -> tuple[Mapping[str, State], Mapping[str, Figures]]:
+    """The table's state now, the cheap question first: did anything happen at all? And the figures, if all is new."""
+    if kept is None or before is None:
+        return postgres_state_and_figures(snapshot, table)
+    if is_untouched(snapshot, table, kept.rows, before.source):
+        return kept.state, {}
+    return source_state(snapshot, table), {}
 
 
 def _stale(state: Mapping[str, State], kept: LakeTable | None, damaged: Mapping[str, str]) -> set[str]:

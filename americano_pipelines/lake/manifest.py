@@ -18,7 +18,7 @@ from americano_pipelines.sources.figures import Figures
 from americano_pipelines.sources.state import State, state_sha256
 from americano_pipelines.sources.tables import Column, SourceTable
 
-_NAME = "manifest.json"
+NAME = "manifest.json"
 # `<snapshot id>-<part>.parquet`, as an export names its files.
 _EXPORTED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-.+\.parquet")
 
@@ -108,7 +108,7 @@ class Manifest(_Record):
         skipped: warehouse name to the reason why the source has no such table.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     snapshot_id: str
     taken_at: str
     source: dict[str, Any]
@@ -119,15 +119,20 @@ class Manifest(_Record):
 def read(settings: Settings) -> Manifest | None:
     """The manifest, None when there is none or it cannot be read as one (then everything is exported anew)."""
     try:
-        text = (settings.lake_dir / _NAME).read_text(encoding="utf-8")
+        text = (settings.lake_dir / NAME).read_text(encoding="utf-8")
         return Manifest.model_validate_json(text)
     except (FileNotFoundError, ValidationError, UnicodeDecodeError):
         return None
 
 
+def is_there(settings: Settings) -> bool:
+    """Whether there is a manifest at all, readable or not."""
+    return (settings.lake_dir / NAME).exists()
+
+
 def replace(settings: Settings, manifest: Manifest) -> None:
     """Make this manifest the lake's."""
-    durable.write_text(settings.lake_dir / _NAME, manifest.model_dump_json(indent=1))
+    durable.write_text(settings.lake_dir / NAME, manifest.model_dump_json(indent=1))
 
 
 def paths(settings: Settings, bucket: Bucket) -> list[Path]:
@@ -175,7 +180,7 @@ def sweep(settings: Settings, manifest: Manifest) -> list[str]:
 
 def _ours(folder: Path) -> Iterator[Path]:
     """Every exported file, and every manifest that was written aside and never renamed."""
-    yield from list(folder.glob(f".{_NAME}.*"))
+    yield from list(folder.glob(f".{NAME}.*"))
     for table in BY_NAME:
         for path in list(folder.glob(f"{table}/*/*.parquet")):
             if _EXPORTED.fullmatch(path.name):

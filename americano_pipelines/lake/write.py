@@ -12,10 +12,10 @@ from americano_pipelines.lake.manifest import Bucket, LakeFile, LakeTable
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.catalog import PostgresTable
 from americano_pipelines.sources.failures import translated
-from americano_pipelines.sources.figures import postgres_figures
+from americano_pipelines.sources.figures import Figures
 from americano_pipelines.sources.postgres import Snapshot
 from americano_pipelines.sources.read import rows_of
-from americano_pipelines.sources.state import State, bucket_expression, bucket_filter, rest_label
+from americano_pipelines.sources.state import NO_MONTH, WHOLE, State, bucket_expression, bucket_filter
 
 _STAGING = ".staging"
 _BUCKET_COLUMN = "americano_bucket"
@@ -23,6 +23,9 @@ _ROWS = "americano_rows"
 # A partitioned COPY keeps buffers for every bucket and thread: with 512 MB it ran out at 200 months on 4 threads
 # and at 400 on 2 (15 columns). A few rows with wild times are enough for hundreds of months.
 MOST_BUCKETS_AT_ONCE = 48
+# Rows that each thread holds for a partitioned COPY before it writes them: one row group. With DuckDB's default of
+# 524288 the COPY of 5 M rows took 8.4 s instead of 7.1 s.
+_FLUSH_ROWS = 122_880
 
 
 class Writer:
@@ -40,28 +43,34 @@ class Writer:
         self.clean_up()
         # Which row comes first in a file does not matter, and keeping the heap's order costs memory.
         snapshot.connection.execute("SET preserve_insertion_order = false")
+        snapshot.connection.execute(f"SET partitioned_write_flush_threshold = {_FLUSH_ROWS}")
 
     def clean_up(self) -> None:
         """Remove what was being written, by this export or by one that was interrupted."""
         durable.remove(self._staging)
 
     def table(
-        self, table: PostgresTable, state: Mapping[str, State], kept: LakeTable | None, stale: Collection[str]
+        self,
+        table: PostgresTable,
+        state: Mapping[str, State],
+        figures: Mapping[str, Figures],
+        kept: LakeTable | None,
+        stale: Collection[str],
     ) -> LakeTable:
         """Export the stale buckets of a table and take over the others.
 
         Args:
             table: the table as found.
             state: its state in the snapshot.
-            kept: its content in the lake, in the same schema; None to export everything.
+            figures: the figures of its stale buckets in the snapshot.
+            kept: its content in the lake, in the same schema; None when it holds nothing of it.
             stale: buckets that differ from the lake's; those that the state lacks have gone.
 
         Raises:
             SourceError: the source cannot be read.
             DataError: a bucket's files hold other rows than Postgres counted.
         """
-        wanted = [name for name in state if kept is None or name in stale]
-        figures = postgres_figures(self._snapshot, table, None if kept is None else wanted) if wanted else {}
+        wanted = [name for name in state if name in stale]
         files = self._export(table, state, wanted)
         buckets = {name: bucket for name, bucket in (kept.buckets if kept else {}).items() if name not in stale}
         for name in wanted:
@@ -97,7 +106,7 @@ class Writer:
                 self._copy_in_groups(table, relation, parameters, sorted(wanted), folder)
         files: dict[str, list[LakeFile]] = {}
         for staged in sorted(folder.rglob("*.parquet")):
-            name = staged.parent.name.partition("=")[2]
+            name = self._bucket(table, staged.parent.name.partition("=")[2])
             files.setdefault(name, []).append(self._take(staged, table.name, name))
         if strange := files.keys() - set(wanted):
             raise DataError(f"{table.found_as}: {', '.join(strange)} exported, but Postgres counted no such rows")
@@ -108,7 +117,7 @@ class Writer:
         folder.mkdir(parents=True)
         statement = sql.render(
             sql.load("lake", "export"),
-            bucket=f"coalesce(strftime({bucket_expression(table)}, '%Y-%m'), {rest_label(table)})",
+            bucket=bucket_expression(table),
             bucket_column=sql.quote(_BUCKET_COLUMN),
             relation=relation,
             folder=sql.escape(str(folder)),
@@ -125,6 +134,13 @@ class Writer:
             where = bucket_filter(table, names[start : start + MOST_BUCKETS_AT_ONCE])
             self._copy(table, f"(FROM {_ROWS} WHERE {where})", [], folder / str(start))
         connection.execute(f"DROP TABLE {_ROWS}")
+
+    @staticmethod
+    def _bucket(table: PostgresTable, first_day: str) -> str:
+        """The bucket whose folder DuckDB named by the month's first day; by a word of its own where there is none."""
+        if first_day.startswith("__"):
+            return NO_MONTH if table.contract.by_month else WHOLE
+        return first_day[: len("2024-01")]
 
     def _take(self, staged: Path, table: str, bucket: str) -> LakeFile:
         """Move a finished file to its place."""

@@ -113,13 +113,28 @@ def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
         sql.render(
             sql.load("sources", "fingerprint"),
             bucket=bucket_expression(table),
-            fingerprint=_fingerprint(table),
+            fingerprint=fingerprint(table, row_version(table)),
             relation=sql.quote(table.schema, table.relation),
             rest=rest_label(table),
         ),
         table.found_as,
     )
     return {str(bucket): State(int(count), str(fingerprint)) for bucket, count, fingerprint in rows}
+
+
+def row_version(table: PostgresTable) -> str:
+    """SQL, for Postgres, of the hash of a row's version; of the whole row where it has none."""
+    if not table.has_row_versions:
+        # Not the alias of the relation: a column may have its name.
+        row = ", ".join(sql.quote(column.name) for column in table.columns)
+        return f"hashtextextended(ROW({row})::text, 0)"
+    key = "ctid" if table.key is None else sql.quote(table.key)
+    return f"hashtextextended({key}::text, xmin::text::bigint)"
+
+
+def fingerprint(table: PostgresTable, versions: str) -> str:
+    """SQL, for Postgres, of a bucket's fingerprint: XOR where no two rows can cancel out, else the sum."""
+    return f"{'sum' if table.key is None or not table.has_row_versions else 'bit_xor'}({versions})"
 
 
 def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: Mapping[str, Any]) -> bool:
@@ -150,16 +165,6 @@ def same_history(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether states of an earlier snapshot mean anything now (see the module's docstring)."""
     same = all(before.get(name) == now.get(name) for name in ("system_identifier", "timeline"))
     return same and int(before.get("xmax", 0)) <= int(now.get("xmax", 0))
-
-
-def _fingerprint(table: PostgresTable) -> str:
-    if not table.has_row_versions:
-        # Not the alias of the relation: a column may have its name.
-        row = ", ".join(sql.quote(column.name) for column in table.columns)
-        return f"sum(hashtextextended(ROW({row})::text, 0))"
-    if table.key is None:
-        return "sum(hashtextextended(ctid::text, xmin::text::bigint))"
-    return f"bit_xor(hashtextextended({sql.quote(table.key)}::text, xmin::text::bigint))"
 
 
 def _month_after(name: str) -> str:

@@ -129,7 +129,7 @@ class Document(_Record):
         sha256: hash of the file (empty inside the file itself).
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     snapshot_id: str
     built_at: str
     instant: str

@@ -1,6 +1,6 @@
 -- Runs in DuckDB: one read of the source, split into a folder per month.
 COPY (
-    SELECT *, {bucket} AS {bucket_column}
+    SELECT *, CAST({bucket} AS DATE) AS {bucket_column}
     FROM {relation}
 ) TO '{folder}' (
     FORMAT parquet,

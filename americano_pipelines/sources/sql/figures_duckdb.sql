@@ -1,22 +1,21 @@
 -- Runs in DuckDB. Rows, first and last time and a checksum of (id, time), bucket by bucket.
+-- Postgres has a time as microseconds since 2000 at hand, so that is what is hashed.
 SELECT
     coalesce(strftime(bucket, '%Y-%m'), {rest}) AS bucket,
     count(*) AS row_count,
-    min(us) AS min_us,
-    max(us) AS max_us,
-    coalesce(bit_xor(CAST('0x' || substr(md5(id), 1, 15) AS BIGINT) + us), 0) AS checksum
+    coalesce(epoch_us(min(moment)), 0) AS min_us,
+    coalesce(epoch_us(max(moment)), 0) AS max_us,
+    coalesce(bit_xor(CAST('0x' || substr(md5(id || coalesce(
+        lower(lpad(to_hex(epoch_us(moment) - 946684800000000), 16, '0')), no_moment
+    )), 1, 15) AS BIGINT)), 0) AS checksum
 FROM (
     SELECT
         {bucket} AS bucket,
         coalesce({id}, '') AS id,
-        CASE
-            WHEN {in_range} THEN epoch_us({time})
-            WHEN {time} IS NULL THEN 0
-            WHEN {time} < '0001-01-01' THEN -1
-            ELSE 1
-        END AS us
+        CASE WHEN {in_range} THEN {time} END AS moment,
+        CASE WHEN {time} IS NULL THEN 'none' WHEN {time} < '0001-01-01' THEN 'before' ELSE 'after' END AS no_moment
     FROM {relation}
     WHERE {where}
 ) AS rows
-GROUP BY 1
+GROUP BY bucket
 ORDER BY 1
