@@ -4,6 +4,7 @@ Here belongs how a connection is made. What is run on it is the caller's busines
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,8 @@ import duckdb
 from americano_pipelines.errors import ConfigError, RoomError
 from americano_pipelines.settings import Settings
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 EXTENSION_PACKAGE = "duckdb-extension-postgres-scanner"
 
 
@@ -37,7 +39,7 @@ def telling_what_is_full(settings: Settings) -> Iterator[None]:
     except duckdb.IOException as error:
         if not is_about_room(error):
             raise
-        raise RoomError(f"the disk is full; nothing was published. DuckDB said: {error}") from None
+        raise RoomError(f"there is no room to write; nothing was published. DuckDB said: {error}") from None
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
@@ -46,7 +48,8 @@ def telling_what_is_full(settings: Settings) -> Iterator[None]:
 
 def is_about_room(error: duckdb.Error) -> bool:
     """Whether DuckDB failed for want of memory or disk on this machine, wherever it was reading from."""
-    return isinstance(error, duckdb.OutOfMemoryException) or "No space left on device" in str(error)
+    said = str(error)
+    return isinstance(error, duckdb.OutOfMemoryException) or any(os.strerror(number) in said for number in _FULL)
 
 
 @contextmanager

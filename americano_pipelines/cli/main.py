@@ -13,6 +13,7 @@ from americano_pipelines.cli.codes import FAILED, WRONG_USE
 from americano_pipelines.cli.demo import demo
 from americano_pipelines.cli.dev import dev
 from americano_pipelines.cli.doctor import doctor
+from americano_pipelines.cli.purge import purge
 from americano_pipelines.cli.report import report
 from americano_pipelines.cli.sync import sync
 from americano_pipelines.cli.verify_sync import verify_sync
@@ -25,7 +26,7 @@ def group() -> None:
     """Postgres to Parquet to DuckDB, whole or not at all."""
 
 
-for command in (sync, verify_sync, report, doctor, demo, dev, bench):
+for command in (sync, verify_sync, purge, report, doctor, demo, dev, bench):
     group.add_command(command)
 
 

@@ -54,6 +54,7 @@ def show(summary: "Summary") -> None:
     state = "published" if summary.changed else "unchanged, no new file"
     console.print(f"[bold]{state}[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
     console.print(f"  source as of {summary.instant}")
+    console.print(f"  how          {escape(str(summary.built))}", soft_wrap=True)
     console.print(f"  file         {escape(str(summary.path))}", soft_wrap=True)
     rows = [
         (
@@ -71,6 +72,10 @@ def show(summary: "Summary") -> None:
     left_out |= {f"research.{name}": reason for name, reason in summary.left_out.items()}
     for name, reason in left_out.items():
         console.print(f"[yellow]skipped[/] {name}: {escape(reason)}", soft_wrap=True)
+    for path in summary.repaired:
+        console.print(
+            f"[yellow]repaired[/] {escape(path)}: it was damaged or gone, and is exported again", soft_wrap=True
+        )
     for warning in summary.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
     slow = sorted(summary.seconds.items(), key=lambda item: -item[1])[:5]

@@ -29,12 +29,15 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
         console.print(f"snapshot {result.snapshot_id}, compared {'row by row' if deep else 'by month'}")
         show_table(console, ("table", "months compared"), list(result.compared.items()))
         for one in result.differences:
-            console.print(f"[bold red]differs[/] {one.table}, {one.bucket}", soft_wrap=True)
+            why = "the source has changed since" if one.since else "not by any change in the source"
+            console.print(f"[bold red]differs[/] {one.table}, {one.bucket} ({why})", soft_wrap=True)
             console.print(f"  source    {one.source}\n  published {one.published}", soft_wrap=True)
             for side, name in one.rows:
                 console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True)
         for name, reason in result.missing.items():
             console.print(f"[bold red]missing[/] {name}: {reason}", soft_wrap=True)
         console.print("[green]the same[/]" if result.clean else "[bold red]not the same[/]")
+        if result.faults:
+            console.print("the published file is not what it was built from: run `americano sync --full`")
     if not result.clean:
         context.exit(1)

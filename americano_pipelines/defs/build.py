@@ -6,6 +6,7 @@ Here belongs which assets, jobs, schedules and sensors exist in which mode.
 import dagster as dg
 
 from americano_pipelines.defs import specs
+from americano_pipelines.defs.deep_check import build_deep_check
 from americano_pipelines.defs.exports import build_exports
 from americano_pipelines.defs.files import build_files
 from americano_pipelines.defs.jobs import DESCRIPTION, NIGHTLY, build_schedule
@@ -31,10 +32,11 @@ def build_defs(settings: Settings) -> dg.Definitions:
     before = {Mode.PARQUET: build_files, Mode.POSTGRES: build_exports}.get(settings.mode)
     assets = [tables] if before is None else [before(settings), tables]
     job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets), description=DESCRIPTION)
+    deep_check, weekly = build_deep_check(settings)
     return dg.Definitions(
         assets=[*assets, *([] if settings.mode is Mode.PARQUET else specs.postgres_specs())],
-        jobs=[job],
-        schedules=[build_schedule(settings)],
+        jobs=[job, deep_check],
+        schedules=[build_schedule(settings), weekly],
         sensors=[build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else [],
         executor=dg.in_process_executor,
     )

@@ -9,7 +9,7 @@ import dagster as dg
 
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.metadata import Metadata, export_metadata, preview_table
+from americano_pipelines.defs.metadata import REPAIRED, Metadata, export_metadata, exported_again, preview_table
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.engine import connect
 from americano_pipelines.lake.export import Export, export
@@ -27,6 +27,8 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
         with writing(context, settings) as stages:
             done = export(settings, stages, full=config.full)
             metadata = {name: _metadata(settings, done, name) for name in done.manifest.tables}
+        for path in done.repaired:
+            context.log.warning("%s", exported_again(path))
         for name, reason in done.manifest.skipped.items():
             context.log.warning("%s is skipped: %s", name, reason)
             if specs.key("parquet", name) in context.selected_asset_keys:
@@ -37,6 +39,7 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
                 **metadata[name],
                 "unchanged": not changed,
                 "compared at": done.checked_at,
+                REPAIRED: dg.MetadataValue.json(done.repaired),
                 "seconds": dg.MetadataValue.json(stages.seconds),
             }
             if asset_key in context.selected_asset_keys:
@@ -67,5 +70,6 @@ def _preview(settings: Settings, table: LakeTable) -> dg.MarkdownMetadataValue:
     with connect(settings) as connection:
         relation = "read_parquet($1, hive_partitioning = false)"
         return preview_table(
-            *preview(connection, relation, [[sql.literal_path(path) for path in paths(settings, last)]])
+            *preview(connection, relation, [[sql.literal_path(path) for path in paths(settings, last)]]),
+            table.roles.get("learner"),
         )

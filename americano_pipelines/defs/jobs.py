@@ -1,4 +1,4 @@
-"""The nightly job's name and schedule.
+"""The nightly job's name and schedule, and how any schedule is made from a setting.
 
 https://docs.dagster.io/guides/automate/schedules
 """
@@ -20,16 +20,35 @@ def build_schedule(settings: Settings) -> dg.ScheduleDefinition:
     Raises:
         ConfigError: the cron line has five fields that no clock ever shows.
     """
+    cron = ("AMERICANO_SYNC_CRON", settings.americano_sync_cron)
+    return cron_schedule(NIGHTLY, cron, settings.americano_sync_timezone, "The nightly sync.")
+
+
+def cron_schedule(
+    job: str | dg.JobDefinition, cron: tuple[str, str], timezone: str, description: str
+) -> dg.ScheduleDefinition:
+    """A schedule that is on unless somebody turns it off.
+
+    Args:
+        job: the job, or its name.
+        cron: the variable it is set by and the cron line.
+        timezone: the cron line's time zone.
+        description: what it does.
+
+    Raises:
+        ConfigError: the cron line has five fields that no clock ever shows.
+    """
+    variable, line = cron
+    name = job if isinstance(job, str) else job.name
+    target = {"job_name": job} if isinstance(job, str) else {"job": job}
     try:
         return dg.ScheduleDefinition(
-            name=f"{NIGHTLY}_schedule",
-            job_name=NIGHTLY,
-            cron_schedule=settings.americano_sync_cron,
-            execution_timezone=settings.americano_sync_timezone,
+            name=f"{name}_schedule",
+            cron_schedule=line,
+            execution_timezone=timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description="The nightly sync.",
+            description=description,
+            **target,
         )
     except dg.DagsterInvalidDefinitionError as error:
-        raise ConfigError(
-            f"AMERICANO_SYNC_CRON: {settings.americano_sync_cron!r} is not a cron line: {error}"
-        ) from None
+        raise ConfigError(f"{variable}: {line!r} is not a cron line: {error}") from None

@@ -14,6 +14,7 @@ import dagster as dg
 from americano_pipelines.defs.build import build_defs
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.metadata import REPAIRED
 from americano_pipelines.defs.runs import process_tags
 from americano_pipelines.defs.steps import ERROR_KIND
 from americano_pipelines.settings import Mode, Settings
@@ -38,6 +39,8 @@ class Summary:
         models: rollup name to rows.
         skipped: source tables that are not there, with the reason.
         left_out: research views and rollups that cannot be made without them, with the reason.
+        built: how and why the published file was built as it is.
+        repaired: files of the lake that were damaged or gone, and were exported again.
         warnings: checks that do not hold but do not stop a publication.
         seconds: seconds per stage.
         peak_memory_mb: most memory this process held.
@@ -56,6 +59,8 @@ class Summary:
     models: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    built: str | None = None
+    repaired: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: int = 0
@@ -113,6 +118,8 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
             metadata = event.step_materialization_data.materialization.metadata
             if "seconds" not in metadata:
                 continue
+            found = cast("list[str]", metadata[REPAIRED].value) if REPAIRED in metadata else []
+            summary.repaired += [path for path in found if path not in summary.repaired]
             summary.seconds |= cast("dict[str, float]", metadata["seconds"].value)
             if "new snapshot" in metadata:
                 summary.changed = bool(metadata["new snapshot"].value)
@@ -123,6 +130,7 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
     document, path = read_document(settings), current(settings)
     if document is not None and path is not None:
         summary.snapshot_id, summary.path, summary.instant = document.snapshot_id, str(path), document.instant
+        summary.built = document.built
         summary.tables = {
             name: {
                 "rows": table.rows,

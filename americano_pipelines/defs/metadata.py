@@ -19,6 +19,8 @@ from americano_pipelines.warehouse.lineage import ColumnLineage
 from americano_pipelines.warehouse.models import MODEL_BY_NAME
 
 Metadata = dict[str, Any]
+# Files of the lake that were found damaged or gone in a run, and exported again.
+REPAIRED = "repaired"
 _CELL_LENGTH = 40
 
 
@@ -44,6 +46,11 @@ def export_metadata(
         "source snapshot": dg.MetadataValue.json(manifest.source),
         "roles": dg.MetadataValue.json(table.roles),
     }
+
+
+def exported_again(path: str) -> str:
+    """What is said of a damaged file of the lake."""
+    return f"{path} of the lake was gone or not as it was written; its rows were exported again"
 
 
 def table_metadata(name: str, table: BuiltTable, document: Document, upstream: str) -> Metadata:
@@ -82,9 +89,20 @@ def model_metadata(name: str, model: BuiltModel, document: Document, upstream: s
     }
 
 
-def preview_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.MarkdownMetadataValue:
-    """A few rows to look at, long cells cut."""
-    short = [[_shortened(value) for value in row] for row in rows]
+def preview_table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], learner: str | None
+) -> dg.MarkdownMetadataValue:
+    """A few rows to look at, long cells cut, and not saying whose they are: no purge reaches Dagster's records.
+
+    Args:
+        header: column names.
+        rows: values.
+        learner: the column that holds the learner, None when there is none.
+    """
+    short = [
+        ["(not shown)" if name == learner else _shortened(value) for name, value in zip(header, row, strict=True)]
+        for row in rows
+    ]
     return dg.MetadataValue.md(markdown_table(header, short))
 
 
@@ -112,6 +130,7 @@ def _published(document: Document) -> Metadata:
         "snapshot id": document.snapshot_id,
         "instant of the source": document.instant,
         "built at": document.built_at,
+        "built": document.built,
         "file bytes": document.bytes,
         "file sha256": document.sha256,
     }

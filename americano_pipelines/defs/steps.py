@@ -1,4 +1,4 @@
-"""What every writing step does around its work: one writer, true run tags, stages in the log, errors sorted.
+"""What every step does around its work: true run tags, errors sorted; and a writing one: one writer, stages in the log.
 
 Here belongs the frame. The work itself is called by `exports.py` and `tables.py`.
 """
@@ -32,7 +32,14 @@ class SyncConfig(dg.Config):
 
 @contextmanager
 def writing(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[Stages]:
-    """Hold the writer lock for the block and turn its errors into what Dagster should do about them.
+    """Hold the writer lock for the block, as a step of `telling_failures`."""
+    with telling_failures(context), writer_lock(settings, on_wait=context.log.warning):
+        yield Stages(on_start=context.log.info)
+
+
+@contextmanager
+def telling_failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
+    """Sign the run, and turn the block's errors into what Dagster should do about them.
 
     A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
     Anything else that a person must act on fails the run at once, with its message as the failure's text.
@@ -40,8 +47,7 @@ def writing(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[S
     sign(context)
     fail_dead_runs(context.instance)
     try:
-        with writer_lock(settings, on_wait=context.log.warning):
-            yield Stages(on_start=context.log.info)
+        yield
     except TransientSourceError as error:
         if context.retry_number >= MAX_RETRIES:
             raise failure(error, f"still failing after {MAX_RETRIES} retries: {error}") from error
@@ -50,7 +56,7 @@ def writing(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[S
         raise failure(error) from error
 
 
-def sign(context: dg.AssetExecutionContext) -> None:
+def sign(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> None:
     """Note on the run which process executes it, before any work that this process may die of."""
     context.instance.add_run_tags(context.run.run_id, process_tags(context.run.run_id))
 

@@ -12,7 +12,14 @@ import duckdb
 
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.metadata import Metadata, model_metadata, preview_table, table_metadata
+from americano_pipelines.defs.metadata import (
+    REPAIRED,
+    Metadata,
+    exported_again,
+    model_metadata,
+    preview_table,
+    table_metadata,
+)
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
 from americano_pipelines.lake.export import export
@@ -40,7 +47,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
     )
     def warehouse(context: dg.AssetExecutionContext, config: SyncConfig) -> Results:
         with writing(context, settings) as stages:
-            outcome = _refreshed(context, settings, stages, full=config.full)
+            outcome, repaired = _refreshed(context, settings, stages, full=config.full)
             entries = _entries(settings, outcome, upstream) if outcome.path else {}
         _report_skipped(context, outcome)
         if outcome.path is None:
@@ -52,6 +59,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
             metadata |= {
                 "unchanged": outcome.before.get(".".join(asset_key.path)) == state,
                 "new snapshot": outcome.changed,
+                REPAIRED: dg.MetadataValue.json(repaired),
                 "seconds": dg.MetadataValue.json(stages.seconds),
             }
             if asset_key in context.selected_asset_keys:
@@ -63,16 +71,21 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
     return warehouse
 
 
-def _refreshed(context: dg.AssetExecutionContext, settings: Settings, stages: Stages, *, full: bool) -> Outcome:
+def _refreshed(
+    context: dg.AssetExecutionContext, settings: Settings, stages: Stages, *, full: bool
+) -> tuple[Outcome, list[str]]:
     """Refresh; a file of the lake that is found damaged is exported again first, and that is said."""
-    for _ in range(MOST_REPAIRS):
+    repaired: list[str] = []
+    while True:
         try:
-            return refresh(settings, stages, full=full)
+            return refresh(settings, stages, full=full), repaired
         except LakeDamagedError as error:
-            context.log.warning("%s; it is exported again", error)
+            if len(repaired) == MOST_REPAIRS:
+                raise
+            repaired.append(error.path.relative_to(settings.lake_dir).as_posix())
+            context.log.warning("%s", exported_again(repaired[-1]))
             error.path.unlink(missing_ok=True)
             export(settings, stages)
-    return refresh(settings, stages, full=full)
 
 
 def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.AssetKey, tuple[Metadata, str]]:
@@ -89,7 +102,9 @@ def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.Ass
         with open_published(settings, wait_seconds=0) as connection:
             for asset_key, (metadata, _) in entries.items():
                 metadata["path"] = dg.MetadataValue.path(str(outcome.path))
-                metadata["preview"] = _preview(connection, asset_key)
+                prefix, name = asset_key.path
+                learner = document.tables[name].roles.get("learner") if prefix == "analytics" else "learner_id"
+                metadata["preview"] = _preview(connection, asset_key, learner)
     except WarehouseUnavailableError as error:
         # Someone sits in the published file read-write; the sync is done all the same.
         for metadata, _ in entries.values():
@@ -97,10 +112,10 @@ def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.Ass
     return entries
 
 
-def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey) -> dg.MetadataValue:
+def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey, learner: str | None) -> dg.MetadataValue:
     """The first rows. What is published is published: a preview that fails must not make the run fail."""
     try:
-        return preview_table(*preview(connection, sql.quote(*asset_key.path)))
+        return preview_table(*preview(connection, sql.quote(*asset_key.path)), learner)
     except duckdb.Error as error:
         return dg.MetadataValue.text(f"not shown: {error}")
 

@@ -32,6 +32,7 @@ class PostgresTarget:
         database: the database's name.
         schema: the schema to look in first (`?schema=` of a Prisma URL), `public` unless told.
         options: further libpq parameters from the URL, such as `sslmode`.
+        statement_timeout: seconds after which the server ends a statement of ours.
     """
 
     host: str
@@ -41,6 +42,7 @@ class PostgresTarget:
     database: str
     schema: str = "public"
     options: tuple[tuple[str, str], ...] = ()
+    statement_timeout: int = 3600
 
     @property
     def label(self) -> str:

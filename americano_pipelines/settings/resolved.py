@@ -6,6 +6,7 @@ the person who set a variable.
 
 import os
 import re
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +78,7 @@ class Settings(Variables):
                 user=self.pg_user,
                 password=self.pg_password.get_secret_value(),
                 database=self.pg_database,
+                statement_timeout=self.pg_statement_timeout,
             )
         if self.database_url is None:
             return given
@@ -84,6 +86,7 @@ class Settings(Variables):
             target = parse_url(self.database_url.get_secret_value())
         except ValueError as error:
             raise ValueError(f"DATABASE_URL: {error}") from None
+        target = replace(target, statement_timeout=self.pg_statement_timeout)
         for name in ("host", "port", "user", "password", "database"):
             variable = f"pg_{name}"
             if variable not in self.model_fields_set:

@@ -98,6 +98,12 @@ class Variables(BaseSettings):
     pg_events_table: Annotated[str | None, AfterValidator(_table)] = Field(
         default=None, description="The events table in Postgres, when it has a name of its own."
     )
+    pg_statement_timeout: int = Field(
+        default=3600,
+        ge=1,
+        le=86_400,
+        description="Seconds after which Postgres ends a statement of ours, a number from 1 to 86400.",
+    )
     compare_with_postgres: bool = Field(
         default=False, description="`americano report` times DuckDB against Postgres too; true or false."
     )
@@ -136,8 +142,11 @@ class Variables(BaseSettings):
     americano_sync_cron: Annotated[str, AfterValidator(check_cron)] = Field(
         default="0 2 * * *", description="When the nightly sync starts, a cron line of five fields."
     )
+    americano_deep_check_cron: Annotated[str, AfterValidator(check_cron)] = Field(
+        default="0 5 * * 0", description="When every row is compared with the source, a cron line of five fields."
+    )
     americano_sync_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
-        default="UTC", description="The time zone of that cron line, such as UTC or Europe/Berlin."
+        default="UTC", description="The time zone of the cron lines, such as UTC or Europe/Berlin."
     )
     americano_columns: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
         default_factory=dict,

@@ -48,6 +48,11 @@ def translated(target: PostgresTarget, table: str | None = None) -> Iterator[Non
                 "part of the rows. Nothing was copied. Give it BYPASSRLS "
                 f"(ALTER ROLE {sql.quote(target.user)} BYPASSRLS). Postgres said: {text}"
             ) from None
+        if "statement timeout" in said:
+            raise SourceError(
+                f"{what}: a statement took longer than the {target.statement_timeout} seconds of PG_STATEMENT_TIMEOUT. "
+                f"Nothing was copied. Raise it if the server is only slow. Postgres said: {text}"
+            ) from None
         broken_value = isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
         if broken_value or any(sign in said for sign in _PERMANENT):
             raise SourceError(f"{what}: {text}") from None

@@ -25,9 +25,7 @@ from americano_pipelines.sources.failures import translated
 
 ATTACHED = "source"
 APPLICATION_NAME = "americano_pipelines"
-# A copy of 5 million rows takes about ten seconds; an hour only ends what hangs. Locks are waited for
-# briefly: a migration that holds one would otherwise leave us queueing, and the app queueing behind us.
-STATEMENT_TIMEOUT_MS = 3_600_000
+# Locks are waited for briefly: a migration that holds one would otherwise leave us queueing, and the app behind us.
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 3_600_000
 
@@ -147,7 +145,7 @@ def _connection_options(target: PostgresTarget) -> str:
         "TimeZone": "UTC",
         "DateStyle": "ISO",
         "extra_float_digits": "1",
-        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "statement_timeout": f"{target.statement_timeout}s",
         "lock_timeout": str(LOCK_TIMEOUT_MS),
         "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
         "default_transaction_read_only": "on",

@@ -91,7 +91,7 @@ def _not_to_be_patched(before: Document, inputs: Inputs) -> str | None:
     for name, given in inputs.items():
         built, table = before.tables[name], given.table
         if (built.columns, built.roles, built.found_as) != (list(table.columns), dict(table.roles), table.found_as):
-            return f"{name} has other columns: {_drift(built.columns, table.columns)}"
+            return f"{name} has other columns: {drift(built.columns, table.columns)}"
         if given.buckets is None and built.state_sha256 != given.state_sha256:
             return f"{name} changed, and what changed in it is not known by month"
         if built.rows_patched > MOST_PATCHED * max(1, built.rows):
@@ -101,7 +101,7 @@ def _not_to_be_patched(before: Document, inputs: Inputs) -> str | None:
     return None
 
 
-def _drift(old: Sequence[Column], new: Sequence[Column]) -> str:
+def drift(old: Sequence[Column], new: Sequence[Column]) -> str:
     """What happened to a table's columns, in words."""
     was, now = ({column.name: column for column in columns} for columns in (old, new))
     words = [f"{name} added" for name in now if name not in was]

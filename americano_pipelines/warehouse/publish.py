@@ -52,9 +52,6 @@ def prepare(settings: Settings, snapshot_id: str) -> Path:
             "move it away, or set DUCKDB_DB_PATH to another name"
         )
     discard(settings)
-    for aside in link.parent.glob(f".{glob.escape(link.name)}.*"):
-        if aside.is_symlink():
-            aside.unlink()  # a link that was made and not yet swapped when its process was killed
     building = _building_dir(settings)
     (building / snapshot_id).mkdir(parents=True)
     return building / snapshot_id / file_name(settings)
@@ -90,6 +87,10 @@ def publish(settings: Settings, built: Path, document: Document) -> tuple[Path, 
 def discard(settings: Settings) -> None:
     """Remove whatever a build left that was not published."""
     durable.remove(_building_dir(settings))
+    link = settings.published_path
+    for aside in link.parent.glob(f".{glob.escape(link.name)}.*"):
+        if aside.is_symlink():
+            aside.unlink()  # a link that was made and not yet swapped when its process was killed
 
 
 def as_published(path: Path, document: Document) -> bool:
@@ -139,8 +140,13 @@ def read_document(settings: Settings) -> Document | None:
 
 
 def _sweep(settings: Settings) -> None:
-    """Keep the newest files as configured; the current one always stays."""
+    """Keep the newest files as configured; the current one always stays, and is the newest.
+
+    So whatever sorts after it is older: a clock that ran ahead, or was set back since, gave it its name.
+    """
     now = current(settings)
     others = [folder for folder in snapshots(settings) if now is None or not folder.samefile(now.parent)]
+    if now is not None:
+        others.sort(key=lambda folder: (folder.name <= now.parent.name, folder.name))
     for folder in others[: max(0, len(others) - (settings.americano_snapshots_kept - 1))]:
         durable.remove(folder)

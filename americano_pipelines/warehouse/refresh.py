@@ -85,6 +85,7 @@ def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
             with stages.stage("compare with what is published"):
                 todo = plan(settings, before, content, source, inputs, full=full)
             if todo.action == "keep" and before is not None:
+                publish.discard(settings)
                 return Outcome(before, now, changed=False, missing=source.skipped, before=states)
             path = publish.prepare(settings, snapshot_id)
             if before is not None and now is not None and carried:

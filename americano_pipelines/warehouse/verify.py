@@ -6,7 +6,7 @@ the rows themselves, so it finds what no witness can see.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -16,14 +16,18 @@ from americano_pipelines.engine import connect
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.catalog import find_tables
-from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_figures
+from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_state_and_figures
 from americano_pipelines.sources.files import find_files
 from americano_pipelines.sources.postgres import open_snapshot
 from americano_pipelines.sources.read import rows_of
-from americano_pipelines.sources.state import bucket_expression, bucket_filter, rest_label
+from americano_pipelines.sources.state import bucket_expression, bucket_filter, rest_label, same_history
 from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse.document import BuiltTable, Document
+from americano_pipelines.warehouse.file_inputs import FileInput
+from americano_pipelines.warehouse.inputs import ScannerInput
+from americano_pipelines.warehouse.plan import drift
 
 _PUBLISHED = "published"
 MOST_ROWS = 20
@@ -38,6 +42,8 @@ class Difference:
         bucket: the month, `none` or `all`.
         source: what the source has: rows, first and last time, checksum (deep: of whole rows).
         published: what the published file has.
+        since: the source has changed this bucket since the sync, so the next one brings it. If not, the published
+            file holds other rows than the ones it was built from.
         rows: deep only: up to twenty (side, id) pairs, side being where the row with this content is:
             `source` or `published`. A changed row is there on both sides.
     """
@@ -46,6 +52,7 @@ class Difference:
     bucket: str
     source: str
     published: str
+    since: bool
     rows: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -70,15 +77,37 @@ class Verification:
         """Whether the published file is what the source holds now."""
         return not self.differences and not self.missing
 
+    @property
+    def faults(self) -> list[Difference]:
+        """Differences that no change in the source explains."""
+        return [one for one in self.differences if not one.since]
+
 
 @dataclass(frozen=True)
 class _Side:
-    """A table in the source: its columns, a relation with its rows, and how its figures are taken."""
+    """A table in the source.
+
+    Attributes:
+        table: its columns.
+        relation: SQL of its rows.
+        parameters: what that binds.
+        figures: its figures by bucket.
+        states: bucket to its state, None when that is known only of the whole.
+        state_sha256: its state as a whole.
+    """
 
     table: SourceTable
     relation: str
     parameters: list[Any]
     figures: Mapping[str, Figures]
+    states: Mapping[str, str] | None
+    state_sha256: str
+
+    def has_changed(self, bucket: str, built: BuiltTable) -> bool:
+        """Whether a bucket is in another state than the one that was built."""
+        if self.states is None:
+            return self.state_sha256 != built.state_sha256
+        return self.states.get(bucket) != built.buckets.get(bucket)
 
 
 def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
@@ -102,71 +131,77 @@ def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
     compared: dict[str, int] = {}
     with connect(settings) as connection:
         connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {_PUBLISHED} (READ_ONLY)")
-        with _source(settings, connection, stages) as (sides, skipped):
+        with _source(settings, connection, document, stages) as (sides, skipped):
             missing = {name: reason for name, reason in skipped.items() if name in document.tables}
             for name, side in sides.items():
-                if name not in document.tables:
+                built = document.tables.get(name)
+                if built is None:
                     missing[name] = "in the source, but not published"
+                    continue
+                if list(side.table.columns) != built.columns:
+                    missing[name] = f"its columns have changed since: {drift(built.columns, side.table.columns)}"
                     continue
                 there = sql.quote(_PUBLISHED, "analytics", name)
                 with stages.stage(f"compare {name}"):
                     ours = duckdb_figures(connection, side.table, there)
                 compared[name] = len(side.figures.keys() | ours.keys())
-                found = _differing(name, side.figures, ours)
+                found = _differing(side, built, side.figures, ours)
                 if deep:
                     with stages.stage(f"compare the rows of {name}"):
-                        found = _deep(connection, side, there)
+                        found = _deep(connection, side, built, there)
                 differences += found
     return Verification(document.snapshot_id, compared, differences, missing)
 
 
 @contextmanager
 def _source(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, stages: Stages
+    settings: Settings, connection: duckdb.DuckDBPyConnection, document: Document, stages: Stages
 ) -> Iterator[tuple[dict[str, _Side], dict[str, str]]]:
     """The source's tables: in one snapshot of Postgres, or from the files."""
     if settings.mode is Mode.PARQUET or settings.postgres is None:
         files, skipped = find_files(connection, settings)
-        yield (
-            {
-                name: _Side(
-                    table,
-                    table.relation,
-                    [table.paths],
-                    duckdb_figures(connection, table, table.relation, [table.paths]),
-                )
-                for name, table in files.items()
-            },
-            skipped,
-        )
+        yield {name: _side(connection, FileInput(table)) for name, table in files.items()}, skipped
         return
     with open_snapshot(connection, settings.postgres) as snapshot:
         found, skipped = find_tables(snapshot, settings)
+        comparable = same_history(document.source, snapshot.identity)
         sides = {}
         for name, table in found.items():
             relation, parameters = rows_of(snapshot, table, {}, ())
             with stages.stage(f"count {name}"):
-                sides[name] = _Side(table, relation, parameters, postgres_figures(snapshot, table))
+                state, figures = postgres_state_and_figures(snapshot, table)
+            states = ScannerInput(table, snapshot, state).buckets if comparable else {}
+            sides[name] = _Side(table, relation, parameters, figures, states, "")
         yield sides, skipped
 
 
-def _differing(name: str, source: Mapping[str, object], published: Mapping[str, object]) -> list[Difference]:
+def _side(connection: duckdb.DuckDBPyConnection, given: FileInput) -> _Side:
+    table = given.table
+    return _Side(table, table.relation, [table.paths], given.figures(connection, None), None, given.state_sha256)
+
+
+def _differing(
+    side: _Side, built: BuiltTable, source: Mapping[str, object], published: Mapping[str, object]
+) -> list[Difference]:
     return [
-        Difference(name, bucket, str(source.get(bucket, "nothing")), str(published.get(bucket, "nothing")))
+        Difference(
+            side.table.name,
+            bucket,
+            str(source.get(bucket, "nothing")),
+            str(published.get(bucket, "nothing")),
+            since=side.has_changed(bucket, built),
+        )
         for bucket in sorted(source.keys() | published.keys())
         if source.get(bucket) != published.get(bucket)
     ]
 
 
-def _deep(connection: duckdb.DuckDBPyConnection, side: _Side, there: str) -> list[Difference]:
+def _deep(connection: duckdb.DuckDBPyConnection, side: _Side, built: BuiltTable, there: str) -> list[Difference]:
     """Compare whole rows by a hash that DuckDB takes of both sides, then look into the months that differ."""
     here = _row_hashes(connection, side.table, side.relation, side.parameters)
     ours = _row_hashes(connection, side.table, there, [])
-    found = _differing(side.table.name, here, ours)
-    return [
-        Difference(one.table, one.bucket, one.source, one.published, _rows(connection, side, there, one.bucket))
-        for one in found
-    ]
+    found = _differing(side, built, here, ours)
+    return [replace(one, rows=_rows(connection, side, there, one.bucket)) for one in found]
 
 
 def _row_hashes(

@@ -87,7 +87,7 @@ def test_dg_checks_and_lists_them(tmp_path: Path) -> None:
     found = json.loads(listed.stdout)
     keys = {asset["asset_key"] for asset in found["assets"]}
     assert {"postgres/behavioral_events", "parquet/behavioral_events", "research/daily_events"} <= keys
-    assert [schedule["name"] for schedule in found["schedules"]] == ["nightly_sync_schedule"]
+    assert [schedule["name"] for schedule in found["schedules"]] == ["deep_check_schedule", "nightly_sync_schedule"]
 
 
 def test_nothing_below_the_definitions_imports_dagster() -> None:

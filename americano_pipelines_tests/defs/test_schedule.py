@@ -10,15 +10,16 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from americano_pipelines.defs.build import build_defs
+from americano_pipelines.defs.deep_check import DEEP_CHECK
+from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings
 
 Make = Callable[..., Settings]
 
 
-def schedule_of(settings: Settings) -> dg.ScheduleDefinition:
-    (schedule,) = build_defs(settings).get_repository_def().schedule_defs
-    return schedule
+def schedule_of(settings: Settings, job: str = NIGHTLY) -> dg.ScheduleDefinition:
+    return build_defs(settings).get_repository_def().get_schedule_def(f"{job}_schedule")
 
 
 def ticks(schedule: dg.ScheduleDefinition, after: datetime, count: int) -> list[str]:
@@ -59,7 +60,15 @@ def test_a_tick_asks_for_one_run_of_the_job(settings_for: Make) -> None:
     assert definitions.resolve_job_def("nightly_sync").name == "nightly_sync"
 
 
+def test_the_deep_check_has_a_line_of_its_own_and_the_same_time_zone(settings_for: Make) -> None:
+    schedule = schedule_of(settings_for(americano_sync_timezone="Europe/Berlin"), DEEP_CHECK)
+
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    assert ticks(schedule, datetime(2026, 11, 24, tzinfo=UTC), 1) == ["2026-11-29T05:00:00+01:00"], "a Sunday"
+
+
 @pytest.mark.parametrize("line", ["99 99 * * *", "a b c d e"])
-def test_a_line_that_is_none_names_the_variable(settings_for: Make, line: str) -> None:
-    with pytest.raises(ConfigError, match="AMERICANO_SYNC_CRON"):
-        build_defs(settings_for(americano_sync_cron=line))
+@pytest.mark.parametrize("variable", ["AMERICANO_SYNC_CRON", "AMERICANO_DEEP_CHECK_CRON"])
+def test_a_line_that_is_none_names_the_variable(settings_for: Make, variable: str, line: str) -> None:
+    with pytest.raises(ConfigError, match=variable):
+        build_defs(settings_for(**{variable.lower(): line}))
