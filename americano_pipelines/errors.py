@@ -49,3 +49,7 @@ class LakeDamagedError(DataError):
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(message)
         self.path = path
+
+
+class AnalysisError(AmericanoError):
+    """An analysis cannot be done as asked: its input or its parameters will not do."""
