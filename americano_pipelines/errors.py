@@ -53,3 +53,7 @@ class LakeDamagedError(DataError):
 
 class AnalysisError(AmericanoError):
     """An analysis cannot be done as asked: its input or its parameters will not do."""
+
+
+class TamperedError(AmericanoError):
+    """A file that is written once and named by its hash holds something else now."""

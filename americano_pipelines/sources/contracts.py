@@ -94,6 +94,8 @@ PROTOCOLS = TableContract(
         Role("outcome", "The events column that is its outcome.", ("primary_outcome", "outcome")),
         Role("start", "When it starts, UTC.", ("start_date", "started_at")),
         Role("end", "When it ends, UTC; null while open.", ("end_date", "ended_at")),
+        Role("plan", "How it is to be analysed, in words.", ("analysis_plan",)),
+        Role("deviations", "Departures from the plan, as they were noted.", ("deviations",)),
     ),
     sort_role="start",
 )
@@ -110,6 +112,8 @@ PHASES = TableContract(
         Role("start", "When it starts, UTC.", ("start_date", "started_at")),
         Role("end", "When it ends, UTC; null for until the next one.", ("end_date", "ended_at")),
         Role("planned_days", "Its planned length in days.", ("planned_duration", "planned_days")),
+        Role("parameters", "What was done, and how its length was drawn.", ("intervention_params", "parameters")),
+        Role("seed", "Seed of that draw.", ("randomization_seed",)),
     ),
     sort_role="start",
 )
@@ -123,6 +127,7 @@ RUNS = TableContract(
         Role("protocol", "The protocol it analyses.", _PROTOCOL),
         Role("name", "Its title.", ("run_name", "name")),
         Role("type", "Which analysis.", ("analysis_type",)),
+        Role("parameters", "What was asked for.", ("input_params", "parameters")),
         Role("status", "How far it is.", ("status",)),
         Role("start", "When it started, UTC.", ("started_at",)),
         Role("end", "When it ended, UTC.", ("completed_at",)),

@@ -113,12 +113,12 @@ def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
     name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
     fragments = {}
     for table in model.tables:
-        played = {role: _value(tables[table], role) for role in tables[table].roles}
+        played = {role: role_value(tables[table], role) for role in tables[table].roles}
         fragments.update({role.name: played.get(role.name, "NULL") for role in BY_NAME[table].roles})
     return sql.render(sql.load("warehouse", name), **fragments)
 
 
-def _value(table: SourceTable, role: str) -> str:
+def role_value(table: SourceTable, role: str) -> str:
     """SQL of a role's column, times in UTC whatever the time zone of the session that reads the view."""
     column = table.column(role)
     name = sql.quote(table.roles[role])

@@ -3,6 +3,7 @@ SELECT
     CAST({protocol} AS VARCHAR) AS protocol_id,
     CAST({name} AS VARCHAR) AS run_name,
     CAST({type} AS VARCHAR) AS analysis_type,
+    CAST({parameters} AS JSON) AS parameters,
     CAST({status} AS VARCHAR) AS status,
     CAST({start} AS TIMESTAMP) AS started_at,
     CAST({end} AS TIMESTAMP) AS completed_at

@@ -8,7 +8,9 @@ WITH phases AS (
         CAST({type} AS VARCHAR) AS phase_type,
         CAST({start} AS TIMESTAMP) AS starts_at,
         CAST({end} AS TIMESTAMP) AS stated_end,
-        CAST({planned_days} AS INTEGER) AS planned_days
+        CAST({planned_days} AS INTEGER) AS planned_days,
+        CAST({parameters} AS JSON) AS parameters,
+        CAST({seed} AS BIGINT) AS randomization_seed
     FROM analytics.phase_assignments
 )
 
@@ -25,6 +27,9 @@ SELECT
         protocols.ends_at,
         phases.starts_at + to_days(phases.planned_days)
     ) AS ends_at,
-    phases.planned_days
+    phases.planned_days,
+    phases.stated_end,
+    phases.parameters,
+    phases.randomization_seed
 FROM phases
 LEFT JOIN research.protocols AS protocols ON protocols.protocol_id = phases.protocol_id

@@ -5,5 +5,7 @@ SELECT
     CAST({design} AS VARCHAR) AS design,
     CAST({outcome} AS VARCHAR) AS primary_outcome,
     CAST({start} AS TIMESTAMP) AS starts_at,
-    CAST({end} AS TIMESTAMP) AS ends_at
+    CAST({end} AS TIMESTAMP) AS ends_at,
+    CAST({plan} AS VARCHAR) AS analysis_plan,
+    CAST({deviations} AS JSON) AS deviations
 FROM analytics.experiment_protocols

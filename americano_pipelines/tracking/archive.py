@@ -1,0 +1,59 @@
+"""Files that are written once and named by their hash: provenance records and extracts.
+
+Here belongs keeping and reading them. A file whose bytes do not fit its name was tampered with, and says so when read.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from americano_pipelines import durable
+from americano_pipelines.errors import TamperedError
+from americano_pipelines.settings import Settings
+
+
+def records_dir(settings: Settings) -> Path:
+    """Where provenance records lie."""
+    return settings.data_dir / "provenance"
+
+
+def extracts_dir(settings: Settings) -> Path:
+    """Where extracts lie; they are kept although snapshots expire."""
+    return settings.data_dir / "extracts"
+
+
+def keep(folder: Path, content: bytes) -> tuple[Path, str]:
+    """Write a content-addressed file, durably and read-only; one that is there already is left as it is.
+
+    Returns:
+        Its path and the hash that is its name.
+
+    Raises:
+        TamperedError: a file of that name is there, but holds something else.
+    """
+    name = hashlib.sha256(content).hexdigest()
+    path = folder / f"{name}.json"
+    if path.exists():
+        read(folder, name)
+        return path, name
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{name}.{os.getpid()}"
+    aside.write_bytes(content)
+    aside.chmod(0o444)
+    durable.move(aside, path)
+    return path, name
+
+
+def read(folder: Path, sha256: str) -> bytes:
+    """The content of a kept file.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+        TamperedError: its bytes are not the ones it was named by.
+    """
+    path = folder / f"{sha256}.json"
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise TamperedError(f"{path} was changed after it was written: its hash is {found} now")
+    return content

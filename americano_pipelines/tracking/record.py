@@ -1,0 +1,145 @@
+"""The provenance record of one analysis: what ran, on what, and what came out.
+
+Here belongs its shape and its one canonical text. Where it is kept is `archive.py`; MLflow's copy can be edited by
+anybody, so the hash of this text is what the other places are compared with.
+"""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from americano_pipelines.errors import AnalysisError
+
+
+def canonical(value: Any) -> bytes:  # noqa: ANN401 - anything that JSON holds
+    """The one text of a JSON value: sorted keys, no spaces, floats as Python writes them, no NaN.
+
+    Raises:
+        AnalysisError: it holds NaN or an infinity, which JSON has no words for; an undefined number is null.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise AnalysisError(f"a result cannot be recorded: {error}") from None
+    return text.encode()
+
+
+def sha256_of(value: Any) -> str:  # noqa: ANN401 - anything that JSON holds
+    """Hash of a JSON value's canonical text, as 64 hex digits."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Identity(_Part):
+    """Which analysis this is, who asked for it and when it ran (ISO 8601, UTC)."""
+
+    analysis: str
+    analysis_version: str
+    analysis_run_id: str | None
+    actor: str
+    started_at: str
+    ended_at: str
+
+
+class CodePart(_Part):
+    """The code: see `tracking/code.py`."""
+
+    commit: str
+    dirty: bool | None
+    repository: str
+    diff_sha256: str
+    modules_sha256: str
+    modules: dict[str, str]
+
+
+class Input(_Part):
+    """One input: an asset of a published snapshot, and what was taken from it.
+
+    Attributes:
+        asset: its key.
+        data_version: its data version in that snapshot.
+        snapshot_id: the snapshot.
+        snapshot_sha256: hash of its file.
+        instant: the instant of the source it holds.
+        schema_sha256: hash of the table's columns.
+        rows: rows taken.
+        time_range: first and last time among them, ISO 8601, None when there are none.
+        query: the statement, with pseudonyms for what was bound.
+        exclusions: what was left out, by reason, with counts.
+    """
+
+    asset: str
+    data_version: str
+    snapshot_id: str
+    snapshot_sha256: str
+    instant: str
+    schema_sha256: str
+    rows: int
+    time_range: tuple[str, str] | None
+    query: str
+    exclusions: dict[str, int]
+
+
+class Artifact(_Part):
+    """A file that an analysis made."""
+
+    sha256: str
+    bytes: int
+
+
+class Record(_Part):
+    """Everything there is to say about one analysis.
+
+    Attributes:
+        version: of this format.
+        identity: which analysis.
+        code: what ran.
+        inputs: what it read.
+        extract_sha256: hash of the exact input, see `analysis/extract.py`.
+        protocol_sha256: hash of the protocol as it was.
+        phases_sha256: hash of its phases as they were.
+        dvc_lock_sha256: hash of dvc.lock, None when there is none.
+        environment: Python, platform, packages, hash of the lock file.
+        config: the resolved configuration.
+        seed: seed of the analysis's own random numbers, None when it draws none.
+        generator: their generator.
+        upstream: asset key to its code and data version, as Dagster has them.
+        orchestrator: Dagster run, asset key, partition.
+        tracking: MLflow's address without secrets, experiment, run.
+        results: what came out.
+        artifacts: path to hash and size.
+        not_captured: what could not be found out, with the reason.
+    """
+
+    version: Literal[1] = 1
+    identity: Identity
+    code: CodePart
+    inputs: list[Input]
+    extract_sha256: str
+    protocol_sha256: str
+    phases_sha256: str
+    dvc_lock_sha256: str | None
+    environment: dict[str, JsonValue]
+    config: dict[str, JsonValue]
+    seed: int | None
+    generator: str | None
+    upstream: dict[str, dict[str, str | None]]
+    orchestrator: dict[str, str | None]
+    tracking: dict[str, str | None]
+    results: dict[str, JsonValue]
+    artifacts: dict[str, Artifact]
+    not_captured: dict[str, str]
+
+    def canonical(self) -> bytes:
+        """The record's one text."""
+        return canonical(self.model_dump(mode="json"))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of that text: the record's name."""
+        return hashlib.sha256(self.canonical()).hexdigest()

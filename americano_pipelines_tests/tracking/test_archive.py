@@ -1,0 +1,38 @@
+"""Files that are named by their hash: written once, and never read when they hold something else."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.errors import TamperedError
+from americano_pipelines.tracking.archive import keep, read
+
+
+def test_what_is_kept_is_read_back_and_written_once(tmp_path: Path) -> None:
+    path, name = keep(tmp_path, b'{"a":1}')
+    written = path.stat().st_mtime_ns
+
+    assert name == hashlib.sha256(b'{"a":1}').hexdigest()
+    assert path.name == f"{name}.json"
+    assert path.stat().st_mode & 0o222 == 0
+    assert read(tmp_path, name) == b'{"a":1}'
+    assert keep(tmp_path, b'{"a":1}') == (path, name)
+    assert path.stat().st_mtime_ns == written
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_was_changed_is_neither_read_nor_taken_for_kept(tmp_path: Path) -> None:
+    path, name = keep(tmp_path, b'{"p":0.5}')
+    path.chmod(0o644)
+    path.write_bytes(b'{"p":0.01}')
+
+    with pytest.raises(TamperedError, match="was changed after it was written"):
+        read(tmp_path, name)
+    with pytest.raises(TamperedError):
+        keep(tmp_path, b'{"p":0.5}')
+
+
+def test_what_is_not_there_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path, "0" * 64)
