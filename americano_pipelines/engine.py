@@ -36,7 +36,8 @@ def telling_what_is_full(settings: Settings) -> Iterator[None]:
             f"{settings.spill_dir}: raise AMERICANO_MEMORY_LIMIT, lower AMERICANO_THREADS or make room there. "
             f"Nothing was published. DuckDB said: {str(error).splitlines()[0]}"
         ) from None
-    except duckdb.IOException as error:
+    except duckdb.Error as error:
+        # An IOException while it writes, a TransactionException when it is the commit that finds no room.
         if not is_about_room(error):
             raise
         raise RoomError(f"there is no room to write; nothing was published. DuckDB said: {error}") from None

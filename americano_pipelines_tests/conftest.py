@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -90,9 +90,16 @@ def server_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server(server_folder: Path) -> Iterator[Server]:
+    with new_server(server_folder / "postgres") as suite:
+        yield suite
+
+
+@contextmanager
+def new_server(folder: Path) -> Iterator[Server]:
+    """A server with the templates that databases are cut from, and the sync role; stopped at the end."""
     password = f"pw'{secrets.token_hex(8)}\\x"  # a quote and a backslash: escaping must hold
     postgres = EmbeddedPostgres(
-        server_folder / "postgres",
+        folder,
         port=free_port(),
         superuser_password=password,
         server_settings={"fsync": "off", "max_connections": "60"},
@@ -123,26 +130,29 @@ def _fill(suite: Server, database: str, script: str) -> None:
 @pytest.fixture
 def new_database(server: Server) -> Iterator[Callable[[str], Database]]:
     """Make databases: `new_database("prisma")` or `new_database("older")`, small and filled."""
-    made: list[str] = []
+    made: list[Database] = []
 
     def make(kind: str = "prisma") -> Database:
-        name = f"{kind}_{secrets.token_hex(4)}"
-        with closing(server.connect("postgres")) as link, link.cursor() as cursor:
-            cursor.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(f"{kind}_template")
-                )
-            )
-            cursor.execute(
-                sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(SYNC_ROLE))
-            )
-        made.append(name)
-        return Database(server, name)
+        made.append(cut(server, kind))
+        return made[-1]
 
     yield make
     with closing(server.connect("postgres")) as link, link.cursor() as cursor:
-        for name in made:
-            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        for database in made:
+            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
+
+
+def cut(server: Server, kind: str) -> Database:
+    """Make a database from a template."""
+    name = f"{kind}_{secrets.token_hex(4)}"
+    with closing(server.connect("postgres")) as link, link.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(f"{kind}_template"))
+        )
+        cursor.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(SYNC_ROLE))
+        )
+    return Database(server, name)
 
 
 @pytest.fixture

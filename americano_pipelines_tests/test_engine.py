@@ -145,7 +145,10 @@ def test_a_wrong_version_stops_a_session_before_postgres_is_asked(
     ("error", "words"),
     [
         (duckdb.OutOfMemoryException("Out of Memory Error: no\nmore"), "raise AMERICANO_MEMORY_LIMIT, .* or make room"),
-        (duckdb.IOException("IO Error: write failed: No space left on device"), "the disk is full; nothing was publ"),
+        (
+            duckdb.IOException("IO Error: write failed: No space left on device"),
+            "there is no room to write; nothing was",
+        ),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "^/x/y: No space left on device; nothing was publ"),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "^/x/y: Permission denied; nothing was published"),
     ],

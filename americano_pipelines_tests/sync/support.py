@@ -1,16 +1,22 @@
-"""A sync without Dagster around it, and the rows of both sides in one form."""
+"""A sync without Dagster around it, the rows of both sides in one form, and what must hold whatever happened."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from americano_pipelines import durable
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.stages import Stages
+from americano_pipelines.warehouse import publish
 from americano_pipelines.warehouse.refresh import Outcome, refresh
 from americano_pipelines_tests.conftest import Database
 
+READ = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchone())"
 TABLES = ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs")
 
 
@@ -54,6 +60,43 @@ def _duckdb_rows(connection: duckdb.DuckDBPyConnection, relation: str, parameter
     values = ", ".join(_duckdb_text(str(row[0]), str(row[1])) for row in described)
     rows = connection.execute(f"SELECT {values} FROM {relation}", parameters).fetchall()
     return [tuple(str(row[0]) for row in described), *sorted(rows, key=repr)]
+
+
+def whole(settings: Settings) -> None:
+    """What the link means is a published file, unchanged since, readable by another process."""
+    path, document = publish.current(settings), publish.read_document(settings)
+    assert path is not None
+    assert document is not None
+    assert durable.sha256(path) == document.sha256
+    query = "SELECT count(*) FROM analytics.behavioral_events"
+    read = subprocess.run(
+        [sys.executable, "-c", READ, str(settings.published_path), query], capture_output=True, text=True, check=True
+    )
+    assert read.stdout.strip() == f"({document.tables['behavioral_events'].rows},)"
+
+
+def tidy(settings: Settings) -> None:
+    """After a sync nothing lies about that nobody names."""
+    folders = [path for path in publish.snapshots_dir(settings).iterdir() if not path.name.startswith(".")]
+    assert len(folders) <= settings.americano_snapshots_kept
+    assert not list(publish.snapshots_dir(settings).glob(".*"))
+    assert not [path for path in settings.published_path.parent.glob(".*") if path.is_symlink()]
+    if settings.mode is Mode.POSTGRES:
+        assert {path.name for path in settings.lake_dir.iterdir() if path.name.startswith(".")} == set()
+        assert {str(path) for path in settings.lake_dir.rglob("*.parquet")} == named_files(settings)
+    assert _spilled(settings.spill_dir) == 0
+
+
+def named_files(settings: Settings) -> set[str]:
+    """The files that make up the lake, by its manifest."""
+    manifest = lake.read(settings)
+    assert manifest is not None
+    buckets = [bucket for table in manifest.tables.values() for bucket in table.buckets.values()]
+    return {str(path) for bucket in buckets for path in lake.paths(settings, bucket)}
+
+
+def _spilled(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
 
 
 COLUMNS = (

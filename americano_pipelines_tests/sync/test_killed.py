@@ -5,18 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import duckdb
 import pytest
 
-from americano_pipelines import durable
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse import publish
 from americano_pipelines_tests.conftest import Database, environment
-from americano_pipelines_tests.sync.support import TABLES, lake_rows, published_rows, source_rows, sync
-
-READ = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchone())"
+from americano_pipelines_tests.sync.support import TABLES, lake_rows, published_rows, source_rows, sync, tidy, whole
 
 
 class Victim:
@@ -77,7 +71,7 @@ def test_whatever_is_killed_what_is_published_is_whole(
                 assert published_rows(settings, table) == source_rows(prisma, table)
                 if not scanner:
                     assert lake_rows(settings, table) == source_rows(prisma, table)
-            tidy(settings, scanner=scanner)
+            tidy(settings)
     assert at_work > kills / 3, "hardly ever killed at work, so this test said little"
 
 
@@ -87,42 +81,3 @@ def _change(database: Database, number: int) -> None:
         "WHERE abs(hashtext(id || %s)) %% 50 = 0",
         (str(number), str(number)),
     )
-
-
-def whole(settings: Settings) -> None:
-    """What the link means is a published file, unchanged since, readable by another process."""
-    path, document = publish.current(settings), publish.read_document(settings)
-    assert path is not None
-    assert document is not None
-    assert durable.sha256(path) == document.sha256
-    query = "SELECT count(*) FROM analytics.behavioral_events"
-    read = subprocess.run(
-        [sys.executable, "-c", READ, str(settings.published_path), query], capture_output=True, text=True, check=True
-    )
-    assert read.stdout.strip() == f"({document.tables['behavioral_events'].rows},)"
-
-
-def tidy(settings: Settings, *, scanner: bool) -> None:
-    """After a sync nothing lies about that nobody names."""
-    folders = [path for path in publish.snapshots_dir(settings).iterdir() if not path.name.startswith(".")]
-    assert len(folders) <= settings.americano_snapshots_kept
-    building = publish.snapshots_dir(settings) / ".building"
-    assert not building.exists() or not any(building.iterdir())
-    assert not [path for path in settings.published_path.parent.glob(".*") if path.is_symlink()]
-    if not scanner:
-        parquet = list(settings.lake_dir.rglob("*.parquet"))
-        assert len(parquet) == _named_files(settings)
-    assert _spilled(settings.spill_dir) == 0
-
-
-def _named_files(settings: Settings) -> int:
-    with duckdb.connect() as connection:
-        manifest = str(settings.lake_dir / "manifest.json")
-        (tables,) = connection.execute(
-            "SELECT tables FROM read_json($1, columns = {tables: 'JSON'})", [manifest]
-        ).fetchone() or ("",)
-    return str(tables).count(".parquet")
-
-
-def _spilled(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

@@ -1,0 +1,74 @@
+"""What the tests of faults share: what must be untouched while a fault lasts, and equal once it is gone."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from americano_pipelines import durable
+from americano_pipelines.lake import manifest as lake
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse import publish
+from americano_pipelines_tests.conftest import Database
+from americano_pipelines_tests.sync.support import TABLES, lake_rows, published_rows, source_rows, sync, tidy, whole
+
+BOTH = pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
+# The second of two that take long, and take the same way.
+SCANNER_SLOW = pytest.mark.parametrize(
+    "scanner", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["postgres", "scanner"]
+)
+MakeSettings = Callable[..., Settings]
+EVENTS = "behavioral_events"
+EVERY_EVENT = 'UPDATE behavioral_events SET "timeOfDay" = coalesce("timeOfDay", 0) + 1'
+PATIENCE = 60
+
+
+class Place:
+    """What lies in a data folder, to say later that it lies there still."""
+
+    def __init__(self, settings: Settings) -> None:
+        link = publish.current(settings)
+        assert link is not None
+        self.settings, self.link = settings, link
+        self.sha256 = durable.sha256(link)
+        self.manifest = lake.read(settings)
+        self.rows = self._rows()
+
+    def _rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        return {table: published_rows(self.settings, table) for table in TABLES}
+
+    def is_untouched(self, *, exported: bool = False) -> None:
+        """The published file is the one it was, to the byte; the lake too, or (exported) it is a newer, whole one."""
+        assert publish.current(self.settings) == self.link
+        assert durable.sha256(self.link) == self.sha256
+        assert self._rows() == self.rows
+        whole(self.settings)
+        assert (lake.read(self.settings) != self.manifest) is exported
+        if self.manifest is not None:
+            for table in TABLES:
+                lake_rows(self.settings, table)
+        assert not list(publish.snapshots_dir(self.settings).glob(".*"))
+
+
+def synced(settings: Settings, database: Database) -> None:
+    """A sync, after which everything equals the source and nothing else lies about."""
+    assert sync(settings).blocked_by == []
+    equal(settings, database)
+
+
+def equal(settings: Settings, database: Database) -> None:
+    for table in TABLES:
+        rows = source_rows(database, table)
+        assert published_rows(settings, table) == rows
+        if settings.postgres is not None and not settings.duckdb_use_postgres_scanner:
+            assert lake_rows(settings, table) == rows
+    whole(settings)
+    tidy(settings)
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
+        time.sleep(0.005)
