@@ -5,7 +5,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -152,7 +152,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Settings], object]] = {
     "a month changed": lambda settings: flip(month_file(settings)),
     "a month gone": lambda settings: month_file(settings).unlink(),
     "manifest garbage": lambda settings: (settings.lake_dir / lake.NAME).write_bytes(b"\xff{"),
