@@ -279,3 +279,31 @@ def test_phases_with_a_time_zone_cover_the_same_events_from_any_zone(
         assert seen_from(settings, "America/New_York", query) == seen_from(settings, "UTC", query)
     starts = seen_from(settings, "America/New_York", "SELECT min(starts_at) FROM research.phases")
     assert starts == prisma.execute("""SELECT min("startDate") AT TIME ZONE 'UTC' FROM phase_assignments""")
+
+
+@BOTH
+def test_rows_that_belong_to_no_month_come_change_and_go_like_any_others(
+    prisma: Database, settings_for: MakeSettings, *, scanner: bool
+) -> None:
+    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner))
+    sync(settings)
+    none = 'WHERE NOT isfinite("timestamp") OR "timestamp" < \'0001-01-01\''
+    two = 'WHERE id IN (SELECT id FROM behavioral_events WHERE isfinite("timestamp") ORDER BY id LIMIT 2)'
+    first = f"(SELECT min(id) FROM behavioral_events {none})"
+    changes = [
+        f"UPDATE behavioral_events SET \"timestamp\" = 'infinity' {two}",
+        f"UPDATE behavioral_events SET \"timestamp\" = '-infinity' {two}",
+        f"UPDATE behavioral_events SET \"timestamp\" = '0044-03-15 BC' {two}",
+        f'UPDATE behavioral_events SET "timeOfDay" = 77 {none}',
+        f"UPDATE behavioral_events SET \"timestamp\" = '2025-02-03' WHERE id = {first}",
+        f"DELETE FROM behavioral_events {none}",
+    ]
+
+    patched = 0
+    for change in changes:
+        prisma.execute(change)
+        outcome = sync(settings)
+        assert outcome.path is not None
+        patched += outcome.document.built.startswith("patch")
+        assert published_rows(settings, "behavioral_events") == source_rows(prisma, "behavioral_events")
+    assert patched >= 3, "a build from nothing reads all months at once"
