@@ -52,4 +52,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
             fail_dead_runs(instance)
             yield instance
     except DBAPIError as error:
-        raise RoomError(f"Dagster's records in {settings.dagster_dir} cannot be written: {error.orig}") from error
+        raise RoomError(
+            f"Dagster's records in {settings.dagster_dir} cannot be written: {error.orig}. Is that disk full, or may "
+            "nothing be written there?"
+        ) from error
