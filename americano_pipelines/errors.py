@@ -57,3 +57,11 @@ class AnalysisError(AmericanoError):
 
 class TamperedError(AmericanoError):
     """A file that is written once and named by its hash holds something else now."""
+
+
+class LinkError(AmericanoError):
+    """The app's row for an analysis cannot be read or written."""
+
+
+class TransientLinkError(LinkError):
+    """It cannot be at the moment; later it may."""

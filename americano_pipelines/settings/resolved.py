@@ -41,7 +41,7 @@ class Settings(Variables):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        target = self.postgres
+        target, _ = self.postgres, self.app
         if self.duckdb_use_postgres_scanner and target is None:
             raise ValueError(
                 "DUCKDB_USE_POSTGRES_SCANNER: is true, but no Postgres is configured; set DATABASE_URL or PG_HOST"
@@ -98,6 +98,16 @@ class Settings(Variables):
                     f"{variable.upper()}: differs from the {name} in DATABASE_URL; set one of the two, or both alike"
                 )
         return target
+
+    @cached_property
+    def app(self) -> PostgresTarget | None:
+        """Where the app's analysis runs are written, None when that is off."""
+        if self.analysis_runs_database_url is None:
+            return None
+        try:
+            return parse_url(self.analysis_runs_database_url.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"ANALYSIS_RUNS_DATABASE_URL: {error}") from None
 
     def _check_published_name(self) -> None:
         path = self.published_path

@@ -88,6 +88,10 @@ class Variables(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="The source as postgresql://user:password@host:port/database?schema=public."
     )
+    analysis_runs_database_url: SecretStr | None = Field(
+        default=None,
+        description="The app's database, as a role that may write analysis_runs and nothing else; unset: no links.",
+    )
     pg_host: str | None = Field(default=None, description="The source's host, or the folder of its socket.")
     pg_port: int = Field(
         default=DEFAULT_PORT, ge=1, le=65535, description="The source's port, a number from 1 to 65535."

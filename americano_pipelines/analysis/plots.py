@@ -1,0 +1,146 @@
+"""Pictures of an analysis, as PNG: the days with their phases, and where the observed statistic lies among all others.
+
+Here belongs drawing what was computed. Nothing is computed here but what a picture needs to be drawn.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours that differ in lightness too, for those who do not see hues and for print.
+BASELINE, TREATMENT, INK, SOFT = "#5b6c7d", "#c8642b", "#222222", "#8a8a8a"
+_DPI = 130
+
+
+@dataclass(frozen=True)
+class Band:
+    """A phase as it is drawn.
+
+    Attributes:
+        label: its label.
+        treated: whether it counts as treatment.
+        first: its first day, counted from 0, a fraction where it does not begin with a day.
+        end: the day on which it ends, exclusive.
+    """
+
+    label: str
+    treated: bool
+    first: float
+    end: float
+
+
+def draw_phases(
+    values: NDArray[np.float64], bands: Sequence[Band], excluded: Sequence[int], *, outcome: str, title: str
+) -> bytes:
+    """Days and their values, phase means, switches, gaps and days left out.
+
+    Args:
+        values: the outcome of each day, NaN where there is none; shape (days,).
+        bands: the phases.
+        excluded: days that were left out because a phase switches within them.
+        outcome: what the values are, with their unit.
+        title: what is shown.
+    """
+    figure, axes = _axes(9.0, 4.2)
+    days = np.arange(values.size)
+    for band in bands:
+        colour = TREATMENT if band.treated else BASELINE
+        axes.axvspan(band.first, band.end, color=colour, alpha=0.07, linewidth=0)
+        axes.axvline(band.end, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
+        inside = (days + 0.5 > band.first) & (days + 0.5 < band.end)
+        shown = inside & ~np.isnan(values)
+        if shown.any():
+            mean = float(values[shown].mean())
+            axes.hlines(mean, band.first, band.end, color=colour, linewidth=2.2, zorder=3)
+            axes.annotate(
+                f"{mean:.1f}", (band.end, mean), textcoords="offset points", xytext=(-3, 4), ha="right", color=colour
+            )
+        # NaN breaks the line: a gap is a gap.
+        axes.plot(days[inside] + 0.5, values[inside], color=colour, linewidth=0.9, marker="o", markersize=3.6)
+        axes.annotate(
+            band.label,
+            ((band.first + band.end) / 2, 1.015),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="bottom",
+            color=colour,
+            fontsize=9,
+        )
+    missing = [day for day in days[np.isnan(values)] if day not in set(excluded)]
+    _ticks(axes, missing, SOFT, f"no value ({len(missing)})")
+    _ticks(axes, excluded, INK, f"left out: a phase switches ({len(excluded)})")
+    axes.set(xlabel="day since the first phase began", ylabel=outcome, xlim=(0, max(values.size, 1)))
+    axes.set_title(title, loc="left", pad=20, fontsize=11)
+    if missing or excluded:
+        axes.legend(loc="upper right", frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def draw_distribution(
+    edges: NDArray[np.float64], counts: NDArray[np.int64], observed: float, *, unit: str, title: str, two_sided: bool
+) -> bytes:
+    """The statistic under every assignment that could have been drawn, and the one that was.
+
+    Args:
+        edges: bin edges in outcome units, shape (bins + 1,).
+        counts: assignments in each bin, shape (bins,).
+        observed: the observed statistic.
+        unit: what the statistic is, with its unit.
+        title: what is shown.
+        two_sided: whether values as far on the other side count too.
+    """
+    figure, axes = _axes(7.5, 3.6)
+    middles = (edges[:-1] + edges[1:]) / 2
+    extreme = np.abs(middles) >= abs(observed) if two_sided else middles * np.sign(observed or 1) >= abs(observed)
+    width = np.diff(edges)
+    axes.bar(edges[:-1], counts, width, align="edge", color=np.where(extreme, TREATMENT, BASELINE), alpha=0.75)
+    for at in (observed, -observed) if two_sided else (observed,):
+        axes.axvline(at, color=INK, linewidth=1.6, linestyle="-" if at == observed else (0, (4, 3)))
+    axes.annotate(
+        f"observed {observed:.2f}",
+        (observed, 1),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        xytext=(5, -12),
+        color=INK,
+        fontsize=9,
+    )
+    axes.set(xlabel=unit, ylabel="assignments")
+    axes.set_title(title, loc="left", fontsize=11)
+    return _png(figure)
+
+
+def _axes(width: float, height: float) -> "tuple[Figure, Axes]":
+    # Not pyplot, which keeps every figure of a long-lived process and wants a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+    return figure, axes
+
+
+def _ticks(axes: "Axes", days: Sequence[int], colour: str, label: str) -> None:
+    if len(days):
+        at = [day + 0.5 for day in days]
+        axes.plot(
+            at, [0.012] * len(at), "|", color=colour, markersize=9, transform=axes.get_xaxis_transform(), label=label
+        )
+
+
+def _png(figure: "Figure") -> bytes:
+    stream = io.BytesIO()
+    # Without the program's version in it: the same picture has the same bytes.
+    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+    return stream.getvalue()

@@ -1,0 +1,20 @@
+-- Runs in Postgres. From the catalog and not information_schema, which hides what the role may not read.
+SELECT
+    attribute.attname,
+    type.typname,
+    attribute.attnotnull AND NOT attribute.atthasdef AND attribute.attidentity = '' AS required,
+    (
+        SELECT array_agg(enum.enumlabel::text ORDER BY enum.enumsortorder)
+        FROM pg_enum AS enum
+        WHERE enum.enumtypid = type.oid
+    ) AS labels
+FROM pg_class AS relation
+INNER JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
+INNER JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid
+INNER JOIN pg_type AS type ON type.oid = attribute.atttypid
+WHERE
+    namespace.nspname = %s
+    AND relation.relname = %s
+    AND relation.relkind IN ('r', 'p')
+    AND attribute.attnum > 0
+    AND NOT attribute.attisdropped
