@@ -52,7 +52,18 @@ def export(settings: Settings, stages: Stages, *, full: bool = False) -> Export:
         DataError: a file does not hold the rows that Postgres counted in the same snapshot.
     """
     with telling_what_is_full(settings):
-        return _export(settings, stages, full=full)
+        _tidy_up(settings)
+        try:
+            return _export(settings, stages, full=full)
+        finally:
+            # Also when it failed: what it wrote may be what the disk is full of.
+            _tidy_up(settings)
+
+
+def _tidy_up(settings: Settings) -> None:
+    """Remove what the manifest does not name: what was replaced, and what a failed or killed export left."""
+    write.clean_up(settings)
+    lake.sweep(settings)
 
 
 def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
@@ -87,15 +98,12 @@ def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
                 tables[name] = writer.table(table, state, figures, kept, stale)
             written[name] = sorted(stale)
         taken_at, identity = snapshot.taken_at, snapshot.identity
-    writer.clean_up()
     if before is not None and not written and before.skipped == skipped and set(before.tables) == set(tables):
-        lake.sweep(settings, before)
         return Export(before, {}, [], taken_at)
     manifest = Manifest(
         snapshot_id=writer.snapshot_id, taken_at=taken_at, source=identity, tables=tables, skipped=skipped
     )
     lake.replace(settings, manifest)
-    lake.sweep(settings, manifest)
     return Export(manifest, written, repaired, taken_at)
 
 

@@ -156,26 +156,22 @@ def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]
     return found
 
 
-def sweep(settings: Settings, manifest: Manifest) -> list[str]:
-    """Remove our own files that the manifest does not name: older exports and what interrupted ones left.
+def sweep(settings: Settings) -> None:
+    """Remove our own files that the manifest does not name: older exports and what failed or interrupted ones left.
 
-    What we did not make stays: the folder may have been there before us.
-
-    Returns:
-        The removed files' paths below the lake's folder.
+    What we did not make stays: the folder may have been there before us. So does everything while there is a
+    manifest that cannot be read.
     """
-    named = {
-        file.path for table in manifest.tables.values() for bucket in table.buckets.values() for file in bucket.files
-    }
-    removed = []
+    manifest = read(settings)
+    if manifest is None and is_there(settings):
+        return
+    tables = manifest.tables.values() if manifest is not None else ()
+    named = {file.path for table in tables for bucket in table.buckets.values() for file in bucket.files}
     for path in _ours(settings.lake_dir):
-        relative = path.relative_to(settings.lake_dir).as_posix()
-        if relative not in named:
+        if path.relative_to(settings.lake_dir).as_posix() not in named:
             path.unlink()
-            removed.append(relative)
             if path.parent != settings.lake_dir and not any(path.parent.iterdir()):
                 path.parent.rmdir()
-    return sorted(removed)
 
 
 def _ours(folder: Path) -> Iterator[Path]:

@@ -28,6 +28,11 @@ MOST_BUCKETS_AT_ONCE = 48
 _FLUSH_ROWS = 122_880
 
 
+def clean_up(settings: Settings) -> None:
+    """Remove what was being written, by an export that failed or was interrupted."""
+    durable.remove(settings.lake_dir / _STAGING)
+
+
 class Writer:
     """Writes the tables of one export, in one snapshot.
 
@@ -40,14 +45,9 @@ class Writer:
         self._lake = settings.lake_dir
         self._snapshot = snapshot
         self._staging = settings.lake_dir / _STAGING
-        self.clean_up()
         # Which row comes first in a file does not matter, and keeping the heap's order costs memory.
         snapshot.connection.execute("SET preserve_insertion_order = false")
         snapshot.connection.execute(f"SET partitioned_write_flush_threshold = {_FLUSH_ROWS}")
-
-    def clean_up(self) -> None:
-        """Remove what was being written, by this export or by one that was interrupted."""
-        durable.remove(self._staging)
 
     def table(
         self,

@@ -143,7 +143,14 @@ def test_an_unreadable_manifest_exports_everything(settings: Settings, content: 
     assert parquet_files(settings) == named_files(again.manifest)
 
 
-def test_a_crash_before_the_manifest_leaves_the_old_one_true_and_the_next_run_sweeps(
+def orphan(settings: Settings) -> None:
+    """What an export that was killed before its manifest leaves: files that nobody names, one half written."""
+    for folder in (settings.lake_dir / EVENTS / "2025-03", settings.lake_dir / ".staging" / EVENTS):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "20240101T000000Z-00000000-data_0.parquet").write_bytes(b"PAR1")
+
+
+def test_an_export_that_fails_before_the_manifest_leaves_the_old_one_true_and_no_file_of_its_own(
     settings: Settings, prisma: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = exported(settings).manifest
@@ -159,7 +166,7 @@ def test_a_crash_before_the_manifest_leaves_the_old_one_true_and_the_next_run_sw
             exported(settings)
 
     assert (settings.lake_dir / "manifest.json").read_bytes() == text
-    assert parquet_files(settings) > named_files(old)
+    assert parquet_files(settings) == named_files(old)
     for table in old.tables.values():
         for bucket in table.buckets.values():
             assert [durable.sha256(path) for path in lake.paths(settings, bucket)] == [f.sha256 for f in bucket.files]
@@ -168,15 +175,43 @@ def test_a_crash_before_the_manifest_leaves_the_old_one_true_and_the_next_run_sw
     assert parquet_files(settings) == named_files(after.manifest)
 
 
-def test_orphans_are_swept_although_nothing_changed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orphans_are_swept_although_nothing_changed(settings: Settings) -> None:
     old = exported(settings).manifest
-    with monkeypatch.context() as patched:
-        patched.setattr(module.lake, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            exported(settings, full=True)
-    assert parquet_files(settings) > named_files(old)
+    orphan(settings)
 
     assert set(exported(settings).written) == set()
+    assert parquet_files(settings) == named_files(old)
+
+
+@pytest.mark.parametrize("manifest", ["there", "not yet"])
+def test_orphans_of_a_killed_export_are_swept_before_the_next_needs_room(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, manifest: str
+) -> None:
+    named = named_files(exported(settings).manifest) if manifest == "there" else set()
+    orphan(settings)
+    found: list[set[str]] = []
+
+    def look(*_: object) -> None:
+        found.append(parquet_files(settings))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "find_tables", look)
+    with pytest.raises(KeyboardInterrupt):
+        exported(settings)
+    assert found == [named]
+
+
+def test_nothing_is_swept_by_a_manifest_that_cannot_be_read_until_there_is_another(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = exported(settings).manifest
+    (settings.lake_dir / lake.NAME).write_bytes(b"{")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "find_tables", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            exported(settings)
+
     assert parquet_files(settings) == named_files(old)
 
 
@@ -275,7 +310,7 @@ def test_a_lost_connection_leaves_the_lake_as_it_was(
         exported(settings)
 
     assert lake.read(settings) == old
-    assert named_files(old) <= parquet_files(settings)
+    assert named_files(old) == parquet_files(settings)
 
 
 def test_without_a_postgres_there_is_nothing_to_export_from(settings_for: Callable[..., Settings]) -> None:
