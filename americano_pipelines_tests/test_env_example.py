@@ -37,4 +37,4 @@ def test_the_value_shown_is_the_default(variable: str, value: str, monkeypatch: 
 
 
 def test_only_what_has_no_default_is_shown_by_an_instance() -> None:
-    assert {"DATABASE_URL", "AMERICANO_COLUMNS"} == ONLY_INSTANCES
+    assert {"DATABASE_URL", "ANALYSIS_RUNS_DATABASE_URL", "AMERICANO_COLUMNS"} == ONLY_INSTANCES
