@@ -41,7 +41,7 @@ class Snapshot:
         target: where it is.
         taken_at: Postgres's clock at the start of the transaction, ISO 8601, UTC.
         identity: what tells this database's history apart from another's: system identifier, timeline,
-            the snapshot's xmin and xmax, server version, whether it is a replica.
+            when the server was started, the snapshot's xmin and xmax, server version, whether it is a replica.
     """
 
     connection: duckdb.DuckDBPyConnection

@@ -5,6 +5,7 @@ SELECT json_build_object(
     'in_recovery', pg_is_in_recovery(),
     'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
     'timeline', (SELECT timeline_id FROM pg_control_checkpoint()),
+    'started_at', pg_postmaster_start_time(),
     'xmin', pg_snapshot_xmin(pg_current_snapshot())::text,
     'xmax', pg_snapshot_xmax(pg_current_snapshot())::text,
     'row_security', current_setting('row_security'),
