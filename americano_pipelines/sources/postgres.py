@@ -24,6 +24,8 @@ from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.sources.failures import translated
 
 ATTACHED = "source"
+# Of one sync, however many threads it has: the app needs the server's others.
+MOST_CONNECTIONS = 4
 APPLICATION_NAME = "americano_pipelines"
 # Locks are waited for briefly: a migration that holds one would otherwise leave us queueing, and the app behind us.
 LOCK_TIMEOUT_MS = 10_000
@@ -91,6 +93,8 @@ def open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget)
 
 def _open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> Iterator[Snapshot]:
     load_postgres_extension(connection)
+    connection.execute(f"SET pg_pool_max_connections = {MOST_CONNECTIONS}")
+    connection.execute("SET pg_pool_acquire_mode = 'wait'")
     parameters = ["TYPE postgres", "HOST $1", "PORT $2", "USER $3", "PASSWORD $4", "DATABASE $5"]
     values = [target.host, str(target.port), target.user, target.password, target.database]
     with translated(target):

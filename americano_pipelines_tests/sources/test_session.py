@@ -4,6 +4,7 @@ import logging
 import secrets
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from psycopg2 import sql as pg
 
 from americano_pipelines import engine
 from americano_pipelines.demo.embedded import SUPERUSER
+from americano_pipelines.engine import connect
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.sources import postgres
@@ -326,3 +328,38 @@ def test_want_of_room_is_not_taken_for_a_failure_of_postgres(
 ) -> None:
     with pytest.raises(type(error)), postgres.translated(target_of(settings_for(pg_host="127.0.0.1"))):
         raise error
+
+
+def test_no_more_connections_than_allowed_are_opened_however_many_threads_there_are(
+    prisma: Database, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "MOST_CONNECTIONS", 2)
+    prisma.execute(
+        'INSERT INTO behavioral_events (id, "userId", "eventType", "eventData", "timestamp") '
+        "SELECT 'many' || i, 'l', 'CARD_REVIEWED', to_jsonb(repeat('x', 300)), timestamp '2025-01-01' "
+        "FROM generate_series(1, 100000) AS i"
+    )
+    prisma.execute("ANALYZE behavioral_events")
+    settings = settings_for(**prisma.variables(), americano_threads=12)
+    assert settings.postgres is not None
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
+    seen: list[int] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.append(prisma.execute(query, (postgres.APPLICATION_NAME,))[0][0])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with connect(settings) as connection, open_snapshot(connection, settings.postgres) as snapshot:
+            events = snapshot.relation("public", "behavioral_events")
+            rows = connection.execute(f'SELECT count(*), max(length("eventData")) FROM {events}').fetchone()
+    finally:
+        done.set()
+        watcher.join(timeout=30)
+
+    assert rows is not None
+    assert rows[0] == 104_000
+    assert max(seen) == 2
