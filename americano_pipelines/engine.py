@@ -40,11 +40,17 @@ def telling_what_is_full(settings: Settings) -> Iterator[None]:
         # An IOException while it writes, a TransactionException when it is the commit that finds no room.
         if not is_about_room(error):
             raise
-        raise RoomError(f"there is no room to write; nothing was published. DuckDB said: {error}") from None
+        raise RoomError(
+            "there is no room to write. Nothing was published; make room on that disk, or raise the limit on the size "
+            f"of files, and run this again. DuckDB said: {error}"
+        ) from None
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        raise RoomError(f"{error.filename or settings.data_dir}: {error.strerror}; nothing was published") from None
+        # Of two names, as when a file is copied, the second is the one that is written.
+        place = error.filename2 or error.filename or settings.data_dir
+        remedy = "make room there" if error.errno in _FULL else "let this user write there"
+        raise RoomError(f"{place}: {error.strerror}. Nothing was published; {remedy} and run this again") from None
 
 
 def is_about_room(error: duckdb.Error) -> bool:

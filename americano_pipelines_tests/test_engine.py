@@ -147,10 +147,14 @@ def test_a_wrong_version_stops_a_session_before_postgres_is_asked(
         (duckdb.OutOfMemoryException("Out of Memory Error: no\nmore"), "raise AMERICANO_MEMORY_LIMIT, .* or make room"),
         (
             duckdb.IOException("IO Error: write failed: No space left on device"),
-            "there is no room to write; nothing was",
+            "there is no room to write. Nothing was published; make room on that disk",
         ),
-        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "^/x/y: No space left on device; nothing was publ"),
-        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "^/x/y: Permission denied; nothing was published"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "^/x/y: No space left on device. .*make room there"),
+        (OSError(errno.ENOSPC, "No space left on device", "/from", None, "/to"), "^/to: No space left on device"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x/y"),
+            "^/x/y: Permission denied. .*let this user write there",
+        ),
     ],
 )
 @pytest.mark.parametrize("stage", ["read files", "publish"])

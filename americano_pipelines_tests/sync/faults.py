@@ -39,7 +39,10 @@ class Place:
         return {table: published_rows(self.settings, table) for table in TABLES}
 
     def is_untouched(self, *, exported: bool = False) -> None:
-        """The published file is the one it was, to the byte; the lake too, or (exported) it is a newer, whole one."""
+        """The published file is the one it was, to the byte; the lake too, or (exported) it is a newer, whole one.
+
+        And of what was begun nothing lies about.
+        """
         assert publish.current(self.settings) == self.link
         assert durable.sha256(self.link) == self.sha256
         assert self._rows() == self.rows
@@ -48,7 +51,7 @@ class Place:
         if self.manifest is not None:
             for table in TABLES:
                 lake_rows(self.settings, table)
-        assert not list(publish.snapshots_dir(self.settings).glob(".*"))
+        tidy(self.settings)
 
 
 def synced(settings: Settings, database: Database) -> None:

@@ -10,7 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -62,11 +62,17 @@ class Running:
 class Commands:
     """Starts commands; one at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, through: Sequence[str] = ()) -> None:
+        """Start the process to fork from.
+
+        Args:
+            folder: for what the commands write.
+            through: a program and its arguments that runs it with other rights.
+        """
         self._folder = folder
         self._last: Running | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "americano_pipelines_tests.sync.forked"],
+            [*through, sys.executable, "-m", "americano_pipelines_tests.sync.forked"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
