@@ -59,6 +59,10 @@ class TamperedError(AmericanoError):
     """A file that is written once and named by its hash holds something else now."""
 
 
+class TrackingError(AmericanoError):
+    """MLflow cannot be reached or refuses what is logged; the message names MLFLOW_TRACKING_URI."""
+
+
 class LinkError(AmericanoError):
     """The app's row for an analysis cannot be read or written."""
 

@@ -182,9 +182,13 @@ class Settings(Variables):
                 shown[name.upper()] = "***" if value.get_secret_value() else "(empty)"
             else:
                 # An address may hold a password too.
-                text = "(unset)" if value is None else _USER_INFO.sub("//***@", str(value))
-                shown[name.upper()] = _SECRET_PARAMETER.sub(r"\1***", text)
+                shown[name.upper()] = "(unset)" if value is None else redact(str(value))
         return shown
+
+
+def redact(text: str) -> str:
+    """A text without the user information and secret parameters of the addresses in it."""
+    return _SECRET_PARAMETER.sub(r"\1***", _USER_INFO.sub("//***@", text))
 
 
 def _absolute(path: str | Path) -> Path:
