@@ -1,0 +1,1 @@
+"""Statistics of single-case experiments: pure functions of arrays, no I/O."""

@@ -1,0 +1,151 @@
+"""What could have been drawn in a design that alternates treatments from day to day.
+
+Here belong its recorded schemes: so many treatment days in any order, the same within blocks, and no run longer than
+a bound. Designs of phases are `schedules.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.research.statistic import Prefix
+
+Orders = NDArray[np.bool_]
+"""Whether each day is treated, shape (assignments, days)."""
+
+
+@dataclass(frozen=True)
+class Alternation:
+    """Every order of treatment and baseline days that a scheme admits, equally likely.
+
+    Attributes:
+        days: number of days.
+        treated_days: treatment days among them; within each block, if there are blocks.
+        block: days of a block; the whole when there are none.
+        longest_run: most days in a row under one condition; the whole when there is no bound.
+    """
+
+    days: int
+    treated_days: int
+    block: int
+    longest_run: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no scheme.
+
+        Raises:
+            AnalysisError: the parts do not fit together.
+        """
+        if self.block < 1 or self.days % self.block:
+            raise AnalysisError(f"{self.days} days are not a whole number of blocks of {self.block}")
+        if not 0 < self.treated_days < self.block:
+            raise AnalysisError("a block needs treatment and baseline days")
+        if self.count == 0:
+            raise AnalysisError(f"no order has runs of at most {self.longest_run} days")
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are."""
+        return self._ways[0].get((0, 0, False), 0)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether with an order its opposite is admissible too: when both conditions get as many days."""
+        return 2 * self.treated_days == self.block
+
+    def contains(self, order: Sequence[int]) -> bool:
+        """Whether this order could have been drawn."""
+        state = (0, 0, False)
+        for day, treated in enumerate(order):
+            following = self._step(day, state, treated=bool(treated))
+            if following is None or len(order) != self.days:
+                return False
+            state = following
+        return len(order) == self.days
+
+    def blocks(self, size: int) -> Iterator[Orders]:
+        """All of them in order, baseline before treatment, at most `size` at a time."""
+        for start in range(0, self.count, size):
+            yield self._at(np.arange(start, min(start + size, self.count), dtype=np.int64))
+
+    def draw(self, generator: np.random.Generator, number: int) -> Orders:
+        """Draw independently, each as likely as any other.
+
+        Raises:
+            AnalysisError: there are more than 64-bit numbers can tell apart.
+        """
+        if self.count >= 2**62:
+            raise AnalysisError(f"{self.count:.3g} orders are more than can be drawn from")
+        return self._at(generator.integers(self.count, size=number, dtype=np.int64))
+
+    def contrasts(self, prefix: Prefix, orders: Orders) -> NDArray[np.float64]:
+        """Mean of treatment days minus mean of baseline days, NaN where one of them has no value.
+
+        Returns:
+            Shape (assignments,), in outcome units.
+        """
+        values, there = np.diff(prefix.sums), np.diff(prefix.numbers).astype(np.float64)
+        treated = orders.astype(np.float64)
+        sums, numbers = treated @ values, treated @ there
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result: NDArray[np.float64] = sums / np.where(numbers == 0, np.nan, numbers) - (
+                values.sum() - sums
+            ) / np.where(numbers == there.sum(), np.nan, there.sum() - numbers)
+        return result
+
+    def treated_indicator(self, order: Sequence[bool]) -> NDArray[np.float64]:
+        """1 on treatment days and 0 on others; shape (days,)."""
+        return np.array(order, dtype=np.float64)
+
+    @cached_property
+    def _ways(self) -> list[dict[tuple[int, int, bool], int]]:
+        """By day and state (treated in this block, run length, last condition): ways to go on to the end."""
+        reachable: list[set[tuple[int, int, bool]]] = [{(0, 0, False)}]
+        for day in range(self.days):
+            steps = (self._step(day, state, treated=t) for state in reachable[day] for t in (False, True))
+            reachable.append({state for state in steps if state is not None})
+        ways: list[dict[tuple[int, int, bool], int]] = [{} for _ in range(self.days)] + [
+            dict.fromkeys(reachable[-1], 1)
+        ]
+        for day in range(self.days - 1, -1, -1):
+            for state in reachable[day]:
+                following = (self._step(day, state, treated=t) for t in (False, True))
+                ways[day][state] = sum(ways[day + 1][after] for after in following if after is not None)
+        return ways
+
+    def _step(self, day: int, state: tuple[int, int, bool], *, treated: bool) -> tuple[int, int, bool] | None:
+        """The state after a day under a condition, None when the scheme does not admit it."""
+        used, run, last = state
+        used += treated
+        run = run + 1 if run and treated == last else 1
+        left = self.block - 1 - day % self.block
+        if run > self.longest_run or used > self.treated_days or used + left < self.treated_days:
+            return None
+        return (0 if left == 0 else used, run, treated)
+
+    def _at(self, ranks: NDArray[np.int64]) -> Orders:
+        """The orders at these places."""
+        orders = np.zeros((ranks.size, self.days), dtype=np.bool_)
+        states = [(0, 0, False)] * 1
+        member = np.zeros(ranks.size, dtype=np.int64)
+        rest = ranks.copy()
+        for day in range(self.days):
+            after: dict[tuple[int, int, bool], int] = {}
+            following = np.empty_like(member)
+            for index, state in enumerate(states):
+                here = np.flatnonzero(member == index)
+                without = self._step(day, state, treated=False)
+                number = self._ways[day + 1][without] if without is not None else 0
+                treated = rest[here] >= number
+                rest[here[treated]] -= number
+                orders[here, day] = treated
+                for condition in (False, True):
+                    reached = self._step(day, state, treated=condition)
+                    if reached is not None:
+                        following[here[treated == condition]] = after.setdefault(reached, len(after))
+            states, member = list(after), following
+        return orders

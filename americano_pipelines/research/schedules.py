@@ -1,0 +1,154 @@
+"""What could have been drawn: the admissible phase lengths of a design whose switches were randomised.
+
+Here belong counting them, listing them and drawing from them, each as likely as any other. Designs that alternate
+from day to day are `alternation.py`. There is no default: a set that nobody recorded is no set.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.research.statistic import Prefix
+
+Lengths = NDArray[np.int64]
+"""Phase lengths in days, shape (assignments, phases)."""
+
+# Ranks are 64-bit integers.
+_MOST = 2**62
+
+
+@dataclass(frozen=True)
+class PhaseSchedule:
+    """Every split of a number of days into phases whose lengths lie between bounds, equally likely.
+
+    Attributes:
+        total: days of all phases together.
+        treated: whether each phase is treatment, in order; shape (phases,).
+        shortest: fewest days of each phase, at least 1.
+        longest: most days of each phase.
+    """
+
+    total: int
+    treated: tuple[bool, ...]
+    shortest: tuple[int, ...]
+    longest: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no schedule.
+
+        Raises:
+            AnalysisError: the parts do not fit together.
+        """
+        if not len(self.treated) == len(self.shortest) == len(self.longest):
+            raise AnalysisError("a schedule needs a condition and bounds for each phase")
+        if not any(self.treated) or all(self.treated):
+            raise AnalysisError("a schedule needs treatment and baseline phases")
+        if any(not 1 <= low <= high for low, high in zip(self.shortest, self.longest, strict=True)):
+            raise AnalysisError("a phase lasts at least one day, and its shortest length is not above its longest")
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are."""
+        return self._ways[0][self.total]
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether with an assignment its opposite is admissible too: never, for the order of phases is fixed."""
+        return False
+
+    def contains(self, lengths: Sequence[int]) -> bool:
+        """Whether these phase lengths could have been drawn."""
+        return (
+            len(lengths) == len(self.treated)
+            and sum(lengths) == self.total
+            and all(low <= days <= high for low, days, high in zip(self.shortest, lengths, self.longest, strict=True))
+        )
+
+    def blocks(self, size: int) -> Iterator[Lengths]:
+        """All of them in lexicographic order, about `size` at a time and never twice as many."""
+        yield from self._completed(np.empty((1, 0), dtype=np.int64), np.array([self.total]), size)
+
+    def draw(self, generator: np.random.Generator, number: int) -> Lengths:
+        """Draw independently, each as likely as any other."""
+        return self._at(generator.integers(self.count, size=number, dtype=np.int64))
+
+    def contrasts(self, prefix: Prefix, lengths: Lengths) -> NDArray[np.float64]:
+        """Mean of treatment phase means minus mean of baseline phase means, NaN where a phase has no value.
+
+        Args:
+            prefix: prefix sums of the days' values.
+            lengths: assignments.
+
+        Returns:
+            Shape (assignments,), in outcome units.
+        """
+        ends = np.cumsum(lengths, axis=1)
+        means = prefix.means(ends - lengths, ends)
+        treated = np.array(self.treated)
+        result: NDArray[np.float64] = means[:, treated].mean(axis=1) - means[:, ~treated].mean(axis=1)
+        return result
+
+    def treated_days(self, lengths: Sequence[int]) -> NDArray[np.float64]:
+        """1 on treatment days and 0 on others; shape (days,)."""
+        return np.repeat(np.array(self.treated, dtype=np.float64), lengths)
+
+    def days_for(self, assignments: int) -> int | None:
+        """Fewest days, with the same bounds, that admit so many assignments; None when the bounds never do."""
+        for total in range(sum(self.shortest), sum(self.longest) + 1):
+            if PhaseSchedule(total, self.treated, self.shortest, self.longest).count >= assignments:
+                return total
+        return None
+
+    @cached_property
+    def _ways(self) -> list[list[int]]:
+        """By phase and days left: how many ways there are to fill this phase and those after it."""
+        ways = [[0] * (self.total + 1) for _ in range(len(self.treated) + 1)]
+        ways[-1][0] = 1
+        for phase in range(len(self.treated) - 1, -1, -1):
+            for left in range(self.total + 1):
+                longest = min(self.longest[phase], left)
+                ways[phase][left] = sum(
+                    ways[phase + 1][left - days] for days in range(self.shortest[phase], longest + 1)
+                )
+        if ways[0][self.total] >= _MOST:
+            raise AnalysisError(f"{ways[0][self.total]:.3g} assignments are more than can be drawn from")
+        return ways
+
+    def _completed(self, chosen: Lengths, left: NDArray[np.int64], size: int) -> Iterator[Lengths]:
+        """These first phases with all that may follow them, in blocks."""
+        phase = chosen.shape[1]
+        if phase == len(self.treated):
+            yield chosen
+            return
+        # What the later phases can take is an interval, so the lengths that may be chosen now are one too.
+        low = np.maximum(self.shortest[phase], left - sum(self.longest[phase + 1 :]))
+        high = np.minimum(self.longest[phase], left - sum(self.shortest[phase + 1 :]))
+        number = np.maximum(high - low + 1, 0)
+        origin = np.repeat(np.arange(left.size), number)
+        days = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number) + low[origin]
+        chosen, left = np.column_stack((chosen[origin], days)), left[origin] - days
+        follow = np.array(self._ways[phase + 1], dtype=np.int64)[left]
+        group = (np.cumsum(follow) - follow) // size
+        for part in np.split(np.arange(left.size), np.flatnonzero(np.diff(group)) + 1):
+            yield from self._completed(chosen[part], left[part], size)
+
+    def _at(self, ranks: NDArray[np.int64]) -> Lengths:
+        """The assignments at these places of the lexicographic order."""
+        left = np.full(ranks.size, self.total)
+        rest = ranks.copy()
+        chosen = np.empty((ranks.size, len(self.treated)), dtype=np.int64)
+        for phase, (low, high) in enumerate(zip(self.shortest, self.longest, strict=True)):
+            below = np.zeros((self.total + 1, high - low + 2), dtype=np.int64)
+            for days in range(low, high + 1):
+                fits = np.arange(self.total + 1) >= days
+                after = np.array(self._ways[phase + 1], dtype=np.int64)[np.maximum(np.arange(self.total + 1) - days, 0)]
+                below[:, days - low + 1] = below[:, days - low] + np.where(fits, after, 0)
+            index = (below[left, 1:] <= rest[:, None]).sum(axis=1)
+            rest -= below[left, index]
+            chosen[:, phase] = low + index
+            left -= chosen[:, phase]
+        return chosen

@@ -1,0 +1,44 @@
+"""The test statistic on the days of one case: differences of means, by prefix sums.
+
+Here belongs the arithmetic that every design shares. Which days are treated is `schedules.py` and `alternation.py`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+"""A value for each day, NaN where there is none; shape (days,), outcome units."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Sums and numbers of the values before each day; shape (days + 1,).
+
+    Of centred values: what is subtracted from all days changes no difference of means, but digits are lost otherwise.
+    """
+
+    sums: Values
+    numbers: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: Values) -> "Prefix":
+        """Of the days' values; a day without one counts nowhere."""
+        there = ~np.isnan(values)
+        centre = values[there].mean() if there.any() else 0.0
+        filled = np.where(there, values - centre, 0.0)
+        return cls(np.concatenate(([0.0], np.cumsum(filled))), np.concatenate(([0], np.cumsum(there))))
+
+    def means(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Values:
+        """Means of the days from `starts` to before `ends`, less the centre; NaN where no day has a value."""
+        numbers = self.numbers[ends] - self.numbers[starts]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result: Values = (self.sums[ends] - self.sums[starts]) / np.where(numbers == 0, np.nan, numbers)
+        return result
+
+
+def tolerance(values: Values) -> float:
+    """Differences below this are ties: 1e-9 of the largest distance from the mean, for sums are rounded."""
+    there = values[~np.isnan(values)]
+    return float(1e-9 * np.abs(there - there.mean()).max()) if there.size else 0.0

@@ -1,0 +1,103 @@
+"""The verdict on one analysis: benefit, harm, not shown, or no verdict and why not.
+
+Here belongs turning a test into a sentence, with everything that forbids one. It looks at nothing but the test and
+what was fixed before: no effect size and no picture can make a verdict.
+
+A one-sided test looks one way only. When the outcome went the other way nothing was shown, however far it went: to
+test that too would be a second look, and doubles the rate of false alarms. What was declared may well be the harmful
+direction; then finding it is the verdict harm. A two-sided test may find either.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from americano_pipelines.research.randomization import Direction, RandomizationTest
+
+State = Literal["benefit", "harm", "not shown", "no verdict"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of an analysis.
+
+    Attributes:
+        state: one of four.
+        why: the reason in a few words, for a table.
+        sentence: the same for people, with the numbers.
+    """
+
+    state: State
+    why: str
+    sentence: str
+
+
+def judge(
+    test: RandomizationTest,
+    *,
+    level: float,
+    improvement: Direction,
+    objections: tuple[str, ...] = (),
+    days_needed: int | None = None,
+) -> Verdict:
+    """Judge a test.
+
+    Args:
+        test: the test.
+        level: the level fixed before, such as .05.
+        improvement: which way is better for the learner.
+        objections: what forbids a verdict whatever the numbers: no recorded randomisation, the plan is not over.
+        days_needed: days with which the smallest p could be below the level, None when no number of days would do.
+    """
+    numbers = describe(test)
+    if objections:
+        return Verdict("no verdict", objections[0], f"No verdict: {'; '.join(objections)}. Descriptively, {numbers}.")
+    if test.smallest_p > level:
+        needed = (
+            f"with the same bounds {days_needed} days would be needed"
+            if days_needed is not None
+            else f"at least {ceil(1 / level)} are needed, and the bounds of the phases never admit so many"
+        )
+        why = "too few assignments"
+        return Verdict(
+            "no verdict",
+            why,
+            f"No verdict: with {test.assignments:,} possible assignments p cannot be smaller than "
+            f"{_p(test.smallest_p)}, so a level of {_p(level)} is out of reach; {needed}. Descriptively, {numbers}.",
+        )
+    if test.undecided(level) and test.p_interval is not None:
+        low, high = test.p_interval
+        return Verdict(
+            "no verdict",
+            "undecided: more draws are needed",
+            f"No verdict: p was estimated from {test.draws:,} draws, and its 99 % interval, {_p(low)} to {_p(high)}, "
+            f"holds the level of {_p(level)}; draw more. Descriptively, {numbers}.",
+        )
+    if test.p > level:
+        return Verdict("not shown", f"p = {_p(test.p)}", f"An effect was not shown: {numbers}.")
+    found: Direction = "increase" if test.observed > 0 else "decrease"
+    state: State = "benefit" if found == improvement else "harm"
+    return Verdict(state, f"p = {_p(test.p)}", f"{state.capitalize()}: {numbers}.")
+
+
+def describe(test: RandomizationTest) -> str:
+    """The numbers of a test in a clause."""
+    interval = test.interval
+    low, high = ("unbounded" if bound is None else f"{bound:.2f}" for bound in (interval.low, interval.high))
+    bounds = f"{interval.confidence:.0%} interval {low} to {high}"
+    looked = (
+        f"of {test.assignments:,} assignments that could have been drawn"
+        if test.draws is None
+        else (f"of {test.draws:,} drawn from {test.assignments:,} possible assignments")
+    )
+    sides = "two-sided" if test.direction is None else f"one-sided, {test.direction}"
+    return (
+        f"treatment days differed from baseline days by {test.observed:+.2f} ({bounds}); {looked}, "
+        f"{test.as_extreme:,} give a difference at least as far out (p = {_p(test.p)}, {sides})"
+    )
+
+
+def _p(value: float) -> str:
+    """As papers print it: no zero before the point, three digits, more for what would read as zero."""
+    text = f"{value:.3f}" if value >= 0.001 else f"{value:.1g}" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004
+    return text.removeprefix("0")

@@ -1,0 +1,284 @@
+"""The randomization test against published numbers, against brute force, and on data without an effect."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.research.alternation import Alternation
+from americano_pipelines.research.randomization import Case, Direction, randomization_test
+from americano_pipelines.research.schedules import PhaseSchedule
+
+Series = Callable[[np.random.Generator, int], np.ndarray]
+ABAB = (False, True, False, True)
+
+
+def case(phases: list[list[float]], shortest: int, treated: tuple[bool, ...]) -> Case:
+    """Phases with their values, each at least so many days long and otherwise free."""
+    values = np.array([value for phase in phases for value in phase], dtype=np.float64)
+    number = len(phases)
+    schedule = PhaseSchedule(values.size, treated, (shortest,) * number, (values.size,) * number)
+    return Case(values, schedule, [len(phase) for phase in phases])
+
+
+# Published: Onghena (1992), from the test data of R's SCRT.
+ONGHENA = case([[6, 2, 5, 3, 4, 4], [1, 2, 3, 1, 3, 2], [2, 3, 4, 2, 4, 3], [0, 1, 2, 0, 2, 1]], 4,
+               (True, False, True, False))  # fmt: skip
+# Published data: Moritz, exampleA1B1A2B2 of R's scan.
+MORITZ = case(
+    [
+        [15, 11, 12, 10, 12, 18, 16, 18, 12, 12, 11, 10, 13, 9, 14],
+        [31, 20, 25, 17, 38, 29, 20, 34],
+        [19, 23, 13, 13, 16, 22, 22],
+        [23, 29, 26, 29, 32, 25, 29, 32, 33, 35],
+    ],
+    5,
+    ABAB,
+)
+# Published data: Onghena (2020), sleeping pills on 14 days, 7 of them with.
+PILLS = Case(
+    np.array([6, 5, 7, 4, 5, 6, 5, 7, 4, 5, 4, 6, 7, 6], dtype=np.float64),
+    Alternation(14, 7, 14, 14),
+    [letter == "E" for letter in "ECECCECEECCEEC"],
+)
+# R's scan, exampleAB: three cases with independent start points.
+SCAN = [
+    case([[54, 53, 56, 58, 52], [61, 62, 71, 66, 64, 78, 70, 74, 82, 77, 86, 68, 80, 86, 87]], 5, (False, True)),
+    case([[41, 59, 56, 51, 52], [57, 56, 67, 75, 66, 69, 68, 73, 77, 79, 86, 82, 75, 83, 89]], 5, (False, True)),
+    case([[55, 58, 53, 50, 52], [55, 68, 68, 81, 67, 78, 73, 72, 78, 81, 78, 71, 85, 80, 76]], 5, (False, True)),
+]
+
+
+@pytest.mark.parametrize(
+    ("cases", "direction", "assignments", "observed", "p"),
+    [
+        ([ONGHENA], "increase", 165, 2.0, 0.0242424242424242),
+        ([ONGHENA], None, 165, 2.0, 0.0242424242424242),
+        ([MORITZ], "increase", 1771, 12.44881, 0.0016939582156973),
+        ([PILLS], "increase", 3432, 1.285714, 0.0224358974),
+        ([PILLS], None, 3432, 1.285714, 0.0448717949),
+        (SCAN, "increase", 1331, 20.5555556, 0.0360631),
+    ],
+)
+def test_published_numbers(
+    cases: list[Case], direction: Direction | None, assignments: int, observed: float, p: float
+) -> None:
+    found = randomization_test(cases, direction=direction)
+
+    assert found.assignments == assignments
+    assert found.observed == pytest.approx(observed, abs=1e-5)
+    assert found.p == pytest.approx(p, abs=1e-7)
+    assert found.draws is None
+
+
+def brute_force(one: Case, direction: Direction | None) -> tuple[int, int]:
+    """Assignments, and those at least as extreme, by listing and plain means."""
+    values, schedule = one.values, one.schedule
+    assert isinstance(schedule, PhaseSchedule)
+    ranges = [range(low, high + 1) for low, high in zip(schedule.shortest, schedule.longest, strict=True)]
+    splits = [lengths for lengths in product(*ranges) if sum(lengths) == schedule.total]
+
+    def statistic(lengths: tuple[int, ...]) -> float | None:
+        parts = np.split(values, np.cumsum(lengths)[:-1])
+        means = [part[~np.isnan(part)].mean() if (~np.isnan(part)).any() else None for part in parts]
+        if None in means:
+            return None
+        groups = [[m for m, t in zip(means, schedule.treated, strict=True) if t is which] for which in (True, False)]
+        return float(np.mean(groups[0]) - np.mean(groups[1]))  # type: ignore[arg-type]
+
+    seen = statistic(tuple(one.observed))
+    assert seen is not None
+    extreme = 0
+    for lengths in splits:
+        found = statistic(lengths)
+        signed = {"increase": 1, "decrease": -1}.get(direction or "")
+        if found is None:
+            extreme += 1
+        elif signed is None:
+            extreme += abs(found) >= abs(seen) - 1e-9
+        else:
+            extreme += signed * found >= signed * seen - 1e-9
+    return len(splits), extreme
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    days = draw(st.integers(9, 18))
+    schedule = PhaseSchedule(days, ABAB, (2,) * 4, (draw(st.integers(max(5, -(-days // 4)), 9)),) * 4)
+    options = [row for block in schedule.blocks(1000) for row in block.tolist()]
+    lengths = draw(st.sampled_from(options))
+    whole = st.integers(-20, 20).map(float)
+    values = np.array(draw(st.lists(whole | st.just(float("nan")) if draw(st.booleans()) else whole,
+                                    min_size=days, max_size=days)))  # fmt: skip
+    starts = np.cumsum(lengths) - lengths
+    values[starts[np.isnan(values[starts])]] = 1.0  # a phase without any value is refused
+    return Case(values, schedule, lengths)
+
+
+DIRECTIONS: list[Direction | None] = ["increase", "decrease", None]
+
+
+@given(cases(), st.sampled_from(DIRECTIONS))
+@settings(max_examples=80, deadline=None)
+def test_it_counts_what_brute_force_counts(one: Case, direction: Direction | None) -> None:
+    found = randomization_test([one], direction=direction)
+
+    assert (found.assignments, found.as_extreme) == brute_force(one, direction)
+    assert 1 / found.assignments <= found.smallest_p <= found.p <= 1
+    assert found.counts.sum() == found.assignments - found.empty
+
+
+@given(cases(), st.sampled_from(DIRECTIONS), st.integers(-1000, 1000))
+@settings(max_examples=40, deadline=None)
+def test_a_constant_on_all_days_changes_nothing(one: Case, direction: Direction | None, constant: int) -> None:
+    found = randomization_test([one], direction=direction)
+    moved = randomization_test([Case(one.values + constant, one.schedule, one.observed)], direction=direction)
+
+    assert moved.as_extreme == found.as_extreme
+    assert moved.observed == pytest.approx(found.observed, abs=1e-8)
+
+
+@given(cases())
+@settings(max_examples=40, deadline=None)
+def test_turning_the_outcome_round_turns_the_direction_round(one: Case) -> None:
+    up = randomization_test([one], direction="increase")
+    down = randomization_test([Case(-one.values, one.schedule, one.observed)], direction="decrease")
+
+    assert (down.as_extreme, down.observed) == (up.as_extreme, pytest.approx(-up.observed, abs=1e-9))
+    bounds = [down.interval.high, down.interval.low]
+    for mine, other in zip([up.interval.low, up.interval.high], bounds, strict=True):
+        assert (mine is None) is (other is None)
+        assert mine is None or other is None or mine == pytest.approx(-other, abs=1e-8)
+
+
+def test_the_order_of_cases_does_not_matter() -> None:
+    found = [randomization_test(order, direction="increase").as_extreme for order in (SCAN, SCAN[::-1])]
+
+    assert found[0] == found[1]
+
+
+@given(cases())
+@settings(max_examples=30, deadline=None)
+def test_the_interval_holds_exactly_the_effects_that_are_not_rejected(one: Case) -> None:
+    confidence = 0.6  # small schedules have few assignments
+    found = randomization_test([one], direction=None, confidence=confidence).interval
+    assert isinstance(one.schedule, PhaseSchedule)
+    marks = one.schedule.treated_days(one.observed)
+
+    def rejected(effect: float) -> bool:
+        rest = [Case(one.values - effect * marks, one.schedule, one.observed)]
+        tests = [randomization_test(rest, direction=direction) for direction in ("increase", "decrease")]  # type: ignore[arg-type]
+        return any(test.p <= (1 - confidence) / 2 for test in tests)
+
+    if found.low is None or found.high is None:
+        assert not rejected(1e6) or not rejected(-1e6)
+        return
+    margin = 1e-4 * (1 + abs(found.low) + abs(found.high))
+    assert rejected(found.low - margin)
+    assert rejected(found.high + margin)
+    if found.high - found.low > 3 * margin:
+        assert not rejected(found.low + margin)
+        assert not rejected(found.high - margin)
+
+
+def test_a_sample_agrees_with_the_whole_and_says_how_sure_it_is() -> None:
+    exact = randomization_test([MORITZ], direction="increase")
+    drawn = randomization_test([MORITZ], direction="increase", most_exact=100, draws=20_000, seed=3)
+    again = randomization_test([MORITZ], direction="increase", most_exact=100, draws=20_000, seed=3)
+
+    assert drawn.p == (drawn.as_extreme + 1) / 20_001 == again.p
+    assert drawn.p_interval is not None
+    assert drawn.p_interval[0] < exact.p < drawn.p_interval[1]
+    assert (drawn.seed, drawn.generator, exact.seed, exact.generator) == (3, "PCG64", None, None)
+    assert drawn.undecided(exact.p)
+    assert not drawn.undecided(0.05)
+    assert drawn.interval.low == pytest.approx(exact.interval.low, rel=0.1)
+    never = Case(np.arange(60.0), PhaseSchedule(60, ABAB, (5,) * 4, (60,) * 4), [15, 15, 15, 15])
+    assert randomization_test([never], direction="decrease", most_exact=1, draws=99).p >= 1 / 100
+
+
+def test_several_cases_are_drawn_from_independently() -> None:
+    drawn = randomization_test(SCAN, direction="increase", most_exact=100, draws=50_000)
+
+    assert drawn.assignments == 1331
+    assert drawn.p_interval is not None
+    assert drawn.p_interval[0] < 0.0360631 < drawn.p_interval[1]
+
+
+def test_mirrored_orders_double_the_smallest_p_of_a_two_sided_test() -> None:
+    assert randomization_test([PILLS], direction="increase").smallest_p == 1 / 3432
+    assert randomization_test([PILLS], direction=None).smallest_p == 2 / 3432
+
+
+def test_what_could_not_have_been_drawn_and_an_empty_phase_are_refused() -> None:
+    schedule = PhaseSchedule(20, ABAB, (4,) * 4, (6,) * 4)
+    with pytest.raises(AnalysisError, match="could not have been drawn"):
+        randomization_test([Case(np.zeros(20), schedule, [3, 5, 6, 6])], direction=None)
+    values = np.r_[np.full(5, np.nan), np.ones(15)]
+    with pytest.raises(AnalysisError, match="nothing to compare"):
+        randomization_test([Case(values, schedule, [5, 5, 5, 5])], direction=None)
+
+
+# Calibration: of data without an effect, as many are rejected as the level says
+
+
+def autoregressive(phi: float) -> Series:
+    def series(generator: np.random.Generator, days: int) -> np.ndarray:
+        shocks = generator.normal(size=days)
+        values = np.empty(days)
+        values[0] = shocks[0] / np.sqrt(1 - phi**2)
+        for day in range(1, days):
+            values[day] = phi * values[day - 1] + shocks[day]
+        return values
+
+    return series
+
+
+PROCESSES: dict[str, Series] = {
+    "AR(1) 0": autoregressive(0),
+    "AR(1) .3": autoregressive(0.3),
+    "AR(1) .5": autoregressive(0.5),
+    "trend": lambda generator, days: 0.1 * np.arange(days) + generator.normal(size=days),
+    "cycle of 28 days": lambda generator, days: (
+        2 * np.sin(2 * np.pi * np.arange(days) / 28) + generator.normal(size=days)
+    ),
+}
+TRUE_SET = PhaseSchedule(56, ABAB, (7,) * 4, (21,) * 4)
+
+
+def rejections(process: Series, claimed: PhaseSchedule, repetitions: int, level: float = 0.05) -> float:
+    """How often data without an effect are taken for one, the lengths drawn anew from the true set each time."""
+    generator = np.random.default_rng(20)
+    lengths = TRUE_SET.draw(generator, repetitions)
+    found = 0
+    for row in lengths:
+        one = Case(process(generator, TRUE_SET.total), claimed, row.tolist())
+        found += randomization_test([one], direction="increase").p <= level
+    return found / repetitions
+
+
+@pytest.mark.parametrize(
+    "repetitions", [pytest.param(250, id="quick"), pytest.param(4000, marks=pytest.mark.slow, id="long")]
+)
+@pytest.mark.parametrize("process", PROCESSES)
+def test_without_an_effect_the_level_is_kept(process: str, repetitions: int) -> None:
+    nominal = np.floor(0.05 * TRUE_SET.count) / TRUE_SET.count
+
+    rate = rejections(PROCESSES[process], TRUE_SET, repetitions)
+
+    print(f"calibration {process}: {rate:.4f} of {repetitions}, nominal {nominal:.4f}, N = {TRUE_SET.count}")  # noqa: T201
+    assert abs(rate - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / repetitions)
+
+
+@pytest.mark.slow
+def test_a_set_that_was_not_drawn_from_takes_a_cycle_for_an_effect() -> None:
+    wrong = PhaseSchedule(56, ABAB, (5,) * 4, (56,) * 4)
+
+    rate = rejections(PROCESSES["cycle of 28 days"], wrong, 1000)
+
+    print(f"calibration, wrong set: {rate:.4f} of 1000")  # noqa: T201
+    assert rate > 0.2, "which is why there is no default set"

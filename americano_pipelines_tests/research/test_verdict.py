@@ -1,0 +1,98 @@
+"""The verdict: four states, and no verdict where one is forbidden."""
+
+import numpy as np
+import pytest
+
+from americano_pipelines.demo.design import daily_outcomes, phases
+from americano_pipelines.demo.protocols import PROTOCOLS, DemoProtocol
+from americano_pipelines.research.randomization import Case, Direction, RandomizationTest, randomization_test
+from americano_pipelines.research.schedules import PhaseSchedule
+from americano_pipelines.research.verdict import judge
+
+TRUTHS = {
+    "spaced_retrieval": "benefit",
+    "worked_examples": "benefit",
+    "phone_on_the_desk": "harm",
+    "background_music": "not shown",
+    "lecture_podcasts": "not shown",
+    "morning_warm_up": "not shown",
+    "reminder_messages": "not shown",
+    "interleaved_practice": "benefit",
+}
+ABAB = (False, True, False, True)
+
+
+def outcome_of(values: np.ndarray, direction: Direction | None) -> RandomizationTest:
+    schedule = PhaseSchedule(values.size, ABAB, (5,) * 4, (values.size,) * 4)
+    return randomization_test([Case(values, schedule, [values.size // 4] * 4)], direction=direction)
+
+
+def stepped(effect: float, days: int = 40) -> np.ndarray:
+    noise = np.random.default_rng(1).normal(size=days)
+    return noise + effect * np.repeat([0, 1, 0, 1], days // 4)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
+def test_the_demos_protocols_are_judged_as_their_generator_says(protocol: DemoProtocol) -> None:
+    schedule = PhaseSchedule(protocol.total_days, ABAB, (protocol.min_days,) * 4, (protocol.max_days,) * 4)
+    case = Case(daily_outcomes(protocol), schedule, [phase.days for phase in phases(protocol)])
+
+    found = judge(randomization_test([case], direction=protocol.direction), level=0.05, improvement="increase")
+
+    assert found.state == TRUTHS[protocol.name]
+
+
+@pytest.mark.parametrize(
+    ("effect", "direction", "improvement", "state"),
+    [
+        (4, "increase", "increase", "benefit"),
+        (4, "increase", "decrease", "harm"),
+        (-4, "decrease", "decrease", "benefit"),
+        (-4, None, "increase", "harm"),
+        (4, None, "increase", "benefit"),
+        (-4, "increase", "increase", "not shown"),
+        (0, None, "increase", "not shown"),
+    ],
+)
+def test_direction_and_improvement_decide_what_a_finding_means(
+    effect: float, direction: Direction | None, improvement: Direction, state: str
+) -> None:
+    found = judge(outcome_of(stepped(effect), direction), level=0.05, improvement=improvement)
+
+    assert found.state == state
+    assert "of 1,771 assignments that could have been drawn" in found.sentence
+
+
+def test_an_objection_forbids_a_verdict_however_small_p_is() -> None:
+    found = judge(
+        outcome_of(stepped(9), "increase"),
+        level=0.05,
+        improvement="increase",
+        objections=("no randomisation is recorded",),
+    )
+
+    assert (found.state, found.why) == ("no verdict", "no randomisation is recorded")
+    assert found.sentence.startswith("No verdict: no randomisation is recorded. Descriptively, treatment days differed")
+
+
+def test_too_few_assignments_forbid_a_verdict_and_say_how_many_days_it_takes() -> None:
+    test = outcome_of(stepped(9, 20), "increase")
+    assert test.smallest_p == 1
+
+    needed = judge(test, level=0.05, improvement="increase", days_needed=23)
+    assert needed.state == "no verdict"
+    assert "with the same bounds 23 days would be needed" in needed.sentence
+    never = judge(test, level=0.05, improvement="increase")
+    assert "at least 20 are needed, and the bounds of the phases never admit so many" in never.sentence
+
+
+def test_an_estimate_that_cannot_tell_is_undecided() -> None:
+    values = stepped(0.62)
+    schedule = PhaseSchedule(40, ABAB, (5,) * 4, (40,) * 4)
+    case = Case(values, schedule, [10, 10, 10, 10])
+    exact = randomization_test([case], direction="increase")
+    drawn = randomization_test([case], direction="increase", most_exact=10, draws=200)
+
+    found = judge(drawn, level=exact.p, improvement="increase")
+
+    assert (found.state, found.why) == ("no verdict", "undecided: more draws are needed")
