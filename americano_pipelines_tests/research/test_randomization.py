@@ -247,17 +247,18 @@ PROCESSES: dict[str, Series] = {
         2 * np.sin(2 * np.pi * np.arange(days) / 28) + generator.normal(size=days)
     ),
 }
+LEVEL = 0.05
 TRUE_SET = PhaseSchedule(56, ABAB, (7,) * 4, (21,) * 4)
 
 
-def rejections(process: Series, claimed: PhaseSchedule, repetitions: int, level: float = 0.05) -> float:
+def rejections(process: Series, claimed: PhaseSchedule, repetitions: int, direction: Direction | None) -> float:
     """How often data without an effect are taken for one, the lengths drawn anew from the true set each time."""
     generator = np.random.default_rng(20)
     lengths = TRUE_SET.draw(generator, repetitions)
     found = 0
     for row in lengths:
         one = Case(process(generator, TRUE_SET.total), claimed, row.tolist())
-        found += randomization_test([one], direction="increase").p <= level
+        found += randomization_test([one], direction=direction).p <= LEVEL
     return found / repetitions
 
 
@@ -266,9 +267,9 @@ def rejections(process: Series, claimed: PhaseSchedule, repetitions: int, level:
 )
 @pytest.mark.parametrize("process", PROCESSES)
 def test_without_an_effect_the_level_is_kept(process: str, repetitions: int) -> None:
-    nominal = np.floor(0.05 * TRUE_SET.count) / TRUE_SET.count
+    nominal = np.floor(LEVEL * TRUE_SET.count) / TRUE_SET.count
 
-    rate = rejections(PROCESSES[process], TRUE_SET, repetitions)
+    rate = rejections(PROCESSES[process], TRUE_SET, repetitions, "increase")
 
     print(f"calibration {process}: {rate:.4f} of {repetitions}, nominal {nominal:.4f}, N = {TRUE_SET.count}")  # noqa: T201
     assert abs(rate - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / repetitions)
@@ -278,7 +279,8 @@ def test_without_an_effect_the_level_is_kept(process: str, repetitions: int) -> 
 def test_a_set_that_was_not_drawn_from_takes_a_cycle_for_an_effect() -> None:
     wrong = PhaseSchedule(56, ABAB, (5,) * 4, (56,) * 4)
 
-    rate = rejections(PROCESSES["cycle of 28 days"], wrong, 1000)
+    rates = [rejections(PROCESSES["cycle of 28 days"], claimed, 1000, None) for claimed in (TRUE_SET, wrong)]
 
-    print(f"calibration, wrong set: {rate:.4f} of 1000")  # noqa: T201
-    assert rate > 0.2, "which is why there is no default set"
+    print(f"calibration, cycle of 28 days, two-sided: true set {rates[0]:.4f}, wrong set {rates[1]:.4f} of 1000")  # noqa: T201
+    assert rates[0] < 0.07
+    assert rates[1] > 0.15, "which is why there is no default set"
