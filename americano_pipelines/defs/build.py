@@ -10,6 +10,8 @@ from americano_pipelines.defs.deep_check import build_deep_check
 from americano_pipelines.defs.exports import build_exports
 from americano_pipelines.defs.files import build_files
 from americano_pipelines.defs.jobs import DESCRIPTION, NIGHTLY, build_schedule
+from americano_pipelines.defs.mlflow_resource import build_mlflow
+from americano_pipelines.defs.outcome import build_run_outcome
 from americano_pipelines.defs.sensors import build_parquet_arrival
 from americano_pipelines.defs.tables import build_tables
 from americano_pipelines.engine import check_extension
@@ -37,6 +39,10 @@ def build_defs(settings: Settings) -> dg.Definitions:
         assets=[*assets, *([] if settings.mode is Mode.PARQUET else specs.postgres_specs())],
         jobs=[job, deep_check],
         schedules=[build_schedule(settings), weekly],
-        sensors=[build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else [],
+        sensors=[
+            build_run_outcome(settings),
+            *([build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else []),
+        ],
+        resources={"mlflow": build_mlflow(settings)},
         executor=dg.in_process_executor,
     )

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.steps import failure, sign
+from americano_pipelines.defs.runs import sign
+from americano_pipelines.defs.steps import failure
 from americano_pipelines.engine import connect
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.settings import Settings
@@ -27,7 +28,7 @@ def build_files(settings: Settings) -> dg.AssetsDefinition:
         )
 
     def export_files(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
-        sign(context)
+        sign(context.instance, context.run.run_id)
         try:
             with connect(settings) as connection:
                 found, skipped = find_files(connection, settings)

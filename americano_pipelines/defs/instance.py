@@ -3,6 +3,7 @@
 Here belongs installing the instance's configuration and opening the instance.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import dagster as dg
 from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
 
+from americano_pipelines.defs.outcome import settle_ended
 from americano_pipelines.defs.runs import fail_dead_runs
-from americano_pipelines.errors import RoomError
+from americano_pipelines.errors import RoomError, TrackingError
 from americano_pipelines.settings import PROJECT_ROOT, Settings
 
 TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
@@ -44,15 +46,27 @@ def prepare_home(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the data folder's instance; runs that died with their process are marked failed first.
 
+    Before and after, the MLflow runs of all runs that have ended are given their end. That can wait for an MLflow that
+    does not answer, so it is only warned about: a sync needs none.
+
     Raises:
         RoomError: Dagster's records cannot be written.
     """
     try:
         with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
             fail_dead_runs(instance)
+            _settle(settings, instance)
             yield instance
+            _settle(settings, instance)
     except DBAPIError as error:
         raise RoomError(
             f"Dagster's records in {settings.dagster_dir} cannot be written: {error.orig}. Is that disk full, or may "
             "nothing be written there?"
         ) from error
+
+
+def _settle(settings: Settings, instance: dg.DagsterInstance) -> None:
+    try:
+        settle_ended(settings, instance)
+    except TrackingError as error:
+        logging.getLogger(__name__).warning("MLflow does not show yet how some runs ended: %s", error)

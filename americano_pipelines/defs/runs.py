@@ -16,18 +16,33 @@ RUN_TAG = "americano/run"
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-def process_tags(run_id: str) -> dict[str, str]:
+def process_tags(run_id: str, pid: int | None = None) -> dict[str, str]:
     """Tags that say which process executes a run; the start time tells a reused process id apart.
 
     The run's own id is among them, for a run that is executed again from the UI is given the tags of the first.
+
+    Args:
+        run_id: the run.
+        pid: its process, None for this one.
     """
-    process = psutil.Process()
+    process = psutil.Process(pid)
     return {
         RUN_TAG: run_id,
         HOST_TAG: socket.gethostname(),
-        PID_TAG: str(os.getpid()),
+        PID_TAG: str(process.pid),
         STARTED_TAG: _started(process),
     }
+
+
+def sign(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Note on a run which process executes it, before any work that this process may die of.
+
+    A process that was started for one step is none to go by: it ends, and the run goes on. Its parent executes the run.
+    """
+    steps = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_WORKER_STARTED).records
+    events = [record.event_log_entry.get_dagster_event() for record in steps]
+    pids = {str(event.engine_event_data.metadata["pid"].value) for event in events}
+    instance.add_run_tags(run_id, process_tags(run_id, os.getppid() if str(os.getpid()) in pids else None))
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:

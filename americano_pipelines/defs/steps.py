@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from americano_pipelines.defs.runs import fail_dead_runs, process_tags
+from americano_pipelines.defs.runs import fail_dead_runs, sign
 from americano_pipelines.errors import AmericanoError, TransientSourceError
 from americano_pipelines.lock import writer_lock
 from americano_pipelines.settings import Settings
@@ -44,7 +44,7 @@ def telling_failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) 
     A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
     Anything else that a person must act on fails the run at once, with its message as the failure's text.
     """
-    sign(context)
+    sign(context.instance, context.run.run_id)
     fail_dead_runs(context.instance)
     try:
         yield
@@ -54,11 +54,6 @@ def telling_failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) 
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_SECONDS) from error
     except AmericanoError as error:
         raise failure(error) from error
-
-
-def sign(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> None:
-    """Note on the run which process executes it, before any work that this process may die of."""
-    context.instance.add_run_tags(context.run.run_id, process_tags(context.run.run_id))
 
 
 def failure(error: AmericanoError, text: str | None = None) -> dg.Failure:

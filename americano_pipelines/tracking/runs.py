@@ -131,7 +131,7 @@ def analysis_run(store: Store, parent_run_id: str, name: str, tags: Mapping[str,
         # The first error is the one to be told; and a store that is lost is not waited for again.
         with suppress(TrackingError):
             if not store.lost:
-                end(store, opened.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+                end(store, opened.run_id, "FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
         raise
     end(store, opened.run_id, "FINISHED")
 

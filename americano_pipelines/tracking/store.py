@@ -108,9 +108,9 @@ def alone(settings: Settings) -> Iterator[None]:
     Raises:
         TrackingError: another process holds it for longer than any of these takes.
     """
-    folder = settings.data_dir / "mlflow"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=_LOCK_SECONDS)
+    # Beside data/mlflow, not in it: that may belong to the container which serves MLflow.
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.data_dir / "mlflow.lock", timeout=_LOCK_SECONDS)
     try:
         lock.acquire()
     except Timeout:

@@ -170,5 +170,8 @@ def _graph(defs: dg.Definitions) -> dict[str, Any]:
             ]
             for schedule in repository.schedule_defs
         },
-        "sensors": {sensor.name: [sensor.job_name, sensor.default_status.value] for sensor in repository.sensor_defs},
+        "sensors": {
+            sensor.name: [sensor.job_name if sensor.targets else None, sensor.default_status.value]
+            for sensor in repository.sensor_defs
+        },
     }

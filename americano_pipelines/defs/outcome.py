@@ -1,0 +1,100 @@
+"""What became of a Dagster run, and bringing its MLflow runs into line; sensor `run_outcome`.
+
+Here belongs asking Dagster. It is the one that knows: hooks are not run for assets that the UI materializes, and a
+process that was killed tells nobody. What is changed in MLflow is `tracking/lifecycle.py`.
+https://docs.dagster.io/guides/automate/sensors
+"""
+
+import dagster as dg
+
+from americano_pipelines.defs.runs import fail_dead_runs
+from americano_pipelines.settings import Settings
+from americano_pipelines.tracking.lifecycle import settle
+from americano_pipelines.tracking.store import open_store
+
+# On the Dagster run: where its MLflow run is, and what status that has as far as Dagster's records know.
+EXPERIMENT_TAG, STATUS_TAG = "americano/mlflow_experiment", "americano/mlflow_status"
+OPEN = "RUNNING"
+_ENDS = {
+    dg.DagsterRunStatus.SUCCESS: "FINISHED",
+    dg.DagsterRunStatus.FAILURE: "FAILED",
+    dg.DagsterRunStatus.CANCELED: "KILLED",
+}
+_STEP_ENDS = {
+    dg.DagsterEventType.STEP_SUCCESS,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.STEP_SKIPPED,
+}
+
+
+def outcome(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    """The MLflow status of a Dagster run, as far as its steps have decided it.
+
+    Returns:
+        FINISHED, FAILED or KILLED; None while a step runs or is still to run.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished:
+        return _ENDS[run.status] if run else None
+    if run.execution_plan_snapshot_id is None:
+        return None
+    ended = {
+        record.event_log_entry.step_key: record.event_log_entry.dagster_event_type
+        for record in instance.get_records_for_run(run_id, of_type=_STEP_ENDS).records
+    }
+    # What stands behind a step that failed is never run, and no event says so. The plan is in an order of running.
+    never: set[str] = set()
+    plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    for step in plan.steps:
+        if step.key not in plan.step_keys_to_execute or step.key in ended:
+            continue
+        before = {key for given in step.inputs for key in given.upstream_step_keys}
+        if not any(key in never or ended.get(key) == dg.DagsterEventType.STEP_FAILURE for key in before):
+            return None
+        never.add(step.key)
+    if dg.DagsterEventType.STEP_FAILURE not in ended.values():
+        return "FINISHED"
+    return "KILLED" if run.status == dg.DagsterRunStatus.CANCELING else "FAILED"
+
+
+def settle_ended(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
+    """Bring the MLflow runs of Dagster runs that have ended into line, once for each.
+
+    While there are none it costs a question to Dagster's records; mlflow is imported only for one that there is.
+
+    Returns:
+        The Dagster runs that were looked after.
+
+    Raises:
+        TrackingError: MLflow does not answer; the same runs are tried again the next time.
+    """
+    waiting = instance.get_runs(dg.RunsFilter(statuses=list(_ENDS), tags={STATUS_TAG: OPEN}))
+    if not waiting:
+        return []
+    store = open_store(settings)
+    for run in waiting:
+        settle(store, run.tags[EXPERIMENT_TAG], run.run_id, _ENDS[run.status])
+        instance.add_run_tags(run.run_id, {STATUS_TAG: _ENDS[run.status]})
+    return [run.run_id for run in waiting]
+
+
+def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
+    """The sensor for these settings.
+
+    It looks for runs that are not settled, and is no run status sensor: one of those is told of an end once, and a
+    server that was down at that moment would never hear of it.
+    """
+
+    @dg.sensor(
+        name="run_outcome",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Ends what killed processes left open: Dagster runs, and the MLflow runs of all runs that ended.",
+    )
+    def run_outcome(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        dead = fail_dead_runs(context.instance)
+        settled = settle_ended(settings, context.instance)
+        told = [f"{len(dead)} marked failed whose process is gone" if dead else "", ", ".join(settled)]
+        return dg.SkipReason("; ".join(filter(None, told)) or "no run has ended since")
+
+    return run_outcome
