@@ -21,6 +21,7 @@ from psycopg2 import sql
 
 from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+from americano_pipelines_tests.mlflow_server import MlflowServer
 
 SHARED = PROJECT_ROOT.parent / "shared"
 SYNC_ROLE = "americano_sync"
@@ -125,6 +126,25 @@ def _fill(suite: Server, database: str, script: str) -> None:
         link.autocommit = False
         with link, link.cursor() as cursor:
             cursor.execute(script)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(server: Server, server_folder: Path) -> Iterator[MlflowServer]:
+    """The service of docker-compose.yml with its records in a database of the suite's Postgres."""
+    with closing(server.connect("postgres")) as link, link.cursor() as cursor:
+        cursor.execute("CREATE DATABASE americano_mlflow")
+    variables = {
+        "MLFLOW_DB_USER": SUPERUSER,
+        "MLFLOW_DB_PASSWORD": server.password,
+        "MLFLOW_DB_HOST": "127.0.0.1",
+        "MLFLOW_DB_PORT": str(server.postgres.port),
+    }
+    started = MlflowServer(free_port(), server_folder / "mlflow", variables)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
 
 
 @pytest.fixture
