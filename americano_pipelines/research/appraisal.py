@@ -1,0 +1,80 @@
+"""The design appraised for itself: what it could show at best, whatever was found.
+
+Here belong phases, days, randomisation and deviations, in the spirit of the single-case design standards of the What
+Works Clearinghouse. It never looks at p or at an effect: a weak design does not get better by a strong result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from americano_pipelines.research.windows import Condition
+
+Rating = Literal["meets", "meets with reservations", "does not meet"]
+ATTEMPTS, ENOUGH_DAYS, FEWEST_DAYS = 3, 5, 3
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the appraisal: what was asked, how it is rated, and why."""
+
+    question: str
+    rating: Rating
+    found: str
+
+
+@dataclass(frozen=True)
+class Appraisal:
+    """The appraisal of a design: its points, and the worst of them."""
+
+    rating: Rating
+    points: tuple[Point, ...]
+
+
+def appraise(
+    labels: Sequence[str],
+    conditions: Sequence[Condition],
+    days: Sequence[int],
+    *,
+    randomised: bool,
+    as_planned: bool,
+    deviations: int,
+) -> Appraisal:
+    """Appraise a design.
+
+    Args:
+        labels: of the phases, in order.
+        conditions: what they count as.
+        days: days with a value in each.
+        randomised: whether the switches were drawn, and from what is recorded.
+        as_planned: whether the phases had the lengths that were planned.
+        deviations: how many departures from the plan were noted.
+    """
+    switches = sum(one != other for one, other in pairwise(conditions))
+    least = min(days, default=0)
+    shortest = labels[list(days).index(least)] if days else "none"
+    points = (
+        Point(
+            "Are there three attempts to show an effect at three points in time?",
+            "meets" if switches >= ATTEMPTS else "does not meet",
+            f"{switches} switches between baseline and treatment in {len(labels)} phases",
+        ),
+        Point(
+            "Has each phase enough days?",
+            "meets" if least >= ENOUGH_DAYS else "meets with reservations" if least >= FEWEST_DAYS else "does not meet",
+            f"{least} days with a value in {shortest}, the fewest ({ENOUGH_DAYS} are enough, {FEWEST_DAYS} the least)",
+        ),
+        Point(
+            "Was it drawn when the treatment began and ended?",
+            "meets" if randomised else "meets with reservations",
+            "the drawing is recorded" if randomised else "no drawing is recorded, so nothing rules out a chosen moment",
+        ),
+        Point(
+            "Was the plan kept?",
+            "meets" if as_planned and not deviations else "meets with reservations",
+            f"{'lengths as planned' if as_planned else 'lengths other than planned'}, {deviations} deviations noted",
+        ),
+    )
+    order: tuple[Rating, ...] = ("does not meet", "meets with reservations", "meets")
+    return Appraisal(min((point.rating for point in points), key=order.index), points)

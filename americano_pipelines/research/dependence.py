@@ -1,0 +1,98 @@
+"""How far the days depend on each other, and whether an effect went away when the treatment did.
+
+Here belong trends, autocorrelation and the reversal check: what says how far the other numbers can be trusted. None of
+them is evidence for an effect.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from americano_pipelines.research.overlap import overlap
+from americano_pipelines.research.randomization import Direction
+from americano_pipelines.research.statistic import Values
+from americano_pipelines.research.windows import Condition
+
+LAGS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class PhaseDependence:
+    """Trend and autocorrelation within one phase.
+
+    Attributes:
+        label: the phase.
+        slope: change a day by least squares, in outcome units; None with fewer than three days.
+        nap_trend: NAP of the last half of its days against the first, a middle day left out; None with fewer than two.
+        autocorrelation: at lags 1 to 3; None where there are fewer than three pairs of days or no variance.
+    """
+
+    label: str
+    slope: float | None
+    nap_trend: float | None
+    autocorrelation: tuple[float | None, ...]
+
+
+def phase_dependence(label: str, values: Values, improvement: Direction) -> PhaseDependence:
+    """Look into one phase.
+
+    Args:
+        label: its label.
+        values: its days in order, NaN for those without a value; shape (days,).
+        improvement: which way is better.
+    """
+    present = np.flatnonzero(~np.isnan(values))
+    there = values[present]
+    slope = float(np.polyfit(present, there, 1)[0]) if present.size > 2 else None  # noqa: PLR2004 - a line and a rest
+    half = there.size // 2
+    halves = overlap(there[:half], there[there.size - half :], improvement) if half else None
+    return PhaseDependence(label, slope, halves.nap if halves else None, autocorrelations(values))
+
+
+def autocorrelations(values: Values) -> tuple[float | None, ...]:
+    """Autocorrelation at lags 1 to 3, from the pairs of days that are both there.
+
+    Args:
+        values: days in order, NaN for those without a value; shape (days,).
+    """
+    there = values[~np.isnan(values)]
+    if there.size < 3 or there.var() == 0:  # noqa: PLR2004 - see LAGS
+        return (None,) * len(LAGS)
+    off = values - there.mean()
+    found: list[float | None] = []
+    for lag in LAGS:
+        products = off[lag:] * off[:-lag] if off.size > lag else np.array([])
+        pairs = products[~np.isnan(products)]
+        # Each mean over its own number, for days are missing.
+        found.append(float(pairs.mean() / there.var()) if pairs.size > 2 else None)  # noqa: PLR2004 - more than one chance
+    return tuple(found)
+
+
+def residual_autocorrelations(phases: Sequence[Values]) -> tuple[float | None, ...]:
+    """Autocorrelation of what is left of all days when each phase's mean is taken off; by phase, never across a switch.
+
+    Args:
+        phases: the days of each phase in order, NaN for those without a value.
+    """
+    apart = np.full(max(LAGS), np.nan)
+    parts: list[Values] = []
+    for values in phases:
+        if not np.isnan(values).all():
+            parts += [values - np.nanmean(values), apart]
+    return autocorrelations(np.concatenate(parts)) if parts else (None,) * len(LAGS)
+
+
+def reversal(conditions: Sequence[Condition], phases: Sequence[Values], improvement: Direction) -> float | None:
+    """NAP of the second baseline against the first: far from .5, the outcome did not go back when the treatment ended.
+
+    Args:
+        conditions: of the phases, in order.
+        phases: their days, NaN for those without a value.
+        improvement: which way is better.
+    """
+    baselines = [values[~np.isnan(values)] for c, values in zip(conditions, phases, strict=True) if c == "baseline"]
+    if len(baselines) < 2:  # noqa: PLR2004 - a first and a second
+        return None
+    found = overlap(baselines[0], baselines[1], improvement)
+    return found.nap if found else None

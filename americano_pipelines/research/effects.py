@@ -1,0 +1,156 @@
+"""Effect sizes by means, and all of them pair by pair.
+
+Here belong differences of mean and median, standardised differences, the log response ratio, and putting them together
+with `overlap.py` for each pair of neighbouring phases. What is undefined is None.
+Formulas: Pustejovsky (2018) and SingleCaseES for the response ratio and the small-sample corrections.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from americano_pipelines.research.overlap import Overlap, Values, overlap
+from americano_pipelines.research.randomization import Direction
+from americano_pipelines.research.windows import Condition
+
+
+@dataclass(frozen=True)
+class Standardized:
+    """A difference of means in standard deviations, corrected for small samples; positive is better.
+
+    Attributes:
+        value: the difference.
+        se: its standard error, which takes the days for independent.
+    """
+
+    value: float
+    se: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two neighbouring phases compared, treatment against baseline whichever came first.
+
+    Attributes:
+        first: label of the phase that came first.
+        second: label of the other.
+        into_treatment: whether it goes from baseline to treatment.
+        mean_difference: treatment minus baseline, in outcome units.
+        median_difference: likewise.
+        overlap: by pairs of days, better counted as the improvement says.
+        smd_baseline: standardised by the baseline's standard deviation.
+        smd_pooled: standardised by both.
+        log_response_ratio: ln(treatment mean / baseline mean), corrected; only of positive means on a ratio scale.
+        log_response_ratio_se: its standard error.
+    """
+
+    first: str
+    second: str
+    into_treatment: bool
+    mean_difference: float | None
+    median_difference: float | None
+    overlap: Overlap | None
+    smd_baseline: Standardized | None
+    smd_pooled: Standardized | None
+    log_response_ratio: float | None
+    log_response_ratio_se: float | None
+
+
+def compare(
+    labels: Sequence[str],
+    conditions: Sequence[Condition],
+    phases: Sequence[Values],
+    *,
+    improvement: Direction,
+    ratio_scale: bool,
+) -> list[Pair]:
+    """Compare each phase with the next, where one is baseline and the other treatment.
+
+    Args:
+        labels: of the phases, in order.
+        conditions: what they count as.
+        phases: the values of their days, none missing.
+        improvement: which way is better.
+        ratio_scale: whether the outcome has a true zero, so that ratios mean something.
+    """
+    found = []
+    for index in range(len(phases) - 1):
+        if conditions[index] == conditions[index + 1]:
+            continue
+        into = conditions[index + 1] == "treatment"
+        baseline, treatment = (phases[index], phases[index + 1]) if into else (phases[index + 1], phases[index])
+        lrr = _log_response_ratio(baseline, treatment) if ratio_scale else None
+        some = baseline.size and treatment.size
+        found.append(
+            Pair(
+                first=labels[index],
+                second=labels[index + 1],
+                into_treatment=into,
+                mean_difference=float(treatment.mean() - baseline.mean()) if some else None,
+                median_difference=float(np.median(treatment) - np.median(baseline)) if some else None,
+                overlap=overlap(baseline, treatment, improvement),
+                smd_baseline=smd_baseline(baseline, treatment, improvement),
+                smd_pooled=smd_pooled(baseline, treatment, improvement),
+                log_response_ratio=lrr[0] if lrr else None,
+                log_response_ratio_se=lrr[1] if lrr else None,
+            )
+        )
+    return found
+
+
+def combined(pairs: Sequence[Pair], name: str) -> float | None:
+    """Mean of a value over the pairs that go from baseline to treatment, None when one of them has none.
+
+    Args:
+        pairs: the pairs.
+        name: an attribute of `Pair`, or of one of its parts as `overlap.nap`.
+    """
+    values = []
+    for pair in pairs:
+        if not pair.into_treatment:
+            continue
+        found: object = pair
+        for part in name.split("."):
+            found = getattr(found, part) if found is not None else None
+        values.append(found)
+    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    return float(np.mean(numbers)) if numbers and len(numbers) == len(values) else None
+
+
+def smd_baseline(baseline: Values, treatment: Values, improvement: Direction) -> Standardized | None:
+    """J (mean difference / baseline SD), J = 1 - 3 / (4 m - 5)."""
+    m, n = baseline.size, treatment.size
+    if m < 3 or n < 2 or baseline.std(ddof=1) == 0:  # noqa: PLR2004 - J is negative below
+        return None
+    sd = float(baseline.std(ddof=1))
+    value = _sign(improvement) * (1 - 3 / (4 * m - 5)) * float(treatment.mean() - baseline.mean()) / sd
+    spread = 1 / m + float(treatment.var(ddof=1)) / (n * sd**2)
+    return Standardized(value, float(np.sqrt(spread + value**2 / (2 * (m - 1)))))
+
+
+def smd_pooled(baseline: Values, treatment: Values, improvement: Direction) -> Standardized | None:
+    """J (mean difference / pooled SD), J = 1 - 3 / (4 (m + n) - 9)."""
+    m, n = baseline.size, treatment.size
+    if m < 2 or n < 2:  # noqa: PLR2004 - a variance in each
+        return None
+    pooled = float(np.sqrt(((m - 1) * baseline.var(ddof=1) + (n - 1) * treatment.var(ddof=1)) / (m + n - 2)))
+    if pooled == 0:
+        return None
+    value = _sign(improvement) * (1 - 3 / (4 * (m + n) - 9)) * float(treatment.mean() - baseline.mean()) / pooled
+    return Standardized(value, float(np.sqrt(1 / m + 1 / n + value**2 / (2 * (m + n - 2)))))
+
+
+def _log_response_ratio(baseline: Values, treatment: Values) -> tuple[float, float] | None:
+    m, n = baseline.size, treatment.size
+    if m < 2 or n < 2 or baseline.min() < 0 or treatment.min() < 0:  # noqa: PLR2004 - a variance in each
+        return None
+    before, after = float(baseline.mean()), float(treatment.mean())
+    if before <= 0 or after <= 0:
+        return None
+    b, t = float(baseline.var(ddof=1)) / (m * before**2), float(treatment.var(ddof=1)) / (n * after**2)
+    return float(np.log(after / before) + t / 2 - b / 2), float(np.sqrt(b + t))
+
+
+def _sign(improvement: Direction) -> float:
+    return 1.0 if improvement == "increase" else -1.0

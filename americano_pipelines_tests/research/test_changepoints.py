@@ -1,0 +1,62 @@
+"""Change points: found where they are, and shown to be unsure where they are not."""
+
+import numpy as np
+import pytest
+
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.research.changepoints import change_points
+
+
+def series(*levels: float, size: int = 25, seed: int = 1) -> np.ndarray:
+    return np.repeat(levels, size) + np.random.default_rng(seed).normal(size=size * len(levels))
+
+
+def test_changes_are_found_at_their_day_though_days_are_missing() -> None:
+    values = series(0, 6, -3)
+    values[[3, 30, 31, 60]] = np.nan
+
+    found = change_points(values)
+
+    assert found.days == (25, 50)
+    assert found.levels == pytest.approx((0, 6, -3), abs=0.6)
+    assert found.min_size == 7
+    assert found.penalty == pytest.approx(3 * found.noise**2 * np.log(71))
+    assert found.noise == pytest.approx(1, abs=0.3), "hardly touched by the changes"
+
+
+def test_a_level_series_has_none_and_more_appear_as_the_penalty_falls() -> None:
+    found = change_points(series(5, size=60))
+
+    assert found.days == ()
+    assert [len(days) for days in found.sensitivity.values()] == sorted(
+        (len(days) for days in found.sensitivity.values()), reverse=True
+    )
+    assert "Exploration" in found.note
+    assert change_points(np.ones(30)).days == ()
+
+
+def test_segments_have_the_size_they_must_have() -> None:
+    values = series(0, size=60)
+    values[30:33] += 50
+
+    days = change_points(values, min_size=5, factor=1).days
+
+    assert all(later - earlier >= 5 for earlier, later in zip((0, *days), (*days, 60), strict=True))
+
+
+def test_too_few_days_are_told() -> None:
+    with pytest.raises(AnalysisError, match=r"13 days .* \(14 are needed\)"):
+        change_points(np.r_[np.arange(13.0), np.nan])
+
+
+@pytest.mark.slow
+def test_under_autocorrelation_false_alarms_are_the_rule() -> None:
+    generator = np.random.default_rng(6)
+    alarms = 0
+    for _ in range(300):
+        days = np.zeros(56)
+        for day in range(1, 56):
+            days[day] = 0.5 * days[day - 1] + generator.normal()
+        alarms += bool(change_points(days).days)
+
+    assert alarms / 300 > 0.5

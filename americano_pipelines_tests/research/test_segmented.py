@@ -1,0 +1,87 @@
+"""Segmented regression against published numbers, and on lines that are known."""
+
+import numpy as np
+import pytest
+
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.research.segmented import segmented
+
+# Published: the 24-month example of the Global Health Research course on interrupted time series.
+PRE = [50, 60, 45, 47, 50, 55, 53, 51, 48, 50, 47, 48]
+POST = [55, 60, 63, 67, 65, 69, 72, 68, 74, 71, 76, 70]
+PHASE = np.repeat([0, 1], 12)
+
+
+def test_published_numbers() -> None:
+    found = segmented(np.array(PRE + POST, dtype=np.float64), PHASE, ["pre", "post"], hac_lag=3)
+    level, slope = found.changes
+
+    assert level.value == pytest.approx(11.4708, abs=1e-3), "at the first treated point"
+    # There the level is counted one month earlier, and the first month is 1.
+    assert level.value - slope.value == pytest.approx(9.6876, abs=1e-3)
+    assert found.start - found.slope == pytest.approx(52.5606, abs=1e-3)
+    assert (found.slope, slope.value) == (pytest.approx(-0.3427, abs=1e-4), pytest.approx(1.7832, abs=1e-4))
+    assert (slope.se, slope.hac_se) == (pytest.approx(0.4314, abs=1e-4), pytest.approx(0.328649, abs=1e-6))
+    assert found.r_squared == pytest.approx(0.8867, abs=1e-4)
+    assert found.durbin_watson == pytest.approx(2.222948, abs=1e-6)
+    assert found.degrees_of_freedom == 20
+    assert slope.interval[0] < slope.value < slope.interval[1]
+
+
+def test_four_phases_have_a_level_and_a_slope_each_and_missing_days_keep_their_place() -> None:
+    phase = np.repeat([0, 1, 2, 3], 10)
+    day = np.arange(40.0)
+    line = 5 + 0.1 * day
+    line += (
+        np.where(day >= 10, 3 + 0.5 * (day - 10), 0)
+        + np.where(day >= 20, -4.0, 0)
+        - np.where(day >= 30, 0.2 * (day - 30), 0)
+    )
+    values = line + np.random.default_rng(0).normal(0, 1e-6, 40)
+    values[[4, 13, 14, 35]] = np.nan
+
+    found = segmented(values, phase, ["a", "b", "c", "d"])
+
+    assert [(change.label, change.what) for change in found.changes] == [
+        ("b", "level"), ("b", "slope"), ("c", "level"), ("c", "slope"), ("d", "level"), ("d", "slope")
+    ]  # fmt: skip
+    assert [change.value for change in found.changes] == pytest.approx([3, 0.5, -4, 0, 0, -0.2], abs=1e-4)
+    assert found.days == 36
+    assert found.fitted == pytest.approx(line, abs=1e-4)
+    assert found.counterfactual == pytest.approx(5 + 0.1 * day, abs=1e-4)
+    assert found.hac_lag == 3
+
+
+def test_days_of_no_phase_are_left_out() -> None:
+    phase = np.repeat([0, -1, 1], [10, 2, 10])
+    values = np.r_[np.zeros(10), [99, 99], np.full(10, 2.0)] + np.random.default_rng(0).normal(0, 0.01, 22)
+
+    found = segmented(values, phase, ["a", "b"])
+
+    assert found.changes[0].value == pytest.approx(2, abs=0.1)
+    assert np.isnan(found.fitted[[10, 11]]).all()
+
+
+def test_too_few_days_are_told() -> None:
+    with pytest.raises(AnalysisError, match="'b' has fewer than two days"):
+        segmented(np.r_[np.ones(6), [1.0, np.nan]], np.repeat([0, 1], [6, 2]), ["a", "b"])
+    with pytest.raises(AnalysisError, match="4 days are too few for 4 coefficients"):
+        segmented(np.arange(4.0), np.array([0, 0, 1, 1]), ["a", "b"])
+
+
+@pytest.mark.slow
+def test_what_the_warning_says_of_false_alarms_is_what_is_measured() -> None:
+    generator = np.random.default_rng(4)
+    alarms = {"interval": 0, "hac_interval": 0}
+    for _ in range(600):
+        days = np.empty(40)
+        days[0] = generator.normal() / np.sqrt(0.75)
+        for day in range(1, 40):
+            days[day] = 0.5 * days[day - 1] + generator.normal()
+        level = segmented(days, np.repeat([0, 1], 20), ["a", "b"]).changes[0]
+        for kind in alarms:
+            low, high = getattr(level, kind)
+            alarms[kind] += not low <= 0 <= high
+
+    assert 0.15 < alarms["interval"] / 600 < 0.35
+    assert 0.15 < alarms["hac_interval"] / 600 < 0.35
