@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -96,15 +97,20 @@ class MlflowServer:
         except urllib.error.HTTPError as error:
             return error.code
 
+    def signal(self, number: signal.Signals) -> None:
+        """Signal it and its workers: SIGSTOP makes a server that accepts and never answers, SIGCONT ends that."""
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
     def stop(self) -> None:
         """Stop it and its workers."""
         if self.process is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, 15)
+                self.signal(signal.SIGTERM)
             try:
                 self.process.wait(timeout=20)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, 9)
+                self.signal(signal.SIGKILL)
                 self.process.wait()
             self.process = None
 

@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+from filelock import Timeout as LockTimeout
 
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings, redact
@@ -44,7 +46,7 @@ class Store:
         client: speaks to it, and to no other, whatever the process's own tracking URI is.
         uri: its address, as MLflow takes it; may hold a password.
         experiment_id: the experiment that analyses go to.
-        lost: whether it stopped answering; then nobody waits for it a second time.
+        lost: whether it was waited for in vain; then nobody waits for it a second time.
     """
 
     client: "MlflowClient"
@@ -69,14 +71,13 @@ class Store:
         Raises:
             TrackingError: it does not answer, or refuses.
         """
-        from mlflow.exceptions import MlflowException, RestException
+        from mlflow.exceptions import MlflowException
         from requests import RequestException
 
         try:
             return function(*args, **kwargs)
         except (MlflowException, RequestException, OSError) as error:
-            answered = isinstance(error, RestException) or getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
-            self.lost = self.lost or (_is_server(self.uri) and not answered)
+            self.lost = self.lost or _was_waited_for(error)
             raise _told(self.uri, error) from error
 
 
@@ -113,7 +114,7 @@ def alone(settings: Settings) -> Iterator[None]:
     lock = FileLock(settings.data_dir / "mlflow.lock", timeout=_LOCK_SECONDS)
     try:
         lock.acquire()
-    except Timeout:
+    except LockTimeout:
         raise TrackingError(
             f"another process has been waiting for MLFLOW_TRACKING_URI={redact(settings.tracking_uri)} for "
             f"{_LOCK_SECONDS} s; see whether it answers and try again"
@@ -126,16 +127,19 @@ def alone(settings: Settings) -> Iterator[None]:
 
 def _check_database(settings: Settings) -> None:
     """Connect once: MLflow itself tries ten times, for minutes, also with a wrong password."""
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, make_url
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
     uri = settings.tracking_uri
-    bounded = urlsplit(uri).scheme.startswith(("postgresql", "mysql"))
     try:
-        arguments = {"connect_timeout": _CONNECT_SECONDS} if bounded else {}
-        create_engine(uri, poolclass=NullPool, connect_args=arguments).connect().close()
-    except (SQLAlchemyError, ImportError) as error:
+        address = make_url(uri)
+        kind = address.get_backend_name()
+        if kind == "sqlite" and address.database:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        arguments = {"connect_timeout": _CONNECT_SECONDS} if kind in {"postgresql", "mysql"} else {}
+        create_engine(address, poolclass=NullPool, connect_args=arguments).connect().close()
+    except (SQLAlchemyError, ImportError, OSError) as error:
         raise _told(uri, error) from error
 
 
@@ -151,6 +155,19 @@ def _experiment(store: Store, settings: Settings) -> str:
             "or choose another name"
         )
     return str(found.experiment_id)
+
+
+def _was_waited_for(error: Exception) -> bool:
+    """Whether an answer never came. One that says no costs nothing to ask again, nor does a refused connection.
+
+    The client wraps what requests raises, which wraps what urllib3 found in the end.
+    """
+    from requests import Timeout
+    from urllib3.exceptions import TimeoutError as NoAnswer
+
+    cause = error.__context__ or error
+    reasons = [getattr(argument, "reason", None) for argument in cause.args]
+    return isinstance(cause, Timeout) or any(isinstance(reason, NoAnswer) for reason in reasons)
 
 
 def _is_server(uri: str) -> bool:
