@@ -15,6 +15,7 @@ from americano_pipelines.research.statistic import Values
 from americano_pipelines.research.windows import Condition
 
 LAGS = (1, 2, 3)
+FEWEST_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,17 @@ class PhaseDependence:
     slope: float | None
     nap_trend: float | None
     autocorrelation: tuple[float | None, ...]
+
+
+def varies(values: Values) -> bool:
+    """Whether the values differ by more than rounding does: the mean of three times .1 is not .1.
+
+    Standardising by the standard deviation of what does not vary would divide rounding by rounding.
+
+    Args:
+        values: none missing; shape (days,).
+    """
+    return bool(values.size) and float(np.ptp(values)) > 1e-12 * float(np.abs(values).max())
 
 
 def phase_dependence(label: str, values: Values, improvement: Direction) -> PhaseDependence:
@@ -53,19 +65,21 @@ def phase_dependence(label: str, values: Values, improvement: Direction) -> Phas
 def autocorrelations(values: Values) -> tuple[float | None, ...]:
     """Autocorrelation at lags 1 to 3, from the pairs of days that are both there.
 
+    Each lag is scaled by the days of its own pairs: by the variance of all days it could be more than 1.
+
     Args:
         values: days in order, NaN for those without a value; shape (days,).
     """
     there = values[~np.isnan(values)]
-    if there.size < 3 or there.var() == 0:  # noqa: PLR2004 - see LAGS
+    if not varies(there):
         return (None,) * len(LAGS)
     off = values - there.mean()
     found: list[float | None] = []
     for lag in LAGS:
-        products = off[lag:] * off[:-lag] if off.size > lag else np.array([])
-        pairs = products[~np.isnan(products)]
-        # Each mean over its own number, for days are missing.
-        found.append(float(pairs.mean() / there.var()) if pairs.size > 2 else None)  # noqa: PLR2004 - more than one chance
+        both = ~np.isnan(off[lag:]) & ~np.isnan(off[:-lag])
+        later, earlier = off[lag:][both], off[:-lag][both]
+        scale = float(np.sqrt((later**2).sum() * (earlier**2).sum()))
+        found.append(float((later * earlier).sum()) / scale if both.sum() >= FEWEST_PAIRS and scale > 0 else None)
     return tuple(found)
 
 

@@ -1,7 +1,8 @@
 """Interrupted time series: a line through each phase, and what jumps and bends where they meet.
 
 Here belong the regression, its errors and what speaks against believing them. It describes; the randomization test
-judges. Days without a value are left out of the fit and keep their place in time.
+judges. Days without a value are left out of the fit and keep their place in time; for what looks at the residuals of
+one day and the next (Newey and West, Durbin-Watson, Ljung-Box) the days on both sides of a gap are neighbours.
 Wagner et al. (2002) for the model; Newey and West (1987) for errors under autocorrelation; Turner et al. (2020) for how
 little either can be trusted on short series.
 """
@@ -13,7 +14,7 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
-from americano_pipelines.errors import AnalysisError
+from americano_pipelines.research.piecewise import design_matrix, usable_days
 from americano_pipelines.research.statistic import Values
 
 LAG_RULE = "floor(4 (T / 100)^(2/9)) days"
@@ -91,22 +92,14 @@ def segmented(values: Values, phase: NDArray[np.int64], labels: Sequence[str], h
         hac_lag: days; None for `LAG_RULE`.
 
     Raises:
-        AnalysisError: a phase has fewer than two days, or there are no more days than coefficients.
+        AnalysisError: the days cannot carry the line (`usable_days`).
     """
     import statsmodels.api as sm
     from scipy.stats import t as student
     from statsmodels.stats.diagnostic import acorr_ljungbox
     from statsmodels.stats.stattools import durbin_watson
 
-    design, day = _design(phase, len(labels)), np.arange(values.size)
-    used = ~np.isnan(values) & (phase >= 0)
-    for index, label in enumerate(labels):
-        if (used & (phase == index)).sum() < 2:  # noqa: PLR2004 - a line
-            raise AnalysisError(
-                f"phase {label!r} has fewer than two days with a value: no line can be drawn through it"
-            )
-    if used.sum() <= design.shape[1]:
-        raise AnalysisError(f"{used.sum()} days are too few for {design.shape[1]} coefficients")
+    used, design = usable_days(values, phase, labels), design_matrix(phase, len(labels))
     lag = floor(4 * (used.sum() / 100) ** (2 / 9)) if hac_lag is None else hac_lag
     fit = sm.OLS(values[used], design[used]).fit()
     hac = fit.get_robustcov_results("HAC", maxlags=lag, use_correction=False, use_t=True)
@@ -132,21 +125,6 @@ def segmented(values: Values, phase: NDArray[np.int64], labels: Sequence[str], h
         durbin_watson=float(durbin_watson(fit.resid)),
         ljung_box_p=float(acorr_ljungbox(fit.resid, lags=[lags])["lb_pvalue"].iloc[0]),
         fitted=np.where(phase >= 0, design @ fit.params, np.nan),
-        counterfactual=fit.params[0] + fit.params[1] * day,
+        counterfactual=design[:, :2] @ fit.params[:2],
         warning=WARNING,
     )
-
-
-def _design(phase: NDArray[np.int64], phases: int) -> Values:
-    """Columns: 1, day, and for each phase after the first whether it has begun and how many days ago.
-
-    Counted from its first day, so that the coefficient of the level is the jump at the first treated point.
-    """
-    day = np.arange(phase.size, dtype=np.float64)
-    columns = [np.ones_like(day), day]
-    for index in range(1, phases):
-        begun = np.flatnonzero(phase == index)
-        first = float(begun[0]) if begun.size else np.inf
-        after = (day >= first).astype(np.float64)
-        columns += [after, np.where(day >= first, day - first, 0.0)]
-    return np.column_stack(columns)

@@ -8,6 +8,7 @@ from americano_pipelines.research.dependence import (
     phase_dependence,
     residual_autocorrelations,
     reversal,
+    varies,
 )
 
 NAN = float("nan")
@@ -68,3 +69,21 @@ def test_too_little_is_none() -> None:
     assert (short.slope, short.nap_trend, short.autocorrelation) == (None, None, (None, None, None))
     assert flat.autocorrelation == (None, None, None)
     assert flat.nap_trend == 0.5
+    assert autocorrelations(np.full(7, 70.1)) == (None, None, None), "its standard deviation is rounding, not 0"
+
+
+def test_autocorrelation_stays_within_one_though_days_are_missing() -> None:
+    values = np.full(30, NAN)
+    values[[0, 1, 2, 10, 11, 20]] = [9, 9.5, 9, 1, 0, 1]
+
+    first = autocorrelations(values)[0]
+
+    assert first is not None
+    assert 0.9 < first <= 1
+
+
+def test_what_differs_by_rounding_does_not_vary() -> None:
+    assert not varies(np.array([0.1, (0.1 + 0.1 + 0.1) / 3]))
+    assert not varies(np.array([]))
+    assert varies(np.array([1e6, 1e6 + 0.01]))
+    assert varies(np.array([0.0, 1e-9])), "small is not rounding"
