@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.research.dependence import varies
 from americano_pipelines.research.statistic import Values
 
 MIN_SIZE = 7
@@ -29,7 +30,7 @@ class ChangePoints:
         days: first day of each new level, counted from 0.
         levels: mean of each segment, in outcome units; one more than `days`.
         penalty: of each further change.
-        noise: the standard deviation it is made of, in outcome units.
+        noise: the standard deviation it is made of, in outcome units; 0 when the outcome never varies.
         min_size: fewest days of a segment, those without a value not counted.
         sensitivity: factor of the penalty to the days found under it.
         note: what must stand beside it.
@@ -68,10 +69,13 @@ def change_points(values: Values, *, min_size: int = MIN_SIZE, factor: float = F
         )
     steps = np.abs(np.diff(series))
     # The median of |x - y| of two normal values is .6745 sqrt(2) times their standard deviation.
-    noise = float(np.median(steps) / (0.6745 * np.sqrt(2))) or float(series.std() or 1.0)
+    # It is 0 when most days equal the one before; and what varies by rounding only has no change of level.
+    noise = (float(np.median(steps) / (0.6745 * np.sqrt(2))) or float(series.std())) if varies(series) else 0.0
     search = ruptures.Pelt(model="l2", min_size=min_size, jump=1).fit(series)
 
     def found(scale: float) -> list[int]:
+        if noise == 0:
+            return []
         return [int(index) for index in search.predict(pen=scale * noise**2 * np.log(series.size))][:-1]
 
     breaks = found(factor)

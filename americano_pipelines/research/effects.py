@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from americano_pipelines.research.dependence import varies
 from americano_pipelines.research.overlap import Overlap, Values, overlap
 from americano_pipelines.research.randomization import Direction
 from americano_pipelines.research.windows import Condition
@@ -121,24 +122,24 @@ def combined(pairs: Sequence[Pair], name: str) -> float | None:
 def smd_baseline(baseline: Values, treatment: Values, improvement: Direction) -> Standardized | None:
     """J (mean difference / baseline SD), J = 1 - 3 / (4 m - 5)."""
     m, n = baseline.size, treatment.size
-    if m < 3 or n < 2 or baseline.std(ddof=1) == 0:  # noqa: PLR2004 - J is negative below
+    if m < 3 or n < 2 or not varies(baseline):  # noqa: PLR2004 - J is negative below
         return None
     sd = float(baseline.std(ddof=1))
-    value = _sign(improvement) * (1 - 3 / (4 * m - 5)) * float(treatment.mean() - baseline.mean()) / sd
+    correction = 1 - 3 / (4 * m - 5)
+    value = _sign(improvement) * correction * float(treatment.mean() - baseline.mean()) / sd
     spread = 1 / m + float(treatment.var(ddof=1)) / (n * sd**2)
-    return Standardized(value, float(np.sqrt(spread + value**2 / (2 * (m - 1)))))
+    return Standardized(value, correction * float(np.sqrt(spread + value**2 / (2 * (m - 1)))))
 
 
 def smd_pooled(baseline: Values, treatment: Values, improvement: Direction) -> Standardized | None:
     """J (mean difference / pooled SD), J = 1 - 3 / (4 (m + n) - 9)."""
     m, n = baseline.size, treatment.size
-    if m < 2 or n < 2:  # noqa: PLR2004 - a variance in each
+    if m < 2 or n < 2 or not (varies(baseline) or varies(treatment)):  # noqa: PLR2004 - a variance in each
         return None
     pooled = float(np.sqrt(((m - 1) * baseline.var(ddof=1) + (n - 1) * treatment.var(ddof=1)) / (m + n - 2)))
-    if pooled == 0:
-        return None
-    value = _sign(improvement) * (1 - 3 / (4 * (m + n) - 9)) * float(treatment.mean() - baseline.mean()) / pooled
-    return Standardized(value, float(np.sqrt(1 / m + 1 / n + value**2 / (2 * (m + n - 2)))))
+    correction = 1 - 3 / (4 * (m + n) - 9)
+    value = _sign(improvement) * correction * float(treatment.mean() - baseline.mean()) / pooled
+    return Standardized(value, correction * float(np.sqrt(1 / m + 1 / n + value**2 / (2 * (m + n - 2)))))
 
 
 def _log_response_ratio(baseline: Values, treatment: Values) -> tuple[float, float] | None:

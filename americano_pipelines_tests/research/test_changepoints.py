@@ -35,6 +35,14 @@ def test_a_level_series_has_none_and_more_appear_as_the_penalty_falls() -> None:
     assert change_points(np.ones(30)).days == ()
 
 
+@pytest.mark.parametrize("constant", [0.1, 70.1, 200 / 3])
+def test_rounding_is_no_change_of_level(constant: float) -> None:
+    found = change_points(np.full(30, constant))
+
+    assert (found.days, found.noise) == ((), 0)
+    assert not any(found.sensitivity.values())
+
+
 def test_segments_have_the_size_they_must_have() -> None:
     values = series(0, size=60)
     values[30:33] += 50

@@ -44,6 +44,9 @@ def test_published_differences_of_means() -> None:
     assert pair.smd_pooled is not None
     assert pair.smd_baseline.value == pytest.approx(1.649932, abs=1e-6)
     assert pair.smd_pooled.value == pytest.approx(1.876247, abs=1e-6)
+    # By hand: J sqrt(1/m + var_t / (n var_b) + d^2 / (2 (m - 1))), and J sqrt(1/m + 1/n + d^2 / (2 (m + n - 2))).
+    assert pair.smd_baseline.se == pytest.approx(0.634094, abs=1e-6)
+    assert pair.smd_pooled.se == pytest.approx(0.637422, abs=1e-6)
     assert pair.log_response_ratio == pytest.approx(0.195396, abs=1e-6)
     assert pair.log_response_ratio_se == pytest.approx(0.055577, abs=1e-6)
     assert pair.mean_difference == pytest.approx(TREATMENT.mean() - BASELINE.mean())
@@ -126,6 +129,15 @@ def test_what_is_undefined_is_none() -> None:
         ["A", "B"], ["baseline", "treatment"], [BASELINE, TREATMENT], improvement="increase", ratio_scale=False
     )
     assert scale[0].log_response_ratio is None
+
+
+@pytest.mark.parametrize("constant", [0.1, 70.1, 200 / 3])
+def test_a_phase_that_varies_by_rounding_only_does_not_vary(constant: float) -> None:
+    flat = np.full(7, constant)
+    flat[0] = np.nextafter(constant, 100)  # as the mean of three events of .1 is not .1
+
+    assert smd_baseline(flat, flat + 1, "increase") is None
+    assert smd_pooled(flat, flat + 1, "increase") is None
 
 
 @pytest.mark.slow
