@@ -82,6 +82,11 @@ def test_autocorrelation_stays_within_one_though_days_are_missing() -> None:
     assert 0.9 < first <= 1
 
 
+def test_two_pairs_of_days_are_no_autocorrelation() -> None:
+    assert autocorrelations(np.array([1.0, 2.0, 4.0])) == (None, None, None)
+    assert autocorrelations(np.array([1.0, 2.0, 4.0, 3.0]))[0] is not None
+
+
 def test_what_differs_by_rounding_does_not_vary() -> None:
     assert not varies(np.array([0.1, (0.1 + 0.1 + 0.1) / 3]))
     assert not varies(np.array([]))

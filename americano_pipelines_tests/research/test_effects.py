@@ -108,6 +108,14 @@ def test_nap_knows_no_order_and_lies_in_its_interval(before: np.ndarray, after: 
     assert found.nap_se > 0
 
 
+def test_ties_are_half_a_win_for_nap_and_none_for_pnd() -> None:
+    found = overlap(np.array([1.0, 3.0]), np.array([3.0, 3.0, 4.0, 5.0]), "increase")
+
+    assert found is not None
+    assert found.nap == (4 + 2 * 0.5 + 2) / 8
+    assert found.pnd == 0.5, "a day as good as the best baseline day is not beyond it"
+
+
 ONE, NONE, FLAT = np.array([3.0]), np.array([]), np.array([2.0, 2.0, 2.0])
 
 
