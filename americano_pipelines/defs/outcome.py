@@ -38,20 +38,21 @@ def outcome(instance: dg.DagsterInstance, run_id: str) -> str | None:
         return _ENDS[run.status] if run else None
     if run.execution_plan_snapshot_id is None:
         return None
-    ended = {
-        record.event_log_entry.step_key: record.event_log_entry.dagster_event_type
-        for record in instance.get_records_for_run(run_id, of_type=_STEP_ENDS).records
-    }
-    # What stands behind a step that failed is never run, and no event says so. The plan is in an order of running.
-    never: set[str] = set()
+    records = instance.get_records_for_run(run_id, of_type=_STEP_ENDS).records
+    events = [record.event_log_entry.get_dagster_event() for record in records]
+    ended = {event.step_key: event.event_type for event in events}
     plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
-    for step in plan.steps:
-        if step.key not in plan.step_keys_to_execute or step.key in ended:
-            continue
-        before = {key for given in step.inputs for key in given.upstream_step_keys}
-        if not any(key in never or ended.get(key) == dg.DagsterEventType.STEP_FAILURE for key in before):
-            return None
-        never.add(step.key)
+    before = {step.key: {key for given in step.inputs for key in given.upstream_step_keys} for step in plan.steps}
+
+    def is_over(key: str) -> bool:
+        """What stands behind a step that failed is never run, and no event says so."""
+        return key in ended or any(
+            ended.get(one) == dg.DagsterEventType.STEP_FAILURE or (one not in ended and one in before and is_over(one))
+            for one in before[key]
+        )
+
+    if not all(map(is_over, plan.step_keys_to_execute)):
+        return None
     if dg.DagsterEventType.STEP_FAILURE not in ended.values():
         return "FINISHED"
     return "KILLED" if run.status == dg.DagsterRunStatus.CANCELING else "FAILED"
