@@ -22,7 +22,9 @@ class Standardized:
 
     Attributes:
         value: the difference.
-        se: its standard error, which takes the days for independent.
+        se: its standard error, which takes the days for independent. SingleCaseES makes it smaller by the correction of
+            `value`; not here: of 5 to 15 simulated normal days a phase, with effects of 0 to 2, its 95 % intervals then
+            held the true value as seldom as 86 times of 100, and without 93 to 99 times.
     """
 
     value: float
@@ -125,10 +127,9 @@ def smd_baseline(baseline: Values, treatment: Values, improvement: Direction) ->
     if m < 3 or n < 2 or not varies(baseline):  # noqa: PLR2004 - J is negative below
         return None
     sd = float(baseline.std(ddof=1))
-    correction = 1 - 3 / (4 * m - 5)
-    value = _sign(improvement) * correction * float(treatment.mean() - baseline.mean()) / sd
+    value = _sign(improvement) * (1 - 3 / (4 * m - 5)) * float(treatment.mean() - baseline.mean()) / sd
     spread = 1 / m + float(treatment.var(ddof=1)) / (n * sd**2)
-    return Standardized(value, correction * float(np.sqrt(spread + value**2 / (2 * (m - 1)))))
+    return Standardized(value, float(np.sqrt(spread + value**2 / (2 * (m - 1)))))
 
 
 def smd_pooled(baseline: Values, treatment: Values, improvement: Direction) -> Standardized | None:
@@ -137,9 +138,8 @@ def smd_pooled(baseline: Values, treatment: Values, improvement: Direction) -> S
     if m < 2 or n < 2 or not (varies(baseline) or varies(treatment)):  # noqa: PLR2004 - a variance in each
         return None
     pooled = float(np.sqrt(((m - 1) * baseline.var(ddof=1) + (n - 1) * treatment.var(ddof=1)) / (m + n - 2)))
-    correction = 1 - 3 / (4 * (m + n) - 9)
-    value = _sign(improvement) * correction * float(treatment.mean() - baseline.mean()) / pooled
-    return Standardized(value, correction * float(np.sqrt(1 / m + 1 / n + value**2 / (2 * (m + n - 2)))))
+    value = _sign(improvement) * (1 - 3 / (4 * (m + n) - 9)) * float(treatment.mean() - baseline.mean()) / pooled
+    return Standardized(value, float(np.sqrt(1 / m + 1 / n + value**2 / (2 * (m + n - 2)))))
 
 
 def _log_response_ratio(baseline: Values, treatment: Values) -> tuple[float, float] | None:

@@ -44,9 +44,9 @@ def test_published_differences_of_means() -> None:
     assert pair.smd_pooled is not None
     assert pair.smd_baseline.value == pytest.approx(1.649932, abs=1e-6)
     assert pair.smd_pooled.value == pytest.approx(1.876247, abs=1e-6)
-    # By hand: J sqrt(1/m + var_t / (n var_b) + d^2 / (2 (m - 1))), and J sqrt(1/m + 1/n + d^2 / (2 (m + n - 2))).
-    assert pair.smd_baseline.se == pytest.approx(0.634094, abs=1e-6)
-    assert pair.smd_pooled.se == pytest.approx(0.637422, abs=1e-6)
+    # By hand: sqrt(1/m + var_t / (n var_b) + d^2 / (2 (m - 1))), and sqrt(1/m + 1/n + d^2 / (2 (m + n - 2))).
+    assert pair.smd_baseline.se == pytest.approx(0.752986, abs=1e-6)
+    assert pair.smd_pooled.se == pytest.approx(0.685228, abs=1e-6)
     assert pair.log_response_ratio == pytest.approx(0.195396, abs=1e-6)
     assert pair.log_response_ratio_se == pytest.approx(0.055577, abs=1e-6)
     assert pair.mean_difference == pytest.approx(TREATMENT.mean() - BASELINE.mean())
@@ -146,6 +146,21 @@ def test_a_phase_that_varies_by_rounding_only_does_not_vary(constant: float) -> 
 
     assert smd_baseline(flat, flat + 1, "increase") is None
     assert smd_pooled(flat, flat + 1, "increase") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delta", [0.0, 1.0, 2.0])
+def test_the_errors_of_standardised_differences_are_not_too_small(delta: float) -> None:
+    generator = np.random.default_rng(5)
+    held = np.zeros(2)
+    repetitions = 4000
+    for _ in range(repetitions):
+        before, after = generator.normal(size=6), generator.normal(delta, size=7)
+        for index, found in enumerate((smd_baseline(before, after, "increase"), smd_pooled(before, after, "increase"))):
+            assert found is not None
+            held[index] += abs(found.value - delta) <= 1.96 * found.se
+
+    assert (held / repetitions > 0.93).all()
 
 
 @pytest.mark.slow
