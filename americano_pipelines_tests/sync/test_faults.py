@@ -2,9 +2,8 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,13 @@ from americano_pipelines_tests.sync.faults import (
 from americano_pipelines_tests.sync.forked import Commands, Running
 from americano_pipelines_tests.sync.support import sync
 
-# 5,000 events of 4 kB that do not compress: more than all buffers between the server and a reader that stands still.
+# 8,000 events of 4 kB that do not compress: more than all buffers between the server and a reader that stands still.
 MANY = """
 INSERT INTO behavioral_events (id, "userId", "eventType", "eventData", "timestamp")
 SELECT 'many' || i, 'learner_' || i % 8, 'CARD_REVIEWED',
     to_jsonb((SELECT string_agg(md5(i::text || n), '') FROM generate_series(1, 128) AS n)),
     timestamp '2025-01-01' + i * interval '40 minutes'
-FROM generate_series(1, 5000) AS i
+FROM generate_series(1, 8000) AS i
 """
 # While a copy stands still: rows it has read and rows it has not, changed, moved, deleted and new.
 MEANWHILE = """
@@ -44,8 +43,8 @@ DELETE FROM behavioral_events WHERE abs(hashtext(id)) % 11 = 0;
 UPDATE phase_assignments SET "phaseLabel" = 'meanwhile';
 """
 COPYING = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s
-    AND state = 'active' AND query ILIKE '%%COPY%%behavioral_events%%' AND wait_event = 'ClientWrite'
+SELECT wait_event FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s
+    AND state = 'active' AND query ILIKE '%%COPY%%behavioral_events%%' AND query NOT ILIKE '%%hashtext%%'
 """
 
 
@@ -70,19 +69,26 @@ def in_the_middle_of_a_copy(commands: Commands, settings: Settings, **values: An
     place = values.pop("database")
     running = commands.start("sync", "--json", data_dir=settings.data_dir, **place.variables(**values))
 
-    def still() -> bool:
-        # Only when both look at each other: the server waits for a reader that we have stopped.
-        if place.execute(COPYING, (APPLICATION_NAME,)) == [(0,)]:
-            return False
-        running.stop()
-        time.sleep(0.05)
-        if place.execute(COPYING, (APPLICATION_NAME,)) == [(0,)]:
-            running.go_on()
-            return False
-        return True
-
     try:
-        wait_for(still, "a copy of the events")
+        # One connection for all looks: the copy takes a tenth of a second.
+        with closing(place.server.connect(place.name)) as link, link.cursor() as cursor:
+
+            def waits_for() -> set[Any]:
+                cursor.execute(COPYING, (APPLICATION_NAME,))
+                return {row[0] for row in cursor.fetchall()}
+
+            def met() -> bool:
+                if not waits_for():
+                    return False
+                running.stop()
+                # Until both look at each other, the server waiting for a reader that stands still; or it was the end.
+                wait_for(lambda: waits_for() <= {"ClientWrite"}, "the copy that was met")
+                if not waits_for():
+                    running.go_on()
+                    return False
+                return True
+
+            wait_for(met, "a copy of the events")
         if not settings.duckdb_use_postgres_scanner:
             assert (settings.lake_dir / ".staging" / EVENTS).is_dir()
         yield running
