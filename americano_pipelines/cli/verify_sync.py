@@ -34,10 +34,14 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
             console.print(f"  source    {one.source}\n  published {one.published}", soft_wrap=True)
             for side, name in one.rows:
                 console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True)
+        if not result.comparable:
+            console.print("the source was started again since, so what changed when cannot be told", soft_wrap=True)
+        for name, reason in result.damaged.items():
+            console.print(f"[bold red]damaged[/] {name}: {reason}", soft_wrap=True)
         for name, reason in result.missing.items():
             console.print(f"[bold red]missing[/] {name}: {reason}", soft_wrap=True)
         console.print("[green]the same[/]" if result.clean else "[bold red]not the same[/]")
-        if result.faults:
+        if result.faults or result.damaged:
             console.print("the published file is not what it was built from: run `americano sync --full`")
     if not result.clean:
         context.exit(1)

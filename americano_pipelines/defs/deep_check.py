@@ -33,8 +33,11 @@ def build_deep_check(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleD
             context.log_event(_observation(table, result))
         for name, reason in result.missing.items():
             context.log.warning("%s was not compared: %s", name, reason)
-        if result.faults:
-            found = "\n".join(map(_told, result.faults))
+        if not result.comparable:
+            context.log.warning("the source was started again since the sync: every difference counts as made since")
+        if result.faults or result.damaged:
+            damaged = [f"{name}: {reason}" for name, reason in result.damaged.items()]
+            found = "\n".join([*map(_told, result.faults), *damaged])
             raise dg.Failure(
                 f"snapshot {result.snapshot_id} does not hold the rows it was built from:\n{found}\n"
                 "Run `americano sync --full`, which exports and builds everything anew",

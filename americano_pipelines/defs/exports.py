@@ -9,7 +9,14 @@ import dagster as dg
 
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.metadata import REPAIRED, Metadata, export_metadata, exported_again, preview_table
+from americano_pipelines.defs.metadata import (
+    REPAIRED,
+    Metadata,
+    export_metadata,
+    exported_again,
+    preview_table,
+    shown_columns,
+)
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.engine import connect
 from americano_pipelines.lake.export import Export, export
@@ -71,5 +78,6 @@ def _preview(settings: Settings, table: LakeTable) -> dg.MarkdownMetadataValue:
         relation = "read_parquet($1, hive_partitioning = false)"
         return preview_table(
             *preview(connection, relation, [[sql.literal_path(path) for path in paths(settings, last)]]),
-            table.roles.get("learner"),
+            shown_columns(table.roles),
+            table.roles.get("learner", ""),
         )

@@ -18,6 +18,7 @@ from americano_pipelines.defs.metadata import (
     exported_again,
     model_metadata,
     preview_table,
+    shown_columns,
     table_metadata,
 )
 from americano_pipelines.defs.steps import SyncConfig, writing
@@ -25,7 +26,7 @@ from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableErr
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Settings
 from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse.document import CheckOutcome
+from americano_pipelines.warehouse.document import CheckOutcome, Document
 from americano_pipelines.warehouse.read import open_published, preview
 from americano_pipelines.warehouse.refresh import Outcome, refresh
 
@@ -102,9 +103,7 @@ def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.Ass
         with open_published(settings, wait_seconds=0) as connection:
             for asset_key, (metadata, _) in entries.items():
                 metadata["path"] = dg.MetadataValue.path(str(outcome.path))
-                prefix, name = asset_key.path
-                learner = document.tables[name].roles.get("learner") if prefix == "analytics" else "learner_id"
-                metadata["preview"] = _preview(connection, asset_key, learner)
+                metadata["preview"] = _preview(connection, asset_key, document)
     except WarehouseUnavailableError as error:
         # Someone sits in the published file read-write; the sync is done all the same.
         for metadata, _ in entries.values():
@@ -112,12 +111,17 @@ def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.Ass
     return entries
 
 
-def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey, learner: str | None) -> dg.MetadataValue:
+def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey, document: Document) -> dg.MetadataValue:
     """The first rows. What is published is published: a preview that fails must not make the run fail."""
+    prefix, name = asset_key.path
     try:
-        return preview_table(*preview(connection, sql.quote(*asset_key.path)), learner)
+        header, rows = preview(connection, sql.quote(prefix, name))
     except duckdb.Error as error:
         return dg.MetadataValue.text(f"not shown: {error}")
+    if prefix != "analytics":
+        return preview_table(header, rows)
+    roles = document.tables[name].roles
+    return preview_table(header, rows, shown_columns(roles), roles.get("learner", ""))
 
 
 def _report_skipped(context: dg.AssetExecutionContext, outcome: Outcome) -> None:

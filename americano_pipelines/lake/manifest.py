@@ -174,6 +174,20 @@ def sweep(settings: Settings) -> None:
                 path.parent.rmdir()
 
 
+def holds_files(settings: Settings) -> bool:
+    """Whether there is anything of ours in the lake's folder, named by a manifest or not."""
+    return is_there(settings) or any(True for _ in _ours(settings.lake_dir))
+
+
+def clear(settings: Settings) -> None:
+    """Remove the lake: our files, then the manifest that names them; whatever else lies there stays."""
+    for path in _ours(settings.lake_dir):
+        path.unlink()
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    (settings.lake_dir / NAME).unlink(missing_ok=True)
+
+
 def _ours(folder: Path) -> Iterator[Path]:
     """Every exported file, and every manifest that was written aside and never renamed."""
     yield from list(folder.glob(f".{NAME}.*"))

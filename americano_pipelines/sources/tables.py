@@ -73,6 +73,8 @@ class SourceTable:
 
 
 _TIMES = ("DATE", "TIMESTAMP")
+# Written as text they are not the same in both engines, and it is as text that ids are hashed.
+_NO_IDS = ("FLOAT", "DOUBLE", "BLOB", *_TIMES)
 _ROLE_TYPES = {
     "time": _TIMES,
     "start": _TIMES,
@@ -145,6 +147,11 @@ def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[st
             raise SourceError(
                 f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be "
                 f"{'a whole number' if role == 'planned_days' else 'a date or a timestamp'}"
+            )
+        if role == "id" and column.type.startswith(_NO_IDS):
+            raise SourceError(
+                f"{found_as}: the id column {name!r} has type {column.source_type}, which Postgres and DuckDB write "
+                "differently, so a copy of it could not be checked. Offer a view with the id as text"
             )
 
 

@@ -31,7 +31,9 @@ _OTHERS = {
     "json": "JSON",
     "jsonb": "JSON",
 }
+# With a zone DuckDB cannot read the very last one back, and the figures take dates for timestamps.
 _LAST_TIMESTAMP = "294247-01-10 04:00:54.775806"
+_LAST_DATE = "294247-01-09"
 _MOST_DIGITS = 38
 
 
@@ -77,7 +79,9 @@ def misfit(column: str, duckdb_type: str) -> str | None:
     if duckdb_type.startswith("DECIMAL"):
         return f"{name} = 'NaN'"
     if duckdb_type.startswith("TIMESTAMP"):
-        return f"({name} > '{_LAST_TIMESTAMP}' AND isfinite({name}))"
+        return f"({name} >= '{_LAST_TIMESTAMP}' AND isfinite({name}))"
+    if duckdb_type == "DATE":
+        return f"({name} > '{_LAST_DATE}' AND isfinite({name}))"
     if duckdb_type.endswith("[]"):
         return f"(array_ndims({name}) > 1 OR array_lower({name}, 1) <> 1)"
     return None

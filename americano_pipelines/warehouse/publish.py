@@ -19,6 +19,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.document import SIDECAR, Document
 
 _BUILDING = ".building"
+_REMOVING = ".removing-"
 
 
 def _building_dir(settings: Settings) -> Path:
@@ -87,6 +88,8 @@ def publish(settings: Settings, built: Path, document: Document) -> tuple[Path, 
 def discard(settings: Settings) -> None:
     """Remove whatever a build left that was not published."""
     durable.remove(_building_dir(settings))
+    for leftover in snapshots_dir(settings).glob(f"{_REMOVING}*"):
+        durable.remove(leftover)
     link = settings.published_path
     for aside in link.parent.glob(f".{glob.escape(link.name)}.*"):
         if aside.is_symlink():
@@ -133,8 +136,13 @@ def current(settings: Settings) -> Path | None:
 def read_document(settings: Settings) -> Document | None:
     """The record of the published file, None when nothing is published or the record is not readable."""
     now = current(settings)
+    return document_beside(now) if now else None
+
+
+def document_beside(path: Path) -> Document | None:
+    """The record beside a published file, None when there is none that can be read."""
     try:
-        return Document.model_validate_json((now.parent / SIDECAR).read_text(encoding="utf-8")) if now else None
+        return Document.model_validate_json((path.parent / SIDECAR).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError, UnicodeDecodeError):
         return None
 
@@ -149,4 +157,11 @@ def _sweep(settings: Settings) -> None:
     if now is not None:
         others.sort(key=lambda folder: (folder.name <= now.parent.name, folder.name))
     for folder in others[: max(0, len(others) - (settings.americano_snapshots_kept - 1))]:
-        durable.remove(folder)
+        remove_snapshot(folder)
+
+
+def remove_snapshot(folder: Path) -> None:
+    """Remove a published file's folder; whoever is killed meanwhile leaves it under a name that `discard` knows."""
+    aside = folder.with_name(f"{_REMOVING}{folder.name}")
+    durable.move(folder, aside)
+    durable.remove(aside)

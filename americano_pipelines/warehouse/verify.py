@@ -65,17 +65,22 @@ class Verification:
         compared: table to number of buckets compared.
         differences: the buckets that differ.
         missing: tables that are on one side only, with the reason.
+        damaged: tables that the published file does not have as it was built, with what it has.
+        comparable: whether the source's months can be told apart from those of the sync; not after it was started
+            again, and then every difference counts as made since.
     """
 
     snapshot_id: str
     compared: dict[str, int]
     differences: list[Difference]
     missing: dict[str, str]
+    damaged: dict[str, str]
+    comparable: bool
 
     @property
     def clean(self) -> bool:
         """Whether the published file is what the source holds now."""
-        return not self.differences and not self.missing
+        return not self.differences and not self.missing and not self.damaged
 
     @property
     def faults(self) -> list[Difference]:
@@ -119,10 +124,11 @@ def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
         deep: compare whole rows, and name the ones that differ.
 
     Raises:
-        WarehouseUnavailableError: nothing is published.
+        WarehouseUnavailableError: nothing is published, or a process holds the file read-write.
         SourceError: the source cannot be read.
     """
-    document, path = publish.read_document(settings), publish.current(settings)
+    path = publish.current(settings)
+    document = publish.document_beside(path) if path is not None else None
     if document is None or path is None:
         raise WarehouseUnavailableError(
             f"nothing is published at {settings.published_path} yet; run `americano sync` first"
@@ -130,13 +136,19 @@ def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
     differences: list[Difference] = []
     compared: dict[str, int] = {}
     with connect(settings) as connection:
-        connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {_PUBLISHED} (READ_ONLY)")
-        with _source(settings, connection, document, stages) as (sides, skipped):
+        try:
+            connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {_PUBLISHED} (READ_ONLY)")
+        except duckdb.IOException as error:
+            raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
+        damaged = _damaged(connection, document)
+        with _source(settings, connection, document, stages) as (sides, skipped, comparable):
             missing = {name: reason for name, reason in skipped.items() if name in document.tables}
             for name, side in sides.items():
                 built = document.tables.get(name)
                 if built is None:
                     missing[name] = "in the source, but not published"
+                    continue
+                if name in damaged:
                     continue
                 if list(side.table.columns) != built.columns:
                     missing[name] = f"its columns have changed since: {drift(built.columns, side.table.columns)}"
@@ -150,17 +162,32 @@ def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
                     with stages.stage(f"compare the rows of {name}"):
                         found = _deep(connection, side, built, there)
                 differences += found
-    return Verification(document.snapshot_id, compared, differences, missing)
+    return Verification(document.snapshot_id, compared, differences, missing, damaged, comparable)
+
+
+def _damaged(connection: duckdb.DuckDBPyConnection, document: Document) -> dict[str, str]:
+    """Tables whose columns are not the ones they were built with, because somebody wrote to the file."""
+    rows = connection.execute(sql.load("warehouse", "columns"), [_PUBLISHED]).fetchall()
+    there = {str(table): dict(columns) for table, columns in rows}
+    found = {}
+    for name, built in document.tables.items():
+        expected = {column.name: column.type for column in built.columns}
+        if name not in there:
+            found[name] = "the published file has no such table any more: somebody wrote to it"
+        elif there[name] != expected:
+            odd = sorted(set(there[name].items()) ^ set(expected.items()))
+            found[name] = f"its columns were changed in the published file: {', '.join(column for column, _ in odd)}"
+    return found
 
 
 @contextmanager
 def _source(
     settings: Settings, connection: duckdb.DuckDBPyConnection, document: Document, stages: Stages
-) -> Iterator[tuple[dict[str, _Side], dict[str, str]]]:
-    """The source's tables: in one snapshot of Postgres, or from the files."""
+) -> Iterator[tuple[dict[str, _Side], dict[str, str], bool]]:
+    """The source's tables: in one snapshot of Postgres, or from the files; and whether states can be compared."""
     if settings.mode is Mode.PARQUET or settings.postgres is None:
         files, skipped = find_files(connection, settings)
-        yield {name: _side(connection, FileInput(table)) for name, table in files.items()}, skipped
+        yield {name: _side(connection, FileInput(table)) for name, table in files.items()}, skipped, True
         return
     with open_snapshot(connection, settings.postgres) as snapshot:
         found, skipped = find_tables(snapshot, settings)
@@ -172,7 +199,7 @@ def _source(
                 state, figures = postgres_state_and_figures(snapshot, table)
             states = ScannerInput(table, snapshot, state).buckets if comparable else {}
             sides[name] = _Side(table, relation, parameters, figures, states, "")
-        yield sides, skipped
+        yield sides, skipped, comparable
 
 
 def _side(connection: duckdb.DuckDBPyConnection, given: FileInput) -> _Side:

@@ -1,20 +1,26 @@
 """`americano purge`: an erased learner is in no file that is kept, and what never held them stays."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from americano_pipelines import durable
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse.purge import condemned, remove, still_there
 from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import Database
+from americano_pipelines_tests.sync.support import sync
 
 Cli = Callable[..., Done]
 # Of no protocol, so that only their events have to be erased.
 LEARNER = "learner_5"
+UUID = "0B5F1C9E-7A4B-4D0E-9C7A-2D4F6A8B0C1D"
 ERASE = f"DELETE FROM behavioral_events WHERE \"userId\" = '{LEARNER}'"
 
 
@@ -48,6 +54,9 @@ def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
 ) -> None:
     values = prisma.variables()
     settings = settings_for(**values)
+    prisma.execute(
+        f'UPDATE behavioral_events SET "eventData" = \'{{"who": "{LEARNER}"}}\' WHERE "userId" = \'{LEARNER}\''
+    )
     for hour in (1, 2):
         touch(prisma, hour)
         cli("sync", "--json", **values)
@@ -126,6 +135,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
 
     assert done.code == 0, done.err
     assert "would be removed" in done.out
+    assert "published now" not in done.out
     assert (kept(settings), publish.current(settings)) == (before, now)
 
 
@@ -162,7 +172,7 @@ def test_a_lake_that_is_not_in_use_any_more_goes_too(
     report = cli("purge", "--learner", LEARNER, "--json", **scanner).json
 
     assert "lake" in report["removed"]
-    assert not settings.lake_dir.exists()
+    assert not [path for path in settings.lake_dir.rglob("*") if path.is_file()]
     assert files_naming(settings.data_dir, LEARNER) == []
 
 
@@ -178,3 +188,159 @@ def test_a_failed_sync_purges_nothing(prisma: Database, cli: Cli, settings_for: 
     assert done.code == 1
     assert "nothing was purged, for the sync before it failed" in done.err
     assert kept(settings) == before
+
+
+# Found by trying
+
+
+def looked(settings: Settings, learner: str) -> tuple[dict[str, int], list[str]]:
+    """What a purge would find, without Dagster around it."""
+    return still_there(settings, learner), [one.what for one in condemned(settings, learner)]
+
+
+def stopped(_: Path) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
+    prisma: Database, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(**prisma.variables())
+    sync(settings)
+    prisma.execute(ERASE)
+    sync(settings, full=True)
+    (one,) = condemned(settings, LEARNER)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable.shutil, "rmtree", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            remove(settings, one)
+
+    assert not one.path.exists()
+    assert condemned(settings, LEARNER) == []
+    sync(settings, full=True)
+    assert not list(publish.snapshots_dir(settings).glob(".removing-*"))
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff")])
+def test_a_kept_file_without_its_record_is_condemned(
+    prisma: Database, settings_for: Callable[..., Settings], damage: Callable[[Path], object]
+) -> None:
+    settings = settings_for(**prisma.variables())
+    first = sync(settings).document.snapshot_id
+    sync(settings, full=True)
+    damage(publish.snapshots_dir(settings) / first / "snapshot.json")
+
+    (one,) = condemned(settings, "nobody")
+    assert (one.what, one.holds) == (first, {})
+    assert "its record is missing or cannot be read" in one.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown", "others"),
+    [("bigint", "3", "duration"), ("bytea", "\\x03", None), ("numeric(10,2)", "3", "duration"), ("uuid", UUID, None)],
+)
+def test_the_learners_own_column_is_searched_in_any_type_and_numbers_elsewhere_are_no_ids(
+    older: Database, settings_for: Callable[..., Settings], kind: str, shown: str, others: str | None
+) -> None:
+    value = {"bytea": "'\\x03'", "uuid": f"'{UUID.lower()}'"}.get(kind, "3")
+    older.execute(
+        f'ALTER TABLE "BehavioralEvent" DROP COLUMN learner_id, ADD COLUMN learner_id {kind} DEFAULT {value}, '
+        "ADD COLUMN duration integer DEFAULT 3"
+    )
+    settings = settings_for(**older.variables())
+    sync(settings)
+
+    assert looked(settings, shown)[0] == {
+        "behavioral_events.learner_id": 1000, "lake: behavioral_events.learner_id": 1000
+    }  # fmt: skip
+    older.execute('UPDATE "BehavioralEvent" SET learner_id = NULL')
+    sync(settings, full=True)
+    there, kept_ids = looked(settings, shown)
+    assert there == {}, f"{others or 'nothing'} is a number and no learner"
+    assert len(kept_ids) == 1
+
+
+def test_escaped_and_nested_strings_are_read_as_what_they_mean(
+    prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    prisma.execute("ALTER TABLE experiment_protocols ADD COLUMN note json, ADD COLUMN told text")
+    prisma.execute(
+        r"""UPDATE experiment_protocols SET note = '[{"asked": "J\u00fcrgen"}]', told = '{"by": "J\u00fcrgen"}'"""
+    )
+    settings = settings_for(**prisma.variables())
+    sync(settings)
+
+    found = still_there(settings, "Jürgen")
+
+    assert {place: rows for place, rows in found.items() if "lake" not in place} == {
+        "experiment_protocols.note": 2, "experiment_protocols.told": 2
+    }  # fmt: skip
+    assert still_there(settings, "rgen") == {}
+
+
+def test_a_file_that_somebody_holds_is_looked_into_all_the_same(
+    prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    settings = settings_for(**prisma.variables())
+    prisma.execute(ERASE)
+    first = sync(settings)
+    sync(settings, full=True)
+    assert first.path is not None
+    holding = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    shell = subprocess.Popen(
+        [sys.executable, "-c", holding, str(first.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == "held\n"
+        assert condemned(settings, LEARNER) == [], "it never held the learner, so it stays"
+    finally:
+        shell.communicate("")
+
+
+def test_an_id_that_no_file_shows_removes_nothing_unless_that_is_asked_for(
+    prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = prisma.variables()
+    settings = settings_for(**values)
+    sync(settings)
+    touch(prisma, 1)
+    assert sync(settings).document.built.startswith("patch")
+    before = kept(settings)
+
+    assert cli("purge", "--learner", " ", **values).code == 2
+    done = cli("purge", "--learner", "learnr_5", **values)
+
+    assert done.code == 1
+    assert "no file shows this id: is it spelled as the source writes it?" in done.err
+    assert before < kept(settings)
+    assert len(cli("purge", "--learner", "learnr_5", "--unseen", "--json", **values).json["removed"]) == 1
+
+
+def test_files_under_another_name_are_said_not_to_have_been_looked_at(
+    prisma: Database, cli: Cli, settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    values = prisma.variables()
+    sync(settings_for(**values, duckdb_db_path=str(tmp_path / "data" / "duckdb" / "other.duckdb")))
+    prisma.execute(ERASE)
+
+    done = cli("purge", "--learner", LEARNER, **values)
+
+    assert done.code == 1
+    assert "not looked at" in done.out
+    assert "other.duckdb: published under another name" in done.out
+    assert "purge once more with that DUCKDB_DB_PATH" in done.err
+
+
+def test_what_others_put_into_the_lakes_folder_stays(prisma: Database, settings_for: Callable[..., Settings]) -> None:
+    sync(settings_for(**prisma.variables()))
+    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner="true"))
+    notes = settings.lake_dir / "notes.txt"
+    notes.write_text("mine")
+    (settings.lake_dir / "manifest.json").unlink()
+
+    (one,) = condemned(settings, LEARNER)
+    assert "its manifest is missing" in one.reason
+    remove(settings, one)
+
+    assert [path for path in settings.lake_dir.rglob("*") if path.is_file()] == [notes]

@@ -1,6 +1,8 @@
 """Comparing what is published with the source as it is now: what differs is named, nothing else is."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
@@ -83,3 +85,33 @@ def test_without_a_published_file_there_is_nothing_to_compare(
 ) -> None:
     with pytest.raises(WarehouseUnavailableError, match="run `americano sync` first"):
         verify(settings_for(**prisma.variables()), Stages(), deep=False)
+
+
+def test_a_table_that_the_published_file_lost_or_changed_is_damage_and_no_traceback(settings: Settings) -> None:
+    path = publish.current(settings)
+    assert path is not None
+    with duckdb.connect(str(path)) as shell:
+        shell.execute("DROP SCHEMA research CASCADE; DROP TABLE analytics.analysis_runs")
+        shell.execute("ALTER TABLE analytics.phase_assignments ADD COLUMN mine integer")
+
+    result = verify(settings, Stages(), deep=True)
+
+    assert not result.clean
+    assert "somebody wrote to it" in result.damaged["analysis_runs"]
+    assert result.damaged["phase_assignments"] == "its columns were changed in the published file: mine"
+    assert set(result.compared) == {"behavioral_events", "experiment_protocols"}
+
+
+def test_a_published_file_that_is_held_is_told(settings: Settings) -> None:
+    path = publish.current(settings)
+    holding = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    shell = subprocess.Popen(
+        [sys.executable, "-c", holding, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        with pytest.raises(WarehouseUnavailableError, match="cannot be opened"):
+            verify(settings, Stages(), deep=True)
+    finally:
+        shell.communicate("")

@@ -1,0 +1,137 @@
+"""Looking for a learner in a published file or in the lake.
+
+Here belongs what counts as naming them: the column that plays the learner, in whatever type it has; every other
+column of text that is the id and nothing else; and every string in JSON, lists and structures that is. Numbers in other
+columns are no ids, and text that only mentions one is not searched: an id such as 3 would be found everywhere.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from americano_pipelines import sql
+from americano_pipelines.engine import connect, is_about_room
+from americano_pipelines.lake import manifest as lake
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.tables import Column
+from americano_pipelines.warehouse.document import Document
+
+# Aliases that no column has.
+_ROWS, _LEARNER, _KEPT = "americano_rows", "americano_learner", "americano_kept"
+
+
+def in_snapshot(settings: Settings, path: Path, document: Document, learner: str) -> dict[str, int]:
+    """Where a published file names a learner.
+
+    A file that somebody holds read-write is looked into by a copy; so is nothing of theirs disturbed.
+
+    Args:
+        settings: memory and the folder to copy to.
+        path: the file.
+        document: its record.
+        learner: the id.
+
+    Returns:
+        `<table>.<column>` to the number of rows.
+
+    Raises:
+        RoomError: for want of memory or disk.
+    """
+    with connect(settings) as connection:
+        copy = settings.spill_dir / f"looked_into_{path.parent.name}.duckdb"
+        try:
+            _attach(connection, path)
+        except duckdb.IOException as error:
+            if is_about_room(error):
+                raise
+            shutil.copyfile(path, copy)
+            _attach(connection, copy)
+        try:
+            found: dict[str, int] = {}
+            for name, table in document.tables.items():
+                relation = sql.quote(_KEPT, "analytics", name)
+                there = {row[0] for row in connection.execute(f"DESCRIBE {relation}").fetchall()}
+                columns = [column for column in table.columns if column.name in there]
+                found |= _count(connection, name, relation, columns, table.roles.get("learner"), [], learner)
+            return found
+        finally:
+            copy.unlink(missing_ok=True)
+
+
+def in_lake(settings: Settings, learner: str) -> dict[str, int]:
+    """Where the lake names a learner, by its manifest; empty when that cannot be read.
+
+    Returns:
+        `<table>.<column>` to the number of rows.
+
+    Raises:
+        RoomError: for want of memory or disk.
+    """
+    manifest = lake.read(settings)
+    found: dict[str, int] = {}
+    if manifest is None:
+        return found
+    with connect(settings) as connection:
+        for name, table in manifest.tables.items():
+            paths = [path for bucket in table.buckets.values() for path in lake.paths(settings, bucket)]
+            if paths:
+                relation = "read_parquet($2, hive_partitioning = false)"
+                files = [[sql.literal_path(path) for path in paths]]
+                learners = table.roles.get("learner")
+                found |= _count(connection, name, relation, table.columns, learners, files, learner)
+    return found
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {_KEPT} (READ_ONLY)")
+
+
+def _count(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    relation: str,
+    columns: Sequence[Column],
+    learners: str | None,
+    parameters: list[Any],
+    learner: str,
+) -> dict[str, int]:
+    """Rows that name the learner, by column."""
+    equal = {column.name: condition for column in columns if (condition := _is(column, plays=column.name == learners))}
+    found: dict[str, int] = {}
+    if equal:
+        counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in equal.values())
+        row = connection.execute(
+            f"SELECT {counts} FROM {relation} AS {_ROWS}, (SELECT CAST($1 AS VARCHAR) AS id) AS {_LEARNER}",  # noqa: S608 - quoted
+            [learner, *parameters],
+        ).fetchone()
+        found = {name: int(count) for name, count in zip(equal, row or (), strict=True)}
+    for column in columns:
+        text = _json_text(column)
+        if text is not None:
+            statement = sql.render(sql.load("warehouse", "named_in_json"), text=text, relation=relation, rows=_ROWS)
+            (count,) = connection.execute(statement, [learner, *parameters]).fetchone() or (0,)
+            found[column.name] = found.get(column.name, 0) + int(count)
+    return {f"{table}.{name}": count for name, count in found.items() if count}
+
+
+def _is(column: Column, *, plays: bool) -> str | None:
+    """SQL that is true for a value which is the learner's id; None for a column that holds no ids."""
+    name, given = f"{_ROWS}.{sql.quote(column.name)}", f"{_LEARNER}.id"
+    if column.type == "BLOB":
+        return f"'\\x' || lower(hex({name})) = lower({given}) OR {name} = encode({given})" if plays else None
+    if column.type == "VARCHAR":
+        # Padding of char(n) does not arrive here, but people copy it.
+        return f"{name} = {given} OR {name} = rtrim({given})"
+    return f"{name} = TRY_CAST({given} AS {column.type})" if column.type == "UUID" or plays else None
+
+
+def _json_text(column: Column) -> str | None:
+    """SQL of a column as JSON text, None for one that holds no strings within something."""
+    name = f"{_ROWS}.{sql.quote(column.name)}"
+    if column.type in {"VARCHAR", "JSON"}:
+        return f"CAST({name} AS VARCHAR)"
+    nested = column.type.endswith("]") or column.type.startswith(("STRUCT", "MAP", "UNION"))
+    return f"CAST(to_json({name}) AS VARCHAR)" if nested else None
