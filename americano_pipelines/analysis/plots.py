@@ -38,7 +38,13 @@ class Band:
 
 
 def draw_phases(
-    values: NDArray[np.float64], bands: Sequence[Band], excluded: Sequence[int], *, outcome: str, title: str
+    values: NDArray[np.float64],
+    bands: Sequence[Band],
+    excluded: Sequence[int],
+    *,
+    outcome: str,
+    title: str,
+    marked: Sequence[int] = (),
 ) -> bytes:
     """Days and their values, phase means, switches, gaps and days left out.
 
@@ -48,9 +54,12 @@ def draw_phases(
         excluded: days that were left out because a phase switches within them.
         outcome: what the values are, with their unit.
         title: what is shown.
+        marked: days that something was found to begin on.
     """
     figure, axes = _axes(9.0, 4.2)
     days = np.arange(values.size)
+    for day in marked:
+        axes.axvline(day, color=INK, linewidth=1.6)
     for band in bands:
         colour = TREATMENT if band.treated else BASELINE
         axes.axvspan(band.first, band.end, color=colour, alpha=0.07, linewidth=0)
@@ -61,7 +70,14 @@ def draw_phases(
             mean = float(values[shown].mean())
             axes.hlines(mean, band.first, band.end, color=colour, linewidth=2.2, zorder=3)
             axes.annotate(
-                f"{mean:.1f}", (band.end, mean), textcoords="offset points", xytext=(-3, 4), ha="right", color=colour
+                f"{mean:.1f}",
+                (band.end, mean),
+                textcoords="offset points",
+                xytext=(-4, 4),
+                ha="right",
+                color=colour,
+                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
+                zorder=4,
             )
         # NaN breaks the line: a gap is a gap.
         axes.plot(days[inside] + 0.5, values[inside], color=colour, linewidth=0.9, marker="o", markersize=3.6)
@@ -81,6 +97,40 @@ def draw_phases(
     axes.set_title(title, loc="left", pad=20, fontsize=11)
     if missing or excluded:
         axes.legend(loc="upper right", frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def draw_lines(
+    values: NDArray[np.float64],
+    bands: Sequence[Band],
+    fitted: NDArray[np.float64],
+    counterfactual: NDArray[np.float64],
+    *,
+    outcome: str,
+    title: str,
+) -> bytes:
+    """Days, the lines through each phase, and the first phase's line carried on.
+
+    Args:
+        values: the outcome of each day, NaN where there is none; shape (days,).
+        bands: the phases.
+        fitted: the lines, NaN on days of no phase; shape (days,).
+        counterfactual: the first phase's line; shape (days,).
+        outcome: what the values are, with their unit.
+        title: what is shown.
+    """
+    figure, axes = _axes(9.0, 4.2)
+    middle = np.arange(values.size) + 0.5
+    axes.plot(middle, counterfactual, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label="first phase carried on")
+    for band in bands:
+        colour = TREATMENT if band.treated else BASELINE
+        inside = (middle > band.first) & (middle < band.end)
+        axes.axvspan(band.first, band.end, color=colour, alpha=0.07, linewidth=0)
+        axes.plot(middle[inside], values[inside], "o", color=colour, markersize=3.6)
+        axes.plot(middle[inside], fitted[inside], color=colour, linewidth=2.2)
+    axes.set(xlabel="day since the first phase began", ylabel=outcome, xlim=(0, max(values.size, 1)))
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.legend(loc="upper left", frameon=False, fontsize=8)
     return _png(figure)
 
 

@@ -1,0 +1,47 @@
+"""What an analysis gives: a sentence, results as JSON, pictures, a paragraph on the method.
+
+Here belongs its shape, the same for all analyses, and turning results into JSON.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import JsonValue
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What came out.
+
+    Attributes:
+        name: which analysis.
+        version: of it; another one may give other numbers.
+        sentence: what was found, for people.
+        results: all of it, as JSON.
+        pictures: file name to PNG.
+        methods: how it was done, as a paper could print it.
+    """
+
+    name: str
+    version: str
+    sentence: str
+    results: dict[str, JsonValue]
+    pictures: dict[str, bytes]
+    methods: str
+
+
+def jsonable(value: Any) -> JsonValue:  # noqa: ANN401 - anything the statistics give
+    """The same as JSON: arrays and tuples as lists, keys as text, an undefined number as null."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [jsonable(item) for item in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return None if value is None else str(value)
