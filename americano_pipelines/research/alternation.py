@@ -4,7 +4,7 @@ Here belong its recorded schemes: so many treatment days in any order, the same 
 a bound. Designs of phases are `schedules.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,9 @@ from americano_pipelines.research.statistic import Prefix
 
 Orders = NDArray[np.bool_]
 """Whether each day is treated, shape (assignments, days)."""
+
+State = tuple[int, int, bool]
+"""Treatment days so far in the block, days in a row under the last day's condition, whether that was treatment."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,6 @@ class Alternation:
         """How many there are."""
         return self._ways[0].get((0, 0, False), 0)
 
-    @property
-    def mirrored(self) -> bool:
-        """Whether with an order its opposite is admissible too: when both conditions get as many days."""
-        return 2 * self.treated_days == self.block
-
     def contains(self, order: Sequence[int]) -> bool:
         """Whether this order could have been drawn."""
         state = (0, 0, False)
@@ -75,12 +73,10 @@ class Alternation:
     def draw(self, generator: np.random.Generator, number: int) -> Orders:
         """Draw independently, each as likely as any other.
 
-        Raises:
-            AnalysisError: there are more than 64-bit numbers can tell apart.
+        Day by day, a condition in proportion to the ways to go on from it.
         """
-        if self.count >= 2**62:
-            raise AnalysisError(f"{self.count:.3g} orders are more than can be drawn from")
-        return self._at(generator.integers(self.count, size=number, dtype=np.int64))
+        # Whole numbers of any size, divided once: the share is right to the last bit.
+        return self._walk(number, lambda here, baseline, ways: generator.random(here.size) >= baseline / ways)
 
     def contrasts(self, prefix: Prefix, orders: Orders) -> NDArray[np.float64]:
         """Mean of treatment days minus mean of baseline days, NaN where one of them has no value.
@@ -97,55 +93,67 @@ class Alternation:
             ) / np.where(numbers == there.sum(), np.nan, there.sum() - numbers)
         return result
 
-    def treated_indicator(self, order: Sequence[bool]) -> NDArray[np.float64]:
-        """1 on treatment days and 0 on others; shape (days,)."""
-        return np.array(order, dtype=np.float64)
-
     @cached_property
-    def _ways(self) -> list[dict[tuple[int, int, bool], int]]:
-        """By day and state (treated in this block, run length, last condition): ways to go on to the end."""
-        reachable: list[set[tuple[int, int, bool]]] = [{(0, 0, False)}]
+    def _ways(self) -> list[dict[State, int]]:
+        """By day and state: ways to go on to the end."""
+        reachable: list[set[State]] = [{(0, 0, False)}]
         for day in range(self.days):
             steps = (self._step(day, state, treated=t) for state in reachable[day] for t in (False, True))
             reachable.append({state for state in steps if state is not None})
-        ways: list[dict[tuple[int, int, bool], int]] = [{} for _ in range(self.days)] + [
-            dict.fromkeys(reachable[-1], 1)
-        ]
+        ways: list[dict[State, int]] = [{} for _ in range(self.days)] + [dict.fromkeys(reachable[-1], 1)]
         for day in range(self.days - 1, -1, -1):
             for state in reachable[day]:
                 following = (self._step(day, state, treated=t) for t in (False, True))
                 ways[day][state] = sum(ways[day + 1][after] for after in following if after is not None)
         return ways
 
-    def _step(self, day: int, state: tuple[int, int, bool], *, treated: bool) -> tuple[int, int, bool] | None:
+    def _step(self, day: int, state: State, *, treated: bool) -> State | None:
         """The state after a day under a condition, None when the scheme does not admit it."""
         used, run, last = state
         used += treated
-        run = run + 1 if run and treated == last else 1
+        if self.longest_run >= self.days:  # runs make no difference, and would only multiply the states
+            run, treated_last = 0, False
+        else:
+            run, treated_last = (run + 1 if run and treated == last else 1), treated
         left = self.block - 1 - day % self.block
         if run > self.longest_run or used > self.treated_days or used + left < self.treated_days:
             return None
-        return (0 if left == 0 else used, run, treated)
+        return (0 if left == 0 else used, run, treated_last)
 
     def _at(self, ranks: NDArray[np.int64]) -> Orders:
         """The orders at these places."""
-        orders = np.zeros((ranks.size, self.days), dtype=np.bool_)
-        states = [(0, 0, False)] * 1
-        member = np.zeros(ranks.size, dtype=np.int64)
         rest = ranks.copy()
+
+        def placed(here: NDArray[np.int64], baseline: int, _ways: int) -> NDArray[np.bool_]:
+            treated: NDArray[np.bool_] = rest[here] >= baseline
+            rest[here[treated]] -= baseline
+            return treated
+
+        return self._walk(ranks.size, placed)
+
+    def _walk(self, number: int, choose: Callable[[NDArray[np.int64], int, int], NDArray[np.bool_]]) -> Orders:
+        """Orders made day by day.
+
+        Args:
+            number: how many.
+            choose: whether each of these orders treats the day, given in how many ways it can go on from a baseline
+                day, and in how many at all.
+        """
+        orders = np.zeros((number, self.days), dtype=np.bool_)
+        states = [(0, 0, False)]
+        member = np.zeros(number, dtype=np.int64)
         for day in range(self.days):
-            after: dict[tuple[int, int, bool], int] = {}
+            after: dict[State, int] = {}
             following = np.empty_like(member)
-            for index, state in enumerate(states):
-                here = np.flatnonzero(member == index)
+            ends = np.cumsum(np.bincount(member, minlength=len(states)))
+            for state, here in zip(states, np.split(np.argsort(member, kind="stable"), ends[:-1]), strict=True):
                 without = self._step(day, state, treated=False)
-                number = self._ways[day + 1][without] if without is not None else 0
-                treated = rest[here] >= number
-                rest[here[treated]] -= number
+                baseline = self._ways[day + 1][without] if without is not None else 0
+                treated = choose(here, baseline, self._ways[day][state])
                 orders[here, day] = treated
                 for condition in (False, True):
                     reached = self._step(day, state, treated=condition)
-                    if reached is not None:
+                    if reached is not None and self._ways[day + 1][reached]:
                         following[here[treated == condition]] = after.setdefault(reached, len(after))
             states, member = list(after), following
         return orders

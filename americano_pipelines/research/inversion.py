@@ -5,6 +5,8 @@ hypothesis of no effect applies. The statistic is linear, so an assignment with 
 treated days' effect is at least as extreme as the observed one (statistic o, share 1) exactly when d is at least
 (o - s) / (1 - c), and as extreme the other way when d is at most that. The two p values are therefore counts of these
 ratios, and the limits are two of them: no search is needed.
+
+Where c is 1 nothing depends on d: the assignment treats the same days, or divides phases of one condition otherwise.
 """
 
 from dataclasses import dataclass
@@ -13,8 +15,10 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
-# Shares are sums of rounded means.
-_SAME = 1e-12
+# Parts of an effect are means of rounded sums, and differ by more than 1 / days^2 if at all.
+SAME = 1e-9
+# A level such as (1 - .9) / 2 is a little less than it says, and must still reject 1 in 20.
+_ROUNDED = 1e-9
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ def invert(
     shares: NDArray[np.float64],
     confidence: float,
     *,
+    ties: float,
     sampled: bool,
 ) -> Interval:
     """The interval of effects that neither one-sided test at half the remaining level rejects.
@@ -41,16 +46,20 @@ def invert(
         contrasts: the statistics of the reference set, NaN where a phase is empty; shape (assignments,).
         shares: their share of a constant effect on the treated days, 1 for the observed assignment.
         confidence: such as .95.
+        ties: differences between statistics below it are none.
         sampled: the reference set was drawn, so the observed assignment counts besides.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = (observed - contrasts) / (1 - shares)
-    # As extreme whatever the effect: the observed assignment, those that treat the same days, and empty phases.
-    always = np.isnan(contrasts) | (1 - shares < _SAME)
-    limits = np.sort(ratios[~always])
-    number, sure = contrasts.size + sampled, int(always.sum()) + sampled
-    # A bound is the first ratio at which the count exceeds half the remaining level.
-    needed = floor((1 - confidence) / 2 * number) + 1 - sure
-    if needed < 1 or limits.size < needed:
-        return Interval(None, None, confidence)
-    return Interval(float(limits[needed - 1]), float(limits[-needed]), confidence)
+    empty, fixed = np.isnan(contrasts), 1 - shares < SAME
+    varying = ~(empty | fixed)
+    ratios = np.sort((observed - contrasts[varying]) / (1 - shares[varying]))
+    allowed = floor((1 - confidence) / 2 * (contrasts.size + sampled) + _ROUNDED)
+    # A bound is the first ratio at which more are as extreme than the level allows.
+    above, below = (
+        allowed + 1 - sampled - int((empty | (fixed & as_extreme)).sum())
+        for as_extreme in (contrasts >= observed - ties, contrasts <= observed + ties)
+    )
+    return Interval(
+        float(ratios[above - 1]) if 1 <= above <= ratios.size else None,
+        float(ratios[-below]) if 1 <= below <= ratios.size else None,
+        confidence,
+    )

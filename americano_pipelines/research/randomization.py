@@ -1,13 +1,13 @@
 """The randomization test: how far out the observed difference lies among those of all that could have been drawn.
 
-Here belong exact and sampled reference distributions, p and its interval. The null distribution comes from the
-schedule that was really drawn from, never from shuffled days: these depend on each other, and shuffling them takes
-chance for effect (23 % false alarms at AR(1) .5 where 5 % are claimed). What p means for people is `verdict.py`.
+Here belong what counts as extreme, and p. The null distribution comes from the schedule that was really drawn from,
+never from shuffled days: these depend on each other, and shuffling them takes chance for effect (23 % false alarms at
+AR(1) .5 where 5 % are claimed). It is made in `reference.py`; what p means for people is `verdict.py`.
 
 Edgington and Onghena, Randomization Tests (2007); Phipson and Smyth (2010) for (b + 1) / (m + 1).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -15,35 +15,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from americano_pipelines.errors import AnalysisError
-from americano_pipelines.research.alternation import Alternation
-from americano_pipelines.research.inversion import Interval, invert
-from americano_pipelines.research.schedules import PhaseSchedule
+from americano_pipelines.research.cases import Case
+from americano_pipelines.research.inversion import SAME, Interval, invert
+from americano_pipelines.research.reference import GENERATOR, clopper_pearson, drawn, exact
 from americano_pipelines.research.statistic import Prefix, Values, tolerance
 
+__all__ = ["Case", "Direction", "RandomizationTest", "randomization_test"]
+
 Direction = Literal["increase", "decrease"]
-Schedule = PhaseSchedule | Alternation
 
 MOST_EXACT = 5_000_000
 DRAWS = 99_999
-_BLOCK = 65_536
-_P_CONFIDENCE = 0.99
-
-
-@dataclass(frozen=True)
-class Case:
-    """One learner's days and how their treatment days were drawn.
-
-    Attributes:
-        values: the outcome of each day, NaN where there is none; shape (days,). A day that the caller left out is NaN
-            under every assignment: which days have a value does not depend on what could have been drawn instead.
-        schedule: what could have been drawn.
-        observed: what was drawn: phase lengths in days, or for each day whether it was treated.
-    """
-
-    values: Values
-    schedule: Schedule
-    observed: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,9 @@ class RandomizationTest:
         p: as_extreme / assignments, or (as_extreme + 1) / (draws + 1); never 0.
         p_interval: 99 % Clopper-Pearson interval of p when it was estimated, else None.
         direction: which way counts as extreme; None for both, on the absolute value.
-        smallest_p: the smallest p this test could have given.
+        smallest_p: the smallest p this test could have given, whatever the values on the days that have one: the share
+            of assignments that always count, because they treat the same days as the observed one, or in a two-sided
+            test the opposite days, or leave a phase without a value.
         empty: of those looked at, how many leave a phase without a value; they count as extreme.
         tolerance: differences below it are ties, in outcome units.
         seed: of the draws, None when all were looked at.
@@ -103,7 +87,8 @@ def randomization_test(
     Args:
         cases: one learner, or several whose schedules were drawn independently; the statistic is averaged over them.
         direction: the way that was declared before; None for a two-sided test on the absolute value.
-        confidence: of the effect's interval.
+        confidence: of the effect's interval, which is two-sided whatever the test: at 1 - level it may hold 0 although
+            a one-sided test rejects.
         seed: of the draws, if there are too many assignments to look at all.
         draws: how many to draw then.
         most_exact: how many may be looked at.
@@ -111,110 +96,51 @@ def randomization_test(
     Raises:
         AnalysisError: what was drawn is not admissible, or a phase that was observed has no value.
     """
-    observed, marks = _observed(cases)
+    observed = float(np.mean([case.contrast() for case in cases]))
     assignments = prod(case.schedule.count for case in cases)
-    exact = assignments <= most_exact
-    generator = None if exact else np.random.Generator(np.random.PCG64(seed))
-    values = [Prefix.of(case.values) for case in cases]
-    treated = [
-        Prefix.of(np.where(np.isnan(case.values), np.nan, mark)) for case, mark in zip(cases, marks, strict=True)
-    ]
-    contrasts, shares = _reference(cases, values, treated, generator, draws)
+    schedules = [case.schedule for case in cases]
+    values, marks = [Prefix.of(case.values) for case in cases], [Prefix.of(case.marks()) for case in cases]
+    looked_at_all = assignments <= most_exact
+    contrasts, shares = (
+        exact(schedules, values, marks) if looked_at_all else drawn(schedules, values, marks, seed=seed, draws=draws)
+    )
     ties = tolerance(np.concatenate([case.values - np.nanmean(case.values) for case in cases]))
     empty = np.isnan(contrasts)
-    sign = {"increase": 1.0, "decrease": -1.0}.get(direction or "", 0.0)
-    distance = np.abs(contrasts) if direction is None else sign * contrasts
-    as_extreme = int((empty | (distance >= (abs(observed) if direction is None else sign * observed) - ties)).sum())
-    mirror = 2 if direction is None and all(case.schedule.mirrored for case in cases) else 1
-    empties = int(empty.sum())
-    if exact:
-        p, smallest, interval = as_extreme / assignments, (mirror + empties) / assignments, None
+    always = empty | ((np.abs(1 - shares) < SAME) & (np.abs(contrasts - observed) <= ties))
+    if direction is None:
+        always |= (np.abs(1 + shares) < SAME) & (np.abs(contrasts + observed) <= ties)
+        extreme = np.abs(contrasts) >= abs(observed) - ties
     else:
-        p, smallest = (as_extreme + 1) / (draws + 1), (1 + empties) / (draws + 1)
-        interval = _clopper_pearson(as_extreme, draws)
-    counts, edges = np.histogram(contrasts[~empty], bins=min(60, max(10, contrasts.size // 20)))
+        sign = 1 if direction == "increase" else -1
+        extreme = sign * contrasts >= sign * observed - ties
+    as_extreme = int((empty | extreme).sum())
+    # The observed assignment is one of all, and comes on top of a sample.
+    besides = 0 if looked_at_all else 1
+    counts, edges = _histogram(contrasts[~empty], ties)
     return RandomizationTest(
         observed=observed,
         assignments=assignments,
         as_extreme=as_extreme,
-        draws=None if exact else draws,
-        p=p,
-        p_interval=interval,
+        draws=None if looked_at_all else draws,
+        p=(as_extreme + besides) / (contrasts.size + besides),
+        p_interval=None if looked_at_all else clopper_pearson(as_extreme, draws),
         direction=direction,
-        smallest_p=smallest,
-        empty=empties,
+        smallest_p=(int(always.sum()) + besides) / (contrasts.size + besides),
+        empty=int(empty.sum()),
         tolerance=ties,
-        seed=None if exact else seed,
-        generator=None if exact else "PCG64",
-        interval=invert(observed, contrasts, shares, confidence, sampled=not exact),
+        seed=None if looked_at_all else seed,
+        generator=None if looked_at_all else GENERATOR,
+        interval=invert(observed, contrasts, shares, confidence, ties=ties, sampled=not looked_at_all),
         edges=edges,
-        counts=counts.astype(np.int64),
+        counts=counts,
     )
 
 
-def _observed(cases: Sequence[Case]) -> tuple[float, list[Values]]:
-    """The observed statistic and each case's treatment days."""
-    found, marks = [], []
-    for case in cases:
-        if not case.schedule.contains(case.observed):
-            raise AnalysisError(
-                f"what was observed, {list(case.observed)}, could not have been drawn: no randomization test"
-            )
-        contrast = _contrast(case.schedule, Prefix.of(case.values), case.observed)
-        if np.isnan(contrast):
-            raise AnalysisError("a phase has no day with a value, so there is nothing to compare")
-        found.append(contrast)
-        marks.append(_marks(case))
-    return float(np.mean(found)), marks
-
-
-def _contrast(schedule: Schedule, prefix: Prefix, observed: Sequence[int]) -> float:
-    if isinstance(schedule, Alternation):
-        return float(schedule.contrasts(prefix, np.array([observed], dtype=np.bool_))[0])
-    return float(schedule.contrasts(prefix, np.array([observed], dtype=np.int64))[0])
-
-
-def _marks(case: Case) -> Values:
-    """1 on the days that were treated, 0 on the others."""
-    if isinstance(case.schedule, Alternation):
-        return np.array(case.observed, dtype=np.float64)
-    return case.schedule.treated_days(case.observed)
-
-
-def _reference(
-    cases: Sequence[Case],
-    values: Sequence[Prefix],
-    treated: Sequence[Prefix],
-    generator: np.random.Generator | None,
-    draws: int,
-) -> tuple[Values, Values]:
-    """Every statistic of the reference set, and how much of a constant effect on the treated days it would contain."""
-    total, share = np.zeros(1), np.zeros(1)
-    for case, prefix, mark in zip(cases, values, treated, strict=True):
-        own = [np.concatenate(part) for part in zip(*_one(case.schedule, prefix, mark, generator, draws), strict=True)]
-        if generator is None:
-            # Schedules are independent: every assignment of one case with every one of the others.
-            total, share = np.add.outer(total, own[0]).ravel(), np.add.outer(share, own[1]).ravel()
-        else:
-            total, share = total + own[0], share + own[1]
-    return total / len(cases), share / len(cases)
-
-
-def _one(
-    schedule: Schedule, prefix: Prefix, mark: Prefix, generator: np.random.Generator | None, draws: int
-) -> Iterator[tuple[Values, Values]]:
-    sizes = [min(_BLOCK, draws - start) for start in range(0, draws, _BLOCK)]
-    if isinstance(schedule, Alternation):
-        for orders in schedule.blocks(_BLOCK) if generator is None else (schedule.draw(generator, n) for n in sizes):
-            yield schedule.contrasts(prefix, orders), schedule.contrasts(mark, orders)
-        return
-    for lengths in schedule.blocks(_BLOCK) if generator is None else (schedule.draw(generator, n) for n in sizes):
-        yield schedule.contrasts(prefix, lengths), schedule.contrasts(mark, lengths)
-
-
-def _clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
-    """Clopper and Pearson (1934): exact interval of a proportion."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, trials).proportion_ci(_P_CONFIDENCE, method="exact")
-    return float(interval.low), float(interval.high)
+def _histogram(contrasts: Values, ties: float) -> tuple[NDArray[np.int64], Values]:
+    """Counts and edges; statistics that are the same but for rounding lie in the middle of a range."""
+    low, high = (float(contrasts.min()), float(contrasts.max())) if contrasts.size else (0.0, 0.0)
+    if high - low <= ties:
+        margin = 0.1 * abs(high) or 0.5
+        low, high = low - margin, high + margin
+    counts, edges = np.histogram(contrasts, bins=min(60, max(10, contrasts.size // 20)), range=(low, high))
+    return counts.astype(np.int64), edges

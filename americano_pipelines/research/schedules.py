@@ -7,6 +7,7 @@ from day to day are `alternation.py`. There is no default: a set that nobody rec
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,6 @@ from americano_pipelines.research.statistic import Prefix
 
 Lengths = NDArray[np.int64]
 """Phase lengths in days, shape (assignments, phases)."""
-
-# Ranks are 64-bit integers.
-_MOST = 2**62
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,6 @@ class PhaseSchedule:
         """How many there are."""
         return self._ways[0][self.total]
 
-    @property
-    def mirrored(self) -> bool:
-        """Whether with an assignment its opposite is admissible too: never, for the order of phases is fixed."""
-        return False
-
     def contains(self, lengths: Sequence[int]) -> bool:
         """Whether these phase lengths could have been drawn."""
         return (
@@ -73,8 +66,27 @@ class PhaseSchedule:
         yield from self._completed(np.empty((1, 0), dtype=np.int64), np.array([self.total]), size)
 
     def draw(self, generator: np.random.Generator, number: int) -> Lengths:
-        """Draw independently, each as likely as any other."""
-        return self._at(generator.integers(self.count, size=number, dtype=np.int64))
+        """Draw independently, each as likely as any other.
+
+        Phase by phase, a length in proportion to the ways in which the later phases can follow it.
+
+        Raises:
+            AnalysisError: there is nothing to draw from.
+        """
+        if self.count == 0:
+            raise AnalysisError(f"no phases within the bounds make {self.total} days")
+        left = np.full(number, self.total)
+        chosen = np.empty((number, len(self.treated)), dtype=np.int64)
+        for phase, (low, high) in enumerate(zip(self.shortest, self.longest, strict=True)):
+            follow = self._ways[phase + 1]
+            for rest in np.unique(left).tolist():
+                upto = list(accumulate(follow[rest - days] for days in range(low, min(high, rest) + 1)))
+                # Whole numbers of any size, divided once: the shares are right to the last bit.
+                shares = [ways / upto[-1] for ways in upto]
+                here = np.flatnonzero(left == rest)
+                chosen[here, phase] = low + np.searchsorted(shares, generator.random(here.size), side="right")
+            left -= chosen[:, phase]
+        return chosen
 
     def contrasts(self, prefix: Prefix, lengths: Lengths) -> NDArray[np.float64]:
         """Mean of treatment phase means minus mean of baseline phase means, NaN where a phase has no value.
@@ -109,13 +121,10 @@ class PhaseSchedule:
         ways = [[0] * (self.total + 1) for _ in range(len(self.treated) + 1)]
         ways[-1][0] = 1
         for phase in range(len(self.treated) - 1, -1, -1):
+            before = [0, *accumulate(ways[phase + 1])]
             for left in range(self.total + 1):
-                longest = min(self.longest[phase], left)
-                ways[phase][left] = sum(
-                    ways[phase + 1][left - days] for days in range(self.shortest[phase], longest + 1)
-                )
-        if ways[0][self.total] >= _MOST:
-            raise AnalysisError(f"{ways[0][self.total]:.3g} assignments are more than can be drawn from")
+                most, least = left - self.shortest[phase], left - self.longest[phase]
+                ways[phase][left] = before[max(most + 1, 0)] - before[max(least, 0)]
         return ways
 
     def _completed(self, chosen: Lengths, left: NDArray[np.int64], size: int) -> Iterator[Lengths]:
@@ -131,24 +140,7 @@ class PhaseSchedule:
         origin = np.repeat(np.arange(left.size), number)
         days = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number) + low[origin]
         chosen, left = np.column_stack((chosen[origin], days)), left[origin] - days
-        follow = np.array(self._ways[phase + 1], dtype=np.int64)[left]
+        follow = np.array(self._ways[phase + 1], dtype=np.float64)[left]
         group = (np.cumsum(follow) - follow) // size
         for part in np.split(np.arange(left.size), np.flatnonzero(np.diff(group)) + 1):
             yield from self._completed(chosen[part], left[part], size)
-
-    def _at(self, ranks: NDArray[np.int64]) -> Lengths:
-        """The assignments at these places of the lexicographic order."""
-        left = np.full(ranks.size, self.total)
-        rest = ranks.copy()
-        chosen = np.empty((ranks.size, len(self.treated)), dtype=np.int64)
-        for phase, (low, high) in enumerate(zip(self.shortest, self.longest, strict=True)):
-            below = np.zeros((self.total + 1, high - low + 2), dtype=np.int64)
-            for days in range(low, high + 1):
-                fits = np.arange(self.total + 1) >= days
-                after = np.array(self._ways[phase + 1], dtype=np.int64)[np.maximum(np.arange(self.total + 1) - days, 0)]
-                below[:, days - low + 1] = below[:, days - low] + np.where(fits, after, 0)
-            index = (below[left, 1:] <= rest[:, None]).sum(axis=1)
-            rest -= below[left, index]
-            chosen[:, phase] = low + index
-            left -= chosen[:, phase]
-        return chosen

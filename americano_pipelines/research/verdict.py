@@ -6,6 +6,9 @@ what was fixed before: no effect size and no picture can make a verdict.
 A one-sided test looks one way only. When the outcome went the other way nothing was shown, however far it went: to
 test that too would be a second look, and doubles the rate of false alarms. What was declared may well be the harmful
 direction; then finding it is the verdict harm. A two-sided test may find either.
+
+p compares with what else could have been drawn, not with zero. On a steep trend all assignments differ one way, and
+the test may find an increase where the treatment days lie lower: then neither word would be right, and none is given.
 """
 
 from dataclasses import dataclass
@@ -58,12 +61,16 @@ def judge(
             if days_needed is not None
             else f"at least {ceil(1 / level)} are needed, and the bounds of the phases never admit so many"
         )
-        why = "too few assignments"
+        few = test.assignments * level < 1
+        cause = "" if few else " and these days with values"
+        hint = (
+            needed if few else "too many treat the same days, or just the others, or leave a phase without a value"
+        )
         return Verdict(
             "no verdict",
-            why,
-            f"No verdict: with {test.assignments:,} possible assignments p cannot be smaller than "
-            f"{_p(test.smallest_p)}, so a level of {_p(level)} is out of reach; {needed}. Descriptively, {numbers}.",
+            "too few assignments" if few else "too few assignments that can be told apart",
+            f"No verdict: with {test.assignments:,} possible assignments{cause} p cannot be smaller than "
+            f"{_p(test.smallest_p)}, so a level of {_p(level)} is out of reach; {hint}. Descriptively, {numbers}.",
         )
     if test.undecided(level) and test.p_interval is not None:
         low, high = test.p_interval
@@ -76,6 +83,13 @@ def judge(
     if test.p > level:
         return Verdict("not shown", f"p = {_p(test.p)}", f"An effect was not shown: {numbers}.")
     found: Direction = "increase" if test.observed > 0 else "decrease"
+    if test.direction not in (None, found):
+        return Verdict(
+            "no verdict",
+            "the test and the difference point opposite ways",
+            f"No verdict: among what could have been drawn the outcome speaks for an {test.direction}"
+            f", yet the difference itself is the other way, as a steep trend makes it; {numbers}.",
+        )
     state: State = "benefit" if found == improvement else "harm"
     return Verdict(state, f"p = {_p(test.p)}", f"{state.capitalize()}: {numbers}.")
 
@@ -83,8 +97,11 @@ def judge(
 def describe(test: RandomizationTest) -> str:
     """The numbers of a test in a clause."""
     interval = test.interval
-    low, high = ("unbounded" if bound is None else f"{bound:.2f}" for bound in (interval.low, interval.high))
-    bounds = f"{interval.confidence:.0%} interval {low} to {high}"
+    if interval.low is None and interval.high is None:
+        bounds = f"too few assignments for a {interval.confidence:.0%} interval"
+    else:
+        low, high = ("unbounded" if bound is None else f"{bound:.2f}" for bound in (interval.low, interval.high))
+        bounds = f"{interval.confidence:.0%} interval {low} to {high}"
     looked = (
         f"of {test.assignments:,} assignments that could have been drawn"
         if test.draws is None

@@ -9,48 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.research.alternation import Alternation
 from americano_pipelines.research.randomization import Case, Direction, randomization_test
 from americano_pipelines.research.schedules import PhaseSchedule
+from americano_pipelines_tests.research.examples import ABAB, DIRECTIONS, MORITZ, ONGHENA, PILLS, SCAN, cases
 
 Series = Callable[[np.random.Generator, int], np.ndarray]
-ABAB = (False, True, False, True)
-
-
-def case(phases: list[list[float]], shortest: int, treated: tuple[bool, ...]) -> Case:
-    """Phases with their values, each at least so many days long and otherwise free."""
-    values = np.array([value for phase in phases for value in phase], dtype=np.float64)
-    number = len(phases)
-    schedule = PhaseSchedule(values.size, treated, (shortest,) * number, (values.size,) * number)
-    return Case(values, schedule, [len(phase) for phase in phases])
-
-
-# Published: Onghena (1992), from the test data of R's SCRT.
-ONGHENA = case([[6, 2, 5, 3, 4, 4], [1, 2, 3, 1, 3, 2], [2, 3, 4, 2, 4, 3], [0, 1, 2, 0, 2, 1]], 4,
-               (True, False, True, False))  # fmt: skip
-# Published data: Moritz, exampleA1B1A2B2 of R's scan.
-MORITZ = case(
-    [
-        [15, 11, 12, 10, 12, 18, 16, 18, 12, 12, 11, 10, 13, 9, 14],
-        [31, 20, 25, 17, 38, 29, 20, 34],
-        [19, 23, 13, 13, 16, 22, 22],
-        [23, 29, 26, 29, 32, 25, 29, 32, 33, 35],
-    ],
-    5,
-    ABAB,
-)
-# Published data: Onghena (2020), sleeping pills on 14 days, 7 of them with.
-PILLS = Case(
-    np.array([6, 5, 7, 4, 5, 6, 5, 7, 4, 5, 4, 6, 7, 6], dtype=np.float64),
-    Alternation(14, 7, 14, 14),
-    [letter == "E" for letter in "ECECCECEECCEEC"],
-)
-# R's scan, exampleAB: three cases with independent start points.
-SCAN = [
-    case([[54, 53, 56, 58, 52], [61, 62, 71, 66, 64, 78, 70, 74, 82, 77, 86, 68, 80, 86, 87]], 5, (False, True)),
-    case([[41, 59, 56, 51, 52], [57, 56, 67, 75, 66, 69, 68, 73, 77, 79, 86, 82, 75, 83, 89]], 5, (False, True)),
-    case([[55, 58, 53, 50, 52], [55, 68, 68, 81, 67, 78, 73, 72, 78, 81, 78, 71, 85, 80, 76]], 5, (False, True)),
-]
 
 
 @pytest.mark.parametrize(
@@ -105,23 +68,6 @@ def brute_force(one: Case, direction: Direction | None) -> tuple[int, int]:
     return len(splits), extreme
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    days = draw(st.integers(9, 18))
-    schedule = PhaseSchedule(days, ABAB, (2,) * 4, (draw(st.integers(max(5, -(-days // 4)), 9)),) * 4)
-    options = [row for block in schedule.blocks(1000) for row in block.tolist()]
-    lengths = draw(st.sampled_from(options))
-    whole = st.integers(-20, 20).map(float)
-    values = np.array(draw(st.lists(whole | st.just(float("nan")) if draw(st.booleans()) else whole,
-                                    min_size=days, max_size=days)))  # fmt: skip
-    starts = np.cumsum(lengths) - lengths
-    values[starts[np.isnan(values[starts])]] = 1.0  # a phase without any value is refused
-    return Case(values, schedule, lengths)
-
-
-DIRECTIONS: list[Direction | None] = ["increase", "decrease", None]
-
-
 @given(cases(), st.sampled_from(DIRECTIONS))
 @settings(max_examples=80, deadline=None)
 def test_it_counts_what_brute_force_counts(one: Case, direction: Direction | None) -> None:
@@ -159,30 +105,6 @@ def test_the_order_of_cases_does_not_matter() -> None:
     found = [randomization_test(order, direction="increase").as_extreme for order in (SCAN, SCAN[::-1])]
 
     assert found[0] == found[1]
-
-
-@given(cases())
-@settings(max_examples=30, deadline=None)
-def test_the_interval_holds_exactly_the_effects_that_are_not_rejected(one: Case) -> None:
-    confidence = 0.6  # small schedules have few assignments
-    found = randomization_test([one], direction=None, confidence=confidence).interval
-    assert isinstance(one.schedule, PhaseSchedule)
-    marks = one.schedule.treated_days(one.observed)
-
-    def rejected(effect: float) -> bool:
-        rest = [Case(one.values - effect * marks, one.schedule, one.observed)]
-        tests = [randomization_test(rest, direction=direction) for direction in ("increase", "decrease")]  # type: ignore[arg-type]
-        return any(test.p <= (1 - confidence) / 2 for test in tests)
-
-    if found.low is None or found.high is None:
-        assert not rejected(1e6) or not rejected(-1e6)
-        return
-    margin = 1e-4 * (1 + abs(found.low) + abs(found.high))
-    assert rejected(found.low - margin)
-    assert rejected(found.high + margin)
-    if found.high - found.low > 3 * margin:
-        assert not rejected(found.low + margin)
-        assert not rejected(found.high - margin)
 
 
 def test_a_sample_agrees_with_the_whole_and_says_how_sure_it_is() -> None:
@@ -223,6 +145,37 @@ def test_what_could_not_have_been_drawn_and_an_empty_phase_are_refused() -> None
         randomization_test([Case(values, schedule, [5, 5, 5, 5])], direction=None)
 
 
+def test_days_that_are_not_the_schedules_are_refused() -> None:
+    schedule = PhaseSchedule(20, ABAB, (4,) * 4, (6,) * 4)
+    for days in (19, 21):
+        with pytest.raises(AnalysisError, match=f"the schedule has 20 days, the values are of {days}"):
+            Case(np.zeros(days), schedule, [5, 5, 5, 5])
+    with pytest.raises(AnalysisError, match="infinite"):
+        Case(np.r_[np.inf, np.zeros(19)], schedule, [5, 5, 5, 5])
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.1, 1 / 3, 0.7])
+def test_statistics_that_differ_by_rounding_only_are_ties(slope: float) -> None:
+    # On a straight line every AB division has the same difference of means: half the line.
+    one = Case(slope * np.arange(30), PhaseSchedule(30, (False, True), (5, 5), (25, 25)), [14, 16])
+
+    for direction in DIRECTIONS:
+        found = randomization_test([one], direction=direction)
+        assert found.p == 1
+        assert found.counts.sum() == 21
+
+
+def test_assignments_that_only_differ_in_days_without_a_value_raise_the_smallest_p() -> None:
+    schedule = PhaseSchedule(23, ABAB, (5,) * 4, (23,) * 4)
+    values = np.repeat([0.0, 9.0, 0.0, 9.0], [5, 6, 6, 6]) + np.random.default_rng(0).normal(size=23)
+    assert randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase").smallest_p == 1 / 20
+    values[5] = np.nan  # whether the first phase has five days or six makes no difference now
+
+    found = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase")
+
+    assert (found.assignments, found.as_extreme, found.smallest_p) == (20, 2, 2 / 20)
+
+
 # Calibration: of data without an effect, as many are rejected as the level says
 
 
@@ -251,13 +204,19 @@ LEVEL = 0.05
 TRUE_SET = PhaseSchedule(56, ABAB, (7,) * 4, (21,) * 4)
 
 
-def rejections(process: Series, claimed: PhaseSchedule, repetitions: int, direction: Direction | None) -> float:
+def rejections(
+    process: Series,
+    claimed: PhaseSchedule,
+    repetitions: int,
+    direction: Direction | None,
+    true: PhaseSchedule = TRUE_SET,
+) -> float:
     """How often data without an effect are taken for one, the lengths drawn anew from the true set each time."""
     generator = np.random.default_rng(20)
-    lengths = TRUE_SET.draw(generator, repetitions)
+    lengths = true.draw(generator, repetitions)
     found = 0
     for row in lengths:
-        one = Case(process(generator, TRUE_SET.total), claimed, row.tolist())
+        one = Case(process(generator, true.total), claimed, row.tolist())
         found += randomization_test([one], direction=direction).p <= LEVEL
     return found / repetitions
 
@@ -277,10 +236,11 @@ def test_without_an_effect_the_level_is_kept(process: str, repetitions: int) -> 
 
 @pytest.mark.slow
 def test_a_set_that_was_not_drawn_from_takes_a_cycle_for_an_effect() -> None:
+    true = PhaseSchedule(56, ABAB, (10,) * 4, (18,) * 4)
     wrong = PhaseSchedule(56, ABAB, (5,) * 4, (56,) * 4)
 
-    rates = [rejections(PROCESSES["cycle of 28 days"], claimed, 1000, None) for claimed in (TRUE_SET, wrong)]
+    rates = [rejections(PROCESSES["cycle of 28 days"], claimed, 1000, None, true) for claimed in (true, wrong)]
 
     print(f"calibration, cycle of 28 days, two-sided: true set {rates[0]:.4f}, wrong set {rates[1]:.4f} of 1000")  # noqa: T201
     assert rates[0] < 0.07
-    assert rates[1] > 0.15, "which is why there is no default set"
+    assert rates[1] > 0.3, "which is why there is no default set"

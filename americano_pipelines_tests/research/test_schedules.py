@@ -1,6 +1,6 @@
 """What could have been drawn: counted, listed and drawn alike."""
 
-from itertools import groupby, product
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from scipy.stats import chisquare
 
 from americano_pipelines.demo.design import admissible_splits
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.research.alternation import Alternation
 from americano_pipelines.research.schedules import PhaseSchedule
 
 ABAB = (False, True, False, True)
@@ -84,36 +83,28 @@ def test_what_is_no_schedule_is_refused(treated: tuple[bool, ...], low: tuple[in
         PhaseSchedule(6, treated, low, high)
 
 
-SCHEMES = [Alternation(8, 4, 8, 8), Alternation(8, 4, 8, 2), Alternation(9, 3, 9, 3), Alternation(8, 1, 2, 8),
-           Alternation(8, 2, 4, 2), Alternation(12, 1, 3, 4)]  # fmt: skip
+def test_a_set_too_large_to_number_is_drawn_from_too() -> None:
+    schedule = PhaseSchedule(900, (False, True) * 8, (14,) * 16, (90,) * 16)
+    drawn = schedule.draw(np.random.default_rng(4), 20_000)
+
+    assert schedule.count > 2**64
+    assert all(schedule.contains(lengths) for lengths in drawn[:200].tolist())
+    # Every phase has the same bounds, so none is longer than another on the average.
+    off = drawn.mean(axis=0) - 900 / 16
+    assert np.abs(off).max() < 4 * drawn.std() / np.sqrt(20_000)
+    # Of the first lengths, the exact share of each: the ways of the other phases to make up the rest.
+    ways = [PhaseSchedule(900 - days, (False, True, *(False, True) * 6, True), (14,) * 15, (90,) * 15).count
+            for days in range(14, 74)]  # fmt: skip
+    shares = np.array([way / schedule.count for way in ways])
+    counts = np.bincount(drawn[:, 0], minlength=201)[14:74]
+    rest = 20_000 - counts.sum()
+    assert chisquare([*counts, rest], [*(20_000 * shares), 20_000 * (1 - shares.sum())]).pvalue > 0.001
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=repr)
-def test_a_scheme_lists_each_order_that_it_admits_once(scheme: Alternation) -> None:
-    def admitted(order: tuple[bool, ...]) -> bool:
-        parts = [order[start : start + scheme.block] for start in range(0, scheme.days, scheme.block)]
-        runs = [len(list(run)) for _, run in groupby(order)]
-        return all(sum(part) == scheme.treated_days for part in parts) and max(runs) <= scheme.longest_run
+def test_what_admits_nothing_cannot_be_drawn_from() -> None:
+    schedule = PhaseSchedule(30, ABAB, (8,) * 4, (9,) * 4)
 
-    expected = [order for order in product((False, True), repeat=scheme.days) if admitted(order)]
-
-    assert [tuple(row) for block in scheme.blocks(7) for row in block.tolist()] == expected
-    assert scheme.count == len(expected)
-    for order in product((False, True), repeat=scheme.days):
-        assert scheme.contains(order) is admitted(order)
-    assert scheme.mirrored is all(tuple(not day for day in order) in set(expected) for order in expected)
-
-
-def test_every_order_is_drawn_as_often_as_any_other() -> None:
-    scheme = Alternation(8, 4, 8, 2)
-    found = [tuple(row) for row in scheme.draw(np.random.default_rng(2), 17_000).tolist()]
-    counts = [found.count(tuple(row)) for block in scheme.blocks(100) for row in block.tolist()]
-
-    assert sum(counts) == 17_000
-    assert chisquare(counts).pvalue > 0.001
-
-
-@pytest.mark.parametrize("parts", [(9, 2, 4, 9), (8, 0, 8, 8), (8, 8, 8, 8), (8, 4, 8, 0)])
-def test_what_is_no_scheme_is_refused(parts: tuple[int, int, int, int]) -> None:
-    with pytest.raises(AnalysisError):
-        Alternation(*parts)
+    assert schedule.count == 0
+    assert sum(len(block) for block in schedule.blocks(10)) == 0
+    with pytest.raises(AnalysisError, match="no phases within the bounds make 30 days"):
+        schedule.draw(np.random.default_rng(1), 5)

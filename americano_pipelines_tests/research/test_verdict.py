@@ -96,3 +96,32 @@ def test_an_estimate_that_cannot_tell_is_undecided() -> None:
     found = judge(drawn, level=exact.p, improvement="increase")
 
     assert (found.state, found.why) == ("no verdict", "undecided: more draws are needed")
+
+
+def test_a_trend_that_hides_an_increase_is_not_called_a_harm() -> None:
+    schedule = PhaseSchedule(40, ABAB, (7,) * 4, (13,) * 4)
+    noise = 0.3 * np.random.default_rng(0).normal(size=40)
+    values = -1.0 * np.arange(40) + 6 * np.repeat([0, 1, 0, 1], 10) + noise
+    test = randomization_test([Case(values, schedule, [10, 10, 10, 10])], direction="increase")
+    assert test.p <= 0.05
+    assert test.observed < 0
+    assert test.interval.low is not None
+    assert test.interval.low > 0
+
+    found = judge(test, level=0.05, improvement="increase")
+
+    assert (found.state, found.why) == ("no verdict", "the test and the difference point opposite ways")
+
+
+def test_enough_assignments_that_cannot_be_told_apart_are_too_few_as_well() -> None:
+    schedule = PhaseSchedule(23, ABAB, (5,) * 4, (23,) * 4)
+    values = np.repeat([0.0, 9.0, 0.0, 9.0], [5, 6, 6, 6]) + np.random.default_rng(0).normal(size=23)
+    values[5] = np.nan
+    test = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase")
+
+    found = judge(test, level=0.05, improvement="increase", days_needed=23)
+
+    assert (found.state, found.why) == ("no verdict", "too few assignments that can be told apart")
+    assert "days would be needed" not in found.sentence
+    assert "p cannot be smaller than .100" in found.sentence
+    assert "too few assignments for a 95% interval" in found.sentence
