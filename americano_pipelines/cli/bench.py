@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import click
 from rich.console import Console
@@ -10,6 +11,8 @@ from americano_pipelines.cli.progress import progress
 from americano_pipelines.cli.tables import show_table
 from americano_pipelines.settings import load_settings
 from americano_pipelines.stages import Stages
+
+_WIDTH = 150
 
 
 @click.group()
@@ -26,7 +29,8 @@ def sync_(*, rows: int, as_json: bool) -> None:
     from americano_pipelines.bench.sync import PLAN, measure
 
     settings = load_settings()
-    console = Console(highlight=False)
+    # Where there is no terminal there are no 80 columns to keep to: a table in a log reads better whole.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     if not as_json:
         console.print(f"{rows:,} events; to be measured:")
         for step in PLAN:
