@@ -80,7 +80,7 @@ class MlflowServer:
             assert running.poll() is None, (self.folder / "log").read_text()[-3000:]
             return self.healthcheck() == 0
 
-        wait_until(healthy, f"the MLflow server, see {self.folder / 'log'}", seconds=120)
+        wait_until(healthy, f"the MLflow server, see {self.folder / 'log'}", seconds=240)
 
     def healthcheck(self) -> int:
         """Run the service's healthcheck; 0 is healthy."""

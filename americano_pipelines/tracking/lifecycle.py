@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.settings import Settings
+from americano_pipelines.tracking.reach import alone
 from americano_pipelines.tracking.runs import PARENT_TAG, end, known_or_not
-from americano_pipelines.tracking.store import Store, alone
+from americano_pipelines.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

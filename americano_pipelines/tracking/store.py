@@ -1,41 +1,22 @@
 """Where analyses are recorded: an MLflow server or database, and the experiment in it.
 
-Here belongs reaching it, with every wait bounded, and turning its failures into words. What is written there is
+Here belongs the client and what it is asked through. That nothing hangs is `reach.py`; what is written there is
 `runs.py`; when a run ends, and how, is `lifecycle.py`. Importing mlflow takes seconds, so only `open_store` does.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
-from urllib.parse import urlsplit
-
-from filelock import FileLock
-from filelock import Timeout as LockTimeout
 
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings, redact
+from americano_pipelines.tracking.reach import alone, check_database, is_server, prepare_client, told, was_waited_for
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# A server that accepts and never answers costs 2 x 6 s and a second between, one that refuses a second. By
-# default a client tries for minutes. Who sets these variables themselves is obeyed.
-_BOUNDS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
-    # The client prints a link after every run, into what `--json` writes.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-_DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
-_CONNECT_SECONDS = 5
-_LOCK_SECONDS = 15
 
 
 @dataclass
@@ -61,7 +42,7 @@ class Store:
 
     def url(self, run_id: str) -> str | None:
         """A run's page, None for a database, which has no pages."""
-        if not _is_server(self.uri):
+        if not is_server(self.uri):
             return None
         return f"{self.label.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
@@ -77,8 +58,8 @@ class Store:
         try:
             return function(*args, **kwargs)
         except (MlflowException, RequestException, OSError) as error:
-            self.lost = self.lost or _was_waited_for(error)
-            raise _told(self.uri, error) from error
+            self.lost = self.lost or was_waited_for(error)
+            raise told(self.uri, error) from error
 
 
 def open_store(settings: Settings) -> Store:
@@ -89,65 +70,27 @@ def open_store(settings: Settings) -> Store:
     Raises:
         TrackingError: it does not answer within some seconds, or the experiment is deleted there.
     """
-    for name, value in _BOUNDS.items():
-        os.environ.setdefault(name, value)
+    prepare_client()
     uri = settings.tracking_uri
     with alone(settings):
-        if urlsplit(uri).scheme.partition("+")[0] in _DATABASES:
-            _check_database(settings)
+        check_database(settings)
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
-        store = Store(MlflowClient(tracking_uri=uri, registry_uri=uri), uri, "")
+        try:
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except MlflowException as error:
+            raise told(uri, error) from error
+        store = Store(client, uri, "")
         store.experiment_id = _experiment(store, settings)
     return store
-
-
-@contextmanager
-def alone(settings: Settings) -> Iterator[None]:
-    """Hold a lock for the block: two processes must not both make the database, the experiment or a run.
-
-    Raises:
-        TrackingError: another process holds it for longer than any of these takes.
-    """
-    # Beside data/mlflow, not in it: that may belong to the container which serves MLflow.
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.data_dir / "mlflow.lock", timeout=_LOCK_SECONDS)
-    try:
-        lock.acquire()
-    except LockTimeout:
-        raise TrackingError(
-            f"another process has been waiting for MLFLOW_TRACKING_URI={redact(settings.tracking_uri)} for "
-            f"{_LOCK_SECONDS} s; see whether it answers and try again"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _check_database(settings: Settings) -> None:
-    """Connect once: MLflow itself tries ten times, for minutes, also with a wrong password."""
-    from sqlalchemy import create_engine, make_url
-    from sqlalchemy.exc import SQLAlchemyError
-    from sqlalchemy.pool import NullPool
-
-    uri = settings.tracking_uri
-    try:
-        address = make_url(uri)
-        kind = address.get_backend_name()
-        if kind == "sqlite" and address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        arguments = {"connect_timeout": _CONNECT_SECONDS} if kind in {"postgresql", "mysql"} else {}
-        create_engine(address, poolclass=NullPool, connect_args=arguments).connect().close()
-    except (SQLAlchemyError, ImportError, OSError) as error:
-        raise _told(uri, error) from error
 
 
 def _experiment(store: Store, settings: Settings) -> str:
     name = settings.mlflow_experiment_name
     found = store.ask(store.client.get_experiment_by_name, name)
     if found is None:
-        location = None if _is_server(store.uri) else (settings.data_dir / "mlflow" / "artifacts").as_uri()
+        location = None if is_server(store.uri) else (settings.data_dir / "mlflow" / "artifacts").as_uri()
         return str(store.ask(store.client.create_experiment, name, artifact_location=location))
     if found.lifecycle_stage != "active":
         raise TrackingError(
@@ -155,28 +98,3 @@ def _experiment(store: Store, settings: Settings) -> str:
             "or choose another name"
         )
     return str(found.experiment_id)
-
-
-def _was_waited_for(error: Exception) -> bool:
-    """Whether an answer never came. One that says no costs nothing to ask again, nor does a refused connection.
-
-    The client wraps what requests raises, which wraps what urllib3 found in the end.
-    """
-    from requests import Timeout
-    from urllib3.exceptions import TimeoutError as NoAnswer
-
-    cause = error.__context__ or error
-    reasons = [getattr(argument, "reason", None) for argument in cause.args]
-    return isinstance(cause, Timeout) or any(isinstance(reason, NoAnswer) for reason in reasons)
-
-
-def _is_server(uri: str) -> bool:
-    return urlsplit(uri).scheme in {"http", "https"}
-
-
-def _told(uri: str, error: Exception) -> TrackingError:
-    first = redact(str(error).strip().partition("\n")[0]) or type(error).__name__
-    return TrackingError(
-        f"MLFLOW_TRACKING_URI={redact(uri)} does not take what is recorded there: {first}. Is the server running and "
-        "the address right? `americano doctor` looks; without the variable, records go to a file under the data folder"
-    )

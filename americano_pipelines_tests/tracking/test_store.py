@@ -15,15 +15,16 @@ import pytest
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.lifecycle import open_parent
+from americano_pipelines.tracking.reach import CLIENT_ENVIRONMENT, alone
 from americano_pipelines.tracking.runs import analysis_run, end
-from americano_pipelines.tracking.store import _BOUNDS, alone, open_store
+from americano_pipelines.tracking.store import open_store
 from americano_pipelines_tests.conftest import environment, free_port
 from americano_pipelines_tests.mlflow_server import MlflowServer
 
 
 @pytest.fixture(autouse=True)
 def _own_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in _BOUNDS:
+    for name in CLIENT_ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -97,7 +98,7 @@ def test_a_server_that_never_answers_is_asked_twice_and_given_up(
     # What somebody set themselves is left; the rest is ours, and twice the time and a pause is below 20 s.
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "1"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
-    assert 2 * int(_BOUNDS["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + 3 < 20
+    assert 2 * int(CLIENT_ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + 3 < 20
 
 
 def test_a_database_that_refuses_is_tried_once(
@@ -128,15 +129,20 @@ def test_a_deleted_experiment_is_not_written_to(settings_for: Callable[..., Sett
         open_store(settings_for())
 
 
+def test_an_address_that_mlflow_does_not_know_is_told(settings_for: Callable[..., Settings]) -> None:
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI=gopher://tracking does not take"):
+        open_store(settings_for(mlflow_tracking_uri="gopher://tracking"))
+
+
 def test_who_waits_for_a_waiting_process_gives_up_too(
     settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("americano_pipelines.tracking.store._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("americano_pipelines.tracking.reach._LOCK_SECONDS", 0.2)
     settings = settings_for()
 
     with (
         alone(settings),
-        pytest.raises(TrackingError, match="another process has been waiting for MLFLOW_TRACKING_URI"),
+        pytest.raises(TrackingError, match="another process has been busy with MLFLOW_TRACKING_URI"),
         alone(settings),
     ):
         pass
