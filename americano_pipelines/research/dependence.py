@@ -92,8 +92,10 @@ def residual_autocorrelations(phases: Sequence[Values]) -> tuple[float | None, .
     apart = np.full(max(LAGS), np.nan)
     parts: list[Values] = []
     for values in phases:
-        if not np.isnan(values).all():
-            parts += [values - np.nanmean(values), apart]
+        there = values[~np.isnan(values)]
+        if there.size:
+            # What varies by rounding only is level: its residuals are 0.
+            parts += [values - (there.mean() if varies(there) else values), apart]
     return autocorrelations(np.concatenate(parts)) if parts else (None,) * len(LAGS)
 
 

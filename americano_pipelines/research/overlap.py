@@ -20,6 +20,9 @@ INDEPENDENCE = (
     "of this kind held the true value 76 times of 100"
 )
 
+# How far the search for one limit keeps from the other one.
+_OFF_ROOT = 1e-12
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -84,7 +87,8 @@ def _unbiased_error(wins: NDArray[np.float64], nap: float) -> float | None:
 def _newcombe(nap: float, m: int, n: int) -> tuple[float, float] | None:
     """The roots t of (NAP - t)^2 = z^2 h t (1 - t) / (m n) (1 / h + (1 - t) / (2 - t) + t / (1 + t)).
 
-    There h = (m + n) / 2 - 1.
+    There h = (m + n) / 2 - 1. A NAP of 0 or 1 is a root itself; the other limit is the other root, so that an interval
+    never shrinks to its estimate.
     """
     from scipy.optimize import brentq
     from scipy.stats import norm
@@ -98,6 +102,6 @@ def _newcombe(nap: float, m: int, n: int) -> tuple[float, float] | None:
         spread = z**2 * t * (1 - t) / (m * n) * (1 + h * ((1 - t) / (2 - t) + t / (1 + t)))
         return float((nap - t) ** 2 - spread)
 
-    low = 0.0 if nap <= 0 else float(brentq(excess, 0.0, nap))
-    high = 1.0 if nap >= 1 else float(brentq(excess, nap, 1.0))
+    low = 0.0 if nap <= 0 else float(brentq(excess, 0.0, min(nap, 1 - _OFF_ROOT)))
+    high = 1.0 if nap >= 1 else float(brentq(excess, max(nap, _OFF_ROOT), 1.0))
     return low, high

@@ -24,6 +24,8 @@ WARNING = (
 )
 # Ljung-Box looks at so many lags, or at a third of the days.
 _LAGS = 5
+# Residuals below this share of the largest value are rounding, and what follows what in rounding means nothing.
+_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class Segmented:
         degrees_of_freedom: of the t intervals.
         r_squared: share of the variance that is explained.
         hac_lag: lag of Newey and West, in days.
-        durbin_watson: near 2 without autocorrelation of the residuals; unreliable on short series.
-        ljung_box_p: p of the hypothesis that the residuals are white.
+        durbin_watson: near 2 without autocorrelation of the residuals; unreliable on short series; None when the lines
+            go through every value.
+        ljung_box_lags: lags that Ljung-Box looks at.
+        ljung_box_p: p of the hypothesis that the residuals are white; None when the lines go through every value.
         fitted: the lines, on every day in a phase; NaN elsewhere; shape (days,).
         counterfactual: the first phase's line carried on; shape (days,).
         warning: what must stand beside every number of this.
@@ -75,8 +79,9 @@ class Segmented:
     degrees_of_freedom: int
     r_squared: float
     hac_lag: int
-    durbin_watson: float
-    ljung_box_p: float
+    durbin_watson: float | None
+    ljung_box_lags: int
+    ljung_box_p: float | None
     fitted: Values
     counterfactual: Values
     warning: str
@@ -114,6 +119,7 @@ def segmented(values: Values, phase: NDArray[np.int64], labels: Sequence[str], h
                 Change(label, what, value, se, hac_se, interval, (value - width * hac_se, value + width * hac_se))
             )
     lags = max(1, min(_LAGS, int(used.sum()) // 3))
+    rest = bool(np.abs(fit.resid).max() > _ROUNDING * np.abs(values[used]).max())
     return Segmented(
         changes=tuple(changes),
         start=float(fit.params[0]),
@@ -122,8 +128,9 @@ def segmented(values: Values, phase: NDArray[np.int64], labels: Sequence[str], h
         degrees_of_freedom=int(fit.df_resid),
         r_squared=float(fit.rsquared),
         hac_lag=lag,
-        durbin_watson=float(durbin_watson(fit.resid)),
-        ljung_box_p=float(acorr_ljungbox(fit.resid, lags=[lags])["lb_pvalue"].iloc[0]),
+        durbin_watson=float(durbin_watson(fit.resid)) if rest else None,
+        ljung_box_lags=lags,
+        ljung_box_p=float(acorr_ljungbox(fit.resid, lags=[lags])["lb_pvalue"].iloc[0]) if rest else None,
         fitted=np.where(phase >= 0, design @ fit.params, np.nan),
         counterfactual=design[:, :2] @ fit.params[:2],
         warning=WARNING,

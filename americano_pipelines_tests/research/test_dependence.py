@@ -60,6 +60,9 @@ def test_residuals_are_taken_by_phase_and_not_across_a_switch() -> None:
     assert found[0] == pytest.approx(-1)
     assert found[1] == pytest.approx(1)
     assert residual_autocorrelations([np.full(3, NAN)]) == (None, None, None)
+    level = np.full(9, 70.1)
+    level[-1] = np.nextafter(70.1, 99)
+    assert residual_autocorrelations([level, np.full(9, 0.1)]) == (None, None, None), "rounding is no residual"
 
 
 def test_too_little_is_none() -> None:

@@ -1,5 +1,7 @@
 """Effect sizes against published numbers, and what must hold of them whatever the data."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,23 @@ def test_published_overlap() -> None:
     assert found.tau == pytest.approx(0.8333333, abs=1e-7)
     assert found.tau_u == pytest.approx(0.7380952, abs=1e-7)
     assert found.pnd == pytest.approx(0.7142857, abs=1e-7)
+
+
+@pytest.mark.parametrize(("m", "n"), [(6, 5), (2, 2), (15, 8)])
+def test_the_interval_of_full_overlap_or_none_is_no_point(m: int, n: int) -> None:
+    # The equation divided by its root t = 1 and freed of fractions: what is left is a cubic.
+    h, z = (m + n) / 2 - 1, 1.959963984540054
+    t = np.polynomial.Polynomial([0, 1])
+    cubic = m * n * (1 - t) * (2 - t) * (1 + t) - z**2 * t * (2 + h + (1 + 2 * h) * t * (1 - t))
+    (root,) = (float(one.real) for one in cubic.roots() if abs(one.imag) < 1e-9 and 0 < one.real < 1)
+
+    full = overlap(np.arange(m) * 1.0, 100.0 + np.arange(n), "increase")
+    none = overlap(np.arange(m) * 1.0, 100.0 + np.arange(n), "decrease")
+
+    assert full is not None
+    assert none is not None
+    assert full.nap_interval == pytest.approx((root, 1), abs=1e-9)
+    assert none.nap_interval == pytest.approx((0, 1 - root), abs=1e-9)
 
 
 def test_published_differences_of_means() -> None:
@@ -103,6 +122,7 @@ def test_nap_knows_no_order_and_lies_in_its_interval(before: np.ndarray, after: 
     assert shuffled.nap == found.nap
     assert found.nap_interval is not None
     assert 0 <= found.nap_interval[0] <= found.nap <= found.nap_interval[1] <= 1
+    assert found.nap_interval[0] < found.nap_interval[1]
     assert 0 <= found.pnd <= 1
     assert found.nap_se is not None
     assert found.nap_se > 0
@@ -164,20 +184,25 @@ def test_the_errors_of_standardised_differences_are_not_too_small(delta: float) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("phi", "low", "high"), [(0.0, 0.93, 0.99), (0.5, 0.7, 0.85)])
+@pytest.mark.parametrize(
+    ("phi", "nap", "low", "high"), [(0.0, 0.5, 0.93, 0.99), (0.0, 0.98, 0.93, 1), (0.5, 0.5, 0.7, 0.85)]
+)
 def test_the_interval_covers_what_it_claims_of_independent_days_and_less_of_others(
-    phi: float, low: float, high: float
+    phi: float, nap: float, low: float, high: float
 ) -> None:
     generator = np.random.default_rng(8)
     covered, repetitions = 0, 2000
+    # Two normal values that differ by it on average are in order as often as NAP says.
+    shift = NormalDist(0, (2 / (1 - phi**2)) ** 0.5).inv_cdf(nap)
     for _ in range(repetitions):
         days = np.empty(30)
         days[0] = generator.normal() / np.sqrt(1 - phi**2)
         for day in range(1, 30):
             days[day] = phi * days[day - 1] + generator.normal()
+        days[15:] += shift
         found = overlap(days[:15], days[15:], "increase")
         assert found is not None
         assert found.nap_interval is not None
-        covered += found.nap_interval[0] <= 0.5 <= found.nap_interval[1]
+        covered += found.nap_interval[0] <= nap <= found.nap_interval[1]
 
     assert low < covered / repetitions < high

@@ -69,6 +69,16 @@ def test_too_few_days_are_told() -> None:
         segmented(np.arange(4.0), np.array([0, 0, 1, 1]), ["a", "b"])
 
 
+def test_lines_through_every_value_leave_nothing_to_be_correlated() -> None:
+    exact = segmented(np.repeat([70.1, 2.0], 10), np.repeat([0, 1], 10), ["a", "b"])
+    noisy = segmented(70 + 1e-6 * np.sin(np.arange(20.0) ** 2), np.repeat([0, 1], 10), ["a", "b"])
+
+    assert (exact.durbin_watson, exact.ljung_box_p) == (None, None)
+    assert noisy.durbin_watson is not None
+    assert noisy.ljung_box_p is not None
+    assert noisy.ljung_box_lags == 5
+
+
 @pytest.mark.slow
 def test_what_the_warning_says_of_false_alarms_is_what_is_measured() -> None:
     generator = np.random.default_rng(4)
