@@ -19,8 +19,10 @@ class Case:
     """One learner's days and how their treatment days were drawn.
 
     Attributes:
-        values: the outcome of each day, NaN where there is none; shape (days,). A day that the caller left out is NaN
-            under every assignment: which days have a value does not depend on what could have been drawn instead.
+        values: the outcome of each day, NaN where there is none; shape (days,). A day without a value keeps its place
+            and has none under every assignment. The test is exact if whether a day has a value does not depend on what
+            was drawn. Days left out because a phase switched in them do depend on it: with one such day at each switch
+            of 30, data without an effect were rejected in .012 to .042 of 1500 repetitions where .049 was due.
         schedule: what could have been drawn.
         observed: what was drawn: phase lengths in days, or for each day whether it was treated.
     """
