@@ -132,10 +132,14 @@ def test_schedule_and_sensor_are_on(ui: Running) -> None:
     (entry,) = data["workspaceOrError"]["locationEntries"]
     (repository,) = entry["locationOrLoadError"]["repositories"]
 
-    assert [(s["name"], s["scheduleState"]["status"]) for s in repository["schedules"]] == [
-        ("nightly_sync_schedule", "RUNNING")
-    ]
-    assert [(s["name"], s["sensorState"]["status"]) for s in repository["sensors"]] == [("parquet_arrival", "RUNNING")]
+    assert {s["name"]: s["scheduleState"]["status"] for s in repository["schedules"]} == {
+        "deep_check_schedule": "RUNNING",
+        "nightly_sync_schedule": "RUNNING",
+    }
+    assert {s["name"]: s["sensorState"]["status"] for s in repository["sensors"]} == {
+        "parquet_arrival": "RUNNING",
+        "run_outcome": "RUNNING",
+    }
 
 
 def test_a_browser_shows_the_table_and_the_lineage(ui: Running) -> None:
