@@ -24,6 +24,8 @@ def test_published_reversal_and_trend() -> None:
     assert reversal(conditions, phases, "decrease") == pytest.approx(0.6166667, abs=1e-7)  # type: ignore[arg-type]
     assert phase_dependence("baseline_1", FIRST, "decrease").nap_trend == pytest.approx(0.4444444, abs=1e-7)
     assert reversal(["baseline", "treatment"], phases[:2], "decrease") is None
+    odd = phase_dependence("odd", np.array([1.0, 2, 0, 3, 4]), "increase")
+    assert odd.nap_trend == 1, "the middle day is in neither half"
 
 
 def test_a_line_has_its_slope_whatever_days_are_missing() -> None:
@@ -53,7 +55,7 @@ def test_autocorrelation_is_that_of_the_process_and_pairs_across_gaps_are_no_nei
 
 
 def test_residuals_are_taken_by_phase_and_not_across_a_switch() -> None:
-    step = [np.array([1.0, -1, 1, -1, 1, -1]), 100 + np.array([1.0, -1, 1, -1, 1, -1])]
+    step = [np.array([1.0, -1, 1, -1, 1, -1]), 100 + np.array([-1.0, 1, -1, 1, -1, 1])]
 
     found = residual_autocorrelations(step)
 

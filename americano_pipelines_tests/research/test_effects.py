@@ -86,6 +86,9 @@ def test_pairs_are_neighbours_and_combined_from_baseline_to_treatment_only() -> 
     assert combined(pairs, "mean_difference") == pytest.approx((first + last) / 2)
     assert combined(pairs, "smd_pooled.value") > 2  # type: ignore[operator]
     assert all((pair.mean_difference or 0) < 0 for pair in pairs)
+    short = compare(list(FIGURE_17), CONDITIONS, [*PHASES[:3], PHASES[3][:1]], improvement="decrease", ratio_scale=True)  # type: ignore[arg-type]
+    assert short[0].smd_pooled is not None
+    assert combined(short, "smd_pooled.value") is None, "the mean of one of two pairs would be another quantity"
 
 
 @given(values, values, st.integers(-50, 50))
@@ -153,6 +156,14 @@ def test_what_is_undefined_is_none() -> None:
         ["A", "B"], ["baseline", "treatment"], [-BASELINE, TREATMENT], improvement="increase", ratio_scale=True
     )
     assert negative[0].log_response_ratio is None
+    once = compare(
+        ["A", "B"],
+        ["baseline", "treatment"],
+        [np.r_[BASELINE, -1], TREATMENT],
+        improvement="increase",
+        ratio_scale=True,
+    )
+    assert once[0].log_response_ratio is None, "what can be negative has no true zero"
     scale = compare(
         ["A", "B"], ["baseline", "treatment"], [BASELINE, TREATMENT], improvement="increase", ratio_scale=False
     )

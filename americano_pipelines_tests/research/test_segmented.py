@@ -25,7 +25,11 @@ def test_published_numbers() -> None:
     assert found.r_squared == pytest.approx(0.8867, abs=1e-4)
     assert found.durbin_watson == pytest.approx(2.222948, abs=1e-6)
     assert found.degrees_of_freedom == 20
-    assert slope.interval[0] < slope.value < slope.interval[1]
+    # By hand from the published line: its covariance at the first treated month, and t with 20 degrees of freedom.
+    assert (level.se, level.hac_se) == (pytest.approx(2.993953, abs=1e-6), pytest.approx(1.700159, abs=1e-6))
+    assert level.interval == pytest.approx((5.225585, 17.716140), abs=1e-6)
+    assert level.hac_interval == pytest.approx((7.924394, 15.017331), abs=1e-6)
+    assert (found.ljung_box_lags, found.ljung_box_p) == (5, pytest.approx(0.639031, abs=1e-6))
 
 
 def test_four_phases_have_a_level_and_a_slope_each_and_missing_days_keep_their_place() -> None:
@@ -77,6 +81,7 @@ def test_lines_through_every_value_leave_nothing_to_be_correlated() -> None:
     assert noisy.durbin_watson is not None
     assert noisy.ljung_box_p is not None
     assert noisy.ljung_box_lags == 5
+    assert noisy.hac_lag == 2
 
 
 @pytest.mark.slow
