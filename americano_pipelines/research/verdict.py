@@ -63,9 +63,7 @@ def judge(
         )
         few = test.assignments * level < 1
         cause = "" if few else " and these days with values"
-        hint = (
-            needed if few else "too many treat the same days, or just the others, or leave a phase without a value"
-        )
+        hint = needed if few else "too many treat the same days, or just the others, or leave a phase without a value"
         return Verdict(
             "no verdict",
             "too few assignments" if few else "too few assignments that can be told apart",
