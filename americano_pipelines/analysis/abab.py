@@ -6,6 +6,7 @@ Here belongs putting the statistics together for a phase design, and every objec
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from math import ceil
 
 from pydantic import JsonValue
 
@@ -141,7 +142,7 @@ def _verdict(
         difference = combined(pairs, "mean_difference")
         told = "no difference can be given" if difference is None else f"the mean difference is {difference:+.2f}"
         return Verdict("no verdict", objections[0], f"No verdict: {'; '.join(objections)}. Descriptively, {told}.")
-    needed = schedule.days_for(round(1 / asked.alpha)) if schedule is not None else None
+    needed = schedule.days_for(ceil(1 / asked.alpha)) if schedule is not None else None
     return judge(
         test, level=asked.alpha, improvement=asked.improvement, objections=tuple(objections), days_needed=needed
     )
