@@ -37,6 +37,16 @@ def test_two_phases_are_too_few_attempts_and_the_fewest_days_are_named() -> None
     assert "4 days with a value in b" in found.points[1].found
 
 
+@pytest.mark.parametrize("conditions", [ABAB[:3], ["baseline", "baseline", "treatment", "baseline"]])
+def test_an_attempt_is_a_switch_between_conditions(conditions: list[Any]) -> None:
+    days = [9] * len(conditions)
+
+    found = appraise(LABELS[: len(days)], conditions, days, randomised=True, as_planned=True, deviations=0)
+
+    assert found.points[0].rating == "does not meet"
+    assert found.points[0].found.startswith("2 switches")
+
+
 def test_no_result_can_get_into_it() -> None:
     assert set(inspect.signature(appraise).parameters) == {
         "labels", "conditions", "days", "randomised", "as_planned", "deviations"

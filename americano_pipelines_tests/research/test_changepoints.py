@@ -44,6 +44,12 @@ def test_rounding_is_no_change_of_level(constant: float) -> None:
     assert not any(found.sensitivity.values())
 
 
+def test_a_change_is_found_where_most_days_equal_the_one_before() -> None:
+    found = change_points(np.repeat([0.0, 5.0], 10))
+
+    assert (found.days, found.levels, found.noise) == ((10,), (0, 5), 2.5)
+
+
 def test_segments_have_the_size_they_must_have() -> None:
     values = series(0, size=60)
     values[30:33] += 50
