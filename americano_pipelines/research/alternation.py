@@ -55,15 +55,19 @@ class Alternation:
         """How many there are."""
         return self._ways[0].get((0, 0, False), 0)
 
+    def fits(self, order: Sequence[int]) -> bool:
+        """Whether this is an order of so many days, admitted or not."""
+        return len(order) == self.days
+
     def contains(self, order: Sequence[int]) -> bool:
         """Whether this order could have been drawn."""
         state = (0, 0, False)
         for day, treated in enumerate(order):
             following = self._step(day, state, treated=bool(treated))
-            if following is None or len(order) != self.days:
+            if following is None:
                 return False
             state = following
-        return len(order) == self.days
+        return self.fits(order)
 
     def blocks(self, size: int) -> Iterator[Orders]:
         """All of them in order, baseline before treatment, at most `size` at a time."""

@@ -23,11 +23,19 @@ _ROUNDED = 1e-9
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval in outcome units; a bound is None where no effect, however large, would be rejected."""
+    """An interval in outcome units.
+
+    Attributes:
+        low: the smallest effect that is not rejected; None where no effect, however small, would be.
+        high: the largest, likewise.
+        confidence: such as .95.
+        why: the reason that a bound is missing; None where both are there.
+    """
 
     low: float | None
     high: float | None
     confidence: float
+    why: str | None = None
 
 
 def invert(
@@ -58,8 +66,11 @@ def invert(
         allowed + 1 - sampled - int((empty | (fixed & as_extreme)).sum())
         for as_extreme in (contrasts >= observed - ties, contrasts <= observed + ties)
     )
-    return Interval(
-        float(ratios[above - 1]) if 1 <= above <= ratios.size else None,
-        float(ratios[-below]) if 1 <= below <= ratios.size else None,
-        confidence,
+    low = float(ratios[above - 1]) if 1 <= above <= ratios.size else None
+    high = float(ratios[-below]) if 1 <= below <= ratios.size else None
+    why = (
+        f"more than {allowed:,} of {contrasts.size + sampled:,} assignments are as extreme whatever the effect"
+        if low is None or high is None
+        else None
     )
+    return Interval(low, high, confidence, why)

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from americano_pipelines.errors import AnalysisError
 from americano_pipelines.research.cases import Case
 from americano_pipelines.research.inversion import SAME, Interval, invert
 from americano_pipelines.research.reference import GENERATOR, clopper_pearson, drawn, exact
@@ -34,10 +35,13 @@ class RandomizationTest:
 
     Attributes:
         observed: the statistic: treatment minus baseline, averaged over cases, in outcome units.
+        admissible: whether what was observed could have been drawn. If not, this is not a randomisation test: p only
+            describes how far out the difference lies among those that could.
         assignments: N, how many could have been drawn.
         as_extreme: b, how many of those looked at are at least as extreme, the observed one included when all were.
         draws: m, how many were drawn; None when all were looked at.
-        p: as_extreme / assignments, or (as_extreme + 1) / (draws + 1); never 0.
+        p: as_extreme / assignments, or (as_extreme + 1) / (looked at + 1) where the observed one comes on top of what
+            was looked at: of draws, and of all when it is not admissible. Never 0.
         p_interval: 99 % Clopper-Pearson interval of p when it was estimated, else None.
         direction: which way counts as extreme; None for both, on the absolute value.
         smallest_p: the smallest p this test could have given, whatever the values on the days that have one: the share
@@ -53,6 +57,7 @@ class RandomizationTest:
     """
 
     observed: float
+    admissible: bool
     assignments: int
     as_extreme: int
     draws: int | None
@@ -94,10 +99,14 @@ def randomization_test(
         most_exact: how many may be looked at.
 
     Raises:
-        AnalysisError: what was drawn is not admissible, or a phase that was observed has no value.
+        AnalysisError: nothing could have been drawn, or what was observed is no plan for these days, or a phase of it
+            has no value.
     """
     observed = float(np.mean([case.contrast() for case in cases]))
     assignments = prod(case.schedule.count for case in cases)
+    if assignments == 0:
+        raise AnalysisError("no phases within the recorded bounds add up to the planned days: check both")
+    admissible = all(case.admissible for case in cases)
     schedules = [case.schedule for case in cases]
     values, marks = [Prefix.of(case.values) for case in cases], [Prefix.of(case.marks()) for case in cases]
     looked_at_all = assignments <= most_exact
@@ -114,11 +123,12 @@ def randomization_test(
         sign = 1 if direction == "increase" else -1
         extreme = sign * contrasts >= sign * observed - ties
     as_extreme = int((empty | extreme).sum())
-    # The observed assignment is one of all, and comes on top of a sample.
-    besides = 0 if looked_at_all else 1
+    # The observed assignment is one of all, and comes on top of a sample or of a set that does not hold it.
+    besides = 0 if looked_at_all and admissible else 1
     counts, edges = _histogram(contrasts[~empty], ties)
     return RandomizationTest(
         observed=observed,
+        admissible=admissible,
         assignments=assignments,
         as_extreme=as_extreme,
         draws=None if looked_at_all else draws,
@@ -130,7 +140,9 @@ def randomization_test(
         tolerance=ties,
         seed=None if looked_at_all else seed,
         generator=None if looked_at_all else GENERATOR,
-        interval=invert(observed, contrasts, shares, confidence, ties=ties, sampled=not looked_at_all),
+        interval=invert(observed, contrasts, shares, confidence, ties=ties, sampled=not looked_at_all)
+        if admissible
+        else Interval(None, None, confidence, "what was observed could not have been drawn"),
         edges=edges,
         counts=counts,
     )

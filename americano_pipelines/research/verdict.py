@@ -53,6 +53,8 @@ def judge(
         days_needed: days with which the smallest p could be below the level, None when no number of days would do.
     """
     numbers = describe(test)
+    if not test.admissible:
+        objections = ("not a randomisation test, for what was observed could not have been drawn", *objections)
     if objections:
         return Verdict("no verdict", objections[0], f"No verdict: {'; '.join(objections)}. Descriptively, {numbers}.")
     if test.smallest_p > level:
@@ -79,7 +81,7 @@ def judge(
             f"holds the level of {_p(level)}; draw more. Descriptively, {numbers}.",
         )
     if test.p > level:
-        return Verdict("not shown", f"p = {_p(test.p)}", f"An effect was not shown: {numbers}.")
+        return Verdict("not shown", f"p = {_p(test.p)}", f"An effect was not shown: {numbers}.{_other_way(test)}")
     found: Direction = "increase" if test.observed > 0 else "decrease"
     if test.direction not in (None, found):
         return Verdict(
@@ -96,7 +98,7 @@ def describe(test: RandomizationTest) -> str:
     """The numbers of a test in a clause."""
     interval = test.interval
     if interval.low is None and interval.high is None:
-        bounds = f"too few assignments for a {interval.confidence:.0%} interval"
+        bounds = f"no {interval.confidence:.0%} interval: {interval.why}"
     else:
         low, high = ("unbounded" if bound is None else f"{bound:.2f}" for bound in (interval.low, interval.high))
         bounds = f"{interval.confidence:.0%} interval {low} to {high}"
@@ -110,6 +112,13 @@ def describe(test: RandomizationTest) -> str:
         f"treatment days differed from baseline days by {test.observed:+.2f} ({bounds}); {looked}, "
         f"{test.as_extreme:,} give a difference at least as far out (p = {_p(test.p)}, {sides})"
     )
+
+
+def _other_way(test: RandomizationTest) -> str:
+    """What has to be said where the outcome went against what was declared."""
+    if test.direction is None or test.observed == 0 or (test.observed > 0) is (test.direction == "increase"):
+        return ""
+    return f" The difference went the other way than the {test.direction} that was declared, which was not tested."
 
 
 def _p(value: float) -> str:

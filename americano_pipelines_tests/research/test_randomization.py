@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.research.alternation import Alternation
 from americano_pipelines.research.randomization import Case, Direction, randomization_test
 from americano_pipelines.research.schedules import PhaseSchedule
 from americano_pipelines_tests.research.examples import ABAB, DIRECTIONS, MORITZ, ONGHENA, PILLS, SCAN, cases
@@ -136,10 +137,29 @@ def test_mirrored_orders_double_the_smallest_p_of_a_two_sided_test() -> None:
     assert randomization_test([PILLS], direction=None).smallest_p == 2 / 3432
 
 
-def test_what_could_not_have_been_drawn_and_an_empty_phase_are_refused() -> None:
+def test_what_could_not_have_been_drawn_is_described_and_not_tested() -> None:
     schedule = PhaseSchedule(20, ABAB, (4,) * 4, (6,) * 4)
-    with pytest.raises(AnalysisError, match="could not have been drawn"):
-        randomization_test([Case(np.zeros(20), schedule, [3, 5, 6, 6])], direction=None)
+    values = np.repeat([0.0, 9.0, 0.0, 9.0], [3, 5, 6, 6])
+
+    found = randomization_test([Case(values, schedule, [3, 5, 6, 6])], direction="increase")
+
+    assert not found.admissible
+    assert (found.as_extreme, found.p) == (0, 1 / (schedule.count + 1))
+    assert (found.interval.low, found.interval.high) == (None, None)
+    assert found.interval.why == "what was observed could not have been drawn"
+    assert randomization_test([Case(values, schedule, [4, 5, 6, 5])], direction="increase").admissible
+
+
+def test_what_is_no_plan_for_these_days_and_an_empty_phase_are_refused() -> None:
+    schedule = PhaseSchedule(20, ABAB, (4,) * 4, (6,) * 4)
+    for lengths in ([5, 5, 5, 4], [10, 10], [10, 10, 0, 0]):
+        with pytest.raises(AnalysisError, match="is no assignment of"):
+            randomization_test([Case(np.zeros(20), schedule, lengths)], direction=None)
+    with pytest.raises(AnalysisError, match="is no assignment of"):
+        randomization_test([Case(np.zeros(8), Alternation(8, 4, 8, 8), [True] * 4)], direction=None)
+    narrow = PhaseSchedule(20, ABAB, (1,) * 4, (4,) * 4)
+    with pytest.raises(AnalysisError, match="add up to the planned days"):
+        randomization_test([Case(np.zeros(20), narrow, [5, 5, 5, 5])], direction=None)
     values = np.r_[np.full(5, np.nan), np.ones(15)]
     with pytest.raises(AnalysisError, match="nothing to compare"):
         randomization_test([Case(values, schedule, [5, 5, 5, 5])], direction=None)

@@ -124,4 +124,25 @@ def test_enough_assignments_that_cannot_be_told_apart_are_too_few_as_well() -> N
     assert (found.state, found.why) == ("no verdict", "too few assignments that can be told apart")
     assert "days would be needed" not in found.sentence
     assert "p cannot be smaller than .100" in found.sentence
-    assert "too few assignments for a 95% interval" in found.sentence
+    assert "no 95% interval: more than 0 of 20 assignments are as extreme whatever the effect" in found.sentence
+
+
+def test_a_plan_that_could_not_have_been_drawn_gets_no_verdict_however_small_p_is() -> None:
+    values = np.repeat([0.0, 9.0, 0.0, 9.0], [4, 12, 12, 12])
+    schedule = PhaseSchedule(40, ABAB, (5,) * 4, (20,) * 4)
+    test = randomization_test([Case(values, schedule, [4, 12, 12, 12])], direction="increase")
+
+    found = judge(test, level=0.05, improvement="increase")
+
+    assert test.p < 0.05
+    assert found.state == "no verdict"
+    assert found.why == "not a randomisation test, for what was observed could not have been drawn"
+
+
+def test_a_difference_against_what_was_declared_is_told_although_it_was_not_tested() -> None:
+    against = judge(outcome_of(stepped(-4), "increase"), level=0.05, improvement="increase")
+    for_it = judge(outcome_of(stepped(0.3), "increase"), level=0.01, improvement="increase")
+
+    assert (against.state, for_it.state) == ("not shown", "not shown")
+    assert against.sentence.endswith("the other way than the increase that was declared, which was not tested.")
+    assert "other way" not in for_it.sentence
