@@ -54,7 +54,7 @@ def judge(
     """
     numbers = describe(test)
     if not test.admissible:
-        objections = ("not a randomisation test, for what was observed could not have been drawn", *objections)
+        objections = objections or ("not a randomisation test, for what was observed could not have been drawn",)
     if objections:
         return Verdict("no verdict", objections[0], f"No verdict: {'; '.join(objections)}. Descriptively, {numbers}.")
     if test.smallest_p > level:
