@@ -16,7 +16,7 @@ from filelock import Timeout as LockTimeout
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings, redact
 
-# A server that accepts and never answers costs 2 x 6 s and a second between, one that refuses a second. By
+# A server that accepts and never answers costs 2 x 6 s and a second between, one that refuses hardly any. By
 # default a client tries for minutes. Who sets these variables themselves is obeyed.
 CLIENT_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",

@@ -20,6 +20,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.store import open_store
 from americano_pipelines_tests.conftest import environment, free_port
 from americano_pipelines_tests.defs.conftest import wait_until
+from americano_pipelines_tests.mlflow_server import MlflowServer
 
 MODULE = "americano_pipelines_tests.defs.mlflow_jobs"
 Statuses = dict[str, str]
@@ -229,3 +230,24 @@ def test_a_server_that_is_down_fails_the_run_before_it_works(location_of: Callab
     ]
     told = json.dumps([entry.to_json() for entry in entries])
     assert f"MLFLOW_TRACKING_URI={address} does not take what is recorded there" in told
+
+
+@pytest.mark.slow
+def test_a_server_that_falls_silent_fails_the_run_and_shows_it_later(
+    location_of: Callable[..., Location], mlflow_server: MlflowServer
+) -> None:
+    location = location_of(mlflow_tracking_uri=mlflow_server.url, mlflow_experiment_name="falls silent")
+    process = location.job("hangs_in_process")
+    location.until_it_hangs(process)
+    mlflow_server.signal(signal.SIGSTOP)
+    try:
+        (location.settings.data_dir / "go-on").touch()
+        assert process.wait() > 0, "it ended by itself, before anybody had to kill it"
+    finally:
+        mlflow_server.signal(signal.SIGCONT)
+
+    # Whether the analysis's own end arrived is chance: the request was sent, and answered too late.
+    status, shown = location.at_the_next_start()
+    assert status == dg.DagsterRunStatus.FAILURE
+    assert shown["hangs_in_process"] == "FAILED"
+    assert OPEN not in shown.values()
