@@ -38,6 +38,7 @@ def test_a_phase_of_nothing_but_such_a_day_counts_as_extreme() -> None:
 
     assert found.empty == sum(1 in phases[1:] for phases in lengths)
     assert found.as_extreme >= found.empty > 0
+    assert found.smallest_p == (1 + found.empty) / found.assignments
 
 
 def test_half_of_the_effect_is_taken_on_such_a_day() -> None:

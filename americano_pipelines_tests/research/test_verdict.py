@@ -146,3 +146,10 @@ def test_a_difference_against_what_was_declared_is_told_although_it_was_not_test
     assert (against.state, for_it.state) == ("not shown", "not shown")
     assert against.sentence.endswith("the other way than the increase that was declared, which was not tested.")
     assert "other way" not in for_it.sentence
+
+
+def test_p_at_the_level_is_enough_and_above_it_is_not() -> None:
+    test = outcome_of(stepped(4), "increase")
+
+    assert judge(test, level=test.p, improvement="increase").state == "benefit"
+    assert judge(test, level=test.p * 0.999, improvement="increase").state != "benefit"
