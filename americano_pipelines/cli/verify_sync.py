@@ -35,7 +35,10 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
             for side, name in one.rows:
                 console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True)
         if not result.comparable:
-            console.print("the source was started again since, so what changed when cannot be told", soft_wrap=True)
+            console.print(
+                "the source is another server, or has gone back in time, so what changed when cannot be told",
+                soft_wrap=True,
+            )
         for name, reason in result.damaged.items():
             console.print(f"[bold red]damaged[/] {name}: {reason}", soft_wrap=True)
         for name, reason in result.missing.items():

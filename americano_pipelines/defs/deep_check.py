@@ -34,7 +34,9 @@ def build_deep_check(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleD
         for name, reason in result.missing.items():
             context.log.warning("%s was not compared: %s", name, reason)
         if not result.comparable:
-            context.log.warning("the source was started again since the sync: every difference counts as made since")
+            context.log.warning(
+                "the source is another server, or has gone back in time: every difference counts as made since"
+            )
         if result.faults or result.damaged:
             damaged = [f"{name}: {reason}" for name, reason in result.damaged.items()]
             found = "\n".join([*map(_told, result.faults), *damaged])

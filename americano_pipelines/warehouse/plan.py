@@ -77,7 +77,7 @@ def _unusable(settings: Settings, before: Document | None, content: Content, sou
     if not publish.as_published(now, before):
         return f"{now} was written to after it was published, so nothing of it is used"
     if not same_history(before.source, source.identity):
-        return "the source is another server, was started again, or has gone back in time"
+        return "the source is another server, or has gone back in time"
     for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version"):
         if getattr(before.content, name) != getattr(content, name):
             return f"it was built under another {name.replace('_sha256', '').replace('_', ' ')}"

@@ -66,8 +66,8 @@ class Verification:
         differences: the buckets that differ.
         missing: tables that are on one side only, with the reason.
         damaged: tables that the published file does not have as it was built, with what it has.
-        comparable: whether the source's months can be told apart from those of the sync; not after it was started
-            again, and then every difference counts as made since.
+        comparable: whether the source's months can be told apart from those of the sync; not when it is
+            another server, or has gone back in time; then every difference counts as made since.
     """
 
     snapshot_id: str

@@ -25,7 +25,7 @@ class Ticks:
     def tick(self) -> int:
         """Evaluate the sensor as a new code server would; the number of runs it asks for."""
         definitions = build_defs(self.settings)
-        (sensor,) = definitions.get_repository_def().sensor_defs
+        sensor = definitions.get_repository_def().get_sensor_def("parquet_arrival")
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, repository_def=definitions.get_repository_def()
         )
@@ -160,7 +160,8 @@ def test_a_deleted_file_is_no_error_and_starts_anew_when_it_is_back(arrival: Tic
 
 
 def test_it_watches_by_default_and_only_in_parquet_mode(settings_for: Callable[..., Settings]) -> None:
-    (sensor,) = build_defs(settings_for()).get_repository_def().sensor_defs
+    sensor = build_defs(settings_for()).get_repository_def().get_sensor_def("parquet_arrival")
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert sensor.job_name == "nightly_sync"
-    assert list(build_defs(settings_for(pg_host="db.example")).get_repository_def().sensor_defs) == []
+    others = build_defs(settings_for(pg_host="db.example")).get_repository_def().sensor_defs
+    assert [found.name for found in others] == ["run_outcome"]
