@@ -51,7 +51,7 @@ def build_deep_check(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleD
         compare_rows()
 
     schedule = cron_schedule(
-        deep_check,
+        DEEP_CHECK,
         ("AMERICANO_DEEP_CHECK_CRON", settings.americano_deep_check_cron),
         settings.americano_sync_timezone,
         "The weekly comparison of every row.",

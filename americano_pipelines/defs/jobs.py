@@ -24,13 +24,11 @@ def build_schedule(settings: Settings) -> dg.ScheduleDefinition:
     return cron_schedule(NIGHTLY, cron, settings.americano_sync_timezone, "The nightly sync.")
 
 
-def cron_schedule(
-    job: str | dg.JobDefinition, cron: tuple[str, str], timezone: str, description: str
-) -> dg.ScheduleDefinition:
+def cron_schedule(job: str, cron: tuple[str, str], timezone: str, description: str) -> dg.ScheduleDefinition:
     """A schedule that is on unless somebody turns it off.
 
     Args:
-        job: the job, or its name.
+        job: the job's name.
         cron: the variable it is set by and the cron line.
         timezone: the cron line's time zone.
         description: what it does.
@@ -39,16 +37,14 @@ def cron_schedule(
         ConfigError: the cron line has five fields that no clock ever shows.
     """
     variable, line = cron
-    name = job if isinstance(job, str) else job.name
-    target = {"job_name": job} if isinstance(job, str) else {"job": job}
     try:
         return dg.ScheduleDefinition(
-            name=f"{name}_schedule",
+            name=f"{job}_schedule",
+            job_name=job,
             cron_schedule=line,
             execution_timezone=timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description=description,
-            **target,
         )
     except dg.DagsterInvalidDefinitionError as error:
         raise ConfigError(f"{variable}: {line!r} is not a cron line: {error}") from None

@@ -17,17 +17,8 @@ from americano_pipelines.demo.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.research.windows import DAY_US
 from americano_pipelines.tracking.record import sha256_of
+from americano_pipelines_tests.research.examples import TRUTHS
 
-TRUTHS = {
-    "spaced_retrieval": "benefit",
-    "worked_examples": "benefit",
-    "phone_on_the_desk": "harm",
-    "background_music": "not shown",
-    "lecture_podcasts": "not shown",
-    "morning_warm_up": "not shown",
-    "reminder_messages": "not shown",
-    "interleaved_practice": "benefit",
-}
 LATER = 2_000_000_000_000_000
 ONE = PROTOCOLS[0]
 

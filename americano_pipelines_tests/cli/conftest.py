@@ -1,9 +1,7 @@
 """The command line in this process, for what needs no process of its own: `cli("report", "--json", pg_host=...)`."""
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +12,7 @@ from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse.refresh import refresh
-from americano_pipelines_tests.conftest import environment
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+from americano_pipelines_tests.conftest import Done, environment
 
 
 @pytest.fixture

@@ -68,3 +68,15 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 DIRECTIONS: list[Direction | None] = ["increase", "decrease", None]
+
+# What the demo's protocols are to be judged as, by their generator.
+TRUTHS = {
+    "spaced_retrieval": "benefit",
+    "worked_examples": "benefit",
+    "phone_on_the_desk": "harm",
+    "background_music": "not shown",
+    "lecture_podcasts": "not shown",
+    "morning_warm_up": "not shown",
+    "reminder_messages": "not shown",
+    "interleaved_practice": "benefit",
+}

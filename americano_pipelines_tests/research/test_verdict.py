@@ -8,17 +8,8 @@ from americano_pipelines.demo.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.research.randomization import Case, Direction, RandomizationTest, randomization_test
 from americano_pipelines.research.schedules import PhaseSchedule
 from americano_pipelines.research.verdict import judge
+from americano_pipelines_tests.research.examples import TRUTHS
 
-TRUTHS = {
-    "spaced_retrieval": "benefit",
-    "worked_examples": "benefit",
-    "phone_on_the_desk": "harm",
-    "background_music": "not shown",
-    "lecture_podcasts": "not shown",
-    "morning_warm_up": "not shown",
-    "reminder_messages": "not shown",
-    "interleaved_practice": "benefit",
-}
 ABAB = (False, True, False, True)
 
 

@@ -1,7 +1,10 @@
 """What the tests of faults share: what must be untouched while a fault lasts, and equal once it is gone."""
 
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +71,18 @@ def equal(settings: Settings, database: Database) -> None:
             assert lake_rows(settings, table) == rows
     whole(settings)
     tidy(settings)
+
+
+@contextmanager
+def small_file_system(place: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of its own at a new folder, for the block; where none may be mounted the test is left out."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> None:

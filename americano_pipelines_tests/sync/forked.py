@@ -11,26 +11,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from americano_pipelines_tests.conftest import environment
+from americano_pipelines_tests.conftest import Done, environment
 
 STOP_SECONDS = 120
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Running:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from americano_pipelines.warehouse import publish
 from americano_pipelines_tests.conftest import Database
-from americano_pipelines_tests.sync.faults import EVERY_EVENT, MakeSettings, Place, equal, synced
+from americano_pipelines_tests.sync.faults import EVERY_EVENT, MakeSettings, Place, equal, small_file_system, synced
 from americano_pipelines_tests.sync.forked import Commands
 from americano_pipelines_tests.sync.support import published_rows, sync
 
@@ -18,15 +17,8 @@ from americano_pipelines_tests.sync.support import published_rows, sync
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A data folder on a file system of 24 MB."""
-    place = tmp_path / "data"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with small_file_system(tmp_path / "data", 24) as place:
+        yield place
 
 
 def test_a_disk_without_a_byte_left_for_the_records_of_the_run_is_told(
