@@ -54,7 +54,12 @@ def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int) ->
     test = None
     if schedule is not None and schedule.contains(seen.lengths):
         case = Case(seen.days.values, schedule, seen.lengths)
-        test = randomization_test([case], direction=asked.direction, confidence=1 - asked.alpha, seed=asked.seed)
+        test = randomization_test(
+            [case],
+            direction=None if asked.direction == "either" else asked.direction,
+            confidence=1 - asked.alpha,
+            seed=asked.seed,
+        )
     conditions = [window.condition for window in seen.timeline.windows]
     pairs = compare(
         seen.labels,
@@ -92,7 +97,30 @@ def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int) ->
             title=f"{test.assignments:,} possible assignments, p = {test.p:.4f} ({sides})",
             two_sided=test.direction is None,
         )
-    return Analysis("abab_randomization", VERSION, verdict.sentence, results, pictures, _methods(seen, asked, source))
+    return Analysis(
+        name="abab_randomization",
+        version=VERSION,
+        sentence=verdict.sentence,
+        results=results,
+        pictures=pictures,
+        methods=_methods(seen, asked, source),
+        verdict=verdict.state,
+        numbers=_numbers(test, pairs),
+    )
+
+
+def _numbers(test: RandomizationTest | None, pairs: list[Pair]) -> dict[str, float | None]:
+    """The key numbers; those of the test are None without one."""
+    return {
+        "observed": test.observed if test else None,
+        "p": test.p if test else None,
+        "smallest_p": test.smallest_p if test else None,
+        "assignments": float(test.assignments) if test else None,
+        "interval_low": test.interval.low if test else None,
+        "interval_high": test.interval.high if test else None,
+        "mean_difference": combined(pairs, "mean_difference"),
+        "nap": combined(pairs, "overlap.nap"),
+    }
 
 
 def _schedule(seen: Observations, asked: AbabParameters) -> tuple[PhaseSchedule | None, str]:

@@ -22,6 +22,9 @@ class Analysis:
         results: all of it, as JSON.
         pictures: file name to PNG.
         methods: how it was done, as a paper could print it.
+        verdict: the state of the verdict: `benefit`, `harm`, `not shown` or `no verdict`; None for an analysis that
+            judges nothing.
+        numbers: the key numbers by a short name, as metrics of a run; None where one is undefined.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Analysis:
     results: dict[str, JsonValue]
     pictures: dict[str, bytes]
     methods: str
+    verdict: str | None
+    numbers: dict[str, float | None]
 
 
 def jsonable(value: Any) -> JsonValue:  # noqa: ANN401 - anything the statistics give

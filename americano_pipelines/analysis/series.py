@@ -56,7 +56,23 @@ def analyse_segmented(seen: Observations, asked: SegmentedParameters) -> Analysi
         f"a lag of {found.hac_lag} days and without small-sample correction; intervals are t intervals with "
         f"{found.degrees_of_freedom} degrees of freedom. The counterfactual carries the first phase's line on."
     )
-    return Analysis("interrupted_time_series", VERSION, sentence, results, {"lines.png": picture}, methods)
+    return Analysis(
+        name="interrupted_time_series",
+        version=VERSION,
+        sentence=sentence,
+        results=results,
+        pictures={"lines.png": picture},
+        methods=methods,
+        verdict=None,
+        numbers={
+            "level_change": first.value,
+            "level_change_low": low,
+            "level_change_high": high,
+            "slope_change": found.changes[1].value,
+            "durbin_watson": found.durbin_watson,
+            "ljung_box_p": found.ljung_box_p,
+        },
+    )
 
 
 # Below this, errors by either kind are known to be far too small (Turner et al. 2020 recommend no more than OLS).
@@ -102,4 +118,13 @@ def analyse_change_points(seen: Observations, asked: ChangePointParameters) -> A
         f"neighbouring "
         "days. The search was repeated under other penalties."
     )
-    return Analysis("change_points", VERSION, sentence, results, {"phases.png": picture}, methods)
+    return Analysis(
+        name="change_points",
+        version=VERSION,
+        sentence=sentence,
+        results=results,
+        pictures={"phases.png": picture},
+        methods=methods,
+        verdict=None,
+        numbers={"change_points": float(len(found.days)), "penalty": found.penalty, "noise": found.noise},
+    )
