@@ -163,9 +163,16 @@ def read_extract(
     )
 
 
-def _events(
-    connection: duckdb.DuckDBPyConnection, document: Document, outcome: str, protocol_id: str, learner: str
-) -> list[tuple[int, float | None, str | None]]:
+def events_statement(document: Document, outcome: str) -> str:
+    """The statement that reads a learner's events out of a published file.
+
+    Args:
+        document: the file's record.
+        outcome: the events column that is the outcome.
+
+    Raises:
+        AnalysisError: it has no events with a learner, or the outcome is not a number in them.
+    """
     built = document.tables.get(EVENTS.name)
     if built is None or "learner" not in built.roles:
         raise AnalysisError(f"snapshot {document.snapshot_id} has no {EVENTS.name} with a learner")
@@ -177,6 +184,12 @@ def _events(
         )
     table = SourceTable(EVENTS, built.found_as, tuple(built.columns), built.roles)
     roles = {role: role_value(table, role) if role in built.roles else "NULL" for role in _ROLES}
-    statement = sql.render(sql.load("analysis", "events"), outcome=sql.quote(outcome), **roles)
+    return sql.render(sql.load("analysis", "events"), outcome=sql.quote(outcome), **roles)
+
+
+def _events(
+    connection: duckdb.DuckDBPyConnection, document: Document, outcome: str, protocol_id: str, learner: str
+) -> list[tuple[int, float | None, str | None]]:
+    statement = events_statement(document, outcome)
     bounds = connection.execute(sql.load("analysis", "bounds"), [protocol_id]).fetchone() or (0, 0)
     return connection.execute(statement, [learner, *bounds, protocol_id]).fetchall()

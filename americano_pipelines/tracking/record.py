@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from americano_pipelines.errors import AnalysisError
 
@@ -36,14 +36,45 @@ class _Part(BaseModel):
 
 
 class Identity(_Part):
-    """Which analysis this is, who asked for it and when it ran (ISO 8601, UTC)."""
+    """Which analysis this is, of which protocol, who asked for it and when it ran (ISO 8601, UTC)."""
 
     analysis: str
     analysis_version: str
     analysis_run_id: str | None
+    protocol_id: str | None
     actor: str
     started_at: str
     ended_at: str
+
+
+class StandingPart(_Part):
+    """Whether it is the planned analysis: see `analysis/plan.py`.
+
+    Attributes:
+        planned: it is.
+        reasons: what makes it exploratory.
+        earlier_runs: analyses of the protocol that gave a result before.
+        plan_over: whether the plan was over at the instant of the data.
+    """
+
+    planned: bool
+    reasons: list[str]
+    earlier_runs: int
+    plan_over: bool
+
+
+class Logged(_Part):
+    """What was written to the MLflow run, where it stays editable; the tag with this record's own hash left out.
+
+    Attributes:
+        params: name to text.
+        metrics: name to (step, value) in the order they were logged.
+        tags: name to text.
+    """
+
+    params: dict[str, str]
+    metrics: dict[str, list[tuple[int, float]]]
+    tags: dict[str, str]
 
 
 class CodePart(_Part):
@@ -101,8 +132,8 @@ class Record(_Part):
         code: what ran.
         inputs: what it read.
         extract_sha256: hash of the exact input, see `analysis/extract.py`.
-        protocol_sha256: hash of the protocol as it was.
-        phases_sha256: hash of its phases as they were.
+        protocol_sha256: hash of the protocol as it was, None when the analysis is of none.
+        phases_sha256: hash of its phases as they were, likewise.
         dvc_lock_sha256: hash of dvc.lock, None when there is none.
         environment: Python, platform, packages, hash of the lock file.
         config: the resolved configuration.
@@ -111,8 +142,11 @@ class Record(_Part):
         upstream: asset key to its code and data version, as Dagster has them.
         orchestrator: Dagster run, asset key, partition.
         tracking: MLflow's address without secrets, experiment, run.
-        results: what came out.
-        artifacts: path to hash and size.
+        standing: whether it is the planned analysis, None for one that no protocol plans.
+        sentence: what came out, for people.
+        results: all of it.
+        logged: what was written to the MLflow run.
+        artifacts: path among the MLflow run's artifacts to hash and size; this record itself left out.
         not_captured: what could not be found out, with the reason.
     """
 
@@ -121,8 +155,8 @@ class Record(_Part):
     code: CodePart
     inputs: list[Input]
     extract_sha256: str
-    protocol_sha256: str
-    phases_sha256: str
+    protocol_sha256: str | None
+    phases_sha256: str | None
     dvc_lock_sha256: str | None
     environment: dict[str, JsonValue]
     config: dict[str, JsonValue]
@@ -131,13 +165,30 @@ class Record(_Part):
     upstream: dict[str, dict[str, str | None]]
     orchestrator: dict[str, str | None]
     tracking: dict[str, str | None]
+    standing: StandingPart | None
+    sentence: str
     results: dict[str, JsonValue]
+    logged: Logged
     artifacts: dict[str, Artifact]
     not_captured: dict[str, str]
 
     def canonical(self) -> bytes:
         """The record's one text."""
         return canonical(self.model_dump(mode="json"))
+
+    @classmethod
+    def parse(cls, text: bytes) -> "Record":
+        """The record of a text.
+
+        Raises:
+            AnalysisError: it is none of this version.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise AnalysisError(f"this is no provenance record of version 1: {where}: {first['msg']}") from None
 
     @property
     def sha256(self) -> str:

@@ -1,0 +1,93 @@
+"""The analyses there are: their names, parameters and functions, and what the app calls them.
+
+Here belongs one entry for each analysis of a protocol. How one is carried out and recorded is `tracking/perform.py`;
+how Dagster shows it, `defs/analyses.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from americano_pipelines.analysis.abab import analyse_abab
+from americano_pipelines.analysis.config import (
+    AbabParameters,
+    ChangePointParameters,
+    Parameters,
+    SegmentedParameters,
+)
+from americano_pipelines.analysis.observations import Observations
+from americano_pipelines.analysis.outcome import Analysis
+from americano_pipelines.analysis.series import analyse_change_points, analyse_interrupted
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An analysis of one protocol.
+
+    Attributes:
+        name: of the asset, of the MLflow run and in records.
+        title: for people.
+        description: what it does.
+        parameters: what can be asked of it.
+        analyse: does it, given the days, the parameters and the instant of the data in microseconds since 1970 UTC.
+    """
+
+    name: str
+    title: str
+    description: str
+    parameters: type[Parameters]
+    analyse: Callable[[Observations, Any, int], Analysis]
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "abab_randomization",
+            "randomization test",
+            "Tests whether the treatment made a difference, against all phase lengths that could have been drawn.",
+            AbabParameters,
+            lambda seen, asked, as_of_us: analyse_abab(seen, asked, as_of_us=as_of_us),
+        ),
+        Kind(
+            "interrupted_time_series",
+            "interrupted time series",
+            "Describes level and slope of each phase and where they change; judges nothing.",
+            SegmentedParameters,
+            lambda seen, asked, _: analyse_interrupted(seen, asked),
+        ),
+        Kind(
+            "change_points",
+            "change points",
+            "Looks for changes of level without being told where; exploration, judges nothing.",
+            ChangePointParameters,
+            lambda seen, asked, _: analyse_change_points(seen, asked),
+        ),
+    )
+}
+
+# What the app asks for by its enum, and what it thereby fixes. Its other labels name analyses that are not here.
+_REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ABAB_RANDOMIZATION": ("abab_randomization", {}),
+    "CHANGE_POINT_DETECTION": ("change_points", {}),
+    "BAYESIAN_ITS": ("interrupted_time_series", {"method": "bayesian"}),
+}
+REQUESTABLE = tuple(_REQUESTS)
+
+
+def requested(app_type: str) -> tuple[str, dict[str, Any]] | None:
+    """The analysis that a label of the app's enum asks for, with the parameters it fixes; None when there is none."""
+    return _REQUESTS.get(app_type)
+
+
+def app_type(name: str, parameters: Parameters) -> str | None:
+    """What the app calls an analysis, None when its enum has no word for it."""
+    values = parameters.model_dump()
+    return next(
+        (
+            label
+            for label, (kind, fixed) in _REQUESTS.items()
+            if kind == name and all(values[key] == value for key, value in fixed.items())
+        ),
+        None,
+    )

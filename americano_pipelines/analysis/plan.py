@@ -1,0 +1,146 @@
+"""What was laid down before, and whether a run is what was laid down: planned, or exploratory and why.
+
+Here belongs reading the plan out of the protocol and comparing a run with it. A protocol's plan for machines stands
+with its phases, beside the drawing of their lengths: `interventionParams.analysis`, such as
+`{"type": "ABAB_RANDOMIZATION", "direction": "increase", "alpha": 0.05}`. `analysisPlan` is the same for people.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from americano_pipelines.analysis.catalog import KINDS, Kind, requested
+from americano_pipelines.analysis.config import Parameters
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.errors import AnalysisError
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whether a run is the planned analysis.
+
+    Attributes:
+        planned: it is: the primary outcome, the parameters of the plan, the first after the end.
+        reasons: what makes it exploratory; empty when it is planned.
+        earlier_runs: analyses of this protocol that gave a result before this one, of whatever kind.
+    """
+
+    planned: bool
+    reasons: tuple[str, ...]
+    earlier_runs: int
+
+    @property
+    def label(self) -> str:
+        """For a table: `planned` or `exploratory`."""
+        return "planned" if self.planned else "exploratory"
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        if self.planned:
+            before = f"; {_times(self.earlier_runs)} before it" if self.earlier_runs else ""
+            return f"This is the planned analysis, the first after the end{before}."
+        return f"Exploratory ({'; '.join(self.reasons)}); {_times(self.earlier_runs)} before it."
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An analysis of the same protocol that gave a result before: its kind, and whether the plan was over then."""
+
+    analysis: str
+    after_end: bool
+
+
+def plan_of(extract: Extract) -> dict[str, Any] | None:
+    """The plan that all phases record, None when they record none, or not the same."""
+    noted = [
+        phase.parameters.get("analysis") if isinstance(phase.parameters, dict) else None for phase in extract.phases
+    ]
+    first = noted[0] if noted else None
+    return first if isinstance(first, dict) and all(one == first for one in noted) else None
+
+
+def resolve(kind: Kind, given: Mapping[str, Any], extract: Extract) -> Parameters:
+    """The parameters of a run: what was given, else what the plan says of this analysis, else the defaults.
+
+    Raises:
+        AnalysisError: one is unknown or out of its bounds; the message names it.
+    """
+    found = _planned(kind, extract) or {}
+    return parse(kind, {**found, **given, "outcome": extract.outcome})
+
+
+def parse(kind: Kind, values: Mapping[str, Any]) -> Parameters:
+    """Check parameters.
+
+    Raises:
+        AnalysisError: one is unknown or out of its bounds; the message names it.
+    """
+    try:
+        return kind.parameters.model_validate(values)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'parameters'}: {one['msg']}" for one in error.errors())
+        raise AnalysisError(f"parameters of {kind.name}: {told}") from None
+
+
+def standing(
+    kind: Kind, parameters: Parameters, extract: Extract, *, ended: bool, ends_us: int, earlier: Sequence[Earlier]
+) -> Standing:
+    """Compare a run with the plan.
+
+    Args:
+        kind: the analysis.
+        parameters: as resolved.
+        extract: the input, with the plan.
+        ended: whether the plan was over at the instant of the data.
+        ends_us: when it is, microseconds since 1970 UTC.
+        earlier: the runs of this protocol before this one.
+    """
+    reasons = []
+    planned = _planned(kind, extract)
+    if planned is None:
+        reasons.append(_other_plan(extract))
+    else:
+        try:
+            laid_down = resolve(kind, {}, extract)
+            reasons += [
+                f"{name} is {value!r}, {getattr(laid_down, name)!r} was planned"
+                for name, value in parameters.model_dump().items()
+                if value != getattr(laid_down, name)
+            ]
+        except AnalysisError as error:
+            reasons.append(f"the plan itself is not valid: {error}")
+    primary = extract.protocol.primary_outcome
+    if extract.outcome != primary:
+        reasons.append(f"the outcome is {extract.outcome}, the primary one is {primary or 'not stated'}")
+    if not ended:
+        reasons.append(f"the plan is not over before {datetime.fromtimestamp(ends_us / 1e6, UTC):%Y-%m-%d}")
+    elif any(one.after_end and one.analysis == kind.name for one in earlier):
+        reasons.append("it is not the first after the end")
+    return Standing(not reasons, tuple(reasons), len(earlier))
+
+
+def _planned(kind: Kind, extract: Extract) -> dict[str, Any] | None:
+    """What the plan says of this kind of analysis, None when it plans none of it."""
+    plan = plan_of(extract)
+    asked = requested(str(plan.get("type"))) if plan else None
+    if plan is None or asked is None or asked[0] != kind.name:
+        return None
+    return {**{name: value for name, value in plan.items() if name != "type"}, **asked[1]}
+
+
+def _other_plan(extract: Extract) -> str:
+    plan = plan_of(extract)
+    if plan is None:
+        return "its phases record no plan of an analysis"
+    asked = requested(str(plan.get("type")))
+    return f"what was planned is {KINDS[asked[0]].title if asked else plan.get('type')!r}"
+
+
+def _times(number: int) -> str:
+    return {0: "no analysis of this protocol came", 1: "1 analysis of this protocol came"}.get(
+        number, f"{number} analyses of this protocol came"
+    )

@@ -1,0 +1,146 @@
+"""Carrying out one analysis of a protocol: from the published file to a recorded result.
+
+Here belongs the way from one to the other, the same for every kind. What an analysis computes is `analysis/`, what is
+written where is `recording.py`, who asks for it is `defs/analyses.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.analysis.catalog import KINDS
+from americano_pipelines.analysis.config import Parameters
+from americano_pipelines.analysis.extract import Extract, read_extract
+from americano_pipelines.analysis.observations import Observations, observe
+from americano_pipelines.analysis.outcome import Analysis
+from americano_pipelines.analysis.plan import Standing, resolve, standing
+from americano_pipelines.analysis.report import render_report
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import EVENTS
+from americano_pipelines.tracking.history import earlier_runs
+from americano_pipelines.tracking.inputs import inputs_of
+from americano_pipelines.tracking.record import StandingPart, canonical, sha256_of
+from americano_pipelines.tracking.recording import Made, Recorded, Surroundings, Task, look_around, record
+from americano_pipelines.tracking.runs import AnalysisRun
+from americano_pipelines.warehouse.document import Document
+
+DAILY, RESULTS, REPORT = "daily.csv", "results.json", "report.html"
+
+
+@dataclass(frozen=True)
+class Performed:
+    """An analysis that was carried out: its result, its days, where it stands, its record."""
+
+    analysis: Analysis
+    seen: Observations
+    standing: Standing
+    recorded: Recorded
+
+
+def as_of_us(document: Document) -> int:
+    """The instant of the events in a published file, microseconds since 1970 UTC."""
+    return round(datetime.fromisoformat(document.tables[EVENTS.name].instant).timestamp() * 1_000_000)
+
+
+def perform(
+    run: AnalysisRun,
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    document: Document,
+    task: Task,
+    kind_name: str,
+    given: Mapping[str, Any],
+) -> Performed:
+    """Carry out an analysis and record it.
+
+    Args:
+        run: its open MLflow run.
+        settings: the data folder.
+        connection: the published file, open for reading.
+        document: the file's record.
+        task: who asked, and for which protocol (the partition).
+        kind_name: one of `analysis.catalog.KINDS`.
+        given: the parameters that were asked for; the plan and the defaults stand in for others.
+
+    Raises:
+        AnalysisError: it cannot be done as asked; TrackingError: MLflow does not take it.
+    """
+    kind, protocol_id = KINDS[kind_name], str(task.partition)
+    around = look_around()
+    extract = read_extract(connection, settings, document, protocol_id, given.get("outcome"))
+    parameters = resolve(kind, given, extract)
+    seen = observe(extract)
+    instant = as_of_us(document)
+    stands = standing(
+        kind,
+        parameters,
+        extract,
+        ended=instant >= seen.planned_end_us,
+        ends_us=seen.planned_end_us,
+        earlier=earlier_runs(settings, protocol_id),
+    )
+    analysis = kind.analyse(seen, parameters, instant)
+    title = f"{extract.protocol.name or protocol_id}: {kind.title}"
+    facts = _facts(run, document, task, around, extract, stands)
+    files = {
+        **analysis.pictures,
+        DAILY: seen.daily_csv().encode(),
+        RESULTS: canonical(analysis.results),
+        REPORT: render_report(analysis, title, facts).encode(),
+    }
+    made = _made(analysis, seen, parameters, stands, document, files, over=instant >= seen.planned_end_us)
+    return Performed(analysis, seen, stands, record(run, settings, task, around, made))
+
+
+def _made(
+    analysis: Analysis,
+    seen: Observations,
+    parameters: Parameters,
+    stands: Standing,
+    document: Document,
+    files: dict[str, bytes],
+    *,
+    over: bool,
+) -> Made:
+    extract = seen.extract
+    return Made(
+        analysis=analysis.name,
+        version=analysis.version,
+        sentence=analysis.sentence,
+        results=analysis.results,
+        numbers=analysis.numbers,
+        series={},
+        files=files,
+        inputs=inputs_of(document, extract, seen),
+        extract=extract.canonical(),
+        protocol_sha256=sha256_of(extract.protocol.model_dump(mode="json")),
+        phases_sha256=sha256_of([phase.model_dump(mode="json") for phase in extract.phases]),
+        config=parameters.model_dump(mode="json"),
+        seed=analysis.seed,
+        generator=analysis.generator,
+        standing=StandingPart(
+            planned=stands.planned, reasons=list(stands.reasons), earlier_runs=stands.earlier_runs, plan_over=over
+        ),
+    )
+
+
+def _facts(
+    run: AnalysisRun, document: Document, task: Task, around: Surroundings, extract: Extract, stands: Standing
+) -> dict[str, Any]:
+    """What stands at the foot of the page."""
+    return {
+        "standing": stands.sentence,
+        "snapshot": document.snapshot_id,
+        "source as of": document.tables[EVENTS.name].instant,
+        "extract sha256": extract.sha256,
+        "learner": extract.protocol.learner,
+        "commit": f"{around.code.commit}{' with changes' if around.code.dirty else ''}",
+        "Python": around.environment.python,
+        "packages": {name: version for name, version in around.environment.packages.items() if version},
+        "MLflow run": run.url or run.run_id,
+        "Dagster run": task.dagster_run_id,
+        "AnalysisRun": task.analysis_run_id or "none",
+    }
