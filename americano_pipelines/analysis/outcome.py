@@ -25,6 +25,8 @@ class Analysis:
         verdict: the state of the verdict: `benefit`, `harm`, `not shown` or `no verdict`; None for an analysis that
             judges nothing.
         numbers: the key numbers by a short name, as metrics of a run; None where one is undefined.
+        seed: of the random numbers it drew, None when it drew none.
+        generator: their generator, likewise.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Analysis:
     methods: str
     verdict: str | None
     numbers: dict[str, float | None]
+    seed: int | None = None
+    generator: str | None = None
 
 
 def jsonable(value: Any) -> JsonValue:  # noqa: ANN401 - anything the statistics give

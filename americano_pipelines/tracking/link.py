@@ -17,6 +17,7 @@ APPLICATION_NAME = "americano_pipelines link"
 _OPTIONS = "-c row_security=off -c TimeZone=UTC -c statement_timeout=15000 -c lock_timeout=5000"
 _CONNECT_SECONDS = 10
 _MOST_ERROR_TEXT = 4000
+SUMMARY = "resultsSummary"
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,15 @@ def pending(target: PostgresTarget, limit: int) -> list[Request]:
         return [Request(*row) for row in cursor.fetchall()]
 
 
-def claim(target: PostgresTarget, analysis_run_id: str) -> Request | None:
+def claim(target: PostgresTarget, analysis_run_id: str, note: Mapping[str, Any]) -> Request | None:
     """Take a pending request, so that nobody else does.
 
     The row is taken by the one statement that finds it PENDING: of two workers one finds it so.
+
+    Args:
+        target: the app's database.
+        analysis_run_id: the row.
+        note: put into `resultsSummary`, so that the row says who has it: see `abandon`.
 
     Returns:
         The request; None when it is not pending any more, or not there.
@@ -62,7 +68,7 @@ def claim(target: PostgresTarget, analysis_run_id: str) -> Request | None:
     from psycopg2 import sql
 
     with _connected(target) as (cursor, table):
-        started = _assignments(table, {"status": "RUNNING", "errorMessage": None})
+        started = _assignments(table, {"status": "RUNNING", "errorMessage": None, SUMMARY: dict(note)})
         if "startedAt" in table.columns:
             started.append(sql.SQL("{} = now()").format(sql.Identifier("startedAt")))
         cursor.execute(
@@ -73,6 +79,61 @@ def claim(target: PostgresTarget, analysis_run_id: str) -> Request | None:
         )
         row = cursor.fetchone()
         return Request(*row) if row else None
+
+
+def refuse(target: PostgresTarget, analysis_run_id: str, reason: str) -> bool:
+    """Fail a pending request that cannot be carried out.
+
+    Returns:
+        Whether it was still pending.
+
+    Raises:
+        LinkError, TransientLinkError: as `pending`.
+    """
+    return _fail(target, analysis_run_id, reason, sql_condition="status = 'PENDING'")
+
+
+def abandon(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, reason: str) -> bool:
+    """Fail a row that a Dagster run took or made, and left RUNNING when it ended.
+
+    Returns:
+        Whether it was: a row that is another run's by now is left alone.
+
+    Raises:
+        LinkError, TransientLinkError: as `pending`.
+    """
+    condition = f"status = 'RUNNING' AND \"{SUMMARY}\" ->> 'dagster_run_id' = %s"
+    return _fail(target, analysis_run_id, reason, dagster_run_id, sql_condition=condition)
+
+
+def _fail(target: PostgresTarget, analysis_run_id: str, reason: str, *bound: str, sql_condition: str) -> bool:
+    from psycopg2 import sql
+
+    with _connected(target) as (cursor, table):
+        ended = _assignments(table, {"status": "FAILED", "errorMessage": error_text(reason)})
+        if "completedAt" in table.columns:
+            ended.append(sql.SQL("{} = now()").format(sql.Identifier("completedAt")))
+        cursor.execute(
+            sql.SQL("UPDATE {table} SET {ended} WHERE id = %s AND {condition}").format(
+                table=table.identifier, ended=sql.SQL(", ").join(ended), condition=sql.SQL(sql_condition)
+            ),
+            [analysis_run_id, *bound],
+        )
+        return bool(cursor.rowcount)
+
+
+def read_row(target: PostgresTarget, analysis_run_id: str) -> dict[str, Any] | None:
+    """A row as it is now, column to value; None when there is none.
+
+    Raises:
+        LinkError, TransientLinkError: as `pending`.
+    """
+    from psycopg2 import sql
+
+    with _connected(target) as (cursor, table):
+        cursor.execute(sql.SQL("SELECT * FROM {} WHERE id = %s").format(table.identifier), [analysis_run_id])
+        found = cursor.fetchone()
+        return dict(zip([column[0] for column in cursor.description], found, strict=True)) if found else None
 
 
 def write(target: PostgresTarget, analysis_run_id: str, values: Mapping[str, Any]) -> list[str]:

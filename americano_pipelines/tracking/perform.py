@@ -110,6 +110,7 @@ def _made(
         analysis=analysis.name,
         version=analysis.version,
         sentence=analysis.sentence,
+        verdict=analysis.verdict,
         results=analysis.results,
         numbers=analysis.numbers,
         series={},

@@ -144,6 +144,7 @@ class Record(_Part):
         tracking: MLflow's address without secrets, experiment, run.
         standing: whether it is the planned analysis, None for one that no protocol plans.
         sentence: what came out, for people.
+        verdict: the verdict's state, None for an analysis that judges nothing.
         results: all of it.
         logged: what was written to the MLflow run.
         artifacts: path among the MLflow run's artifacts to hash and size; this record itself left out.
@@ -167,6 +168,7 @@ class Record(_Part):
     tracking: dict[str, str | None]
     standing: StandingPart | None
     sentence: str
+    verdict: str | None
     results: dict[str, JsonValue]
     logged: Logged
     artifacts: dict[str, Artifact]

@@ -78,6 +78,7 @@ class Made:
         analysis: its name.
         version: of the analysis.
         sentence: what was found.
+        verdict: the verdict's state, None for an analysis that judges nothing.
         results: all of it.
         numbers: metrics; None where undefined.
         series: metrics that have a value per step.
@@ -95,6 +96,7 @@ class Made:
     analysis: str
     version: str
     sentence: str
+    verdict: str | None
     results: dict[str, JsonValue]
     numbers: Mapping[str, float | None]
     series: Mapping[str, list[float | None]]
@@ -181,6 +183,7 @@ def record(run: AnalysisRun, settings: Settings, task: Task, around: Surrounding
             },
             standing=made.standing,
             sentence=made.sentence,
+            verdict=made.verdict,
             results=made.results,
             logged=logged,
             artifacts=artifacts,

@@ -57,7 +57,7 @@ def test_of_many_workers_one_gets_a_request(target: PostgresTarget, prisma: Data
 
     def work() -> None:
         start.wait(timeout=30)
-        got.append(claim(target, "run_0"))
+        got.append(claim(target, "run_0", {}))
 
     workers = [threading.Thread(target=work) for _ in range(8)]
     for worker in workers:
@@ -69,7 +69,7 @@ def test_of_many_workers_one_gets_a_request(target: PostgresTarget, prisma: Data
     assert len(got) == 8
     assert row(prisma, columns="status::text, \"startedAt\" > now() - interval '1 minute'") == ("RUNNING", True)
     assert [request.analysis_run_id for request in pending(target, 10)] == ["run_1"]
-    assert claim(target, "no such run") is None
+    assert claim(target, "no such run", {}) is None
 
 
 def test_what_is_known_is_written_and_what_has_no_column_is_left_out(target: PostgresTarget, prisma: Database) -> None:
