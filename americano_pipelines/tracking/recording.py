@@ -143,7 +143,7 @@ def record(run: AnalysisRun, settings: Settings, task: Task, around: Surrounding
         provenance[DIFF] = around.code.diff.encode()
     with tempfile.TemporaryDirectory() as folder:
         artifacts = {
-            name: _upload(run, Path(folder), name, content) for name, content in (made.files | provenance).items()
+            name: _upload(run, Path(folder), name, content) for name, content in {**made.files, **provenance}.items()
         }
         keep(extracts_dir(settings), made.extract)
         found = Record(
