@@ -39,6 +39,8 @@ class Days:
 
     Attributes:
         values: the mean of the day's outcomes, NaN for a day without any or left out; shape (days,).
+        with_switches: the same with a value on days in which a phase begins, of what lies within any phase then: under
+            another assignment such a day is a day like any other; shape (days,).
         events: events with a value on each day, in any phase; shape (days,).
         phase: index of the window each day belongs to, -1 for none or for a day left out; shape (days,).
         switched: days left out because a phase begins or ends within them.
@@ -50,6 +52,7 @@ class Days:
     """
 
     values: NDArray[np.float64]
+    with_switches: NDArray[np.float64]
     events: NDArray[np.int64]
     phase: NDArray[np.int64]
     switched: tuple[int, ...]
@@ -105,11 +108,14 @@ def days(
     sums = np.bincount(day[counted], weights=value[counted], minlength=number)
     events = np.bincount(day[counted], minlength=number).astype(np.int64)
     phase, switched = _phase_of_days(windows, number)
-    with np.errstate(invalid="ignore"):
-        values = np.where((events > 0) & (phase != NO_PHASE), sums / np.maximum(events, 1), np.nan)
+    means = np.where(events > 0, sums / np.maximum(events, 1), np.nan)
+    # Not on a day that a phase only ends in: what comes after it is in no phase, and would count with this one.
+    begins = np.zeros(number, dtype=np.bool_)
+    begins[[day_of(window.starts_us, windows) for window, cut in zip(windows, timeline.cut, strict=True) if cut]] = True
     label_of = [windows[index].label if index != NO_PHASE else None for index in window]
     return Days(
-        values=values,
+        values=np.where(phase != NO_PHASE, means, np.nan),
+        with_switches=np.where((phase != NO_PHASE) | begins, means, np.nan),
         events=events,
         phase=phase,
         switched=switched,

@@ -82,6 +82,11 @@ class Timeline:
     overlaps: tuple[tuple[str, str], ...]
     gaps: tuple[tuple[str, str], ...]
 
+    @property
+    def cut(self) -> tuple[bool, ...]:
+        """Whether each window begins within a day, a day being 24 hours from the start of the first window."""
+        return tuple((window.starts_us - self.windows[0].starts_us) % DAY_US > 0 for window in self.windows)
+
 
 def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None) -> Timeline:
     """Resolve phases to windows.

@@ -35,6 +35,18 @@ def test_a_day_in_which_a_phase_switches_is_left_out_and_counted() -> None:
     assert found.described[0].events == 2, "its events still describe their phase"
 
 
+def test_a_day_in_which_a_phase_begins_keeps_a_value_for_other_assignments() -> None:
+    windows = timeline([phase("a", 0, 1.5), phase("b", 1.75, 3.5), phase("c", 4.25, 5.5)], None)
+    times = [at(0.1), at(1.2), at(1.6), at(1.9), at(2.5), at(3.2), at(3.8), at(4.1), at(4.9), at(5.2)]
+
+    found = days(windows, times, [float(2**n) for n in range(10)], [None] * 10)
+
+    assert windows.cut == (False, True, True)
+    assert found.with_switches == pytest.approx([1, (2 + 8) / 2, 16, np.nan, 256, np.nan], nan_ok=True)
+    assert found.values == pytest.approx([1, np.nan, 16, np.nan, np.nan, np.nan], nan_ok=True)
+    assert found.switched == (1, 3, 4, 5)
+
+
 def test_what_does_not_count_is_counted() -> None:
     times = [at(-1), at(0.1), at(0.2), at(0.3), at(1.1), at(6), at(3.1), at(0.4), at(6.5)]
     outcomes = [1.0, None, float("nan"), float("inf"), 5.0, 7.0, 2.0, 8.0, float("nan")]
