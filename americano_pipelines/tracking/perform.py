@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from americano_pipelines.analysis.catalog import KINDS
+from americano_pipelines.analysis.catalog import KINDS, Kind
 from americano_pipelines.analysis.config import Parameters
 from americano_pipelines.analysis.extract import Extract, read_extract
 from americano_pipelines.analysis.observations import Observations, observe
@@ -31,6 +31,25 @@ DAILY, RESULTS, REPORT = "daily.csv", "results.json", "report.html"
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """What an analysis starts from.
+
+    Attributes:
+        kind: which analysis.
+        parameters: as resolved.
+        extract: the input.
+        document: the record of the file it is from.
+        around: code and environment, as they were before it was read.
+    """
+
+    kind: Kind
+    parameters: Parameters
+    extract: Extract
+    document: Document
+    around: Surroundings
+
+
+@dataclass(frozen=True)
 class Performed:
     """An analysis that was carried out: its result, its days, where it stands, its record."""
 
@@ -45,67 +64,80 @@ def as_of_us(document: Document) -> int:
     return round(datetime.fromisoformat(document.tables[EVENTS.name].instant).timestamp() * 1_000_000)
 
 
-def perform(
-    run: AnalysisRun,
+def prepare(
     settings: Settings,
     connection: duckdb.DuckDBPyConnection,
     document: Document,
-    task: Task,
+    protocol_id: str,
     kind_name: str,
     given: Mapping[str, Any],
-) -> Performed:
+) -> Prepared:
+    """Read what an analysis needs, and settle its parameters.
+
+    Args:
+        settings: the data folder.
+        connection: the published file, open for reading.
+        document: the file's record.
+        protocol_id: the protocol.
+        kind_name: one of `analysis.catalog.KINDS`.
+        given: the parameters that were asked for; the plan and the defaults stand in for others.
+
+    Raises:
+        AnalysisError: it cannot be done as asked.
+    """
+    around, kind = look_around(), KINDS[kind_name]
+    extract = read_extract(connection, settings, document, protocol_id, given.get("outcome"))
+    return Prepared(kind, resolve(kind, given, extract), extract, document, around)
+
+
+def perform(run: AnalysisRun, settings: Settings, prepared: Prepared, task: Task) -> Performed:
     """Carry out an analysis and record it.
 
     Args:
         run: its open MLflow run.
         settings: the data folder.
-        connection: the published file, open for reading.
-        document: the file's record.
-        task: who asked, and for which protocol (the partition).
-        kind_name: one of `analysis.catalog.KINDS`.
-        given: the parameters that were asked for; the plan and the defaults stand in for others.
+        prepared: what it needs.
+        task: who asked.
 
     Raises:
-        AnalysisError: it cannot be done as asked; TrackingError: MLflow does not take it.
+        AnalysisError: it cannot be done on these data; TrackingError: MLflow does not take it.
     """
-    kind, protocol_id = KINDS[kind_name], str(task.partition)
-    around = look_around()
-    extract = read_extract(connection, settings, document, protocol_id, given.get("outcome"))
-    parameters = resolve(kind, given, extract)
-    seen = observe(extract)
+    kind, parameters, document = prepared.kind, prepared.parameters, prepared.document
+    protocol = prepared.extract.protocol
+    seen = observe(prepared.extract)
     instant = as_of_us(document)
+    over = instant >= seen.planned_end_us
     stands = standing(
         kind,
         parameters,
-        extract,
-        ended=instant >= seen.planned_end_us,
+        prepared.extract,
+        ended=over,
         ends_us=seen.planned_end_us,
-        earlier=earlier_runs(settings, protocol_id),
+        earlier=earlier_runs(settings, protocol.protocol_id),
     )
     analysis = kind.analyse(seen, parameters, instant)
-    title = f"{extract.protocol.name or protocol_id}: {kind.title}"
-    facts = _facts(run, document, task, around, extract, stands)
+    title = f"{protocol.name or protocol.protocol_id}: {kind.title}"
+    facts = _facts(run, prepared, task, stands)
     files = {
         **analysis.pictures,
         DAILY: seen.daily_csv().encode(),
         RESULTS: canonical(analysis.results),
         REPORT: render_report(analysis, title, facts).encode(),
     }
-    made = _made(analysis, seen, parameters, stands, document, files, over=instant >= seen.planned_end_us)
-    return Performed(analysis, seen, stands, record(run, settings, task, around, made))
+    made = _made(analysis, seen, prepared, stands, files, over=over)
+    return Performed(analysis, seen, stands, record(run, settings, task, prepared.around, made))
 
 
 def _made(
     analysis: Analysis,
     seen: Observations,
-    parameters: Parameters,
+    prepared: Prepared,
     stands: Standing,
-    document: Document,
     files: dict[str, bytes],
     *,
     over: bool,
 ) -> Made:
-    extract = seen.extract
+    extract = prepared.extract
     return Made(
         analysis=analysis.name,
         version=analysis.version,
@@ -115,11 +147,11 @@ def _made(
         numbers=analysis.numbers,
         series={},
         files=files,
-        inputs=inputs_of(document, extract, seen),
+        inputs=inputs_of(prepared.document, extract, seen),
         extract=extract.canonical(),
         protocol_sha256=sha256_of(extract.protocol.model_dump(mode="json")),
         phases_sha256=sha256_of([phase.model_dump(mode="json") for phase in extract.phases]),
-        config=parameters.model_dump(mode="json"),
+        config=prepared.parameters.model_dump(mode="json"),
         seed=analysis.seed,
         generator=analysis.generator,
         standing=StandingPart(
@@ -128,10 +160,9 @@ def _made(
     )
 
 
-def _facts(
-    run: AnalysisRun, document: Document, task: Task, around: Surroundings, extract: Extract, stands: Standing
-) -> dict[str, Any]:
+def _facts(run: AnalysisRun, prepared: Prepared, task: Task, stands: Standing) -> dict[str, Any]:
     """What stands at the foot of the page."""
+    document, around, extract = prepared.document, prepared.around, prepared.extract
     return {
         "standing": stands.sentence,
         "snapshot": document.snapshot_id,
