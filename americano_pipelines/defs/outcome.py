@@ -15,6 +15,10 @@ from americano_pipelines.tracking.store import open_store
 # On the Dagster run: where its MLflow run is, and what status that has as far as Dagster's records know.
 EXPERIMENT_TAG, STATUS_TAG = "americano/mlflow_experiment", "americano/mlflow_status"
 OPEN = "RUNNING"
+# And the app's rows: `americano/row.<id>` for each that the run was about to take or make, open until it is known to
+# show the true end; `americano/rows` is open while any of them may be, for runs are found by whole tags only.
+ROW_TAG, ROWS_TAG = "americano/row.", "americano/rows"
+ROW_OPEN, ROW_SETTLED = "open", "settled"
 _ENDS = {
     dg.DagsterRunStatus.SUCCESS: "FINISHED",
     dg.DagsterRunStatus.FAILURE: "FAILED",
