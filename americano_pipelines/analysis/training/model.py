@@ -1,0 +1,163 @@
+"""Training the demo's model and saying how good it is: per epoch, at the end, and against knowing nothing.
+
+Here belongs the way from rows to a result. How it is fitted is `fit.py`; where it is recorded is not known here.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from americano_pipelines.analysis.training.data import TrainingData
+from americano_pipelines.analysis.training.fit import fit
+from americano_pipelines.analysis.training.parameters import TrainingParameters
+from americano_pipelines.analysis.training.picture import curve_csv, draw_curve
+from americano_pipelines.analysis.training.split import Split, split_by_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+VERSION = "1"
+CURVE_CSV, CURVE_PNG, METADATA = "learning_curve.csv", "learning_curve.png", "metadata.json"
+_SMALLEST = 1e-15  # a probability of 0 or 1 would make a single row's loss infinite
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came out.
+
+    Attributes:
+        sentence: how good it is, for people.
+        numbers: of the end and of the baseline, as metrics of a run.
+        series: metric to a value per epoch; epoch 0 is the baseline, which gives every row the training part's share.
+        results: parameters, split, class balance, features, numbers, versions.
+        files: name to content: learning curve as CSV and PNG, metadata as JSON.
+        model: takes raw features under their names and gives 1 for high, else 0.
+        example: quartiles of the training part's features, which are nobody's row; shape (3, features).
+        dropped: rows left out, by reason.
+    """
+
+    sentence: str
+    numbers: dict[str, float]
+    series: dict[str, list[float]]
+    results: dict[str, JsonValue]
+    files: dict[str, bytes]
+    model: "Pipeline"
+    example: "pd.DataFrame"
+    dropped: dict[str, int]
+
+
+def train(data: TrainingData, asked: TrainingParameters, snapshot_id: str) -> Trained:
+    """Train on the first four fifths of the rows, validate on what comes after.
+
+    Args:
+        data: the rows.
+        asked: the parameters.
+        snapshot_id: where the rows are from, for the metadata.
+
+    Raises:
+        AnalysisError: there is too little to learn from, or the learning rate is too high.
+    """
+    import pandas as pd
+
+    parts = split_by_time(data, asked.threshold)
+    fitted = fit(parts, asked)
+    share = float(parts.train_high.mean())
+    series: dict[str, list[float]] = {}
+    for name, high, gave in (
+        ("train", parts.train_high, fitted.train),
+        ("validation", parts.validation_high, fitted.validation),
+    ):
+        of_epochs = [np.full(len(high), share), *gave]
+        series[f"{name}_loss"] = [log_loss(high, each) for each in of_epochs]
+        series[f"{name}_accuracy"] = [accuracy(high, each) for each in of_epochs]
+    numbers = {
+        **{f"final_{name}": values[-1] for name, values in series.items()},
+        "baseline_loss": series["validation_loss"][0],
+        "baseline_accuracy": series["validation_accuracy"][0],
+        "train_rows": float(len(parts.train_high)),
+        "validation_rows": float(len(parts.validation_high)),
+        "train_high_share": share,
+        "validation_high_share": float(parts.validation_high.mean()),
+    }
+    sentence = _sentence(parts, numbers)
+    dropped = {"scored events before the latest that were read": data.available - len(data.scores)}
+    results = _results(data, asked, snapshot_id, parts, numbers, dropped)
+    files = {
+        CURVE_CSV: curve_csv(series),
+        CURVE_PNG: draw_curve(
+            series,
+            baselines={"loss": numbers["baseline_loss"], "accuracy": numbers["baseline_accuracy"]},
+            title=f"{asked.model_type.replace('_', ' ')}, {data.outcome} of {asked.threshold:g} and more",
+        ),
+        METADATA: json.dumps(results, indent=2, sort_keys=True).encode(),
+    }
+    example = pd.DataFrame(np.nanquantile(parts.train, (0.25, 0.5, 0.75), axis=0), columns=parts.features)
+    return Trained(sentence, numbers, series, results, files, fitted.pipeline, example, dropped)
+
+
+def log_loss(high: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
+    """Mean of -ln of the probability that each row's own class was given, in nats.
+
+    Args:
+        high: labels, 1 or 0; shape (rows,).
+        probability: of a 1; shape (rows,).
+    """
+    own = np.where(high == 1, probability, 1 - probability)
+    return float(-np.log(np.clip(own, _SMALLEST, None)).mean())
+
+
+def accuracy(high: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
+    """Share of rows whose class has the greater probability; see `log_loss` for the arguments."""
+    return float(((probability > 0.5) == (high == 1)).mean())  # noqa: PLR2004 - of two classes
+
+
+def _sentence(parts: Split, numbers: dict[str, float]) -> str:
+    reached, base = numbers["final_validation_accuracy"], numbers["baseline_accuracy"]
+    judged = "better than" if reached > base else "no better than"
+    return (
+        f"On the last 20 % of the rows by time (from {_day(parts.at_us)} on) accuracy is {reached:.3f} against "
+        f"{base:.3f} for always saying the commoner class of the first 80 %: {judged} knowing nothing. Log loss is "
+        f"{numbers['final_validation_loss']:.3f} against {numbers['baseline_loss']:.3f}."
+    )
+
+
+def _results(
+    data: TrainingData,
+    asked: TrainingParameters,
+    snapshot_id: str,
+    parts: Split,
+    numbers: dict[str, float],
+    dropped: dict[str, int],
+) -> dict[str, JsonValue]:
+    return {
+        "snapshot": snapshot_id,
+        "data sha256": data.sha256,
+        "outcome": data.outcome,
+        "high from": asked.threshold,
+        "parameters": {**asked.model_dump(mode="json"), "learning_rate": asked.rate},
+        "features": list(parts.features),
+        "features left out": dict(parts.left_out),
+        "rows": {"available": data.available, "read": len(data.scores), **dropped},
+        "split": {
+            "first time": _time(data.times_us[0]),
+            "validation from": _time(parts.at_us),
+            "last time": _time(data.times_us[-1]),
+        },
+        "numbers": dict(numbers),
+        "versions": {name: version(name) for name in ("scikit-learn", "numpy")},
+    }
+
+
+def _time(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
+
+
+def _day(at_us: int) -> str:
+    return _time(at_us)[:10]
