@@ -6,6 +6,7 @@ Here belongs which assets, jobs, schedules and sensors exist in which mode.
 import dagster as dg
 
 from americano_pipelines.defs import specs
+from americano_pipelines.defs.analyses import ANALYSES, build_analyses
 from americano_pipelines.defs.deep_check import build_deep_check
 from americano_pipelines.defs.exports import build_exports
 from americano_pipelines.defs.files import build_files
@@ -14,6 +15,7 @@ from americano_pipelines.defs.mlflow_resource import build_mlflow
 from americano_pipelines.defs.outcome import build_run_outcome
 from americano_pipelines.defs.sensors import build_parquet_arrival
 from americano_pipelines.defs.tables import build_tables
+from americano_pipelines.defs.warehouse_resource import build_warehouse
 from americano_pipelines.engine import check_extension
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.tables import check_overrides
@@ -34,15 +36,19 @@ def build_defs(settings: Settings) -> dg.Definitions:
     before = {Mode.PARQUET: build_files, Mode.POSTGRES: build_exports}.get(settings.mode)
     assets = [tables] if before is None else [before(settings), tables]
     job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets), description=DESCRIPTION)
+    analyses = build_analyses(settings)
+    research = dg.define_asset_job(
+        ANALYSES, selection=dg.AssetSelection.assets(*analyses), description="Every analysis of a protocol."
+    )
     deep_check, weekly = build_deep_check(settings)
     return dg.Definitions(
-        assets=[*assets, *([] if settings.mode is Mode.PARQUET else specs.postgres_specs())],
-        jobs=[job, deep_check],
+        assets=[*assets, *analyses, *([] if settings.mode is Mode.PARQUET else specs.postgres_specs())],
+        jobs=[job, deep_check, research],
         schedules=[build_schedule(settings), weekly],
         sensors=[
             build_run_outcome(settings),
             *([build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else []),
         ],
-        resources={"mlflow": build_mlflow(settings)},
+        resources={"mlflow": build_mlflow(settings), "warehouse": build_warehouse(settings)},
         executor=dg.in_process_executor,
     )

@@ -4,6 +4,7 @@ Here belongs what needs dagster-mlflow's class. The class copies mlflow's functi
 imports mlflow at its top and is itself imported only when the resource is opened.
 """
 
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -36,7 +37,10 @@ class DagsterRunInMlflow(MlFlow):
         self.store, self.run_id = store, run_id
         self._environment, self._dagster_run_id = settings.environment, context.run.run_id if context.run else None
         self.leave()  # what an earlier run of this thread left active would be logged to instead
-        store.ask(super().__init__, context.replace_config(config))
+        with warnings.catch_warnings():
+            # The class is marked as beta, which is known here and no news for whoever runs an analysis.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            store.ask(super().__init__, context.replace_config(config))
 
     @property
     def url(self) -> str | None:

@@ -21,6 +21,7 @@ from americano_pipelines.defs.metadata import (
     shown_columns,
     table_metadata,
 )
+from americano_pipelines.defs.partitions import keep_in_step
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
 from americano_pipelines.lake.export import export
@@ -50,6 +51,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
         with writing(context, settings) as stages:
             outcome, repaired = _refreshed(context, settings, stages, full=config.full)
             entries = _entries(settings, outcome, upstream) if outcome.path else {}
+            _keep_partitions(context, settings, outcome.document)
         _report_skipped(context, outcome)
         if outcome.path is None:
             # Dagster does not stop the body at a failed blocking check: the results are given, then we stop.
@@ -109,6 +111,20 @@ def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.Ass
         for metadata, _ in entries.values():
             metadata["preview"] = f"not shown: {error}"
     return entries
+
+
+def _keep_partitions(context: dg.AssetExecutionContext, settings: Settings, document: Document) -> None:
+    """A partition for each published protocol, also when nothing new was published: somebody may have wiped them."""
+    if "protocols" not in document.models:
+        return
+    try:
+        with open_published(settings, wait_seconds=0) as connection:
+            added, gone = keep_in_step(context.instance, connection)
+    except WarehouseUnavailableError as error:
+        context.log.warning("the partitions of the analyses were left as they are: %s", error)
+        return
+    if added or gone:
+        context.log.info("partitions: %d protocols added, %d taken away", len(added), len(gone))
 
 
 def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey, document: Document) -> dg.MetadataValue:

@@ -12,6 +12,7 @@ from americano_pipelines.demo.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.demo.tables import Table, Value, make_ids
 
 OUTCOME = "sessionPerformanceScore"
+ALPHA = 0.05
 _PLANNED_BEFORE = timedelta(days=7)
 _REQUESTED = datetime(2026, 8, 31, 9, 0)  # noqa: DTZ001 - the source holds UTC without saying so
 _REQUESTS = (
@@ -84,6 +85,7 @@ def _phase_row(phase_id: str, protocol: DemoProtocol, phase: Phase) -> dict[str,
     is_last = phase == phases(protocol)[-1]
     parameters = {
         "randomization": {"minDays": protocol.min_days, "maxDays": protocol.max_days},
+        "analysis": {"type": "ABAB_RANDOMIZATION", "direction": protocol.direction, "alpha": ALPHA},
         "seed": protocol.seed,
         "instruction": protocol.intervention if phase.treated else None,
     }
@@ -105,7 +107,7 @@ def _phase_row(phase_id: str, protocol: DemoProtocol, phase: Phase) -> dict[str,
 def _run_row(run_id: str, protocol: DemoProtocol, kind: str) -> dict[str, Value]:
     parameters: dict[str, str | float] = {"outcome": OUTCOME}
     if kind == "ABAB_RANDOMIZATION":
-        parameters |= {"direction": protocol.direction, "alpha": 0.05}
+        parameters |= {"direction": protocol.direction, "alpha": ALPHA}
     return {
         "id": run_id,
         "protocolId": protocol_ids()[protocol.name],

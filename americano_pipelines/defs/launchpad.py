@@ -1,0 +1,57 @@
+"""The parameters of an analysis as the launchpad shows them.
+
+Here belongs turning `analysis/config.py` into Dagster's config: every field may be left out, for then the plan stands
+in for it, and choices are enums, for Dagster knows no literals. Values are checked by the original.
+"""
+
+from enum import StrEnum
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+import dagster as dg
+from pydantic import Field, create_model
+
+from americano_pipelines.analysis.config import Parameters
+
+ROW_FIELD = "analysis_run_id"
+_ROW = "Id of the app's AnalysisRun row to take and complete; it must be PENDING. Unset: a row is made, if it can be."
+
+
+def launchpad(name: str, parameters: type[Parameters]) -> type[dg.Config]:
+    """The config of an asset.
+
+    Args:
+        name: of the class.
+        parameters: the analysis's own.
+    """
+    fields: dict[str, Any] = {
+        field: (
+            _optional(field, info.annotation),
+            Field(default=None, description=_told(info.description, info.default)),
+        )
+        for field, info in parameters.model_fields.items()
+    }
+    fields[ROW_FIELD] = (str | None, Field(default=None, description=_ROW))
+    return create_model(name, __base__=dg.Config, **fields)
+
+
+def given(config: dg.Config) -> dict[str, Any]:
+    """What was filled in, by the names of the original."""
+    values = {name: getattr(config, name) for name in type(config).model_fields if name != ROW_FIELD}
+    return {
+        name: value.value if isinstance(value, StrEnum) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _optional(field: str, annotation: Any) -> Any:  # noqa: ANN401 - a type
+    if get_origin(annotation) is Literal:
+        return StrEnum(field.capitalize(), {label: label for label in get_args(annotation)}) | None  # type: ignore[operator]
+    plain = [one for one in get_args(annotation) or (annotation,) if one is not NoneType]
+    return plain[0] | None
+
+
+def _told(description: str | None, default: object) -> str:
+    otherwise = "" if default is None else f" Unset: as planned, else {default}."
+    return f"{description}{otherwise}"

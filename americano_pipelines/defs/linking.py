@@ -1,0 +1,117 @@
+"""The app's row beside a step: taken or made before the work, failed when the work fails, completed after it.
+
+Here belongs tying the row to the Dagster run, so that `outcome.py` finds it whatever happens to the process. What
+stands in a row is `tracking/rows.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from americano_pipelines.analysis.catalog import Kind, app_type
+from americano_pipelines.analysis.config import Parameters
+from americano_pipelines.defs.outcome import ROW_OPEN, ROW_SETTLED, ROW_TAG, ROWS_TAG
+from americano_pipelines.errors import LinkError
+from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.tracking import rows
+from americano_pipelines.tracking.record import Record
+
+
+@contextmanager
+def taken_row(context: dg.AssetExecutionContext, settings: Settings, asked: str | None) -> Iterator[None]:
+    """Have a registered row for the block; without one, or without an app, do nothing.
+
+    Raises:
+        LinkError: it is not pending, or no app is configured.
+    """
+    if asked is None:
+        yield
+        return
+    target = settings.app
+    if target is None:
+        raise LinkError(
+            f"analysis run {asked!r} was given, but ANALYSIS_RUNS_DATABASE_URL is not set, so there is no row to take"
+        )
+    _tag(context, asked, settled=False)
+    rows.take(target, asked, context.run.run_id)
+    with _failing(context, target, asked):
+        yield
+
+
+@contextmanager
+def made_row(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    kind: Kind,
+    parameters: Parameters,
+    run_name: str,
+    asked: str | None,
+) -> Iterator[str | None]:
+    """The row for the block: the one that was asked for, else one that is made if the app has a word for the analysis.
+
+    Yields:
+        Its id, None when there is none.
+
+    Raises:
+        LinkError: it cannot be made.
+    """
+    called, target = app_type(kind.name, parameters), settings.app
+    if asked is not None or target is None or called is None:
+        yield asked
+        return
+    protocol_id, asset_key = context.partition_key, context.asset_key.to_user_string()
+    row_id = rows.row_id(context.run.run_id, asset_key, protocol_id)
+    _tag(context, row_id, settled=False)
+    values: dict[str, Any] = parameters.model_dump(mode="json")
+    rows.register(target, context.run.run_id, asset_key, protocol_id, called, run_name, values)
+    with _failing(context, target, row_id):
+        yield row_id
+
+
+def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: str | None, record: Record) -> str:
+    """Write the recorded analysis into its row.
+
+    The analysis is good whether or not this succeeds: what cannot be written is told, and written later.
+
+    Returns:
+        What became of it, for people.
+    """
+    if settings.app is None:
+        return "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
+    if row_id is None:
+        return "none: the app has no word for this analysis, and no row was given"
+    try:
+        written = rows.complete(settings.app, row_id, record)
+    except LinkError as error:
+        context.log.warning(
+            "The analysis is recorded, but row %s was not completed: %s. The sensor run_outcome tries again, or "
+            "`americano link %s` does",
+            row_id,
+            error,
+            row_id,
+        )
+        return f"not written yet: {error}"
+    _tag(context, row_id, settled=True)
+    return f"written: {', '.join(written)}"
+
+
+@contextmanager
+def _failing(context: dg.AssetExecutionContext, target: PostgresTarget, row_id: str) -> Iterator[None]:
+    """Say in the row that the block failed; when that fails too, `run_outcome` says it later."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            rows.fail(target, row_id, context.run.run_id, f"{error}" or type(error).__name__)
+            _tag(context, row_id, settled=True)
+        except LinkError as why:
+            context.log.warning("row %s does not say yet that its analysis failed: %s", row_id, why)
+        raise
+
+
+def _tag(context: dg.AssetExecutionContext, row_id: str, *, settled: bool) -> None:
+    # That some row is open is not taken back here: another step of the run may have one.
+    tags = {f"{ROW_TAG}{row_id}": ROW_SETTLED} if settled else {f"{ROW_TAG}{row_id}": ROW_OPEN, ROWS_TAG: ROW_OPEN}
+    context.instance.add_run_tags(context.run.run_id, tags)

@@ -1,0 +1,34 @@
+"""Partitions `protocols`: one for each protocol that is published, added and taken away by the sync.
+
+Here belongs only that. An analysis of a partition is materialized in `analyses.py`.
+https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets#dynamic-partitions
+"""
+
+import dagster as dg
+import duckdb
+
+PROTOCOLS = dg.DynamicPartitionsDefinition(name="protocols")
+_NAME = "protocols"
+
+
+def keep_in_step(instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnection) -> tuple[list[str], list[str]]:
+    """Make the partitions those of the protocols in a published file.
+
+    What was materialized for one that goes stays in Dagster's records.
+
+    Args:
+        instance: Dagster's.
+        connection: the published file, open, with `research.protocols`.
+
+    Returns:
+        The partitions that were added, and those that were taken away.
+    """
+    rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id IS NOT NULL")
+    published = {str(protocol_id) for (protocol_id,) in rows.fetchall()}
+    there = set(instance.get_dynamic_partitions(_NAME))
+    added, gone = sorted(published - there), sorted(there - published)
+    if added:
+        instance.add_dynamic_partitions(_NAME, added)
+    for protocol_id in gone:
+        instance.delete_dynamic_partition(_NAME, protocol_id)
+    return added, gone
