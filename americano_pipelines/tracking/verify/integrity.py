@@ -1,0 +1,102 @@
+"""Whether what was recorded outside the record is as it was: MLflow's run, its files, the extract, the snapshots.
+
+Here belongs comparing each thing with the record. Where the record itself stands is `places.py`.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from americano_pipelines import durable
+from americano_pipelines.settings import Settings
+from americano_pipelines.tracking.archive import extracts_dir
+from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.recording import EXTRACT, HASH_TAG, RECORD
+from americano_pipelines.tracking.verify.find import Subject
+from americano_pipelines.tracking.verify.findings import Finding, Status, compared, differing
+from americano_pipelines.tracking.verify.mlflow_run import MlflowRun
+from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse.purge import PURGED
+
+_OF_MLFLOW = "mlflow."
+
+
+def mlflow_run(subject: Subject) -> Iterator[Finding]:
+    """Compare the MLflow run's status, tags, parameters and metrics with what was written there.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    run, logged = subject.run, subject.record.logged
+    if run is None:
+        tracking = subject.record.tracking
+        where = f"{tracking['run_id']} was recorded at {tracking['address']}; it was deleted, or that is another MLflow"
+        yield Finding("MLflow", "run", Status.MISSING, where)
+        return
+    yield compared("MLflow", "status", "FINISHED", str(run.run.info.status))
+    ours = {name: text for name, text in run.tags.items() if not name.startswith(_OF_MLFLOW) and name != HASH_TAG}
+    yield from differing("MLflow", "tag", logged.tags, ours)
+    yield from differing("MLflow", "parameter", logged.params, dict(run.run.data.params))
+    yield from _metrics(run, logged.metrics)
+
+
+def _metrics(run: MlflowRun, recorded: dict[str, list[tuple[int, float]]]) -> Iterator[Finding]:
+    """Whole histories; and the value that MLflow shows, which it keeps apart from them."""
+    shown = dict(run.run.data.metrics)
+    histories = {name: repr(run.history(name)) for name in shown}
+    yield from differing("MLflow", "metric", {name: repr(points) for name, points in recorded.items()}, histories)
+    for name, points in recorded.items():
+        if points and name in shown and shown[name] != points[-1][1]:
+            detail = f"recorded {points[-1][1]!r}, MLflow shows {shown[name]!r}"
+            yield Finding("MLflow", f"metric {name}, as shown", Status.DRIFT, detail)
+
+
+def artifacts(settings: Settings, subject: Subject) -> Iterator[Finding]:
+    """Hash every file of the MLflow run.
+
+    Raises:
+        TrackingError: MLflow does not answer, or does not give a file that it lists.
+    """
+    run, record = subject.run, subject.record
+    if run is None:
+        return
+    there = run.files()
+    for path, artifact in record.artifacts.items():
+        if path in there:
+            yield compared("artifacts", path, artifact.sha256, run.sha256(path))
+        elif purged(settings, record) and (path == EXTRACT or not path.startswith("provenance/")):
+            yield Finding("artifacts", path, Status.PURGED)
+        else:
+            yield Finding("artifacts", path, Status.MISSING)
+    for path in there:
+        if path not in record.artifacts and path != RECORD:
+            yield Finding("artifacts", path, Status.EXTRA)
+
+
+def data(settings: Settings, record: Record) -> Iterator[Finding]:
+    """Hash the extract and the snapshots that it was read from."""
+    path = extracts_dir(settings) / f"{record.extract_sha256}.json"
+    what = f"extract {record.extract_sha256[:12]}"
+    if path.exists():
+        yield compared("data", what, record.extract_sha256, hashlib.sha256(path.read_bytes()).hexdigest())
+    else:
+        yield Finding("data", what, Status.PURGED if purged(settings, record) else Status.MISSING)
+    for snapshot_id, sha256 in sorted({one.snapshot_id: one.snapshot_sha256 for one in record.inputs}.items()):
+        yield _snapshot(settings, snapshot_id, sha256)
+
+
+def purged(settings: Settings, record: Record) -> bool:
+    """Whether the extract was removed on purpose; what shows the learner's days went with it."""
+    return (extracts_dir(settings) / PURGED / f"{record.extract_sha256}.json").exists()
+
+
+def _snapshot(settings: Settings, snapshot_id: str, sha256: str) -> Finding:
+    folder, what = publish.snapshots_dir(settings) / snapshot_id, f"snapshot {snapshot_id}"
+    if not folder.is_dir():
+        card = publish.snapshots_dir(settings) / PURGED / f"{snapshot_id}.json"
+        return Finding("data", what, Status.PURGED if card.exists() else Status.EXPIRED)
+    path = folder / publish.file_name(settings)
+    if not path.exists():
+        return Finding("data", what, Status.MISSING, f"{folder} has no {path.name}")
+    if path.with_name(f"{path.name}.wal").exists():
+        return Finding("data", what, Status.DRIFT, "somebody wrote to it: a write-ahead log lies beside it")
+    return compared("data", what, sha256, durable.sha256(path))

@@ -1,0 +1,97 @@
+"""An analysis's run as MLflow has it now.
+
+Here belongs reading it, and telling a run that is gone from an MLflow that does not answer: the first is a finding,
+the second an error.
+"""
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from americano_pipelines.errors import TrackingError
+from americano_pipelines.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+
+
+@dataclass(frozen=True)
+class MlflowRun:
+    """A run that is there.
+
+    Attributes:
+        store: where.
+        run: the run, with its tags, parameters and the metrics it shows.
+    """
+
+    store: Store
+    run: "Run"
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        return str(self.run.info.run_id)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags."""
+        return dict(self.run.data.tags)
+
+    def history(self, metric: str) -> list[tuple[int, float]]:
+        """All (step, value) of a metric by step, of one step in the order they were logged."""
+        points = self.store.ask(self.store.client.get_metric_history, self.run_id, metric)
+        points.sort(key=lambda point: (point.step, point.timestamp))
+        return [(int(point.step), float(point.value)) for point in points]
+
+    def files(self) -> list[str]:
+        """Paths of all its artifacts."""
+        found, folders = [], [""]
+        while folders:
+            entries = self.store.ask(self.store.client.list_artifacts, self.run_id, folders.pop() or None)
+            folders += [entry.path for entry in entries if entry.is_dir]
+            found += [str(entry.path) for entry in entries if not entry.is_dir]
+        return sorted(found)
+
+    def content(self, path: str) -> bytes:
+        """The bytes of an artifact that is there.
+
+        Raises:
+            TrackingError: it cannot be read.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            arrived = self.store.ask(self.store.client.download_artifacts, self.run_id, path, folder)
+            return Path(str(arrived)).read_bytes()
+
+    def sha256(self, path: str) -> str:
+        """Hash of an artifact that is there."""
+        return hashlib.sha256(self.content(path)).hexdigest()
+
+
+def find_run(store: Store, run_id: str) -> MlflowRun | None:
+    """The run of an id, None when there is none, or it was deleted.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    try:
+        run = store.ask(store.client.get_run, run_id)
+    except TrackingError as error:
+        if getattr(error.__cause__, "error_code", None) in _GONE:
+            return None
+        raise
+    return MlflowRun(store, run) if run.info.lifecycle_stage == "active" else None
+
+
+def search(store: Store, condition: str) -> list[MlflowRun]:
+    """The newest runs of the experiment that fulfil a condition in MLflow's own words."""
+    found: Any = store.ask(
+        store.client.search_runs,
+        [store.experiment_id],
+        filter_string=condition,
+        order_by=["attributes.start_time DESC"],
+    )
+    return [MlflowRun(store, run) for run in found]

@@ -1,0 +1,91 @@
+"""Where a record's hash stands: its file, MLflow's tag and artifact, Dagster's metadata, the app's row.
+
+Here belongs looking at each place. To change a result unnoticed somebody has to change all of them.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from americano_pipelines.settings import Settings
+from americano_pipelines.tracking import link
+from americano_pipelines.tracking.archive import records_dir
+from americano_pipelines.tracking.history import records
+from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.recording import HASH_TAG, RECORD
+from americano_pipelines.tracking.rows import row_id
+from americano_pipelines.tracking.verify.find import InDagster, Subject
+from americano_pipelines.tracking.verify.findings import Finding, Status
+
+_FILE, _TAG, _ARTIFACT = "file in the archive", f"MLflow tag {HASH_TAG}", f"MLflow artifact {RECORD}"
+_DAGSTER, _ROW = "Dagster's metadata", "the app's row"
+
+
+def places(settings: Settings, subject: Subject, in_dagster: InDagster) -> Iterator[Finding]:
+    """Look at all places.
+
+    Args:
+        settings: whose archive, and which app.
+        subject: the record.
+        in_dagster: what Dagster has of a record.
+
+    Raises:
+        TrackingError: MLflow does not answer; LinkError: the app's database does not.
+    """
+    path = records_dir(settings) / f"{subject.sha256}.json"
+    kept = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+    yield _place(_FILE, subject.sha256, kept)
+    run = subject.run
+    there = run is not None and RECORD in run.files()
+    yield _place(_TAG, subject.sha256, run.tags.get(HASH_TAG) if run else None)
+    yield _place(_ARTIFACT, subject.sha256, run.sha256(RECORD) if run and there else None)
+    yield _later(settings, subject, _place(_DAGSTER, subject.sha256, found := in_dagster(subject.record)), found)
+    yield _row(settings, subject)
+    for rival in subject.rivals:
+        yield Finding(
+            "record", f"another record, {rival}", Status.DRIFT, "one MLflow run has one record; this is a second"
+        )
+
+
+def _place(what: str, sha256: str, found: str | None) -> Finding:
+    if found is None:
+        return Finding("record", what, Status.MISSING)
+    if found == sha256:
+        return Finding("record", what, Status.MATCH)
+    return Finding("record", what, Status.DRIFT, f"{found} is there")
+
+
+def _row(settings: Settings, subject: Subject) -> Finding:
+    record = subject.record
+    identity, by = record.identity, record.orchestrator
+    if settings.app is None:
+        return Finding("record", _ROW, Status.NOT_RECORDED, "ANALYSIS_RUNS_DATABASE_URL is not set")
+    # One that had no row when it was recorded may have been given one by `americano link`.
+    given = row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"])
+    row = link.read_row(settings.app, identity.analysis_run_id or given)
+    if row is None and identity.analysis_run_id is None:
+        return Finding("record", _ROW, Status.NOT_RECORDED, "the app has no row for it")
+    if row is not None and link.SUMMARY not in row:
+        return Finding("record", _ROW, Status.NOT_RECORDED, f"the app's table has no column {link.SUMMARY}")
+    summary = (row or {}).get(link.SUMMARY)
+    found = summary.get("provenance_sha256") if isinstance(summary, dict) else None
+    return _later(settings, subject, _place(_ROW, subject.sha256, found), found)
+
+
+def _later(settings: Settings, subject: Subject, finding: Finding, found: str | None) -> Finding:
+    """The same, unless the place has gone on to a later analysis: of a step or a row there is only the last."""
+    if finding.status is Status.DRIFT:
+        for sha256, other in records(settings):
+            if sha256 == found and _follows(subject.record, other):
+                return Finding("record", finding.what, Status.NOT_RECORDED, f"{found} is there, a later analysis of it")
+    return finding
+
+
+def _follows(record: Record, other: Record) -> bool:
+    """Whether another record is of the same step of Dagster's, or of the same row, another MLflow run and later."""
+    row = record.identity.analysis_run_id
+    same = record.orchestrator == other.orchestrator or (row is not None and row == other.identity.analysis_run_id)
+    return (
+        same
+        and record.tracking["run_id"] != other.tracking["run_id"]
+        and record.identity.started_at < other.identity.started_at
+    )
