@@ -16,6 +16,7 @@ from americano_pipelines.cli.doctor import doctor
 from americano_pipelines.cli.purge import purge
 from americano_pipelines.cli.report import report
 from americano_pipelines.cli.sync import sync
+from americano_pipelines.cli.verify import verify
 from americano_pipelines.cli.verify_sync import verify_sync
 from americano_pipelines.errors import AmericanoError, ConfigError
 
@@ -26,7 +27,7 @@ def group() -> None:
     """Postgres to Parquet to DuckDB, whole or not at all."""
 
 
-for command in (sync, verify_sync, purge, report, doctor, demo, dev, bench):
+for command in (sync, verify_sync, verify, purge, report, doctor, demo, dev, bench):
     group.add_command(command)
 
 

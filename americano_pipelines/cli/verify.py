@@ -1,0 +1,99 @@
+"""`americano verify`: is a recorded analysis still what it was, still current, and does it come out again?"""
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from americano_pipelines.cli.codes import FAILED
+from americano_pipelines.cli.progress import progress
+from americano_pipelines.settings import load_settings
+from americano_pipelines.tracking.verify.findings import FAULTS, Finding, Status
+
+if TYPE_CHECKING:
+    from americano_pipelines.tracking.verify.verification import Verification
+
+_TITLES = {
+    "record": "where the record's hash stands",
+    "MLflow": "MLflow run",
+    "artifacts": "artifacts",
+    "data": "data of then",
+    "currency": "now against then",
+    "rerun": "done again",
+}
+_GOOD = frozenset({Status.MATCH, Status.SAME, Status.REPEATED})
+# Of these there are many: the ones that are as they were share a line.
+_MANY = frozenset({"tag", "parameter", "metric", "package"})
+
+
+@click.command()
+@click.argument("run")
+@click.option("--rerun", is_flag=True, help="Do the analysis again on its extract, and compare the results.")
+@click.option("--strict", is_flag=True, help="Exit 1 also when code, environment or data have changed since.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_json: bool) -> None:
+    """Compare a recorded analysis with everything that was written of it; exit 1 when something is not as it was.
+
+    RUN is an MLflow run, an AnalysisRun of the app, or the hash of a record, of which 8 digits are enough.
+    """
+    from americano_pipelines.defs.lookup import dagsters_memory
+    from americano_pipelines.tracking.verify.verification import verify as look
+
+    settings = load_settings()
+    with progress(enabled=not as_json), dagsters_memory(settings) as in_dagster:
+        found = look(settings, run, in_dagster, again=rerun)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        _show(found)
+    if found.faults or (strict and found.stale):
+        context.exit(FAILED)
+
+
+def _show(found: "Verification") -> None:
+    console, record = Console(highlight=False), found.subject.record
+    protocol = f" of {record.identity.protocol_id}" if record.identity.protocol_id else ""
+    console.print(
+        f"{record.identity.analysis}{protocol}, {record.identity.ended_at[:19]}, record {found.subject.sha256[:12]} "
+        f"from {found.subject.taken_from}",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print(record.sentence, markup=False)
+    for group, findings in groupby(found.findings, key=lambda one: one.group):
+        console.print(f"\n[bold]{_TITLES[group]}[/]")
+        console.print(_table(list(findings)))
+    if found.stale:
+        console.print(f"[yellow]changed since[/]: {', '.join(one.what for one in found.stale)}", soft_wrap=True)
+    console.print(f"[{'bold red' if found.faults else 'green'}]{found.sentence}[/]", soft_wrap=True)
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for what, status, detail in _lines(findings):
+        style = "green" if status in _GOOD else "bold red" if status in FAULTS else "yellow"
+        table.add_row(Text(what), Text(status.value, style=style), Text(detail))
+    return table
+
+
+def _lines(findings: list[Finding]) -> Iterator[tuple[str, Status, str]]:
+    alike: dict[tuple[str, Status], list[str]] = {}
+    others = []
+    for one in findings:
+        kind, _, name = one.what.partition(" ")
+        if one.status in _GOOD and kind in _MANY:
+            alike.setdefault((kind, one.status), []).append(name)
+        else:
+            others.append((one.what, one.status, one.detail))
+    for (kind, status), names in alike.items():
+        yield f"{len(names)} {kind}{'s' if len(names) > 1 else ''}", status, ", ".join(names)
+    yield from others
