@@ -80,9 +80,10 @@ def _methods(seen: Observations, found: BayesianSegmented) -> str:
     return (
         f"{seen.extract.outcome} was averaged by day and modelled as a line in time with a change of level at the "
         f"first day of each later phase and a change of slope from it on, over {found.days} days with a value. In "
-        f"units of the outcome's standard deviation and of mean phase lengths all coefficients had Normal(0, {PRIOR_SD:g}) "
-        f"priors and the independent normal errors a HalfNormal(1) scale. {found.chains} chains of {found.draws} draws "
-        f"each, after as many for tuning, were sampled with NUTS (PyMC {found.pymc}, seed {found.seed}). The largest "
-        f"R-hat was {found.largest_r_hat:.3f}, the smallest effective sample size {found.smallest_ess:,.0f}, with "
-        f"{found.divergences} divergent transitions. Intervals are the middle 95 % of the posterior."
+        "units of the outcome's standard deviation and of mean phase lengths all coefficients had "
+        f"Normal(0, {PRIOR_SD:g}) priors and the independent normal errors a HalfNormal(1) scale. {found.chains} "
+        f"chains of {found.draws} draws each, after as many for tuning, were sampled with NUTS (PyMC {found.pymc}, "
+        f"seed {found.seed}). The largest R-hat was {found.largest_r_hat:.3f}, the smallest effective sample size "
+        f"{found.smallest_ess:,.0f}, with {found.divergences} divergent transitions. Intervals are the middle 95 % of "
+        "the posterior."
     )

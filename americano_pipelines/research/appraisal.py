@@ -6,10 +6,7 @@ Works Clearinghouse. It never looks at p or at an effect: a weak design does not
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
-
-from americano_pipelines.research.windows import Condition
 
 Rating = Literal["meets", "meets with reservations", "does not meet"]
 ATTEMPTS, ENOUGH_DAYS, FEWEST_DAYS = 3, 5, 3
@@ -33,35 +30,26 @@ class Appraisal:
 
 
 def appraise(
-    labels: Sequence[str],
-    conditions: Sequence[Condition],
-    days: Sequence[int],
-    *,
-    randomised: bool,
-    as_planned: bool,
-    deviations: int,
+    days: Sequence[tuple[str, int]], *, switches: int, randomised: bool, as_planned: bool, deviations: int
 ) -> Appraisal:
     """Appraise a design.
 
     Args:
-        labels: of the phases, in order.
-        conditions: what they count as.
-        days: days with a value in each.
+        days: label and days with a value of all that is compared: each phase, or each condition of an alternation.
+        switches: how often the condition changed.
         randomised: whether the switches were drawn, and from what is recorded.
         as_planned: whether the phases had the lengths that were planned.
         deviations: how many departures from the plan were noted.
     """
-    switches = sum(one != other for one, other in pairwise(conditions))
-    least = min(days, default=0)
-    shortest = labels[list(days).index(least)] if days else "none"
+    shortest, least = min(days, key=lambda one: one[1])
     points = (
         Point(
             "Are there three attempts to show an effect at three points in time?",
             "meets" if switches >= ATTEMPTS else "does not meet",
-            f"{switches} switches between baseline and treatment in {len(labels)} phases",
+            f"{switches} switches between baseline and treatment",
         ),
         Point(
-            "Has each phase enough days?",
+            "Has all that is compared enough days?",
             "meets" if least >= ENOUGH_DAYS else "meets with reservations" if least >= FEWEST_DAYS else "does not meet",
             f"{least} days with a value in {shortest}, the fewest ({ENOUGH_DAYS} are enough, {FEWEST_DAYS} the least)",
         ),

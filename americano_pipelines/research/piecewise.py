@@ -50,9 +50,11 @@ def usable_days(values: Values, phase: NDArray[np.int64], labels: Sequence[str])
         Shape (days,).
 
     Raises:
-        AnalysisError: a phase has fewer than two days, there are no more days than coefficients, or the outcome is the
-            same on all of them.
+        AnalysisError: there is one phase only, a phase has fewer than two days, there are no more days than
+            coefficients, or the outcome is the same on all of them.
     """
+    if len(labels) < 2:  # noqa: PLR2004 - something has to change
+        raise AnalysisError("the protocol has one phase only: nothing changes in it that a line could show")
     used: NDArray[np.bool_] = ~np.isnan(values) & (phase >= 0)
     for index, label in enumerate(labels):
         if (used & (phase == index)).sum() < FEWEST_DAYS:

@@ -41,7 +41,7 @@ def judge(
     level: float,
     improvement: Direction,
     objections: tuple[str, ...] = (),
-    days_needed: int | None = None,
+    remedy: str = "",
 ) -> Verdict:
     """Judge a test.
 
@@ -50,7 +50,7 @@ def judge(
         level: the level fixed before, such as .05.
         improvement: which way is better for the learner.
         objections: what forbids a verdict whatever the numbers: no recorded randomisation, the plan is not over.
-        days_needed: days with which the smallest p could be below the level, None when no number of days would do.
+        remedy: how the smallest p could come to the level, to be read after "at least 20 assignments are needed".
     """
     numbers = describe(test)
     if not test.admissible:
@@ -58,14 +58,13 @@ def judge(
     if objections:
         return Verdict("no verdict", objections[0], f"No verdict: {'; '.join(objections)}. Descriptively, {numbers}.")
     if test.smallest_p > level:
-        needed = (
-            f"with the same bounds {days_needed} days would be needed"
-            if days_needed is not None
-            else f"at least {ceil(1 / level)} are needed, and the bounds of the phases never admit so many"
-        )
         few = test.assignments * level < 1
         cause = "" if few else " and these days with values"
-        hint = needed if few else "too many treat the same days, or just the others, or leave a phase without a value"
+        hint = (
+            f"at least {ceil(1 / level)} assignments are needed{remedy}"
+            if few
+            else "too many treat the same days, or just the others, or leave a phase without a value"
+        )
         return Verdict(
             "no verdict",
             "too few assignments" if few else "too few assignments that can be told apart",
@@ -91,17 +90,23 @@ def judge(
             f", yet the difference itself is the other way, as a steep trend makes it; {numbers}.",
         )
     state: State = "benefit" if found == improvement else "harm"
-    return Verdict(state, f"p = {_p(test.p)}", f"{state.capitalize()}: {numbers}.")
+    return Verdict(state, f"p = {_p(test.p)}", f"{state.capitalize()}: {numbers}.{_wider(test)}")
 
 
 def describe(test: RandomizationTest) -> str:
     """The numbers of a test in a clause."""
     interval = test.interval
     if interval.low is None and interval.high is None:
-        bounds = f"no {interval.confidence:.0%} interval: {interval.why}"
+        bounds = f"no two-sided {interval.confidence:.0%} interval: {interval.why}"
     else:
         low, high = ("unbounded" if bound is None else f"{bound:.2f}" for bound in (interval.low, interval.high))
-        bounds = f"{interval.confidence:.0%} interval {low} to {high}"
+        bounds = f"two-sided {interval.confidence:.0%} interval {low} to {high}"
+    # The bins hold all differences of the reference set.
+    if test.edges[0] > test.tolerance or test.edges[-1] < -test.tolerance:
+        bounds += (
+            "; under every assignment they differ this way, as a trend would make them, so this difference is not "
+        )
+        bounds += "the size of an effect"
     looked = (
         f"of {test.assignments:,} assignments that could have been drawn"
         if test.draws is None
@@ -119,6 +124,19 @@ def _other_way(test: RandomizationTest) -> str:
     if test.direction is None or test.observed == 0 or (test.observed > 0) is (test.direction == "increase"):
         return ""
     return f" The difference went the other way than the {test.direction} that was declared, which was not tested."
+
+
+def _wider(test: RandomizationTest) -> str:
+    """What has to be said where a one-sided test finds an effect and the two-sided interval holds none."""
+    low, high = test.interval.low, test.interval.high
+    if (
+        test.direction is None
+        or low is high is None
+        or (low is not None and low > 0)
+        or (high is not None and high < 0)
+    ):
+        return ""
+    return " The interval looks both ways and holds 0; the test looked one way only."
 
 
 def _p(value: float) -> str:

@@ -70,11 +70,10 @@ def test_too_few_assignments_forbid_a_verdict_and_say_how_many_days_it_takes() -
     test = outcome_of(stepped(9, 20), "increase")
     assert test.smallest_p == 1
 
-    needed = judge(test, level=0.05, improvement="increase", days_needed=23)
-    assert needed.state == "no verdict"
-    assert "with the same bounds 23 days would be needed" in needed.sentence
-    never = judge(test, level=0.05, improvement="increase")
-    assert "at least 20 are needed, and the bounds of the phases never admit so many" in never.sentence
+    found = judge(test, level=0.05, improvement="increase", remedy="; with the same bounds 23 days would be needed")
+
+    assert (found.state, found.why) == ("no verdict", "too few assignments")
+    assert "at least 20 assignments are needed; with the same bounds 23 days would be needed. D" in found.sentence
 
 
 def test_an_estimate_that_cannot_tell_is_undecided() -> None:
@@ -110,12 +109,14 @@ def test_enough_assignments_that_cannot_be_told_apart_are_too_few_as_well() -> N
     values[5] = np.nan
     test = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase")
 
-    found = judge(test, level=0.05, improvement="increase", days_needed=23)
+    found = judge(test, level=0.05, improvement="increase", remedy="; 23 days would be needed")
 
     assert (found.state, found.why) == ("no verdict", "too few assignments that can be told apart")
     assert "days would be needed" not in found.sentence
     assert "p cannot be smaller than .100" in found.sentence
-    assert "no 95% interval: more than 0 of 20 assignments are as extreme whatever the effect" in found.sentence
+    assert (
+        "no two-sided 95% interval: more than 0 of 20 assignments are as extreme whatever the effect" in found.sentence
+    )
 
 
 def test_a_plan_that_could_not_have_been_drawn_gets_no_verdict_however_small_p_is() -> None:
