@@ -1,23 +1,23 @@
 """The analyses there are: their names, parameters and functions, and what the app calls them.
 
 Here belongs one entry for each analysis of a protocol. How one is carried out and recorded is `tracking/perform.py`;
-how Dagster shows it, `defs/analyses.py`.
+how Dagster shows it, `defs/analyses.py`. The definitions are loaded with it, so numpy comes with an analysis.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from americano_pipelines.analysis.abab import analyse_abab
 from americano_pipelines.analysis.config import (
     AbabParameters,
     ChangePointParameters,
     Parameters,
     SegmentedParameters,
 )
-from americano_pipelines.analysis.observations import Observations
-from americano_pipelines.analysis.outcome import Analysis
-from americano_pipelines.analysis.series import analyse_change_points, analyse_interrupted
+
+if TYPE_CHECKING:
+    from americano_pipelines.analysis.observations import Observations
+    from americano_pipelines.analysis.outcome import Analysis
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,25 @@ class Kind:
     title: str
     description: str
     parameters: type[Parameters]
-    analyse: Callable[[Observations, Any, int], Analysis]
+    analyse: Callable[["Observations", Any, int], "Analysis"]
+
+
+def _abab(seen: "Observations", asked: AbabParameters, as_of_us: int) -> "Analysis":
+    from americano_pipelines.analysis.abab import analyse_abab
+
+    return analyse_abab(seen, asked, as_of_us=as_of_us)
+
+
+def _interrupted(seen: "Observations", asked: SegmentedParameters, _: int) -> "Analysis":
+    from americano_pipelines.analysis.series import analyse_interrupted
+
+    return analyse_interrupted(seen, asked)
+
+
+def _change_points(seen: "Observations", asked: ChangePointParameters, _: int) -> "Analysis":
+    from americano_pipelines.analysis.series import analyse_change_points
+
+    return analyse_change_points(seen, asked)
 
 
 KINDS = {
@@ -47,21 +65,21 @@ KINDS = {
             "randomization test",
             "Tests whether the treatment made a difference, against all phase lengths that could have been drawn.",
             AbabParameters,
-            lambda seen, asked, as_of_us: analyse_abab(seen, asked, as_of_us=as_of_us),
+            _abab,
         ),
         Kind(
             "interrupted_time_series",
             "interrupted time series",
             "Describes level and slope of each phase and where they change; judges nothing.",
             SegmentedParameters,
-            lambda seen, asked, _: analyse_interrupted(seen, asked),
+            _interrupted,
         ),
         Kind(
             "change_points",
             "change points",
             "Looks for changes of level without being told where; exploration, judges nothing.",
             ChangePointParameters,
-            lambda seen, asked, _: analyse_change_points(seen, asked),
+            _change_points,
         ),
     )
 }

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from americano_pipelines.research.changepoints import FACTOR, MIN_SIZE
+from americano_pipelines.research.defaults import FACTOR, MIN_SIZE
 
 
 class Parameters(BaseModel):

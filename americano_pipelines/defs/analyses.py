@@ -4,6 +4,8 @@ Here belongs what Dagster is told of them. What is computed is `analysis/`, how 
 https://docs.dagster.io/guides/build/assets/defining-assets
 """
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from americano_pipelines.analysis.catalog import KINDS, Kind
@@ -15,9 +17,11 @@ from americano_pipelines.defs.partitions import PROTOCOLS
 from americano_pipelines.defs.steps import telling_failures
 from americano_pipelines.defs.warehouse_resource import reading
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking.perform import Prepared, perform, prepare
 from americano_pipelines.tracking.record import sha256_of
 from americano_pipelines.tracking.recording import Task
+
+if TYPE_CHECKING:
+    from americano_pipelines.tracking.perform import Prepared
 
 ANALYSES = "analyses"
 PREFIX = "analysis"
@@ -33,6 +37,8 @@ def build_analyses(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def _build(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
     def carry_out(context: dg.AssetExecutionContext, config: dg.Config) -> dg.MaterializeResult[None]:
+        from americano_pipelines.tracking.perform import prepare
+
         asked: str | None = getattr(config, ROW_FIELD)
         with telling_failures(context), taken_row(context, settings, asked):
             with reading(settings, context.resources.warehouse) as (connection, document):
@@ -56,8 +62,10 @@ def _build(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
 
 
 def _carried_out(
-    context: dg.AssetExecutionContext, settings: Settings, prepared: Prepared, asked: str | None
+    context: dg.AssetExecutionContext, settings: Settings, prepared: "Prepared", asked: str | None
 ) -> dg.MaterializeResult[None]:
+    from americano_pipelines.tracking.perform import perform
+
     kind, protocol = prepared.kind, prepared.extract.protocol
     title = f"{protocol.name or protocol.protocol_id}: {kind.title}"
     with made_row(context, settings, kind, prepared.parameters, title, asked) as row_id:

@@ -6,18 +6,20 @@ the asset's page: see `docs/guarantees.md`.
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from americano_pipelines.defs.metadata import Metadata, markdown_table
-from americano_pipelines.tracking.perform import Performed
 from americano_pipelines.tracking.record import Record
+
+if TYPE_CHECKING:
+    from americano_pipelines.tracking.perform import Performed
 
 HASH = "provenance sha256"
 
 
-def analysis_metadata(performed: Performed, linked: str) -> Metadata:
+def analysis_metadata(performed: "Performed", linked: str) -> Metadata:
     """Metadata of a materialized analysis of a protocol.
 
     Args:
