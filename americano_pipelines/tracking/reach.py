@@ -25,6 +25,8 @@ CLIENT_ENVIRONMENT = {
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     # The client prints a link after every run, into what `--json` writes.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # And bars on standard error, one for every file.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # As Dagster's: nobody here was asked.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
