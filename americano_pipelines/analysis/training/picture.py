@@ -48,7 +48,7 @@ def draw_curve(series: Mapping[str, Sequence[float]], *, baselines: Mapping[str,
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9)
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, fontsize=8)
     stream = io.BytesIO()
     # Without the program's version in it: the same picture has the same bytes.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})

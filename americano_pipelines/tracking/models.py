@@ -1,0 +1,98 @@
+"""Models among what is recorded: logged with the run that trained them, and registered under a name.
+
+Here belongs what MLflow's own `log_model` leaves to the process: it asks whichever server is set in it, and the run
+that is active in the thread. Here both are named.
+"""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from americano_pipelines.errors import TrackingError
+from americano_pipelines.tracking.runs import AnalysisRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+CANDIDATE = "candidate"
+_ARTIFACT = "model"
+# What a model of scikit-learn needs to be loaded. MLflow's own way to find out loads it in a process of its own, and
+# waits for that for minutes.
+_NEEDS = ("scikit-learn", "skops", "numpy", "pandas")
+# In our models beyond the types that skops lets pass by itself; anything else is refused when it is saved.
+_TRUSTED = ["numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A registered model.
+
+    Attributes:
+        name: in the registry.
+        version: there.
+        model_id: of the logged model.
+    """
+
+    name: str
+    version: str
+    model_id: str
+
+
+def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name: str) -> Registered:
+    """Log a model to a run and register it.
+
+    The example and the signature that it gives are logged too. MLflow marks a model whose upload fails as failed.
+
+    Args:
+        run: the open run that trained it.
+        model: a fitted pipeline of scikit-learn's own steps.
+        example: rows that it can be asked about; whoever may see the model may see them.
+        name: in the registry; made there if it is new.
+
+    Raises:
+        TrackingError: MLflow does not take it.
+    """
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+    from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+
+    store, client = run.store, run.store.client
+    logged = store.ask(client.create_logged_model, store.experiment_id, name=_ARTIFACT, source_run_id=run.run_id)
+    # For the block, since MLflow's registry too asks the process's server for what it is to register.
+    with _use_tracking_uri(store.uri):
+        store.ask(
+            mlflow.sklearn.log_model,
+            model,
+            name=_ARTIFACT,
+            run_id=run.run_id,
+            model_id=logged.model_id,
+            signature=infer_signature(example, model.predict(example)),
+            input_example=example,
+            pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
+            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
+            skops_trusted_types=_TRUSTED,
+        )
+        # Not by `registered_model_name`: that goes to MLFLOW_REGISTRY_URI where somebody set it.
+        _make_name(run, name)
+        source = f"models:/{logged.model_id}"
+        made = store.ask(client.create_model_version, name, source, run.run_id, model_id=logged.model_id)
+    return Registered(name, str(made.version), str(logged.model_id))
+
+
+def make_candidate(run: AnalysisRun, registered: Registered) -> None:
+    """Let the alias `candidate` of a model's name mean this version.
+
+    Raises:
+        TrackingError: MLflow does not take it.
+    """
+    store = run.store
+    store.ask(store.client.set_registered_model_alias, registered.name, CANDIDATE, registered.version)
+
+
+def _make_name(run: AnalysisRun, name: str) -> None:
+    try:
+        run.store.ask(run.store.client.create_registered_model, name)
+    except TrackingError as error:
+        if getattr(error.__cause__, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
+            raise

@@ -1,0 +1,107 @@
+"""Carrying out the training demo: from its data to a registered model and a record.
+
+Here belongs the order: model, record, alias. So `candidate` never means a model whose training is not on record. What
+is trained is `analysis/training/`.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import JsonValue
+
+from americano_pipelines.analysis.training.data import MAX_ROWS, TrainingData, training_statement
+from americano_pipelines.analysis.training.model import VERSION, Trained, train
+from americano_pipelines.analysis.training.parameters import TrainingParameters
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import EVENTS
+from americano_pipelines.tracking.models import Registered, log_model, make_candidate
+from americano_pipelines.tracking.record import Input, sha256_of
+from americano_pipelines.tracking.recording import Made, Recorded, Surroundings, Task, record
+from americano_pipelines.tracking.runs import AnalysisRun
+from americano_pipelines.warehouse.document import Document
+
+NAME = "training_demo"
+MODEL_NAME = "americano_high_performance"
+
+
+@dataclass(frozen=True)
+class PerformedTraining:
+    """A training that was carried out: what came out, the model in the registry, the record."""
+
+    trained: Trained
+    registered: Registered
+    recorded: Recorded
+
+
+def perform_training(
+    run: AnalysisRun,
+    settings: Settings,
+    *,
+    data: TrainingData,
+    document: Document,
+    task: Task,
+    around: Surroundings,
+    asked: TrainingParameters,
+) -> PerformedTraining:
+    """Train, register the model, record, and only then make the model the candidate.
+
+    Args:
+        run: the open MLflow run.
+        settings: the data folder.
+        data: what to learn from.
+        document: the record of the file that it was read from.
+        task: who asked.
+        around: code and environment, as they were before the data were read.
+        asked: the parameters.
+
+    Raises:
+        AnalysisError: there is too little to learn from; TrackingError: MLflow does not take it.
+    """
+    trained = train(data, asked, document.snapshot_id)
+    registered = log_model(run, trained.model, trained.example, MODEL_NAME)
+    model: dict[str, JsonValue] = {
+        "name": registered.name,
+        "version": registered.version,
+        "model_id": registered.model_id,
+    }
+    made = Made(
+        analysis=NAME,
+        version=VERSION,
+        sentence=trained.sentence,
+        results={**trained.results, "model": model},
+        numbers=trained.numbers,
+        series={name: list(values) for name, values in trained.series.items()},
+        files=trained.files,
+        inputs=[_input(document, data, trained)],
+        extract=data.canonical(),
+        protocol_sha256=None,
+        phases_sha256=None,
+        config={**asked.model_dump(mode="json"), "learning_rate": asked.rate},
+        verdict=None,
+        seed=asked.seed,
+        generator="numpy default_rng (PCG64)"
+        if asked.model_type == "logistic_regression"
+        else "scikit-learn (MT19937)",
+        standing=None,
+    )
+    recorded = record(run, settings, task, around, made)
+    make_candidate(run, registered)
+    return PerformedTraining(trained, registered, recorded)
+
+
+def _input(document: Document, data: TrainingData, trained: Trained) -> Input:
+    dotted, table = f"analytics.{EVENTS.name}", document.tables[EVENTS.name]
+    statement, _ = training_statement(document)
+    first, last = (datetime.fromtimestamp(at / 1e6, UTC).isoformat() for at in (data.times_us[0], data.times_us[-1]))
+    return Input(
+        asset=dotted.replace(".", "/"),
+        data_version=document.states[dotted],
+        snapshot_id=document.snapshot_id,
+        snapshot_sha256=document.sha256,
+        instant=table.instant,
+        schema_sha256=sha256_of([[column.name, column.type] for column in table.columns]),
+        rows=len(data.times_us),
+        time_range=(first, last),
+        query=f"{statement.strip()}\n-- $1 = {MAX_ROWS}, the most rows",
+        exclusions=trained.dropped,
+    )
