@@ -1,8 +1,10 @@
 """The app's table of analysis runs as it is there: its name, its columns, the labels of its enums.
 
-Here belongs finding it, so that nothing is written into a column or a label that a migration has not brought yet.
+Here belongs finding it and putting values into its terms, so that nothing is written into a column or a label that a
+migration has not brought yet.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +17,28 @@ from americano_pipelines.errors import LinkError
 NAMES = ("analysis_runs", "AnalysisRun")
 # What a row cannot be without, whatever the app's version.
 REQUIRED = ("id", "protocolId", "runName", "analysisType", "status")
+SUMMARY = "resultsSummary"
+# Left out, a label would leave a row that says something else than it should.
+_LABELLED = ("analysisType", "status")
+_JSON = frozenset({"json", "jsonb"})
+_TEXT = frozenset({"text", "varchar", "bpchar"})
 
 
 @dataclass(frozen=True)
 class AppColumn:
-    """A column: its type's name, whether it must have a value and has none by itself, an enum's labels."""
+    """A column.
+
+    Attributes:
+        type: its type's name.
+        required: whether it must have a value and has none by itself.
+        labels: of an enum, in its order.
+        longest: most characters, None without such a limit.
+    """
 
     type: str
     required: bool
     labels: tuple[str, ...]
+    longest: int | None
 
 
 @dataclass(frozen=True)
@@ -41,20 +56,82 @@ class AppTable:
     columns: Mapping[str, AppColumn]
 
     @property
+    def label(self) -> str:
+        """Its name for messages."""
+        return f"{self.schema}.{self.name}"
+
+    @property
     def identifier(self) -> sql.Identifier:
         """Its quoted name."""
         return sql.Identifier(self.schema, self.name)
 
-    def admits(self, column: str, label: str) -> bool:
-        """Whether an enum column, or one of plain text, can hold a label."""
-        found = self.columns.get(column)
-        return found is not None and (not found.labels or label in found.labels)
+    @property
+    def names_owners(self) -> bool:
+        """Whether there is a place where a row can say which Dagster run has it."""
+        return self.is_json(SUMMARY)
 
-    def value(self, column: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
-        """A value as the driver sends it to this column."""
+    def owned_by(self, dagster_run_id: str) -> sql.Composable:
+        """The condition that a row is a Dagster run's; never true where rows cannot say so."""
+        if not self.names_owners:
+            return sql.SQL("false")
+        return sql.SQL("coalesce({} ->> 'dagster_run_id' = {}, false)").format(
+            sql.Identifier(SUMMARY), sql.Literal(dagster_run_id)
+        )
+
+    def is_json(self, column: str) -> bool:
+        """Whether a column is there and holds JSON."""
+        return column in self.columns and self.columns[column].type in _JSON
+
+    def check_label(self, column: str, label: str) -> None:
+        """Make sure that an enum column, or one of plain text, can hold a label.
+
+        Raises:
+            LinkError: it cannot; the message has the labels there are.
+        """
+        labels = self.columns[column].labels
+        if labels and label not in labels:
+            raise LinkError(f"the app's {column} has no {label!r} (it has {', '.join(labels)})")
+
+    def known(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values that the table has a column for.
+
+        Raises:
+            LinkError: the status or the type is none of the app's.
+        """
+        for name in _LABELLED:
+            if name in values:
+                self.check_label(name, values[name])
+        return {name: value for name, value in values.items() if name in self.columns}
+
+    def literal(self, column: str, value: Any) -> sql.Composable:  # noqa: ANN401 - whatever the column holds
+        """A value as it is written in a statement; None stands for what the column has by itself."""
         from psycopg2.extras import Json
 
-        return Json(value) if self.columns[column].type in {"json", "jsonb"} else value
+        if value is None:
+            return sql.SQL("DEFAULT")
+        kind, found = self.columns[column].type, storable(value)
+        if kind in _JSON:
+            return sql.Literal(Json(found))
+        return sql.Literal(json.dumps(found) if kind in _TEXT and isinstance(found, dict | list) else found)
+
+    def assignments(self, values: Mapping[str, Any]) -> sql.Composable:
+        """What stands behind SET, for values of `known`; what cannot be empty is not emptied."""
+        return sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(name), self.literal(name, value))
+            for name, value in values.items()
+            if value is not None or not self.columns[name].required
+        )
+
+
+def storable(value: Any) -> Any:  # noqa: ANN401 - anything that JSON or a column holds
+    """The same without the characters that Postgres has no place for: NUL, and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {storable(key): storable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(inner) for inner in value]
+    return value
 
 
 def find_app_table(cursor: Any, schema: str) -> AppTable:  # noqa: ANN401 - a psycopg2 cursor
@@ -66,8 +143,8 @@ def find_app_table(cursor: Any, schema: str) -> AppTable:  # noqa: ANN401 - a ps
     for name in NAMES:
         cursor.execute(statements.load("tracking", "app_columns"), (schema, name))
         columns = {
-            column: AppColumn(kind, required=required, labels=tuple(labels or ()))
-            for column, kind, required, labels in cursor.fetchall()
+            column: AppColumn(kind, required=required, labels=tuple(labels or ()), longest=longest)
+            for column, kind, required, labels, longest in cursor.fetchall()
         }
         if columns:
             if missing := [column for column in REQUIRED if column not in columns]:

@@ -49,8 +49,8 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
         if hashes:
             return hashes[0], Record.parse(read(records_dir(settings), hashes[0]))
     raise AnalysisError(
-        f"{records_dir(settings)} has no record of {name!r}: name an MLflow run, an AnalysisRun of the app, or the hash "
-        "of a record, of which 8 digits are enough"
+        f"{records_dir(settings)} has no record of {name!r}: name an MLflow run, an AnalysisRun of the app, or the "
+        "hash of a record, of which 8 digits are enough"
     )
 
 

@@ -1,7 +1,7 @@
 """The app's row of an analysis through its life: taken or made, completed from the record, or failed.
 
-Here belongs which values stand in a row when. How they are written is `link.py`; that a row is looked after although
-its process died is `defs/outcome.py`.
+Here belongs which values stand in a row when. How they are written is `requests.py`, `link.py` and `failing.py`; that
+a row is looked after although its process died is `defs/row_outcome.py`.
 """
 
 import hashlib
@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from americano_pipelines.errors import LinkError, TransientLinkError
 from americano_pipelines.settings import PostgresTarget
-from americano_pipelines.tracking import link
+from americano_pipelines.tracking import failing, link, requests
+from americano_pipelines.tracking.app_table import SUMMARY
 from americano_pipelines.tracking.record import Record
 
 R = TypeVar("R")
@@ -24,13 +25,12 @@ _CUID_DIGITS = 24
 
 
 def take(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str) -> None:
-    """Take a registered row for a Dagster run.
+    """Take a registered row for a Dagster run, or again for the same one.
 
     Raises:
         LinkError: it is not pending, or not there; TransientLinkError: the app's database cannot be reached.
     """
-    taken = patiently(lambda: link.claim(target, analysis_run_id, {"dagster_run_id": dagster_run_id}))
-    if taken is not None:
+    if patiently(lambda: requests.claim(target, analysis_run_id, dagster_run_id)) is not None:
         return
     found = patiently(lambda: link.read_row(target, analysis_run_id))
     if found is None:
@@ -64,7 +64,7 @@ def register(
         "dataVersionHash": "unknown",
         "inputParams": parameters,
         "artifactPaths": [],
-        link.SUMMARY: {"dagster_run_id": dagster_run_id},
+        SUMMARY: {"dagster_run_id": dagster_run_id},
         "status": "RUNNING",
         "startedAt": _timestamp(datetime.now(UTC).isoformat()),
     }
@@ -79,18 +79,22 @@ def complete(target: PostgresTarget, analysis_run_id: str, record: Record) -> li
         The columns that were written.
 
     Raises:
-        LinkError: the row is gone; TransientLinkError: the app's database cannot be reached.
+        LinkError: the row is gone, or another run's by now; TransientLinkError: the app's database cannot be reached.
     """
-    return patiently(lambda: link.write(target, analysis_run_id, row_values(record)))
+    dagster_run_id = str(record.orchestrator["dagster_run_id"])
+    return patiently(lambda: link.write(target, analysis_run_id, dagster_run_id, row_values(record)))
 
 
-def fail(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, reason: str) -> None:
+def fail(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, reason: str) -> bool:
     """Say in its row that an analysis failed, and why.
 
+    Returns:
+        Whether the row was still this run's, and RUNNING.
+
     Raises:
-        LinkError, TransientLinkError: it cannot be written.
+        LinkError: the table cannot say whose the row is; TransientLinkError: it cannot be reached.
     """
-    patiently(lambda: link.abandon(target, analysis_run_id, dagster_run_id, reason))
+    return patiently(lambda: failing.abandon(target, analysis_run_id, dagster_run_id, reason))
 
 
 def row_values(record: Record) -> dict[str, Any]:
@@ -108,7 +112,7 @@ def row_values(record: Record) -> dict[str, Any]:
         "dataVersionHash": record.extract_sha256,
         "inputParams": record.config,
         "artifactPaths": [f"runs:/{run_id}/{path}" for path in sorted(record.artifacts)],
-        link.SUMMARY: {
+        SUMMARY: {
             "sentence": record.sentence,
             "verdict": record.verdict,
             "standing": record.standing.model_dump(mode="json") if record.standing else None,

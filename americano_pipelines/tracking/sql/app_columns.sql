@@ -7,7 +7,9 @@ SELECT
         SELECT array_agg(enum.enumlabel::text ORDER BY enum.enumsortorder)
         FROM pg_enum AS enum
         WHERE enum.enumtypid = type.oid
-    ) AS labels
+    ) AS labels,
+    -- Postgres keeps a length with the 4 bytes of its own header.
+    CASE WHEN type.typname IN ('varchar', 'bpchar') AND attribute.atttypmod > 4 THEN attribute.atttypmod - 4 END AS longest
 FROM pg_class AS relation
 INNER JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
 INNER JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid
