@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking import link
+from americano_pipelines.tracking.app_table import SUMMARY
 from americano_pipelines.tracking.archive import records_dir
 from americano_pipelines.tracking.history import records
 from americano_pipelines.tracking.record import Record
@@ -64,9 +65,9 @@ def _row(settings: Settings, subject: Subject) -> Finding:
     row = link.read_row(settings.app, identity.analysis_run_id or given)
     if row is None and identity.analysis_run_id is None:
         return Finding("record", _ROW, Status.NOT_RECORDED, "the app has no row for it")
-    if row is not None and link.SUMMARY not in row:
-        return Finding("record", _ROW, Status.NOT_RECORDED, f"the app's table has no column {link.SUMMARY}")
-    summary = (row or {}).get(link.SUMMARY)
+    if row is not None and SUMMARY not in row:
+        return Finding("record", _ROW, Status.NOT_RECORDED, f"the app's table has no column {SUMMARY}")
+    summary = (row or {}).get(SUMMARY)
     found = summary.get("provenance_sha256") if isinstance(summary, dict) else None
     return _later(settings, subject, _place(_ROW, subject.sha256, found), found)
 
