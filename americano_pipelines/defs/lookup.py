@@ -8,11 +8,10 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from americano_pipelines.defs.analysis_metadata import HASH
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.record import Record
-
-HASH = "provenance sha256"
 
 
 @contextmanager

@@ -42,10 +42,11 @@ def mlflow_run(subject: Subject) -> Iterator[Finding]:
 def _metrics(run: MlflowRun, recorded: dict[str, list[tuple[int, float]]]) -> Iterator[Finding]:
     """Whole histories; and the value that MLflow shows, which it keeps apart from them."""
     shown = dict(run.run.data.metrics)
-    histories = {name: repr(run.history(name)) for name in shown}
-    yield from differing("MLflow", "metric", {name: repr(points) for name, points in recorded.items()}, histories)
+    histories = {name: run.history(name) for name in shown}
+    texts = [{name: repr(points) for name, points in of.items()} for of in (recorded, histories)]
+    yield from differing("MLflow", "metric", *texts)
     for name, points in recorded.items():
-        if points and name in shown and shown[name] != points[-1][1]:
+        if points and histories.get(name) == points and shown[name] != points[-1][1]:
             detail = f"recorded {points[-1][1]!r}, MLflow shows {shown[name]!r}"
             yield Finding("MLflow", f"metric {name}, as shown", Status.DRIFT, detail)
 

@@ -1,0 +1,248 @@
+"""Whatever is changed of a recorded analysis, wherever it is kept, is found; what is not changed is not."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from americano_pipelines.tracking.archive import extracts_dir, keep, records_dir
+from americano_pipelines.tracking.recording import HASH_TAG
+from americano_pipelines.tracking.verify.findings import FAULTS, Status
+from americano_pipelines.warehouse import publish
+from americano_pipelines_tests.tracking.verify.conftest import Lab, altered, faults, finding, run_id
+
+
+def test_what_nobody_touched_is_as_it_was_by_each_of_its_names(lab: Lab) -> None:
+    recorded = lab.analyse(row="run_1x")
+
+    found = lab.verify(run_id(recorded), again=True)
+
+    assert faults(found) == {}
+    assert found.sentence == "verified: everything that was recorded is as it was"
+    assert finding(found, "the app's row").status is Status.NOT_RECORDED
+    assert finding(found, "abab_randomization on its extract").status is Status.REPEATED
+    assert {one.status for one in found.findings if one.group == "artifacts"} == {Status.MATCH}
+    looked = {one.what for one in found.findings if one.status is Status.MATCH}
+    assert looked >= {f"metric {name}" for name in ("p", "observed", "nap")}
+    assert looked >= {"parameter alpha", "tag data.sha256", "status", "report.html", "provenance/extract.json"}
+    for name in ("run_1x", recorded.sha256, recorded.sha256[:8].upper()):
+        assert lab.verify(name).subject.sha256 == recorded.sha256
+
+
+@pytest.mark.parametrize("statement", ["UPDATE metrics SET value = 0.001", "UPDATE latest_metrics SET value = 0.001"])
+def test_a_metric_edited_in_mlflows_database(lab: Lab, statement: str) -> None:
+    recorded = lab.analyse()
+    with closing(sqlite3.connect(lab.settings.data_dir / "mlflow" / "mlflow.db")) as database, database:
+        database.execute(f"{statement} WHERE key = 'p' AND run_uuid = ?", (run_id(recorded),))
+
+    (one,) = lab.verify(run_id(recorded)).faults
+
+    assert (one.what.partition(",")[0], one.status) == ("metric p", Status.DRIFT)
+    assert repr(recorded.record.logged.metrics["p"][0][1]) in one.detail
+    assert "0.001" in one.detail
+
+
+def test_a_metric_logged_over_and_one_that_people_added(lab: Lab) -> None:
+    recorded = lab.analyse()
+    lab.store.client.log_metric(run_id(recorded), "nap", 1.0, step=0)
+    lab.store.client.log_metric(run_id(recorded), "our own", 1.0)
+
+    found = lab.verify(run_id(recorded))
+
+    assert faults(found) == {"metric nap": Status.DRIFT}
+    assert finding(found, "metric our own").status is Status.EXTRA
+
+
+@pytest.mark.parametrize("written", ["0.5", None])
+def test_a_parameter_that_is_another_or_gone(lab: Lab, written: str | None) -> None:
+    recorded = lab.analyse(alpha=0.01)
+    with closing(sqlite3.connect(lab.settings.data_dir / "mlflow" / "mlflow.db")) as database, database:
+        if written is None:
+            database.execute("DELETE FROM params WHERE key = 'alpha' AND run_uuid = ?", (run_id(recorded),))
+        else:
+            database.execute(
+                "UPDATE params SET value = ? WHERE key = 'alpha' AND run_uuid = ?", (written, run_id(recorded))
+            )
+
+    assert faults(lab.verify(run_id(recorded))) == {"parameter alpha": Status.DRIFT if written else Status.MISSING}
+
+
+def test_tags_of_ours_and_of_people(lab: Lab) -> None:
+    recorded = lab.analyse()
+    client = lab.store.client
+    client.set_tag(run_id(recorded), "data.sha256", "0" * 64)
+    client.delete_tag(run_id(recorded), "git.commit")
+    client.set_tag(run_id(recorded), "reviewed by", "somebody")
+    client.set_tag(run_id(recorded), "mlflow.note.content", "a note")
+
+    found = lab.verify(run_id(recorded))
+
+    assert faults(found) == {"tag data.sha256": Status.DRIFT, "tag git.commit": Status.MISSING}
+    assert [one.what for one in found.findings if one.status is Status.EXTRA] == ["tag reviewed by"]
+
+
+def test_a_status_that_is_another(lab: Lab) -> None:
+    recorded = lab.analyse()
+    lab.store.client.set_terminated(run_id(recorded), "FAILED")
+
+    assert faults(lab.verify(run_id(recorded))) == {"status": Status.DRIFT}
+
+
+def test_artifacts_replaced_removed_and_added(lab: Lab) -> None:
+    recorded = lab.analyse()
+    lab.artifact(recorded, "report.html").write_text("<p>benefit</p>")
+    lab.artifact(recorded, "daily.csv").unlink()
+    (lab.artifact(recorded, "notes")).mkdir()
+    lab.artifact(recorded, "notes/more.txt").write_text("mine")
+
+    found = lab.verify(run_id(recorded))
+
+    assert faults(found) == {"report.html": Status.DRIFT, "daily.csv": Status.MISSING}
+    assert finding(found, "notes/more.txt").status is Status.EXTRA
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_record_file_altered_or_gone_is_found_by_mlflows_copy(lab: Lab, *, gone: bool) -> None:
+    recorded = lab.analyse()
+    forged = recorded.path.read_bytes().replace(b'"sentence":"', b'"sentence":"Really: ')
+
+    with altered(recorded.path, None if gone else forged):
+        for name in (run_id(recorded), recorded.sha256[:12]):
+            found = lab.verify(name)
+            assert faults(found) == {"file in the archive": Status.MISSING if gone else Status.DRIFT}
+            assert found.subject.record == recorded.record
+            assert found.subject.taken_from.startswith("MLflow's copy")
+
+
+def test_the_extract_altered_and_gone(lab: Lab) -> None:
+    recorded = lab.analyse()
+    path = extracts_dir(lab.settings) / f"{recorded.record.extract_sha256}.json"
+    changed = json.loads(path.read_bytes())
+    changed["values"] = [value and value + 1 for value in changed["values"]]
+    what = f"extract {recorded.record.extract_sha256[:12]}"
+
+    with altered(path, json.dumps(changed).encode()):
+        found = lab.verify(run_id(recorded), again=True)
+        assert faults(found) == {what: Status.DRIFT}
+        assert finding(found, "abab_randomization on its extract").status is Status.REPEATED, "on MLflow's copy"
+    with altered(path, None):
+        lab.artifact(recorded, "provenance/extract.json").write_text("{}")
+        found = lab.verify(run_id(recorded), again=True)
+        assert faults(found) == {
+            what: Status.MISSING,
+            "provenance/extract.json": Status.DRIFT,
+            "abab_randomization on its extract": Status.NOT_REPEATED,
+        }
+
+
+def test_the_tag_that_names_another_record(lab: Lab) -> None:
+    recorded, other = lab.analyse(), lab.analyse(alpha=0.01)
+    lab.store.client.set_tag(run_id(recorded), HASH_TAG, other.sha256)
+
+    found = lab.verify(run_id(recorded))
+
+    assert faults(found) == {f"MLflow tag {HASH_TAG}": Status.DRIFT}
+    assert found.subject.sha256 == recorded.sha256
+    lab.store.client.delete_tag(run_id(recorded), HASH_TAG)
+    assert faults(lab.verify(run_id(recorded))) == {f"MLflow tag {HASH_TAG}": Status.MISSING}
+
+
+def test_a_forged_record_in_every_place_but_dagsters(lab: Lab) -> None:
+    recorded = lab.analyse()
+    forged = recorded.record.model_copy(update={"sentence": "A benefit."})
+    path, sha256 = keep(records_dir(lab.settings), forged.canonical())
+    lab.store.client.set_tag(run_id(recorded), HASH_TAG, sha256)
+    lab.artifact(recorded, "provenance/record.json").write_bytes(forged.canonical())
+
+    def in_dagster(_: object) -> str:
+        return recorded.sha256
+
+    found = lab.verify(run_id(recorded), in_dagster)
+    assert found.subject.sha256 == recorded.sha256
+    assert set(faults(found).values()) == {Status.DRIFT}
+    assert f"another record, {sha256}" in faults(found)
+
+    with altered(recorded.path, None):
+        found = lab.verify(run_id(recorded), in_dagster)
+        assert found.subject.sha256 == sha256, "nothing else is left"
+        assert faults(found) == {"Dagster's metadata": Status.DRIFT}
+    path.chmod(0o644)
+    path.unlink()
+
+
+def test_dagster_has_none_or_another(lab: Lab) -> None:
+    recorded = lab.analyse()
+
+    assert faults(lab.verify(run_id(recorded), lambda _: None)) == {"Dagster's metadata": Status.MISSING}
+    assert faults(lab.verify(run_id(recorded), lambda _: "0" * 64)) == {"Dagster's metadata": Status.DRIFT}
+
+
+def test_a_step_that_was_tried_again_has_gone_on_to_the_later_record(lab: Lab) -> None:
+    first, last = (lab.analyse(dagster_run="tried twice") for _ in range(2))
+
+    found = lab.verify(run_id(first), lambda _: last.sha256)
+
+    assert faults(found) == {}
+    assert finding(found, "Dagster's metadata").status is Status.NOT_RECORDED
+    assert last.sha256 in finding(found, "Dagster's metadata").detail
+    assert faults(lab.verify(run_id(last), lambda _: first.sha256)) == {"Dagster's metadata": Status.DRIFT}
+
+
+def test_an_mlflow_run_that_was_deleted(lab: Lab) -> None:
+    recorded = lab.analyse()
+    lab.store.client.delete_run(run_id(recorded))
+
+    found = lab.verify(run_id(recorded))
+
+    assert faults(found) == {
+        f"MLflow tag {HASH_TAG}": Status.MISSING,
+        "MLflow artifact provenance/record.json": Status.MISSING,
+        "run": Status.MISSING,
+    }
+
+
+def test_snapshots_written_to_expired_and_purged(lab: Lab) -> None:
+    recorded = lab.analyse()
+    snapshot_id = recorded.record.inputs[0].snapshot_id
+    what, folder = f"snapshot {snapshot_id}", publish.snapshots_dir(lab.settings)
+    assert finding(lab.verify(run_id(recorded)), what).status is Status.MATCH
+
+    log = folder / snapshot_id / f"{publish.file_name(lab.settings)}.wal"
+    log.write_bytes(b"")
+    try:
+        assert finding(lab.verify(run_id(recorded)), what).status is Status.DRIFT
+    finally:
+        log.unlink()
+    (folder / snapshot_id).rename(folder / ".aside")
+    try:
+        assert finding(lab.verify(run_id(recorded)), what).status is Status.EXPIRED
+        (folder / "purged").mkdir()
+        (folder / "purged" / f"{snapshot_id}.json").write_text("{}")
+        found = finding(lab.verify(run_id(recorded)), what)
+        assert found.status is Status.PURGED
+        assert found.status not in FAULTS
+    finally:
+        (folder / ".aside").rename(folder / snapshot_id)
+
+
+def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
+    recorded = lab.analyse("change_points")
+    sha256 = recorded.record.extract_sha256
+    card = extracts_dir(lab.settings) / "purged" / f"{sha256}.json"
+    card.parent.mkdir()
+    card.write_text("{}")
+    for path in ("provenance/extract.json", "daily.csv", "report.html", "phases.png"):
+        lab.artifact(recorded, path).unlink()
+
+    with altered(extracts_dir(lab.settings) / f"{sha256}.json", None):
+        found = lab.verify(run_id(recorded))
+        again = lab.verify(run_id(recorded), again=True)
+    card.unlink()
+
+    assert faults(found) == {}
+    assert [one.what for one in found.findings if one.status is Status.PURGED] == [
+        "daily.csv", "phases.png", "provenance/extract.json", "report.html", f"extract {sha256[:12]}"
+    ]  # fmt: skip
+    assert faults(again) == {"change_points on its extract": Status.NOT_REPEATED}, "it was asked for, and not done"
+    assert set(faults(lab.verify(run_id(recorded))).values()) == {Status.MISSING}, "without the card"
