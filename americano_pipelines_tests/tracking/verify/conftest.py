@@ -104,3 +104,9 @@ def lab(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Lab:
         settings = load_settings(americano_data_dir=folder, log_level="WARNING", **database.variables())
     sync(settings)
     return Lab(settings, open_store(settings), database)
+
+
+@pytest.fixture(scope="module")
+def record(lab: Lab) -> Record:
+    """One record that no test touches."""
+    return lab.analyse().record
