@@ -81,7 +81,7 @@ def settle(store: Store, experiment_id: str, dagster_run_id: str, status: str) -
     parents = _parents(store, experiment_id, dagster_run_id)
     wrong = [run for run in parents if run.info.status != status]
     for parent in parents:
-        nested = _search(store, experiment_id, f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
+        nested = search(store, experiment_id, f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
         wrong += [run for run in nested if run.info.status not in _ENDED]
     for run in wrong:
         end(store, run.info.run_id, status)
@@ -90,11 +90,16 @@ def settle(store: Store, experiment_id: str, dagster_run_id: str, status: str) -
 
 def _parents(store: Store, experiment_id: str, dagster_run_id: str) -> "list[Run]":
     """Oldest first. There is one, unless a request to make it was answered too late and sent again."""
-    found = _search(store, experiment_id, f"tags.`{RUN_TAG}` = '{dagster_run_id}'")
+    found = search(store, experiment_id, f"tags.`{RUN_TAG}` = '{dagster_run_id}'")
     return [run for run in found if PARENT_TAG not in run.data.tags]
 
 
-def _search(store: Store, experiment_id: str, condition: str) -> "list[Run]":
+def search(store: Store, experiment_id: str, condition: str) -> "list[Run]":
+    """All runs of an experiment that fulfil a condition in MLflow's own words, oldest first; none that was deleted.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
     found: list[Run] = []
     token: str | None = None
     while True:

@@ -13,10 +13,11 @@ from americano_pipelines.errors import AmericanoError, AnalysisError, TamperedEr
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import records_dir
 from americano_pipelines.tracking.history import find_record, records
+from americano_pipelines.tracking.lifecycle import search
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.recording import HASH_TAG, RECORD
 from americano_pipelines.tracking.store import Store
-from americano_pipelines.tracking.verify.mlflow_run import MlflowRun, find_run, search
+from americano_pipelines.tracking.verify.mlflow_run import MlflowRun, find_run
 
 # What Dagster has of a record: the hash in the metadata of the materialization, None when there is none.
 InDagster = Callable[[Record], str | None]
@@ -82,9 +83,9 @@ def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -
     if prefix and len(list(records_dir(settings).glob(f"{prefix}*.json"))) > 1:
         raise error
     quoted = name.replace("'", "")
-    found = [run] if (run := find_run(store, name)) else search(store, f"tags.analysis_run_id = '{quoted}'")
+    found = [run] if (run := find_run(store, name)) else _tagged(store, f"tags.analysis_run_id = '{quoted}'")
     if not found and prefix:
-        found = search(store, f"tags.`{HASH_TAG}` LIKE '{prefix}%'")
+        found = _tagged(store, f"tags.`{HASH_TAG}` LIKE '{prefix}%'")
         if len(found) > 1:
             raise AnalysisError(
                 f"{len(found)} MLflow runs have a record whose hash begins with {name}: name more of it"
@@ -92,7 +93,11 @@ def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -
     if not found:
         raise type(error)(f"{error}. `americano runs` lists all there are")
     recorded = [run for run in found if _tag(run) is not None]
-    return (recorded or found)[0]
+    return (recorded or found)[-1]
+
+
+def _tagged(store: Store, condition: str) -> list[MlflowRun]:
+    return [MlflowRun(store, run) for run in search(store, store.experiment_id, condition)]
 
 
 def _mlflows_copy(settings: Settings, run: MlflowRun, in_dagster: InDagster) -> tuple[str, Record]:

@@ -8,7 +8,7 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.tracking.store import Store
@@ -84,14 +84,3 @@ def find_run(store: Store, run_id: str) -> MlflowRun | None:
             return None
         raise
     return MlflowRun(store, run) if run.info.lifecycle_stage == "active" else None
-
-
-def search(store: Store, condition: str) -> list[MlflowRun]:
-    """The newest runs of the experiment that fulfil a condition in MLflow's own words."""
-    found: Any = store.ask(
-        store.client.search_runs,
-        [store.experiment_id],
-        filter_string=condition,
-        order_by=["attributes.start_time DESC"],
-    )
-    return [MlflowRun(store, run) for run in found]
