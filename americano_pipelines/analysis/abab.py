@@ -6,14 +6,14 @@ Here belongs putting test, effects and appraisal together. What was drawn, and w
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import ceil
 
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.config import AbabParameters
 from americano_pipelines.analysis.description import appraisal, dependence_results, effect_results, effects
-from americano_pipelines.analysis.design import NOT_A_TEST, Drawing, drawing, objections
+from americano_pipelines.analysis.design import NOT_A_TEST, Drawing, drawing, is_alternation, objections
 from americano_pipelines.analysis.methods import methods_of, statistic_of
 from americano_pipelines.analysis.observations import Observations
 from americano_pipelines.analysis.outcome import Analysis, jsonable
@@ -121,10 +121,10 @@ def _numbers(test: RandomizationTest | None, pairs: Sequence[Pair]) -> dict[str,
 
 def _pictures(seen: Observations, test: RandomizationTest | None, verdict: Verdict) -> dict[str, bytes]:
     protocol, outcome = seen.extract.protocol, seen.extract.outcome
-    title = f"{protocol.name or protocol.protocol_id}: {verdict.state}"
-    pictures = {
-        "phases.png": draw_phases(seen.days.values, seen.bands(), seen.days.switched, outcome=outcome, title=title)
-    }
+    title, bands = f"{protocol.name or protocol.protocol_id}: {verdict.state}", seen.bands()
+    if is_alternation(seen):  # a name for each day would cover the next one
+        title, bands = f"{title} (treatment days on orange)", [replace(band, label="") for band in bands]
+    pictures = {"phases.png": draw_phases(seen.days.values, bands, seen.days.switched, outcome=outcome, title=title)}
     if test is not None:
         sides = "two-sided" if test.direction is None else f"one-sided, {test.direction}"
         p = f"p = {test.p:.4f} ({sides})" if test.admissible else f"{NOT_A_TEST}: p = {test.p:.4f} only describes"

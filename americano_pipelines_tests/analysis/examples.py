@@ -1,6 +1,8 @@
 """Extracts that several test files use: of the demo's protocols, and the same with one phase changed."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
+from itertools import groupby
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from americano_pipelines.demo.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.research.windows import DAY_US
 
 LATER = 2_000_000_000_000_000
+ORIGIN = 1_700_000_000_000_000
 ONE = PROTOCOLS[0]
 
 
@@ -58,3 +61,77 @@ def changed(extract: Extract, index: int, **values: object) -> Extract:
     changed_phase = extract.phases[index].model_copy(update=values)
     listed = [changed_phase if place == index else phase for place, phase in enumerate(extract.phases)]
     return extract.model_copy(update={"phases": listed})
+
+
+def alternating(order: str, values: Sequence[float], randomization: dict[str, object]) -> Extract:
+    """A protocol that alternates from day to day.
+
+    Args:
+        order: of its days, T for treatment and B for baseline; a run of one of them is a phase.
+        values: the outcome of each day.
+        randomization: what all its phases record.
+    """
+    runs = [(side, len(list(days))) for side, days in groupby(order)]
+    starts = np.cumsum([0, *(days for _, days in runs)])
+    return Extract(
+        outcome="score",
+        protocol=Protocol(
+            protocol_id="alternating",
+            learner="learner-x",
+            name=None,
+            design="ALTERNATING",
+            primary_outcome="score",
+            starts_us=ORIGIN,
+            ends_us=None,
+            plan=None,
+            deviations=[],
+        ),
+        phases=[
+            Phase(
+                phase_id=f"phase_{number}",
+                label=f"{side}{number}",
+                type="INTERVENTION_A" if side == "T" else "BASELINE",
+                starts_us=ORIGIN + int(start) * DAY_US,
+                ends_us=None,
+                planned_days=days,
+                parameters={"randomization": randomization},
+                seed=1,
+            )
+            for number, (start, (side, days)) in enumerate(zip(starts, runs, strict=False))
+        ],
+        times_us=[ORIGIN + day * DAY_US + DAY_US // 3 for day in range(len(order))],
+        values=list(values),
+        labels=[None] * len(order),
+    )
+
+
+def switching(days: Sequence[int], hours: Sequence[float], values: Sequence[float], bounds: tuple[int, int]) -> Extract:
+    """A protocol of baseline and treatment in turn, whose phases may begin within a day, with four events a day.
+
+    Args:
+        days: planned days of each phase.
+        hours: at which each phase begins, after the start of its first day.
+        values: the outcome of each event.
+        bounds: fewest and most days of each phase that the drawing admitted.
+    """
+    starts = np.cumsum([0, *days])
+    extract = alternating("BT" * (len(days) // 2), values[: len(days)], {})
+    phases_of = [
+        phase.model_copy(
+            update={
+                "starts_us": ORIGIN + int(start) * DAY_US + int(hour * DAY_US / 24),
+                "planned_days": planned,
+                "parameters": {"randomization": {"minDays": bounds[0], "maxDays": bounds[1]}},
+            }
+        )
+        for phase, start, hour, planned in zip(extract.phases, starts, hours, days, strict=False)
+    ]
+    return extract.model_copy(
+        update={
+            "protocol": extract.protocol.model_copy(update={"design": "ABAB"}),
+            "phases": [*phases_of[:-1], phases_of[-1].model_copy(update={"ends_us": ORIGIN + sum(days) * DAY_US})],
+            "times_us": [ORIGIN + number * DAY_US // 4 + DAY_US // 8 for number in range(4 * sum(days))],
+            "values": list(values),
+            "labels": [None] * len(values),
+        }
+    )

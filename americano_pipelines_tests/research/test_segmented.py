@@ -84,19 +84,35 @@ def test_lines_through_every_value_leave_nothing_to_be_correlated() -> None:
     assert noisy.hac_lag == 2
 
 
+def test_a_negative_lag_and_a_single_phase_are_refused() -> None:
+    values = np.array([1.0, 3, 2, 4, 3, 5])
+
+    with pytest.raises(AnalysisError, match="hac_lag is -1"):
+        segmented(values, np.repeat([0, 1], 3), ["a", "b"], hac_lag=-1)
+    with pytest.raises(AnalysisError, match="one phase only"):
+        segmented(values, np.zeros(6, dtype=np.int64), ["a"])
+
+
 @pytest.mark.slow
-def test_what_the_warning_says_of_false_alarms_is_what_is_measured() -> None:
+@pytest.mark.parametrize(
+    ("autocorrelation", "least_squares", "newey_west"),
+    [(0.5, (0.15, 0.35), (0.15, 0.35)), (0, (0.02, 0.08), (0.1, 0.2))],
+)
+def test_what_the_warning_says_of_false_alarms_is_what_is_measured(
+    autocorrelation: float, least_squares: tuple[float, float], newey_west: tuple[float, float]
+) -> None:
     generator = np.random.default_rng(4)
     alarms = {"interval": 0, "hac_interval": 0}
     for _ in range(600):
         days = np.empty(40)
-        days[0] = generator.normal() / np.sqrt(0.75)
+        days[0] = generator.normal() / np.sqrt(1 - autocorrelation**2)
         for day in range(1, 40):
-            days[day] = 0.5 * days[day - 1] + generator.normal()
+            days[day] = autocorrelation * days[day - 1] + generator.normal()
         level = segmented(days, np.repeat([0, 1], 20), ["a", "b"]).changes[0]
         for kind in alarms:
             low, high = getattr(level, kind)
             alarms[kind] += not low <= 0 <= high
 
-    assert 0.15 < alarms["interval"] / 600 < 0.35
-    assert 0.15 < alarms["hac_interval"] / 600 < 0.35
+    print(f"level test, 40 days, AR(1) {autocorrelation}: {alarms} of 600")  # noqa: T201
+    assert least_squares[0] < alarms["interval"] / 600 < least_squares[1]
+    assert newey_west[0] < alarms["hac_interval"] / 600 < newey_west[1]

@@ -145,3 +145,38 @@ def test_p_at_the_level_is_enough_and_above_it_is_not() -> None:
 
     assert judge(test, level=test.p, improvement="increase").state == "benefit"
     assert judge(test, level=test.p * 0.999, improvement="increase").state != "benefit"
+
+
+def test_a_difference_that_every_assignment_shows_is_not_sold_as_an_effect() -> None:
+    """A steep trend and no effect: the treatment phases are the later ones under every assignment."""
+    schedule = PhaseSchedule(40, ABAB, (9,) * 4, (11,) * 4)
+    trend = 1.0 * np.arange(40) + np.random.default_rng(3).normal(size=40)
+    warned = "; under every assignment they differ this way, as a trend would make them, so this difference is not"
+
+    steep, level = (
+        judge(
+            randomization_test([Case(values, schedule, [10, 10, 10, 10])], direction="increase"),
+            level=0.1,
+            improvement="increase",
+        )
+        for values in (trend, trend - 1.0 * np.arange(40))
+    )
+
+    assert steep.state == "not shown"
+    assert "differed from baseline days by +9" in steep.sentence
+    assert warned in steep.sentence
+    assert warned not in level.sentence
+
+
+@pytest.mark.parametrize("effect", [0.9, 4])
+def test_a_one_sided_finding_whose_two_sided_interval_holds_0_says_so(effect: float) -> None:
+    test = outcome_of(stepped(effect), "increase")
+    assert test.interval.low is not None
+    holds_0 = effect < 1
+    assert (test.interval.low < 0) is holds_0
+
+    found = judge(test, level=0.05, improvement="increase")
+
+    assert found.state == "benefit"
+    assert ("The interval looks both ways and holds 0; the test looked one way only." in found.sentence) is holds_0
+    assert "two-sided 95% interval" in found.sentence
