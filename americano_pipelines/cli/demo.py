@@ -48,7 +48,8 @@ def env(*, write: bool) -> None:
 @click.option("--keep", is_flag=True, help="Leave the demo's Postgres running.")
 @click.pass_context
 def run(context: click.Context, *, keep: bool) -> None:
-    """Start, seed, sync, report; then stop the demo's Postgres again."""
+    """Start, seed, sync, report, analyse; then stop the demo's Postgres again."""
+    from americano_pipelines.cli import demo_analyses as analysing
     from americano_pipelines.cli import report as reporting
     from americano_pipelines.cli import sync as syncing
     from americano_pipelines.demo.server import DemoServer
@@ -64,6 +65,7 @@ def run(context: click.Context, *, keep: bool) -> None:
             click.echo(f"failed: {summary.error}", err=True)
             context.exit(1)
         reporting.show(reporting.run_report(settings, compare=True))
+        analysing.show(settings, analysing.run(settings))
     finally:
         if not keep and not was_running:
             server.down()
@@ -137,6 +139,7 @@ def _what_next(settings: Settings, *, running: bool) -> None:
         "\nNext\n"
         "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
         "  .venv/bin/americano report   the four patterns again\n"
+        "  .venv/bin/americano runs     the recorded analyses; `americano verify RUN` checks one\n"
         "  .venv/bin/americano demo env --write   make the demo the source of `americano sync` too\n"
         f"  .venv/bin/duckdb -readonly {settings.published_path}\n"
         f"  The demo's Postgres {state}."

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from americano_pipelines.cli.analyse import analyse
 from americano_pipelines.cli.bench import bench
 from americano_pipelines.cli.codes import FAILED, WRONG_USE
 from americano_pipelines.cli.demo import demo
@@ -27,7 +28,7 @@ def group() -> None:
     """Postgres to Parquet to DuckDB, whole or not at all."""
 
 
-for command in (sync, verify_sync, verify, purge, report, doctor, demo, dev, bench):
+for command in (sync, analyse, verify_sync, verify, purge, report, doctor, demo, dev, bench):
     group.add_command(command)
 
 

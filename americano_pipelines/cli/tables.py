@@ -13,7 +13,14 @@ from rich.text import Text
 MOST_ROWS = 10
 
 
-def show_table(console: Console, header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+def show_table(
+    console: Console,
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str = "",
+    most_rows: int = MOST_ROWS,
+) -> None:
     """Print a table; of many rows the last ones, saying how many came before."""
     if title:
         console.print(title, soft_wrap=True)
@@ -21,12 +28,12 @@ def show_table(console: Console, header: Sequence[str], rows: Sequence[Sequence[
     for index, name in enumerate(header):
         numeric = bool(rows) and isinstance(rows[-1][index], int | float)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    if len(rows) > MOST_ROWS:
+    if len(rows) > most_rows:
         table.add_row(*(["…"] * len(header)))
-    for row in rows[-MOST_ROWS:]:
+    for row in rows[-most_rows:]:
         table.add_row(*_cells(row))
-    if len(rows) > MOST_ROWS:
-        table.caption = f"last {MOST_ROWS} of {len(rows):,} rows"
+    if len(rows) > most_rows:
+        table.caption = f"last {most_rows} of {len(rows):,} rows"
         table.caption_justify = "left"
     console.print(table)
 

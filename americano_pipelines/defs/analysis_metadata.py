@@ -28,7 +28,7 @@ def analysis_metadata(performed: "Performed", linked: str) -> Metadata:
     """
     analysis, seen = performed.analysis, performed.seen
     return {
-        "verdict": dg.MetadataValue.md(f"**{analysis.sentence}**\n\n{performed.standing.sentence}"),
+        "sentence": f"{analysis.sentence} {performed.standing.sentence}",
         **({"state": analysis.verdict} if analysis.verdict else {}),
         "standing": performed.standing.label,
         "runs before": performed.standing.earlier_runs,

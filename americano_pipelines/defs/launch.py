@@ -92,13 +92,13 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
             tags=process_tags(run_id),
             run_config={
                 "ops": {step: {"config": {"full": full}} for step in _STEPS[settings.mode]},
-                "loggers": {"console": {"config": {"log_level": _console_level(settings)}}},
+                "loggers": {"console": {"config": {"log_level": console_level(settings)}}},
             },
         )
     return _summarize(settings, result)
 
 
-def _console_level(settings: Settings) -> str:
+def console_level(settings: Settings) -> str:
     """In a shell Dagster's own log is shown when LOG_LEVEL asks for it: the summary says what matters."""
     return settings.log_level if "log_level" in settings.model_fields_set else "CRITICAL"
 
@@ -126,7 +126,7 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
             if event.asset_key.path[0] == "analytics" and not metadata["unchanged"].value:
                 changed.add(event.asset_key.path[1])
         elif event.is_step_failure:
-            summary.error, summary.error_kind = _failure(event)
+            summary.error, summary.error_kind = step_failure(event)
     document, path = read_document(settings), current(settings)
     if document is not None and path is not None:
         summary.snapshot_id, summary.path, summary.instant = document.snapshot_id, str(path), document.instant
@@ -145,7 +145,8 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
     return summary
 
 
-def _failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
+def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
+    """The message of a step that failed, and the class of its error; None when nobody foresaw it."""
     data = event.step_failure_data
     told = data.user_failure_data
     if told is not None and told.description:

@@ -11,6 +11,11 @@ PROTOCOLS = dg.DynamicPartitionsDefinition(name="protocols")
 _NAME = "protocols"
 
 
+def partitions(instance: dg.DagsterInstance) -> list[str]:
+    """The protocols that have a partition."""
+    return sorted(instance.get_dynamic_partitions(_NAME))
+
+
 def keep_in_step(instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnection) -> tuple[list[str], list[str]]:
     """Make the partitions those of the protocols in a published file.
 
@@ -25,7 +30,7 @@ def keep_in_step(instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnec
     """
     rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id IS NOT NULL")
     published = {str(protocol_id) for (protocol_id,) in rows.fetchall()}
-    there = set(instance.get_dynamic_partitions(_NAME))
+    there = set(partitions(instance))
     added, gone = sorted(published - there), sorted(there - published)
     if added:
         instance.add_dynamic_partitions(_NAME, added)

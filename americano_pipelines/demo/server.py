@@ -5,15 +5,19 @@ Here: up, down, environment. Not here: Postgres itself (`embedded`) and what is 
 
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg2
 from psycopg2 import errors, sql
 
 from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
 from americano_pipelines.demo.seed import SeedResult, seed
+from americano_pipelines.settings import PROJECT_ROOT
 
 DATABASE = "americano"
 SYNC_ROLE = "americano_sync"
+# As the app's administrator would make it; again each time, for a demo that is older than the role.
+LINK_ROLE, LINK_ROLE_SCRIPT = "americano_link", PROJECT_ROOT / "deploy" / "link_role.sql"
 
 
 class DemoServer:
@@ -36,7 +40,10 @@ class DemoServer:
         self.postgres.start()
         self._create_database()
         with closing(self._connect(DATABASE)) as connection:
-            return seed(connection)
+            seeded = seed(connection)
+            with connection, connection.cursor() as cursor:
+                cursor.execute(LINK_ROLE_SCRIPT.read_text(encoding="utf-8"))
+            return seeded
 
     def down(self) -> None:
         """Stop the server; its data stay."""
@@ -47,13 +54,16 @@ class DemoServer:
         return self.postgres.is_running()
 
     def environment(self) -> dict[str, str]:
-        """The settings that point the pipelines at this server, as the role that may only read."""
+        """The settings that point at this server: a role that may only read, and one for analysis runs."""
         return {
             "PG_HOST": self.postgres.host,
             "PG_PORT": str(self.postgres.port),
             "PG_USER": SYNC_ROLE,
             "PG_PASSWORD": "",
             "PG_DATABASE": DATABASE,
+            "ANALYSIS_RUNS_DATABASE_URL": (
+                f"postgresql://{LINK_ROLE}@:{self.postgres.port}/{DATABASE}?host={quote(self.postgres.host)}"
+            ),
         }
 
     def _create_database(self) -> None:
