@@ -69,3 +69,7 @@ class LinkError(AmericanoError):
 
 class TransientLinkError(LinkError):
     """It cannot be at the moment; later it may."""
+
+
+class RowNotOursError(LinkError):
+    """The app's row is gone, is another run's by now, or cannot say whose it is: whoever had it leaves it alone."""

@@ -12,8 +12,9 @@ from americano_pipelines.defs.exports import build_exports
 from americano_pipelines.defs.files import build_files
 from americano_pipelines.defs.jobs import DESCRIPTION, NIGHTLY, build_schedule
 from americano_pipelines.defs.mlflow_resource import build_mlflow
-from americano_pipelines.defs.outcome import build_run_outcome
+from americano_pipelines.defs.requests import build_analysis_requests
 from americano_pipelines.defs.sensors import build_parquet_arrival
+from americano_pipelines.defs.settling import build_run_outcome
 from americano_pipelines.defs.tables import build_tables
 from americano_pipelines.defs.warehouse_resource import build_warehouse
 from americano_pipelines.engine import check_extension
@@ -47,6 +48,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
         schedules=[build_schedule(settings), weekly],
         sensors=[
             build_run_outcome(settings),
+            *([build_analysis_requests(settings)] if settings.app is not None else []),
             *([build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else []),
         ],
         resources={"mlflow": build_mlflow(settings), "warehouse": build_warehouse(settings)},

@@ -14,9 +14,9 @@ import dagster as dg
 from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
 
-from americano_pipelines.defs.outcome import settle_ended
 from americano_pipelines.defs.runs import fail_dead_runs
-from americano_pipelines.errors import RoomError, TrackingError
+from americano_pipelines.defs.settling import settle_all
+from americano_pipelines.errors import RoomError
 from americano_pipelines.settings import PROJECT_ROOT, Settings
 
 TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
@@ -46,8 +46,8 @@ def prepare_home(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the data folder's instance; runs that died with their process are marked failed first.
 
-    Before and after, the MLflow runs of all runs that have ended are given their end. That can wait for an MLflow that
-    does not answer, so it is only warned about: a sync needs none.
+    Before and after, the MLflow runs and the app's rows of all runs that have ended are given their end. That can wait
+    for a server that does not answer, so it is only warned about: a sync needs none.
 
     Raises:
         RoomError: Dagster's records cannot be written.
@@ -66,7 +66,5 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 def _settle(settings: Settings, instance: dg.DagsterInstance) -> None:
-    try:
-        settle_ended(settings, instance)
-    except TrackingError as error:
-        logging.getLogger(__name__).warning("MLflow does not show yet how some runs ended: %s", error)
+    for problem in settle_all(settings, instance)[1]:
+        logging.getLogger(__name__).warning(problem)

@@ -1,13 +1,12 @@
-"""What became of a Dagster run, and bringing its MLflow runs into line; sensor `run_outcome`.
+"""What became of a Dagster run, and bringing its MLflow runs into line.
 
 Here belongs asking Dagster. It is the one that knows: hooks are not run for assets that the UI materializes, and a
-process that was killed tells nobody. What is changed in MLflow is `tracking/lifecycle.py`.
-https://docs.dagster.io/guides/automate/sensors
+process that was killed tells nobody. What is changed in MLflow is `tracking/lifecycle.py`; the app's rows are brought
+into line in `row_outcome.py`, and both by the sensor in `settling.py`.
 """
 
 import dagster as dg
 
-from americano_pipelines.defs.runs import fail_dead_runs
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.lifecycle import settle
 from americano_pipelines.tracking.store import open_store
@@ -18,8 +17,9 @@ OPEN = "RUNNING"
 # And the app's rows: `americano/row.<id>` for each that the run was about to take or make, open until it is known to
 # show the true end; `americano/rows` is open while any of them may be, for runs are found by whole tags only.
 ROW_TAG, ROWS_TAG = "americano/row.", "americano/rows"
-ROW_OPEN, ROW_SETTLED = "open", "settled"
-_ENDS = {
+# One that the run turned out never to have had is `missed`.
+ROW_OPEN, ROW_SETTLED, ROW_MISSED = "open", "settled", "missed"
+ENDS = {
     dg.DagsterRunStatus.SUCCESS: "FINISHED",
     dg.DagsterRunStatus.FAILURE: "FAILED",
     dg.DagsterRunStatus.CANCELED: "KILLED",
@@ -39,7 +39,7 @@ def outcome(instance: dg.DagsterInstance, run_id: str) -> str | None:
     """
     run = instance.get_run_by_id(run_id)
     if run is None or run.is_finished:
-        return _ENDS[run.status] if run else None
+        return ENDS[run.status] if run else None
     if run.execution_plan_snapshot_id is None:
         return None
     records = instance.get_records_for_run(run_id, of_type=_STEP_ENDS).records
@@ -73,33 +73,11 @@ def settle_ended(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
     Raises:
         TrackingError: MLflow does not answer; the same runs are tried again the next time.
     """
-    waiting = instance.get_runs(dg.RunsFilter(statuses=list(_ENDS), tags={STATUS_TAG: OPEN}))
+    waiting = instance.get_runs(dg.RunsFilter(statuses=list(ENDS), tags={STATUS_TAG: OPEN}))
     if not waiting:
         return []
     store = open_store(settings)
     for run in waiting:
-        settle(store, run.tags[EXPERIMENT_TAG], run.run_id, _ENDS[run.status])
-        instance.add_run_tags(run.run_id, {STATUS_TAG: _ENDS[run.status]})
+        settle(store, run.tags[EXPERIMENT_TAG], run.run_id, ENDS[run.status])
+        instance.add_run_tags(run.run_id, {STATUS_TAG: ENDS[run.status]})
     return [run.run_id for run in waiting]
-
-
-def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
-    """The sensor for these settings.
-
-    It looks for runs that are not settled, and is no run status sensor: one of those is told of an end once, and a
-    server that was down at that moment would never hear of it.
-    """
-
-    @dg.sensor(
-        name="run_outcome",
-        minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends what killed processes left open: Dagster runs, and the MLflow runs of all runs that ended.",
-    )
-    def run_outcome(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        dead = fail_dead_runs(context.instance)
-        settled = settle_ended(settings, context.instance)
-        told = [f"{len(dead)} marked failed whose process is gone" if dead else "", ", ".join(settled)]
-        return dg.SkipReason("; ".join(filter(None, told)) or "no run has ended since")
-
-    return run_outcome

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from americano_pipelines.errors import LinkError
+from americano_pipelines.errors import RowNotOursError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking.app_connection import connected
 from americano_pipelines.tracking.app_table import SUMMARY, AppTable
@@ -37,12 +37,12 @@ def abandon(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, r
         Whether it was: a row that is another run's by now is left alone.
 
     Raises:
-        LinkError: also when the table has no place where the row could say whose it is; TransientLinkError: as
-            `refuse`.
+        RowNotOursError: the table has no place where the row could say whose it is.
+        LinkError, TransientLinkError: as `refuse`.
     """
     with connected(target) as (cursor, table):
         if not table.names_owners:
-            raise LinkError(
+            raise RowNotOursError(
                 f"{table.label} has no column {SUMMARY} of JSON, so row {analysis_run_id!r} does not say whose it is; "
                 f"if it is still RUNNING, set it to FAILED in the app ({reason})"
             )

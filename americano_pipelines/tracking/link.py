@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg2 import errors, sql
 
-from americano_pipelines.errors import LinkError
+from americano_pipelines.errors import LinkError, RowNotOursError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking.app_connection import connected
 from americano_pipelines.tracking.app_table import SUMMARY, AppTable
@@ -47,8 +47,8 @@ def write(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, val
         The columns that were written.
 
     Raises:
-        LinkError: there is no such row, it is not this run's, or it cannot be written; TransientLinkError as
-            `read_row`.
+        RowNotOursError: there is no such row, or it is not this run's.
+        LinkError: it cannot be written; TransientLinkError as `read_row`.
     """
     with connected(target) as (cursor, table):
         known = table.known(values)
@@ -69,7 +69,7 @@ def write(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, val
                 f"({str(error).strip().splitlines()[-1].strip()})"
             ) from None
         if cursor.rowcount != 1:
-            raise LinkError(_why_not(table, analysis_run_id, _read(cursor, table, analysis_run_id)))
+            raise RowNotOursError(_why_not(table, analysis_run_id, _read(cursor, table, analysis_run_id)))
         return list(known)
 
 

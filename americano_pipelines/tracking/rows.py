@@ -79,7 +79,8 @@ def complete(target: PostgresTarget, analysis_run_id: str, record: Record) -> li
         The columns that were written.
 
     Raises:
-        LinkError: the row is gone, or another run's by now; TransientLinkError: the app's database cannot be reached.
+        RowNotOursError: the row is gone, or another run's by now.
+        LinkError: it cannot be written; TransientLinkError: the app's database cannot be reached.
     """
     dagster_run_id = str(record.orchestrator["dagster_run_id"])
     return patiently(lambda: link.write(target, analysis_run_id, dagster_run_id, row_values(record)))

@@ -9,7 +9,7 @@ import dagster as dg
 
 from americano_pipelines.defs.mlflow_resource import build_mlflow
 from americano_pipelines.defs.mlflow_run import DagsterRunInMlflow
-from americano_pipelines.defs.outcome import build_run_outcome
+from americano_pipelines.defs.settling import build_run_outcome
 from americano_pipelines.defs.steps import telling_failures
 from americano_pipelines.settings import load_settings
 

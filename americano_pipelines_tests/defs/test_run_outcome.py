@@ -21,11 +21,11 @@ from americano_pipelines.defs.outcome import (
     EXPERIMENT_TAG,
     OPEN,
     STATUS_TAG,
-    build_run_outcome,
     outcome,
     settle_ended,
 )
 from americano_pipelines.defs.runs import PID_TAG, process_tags
+from americano_pipelines.defs.settling import build_run_outcome
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.lifecycle import open_parent

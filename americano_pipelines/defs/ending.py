@@ -1,0 +1,40 @@
+"""How a Dagster run ended, in words.
+
+Here belongs reading it out of the run's events, for people and for the app's rows.
+"""
+
+import dagster as dg
+
+from americano_pipelines.defs.steps import ERROR_KIND
+
+
+def how_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """Say how a run that has ended did so, and why as far as its events tell."""
+    if run.status == dg.DagsterRunStatus.CANCELED:
+        return f"Dagster run {run.run_id} was cancelled"
+    if run.status == dg.DagsterRunStatus.SUCCESS:
+        return f"Dagster run {run.run_id} ended without recording it"
+    steps = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+    told = [f"{event.step_key}: {step_failure(event)[0]}" for event in steps]
+    if not told:
+        ends = _events(instance, run, dg.DagsterEventType.RUN_FAILURE)
+        told = [str(event.message).strip() for event in ends if event.message]
+    return f"Dagster run {run.run_id} failed" + (f": {'; '.join(told)}" if told else "")
+
+
+def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
+    """The message of a step that failed, and the class of its error; None when nobody foresaw it."""
+    data = event.step_failure_data
+    told = data.user_failure_data
+    if told is not None and told.description:
+        kind = told.metadata.get(ERROR_KIND)
+        return told.description, str(kind.value) if kind is not None else None
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{error.cls_name}: {error.message.strip()}" if error else str(event.message), None
+
+
+def _events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+    records = instance.get_records_for_run(run.run_id, of_type=kind).records
+    return [record.event_log_entry.get_dagster_event() for record in records]

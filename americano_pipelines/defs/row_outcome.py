@@ -1,0 +1,119 @@
+"""The app's rows of Dagster runs that have ended, brought into line with how they ended.
+
+Here belongs what a process that died could not write any more, and what the app's database did not take while it was
+down. Which runs have rows is told by their tags: see `outcome.py`. What stands in a row is `tracking/rows.py`.
+"""
+
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from americano_pipelines.defs.ending import how_it_ended
+from americano_pipelines.defs.outcome import ENDS, ROW_MISSED, ROW_OPEN, ROW_SETTLED, ROW_TAG, ROWS_TAG
+from americano_pipelines.errors import AmericanoError, RowNotOursError, TransientLinkError
+from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.tracking import failing, link
+from americano_pipelines.tracking.history import records
+from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.rows import row_values
+
+Recorded = tuple[str, Record]
+
+
+@dataclass
+class Settled:
+    """What came of looking after rows.
+
+    Attributes:
+        rows: rows that show the end of their run now, and with the reason those that were left alone.
+        problems: what could not be written; the same rows are tried again the next time.
+    """
+
+    rows: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def settle_rows(settings: Settings, instance: dg.DagsterInstance) -> Settled:
+    """Bring the rows of Dagster runs that have ended into line; without an app, do nothing.
+
+    A row whose analysis is recorded is completed; another is failed, if it still is the run's. While there are none
+    it costs a question to Dagster's records.
+
+    Raises:
+        TransientLinkError: the app's database cannot be reached; the same runs are tried again the next time.
+    """
+    settled = Settled()
+    if settings.app is None:
+        return settled
+    waiting = instance.get_runs(dg.RunsFilter(statuses=list(ENDS), tags={ROWS_TAG: ROW_OPEN}))
+    kept = _kept(settings, {run.run_id for run in waiting}) if waiting else {}
+    for run in waiting:
+        problems = []
+        for row_id in [tag.removeprefix(ROW_TAG) for tag, state in run.tags.items() if _is_open(tag, state)]:
+            recorded = kept.get((run.run_id, row_id))
+            try:
+                settled.rows.append(_settle(settings, settings.app, instance, run, row_id, recorded))
+            except TransientLinkError:
+                raise
+            except AmericanoError as error:
+                problems.append(f"row {row_id} of Dagster run {run.run_id}: {error}")
+        if not problems:
+            instance.add_run_tags(run.run_id, {ROWS_TAG: ROW_SETTLED})
+        settled.problems += problems
+    return settled
+
+
+def _is_open(tag: str, state: str) -> bool:
+    return tag.startswith(ROW_TAG) and state == ROW_OPEN
+
+
+def _settle(
+    settings: Settings,
+    target: PostgresTarget,
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    row_id: str,
+    recorded: Recorded | None,
+) -> str:
+    """Settle one row; the row, and why it is left alone if it is."""
+    told, state = row_id, ROW_SETTLED
+    try:
+        if recorded is not None and _is_vouched_for(settings, run, recorded):
+            link.write(target, row_id, run.run_id, row_values(recorded[1]))
+        else:
+            state = _given_up(target, instance, run, row_id)
+    except RowNotOursError as error:
+        told = f"{row_id}, left alone: {error}"
+    instance.add_run_tags(run.run_id, {f"{ROW_TAG}{row_id}": state})
+    return told
+
+
+def _given_up(target: PostgresTarget, instance: dg.DagsterInstance, run: dg.DagsterRun, row_id: str) -> str:
+    """Fail a row that its run left behind; whether it ever had the row."""
+    if failing.abandon(target, row_id, run.run_id, how_it_ended(instance, run)):
+        return ROW_SETTLED
+    row = link.read_row(target, row_id)
+    return ROW_SETTLED if row is not None and link.owner(row) == run.run_id else ROW_MISSED
+
+
+def _is_vouched_for(settings: Settings, run: dg.DagsterRun, recorded: Recorded) -> bool:
+    """Whether a record in the archive was recorded to its end: a run may die before MLflow has its hash.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    if run.status == dg.DagsterRunStatus.SUCCESS:
+        return True
+    from americano_pipelines.tracking.store import open_store
+    from americano_pipelines.tracking.vouching import is_vouched_for
+
+    return is_vouched_for(open_store(settings), *recorded)
+
+
+def _kept(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], Recorded]:
+    """The records of Dagster runs, by run and row."""
+    return {
+        (str(record.orchestrator["dagster_run_id"]), str(record.identity.analysis_run_id)): (sha256, record)
+        for sha256, record in records(settings)
+        if record.orchestrator["dagster_run_id"] in run_ids
+    }
