@@ -7,12 +7,13 @@ migration has not brought yet.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from psycopg2 import sql
+from typing import TYPE_CHECKING, Any
 
 from americano_pipelines import sql as statements
 from americano_pipelines.errors import LinkError
+
+if TYPE_CHECKING:
+    from psycopg2.sql import Composable, Identifier
 
 NAMES = ("analysis_runs", "AnalysisRun")
 # What a row cannot be without, whatever the app's version.
@@ -61,8 +62,10 @@ class AppTable:
         return f"{self.schema}.{self.name}"
 
     @property
-    def identifier(self) -> sql.Identifier:
+    def identifier(self) -> "Identifier":
         """Its quoted name."""
+        from psycopg2 import sql
+
         return sql.Identifier(self.schema, self.name)
 
     @property
@@ -70,8 +73,10 @@ class AppTable:
         """Whether there is a place where a row can say which Dagster run has it."""
         return self.is_json(SUMMARY)
 
-    def owned_by(self, dagster_run_id: str) -> sql.Composable:
+    def owned_by(self, dagster_run_id: str) -> "Composable":
         """The condition that a row is a Dagster run's; never true where rows cannot say so."""
+        from psycopg2 import sql
+
         if not self.names_owners:
             return sql.SQL("false")
         return sql.SQL("coalesce({} ->> 'dagster_run_id' = {}, false)").format(
@@ -103,8 +108,9 @@ class AppTable:
                 self.check_label(name, values[name])
         return {name: value for name, value in values.items() if name in self.columns}
 
-    def literal(self, column: str, value: Any) -> sql.Composable:  # noqa: ANN401 - whatever the column holds
+    def literal(self, column: str, value: Any) -> "Composable":  # noqa: ANN401 - whatever the column holds
         """A value as it is written in a statement; None stands for what the column has by itself."""
+        from psycopg2 import sql
         from psycopg2.extras import Json
 
         if value is None:
@@ -114,8 +120,10 @@ class AppTable:
             return sql.Literal(Json(found))
         return sql.Literal(json.dumps(found) if kind in _TEXT and isinstance(found, dict | list) else found)
 
-    def assignments(self, values: Mapping[str, Any]) -> sql.Composable:
+    def assignments(self, values: Mapping[str, Any]) -> "Composable":
         """What stands behind SET, for values of `known`; what cannot be empty is not emptied."""
+        from psycopg2 import sql
+
         return sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(name), self.literal(name, value))
             for name, value in values.items()

@@ -4,14 +4,15 @@ Here belongs FAILED. Each is written by one statement that looks whether the row
 decided.
 """
 
-from typing import Any
-
-from psycopg2 import sql
+from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.errors import RowNotOursError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking.app_connection import connected
 from americano_pipelines.tracking.app_table import SUMMARY, AppTable
+
+if TYPE_CHECKING:
+    from psycopg2.sql import Composable
 
 _MOST_ERROR_TEXT = 4000
 
@@ -25,6 +26,8 @@ def refuse(target: PostgresTarget, analysis_run_id: str, reason: str) -> bool:
     Raises:
         LinkError: it cannot be written; TransientLinkError: Postgres cannot be reached at the moment.
     """
+    from psycopg2 import sql
+
     with connected(target) as (cursor, table):
         table.check_label("status", "PENDING")
         return _fail(cursor, table, analysis_run_id, reason, sql.SQL("status = 'PENDING'"))
@@ -40,6 +43,8 @@ def abandon(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, r
         RowNotOursError: the table has no place where the row could say whose it is.
         LinkError, TransientLinkError: as `refuse`.
     """
+    from psycopg2 import sql
+
     with connected(target) as (cursor, table):
         if not table.names_owners:
             raise RowNotOursError(
@@ -50,7 +55,9 @@ def abandon(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, r
         return _fail(cursor, table, analysis_run_id, reason, condition)
 
 
-def _fail(cursor: Any, table: AppTable, analysis_run_id: str, reason: str, condition: sql.Composable) -> bool:  # noqa: ANN401 - a psycopg2 cursor
+def _fail(cursor: Any, table: AppTable, analysis_run_id: str, reason: str, condition: "Composable") -> bool:  # noqa: ANN401 - a psycopg2 cursor
+    from psycopg2 import sql
+
     values = {"status": "FAILED", "errorMessage": _error_text(table, reason)}
     ended = [table.assignments(table.known(values))]
     if "completedAt" in table.columns:

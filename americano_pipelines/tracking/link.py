@@ -7,8 +7,6 @@ out. A row that still waits for its analysis is `requests.py`.
 from collections.abc import Mapping
 from typing import Any
 
-from psycopg2 import errors, sql
-
 from americano_pipelines.errors import LinkError, RowNotOursError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking.app_connection import connected
@@ -50,6 +48,8 @@ def write(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, val
         RowNotOursError: there is no such row, or it is not this run's.
         LinkError: it cannot be written; TransientLinkError as `read_row`.
     """
+    from psycopg2 import errors, sql
+
     with connected(target) as (cursor, table):
         known = table.known(values)
         # Where a row cannot say whose it is, that nobody asks for it is all there is to go by.
@@ -88,6 +88,8 @@ def make(target: PostgresTarget, analysis_run_id: str, values: Mapping[str, Any]
         LinkError: a required column has no value, a label does not exist, or the app does not have the protocol;
             TransientLinkError as `read_row`.
     """
+    from psycopg2 import errors, sql
+
     with connected(target) as (cursor, table):
         known = {"id": analysis_run_id, **table.known(values)}
         if missing := [name for name, column in table.columns.items() if column.required and known.get(name) is None]:
@@ -114,6 +116,8 @@ def make(target: PostgresTarget, analysis_run_id: str, values: Mapping[str, Any]
 
 
 def _read(cursor: Any, table: AppTable, analysis_run_id: str) -> dict[str, Any] | None:  # noqa: ANN401 - a psycopg2 cursor
+    from psycopg2 import sql
+
     cursor.execute(sql.SQL("SELECT * FROM {} WHERE id = {}").format(table.identifier, sql.Literal(analysis_run_id)))
     found = cursor.fetchone()
     return dict(zip([column[0] for column in cursor.description], found, strict=True)) if found else None

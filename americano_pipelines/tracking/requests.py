@@ -8,13 +8,14 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-
-from psycopg2 import sql
+from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking.app_connection import connected
 from americano_pipelines.tracking.app_table import SUMMARY, AppTable
+
+if TYPE_CHECKING:
+    from psycopg2.sql import Composable
 
 _WANTED = ("id", "protocolId", "analysisType", "inputParams")
 # What an earlier analysis left in a row that is asked for again.
@@ -44,6 +45,8 @@ def pending(target: PostgresTarget, limit: int) -> list[Request]:
     Raises:
         LinkError: the table cannot be read; TransientLinkError: Postgres cannot be reached at the moment.
     """
+    from psycopg2 import sql
+
     with connected(target) as (cursor, table):
         table.check_label("status", "PENDING")
         first = "startedAt" if "startedAt" in table.columns else "id"
@@ -75,6 +78,8 @@ def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str) -> 
     Raises:
         LinkError, TransientLinkError: as `pending`.
     """
+    from psycopg2 import sql
+
     with connected(target) as (cursor, table):
         table.check_label("status", "PENDING")
         values = {"status": "RUNNING", **dict.fromkeys(_OF_A_RESULT), SUMMARY: {"dagster_run_id": dagster_run_id}}
@@ -98,7 +103,9 @@ def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str) -> 
         return _request(table, row) if row else None
 
 
-def _columns(table: AppTable) -> sql.Composable:
+def _columns(table: AppTable) -> "Composable":
+    from psycopg2 import sql
+
     return sql.SQL(", ").join(
         sql.SQL("{}::text").format(sql.Identifier(name))
         if name == "analysisType"
