@@ -1,0 +1,134 @@
+"""Erasing a learner from MLflow: the files of runs that show the days of an extract which goes.
+
+Here belongs deciding which files of which runs; how they are reached is `run_files.py`. The record, the lock file and
+the diff of a run stay, and so do its numbers. Which extracts go is `erasure.py`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from americano_pipelines.settings import Settings
+from americano_pipelines.tracking.archive import extracts_dir
+from americano_pipelines.tracking.erasure import CondemnedExtract, pseudonyms, said
+from americano_pipelines.tracking.history import records
+from americano_pipelines.tracking.perform import DAILY, REPORT, RESULTS
+from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.recording import EXTRACT
+from americano_pipelines.tracking.run_files import RunFiles, find_files, runs_with_data
+from americano_pipelines.tracking.store import Store
+
+_PROVENANCE = "provenance/"
+_AT_WORK = frozenset({"RUNNING", "SCHEDULED"})
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What an MLflow run has of a learner's days.
+
+    Attributes:
+        files: the run.
+        extract: the extract that it is of.
+        paths: its files that show them.
+        bytes: their size.
+        others: files that people added, which nobody looked into.
+    """
+
+    files: RunFiles
+    extract: CondemnedExtract
+    paths: list[str]
+    bytes: int
+    others: list[str]
+
+
+def has_records(settings: Settings) -> bool:
+    """Whether there may be runs at all: a database that is no file yet need not be made to look into it."""
+    try:
+        address = make_url(settings.tracking_uri)
+    except ArgumentError:
+        return True
+    return address.get_backend_name() != "sqlite" or Path(address.database or "").is_file()
+
+
+def find_copies(
+    settings: Settings, store: Store, learner: str, condemned: Iterable[CondemnedExtract]
+) -> tuple[list[Copies], list[str]]:
+    """The files of MLflow runs that go with a learner.
+
+    Looked at are the runs of condemned extracts, and those whose extract is not in the archive: it was purged while
+    MLflow did not answer, or the run failed before it was recorded. These are judged by the extract that they hold.
+
+    Args:
+        settings: the archive.
+        store: where the runs are.
+        learner: the learner's id, as the source writes it.
+        condemned: the extracts that go.
+
+    Returns:
+        What was found, and in words what could not be looked at.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    going = {one.sha256: one for one in condemned}
+    left = {path.stem for path in extracts_dir(settings).glob("[!.]*.json")} - going.keys()
+    recorded = {str(one.tracking["run_id"]): one for _, one in records(settings)}
+    runs, problems = runs_with_data(store), []
+    for run_id, record in recorded.items():
+        if run_id in runs or record.extract_sha256 in left:
+            continue
+        if (files := find_files(store, run_id)) is not None:
+            runs[run_id] = files
+        elif record.tracking["address"] != store.label:
+            problems.append(
+                f"MLflow run {run_id} was recorded at {record.tracking['address']} and is not at {store.label}: "
+                "purge once more with that MLFLOW_TRACKING_URI"
+            )
+    found = []
+    for run_id, files in runs.items():
+        record_of = recorded.get(run_id)
+        # People can change the tag, not the record.
+        sha256 = record_of.extract_sha256 if record_of else files.run.data.tags["data.sha256"]
+        if sha256 in left:
+            continue
+        sizes = files.sizes()
+        paths = [path for path in sizes if _shows_days(path, record_of)]
+        one = _judged(settings, files, learner, going.get(sha256), sha256, paths) if paths else None
+        if one is None:
+            continue
+        if files.run.info.status in _AT_WORK:
+            problems.append(f"MLflow run {run_id} is still at work: purge once more when it has ended")
+            continue
+        others = [path for path in sizes if path not in paths and not path.startswith(_PROVENANCE)]
+        found.append(Copies(files, one, paths, sum(sizes[path] for path in paths), others))
+    return found, problems
+
+
+def _shows_days(path: str, record: Record | None) -> bool:
+    """Whether a file is one of ours that shows days, or is drawn from them."""
+    if path.startswith(_PROVENANCE):
+        return path == EXTRACT
+    return (
+        path in {DAILY, RESULTS, REPORT} or path.endswith(".png") or (record is not None and path in record.artifacts)
+    )
+
+
+def _judged(
+    settings: Settings, files: RunFiles, learner: str, condemned: CondemnedExtract | None, sha256: str, paths: list[str]
+) -> CondemnedExtract | None:
+    """The extract of a run, if it goes; one that the archive cannot tell about is asked itself."""
+    if condemned is not None and condemned.holds:
+        return condemned
+    reason, protocol_id, holds, size = "whose events it holds is not known", None, False, 0
+    if EXTRACT in paths:
+        content = files.content(EXTRACT)
+        it, size = said(content, sha256), len(content)
+        holds = it.learners is not None and not pseudonyms(settings, learner).isdisjoint(it.learners)
+        if holds:
+            reason, protocol_id = "holds the learner's events", it.protocol_id
+        elif it.learners is not None and it.intact:
+            return None
+    return CondemnedExtract(sha256, None, protocol_id, holds, f"{reason}; only MLflow had it", size)

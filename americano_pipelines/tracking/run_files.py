@@ -1,0 +1,104 @@
+"""The files of an MLflow run, to be looked at and removed, also of a run that was deleted but not yet for good.
+
+Here belongs speaking to MLflow's artifact repositories: its client can remove no file. Which files go is `copies.py`.
+https://mlflow.org/docs/latest/self-hosting/architecture/artifact-store/
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from americano_pipelines.errors import TrackingError
+from americano_pipelines.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+_NONE_SUCH = "RESOURCE_DOES_NOT_EXIST"
+_PER_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run and where its files lie. Every method raises TrackingError when MLflow does not answer or refuses.
+
+    Attributes:
+        store: where the run is.
+        run: the run.
+    """
+
+    store: Store
+    run: "Run"
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        return str(self.run.info.run_id)
+
+    def sizes(self) -> dict[str, int]:
+        """Path to bytes of every file."""
+        found: dict[str, int] = {}
+        folders: list[str | None] = [None]
+        while folders:
+            for entry in self.store.ask(self._repository.list_artifacts, folders.pop()):
+                if entry.is_dir:
+                    folders.append(entry.path)
+                else:
+                    found[str(entry.path)] = int(entry.file_size or 0)
+        return dict(sorted(found.items()))
+
+    def content(self, path: str) -> bytes:
+        """The bytes of a file that is there."""
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(self.store.ask(self._repository.download_artifacts, path, folder)).read_bytes()
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is gone already is none to remove."""
+        self.store.ask(self._repository.delete_artifacts, path)
+
+    @property
+    def _repository(self) -> "ArtifactRepository":
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return self.store.ask(get_artifact_repository, self.run.info.artifact_uri, tracking_uri=self.store.uri)
+
+
+def runs_with_data(store: Store) -> dict[str, RunFiles]:
+    """Id to run of all in the experiment that say which extract they are of, deleted ones too.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    from mlflow.entities import ViewType
+
+    found: dict[str, RunFiles] = {}
+    token: str | None = None
+    while True:
+        page = store.ask(
+            store.client.search_runs,
+            [store.experiment_id],
+            filter_string="tags.`data.sha256` != 'unknown'",
+            run_view_type=ViewType.ALL,
+            max_results=_PER_PAGE,
+            page_token=token,
+        )
+        found |= {run.info.run_id: RunFiles(store, run) for run in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def find_files(store: Store, run_id: str) -> RunFiles | None:
+    """The run of an id, None when there is none.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    try:
+        return RunFiles(store, store.ask(store.client.get_run, run_id))
+    except TrackingError as error:
+        if getattr(error.__cause__, "error_code", None) == _NONE_SUCH:
+            return None
+        raise
