@@ -11,11 +11,13 @@ import click
 from americano_pipelines.cli.analyse import analyse
 from americano_pipelines.cli.bench import bench
 from americano_pipelines.cli.codes import FAILED, WRONG_USE
+from americano_pipelines.cli.compare import compare
 from americano_pipelines.cli.demo import demo
 from americano_pipelines.cli.dev import dev
 from americano_pipelines.cli.doctor import doctor
 from americano_pipelines.cli.purge import purge
 from americano_pipelines.cli.report import report
+from americano_pipelines.cli.runs import runs
 from americano_pipelines.cli.sync import sync
 from americano_pipelines.cli.verify import verify
 from americano_pipelines.cli.verify_sync import verify_sync
@@ -28,7 +30,7 @@ def group() -> None:
     """Postgres to Parquet to DuckDB, whole or not at all."""
 
 
-for command in (sync, analyse, verify_sync, verify, purge, report, doctor, demo, dev, bench):
+for command in (sync, analyse, verify_sync, verify, runs, compare, purge, report, doctor, demo, dev, bench):
     group.add_command(command)
 
 

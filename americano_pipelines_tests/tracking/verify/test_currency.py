@@ -26,7 +26,9 @@ def again(lab: Lab, record: Record) -> list[Finding]:
 
 def test_code_and_environment_that_are_others_are_named(record: Record) -> None:
     same = by_name(surroundings(record))
-    assert {one.status for one in same.values()} <= {Status.SAME, Status.NOT_RECORDED}
+    # Not the commit and what is not committed: whoever works in this folder meanwhile may change them.
+    of_the_machine = ("python", "platform", "requirements.lock", "package numpy", "package duckdb", "package mlflow")
+    assert {same[name].status for name in of_the_machine} == {Status.SAME}
     assert same["dvc.lock"].status is Status.NOT_RECORDED
 
     modules = {**record.code.modules, "research/days.py": "0" * 64, "research/gone.py": "1" * 64}
