@@ -15,6 +15,7 @@ from americano_pipelines.cli.compare import compare
 from americano_pipelines.cli.demo import demo
 from americano_pipelines.cli.dev import dev
 from americano_pipelines.cli.doctor import doctor
+from americano_pipelines.cli.link import link
 from americano_pipelines.cli.purge import purge
 from americano_pipelines.cli.report import report
 from americano_pipelines.cli.runs import runs

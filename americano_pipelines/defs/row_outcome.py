@@ -105,9 +105,9 @@ def _is_vouched_for(settings: Settings, run: dg.DagsterRun, recorded: Recorded) 
     if run.status == dg.DagsterRunStatus.SUCCESS:
         return True
     from americano_pipelines.tracking.store import open_store
-    from americano_pipelines.tracking.vouching import is_vouched_for
+    from americano_pipelines.tracking.vouching import vouching_run
 
-    return is_vouched_for(open_store(settings), *recorded)
+    return vouching_run(open_store(settings), *recorded) is not None
 
 
 def _kept(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], Recorded]:

@@ -123,6 +123,7 @@ def row_values(record: Record) -> dict[str, Any]:
             "mlflow_run_id": run_id,
             "dagster_run_id": record.orchestrator["dagster_run_id"],
         },
+        "startedAt": _timestamp(identity.started_at),
         "completedAt": _timestamp(identity.ended_at),
         "durationSeconds": round((ended - started).total_seconds()),
         "errorMessage": None,
