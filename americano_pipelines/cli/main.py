@@ -31,7 +31,7 @@ def group() -> None:
     """Postgres to Parquet to DuckDB, whole or not at all."""
 
 
-for command in (sync, analyse, verify_sync, verify, runs, compare, purge, report, doctor, demo, dev, bench):
+for command in (sync, analyse, verify_sync, verify, runs, compare, link, purge, report, doctor, demo, dev, bench):
     group.add_command(command)
 
 
