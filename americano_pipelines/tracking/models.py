@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CANDIDATE = "candidate"
 _ARTIFACT = "model"
+_READY_SECONDS = 10  # it is ready at once; MLflow would wait for five minutes
 # What a model of scikit-learn needs to be loaded. MLflow's own way to find out loads it in a process of its own, and
 # waits for that for minutes.
 _NEEDS = ("scikit-learn", "skops", "numpy", "pandas")
@@ -76,7 +77,14 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
         # Not by `registered_model_name`: that goes to MLFLOW_REGISTRY_URI where somebody set it.
         _make_name(run, name)
         source = f"models:/{logged.model_id}"
-        made = store.ask(client.create_model_version, name, source, run.run_id, model_id=logged.model_id)
+        made = store.ask(
+            client.create_model_version,
+            name,
+            source,
+            run.run_id,
+            model_id=logged.model_id,
+            await_creation_for=_READY_SECONDS,
+        )
     return Registered(name, str(made.version), str(logged.model_id))
 
 

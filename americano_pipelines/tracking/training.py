@@ -59,6 +59,7 @@ def perform_training(
     """
     trained = train(data, asked, document.snapshot_id)
     registered = log_model(run, trained.model, trained.example, MODEL_NAME)
+    drawn = asked.model_type == "logistic_regression"  # boosting would draw only beyond 200,000 rows
     model: dict[str, JsonValue] = {
         "name": registered.name,
         "version": registered.version,
@@ -78,7 +79,7 @@ def perform_training(
         phases_sha256=None,
         config={**asked.model_dump(mode="json"), "learning_rate": asked.rate},
         verdict=None,
-        seed=asked.seed,
+        seed=asked.seed if drawn else None,
         generator="numpy default_rng (PCG64)"
         if asked.model_type == "logistic_regression"
         else "scikit-learn (MT19937)",

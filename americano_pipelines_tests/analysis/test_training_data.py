@@ -63,7 +63,8 @@ def test_a_later_score_changes_no_earlier_row(settings: Settings, prisma: Databa
     before = read(settings)
     (changed,) = prisma.execute(
         'UPDATE behavioral_events SET "sessionPerformanceScore" = 100 - "sessionPerformanceScore" WHERE id = '
-        '(SELECT id FROM behavioral_events WHERE "sessionPerformanceScore" < 40 ORDER BY "timestamp" OFFSET 200 LIMIT 1) '
+        '(SELECT id FROM behavioral_events WHERE "sessionPerformanceScore" < 40 ORDER BY "timestamp" OFFSET 200 '
+        "LIMIT 1) "
         'RETURNING (extract(epoch FROM "timestamp") * 1000000)::bigint'
     )
     sync(settings)

@@ -148,6 +148,7 @@ def test_the_registered_model_loads_and_predicts_what_was_measured(demo: Demo, m
 
     version, run = _candidate(demo), demo.nested(result)
     assert version.run_id == run.info.run_id
+    assert [f"models:/{one.model_id}" for one in run.outputs.model_outputs] == [version.source]
     mlflow.set_tracking_uri(demo.store.uri)
     loaded = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CANDIDATE}")
     data = TrainingData.parse(read(extracts_dir(demo.settings), run.data.tags["data.sha256"]))

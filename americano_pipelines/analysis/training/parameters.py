@@ -29,7 +29,7 @@ class TrainingParameters(BaseModel):
         description="Step size; unset: 0.0001 for logistic regression, 0.1 for gradient boosting.",
     )
     epochs: int = Field(default=20, ge=1, le=1000, description="How often the model is improved.")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order of the rows, anew in each epoch.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order of rows in each epoch; boosting draws none.")
     threshold: float = Field(
         default=70,
         allow_inf_nan=False,
