@@ -9,6 +9,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,10 +65,8 @@ def pseudonyms(settings: Settings, learner: str) -> frozenset[str]:
     spelled = {learner, learner.rstrip(" ")}
     if learner.startswith("\\x"):
         spelled.add(learner.lower())
-    try:
+    with suppress(ValueError):
         spelled.add(str(uuid.UUID(learner)))
-    except ValueError:
-        pass
     return frozenset(pseudonym(settings, one) for one in spelled)
 
 
@@ -148,3 +147,9 @@ def purged_extracts(settings: Settings) -> Iterator[tuple[str, str | None]]:
             yield path.stem, json.loads(path.read_bytes()).get("protocol_id")
         except ValueError:
             yield path.stem, None
+
+
+def models_trained_on(settings: Settings, extracts: Collection[str]) -> list[tuple[str, str]]:
+    """Name and version of the registered models that were trained on extracts, named by hash."""
+    made = [record.results.get("model") for _, record in records(settings) if record.extract_sha256 in extracts]
+    return sorted({(str(one["name"]), str(one["version"])) for one in made if isinstance(one, dict)})
