@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from americano_pipelines.tracking.listing import Listed
 
 _HEADER = ("started", "analysis", "protocol", "status", "verdict", "standing", "MLflow run", "AnalysisRun")
+_IDS, _WIDE = frozenset({"started", "MLflow run", "AnalysisRun"}), 140
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
 
@@ -44,7 +45,8 @@ def _show(found: "list[Listed]") -> None:
         return
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name in _HEADER:
-        table.add_column(name, overflow="fold")
+        # An id that is broken in two cannot be copied; on a narrow terminal everything is.
+        table.add_column(name, overflow="fold", no_wrap=name in _IDS and console.width >= _WIDE)
     for one in found:
         shown = (one.started[:19].replace("T", " "), one.analysis, one.protocol)
         table.add_row(
