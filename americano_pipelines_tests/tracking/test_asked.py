@@ -1,0 +1,47 @@
+"""What a row asks for: the right analysis with what was given, or a reason why not."""
+
+from typing import Any
+
+import pytest
+
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.tracking.asked import asked_for
+from americano_pipelines.tracking.requests import Request
+
+
+def asked(kind: str, parameters: Any) -> tuple[str, dict[str, Any]]:
+    return asked_for(Request("row", "protocol", kind, parameters))
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "expected"),
+    [
+        ("ABAB_RANDOMIZATION", {}, ("abab_randomization", {})),
+        ("ABAB_RANDOMIZATION", {"alpha": 0.01, "outcome": None}, ("abab_randomization", {"alpha": 0.01})),
+        ("ABAB_RANDOMIZATION", {"seed": "7"}, ("abab_randomization", {"seed": 7})),
+        ("CHANGE_POINT_DETECTION", {"min_size": 5}, ("change_points", {"min_size": 5})),
+        ("BAYESIAN_ITS", {"seed": 3}, ("interrupted_time_series", {"seed": 3, "method": "bayesian"})),
+        ("BAYESIAN_ITS", {"method": "bayesian"}, ("interrupted_time_series", {"method": "bayesian"})),
+    ],
+)
+def test_only_what_was_given_or_is_meant_by_the_type_is_asked(
+    kind: str, parameters: Any, expected: tuple[str, dict[str, Any]]
+) -> None:
+    assert asked(kind, parameters) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "why"),
+    [
+        ("GRANGER_CAUSALITY", {}, "no analysis GRANGER_CAUSALITY here; what can be asked for is ABAB_RANDOMIZATION, "),
+        ("ABAB_RANDOMIZATION", {"alpha": 2}, "parameters of abab_randomization: alpha: .*less than 1"),
+        ("ABAB_RANDOMIZATION", {"alpah": 0.05}, "alpah: Extra inputs are not permitted"),
+        ("ABAB_RANDOMIZATION", {"analysis_run_id": "x"}, "analysis_run_id: Extra inputs"),
+        ("ABAB_RANDOMIZATION", [1], r"inputParams is no JSON object: '\[1\]'"),
+        ("ABAB_RANDOMIZATION", None, "inputParams is no JSON object: 'None'"),
+        ("BAYESIAN_ITS", {"method": "least_squares"}, "method is 'least_squares', but BAYESIAN_ITS means 'bayesian'"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_told(kind: str, parameters: Any, why: str) -> None:
+    with pytest.raises(AnalysisError, match=why):
+        asked(kind, parameters)
