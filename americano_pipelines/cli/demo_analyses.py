@@ -55,8 +55,8 @@ def show(settings: Settings, launched: "list[Launched]") -> None:
         )
     title = f"[bold]Verdicts[/] ({len(launched)} analyses now, by randomization test, change points and regression)"
     show_table(console, ("protocol", "truth", "verdict", "p", ""), rows, title=title)
+    titles = {ids[protocol.name]: protocol.title for protocol in PROTOCOLS}
     for one in launched:
         if not one.success:
-            console.print(
-                f"[yellow]not done[/] {one.analysis} of {escape(one.protocol)}: {escape(one.sentence)}", soft_wrap=True
-            )
+            name = escape(titles.get(one.protocol_id, one.protocol))
+            console.print(f"[yellow]not done[/] {one.analysis}, {name}: {escape(one.sentence)}", soft_wrap=True)

@@ -5,6 +5,7 @@ when the run ends, and how, is decided here, for it would end a run of several s
 https://docs.dagster.io/integrations/libraries/mlflow
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,10 @@ def build_mlflow(settings: Settings) -> dg.ResourceDefinition:
 
     @dg.resource(description="MLflow: the run of this Dagster run, and `analysis(...)` for one nested in it.")
     def mlflow(context: dg.InitResourceContext) -> "Iterator[DagsterRunInMlflow]":
-        from americano_pipelines.defs.mlflow_run import DagsterRunInMlflow
+        with warnings.catch_warnings():
+            # dagster-mlflow is marked as beta, which is known here and no news for whoever runs an analysis.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            from americano_pipelines.defs.mlflow_run import DagsterRunInMlflow
 
         instance, run = context.instance, context.run
         if instance is None or run is None:

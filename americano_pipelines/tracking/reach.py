@@ -27,6 +27,8 @@ CLIENT_ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # And bars on standard error, one for every file.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # That it makes its tables is no news for whoever runs an analysis.
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     # As Dagster's: nobody here was asked.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }

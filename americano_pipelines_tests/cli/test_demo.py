@@ -8,13 +8,20 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.cli import demo as demo_commands
+from americano_pipelines.demo.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
 from americano_pipelines.settings import Mode, Settings, load_settings
 from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import VARIABLES
+from americano_pipelines_tests.research.examples import TRUTHS
 
 Cli = Callable[..., Done]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def line_of(out: str, title: str) -> str:
+    """The line of a table for a protocol, whose title may be folded."""
+    return next(line for line in out.splitlines() if line.startswith(f" {title[:20]}")).rstrip()
 
 
 @pytest.mark.timeout(240)
@@ -30,6 +37,11 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         for pattern in ("Events by phase", "Events per day", "Events per week", "Events per protocol"):
             assert f"{pattern} (" in first.stdout
         assert "the same rows" in first.stdout
+        for protocol in PROTOCOLS:
+            assert TRUTHS[protocol.name] in line_of(first.stdout, protocol.title)
+            assert line_of(first.stdout, protocol.title).endswith("planned")
+        assert "interrupted_time_series, Interleaved instead of blocked practice: a Bayesian" in first.stdout
+        assert "Warning" not in first.stderr
         assert "make dev" in first.stdout
         assert "is stopped; `americano demo up` starts it" in first.stdout
         assert not server.is_running()
@@ -40,8 +52,12 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         second = americano("demo", "run", "--keep", americano_data_dir=data_dir)
         assert second.returncode == 0, second.stderr
         assert "seeded before, unchanged" in second.stdout
-        assert "unchanged, no new file" in second.stdout
-        assert link.resolve() == published
+        # The analyses stand in the app now, and so in the second sync; nothing else moved.
+        assert line_of(second.stdout, "analytics.analysis_runs").endswith(" changed")
+        assert line_of(second.stdout, "analytics.behavioral_events").endswith(" unchanged")
+        assert "(0 analyses now" in second.stdout
+        assert line_of(second.stdout, PROTOCOLS[0].title) == line_of(first.stdout, PROTOCOLS[0].title)
+        assert link.resolve() != published
         assert server.is_running()
         assert "runs on; `americano demo down` stops it" in second.stdout
 

@@ -9,6 +9,8 @@ from psycopg2 import errors
 
 from americano_pipelines.demo.seed import TABLES, SeedError, seed
 from americano_pipelines.demo.server import DemoServer
+from americano_pipelines.settings.postgres_target import parse_url
+from americano_pipelines.tracking.requests import pending
 from americano_pipelines_tests.demo.conftest import connected
 
 PROTECTED = ("experiment_protocols", "phase_assignments", "analysis_runs")
@@ -54,7 +56,9 @@ def test_data_survive_down_and_up(demo_server: DemoServer) -> None:
 
 def test_environment_leads_to_the_data(demo_server: DemoServer) -> None:
     environment = demo_server.environment()
+    link_url = environment.pop("ANALYSIS_RUNS_DATABASE_URL")
     assert set(environment) == {"PG_HOST", "PG_PORT", "PG_USER", "PG_PASSWORD", "PG_DATABASE"}
+    assert [one.analysis_type for one in pending(parse_url(link_url), 10)].count("ABAB_RANDOMIZATION") == 3
     link = psycopg2.connect(
         host=environment["PG_HOST"],
         port=environment["PG_PORT"],
