@@ -79,11 +79,16 @@ def _walk(path: str, recorded: Any, found: Any, absolute: float) -> Iterator[tup
     elif isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):
         for index, (one, other) in enumerate(zip_longest(recorded, found)):
             yield from _walk(f"{path}[{index}]", one, other, absolute)
-    elif isinstance(recorded, float) and isinstance(found, float):
+    elif _numbers(recorded, found) and float in {type(recorded), type(found)}:
         if not math.isclose(recorded, found, rel_tol=RELATIVE, abs_tol=absolute):
             yield path, f"was {recorded!r}, is {found!r}"
     elif type(recorded) is not type(found) or recorded != found:
         yield path, f"was {_told(recorded)}, is {_told(found)}"
+
+
+def _numbers(*values: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether all are numbers, to which Python's truth values belong and JSON's do not."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _told(value: Any) -> str:  # noqa: ANN401 - JSON

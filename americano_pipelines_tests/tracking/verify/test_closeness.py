@@ -37,7 +37,8 @@ def paths(of: dict[str, Any], found: dict[str, Any], closeness: Closeness = EXAC
     ("path", "value", "told"),
     [
         ("counts.days", 57, "counts.days"),
-        ("counts.days", 56.0, "counts.days"),
+        ("counts.days", 56.5, "counts.days"),
+        ("counts.days", True, "counts.days"),
         ("test.counts", [1, 2, 4], "test.counts[2]"),
         ("test.counts", [1, 2], "test.counts"),
         ("test.p", 0.03125 * (1 + 5e-9), "test.p"),
@@ -58,6 +59,7 @@ def test_the_same_and_the_same_but_for_rounding_are_the_same() -> None:
     assert paths(RESULTS, deepcopy(RESULTS)) == []
     assert paths(RESULTS, changed("test.observed", math.nextafter(12.5, 13))) == []
     assert paths(RESULTS, changed("test.p", 0.03125 * (1 + 5e-10))) == []
+    assert paths(RESULTS, changed("counts.days", 56.0)) == [], "JSON knows one kind of number"
 
 
 def test_near_zero_the_outcomes_size_decides() -> None:

@@ -1,0 +1,55 @@
+"""The training demo is verified like any other analysis, its series step by step, and is trained again."""
+
+import json
+
+import pytest
+
+from americano_pipelines.analysis.training.data import read_training_data
+from americano_pipelines.analysis.training.parameters import ModelType, TrainingParameters
+from americano_pipelines.tracking.lifecycle import open_parent
+from americano_pipelines.tracking.recording import Task, look_around
+from americano_pipelines.tracking.runs import analysis_run
+from americano_pipelines.tracking.training import perform_training
+from americano_pipelines.tracking.verify.findings import Status
+from americano_pipelines.tracking.verify.rerun import rerun
+from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse.read import open_published
+from americano_pipelines_tests.tracking.verify.conftest import Lab, faults, finding, run_id
+
+AGAIN = "training_demo on its extract"
+
+
+@pytest.mark.parametrize("model_type", ["logistic_regression", "gradient_boosting"])
+def test_it_is_verified_step_by_step_and_trained_again(lab: Lab, model_type: ModelType) -> None:
+    parent = open_parent(lab.store, lab.settings, f"training {model_type}", "job", {})
+    document = publish.read_document(lab.settings)
+    assert document is not None
+    with (
+        open_published(lab.settings) as connection,
+        analysis_run(lab.store, parent, "training_demo", {}) as run,
+    ):
+        recorded = perform_training(
+            run,
+            lab.settings,
+            data=read_training_data(connection, document),
+            document=document,
+            task=Task(f"training {model_type}", "analysis/training_demo", None, "a test", None),
+            around=look_around(),
+            asked=TrainingParameters(model_type=model_type, epochs=3, seed=5),
+        ).recorded
+
+    found = lab.verify(run_id(recorded), again=True)
+
+    assert faults(found) == {}
+    assert finding(found, AGAIN).status is Status.REPEATED
+    assert finding(found, "data of analytics/behavioral_events").status is Status.SAME
+    assert [one.what for one in found.findings if one.status is Status.EXTRA] == []
+    lab.store.client.log_metric(run_id(recorded), "train_loss", 0.1, step=2)
+    assert faults(lab.verify(run_id(recorded))) == {"metric train_loss": Status.DRIFT}
+
+    results = json.loads(json.dumps(recorded.record.results))
+    results["numbers"]["final_validation_loss"] += 1e-6
+    changed = type(found.subject)(
+        found.subject.record.model_copy(update={"results": results}), recorded.sha256, "a test", None, ()
+    )
+    assert [one.what for one in rerun(lab.settings, changed)] == ["numbers.final_validation_loss"]
