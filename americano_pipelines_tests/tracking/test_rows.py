@@ -1,0 +1,115 @@
+"""A row through its life: taken, made, completed, failed; and an app's database that is away for a while."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from americano_pipelines.errors import LinkError, RowNotOursError, TransientLinkError
+from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.tracking import rows
+from americano_pipelines_tests.app_database import MIGRATION, row
+from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines_tests.tracking.records import HEX, kept_record
+
+
+def test_a_row_is_taken_and_completed_from_the_record(
+    target: PostgresTarget, prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    prisma.execute(MIGRATION)
+    sha256, record = kept_record(settings_for(), dagster_run="mine", mlflow_run="m1")
+    rows.take(target, "run_0", "mine")
+
+    written = rows.complete(target, "run_0", record)
+
+    assert {"status", "mlflowRunId", "mlflowExperimentId", "provenanceGitCommit", "resultsSummary"} <= set(written)
+    columns = (
+        'status::text, "mlflowRunId", "mlflowExperimentId", "codeCommitHash", "dataVersionHash", "startedAt", '
+        '"completedAt", "durationSeconds", "inputParams", "errorMessage", "dvcLockSha256", "artifactPaths"'
+    )
+    assert row(prisma, columns=columns) == (
+        "COMPLETED", "m1", "1", "c0ffee", HEX, datetime(2025, 5, 1, 10), datetime(2025, 5, 1, 10, 0, 4), 4,  # noqa: DTZ001 - as the app stores it
+        {"alpha": 0.05, "direction": "increase"}, None, None, [],
+    )  # fmt: skip
+    (summary,) = row(prisma, columns='"resultsSummary"')
+    assert summary["provenance_sha256"] == sha256
+    assert (summary["sentence"], summary["verdict"], summary["numbers"]) == ("It helped.", "benefit", {"p": 0.01})
+    assert rows.complete(target, "run_0", record) == written, "once more changes nothing"
+
+
+def test_what_cannot_be_taken_is_told_apart(target: PostgresTarget, prisma: Database) -> None:
+    rows.take(target, "run_0", "mine")
+
+    rows.take(target, "run_0", "mine")
+    with pytest.raises(LinkError, match="'run_0' is RUNNING, not PENDING"):
+        rows.take(target, "run_0", "other")
+    with pytest.raises(LinkError, match="has no analysis run 'nothing'"):
+        rows.take(target, "nothing", "mine")
+    prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_0'")
+    assert not rows.fail(target, "run_0", "mine", "no")
+
+
+def test_a_row_that_is_deleted_or_taken_over_meanwhile_is_not_written(
+    target: PostgresTarget, prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    _, record = kept_record(settings_for(), dagster_run="mine")
+    rows.take(target, "run_0", "mine")
+    prisma.execute("UPDATE analysis_runs SET status = 'PENDING' WHERE id = 'run_0'")
+    with pytest.raises(RowNotOursError, match="PENDING again"):
+        rows.complete(target, "run_0", record)
+    rows.take(target, "run_0", "other")
+    with pytest.raises(RowNotOursError, match="RUNNING, by Dagster run other"):
+        rows.complete(target, "run_0", record)
+    assert not rows.fail(target, "run_0", "mine", "no")
+
+    prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_0'")
+    with pytest.raises(RowNotOursError, match="has no row 'run_0'"):
+        rows.complete(target, "run_0", record)
+
+
+def test_a_row_is_made_once_for_a_run_asset_and_protocol(target: PostgresTarget, prisma: Database) -> None:
+    def register() -> str:
+        return rows.register(target, "mine", "analysis/x", "protocol_1", "ABAB_RANDOMIZATION", "one", {"alpha": 0.1})
+
+    made = register()
+
+    assert register() == made
+    assert made[0] == "c"
+    assert len(made) == 25
+    assert made != rows.row_id("mine", "analysis/x", "protocol_0")
+    assert row(prisma, made, 'status::text, "runName", "inputParams", "resultsSummary"') == (
+        "RUNNING", "one", {"alpha": 0.1}, {"dagster_run_id": "mine"}
+    )  # fmt: skip
+    assert rows.fail(target, made, "mine", "no data")
+    assert row(prisma, made) == ("FAILED", "no data")
+
+
+def test_an_app_that_comes_back_in_time_is_waited_for(
+    target: PostgresTarget, prisma: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "WAITS_SECONDS", (0.2,) * 100)
+    prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT 0")
+    done = threading.Event()
+
+    def take() -> None:
+        rows.take(target, "run_0", "mine")
+        done.set()
+
+    worker = threading.Thread(target=take, daemon=True)
+    worker.start()
+    time.sleep(0.5)
+    assert not done.is_set()
+    prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT -1")
+
+    worker.join(timeout=60)
+    assert done.is_set()
+
+
+def test_an_app_that_stays_away_is_told(target: PostgresTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "WAITS_SECONDS", (0.0, 0.0))
+
+    with pytest.raises(TransientLinkError, match="cannot be reached"):
+        rows.take(replace(target, port=free_port()), "run_0", "mine")
