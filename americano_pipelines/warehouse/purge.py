@@ -9,6 +9,7 @@ that were patched go too, whatever their tables show: DuckDB leaves a deleted ro
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +101,21 @@ def condemned(settings: Settings, learner: str) -> list[Kept]:
             why = "its manifest is missing or cannot be read" if unknown else None
             found.append(Kept("lake", settings.lake_dir, holds, why, _size(settings.lake_dir)))
     return found
+
+
+def clean_snapshots(settings: Settings, published: Mapping[str, int], found: Iterable[Kept]) -> set[str]:
+    """Ids of the snapshots that are there, can be looked into, and show no row of the learner.
+
+    Args:
+        settings: where they lie.
+        published: what `still_there` gave.
+        found: what `condemned` gave.
+    """
+    now, name = publish.current(settings), publish.file_name(settings)
+    clean = {folder.name for folder in publish.snapshots(settings) if publish.document_beside(folder / name)}
+    if now is not None and published:
+        clean.discard(now.parent.name)
+    return clean - {one.what for one in found if one.holds}
 
 
 def under_other_names(settings: Settings) -> list[Path]:

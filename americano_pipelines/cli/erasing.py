@@ -1,0 +1,124 @@
+"""All that is kept of a learner, wherever it lies: found, and removed in the order that can be done again.
+
+Here belongs the order. What counts as holding a learner, and how it is removed, each place knows itself:
+`warehouse/purge.py`, `tracking/erasure.py`, `tracking/copies.py`, `defs/forget.py`.
+"""
+
+from americano_pipelines.cli.found import Found
+from americano_pipelines.errors import RoomError, TrackingError
+from americano_pipelines.settings import Settings
+
+
+def look(settings: Settings, learner: str) -> Found:
+    """Look everywhere.
+
+    Raises:
+        RoomError: for want of memory or disk.
+    """
+    from americano_pipelines.tracking.copies import find_copies, has_records
+    from americano_pipelines.tracking.erasure import condemned_extracts, models_trained_on
+    from americano_pipelines.tracking.store import open_store
+    from americano_pipelines.warehouse.purge import clean_snapshots, condemned, still_there
+
+    published, snapshots = still_there(settings, learner), condemned(settings, learner)
+    extracts = condemned_extracts(settings, learner, clean_snapshots(settings, published, snapshots))
+    found = Found(published, snapshots, extracts)
+    if has_records(settings):
+        try:
+            found.copies, found.problems = find_copies(settings, open_store(settings), learner, extracts)
+        except TrackingError as error:
+            found.problems.append(f"what MLflow runs have was not looked at: {error}")
+    found.models = models_trained_on(settings, {one.sha256 for one in extracts})
+    _look_into_dagster(settings, found)
+    return found
+
+
+def erase(settings: Settings, learner: str, *, sure: bool) -> Found:
+    """Look again and remove what is found, if the published file has nothing of the learner and the id is sure.
+
+    What a learner's extract was copied to goes after the extract: with its card there, it is found once more.
+
+    Args:
+        settings: where it lies.
+        learner: the learner's id, as the source writes it.
+        sure: whether the id is known to be a learner's although nothing names it now.
+
+    Raises:
+        LockHeldError: another process writes; RoomError: as `look`.
+    """
+    from americano_pipelines.lock import writer_lock
+    from americano_pipelines.tracking.erasure import remove_extract
+    from americano_pipelines.warehouse.purge import remove
+
+    with writer_lock(settings):
+        found = look(settings, learner)
+        if found.published or not (sure or found.seen):
+            return found
+        for one in found.snapshots:
+            remove(settings, one)
+        for extract in (*found.extracts, *(one.extract for one in found.copies if one.extract.path is None)):
+            remove_extract(settings, extract)
+    found.removed = [*(one.what for one in found.snapshots), *(one.sha256 for one in found.extracts)]
+    _clean_mlflow(found)
+    _clean_dagster(settings, found)
+    return found
+
+
+def _clean_mlflow(found: Found) -> None:
+    for copy in found.copies:
+        if copy.files.store.lost:
+            found.problems.append(f"MLflow run {copy.files.run_id} was not cleaned: MLflow does not answer any more")
+            continue
+        try:
+            for path in copy.paths:
+                copy.files.remove(path)
+            found.removed.append(copy.files.run_id)
+        except TrackingError as error:
+            found.problems.append(f"MLflow run {copy.files.run_id} was not cleaned: {error}")
+
+
+def _look_into_dagster(settings: Settings, found: Found) -> None:
+    if not settings.dagster_dir.is_dir():
+        return
+    from americano_pipelines.defs.forget import runs_of
+    from americano_pipelines.defs.instance import open_instance
+
+    try:
+        with open_instance(settings) as instance:
+            found.dagster_runs = runs_of(instance, *_in_dagster(settings, found))
+    except RoomError as error:
+        found.problems.append(str(error))
+
+
+def _clean_dagster(settings: Settings, found: Found) -> None:
+    protocols, recorded = _in_dagster(settings, found)
+    if not (settings.dagster_dir.is_dir() and (protocols or recorded)):
+        return
+    from americano_pipelines.defs.forget import at_work, forget
+    from americano_pipelines.defs.instance import open_instance
+
+    try:
+        with open_instance(settings) as instance:
+            forget(instance, found.dagster_runs)
+            found.removed += found.dagster_runs
+            found.problems += [
+                f"Dagster run {run_id} is at work, perhaps on an earlier snapshot: purge once more when it has ended"
+                for run_id in at_work(instance)
+            ]
+    except RoomError as error:
+        found.problems.append(str(error))
+
+
+def _in_dagster(settings: Settings, found: Found) -> tuple[set[str], set[str]]:
+    """Protocols that are the learner's, and Dagster runs that recorded an extract which goes or went."""
+    from americano_pipelines.tracking.erasure import purged_extracts
+    from americano_pipelines.tracking.history import records
+
+    gone = dict(purged_extracts(settings))
+    gone |= {one.sha256: one.protocol_id for one in (*found.extracts, *(copy.extract for copy in found.copies))}
+    runs = {
+        str(record.orchestrator["dagster_run_id"])
+        for _, record in records(settings)
+        if record.extract_sha256 in gone and record.identity.protocol_id is not None
+    }
+    return {protocol_id for protocol_id in gone.values() if protocol_id is not None}, runs

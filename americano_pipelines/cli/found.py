@@ -1,0 +1,74 @@
+"""What is there of a learner, and how it is told.
+
+Here belongs one list of it all. Where it is looked for and removed is `erasing.py`.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from americano_pipelines.tracking.copies import Copies
+    from americano_pipelines.tracking.erasure import CondemnedExtract
+    from americano_pipelines.warehouse.purge import Kept
+
+
+@dataclass
+class Found:
+    """What is there of a learner.
+
+    Attributes:
+        published: where the published file and the lake in use name them, to the number of rows.
+        snapshots: kept snapshots that go.
+        extracts: extracts that go.
+        copies: what MLflow runs have of those and of earlier ones.
+        dagster_runs: Dagster runs of their protocols.
+        models: name and version of the models that were trained on extracts that go.
+        removed: names, as `rows` has them, of what was removed.
+        problems: what could not be looked at or removed, in words.
+    """
+
+    published: dict[str, int]
+    snapshots: "list[Kept]"
+    extracts: "list[CondemnedExtract]"
+    copies: "list[Copies]" = field(default_factory=list)
+    dagster_runs: list[str] = field(default_factory=list)
+    models: list[tuple[str, str]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def seen(self) -> bool:
+        """Whether anything names the learner, so that the id is a learner's."""
+        extracts = [*self.extracts, *(copy.extract for copy in self.copies)]
+        return bool(self.published) or any(one.holds for one in self.snapshots) or any(one.holds for one in extracts)
+
+    def rows(self) -> list[tuple[str, str, int | None, str]]:
+        """Kind, name, bytes and reason of all that goes."""
+        found: list[tuple[str, str, int | None, str]] = [
+            ("snapshot", one.what, one.bytes, one.reason) for one in self.snapshots
+        ]
+        for one in self.extracts:
+            of = f" (protocol {one.protocol_id})" if one.protocol_id else ""
+            found.append(("extract", one.sha256, one.bytes, f"{one.reason}{of}"))
+        for copy in self.copies:
+            reason = f"{', '.join(copy.paths)}: extract {copy.extract.sha256[:12]} {copy.extract.reason}"
+            found.append(("MLflow run", copy.files.run_id, copy.bytes, reason))
+        found += [("Dagster run", run_id, None, "analysed a protocol of the learner") for run_id in self.dagster_runs]
+        return found
+
+    def remains(self) -> list[str]:
+        """What is not removed, in words."""
+        found = [
+            f"model {name} version {version} was trained on data that held this learner, or may have"
+            for name, version in self.models
+        ]
+        found += [
+            f"{path} of MLflow run {one.files.run_id} was added by people, and was not looked into"
+            for one in self.copies
+            for path in one.others
+        ]
+        if self.extracts or self.copies:
+            found.append(
+                "records and MLflow's numbers stay: results, no rows; the app's rows of analyses are the app's"
+            )
+        return found
