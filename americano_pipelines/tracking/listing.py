@@ -33,7 +33,7 @@ class Listed:
     """One analysis.
 
     Attributes:
-        started: when, ISO 8601, UTC, to the second.
+        started: when, ISO 8601, UTC.
         analysis: which, None when its run does not say.
         protocol_id: of which protocol, None for one of none.
         protocol: the protocol's name in the published file, its id when it is not there.
@@ -90,7 +90,7 @@ def _of_mlflow(store: Store, known: dict[str, tuple[str, Record]], names: dict[s
 def _of_record(sha256: str, record: Record, status: str, names: dict[str, str]) -> Listed:
     identity = record.identity
     return Listed(
-        started=datetime.fromisoformat(identity.started_at).isoformat(timespec="seconds"),
+        started=datetime.fromisoformat(identity.started_at).isoformat(timespec="milliseconds"),
         analysis=identity.analysis,
         protocol_id=identity.protocol_id,
         protocol=names.get(identity.protocol_id or "", identity.protocol_id),
@@ -110,7 +110,7 @@ def _without_record(store: Store, run: "Run", names: dict[str, str]) -> Listed:
     tags = {name: value for name, value in run.data.tags.items() if value != _UNKNOWN}
     asset, protocol_id = tags.get("dagster.asset_key"), tags.get("dagster.partition")
     return Listed(
-        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds"),
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="milliseconds"),
         analysis=asset.removeprefix(_PREFIX) if asset else run.info.run_name,
         protocol_id=protocol_id,
         protocol=names.get(protocol_id or "", protocol_id),

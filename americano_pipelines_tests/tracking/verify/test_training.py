@@ -31,7 +31,7 @@ def test_it_is_verified_step_by_step_and_trained_again(lab: Lab, model_type: Mod
         recorded = perform_training(
             run,
             lab.settings,
-            data=read_training_data(connection, document),
+            data=read_training_data(connection, lab.settings, document),
             document=document,
             task=Task(f"training {model_type}", "analysis/training_demo", None, "a test", None),
             around=look_around(),

@@ -1,0 +1,82 @@
+"""`americano verify`, `runs` and `compare`, on analyses that Dagster ran."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from americano_pipelines_tests.cli.conftest import Done
+from americano_pipelines_tests.conftest import Database, free_port
+
+Cli = Callable[..., Done]
+Publish = Callable[..., None]
+
+
+def statuses(done: Done) -> dict[str, str]:
+    return {one["what"]: one["status"] for one in done.json["findings"]}
+
+
+@pytest.mark.slow  # Dagster runs two analyses
+def test_a_recorded_analysis_is_verified_listed_and_compared_and_tampering_is_found(
+    prisma: Database, cli: Cli, publish: Publish, tmp_path: Path
+) -> None:
+    prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
+    values: dict[str, Any] = prisma.variables()
+    publish(**values)
+    kinds = ("--only", "abab_randomization", "--only", "change_points")
+    assert cli("analyse", "protocol_1", *kinds, "--json", **values).code == 0
+
+    listed = cli("runs", "--json", **values).json
+    assert {one["analysis"] for one in listed} == {"abab_randomization", "change_points"}
+    one, other = sorted(listed, key=lambda each: each["analysis"])
+    assert (one["status"], one["protocol"], one["standing"]) == ("FINISHED", "Protocol 1", "exploratory")
+    assert one["mlflow_run_id"][:6] in cli("runs", **values).out
+
+    clean = cli("verify", one["mlflow_run_id"], "--rerun", "--json", **values)
+    assert (clean.code, clean.json["verified"]) == (0, True), clean.json["sentence"]
+    assert statuses(clean)["Dagster's metadata"] == "MATCH"
+    assert statuses(clean)["abab_randomization on its extract"] == "REPEATED"
+    shown = cli("verify", one["record"][:8], **values)
+    assert (shown.code, shown.out.strip().splitlines()[-1]) == (
+        0, "verified: everything that was recorded is as it was"
+    )  # fmt: skip
+
+    compared = cli("compare", one["record"], other["record"][:10], "--json", **values).json
+    assert {"part": "inputs", "name": "extract", "same": True}.items() <= {
+        key: line[key] for line in compared["lines"] if line["name"] == "extract" for key in ("part", "name", "same")
+    }.items()
+    assert "the same: " in cli("compare", one["record"], other["record"], **values).out
+
+    prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" = 'learner_1' AND \"timestamp\" < '2025-01-20'")
+    publish(**values)
+    changed = cli("verify", one["record"], "--json", **values)
+    assert (changed.code, statuses(changed)["data"], changed.json["current"]) == (0, "CHANGED", False)
+    assert cli("verify", one["record"], "--strict", **values).code == 1
+
+    with closing(sqlite3.connect(tmp_path / "data" / "mlflow" / "mlflow.db")) as database, database:
+        database.execute("UPDATE metrics SET value = 0.001 WHERE key = 'p'")
+    tampered = cli("verify", one["record"], **values)
+    assert tampered.code == 1
+    assert tampered.out.strip().splitlines()[-1] == "DRIFT in metric p"
+    assert cli("verify", other["record"], **values).code == 0, "the other analysis has no p"
+
+
+def test_what_is_not_there_is_told_with_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    done = cli("verify", "deadbeef")
+    assert done.code == 1
+    assert "`americano runs` lists all there are" in done.err
+    assert not (tmp_path / "data" / "dagster_home").exists(), "looking makes no home"
+    assert "no analysis was run yet" in cli("runs").out
+    assert cli("runs", "--json").json == []
+    assert cli("compare", "deadbeef", "deadbeef").code == 1
+
+
+def test_an_mlflow_that_does_not_answer_is_an_error_and_no_drift(cli: Cli) -> None:
+    for arguments in (("verify", "deadbeef"), ("runs",)):
+        done = cli(*arguments, mlflow_tracking_uri=f"http://127.0.0.1:{free_port()}")
+        assert done.code == 1
+        assert "MLFLOW_TRACKING_URI" in done.err
+        assert "DRIFT" not in done.out + done.err
