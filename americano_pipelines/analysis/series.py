@@ -36,10 +36,11 @@ def analyse_segmented(seen: Observations, asked: SegmentedParameters) -> Analysi
     """
     found = segmented(seen.days.values, seen.days.phase, seen.labels, asked.hac_lag)
     level, slope = found.changes[:2]
-    low, high = level.hac_interval
+    (low, high), (hac_low, hac_high) = level.interval, level.hac_interval
     sentence = (
         f"Described, not judged: at the first day of {level.label} the level changed by {level.value:+.2f} "
-        f"(95 % t interval with Newey and West's errors {low:.2f} to {high:.2f}). {found.warning}"
+        f"(95 % t interval {low:.2f} to {high:.2f} by least squares, {hac_low:.2f} to {hac_high:.2f} with Newey and "
+        f"West's errors). {found.warning}"
     )
     if found.days < _SHORT:
         sentence += f" With {found.days} days this series is short."

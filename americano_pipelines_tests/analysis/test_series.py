@@ -22,7 +22,11 @@ def test_the_regression_describes_and_does_not_judge() -> None:
         "Described, not judged: at the first day of intervention_A_1 the level changed by +"
     )
     assert "about one time in four" in found.sentence
+    assert "Newey and West's errors are the worse of the two" in found.sentence
     assert "verdict" not in found.results
+    assert found.verdict is None
+    first = found.results["regression"]["changes"][0]  # type: ignore[index, call-overload]
+    assert [found.numbers["level_change_low"], found.numbers["level_change_high"]] == first["interval"]
     assert found.pictures["lines.png"].startswith(b"\x89PNG")
 
 
