@@ -160,6 +160,16 @@ def mlflow_server(server: Server, server_folder: Path) -> Iterator[MlflowServer]
         started.stop()
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, made once: it takes seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
 @pytest.fixture
 def new_database(server: Server) -> Iterator[Callable[[str], Database]]:
     """Make databases: `new_database("prisma")` or `new_database("older")`, small and filled."""

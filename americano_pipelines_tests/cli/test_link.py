@@ -1,6 +1,7 @@
 """`americano link`: a recorded analysis gets into its row, or into one that is made, and nothing else does."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ Cli = Callable[..., Done]
 
 
 @pytest.fixture
-def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Settings:
+def settings(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Settings:
     made = settings_for(analysis_runs_database_url=link_url(prisma))
-    made.data_dir.mkdir()
+    (made.data_dir / "mlflow").mkdir(parents=True)
+    (made.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
     return made
 
 

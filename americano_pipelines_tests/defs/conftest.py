@@ -47,16 +47,6 @@ def runner(settings_for: Callable[..., Settings]) -> Iterator[Callable[..., Runn
         yield make
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's tables, made once: it takes seconds."""
-    from mlflow import MlflowClient
-
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{file}").search_experiments()
-    return file
-
-
 def versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     """Data version of every asset that a run materialized, selected or reported, by its key."""
     found = {}
