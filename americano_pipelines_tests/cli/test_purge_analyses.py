@@ -1,0 +1,264 @@
+"""`americano purge`: what analyses kept of an erased learner is gone from the archive, MLflow's files and Dagster's."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from americano_pipelines.analysis.pseudonym import pseudonym
+from americano_pipelines.defs.analyses import ANALYSES
+from americano_pipelines.defs.build import build_defs
+from americano_pipelines.defs.instance import open_instance
+from americano_pipelines.settings import Settings
+from americano_pipelines.tracking.archive import extracts_dir, keep
+from americano_pipelines.tracking.erasure import condemned_extracts, pseudonyms, remove_extract
+from americano_pipelines.tracking.history import records
+from americano_pipelines.tracking.record import Record
+from americano_pipelines_tests.cli.conftest import Done
+from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines_tests.mlflow_server import MlflowServer
+
+Cli = Callable[..., Done]
+LEARNER, PROTOCOL, OTHER = "learner_1", "protocol_1", "protocol_0"
+KINDS = ("abab_randomization", "interrupted_time_series")
+STAY = {"provenance/record.json", "provenance/requirements.lock", "provenance/diff.patch"}
+
+
+@pytest.fixture
+def app(prisma: Database) -> Database:
+    """Four phases of 14 days, as they were planned; scores that are one learner's and found again wherever they are."""
+    prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
+    prisma.execute(
+        'ALTER TABLE behavioral_events ALTER "sessionPerformanceScore" TYPE double precision; '
+        'UPDATE behavioral_events SET "sessionPerformanceScore" = "sessionPerformanceScore" + '
+        'sqrt(2 + right("userId", 1)::integer) / 10'
+    )
+    return prisma
+
+
+def erase(app: Database) -> None:
+    """Erase the learner in the app."""
+    for statement in (
+        f"DELETE FROM analysis_runs WHERE \"protocolId\" = '{PROTOCOL}'",
+        f"DELETE FROM phase_assignments WHERE \"protocolId\" = '{PROTOCOL}'",
+        f"DELETE FROM experiment_protocols WHERE id = '{PROTOCOL}'",
+        f"DELETE FROM behavioral_events WHERE \"userId\" = '{LEARNER}'",
+    ):
+        app.execute(statement)
+
+
+def analyse(settings: Settings, protocol_id: str, *kinds: str) -> dg.ExecuteInProcessResult:
+    """Run analyses of a protocol on the data folder's own instance."""
+    with open_instance(settings) as instance:
+        job = build_defs(settings).resolve_job_def(ANALYSES)
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=protocol_id,
+            asset_selection=[dg.AssetKey(["analysis", kind]) for kind in kinds],
+            raise_on_error=False,
+        )
+    return result
+
+
+def of(settings: Settings, protocol_id: str) -> list[tuple[str, Record]]:
+    return [(sha256, one) for sha256, one in records(settings) if one.identity.protocol_id == protocol_id]
+
+
+def artifacts(root: Path, record: Record) -> dict[str, bytes]:
+    """What lies among the artifacts of a record's run."""
+    folder = next(root.rglob(f"{record.tracking['run_id']}/artifacts"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def traces(files: dict[str, bytes]) -> set[bytes]:
+    """What would tell a learner's days: their values as they are written, and their pictures as the UI has them."""
+    extract = json.loads(files["provenance/extract.json"])
+    values = {repr(value).encode() for value in extract["values"] if value is not None}
+    days = {cell.encode() for line in files["daily.csv"].decode().splitlines() for cell in line.split(",")}
+    pictures = {base64.b64encode(content)[600:660] for name, content in files.items() if name.endswith(".png")}
+    assert pictures
+    return {one for one in values | days | pictures if len(one) > 12 and b"-" not in one[:5]}
+
+
+def holding(folder: Path, words: set[bytes]) -> dict[str, list[bytes]]:
+    """Files with any of the words in their bytes, records left out."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.parent.name != "provenance":
+            content = path.read_bytes()
+            if those := [word for word in words if word in content]:
+                found[str(path.relative_to(folder))] = those[:3]
+    return found
+
+
+@pytest.mark.slow
+def test_of_an_erased_learner_only_the_records_stay(
+    app: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = app.variables()
+    settings = settings_for(**values)
+    assert cli("sync", "--json", **values).code == 0
+    assert analyse(settings, PROTOCOL, *KINDS).success
+    assert analyse(settings, OTHER, KINDS[0]).success
+    root = settings.data_dir / "mlflow"
+    theirs, others = [one for _, one in of(settings, PROTOCOL)], [one for _, one in of(settings, OTHER)]
+    words = {LEARNER.encode(), *(one.encode() for one in pseudonyms(settings, LEARNER))}
+    # What the other learner's days hold too, such as a date, tells nobody's.
+    words |= set.union(*(traces(artifacts(root, one)) for one in theirs)) - traces(artifacts(root, others[0]))
+    kept_of_other = artifacts(root, others[0])
+    before = holding(settings.data_dir, words)
+    assert any("dagster_home/history/runs/index.db" in path for path in before), (
+        "the test looks where there was something"
+    )
+    erase(app)
+
+    dry = cli("purge", "--learner", LEARNER, "--dry-run", "--json", **values)
+    assert dry.code == 0, dry.err
+    assert {one["kind"] for one in dry.json["found"]} == {"extract", "MLflow run", "Dagster run"}
+    assert dry.json["removed"] == []
+    done = cli("purge", "--learner", LEARNER, "--json", **values)
+
+    assert done.code == 0, done.err
+    report = done.json
+    assert {one["what"] for one in report["found"]} == set(report["removed"])
+    (extract,) = [one for one in report["found"] if one["kind"] == "extract"]
+    assert extract["what"] == theirs[0].extract_sha256
+    assert f"(protocol {PROTOCOL})" in extract["reason"]
+    assert {one["what"] for one in report["found"] if one["kind"] == "MLflow run"} == {
+        one.tracking["run_id"] for one in theirs
+    }
+    after = holding(settings.data_dir, words)
+    assert after == {}
+    # What is not theirs stays.
+    assert artifacts(root, others[0]) == kept_of_other
+    assert {path.stem for path in extracts_dir(settings).glob("*.json")} == {others[0].extract_sha256}
+    for one in theirs:
+        assert set(artifacts(root, one)) <= STAY
+        assert "provenance/record.json" in artifacts(root, one)
+    assert len(of(settings, PROTOCOL)) == 2
+    card = json.loads((extracts_dir(settings) / "purged" / f"{theirs[0].extract_sha256}.json").read_text())
+    assert card.keys() == {"extract_sha256", "protocol_id", "reason", "purged_at"}
+    with open_instance(settings) as instance:
+        assert instance.get_run_by_id(str(theirs[0].orchestrator["dagster_run_id"])) is None
+        key = dg.AssetKey(["analysis", KINDS[0]])
+        (left,) = instance.fetch_materializations(key, limit=10).records
+        assert left.partition_key == OTHER
+        latest = instance.get_latest_materialization_event(key)
+        assert latest is not None
+        assert latest.run_id == others[0].orchestrator["dagster_run_id"]
+        assert instance.get_latest_materialization_event(dg.AssetKey(["analysis", KINDS[1]])) is None
+
+    again = cli("purge", "--learner", LEARNER, "--json", **values)
+    assert (again.code, again.json["found"]) == (0, []), again.err
+
+
+@pytest.mark.slow
+def test_a_server_that_did_not_answer_is_cleaned_by_the_next_purge(
+    app: Database, cli: Cli, settings_for: Callable[..., Settings], mlflow_server: MlflowServer
+) -> None:
+    values = app.variables(mlflow_tracking_uri=mlflow_server.url, mlflow_experiment_name="purged")
+    settings = settings_for(**values)
+    cli("sync", "--json", **values)
+    assert analyse(settings, PROTOCOL, KINDS[0]).success
+    ((_, record),) = of(settings, PROTOCOL)
+    erase(app)
+    nobody = app.variables(mlflow_tracking_uri=f"http://127.0.0.1:{free_port()}", mlflow_experiment_name="purged")
+
+    first = cli("purge", "--learner", LEARNER, "--json", **nobody)
+
+    assert first.code == 1
+    assert "what MLflow runs have was not looked at: MLFLOW_TRACKING_URI" in first.err
+    assert not list(extracts_dir(settings).glob("*.json")), "what could be done is done"
+    assert "daily.csv" in artifacts(mlflow_server.artifacts, record)
+
+    second = cli("purge", "--learner", LEARNER, "--json", **values)
+
+    assert second.code == 0, second.err
+    assert record.tracking["run_id"] in second.json["removed"]
+    assert set(artifacts(mlflow_server.artifacts, record)) <= STAY
+    assert "provenance/record.json" in artifacts(mlflow_server.artifacts, record)
+
+
+@pytest.mark.slow
+def test_runs_that_failed_before_they_were_recorded_are_judged_by_the_extract_they_uploaded(
+    app: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = app.variables()
+    settings = settings_for(**values)
+    cli("sync", "--json", **values)
+    in_the_way = extracts_dir(settings)
+    in_the_way.write_text("no folder")
+    failed = {protocol_id: analyse(settings, protocol_id, KINDS[0]) for protocol_id in (PROTOCOL, OTHER)}
+    in_the_way.unlink()
+    assert not any(result.success for result in failed.values())
+    erase(app)
+
+    done = cli("purge", "--learner", LEARNER, "--json", **values)
+
+    assert done.code == 0, done.err
+    (run,) = [one for one in done.json["found"] if one["kind"] == "MLflow run"]
+    assert "holds the learner's events" in run["reason"]
+    left = {path.parent.parent.parent.name for path in settings.data_dir.rglob("provenance/extract.json")}
+    assert len(left) == 1
+    assert run["what"] not in left
+    with open_instance(settings) as instance:
+        there = {protocol_id: instance.get_run_by_id(result.run_id) for protocol_id, result in failed.items()}
+    assert there[PROTOCOL] is None
+    assert there[OTHER] is not None
+
+
+def test_while_the_source_has_the_learner_their_extracts_stay(
+    app: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = app.variables()
+    settings = settings_for(**values)
+    kept, _ = keep(extracts_dir(settings), extract_of(settings, LEARNER))
+
+    done = cli("purge", "--learner", LEARNER, "--json", **values)
+
+    assert done.code == 1
+    assert [one["what"] for one in done.json["found"] if one["kind"] == "extract"] == [kept.stem]
+    assert done.json["removed"] == []
+    assert kept.exists()
+
+
+def extract_of(settings: Settings, learner: str, protocol_id: str = "p") -> bytes:
+    """An extract as far as it says whose it is."""
+    return json.dumps(
+        {"protocol": {"learner": pseudonym(settings, learner), "protocol_id": protocol_id}}, sort_keys=True
+    ).encode()
+
+
+def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_are(
+    settings_for: Callable[..., Settings],
+) -> None:
+    settings = settings_for()
+    folder = extracts_dir(settings)
+    uuid = "0B5F1C9E-7A4B-4D0E-9C7A-2D4F6A8B0C1D"
+    theirs, _ = keep(folder, extract_of(settings, uuid.lower()))
+    among, _ = keep(folder, json.dumps({"learners": ["x", pseudonym(settings, uuid)], "rows": []}).encode())
+    others, _ = keep(folder, extract_of(settings, "somebody"))
+    silent, _ = keep(folder, json.dumps({"rows": [[1.5]]}).encode())
+    damaged, _ = keep(folder, extract_of(settings, "damaged"))
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    aside = folder / f".{'a' * 64}.4711"
+    aside.write_bytes(b'{"protocol": {"lear')
+
+    found = {one.path: one for one in condemned_extracts(settings, uuid, set())}
+
+    assert found.keys() == {theirs, among, silent, damaged, aside}
+    assert {path for path, one in found.items() if one.holds} == {theirs, among}
+    assert found[theirs].protocol_id == "p"
+    assert "is damaged" in found[damaged].reason
+    assert "does not say whose events it holds" in found[silent].reason
+    for one in found.values():
+        remove_extract(settings, one)
+    assert [path for path in folder.iterdir() if path.is_file()] == [others]
+    cards = {path.stem: path.read_text() for path in (folder / "purged").iterdir()}
+    assert cards.keys() == {path.stem for path in (theirs, among, silent, damaged)}
+    assert not any(name in card for card in cards.values() for name in (*pseudonyms(settings, uuid), uuid))
+    assert condemned_extracts(settings, uuid, set()) == []
