@@ -16,6 +16,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.history import records
 from americano_pipelines.tracking.lifecycle import SERVICE, search
 from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.runs import PARENT_TAG
 from americano_pipelines.tracking.store import Store
 from americano_pipelines.warehouse.read import open_published
@@ -45,7 +46,8 @@ class Listed:
         mlflow_url: its page, None when there is none.
         analysis_run_id: the app's row, None when there is none.
         dagster_run_id: the Dagster run.
-        record: the record's hash, None when there is none: it failed, it still runs, or its record was changed.
+        record: the record's hash, None when there is none that it names: it failed, it still runs, or something was
+            changed.
     """
 
     started: str
@@ -81,8 +83,10 @@ def _of_mlflow(store: Store, known: dict[str, tuple[str, Record]], names: dict[s
     for run in search(store, store.experiment_id, f"tags.service = '{SERVICE}'"):
         if PARENT_TAG not in run.data.tags:
             continue  # that of a whole Dagster run
-        if run.info.run_id in known:
-            yield _of_record(*known[run.info.run_id], str(run.info.status), names)
+        sha256, record = known.get(run.info.run_id, (None, None))
+        # The tag is set last: without it the recording did not come to its end.
+        if sha256 is not None and record is not None and run.data.tags.get(HASH_TAG) == sha256:
+            yield _of_record(sha256, record, str(run.info.status), names)
         else:
             yield _without_record(store, run, names)
 

@@ -72,7 +72,9 @@ def find(settings: Settings, store: Store, name: str, in_dagster: InDagster) -> 
     }
     if not sha256.startswith(name.lower()):
         # Not named by its hash: of several, the one that Dagster has, whose log is the hardest to rewrite.
-        sha256 = max(intact, key=lambda one: (in_dagster(intact[one]) == one, run is not None and _tag(run) == one))
+        sha256 = max(
+            intact, key=lambda one: (in_dagster(intact[one]) == one, run is not None and run.record_tag == one)
+        )
     rivals = tuple(sorted(intact.keys() - {sha256}))
     return Subject(intact[sha256], sha256, "the archive", run, rivals)
 
@@ -92,7 +94,7 @@ def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -
             )
     if not found:
         raise type(error)(f"{error}. `americano runs` lists all there are")
-    recorded = [run for run in found if _tag(run) is not None]
+    recorded = [run for run in found if run.record_tag is not None]
     return (recorded or found)[-1]
 
 
@@ -102,28 +104,22 @@ def _tagged(store: Store, condition: str) -> list[MlflowRun]:
 
 def _mlflows_copy(settings: Settings, run: MlflowRun, in_dagster: InDagster) -> tuple[str, Record]:
     if RECORD not in run.files():
-        if _tag(run) is None:
+        if run.record_tag is None:
             raise AnalysisError(
                 f"MLflow run {run.run_id} has no record: it is {run.run.info.status}, and only an analysis that came "
                 "to its end is recorded; `americano runs` lists them"
             )
         raise TamperedError(
             f"the record of MLflow run {run.run_id} is gone from {records_dir(settings)} and from its artifacts: only "
-            f"its hash is left, {_tag(run)}"
+            f"its hash is left, {run.record_tag}"
         )
     text = run.content(RECORD)
     sha256 = hashlib.sha256(text).hexdigest()
     kept = (records_dir(settings) / f"{sha256}.json").exists()
     record = Record.parse(text)
-    if not (kept or _tag(run) == sha256 or in_dagster(record) == sha256):
+    if not (kept or run.record_tag == sha256 or in_dagster(record) == sha256):
         raise TamperedError(
             f"MLflow run {run.run_id} has a record that hashes to {sha256}, and no other place knows that hash (its "
-            f"tag says {_tag(run)}): there is nothing left to verify it against"
+            f"tag says {run.record_tag}): there is nothing left to verify it against"
         )
     return sha256, record
-
-
-def _tag(run: MlflowRun) -> str | None:
-    """What the tag says; a run that was opened and not recorded has `unknown` there."""
-    value = run.tags.get(HASH_TAG)
-    return None if value == "unknown" else value

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from americano_pipelines.errors import TrackingError
+from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+# What the tags of a run that was opened and not yet recorded say.
+UNSET = "unknown"
 _GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 
 
@@ -40,6 +43,12 @@ class MlflowRun:
     def tags(self) -> dict[str, str]:
         """Its tags."""
         return dict(self.run.data.tags)
+
+    @property
+    def record_tag(self) -> str | None:
+        """The hash of its record as its tag says it; None when it says none, or that it was never set."""
+        value = self.tags.get(HASH_TAG)
+        return None if value == UNSET else value
 
     def history(self, metric: str) -> list[tuple[int, float]]:
         """All (step, value) of a metric by step, of one step in the order they were logged."""

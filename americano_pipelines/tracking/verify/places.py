@@ -16,6 +16,7 @@ from americano_pipelines.tracking.recording import HASH_TAG, RECORD
 from americano_pipelines.tracking.rows import row_id
 from americano_pipelines.tracking.verify.find import InDagster, Subject
 from americano_pipelines.tracking.verify.findings import Finding, Status
+from americano_pipelines.tracking.verify.integrity import purged
 
 _FILE, _TAG, _ARTIFACT = "file in the archive", f"MLflow tag {HASH_TAG}", f"MLflow artifact {RECORD}"
 _DAGSTER, _ROW = "Dagster's metadata", "the app's row"
@@ -37,9 +38,10 @@ def places(settings: Settings, subject: Subject, in_dagster: InDagster) -> Itera
     yield _place(_FILE, subject.sha256, kept)
     run = subject.run
     there = run is not None and RECORD in run.files()
-    yield _place(_TAG, subject.sha256, run.tags.get(HASH_TAG) if run else None)
+    never = "it never was set: the recording did not come to its end"
+    yield _place(_TAG, subject.sha256, run.record_tag if run else None, never if run and HASH_TAG in run.tags else "")
     yield _place(_ARTIFACT, subject.sha256, run.sha256(RECORD) if run and there else None)
-    yield _later(settings, subject, _place(_DAGSTER, subject.sha256, found := in_dagster(subject.record)), found)
+    yield _dagster(settings, subject, in_dagster)
     yield _row(settings, subject)
     for rival in subject.rivals:
         yield Finding(
@@ -47,12 +49,19 @@ def places(settings: Settings, subject: Subject, in_dagster: InDagster) -> Itera
         )
 
 
-def _place(what: str, sha256: str, found: str | None) -> Finding:
+def _place(what: str, sha256: str, found: str | None, why_none: str = "") -> Finding:
     if found is None:
-        return Finding("record", what, Status.MISSING)
+        return Finding("record", what, Status.MISSING, why_none)
     if found == sha256:
         return Finding("record", what, Status.MATCH)
     return Finding("record", what, Status.DRIFT, f"{found} is there")
+
+
+def _dagster(settings: Settings, subject: Subject, in_dagster: InDagster) -> Finding:
+    found = in_dagster(subject.record)
+    if found is None and subject.record.identity.protocol_id is not None and purged(settings, subject.record):
+        return Finding("record", _DAGSTER, Status.PURGED)  # its events show pictures of the learner's days
+    return _later(settings, subject, _place(_DAGSTER, subject.sha256, found), found)
 
 
 def _row(settings: Settings, subject: Subject) -> Finding:

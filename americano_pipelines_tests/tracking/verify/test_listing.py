@@ -4,6 +4,7 @@ import pytest
 
 from americano_pipelines.tracking.lifecycle import SERVICE, open_parent
 from americano_pipelines.tracking.listing import Listed, listing
+from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.runs import analysis_run
 from americano_pipelines_tests.tracking.verify.conftest import Lab, altered, run_id
 
@@ -51,4 +52,13 @@ def test_without_a_published_file_protocols_go_by_their_ids_and_a_changed_record
 
     with altered(recorded.path, b"{}"):
         found = listed(lab)[run_id(recorded)]
+    assert (found.status, found.record, found.verdict) == ("FINISHED", None, None)
+
+
+def test_a_record_that_its_run_does_not_name_is_none(lab: Lab) -> None:
+    recorded = lab.analyse()
+    lab.store.client.set_tag(run_id(recorded), HASH_TAG, "unknown")
+
+    found = listed(lab)[run_id(recorded)]
+
     assert (found.status, found.record, found.verdict) == ("FINISHED", None, None)

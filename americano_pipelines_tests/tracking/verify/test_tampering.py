@@ -189,6 +189,20 @@ def test_a_step_that_was_tried_again_has_gone_on_to_the_later_record(lab: Lab) -
     assert faults(lab.verify(run_id(last), lambda _: first.sha256)) == {"Dagster's metadata": Status.DRIFT}
 
 
+def test_a_recording_that_was_cut_off_is_told(lab: Lab) -> None:
+    recorded = lab.analyse()
+    lab.store.client.set_tag(run_id(recorded), HASH_TAG, "unknown")
+    lab.artifact(recorded, "provenance/record.json").unlink()
+    lab.store.client.set_terminated(run_id(recorded), "KILLED")
+
+    found = lab.verify(run_id(recorded), lambda _: None)
+
+    assert set(faults(found)) == {
+        f"MLflow tag {HASH_TAG}", "MLflow artifact provenance/record.json", "Dagster's metadata", "status"
+    }  # fmt: skip
+    assert "did not come to its end" in finding(found, f"MLflow tag {HASH_TAG}").detail
+
+
 def test_an_mlflow_run_that_was_deleted(lab: Lab) -> None:
     recorded = lab.analyse()
     lab.store.client.delete_run(run_id(recorded))
@@ -236,13 +250,18 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
         lab.artifact(recorded, path).unlink()
 
     with altered(extracts_dir(lab.settings) / f"{sha256}.json", None):
-        found = lab.verify(run_id(recorded))
+        found = lab.verify(run_id(recorded), lambda _: None)
         again = lab.verify(run_id(recorded), again=True)
     card.unlink()
 
     assert faults(found) == {}
     assert [one.what for one in found.findings if one.status is Status.PURGED] == [
-        "daily.csv", "phases.png", "provenance/extract.json", "report.html", f"extract {sha256[:12]}"
-    ]  # fmt: skip
+        "Dagster's metadata",
+        "daily.csv",
+        "phases.png",
+        "provenance/extract.json",
+        "report.html",
+        f"extract {sha256[:12]}",
+    ]
     assert faults(again) == {"change_points on its extract": Status.NOT_REPEATED}, "it was asked for, and not done"
     assert set(faults(lab.verify(run_id(recorded))).values()) == {Status.MISSING}, "without the card"
