@@ -73,7 +73,7 @@ def _carried_out(
             dagster_run_id=context.run.run_id,
             asset_key=context.asset_key.to_user_string(),
             partition=context.partition_key,
-            actor=_actor(context.run),
+            actor=actor(context.run),
             analysis_run_id=row_id,
             # The contract and the statements that the published file was built by are the code of its tables.
             code_versions=dict.fromkeys(map("/".join, UPSTREAM), prepared.document.content.models_sha256),
@@ -89,7 +89,7 @@ def _carried_out(
     )
 
 
-def _actor(run: dg.DagsterRun) -> str:
+def actor(run: dg.DagsterRun) -> str:
     """What launched a run, as far as Dagster knows: a person is known by nothing but that it was nothing else."""
     launchers = [
         f"{tag.removeprefix('dagster/').removesuffix('_name')} {run.tags[tag]}" for tag in _LAUNCHERS if tag in run.tags

@@ -16,6 +16,7 @@ from americano_pipelines.defs.requests import build_analysis_requests
 from americano_pipelines.defs.sensors import build_parquet_arrival
 from americano_pipelines.defs.settling import build_run_outcome
 from americano_pipelines.defs.tables import build_tables
+from americano_pipelines.defs.training_demo import build_training_demo
 from americano_pipelines.defs.warehouse_resource import build_warehouse
 from americano_pipelines.engine import check_extension
 from americano_pipelines.settings import Mode, Settings
@@ -43,7 +44,12 @@ def build_defs(settings: Settings) -> dg.Definitions:
     )
     deep_check, weekly = build_deep_check(settings)
     return dg.Definitions(
-        assets=[*assets, *analyses, *([] if settings.mode is Mode.PARQUET else specs.postgres_specs())],
+        assets=[
+            *assets,
+            *analyses,
+            build_training_demo(settings),
+            *([] if settings.mode is Mode.PARQUET else specs.postgres_specs()),
+        ],
         jobs=[job, deep_check, research],
         schedules=[build_schedule(settings), weekly],
         sensors=[

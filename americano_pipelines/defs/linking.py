@@ -24,16 +24,19 @@ def taken_row(context: dg.AssetExecutionContext, settings: Settings, asked: str 
     """Have a registered row for the block; without one, or without an app, do nothing.
 
     Raises:
-        LinkError: it is not pending, or no app is configured.
+        LinkError: it is not pending, or not there.
     """
-    if asked is None:
+    target = settings.app
+    if asked is None or target is None:
+        if asked is not None:
+            context.log.warning(
+                "ANALYSIS_RUNS_DATABASE_URL is not set: row %s is recorded with the analysis, but neither taken nor "
+                "completed; `americano link %s` does that later",
+                asked,
+                asked,
+            )
         yield
         return
-    target = settings.app
-    if target is None:
-        raise LinkError(
-            f"analysis run {asked!r} was given, but ANALYSIS_RUNS_DATABASE_URL is not set, so there is no row to take"
-        )
     _tag(context, asked, settled=False)
     rows.take(target, asked, context.run.run_id)
     with _failing(context, target, asked):

@@ -4,14 +4,17 @@ Here belongs what Dagster is told of it. What is computed is `analysis/training/
 https://docs.dagster.io/guides/operate/configuration/run-configuration
 """
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 from pydantic import Field
 
 from americano_pipelines.analysis.training.data import read_training_data
-from americano_pipelines.analysis.training.parameters import TrainingParameters
+from americano_pipelines.analysis.training.parameters import NAME, TrainingParameters
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.analyses import _actor
+from americano_pipelines.defs.analyses import PREFIX, actor
 from americano_pipelines.defs.analysis_metadata import pictures, recorded_metadata
+from americano_pipelines.defs.linking import complete_row, taken_row
 from americano_pipelines.defs.metadata import Metadata
 from americano_pipelines.defs.steps import telling_failures
 from americano_pipelines.defs.warehouse_resource import reading
@@ -20,7 +23,9 @@ from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.models import CANDIDATE
 from americano_pipelines.tracking.record import sha256_of
 from americano_pipelines.tracking.recording import Task, look_around
-from americano_pipelines.tracking.training import NAME, PerformedTraining, perform_training
+
+if TYPE_CHECKING:
+    from americano_pipelines.tracking.training import PerformedTraining
 
 _UPSTREAM = specs.key("analytics", EVENTS.name)
 
@@ -30,7 +35,7 @@ class TrainingConfig(TrainingParameters, dg.Config):
 
     run_name: str = Field(default=NAME, min_length=1, description="Name of the MLflow run.")
     analysis_run_id: str | None = Field(
-        default=None, description="Id of the app's AnalysisRun row that it is done for."
+        default=None, description="Id of the app's AnalysisRun row to take and complete; it must be PENDING."
     )
 
     @property
@@ -43,46 +48,51 @@ def build_training_demo(settings: Settings) -> dg.AssetsDefinition:
     """The asset for these settings."""
 
     @dg.asset(
-        key=specs.key("analysis", NAME),
+        key=specs.key(PREFIX, NAME),
         deps=[_UPSTREAM],
         description="Predicts from what was known before it whether a score will be high, and says how much "
         "better that is than knowing nothing. The model is registered in MLflow.",
-        group_name="analysis",
+        group_name=PREFIX,
         kinds={"python", "scikitlearn", "mlflow"},
         owners=[specs.Owner.RESEARCH.value],
-        tags={"layer": "analysis"},
+        tags={"layer": PREFIX},
         required_resource_keys={"mlflow", "warehouse"},
     )
     def training_demo(context: dg.AssetExecutionContext, config: TrainingConfig) -> dg.MaterializeResult[None]:
-        with telling_failures(context):
+        # Not above: numpy comes with it, and the definitions are loaded by every process of Dagster.
+        from americano_pipelines.tracking.training import perform_training
+
+        row_id = config.analysis_run_id
+        with telling_failures(context), taken_row(context, settings, row_id):
             around = look_around()
             with reading(settings, context.resources.warehouse) as (connection, document):
-                data = read_training_data(connection, document)
+                data = read_training_data(connection, settings, document)
             task = Task(
                 dagster_run_id=context.run.run_id,
                 asset_key=context.asset_key.to_user_string(),
                 partition=None,
-                actor=_actor(context.run),
-                analysis_run_id=config.analysis_run_id,
+                actor=actor(context.run),
+                analysis_run_id=row_id,
                 code_versions={_UPSTREAM.to_user_string(): document.content.models_sha256},
             )
-            known = {"analysis_run_id": config.analysis_run_id, "dagster.asset_key": task.asset_key}
+            known = {"analysis_run_id": row_id, "dagster.asset_key": task.asset_key}
             with context.resources.mlflow.analysis(config.run_name, known) as run:
                 done = perform_training(
                     run, settings, data=data, document=document, task=task, around=around, asked=config.parameters
                 )
         context.log.info("%s", done.trained.sentence)
+        linked = complete_row(context, settings, row_id, done.recorded.record)
         return dg.MaterializeResult(
-            metadata=_metadata(done), data_version=dg.DataVersion(sha256_of(done.trained.results))
+            metadata={**_metadata(done), "link": linked}, data_version=dg.DataVersion(sha256_of(done.trained.results))
         )
 
     return training_demo
 
 
-def _metadata(done: PerformedTraining) -> Metadata:
+def _metadata(done: "PerformedTraining") -> Metadata:
     trained, registered = done.trained, done.registered
     return {
-        "result": dg.MetadataValue.md(f"**{trained.sentence}**"),
+        "sentence": trained.sentence,
         **trained.numbers,
         **pictures({name: content for name, content in trained.files.items() if name.endswith(".png")}),
         "details": dg.MetadataValue.json(trained.results),

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from americano_pipelines.analysis.training.data import MAX_ROWS, TrainingData, training_statement
 from americano_pipelines.analysis.training.model import VERSION, Trained, train
-from americano_pipelines.analysis.training.parameters import TrainingParameters
+from americano_pipelines.analysis.training.parameters import NAME, TrainingParameters
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.models import Registered, log_model, make_candidate
@@ -20,7 +20,6 @@ from americano_pipelines.tracking.recording import Made, Recorded, Surroundings,
 from americano_pipelines.tracking.runs import AnalysisRun
 from americano_pipelines.warehouse.document import Document
 
-NAME = "training_demo"
 MODEL_NAME = "americano_high_performance"
 
 

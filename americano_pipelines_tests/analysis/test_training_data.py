@@ -21,7 +21,7 @@ def read(settings: Settings, max_rows: int = 10_000) -> TrainingData:
     document = publish.read_document(settings)
     assert document is not None
     with open_published(settings) as connection:
-        return read_training_data(connection, document, max_rows=max_rows)
+        return read_training_data(connection, settings, document, max_rows=max_rows)
 
 
 @pytest.fixture

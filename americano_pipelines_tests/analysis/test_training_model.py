@@ -27,6 +27,7 @@ def made(signal: float, rows: int = 2000, seed: int = 0) -> TrainingData:
         features=["told", "noise"],
         left_out={},
         available=rows,
+        learners=[],
         times_us=list(range(0, rows * 1000, 1000)),
         scores=scores.tolist(),
         rows=[list(row) for row in zip(told.tolist(), gaps, strict=True)],

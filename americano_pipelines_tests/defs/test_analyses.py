@@ -22,7 +22,6 @@ from americano_pipelines.defs.warehouse_resource import build_warehouse, reading
 from americano_pipelines.demo.protocols import PROTOCOLS
 from americano_pipelines.demo.records import protocol_ids
 from americano_pipelines.demo.server import DemoServer
-from americano_pipelines.errors import LinkError
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.tracking.archive import extracts_dir, read, records_dir
 from americano_pipelines.tracking.record import Record
@@ -30,7 +29,6 @@ from americano_pipelines.tracking.store import open_store
 from americano_pipelines_tests.conftest import VARIABLES, Database
 from americano_pipelines_tests.defs.conftest import Runner, failure, metadata
 from americano_pipelines_tests.research.examples import TRUTHS
-from americano_pipelines_tests.sync.support import sync
 
 ABAB, ITS, CHANGES = "abab_randomization", "interrupted_time_series", "change_points"
 IDS = protocol_ids()
@@ -283,21 +281,23 @@ def test_partitions_follow_the_protocols(runner: Callable[..., Runner], prisma: 
     assert partitions(made.instance) == ["protocol_1"]
 
 
-def test_a_row_without_an_app_is_refused(settings_for: Callable[..., Settings], prisma: Database) -> None:
+def test_a_row_without_an_app_is_recorded_and_not_taken(
+    settings_for: Callable[..., Settings], prisma: Database
+) -> None:
     settings = settings_for(**prisma.variables())
-    sync(settings)
     with dg.DagsterInstance.ephemeral() as instance:
-        Runner(settings, instance).run()
+        assert Runner(settings, instance).run().success
         job = build_defs(settings).resolve_job_def(ANALYSES)
         result = job.execute_in_process(
             instance=instance,
             partition_key="protocol_1",
-            raise_on_error=False,
             asset_selection=[dg.AssetKey(["analysis", CHANGES])],
             run_config={"ops": {f"analysis__{CHANGES}": {"config": {"analysis_run_id": "run_0"}}}},
         )
-    assert "ANALYSIS_RUNS_DATABASE_URL is not set" in failure(result)
-    assert LinkError.__name__ in str(result.all_events)
+    found = shown(result, CHANGES)
+    assert found["AnalysisRun id"] == "run_0"
+    assert found["link"] == "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
+    assert prisma.execute("SELECT status FROM analysis_runs WHERE id = 'run_0'") == [("PENDING",)]
 
 
 def test_every_kind_has_an_asset(study: Study) -> None:

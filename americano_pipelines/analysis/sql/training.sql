@@ -53,6 +53,7 @@ SELECT
     available,
     epoch_us(event_time) AS time_us,
     score,
+    learner,
     hour(event_time) AS hour_of_day,
     CAST(isodow(event_time) > 5 AS INTEGER) AS is_weekend,
     (epoch_us(event_time) - epoch_us(first_time)) / 86400e6 AS days_since_first_event,

@@ -1,7 +1,7 @@
 """What the training demo learns from: scored events and what was known before each, as one canonical document.
 
-Here belongs reading it out of the published file, with a hash of its own. Whose event a row is is not in it. What is
-learned from it is `model.py`.
+Here belongs reading it out of the published file, with a hash of its own. Whose event a row is is not in it, but who is
+among them: so whoever is erased is found. What is learned from it is `model.py`.
 """
 
 import hashlib
@@ -12,7 +12,9 @@ import duckdb
 from pydantic import BaseModel, ConfigDict
 
 from americano_pipelines import sql
+from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.warehouse.document import Document
@@ -46,6 +48,7 @@ class TrainingData(BaseModel):
         features: names of the features.
         left_out: features that are not there, with the reason.
         available: scored events in the snapshot, of which these rows are the latest.
+        learners: pseudonyms of those whose events these are, sorted.
         times_us: when each event happened, microseconds since 1970 UTC, ascending; shape (rows,).
         scores: its score, in the outcome's own unit; shape (rows,).
         rows: its features; None where undefined, such as a mean of nothing; shape (rows, features).
@@ -58,6 +61,7 @@ class TrainingData(BaseModel):
     features: list[str]
     left_out: dict[str, str]
     available: int
+    learners: list[str]
     times_us: list[int]
     scores: list[float]
     rows: list[list[float | None]]
@@ -101,12 +105,13 @@ def training_statement(document: Document) -> tuple[str, str]:
 
 
 def read_training_data(
-    connection: duckdb.DuckDBPyConnection, document: Document, *, max_rows: int = MAX_ROWS
+    connection: duckdb.DuckDBPyConnection, settings: Settings, document: Document, *, max_rows: int = MAX_ROWS
 ) -> TrainingData:
     """Read the latest scored events and what was known before each.
 
     Args:
         connection: the published file, open for reading.
+        settings: the data folder, whose key makes the pseudonyms.
         document: the file's record.
         max_rows: the most rows.
 
@@ -125,9 +130,10 @@ def read_training_data(
         features=[name for name in FEATURES if name not in left_out],
         left_out=left_out,
         available=found[0][0] if found else 0,
+        learners=sorted(pseudonym(settings, learner) for learner in {row[3] for row in found} if learner is not None),
         times_us=[row[1] for row in found],
         scores=[row[2] for row in found],
-        rows=[[row[3 + place] for place in kept] for row in found],
+        rows=[[row[4 + place] for place in kept] for row in found],
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+NAME = "training_demo"
 ModelType = Literal["logistic_regression", "gradient_boosting"]
 # Where the loss on the demo's events still falls after several epochs: logistic regression takes one step a row.
 RATES: dict[ModelType, float] = {"logistic_regression": 0.0001, "gradient_boosting": 0.1}

@@ -17,6 +17,7 @@ from americano_pipelines.analysis.observations import observe
 from americano_pipelines.analysis.plan import parse
 from americano_pipelines.analysis.training.data import TrainingData
 from americano_pipelines.analysis.training.model import train
+from americano_pipelines.analysis.training.parameters import NAME as TRAINING
 from americano_pipelines.analysis.training.parameters import TrainingParameters
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.settings import Settings
@@ -24,7 +25,6 @@ from americano_pipelines.tracking.archive import extracts_dir, read
 from americano_pipelines.tracking.environment import capture_environment
 from americano_pipelines.tracking.record import Record, canonical
 from americano_pipelines.tracking.recording import EXTRACT
-from americano_pipelines.tracking.training import NAME as TRAINING
 from americano_pipelines.tracking.verify.closeness import Closeness, differences
 from americano_pipelines.tracking.verify.currency import EVENTS_ASSET
 from americano_pipelines.tracking.verify.find import Subject
