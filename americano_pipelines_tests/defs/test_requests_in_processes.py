@@ -15,8 +15,10 @@ import psutil
 import pytest
 
 from americano_pipelines.defs.instance import prepare_home
+from americano_pipelines.defs.outcome import ROW_MISSED, ROW_SETTLED, ROW_TAG
 from americano_pipelines.defs.partitions import PROTOCOLS
 from americano_pipelines.defs.requests import REQUEST_TAG
+from americano_pipelines.defs.settling import build_run_outcome
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.app_connection import APPLICATION_NAME
 from americano_pipelines.tracking.history import records
@@ -61,6 +63,18 @@ class Place:
             )
         self.started.append(process)
         return process
+
+    def analyse(self) -> "subprocess.Popen[bytes]":
+        """Start a worker on row `run_1`."""
+        config = {"ops": {ASSET.replace("/", "__"): {"config": {"analysis_run_id": "run_1"}}}}
+        command = ("asset", "materialize", "-m", MODULE, "--select", ASSET, "--partition", "protocol_1")
+        return self.start("-m", "dagster", *command, "--config-json", json.dumps(config))
+
+    def settle(self) -> list[dg.DagsterRun]:
+        """What `run_outcome` does at a tick; all runs after it."""
+        with dg.DagsterInstance.from_config(str(self.settings.dagster_dir)) as instance:
+            build_run_outcome(self.settings).evaluate_tick(dg.build_sensor_context(instance=instance))
+            return list(instance.get_runs())
 
     @property
     def log(self) -> Path:
@@ -116,8 +130,6 @@ def place(prisma: Database, settings_for: Callable[..., Settings], empty_store: 
 
 @pytest.mark.slow
 def test_of_two_processes_with_one_row_one_carries_it_out(place: Place, prisma: Database) -> None:
-    config = {"ops": {ASSET.replace("/", "__"): {"config": {"analysis_run_id": "run_1"}}}}
-    command = ("-m", "dagster", "asset", "materialize", "-m", MODULE, "--select", ASSET, "--partition", "protocol_1")
     waiting = (
         "SELECT count(*) FROM pg_stat_activity "
         f"WHERE application_name = '{APPLICATION_NAME}' AND wait_event_type = 'Lock' AND datname = '{prisma.name}'"
@@ -126,7 +138,7 @@ def test_of_two_processes_with_one_row_one_carries_it_out(place: Place, prisma: 
         link.autocommit = False
         # Held back until both stand before the row, whichever of them starts faster.
         cursor.execute("SELECT FROM analysis_runs WHERE id = 'run_1' FOR UPDATE")
-        workers = [place.start(*command, "--config-json", json.dumps(config)) for _ in range(2)]
+        workers = [place.analyse() for _ in range(2)]
         wait_until(lambda: prisma.execute(waiting) == [(2,)], f"both workers, see {place.log}", seconds=120)
         link.commit()
     ends = sorted(worker.wait(timeout=120) for worker in workers)
@@ -142,6 +154,77 @@ def test_of_two_processes_with_one_row_one_carries_it_out(place: Place, prisma: 
         ended = {run.run_id: run.status for run in instance.get_runs()}
     assert ended.pop(winner) == dg.DagsterRunStatus.SUCCESS
     assert list(ended.values()) == [dg.DagsterRunStatus.FAILURE]
+
+
+def until_taken(place: Place, prisma: Database, worker: "subprocess.Popen[bytes]") -> None:
+    def look() -> bool:
+        assert worker.poll() is None, place.told()
+        return row(prisma, "run_1")[0] == "RUNNING"
+
+    wait_until(look, "the row to be taken", seconds=120)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_leaves_a_row_that_says_so(place: Place, prisma: Database) -> None:
+    worker = place.analyse()
+    until_taken(place, prisma, worker)
+    worker.kill()
+    worker.wait()
+
+    (run,) = place.settle()
+
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    status, told = row(prisma, "run_1")
+    assert status == "FAILED"
+    assert told.startswith(f"Dagster run {run.run_id} failed: process {worker.pid} on ")
+    assert told.endswith("ended without finishing this run")
+    assert run.tags[f"{ROW_TAG}run_1"] == ROW_SETTLED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_app_that_does_not_take_a_recorded_analysis_gets_it_later(
+    place: Place, prisma: Database, *, killed: bool
+) -> None:
+    with closing(prisma.server.connect(prisma.name)) as link, link.cursor() as cursor:
+        link.autocommit = False
+        worker = place.analyse()
+        until_taken(place, prisma, worker)
+        # Nobody can write the row while this lasts, and the worker waits for some seconds only.
+        cursor.execute("SELECT FROM analysis_runs WHERE id = 'run_1' FOR UPDATE")
+        waiting = f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{prisma.name}'"
+        wait_until(lambda: prisma.execute(waiting) == [(1,)], f"the worker, see {place.log}", seconds=120)
+        if killed:
+            worker.kill()
+            worker.wait()
+        else:
+            assert worker.wait(timeout=120) == 0, place.told()
+            assert "The analysis is recorded, but row run_1 was not completed" in place.log.read_text()
+        assert row(prisma, "run_1") == ("RUNNING", None)
+        link.rollback()
+
+    (run,) = place.settle()
+
+    assert run.status == (dg.DagsterRunStatus.FAILURE if killed else dg.DagsterRunStatus.SUCCESS)
+    assert place.recorded("run_1") == [run.run_id]
+    assert row(prisma, "run_1", "status::text, \"resultsSummary\" ->> 'dagster_run_id'") == ("COMPLETED", run.run_id)
+
+
+@pytest.mark.slow
+def test_an_app_that_is_away_when_a_worker_begins_fails_the_run_and_keeps_the_request(
+    place: Place, prisma: Database
+) -> None:
+    prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT 0")
+    try:
+        assert place.analyse().wait(timeout=120) > 0
+    finally:
+        prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT -1")
+
+    (run,) = place.settle()
+
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert run.tags[f"{ROW_TAG}run_1"] == ROW_MISSED
+    assert row(prisma, "run_1") == ("PENDING", None)
 
 
 @pytest.mark.slow
