@@ -12,11 +12,11 @@ from typing import Any, cast
 import dagster as dg
 
 from americano_pipelines.defs.build import build_defs
+from americano_pipelines.defs.ending import step_failure
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.metadata import REPAIRED
 from americano_pipelines.defs.runs import process_tags
-from americano_pipelines.defs.steps import ERROR_KIND
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.warehouse.publish import current, read_document
 
@@ -143,19 +143,6 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
         summary.models = {name: model.rows for name, model in document.models.items() if model.rows is not None}
         summary.warnings = [f"{c.table}, {c.name}: {c.description}" for c in document.checks if not c.passed]
     return summary
-
-
-def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
-    """The message of a step that failed, and the class of its error; None when nobody foresaw it."""
-    data = event.step_failure_data
-    told = data.user_failure_data
-    if told is not None and told.description:
-        kind = told.metadata.get(ERROR_KIND)
-        return told.description, str(kind.value) if kind is not None else None
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return f"{error.cls_name}: {error.message.strip()}" if error else str(event.message), None
 
 
 def _peak_memory_mb() -> int:

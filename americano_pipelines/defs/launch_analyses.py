@@ -13,8 +13,9 @@ import dagster as dg
 from americano_pipelines.analysis.catalog import KINDS
 from americano_pipelines.defs.analyses import ANALYSES, PREFIX
 from americano_pipelines.defs.build import build_defs
+from americano_pipelines.defs.ending import step_failure
 from americano_pipelines.defs.instance import open_instance
-from americano_pipelines.defs.launch import console_level, step_failure
+from americano_pipelines.defs.launch import console_level
 from americano_pipelines.defs.partitions import keep_in_step, partitions
 from americano_pipelines.defs.requests import due
 from americano_pipelines.defs.runs import process_tags
