@@ -2,11 +2,15 @@
 
 import base64
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.compute_log_manager import ComputeIOType
+from sqlalchemy import Engine, event
 
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.defs.analyses import ANALYSES
@@ -17,14 +21,26 @@ from americano_pipelines.tracking.archive import extracts_dir, keep
 from americano_pipelines.tracking.erasure import condemned_extracts, pseudonyms, remove_extract
 from americano_pipelines.tracking.history import records
 from americano_pipelines.tracking.record import Record
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines_tests.conftest import Database, Done, free_port
 from americano_pipelines_tests.mlflow_server import MlflowServer
 
 Cli = Callable[..., Done]
 LEARNER, PROTOCOL, OTHER = "learner_1", "protocol_1", "protocol_0"
 KINDS = ("abab_randomization", "interrupted_time_series")
 STAY = {"provenance/record.json", "provenance/requirements.lock", "provenance/diff.patch"}
+
+
+@pytest.fixture(autouse=True)
+def _deleted_rows_stay_in_free_pages() -> Iterator[None]:
+    """As in sqlite's own default; some systems build it so that it overwrites them."""
+
+    def set_default(connection: Any, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA secure_delete = OFF")
+
+    event.listen(Engine, "connect", set_default)
+    yield
+    event.remove(Engine, "connect", set_default)
 
 
 @pytest.fixture
@@ -54,13 +70,12 @@ def analyse(settings: Settings, protocol_id: str, *kinds: str) -> dg.ExecuteInPr
     """Run analyses of a protocol on the data folder's own instance."""
     with open_instance(settings) as instance:
         job = build_defs(settings).resolve_job_def(ANALYSES)
-        result = job.execute_in_process(
+        return job.execute_in_process(
             instance=instance,
             partition_key=protocol_id,
             asset_selection=[dg.AssetKey(["analysis", kind]) for kind in kinds],
             raise_on_error=False,
         )
-    return result
 
 
 def of(settings: Settings, protocol_id: str) -> list[tuple[str, Record]]:
@@ -109,6 +124,12 @@ def test_of_an_erased_learner_only_the_records_stay(
     # What the other learner's days hold too, such as a date, tells nobody's.
     words |= set.union(*(traces(artifacts(root, one)) for one in theirs)) - traces(artifacts(root, others[0]))
     kept_of_other = artifacts(root, others[0])
+    with open_instance(settings) as instance:
+        # As the daemon captures it of a run that the UI launched: the sentence goes to standard error.
+        log_key = [str(theirs[0].orchestrator["dagster_run_id"]), "compute_logs", "step"]
+        with instance.compute_log_manager.open_log_stream(log_key, ComputeIOType.STDERR) as stream:
+            assert stream is not None
+            stream.write(pseudonym(settings, LEARNER))  # type: ignore[call-overload]  # opened for text
     before = holding(settings.data_dir, words)
     assert any("dagster_home/history/runs/index.db" in path for path in before), (
         "the test looks where there was something"
