@@ -96,7 +96,7 @@ def draw_phases(
     axes.set(xlabel="day since the first phase began", ylabel=outcome, xlim=(0, max(values.size, 1)))
     axes.set_title(title, loc="left", pad=20, fontsize=11)
     if missing or excluded:
-        axes.legend(loc="upper right", frameon=False, fontsize=8)
+        figure.legend(loc="outside lower right", frameon=False, fontsize=8)  # within, it lay over days
     return _png(figure)
 
 
@@ -130,7 +130,7 @@ def draw_lines(
         axes.plot(middle[inside], fitted[inside], color=colour, linewidth=2.2)
     axes.set(xlabel="day since the first phase began", ylabel=outcome, xlim=(0, max(values.size, 1)))
     axes.set_title(title, loc="left", fontsize=11)
-    axes.legend(loc="upper left", frameon=False, fontsize=8)
+    figure.legend(loc="outside lower right", frameon=False, fontsize=8)
     return _png(figure)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from americano_pipelines.tracking.perform import Performed
 
 HASH = "provenance sha256"
+_LEFT_TO_THE_REPORT = ("events", "mean of events", "sd of events")
 
 
 def analysis_metadata(performed: "Performed", linked: str) -> Metadata:
@@ -28,7 +29,7 @@ def analysis_metadata(performed: "Performed", linked: str) -> Metadata:
     """
     analysis, seen = performed.analysis, performed.seen
     return {
-        "sentence": f"{analysis.sentence} {performed.standing.sentence}",
+        "sentence": dg.MetadataValue.md(f"{analysis.sentence} {performed.standing.sentence}"),
         **({"state": analysis.verdict} if analysis.verdict else {}),
         "standing": performed.standing.label,
         "runs before": performed.standing.earlier_runs,
@@ -49,7 +50,7 @@ def recorded_metadata(record: Record, sha256: str) -> Metadata:
     """Where a recorded analysis is to be found, and the hash of its record."""
     url, run_id = record.tracking["url"], record.tracking["run_id"]
     return {
-        "MLflow run": dg.MetadataValue.url(url) if url else f"{run_id} in {record.tracking['address']}",
+        "MLflow run": dg.MetadataValue.url(url) if url else f"in {record.tracking['address']}",
         "MLflow run id": str(run_id),
         "AnalysisRun id": record.identity.analysis_run_id or "none",
         HASH: sha256,
@@ -69,8 +70,10 @@ def pictures(drawn: Mapping[str, bytes]) -> Metadata:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    # The page gives a table little room; the rest of it stands in the report.
+    header = [name for name in rows[0] if name not in _LEFT_TO_THE_REPORT] if rows else []
+
     def shown(value: Any) -> str:  # noqa: ANN401 - any JSON
         return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    header = list(rows[0]) if rows else []
     return markdown_table(header, [[shown(row[name]) for name in header] for row in rows])
