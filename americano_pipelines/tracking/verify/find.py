@@ -17,7 +17,8 @@ from americano_pipelines.tracking.lifecycle import search
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.recording import HASH_TAG, RECORD
 from americano_pipelines.tracking.store import Store
-from americano_pipelines.tracking.verify.mlflow_run import MlflowRun, find_run
+from americano_pipelines.tracking.verify.app_row import in_app
+from americano_pipelines.tracking.verify.mlflow_run import UNSET, MlflowRun, find_run
 
 # What Dagster has of a record: the hash in the metadata of the materialization, None when there is none.
 InDagster = Callable[[Record], str | None]
@@ -54,7 +55,7 @@ def find(settings: Settings, store: Store, name: str, in_dagster: InDagster) -> 
     Raises:
         AnalysisError: there is none, or the MLflow run of that name was never recorded.
         TamperedError: what is left of it is vouched for by no other place.
-        TrackingError: MLflow does not answer.
+        TrackingError: MLflow does not answer; LinkError: the app's database does not.
     """
     try:
         sha256, record = find_record(settings, name)
@@ -85,7 +86,9 @@ def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -
     if prefix and len(list(records_dir(settings).glob(f"{prefix}*.json"))) > 1:
         raise error
     quoted = name.replace("'", "")
-    found = [run] if (run := find_run(store, name)) else _tagged(store, f"tags.analysis_run_id = '{quoted}'")
+    found = [run] if (run := find_run(store, name)) else []
+    if not found and name != UNSET:
+        found = _tagged(store, f"tags.analysis_run_id = '{quoted}'")
     if not found and prefix:
         found = _tagged(store, f"tags.`{HASH_TAG}` LIKE '{prefix}%'")
         if len(found) > 1:
@@ -117,7 +120,8 @@ def _mlflows_copy(settings: Settings, run: MlflowRun, in_dagster: InDagster) -> 
     sha256 = hashlib.sha256(text).hexdigest()
     kept = (records_dir(settings) / f"{sha256}.json").exists()
     record = Record.parse(text)
-    if not (kept or run.record_tag == sha256 or in_dagster(record) == sha256):
+    vouched = kept or run.record_tag == sha256 or sha256 in {in_dagster(record), in_app(settings, record).sha256}
+    if not vouched:
         raise TamperedError(
             f"MLflow run {run.run_id} has a record that hashes to {sha256}, and no other place knows that hash (its "
             f"tag says {run.record_tag}): there is nothing left to verify it against"

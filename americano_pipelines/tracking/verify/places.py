@@ -7,13 +7,11 @@ import hashlib
 from collections.abc import Iterator
 
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking import link
-from americano_pipelines.tracking.app_table import SUMMARY
 from americano_pipelines.tracking.archive import records_dir
 from americano_pipelines.tracking.history import records
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.recording import HASH_TAG, RECORD
-from americano_pipelines.tracking.rows import row_id
+from americano_pipelines.tracking.verify.app_row import in_app
 from americano_pipelines.tracking.verify.find import InDagster, Subject
 from americano_pipelines.tracking.verify.findings import Finding, Status
 from americano_pipelines.tracking.verify.integrity import purged
@@ -65,20 +63,10 @@ def _dagster(settings: Settings, subject: Subject, in_dagster: InDagster) -> Fin
 
 
 def _row(settings: Settings, subject: Subject) -> Finding:
-    record = subject.record
-    identity, by = record.identity, record.orchestrator
-    if settings.app is None:
-        return Finding("record", _ROW, Status.NOT_RECORDED, "ANALYSIS_RUNS_DATABASE_URL is not set")
-    # One that had no row when it was recorded may have been given one by `americano link`.
-    given = row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"])
-    row = link.read_row(settings.app, identity.analysis_run_id or given)
-    if row is None and identity.analysis_run_id is None:
-        return Finding("record", _ROW, Status.NOT_RECORDED, "the app has no row for it")
-    if row is not None and SUMMARY not in row:
-        return Finding("record", _ROW, Status.NOT_RECORDED, f"the app's table has no column {SUMMARY}")
-    summary = (row or {}).get(SUMMARY)
-    found = summary.get("provenance_sha256") if isinstance(summary, dict) else None
-    return _later(settings, subject, _place(_ROW, subject.sha256, found), found)
+    row = in_app(settings, subject.record)
+    if row.not_recorded is not None:
+        return Finding("record", _ROW, Status.NOT_RECORDED, row.not_recorded)
+    return _later(settings, subject, _place(_ROW, subject.sha256, row.sha256), row.sha256)
 
 
 def _later(settings: Settings, subject: Subject, finding: Finding, found: str | None) -> Finding:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines.tracking import rows
+from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.verify.findings import Status
 from americano_pipelines.tracking.verify.verification import Verification, verify
 from americano_pipelines_tests.tracking.verify.conftest import Lab, faults, finding, remembered, run_id
@@ -76,3 +78,31 @@ def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_give
         linked.app, rows.row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"]), recorded.record
     )
     assert finding(looked(linked, run_id(recorded)), ROW).status is Status.MATCH
+
+
+def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothing_does_is_not(
+    lab: Lab, linked: Settings
+) -> None:
+    recorded = lab.analyse(dagster_run="vouched")
+    assert linked.app is not None
+    row = rows.register(
+        linked.app, "vouched", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "vouched", {}
+    )
+    rows.complete(linked.app, row, recorded.record)
+    lab.store.client.delete_tag(run_id(recorded), HASH_TAG)
+    recorded.path.unlink()
+
+    found = verify(linked, run_id(recorded), lambda _: None, again=False)
+
+    assert found.subject.taken_from == "MLflow's copy, for the archive's is gone"
+    assert faults(found) == dict.fromkeys(
+        ("file in the archive", f"MLflow tag {HASH_TAG}", "Dagster's metadata"), Status.MISSING
+    )
+    with pytest.raises(TamperedError, match="no other place knows that hash"):
+        lab.verify(run_id(recorded), lambda _: None)
+    lab.artifact(recorded, "provenance/record.json").unlink()
+    with pytest.raises(AnalysisError, match="has no record: it is FINISHED"):
+        lab.verify(run_id(recorded), lambda _: None)
+    lab.store.client.set_tag(run_id(recorded), HASH_TAG, recorded.sha256)
+    with pytest.raises(TamperedError, match=f"only its hash is left, {recorded.sha256}"):
+        lab.verify(run_id(recorded), lambda _: None)
