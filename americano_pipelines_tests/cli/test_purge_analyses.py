@@ -283,3 +283,39 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
     assert cards.keys() == {path.stem for path in (theirs, among, silent, damaged)}
     assert not any(name in card for card in cards.values() for name in (*pseudonyms(settings, uuid), uuid))
     assert condemned_extracts(settings, uuid, set()) == []
+
+
+@pytest.mark.slow
+def test_a_trainings_input_goes_unless_its_snapshot_is_clean_and_its_model_is_named(
+    app: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = app.variables()
+    settings = settings_for(**values)
+    cli("sync", "--json", **values)
+    train(settings)
+    (before,) = extracts_dir(settings).glob("*.json")
+    erase(app)
+
+    first = cli("purge", "--learner", LEARNER, "--json", **values)
+
+    assert first.code == 0, first.err
+    assert before.stem in first.json["removed"]
+    assert not before.exists()
+    assert any(
+        text.startswith("model americano_high_performance version 1 was trained") for text in first.json["remains"]
+    )
+    train(settings)
+    (after,) = extracts_dir(settings).glob("*.json")
+    second = cli("purge", "--learner", LEARNER, "--json", **values)
+    assert (second.code, second.json["found"]) == (0, []), second.err
+    assert after.exists()
+
+
+def train(settings: Settings) -> None:
+    """Run the training demo on the data folder's own instance."""
+    with open_instance(settings) as instance:
+        job = build_defs(settings).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey(["analysis", "training_demo"])], raise_on_error=False
+        )
+    assert result.success
