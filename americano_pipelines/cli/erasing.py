@@ -52,7 +52,8 @@ def erase(settings: Settings, learner: str, *, sure: bool) -> Found:
 
     with writer_lock(settings):
         found = look(settings, learner)
-        if found.published or not (sure or found.seen):
+        found.doubtful = not (sure or found.seen)
+        if found.published or found.doubtful:
             return found
         for one in found.snapshots:
             remove(settings, one)
@@ -91,15 +92,16 @@ def _look_into_dagster(settings: Settings, found: Found) -> None:
 
 
 def _clean_dagster(settings: Settings, found: Found) -> None:
-    protocols, recorded = _in_dagster(settings, found)
-    if not (settings.dagster_dir.is_dir() and (protocols or recorded)):
+    if not settings.dagster_dir.is_dir():
         return
     from americano_pipelines.defs.forget import at_work, forget
     from americano_pipelines.defs.instance import open_instance
 
     try:
         with open_instance(settings) as instance:
-            forget(instance, found.dagster_runs)
+            # Also when no run is left: what an earlier purge was stopped at is then finished.
+            if any(_in_dagster(settings, found)):
+                forget(instance, found.dagster_runs)
             found.removed += found.dagster_runs
             found.problems += [
                 f"Dagster run {run_id} is at work, perhaps on an earlier snapshot: purge once more when it has ended"

@@ -25,6 +25,7 @@ class Found:
         models: name and version of the models that were trained on extracts that go.
         removed: names, as `rows` has them, of what was removed.
         problems: what could not be looked at or removed, in words.
+        doubtful: whether nothing was removed because nothing names the learner.
     """
 
     published: dict[str, int]
@@ -35,6 +36,7 @@ class Found:
     models: list[tuple[str, str]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    doubtful: bool = False
 
     @property
     def seen(self) -> bool:

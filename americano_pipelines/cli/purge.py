@@ -74,7 +74,7 @@ def _not_purged(found: "Found") -> list[str]:
     """Why nothing was removed although something is there."""
     if found.published:
         return ["the source still has this learner: erase them there, then purge again"]
-    if found.rows() and not found.removed and not found.problems:
+    if found.doubtful and found.rows():
         unseen = (
             "no file shows this id: is it spelled as the source writes it? The files above may hold rows that were "
             "deleted before; --unseen removes them"
@@ -93,7 +93,9 @@ def _show(found: "Found", others: list[str], *, dry_run: bool) -> None:
     ):
         if part:
             lines = [(kind, what, "" if size is None else size, why) for kind, what, size, why in part]
-            show_table(console, ("what", "name", "bytes", "why"), lines, title=f"[bold]{title}[/]")
+            show_table(
+                console, ("what", "name", "bytes", "why"), lines, title=f"[bold]{title}[/]", most_rows=len(lines)
+            )
     if not rows:
         console.print("no kept snapshot holds this learner, or may")
     for place, count in found.published.items():

@@ -172,6 +172,9 @@ def test_of_an_erased_learner_only_the_records_stay(
         assert latest.run_id == others[0].orchestrator["dagster_run_id"]
         assert instance.get_latest_materialization_event(dg.AssetKey(["analysis", KINDS[1]])) is None
 
+    verified = cli("verify", of(settings, PROTOCOL)[0][0], **values)
+    assert verified.code == 0, verified.out
+    assert "MISSING" not in verified.out
     again = cli("purge", "--learner", LEARNER, "--json", **values)
     assert (again.code, again.json["found"]) == (0, []), again.err
 
