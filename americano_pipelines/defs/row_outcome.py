@@ -46,10 +46,11 @@ def settle_rows(settings: Settings, instance: dg.DagsterInstance) -> Settled:
     if settings.app is None:
         return settled
     waiting = instance.get_runs(dg.RunsFilter(statuses=list(ENDS), tags={ROWS_TAG: ROW_OPEN}))
-    kept = _kept(settings, {run.run_id for run in waiting}) if waiting else {}
+    # Most have none left open: what was well is settled by the run itself.
+    kept = _kept(settings, {run.run_id for run in waiting if _open_rows(run)})
     for run in waiting:
         problems = []
-        for row_id in [tag.removeprefix(ROW_TAG) for tag, state in run.tags.items() if _is_open(tag, state)]:
+        for row_id in _open_rows(run):
             recorded = kept.get((run.run_id, row_id))
             try:
                 settled.rows.append(_settle(settings, settings.app, instance, run, row_id, recorded))
@@ -63,8 +64,10 @@ def settle_rows(settings: Settings, instance: dg.DagsterInstance) -> Settled:
     return settled
 
 
-def _is_open(tag: str, state: str) -> bool:
-    return tag.startswith(ROW_TAG) and state == ROW_OPEN
+def _open_rows(run: dg.DagsterRun) -> list[str]:
+    return [
+        tag.removeprefix(ROW_TAG) for tag, state in run.tags.items() if tag.startswith(ROW_TAG) and state == ROW_OPEN
+    ]
 
 
 def _settle(
@@ -111,9 +114,12 @@ def _is_vouched_for(settings: Settings, run: dg.DagsterRun, recorded: Recorded) 
 
 
 def _kept(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], Recorded]:
-    """The records of Dagster runs, by run and row."""
+    """The records of Dagster runs, by run and row; of a step that was tried again, the last."""
+    if not run_ids:
+        return {}
+    found = [one for one in records(settings) if one[1].orchestrator["dagster_run_id"] in run_ids]
+    found.sort(key=lambda one: one[1].identity.ended_at)
     return {
         (str(record.orchestrator["dagster_run_id"]), str(record.identity.analysis_run_id)): (sha256, record)
-        for sha256, record in records(settings)
-        if record.orchestrator["dagster_run_id"] in run_ids
+        for sha256, record in found
     }

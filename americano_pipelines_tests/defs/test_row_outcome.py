@@ -133,6 +133,8 @@ def test_a_recorded_analysis_completes_its_row_after_all(
     run_id = taken(settings, instance, STATUS.SUCCESS)
     sha256, _ = kept_record(settings, dagster_run=run_id)
     kept_record(settings, dagster_run="another", mlflow_run="m9")
+    for second in range(4):  # of a step that was tried again
+        kept_record(settings, dagster_run=run_id, ended_at=f"2025-05-01T10:00:0{second}+00:00")
 
     assert settle_rows(settings, instance).rows == ["run_0"]
 
