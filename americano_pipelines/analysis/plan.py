@@ -23,7 +23,7 @@ class Standing:
     """Whether a run is the planned analysis.
 
     Attributes:
-        planned: it is: the primary outcome, the parameters of the plan, the first after the end.
+        planned: it is: the primary outcome, the parameters of the plan, the first of that after the end.
         reasons: what makes it exploratory; empty when it is planned.
         earlier_runs: analyses of this protocol that gave a result before this one, of whatever kind.
     """
@@ -48,9 +48,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class Earlier:
-    """An analysis of the same protocol that gave a result before: its kind, and whether the plan was over then."""
+    """An analysis of the same protocol that gave a result before: its kind, its outcome, whether the plan was over."""
 
     analysis: str
+    outcome: str
     after_end: bool
 
 
@@ -118,8 +119,8 @@ def standing(
         reasons.append(f"the outcome is {extract.outcome}, the primary one is {primary or 'not stated'}")
     if not ended:
         reasons.append(f"the plan is not over before {datetime.fromtimestamp(ends_us / 1e6, UTC):%Y-%m-%d}")
-    elif any(one.after_end and one.analysis == kind.name for one in earlier):
-        reasons.append("it is not the first after the end")
+    elif any(one.after_end and (one.analysis, one.outcome) == (kind.name, extract.outcome) for one in earlier):
+        reasons.append("it is not the first of its kind after the end")
     return Standing(not reasons, tuple(reasons), len(earlier))
 
 
@@ -137,7 +138,7 @@ def _other_plan(extract: Extract) -> str:
     if plan is None:
         return "its phases record no plan of an analysis"
     asked = requested(str(plan.get("type")))
-    return f"what was planned is {KINDS[asked[0]].title if asked else plan.get('type')!r}"
+    return f"what was planned is the {KINDS[asked[0]].title}" if asked else f"what was planned is {plan.get('type')!r}"
 
 
 def _times(number: int) -> str:

@@ -59,5 +59,10 @@ def earlier_runs(settings: Settings, protocol_id: str) -> list[Earlier]:
     found = [one for _, one in records(settings) if one.identity.protocol_id == protocol_id]
     found.sort(key=lambda one: one.identity.started_at)
     return [
-        Earlier(one.identity.analysis, after_end=one.standing is not None and one.standing.plan_over) for one in found
+        Earlier(
+            one.identity.analysis,
+            str(one.config.get("outcome")),
+            after_end=one.standing is not None and one.standing.plan_over,
+        )
+        for one in found
     ]

@@ -158,7 +158,7 @@ def test_a_second_look_is_exploratory_and_counts_what_came_before(study: Study) 
     again = shown(study.run("lecture_podcasts", ABAB))
 
     assert (again["standing"], again["runs before"]) == ("exploratory", before + 1)
-    assert "it is not the first after the end" in again["sentence"]
+    assert "it is not the first of its kind after the end" in again["sentence"]
     assert f"{before + 1} analyses of this protocol came before it" in again["sentence"]
 
 
