@@ -15,8 +15,8 @@ def look(settings: Settings, learner: str) -> Found:
     Raises:
         RoomError: for want of memory or disk.
     """
-    from americano_pipelines.tracking.copies import find_copies, has_records
-    from americano_pipelines.tracking.erasure import condemned_extracts, models_trained_on
+    from americano_pipelines.tracking.copies import find_copies, has_records, models_trained_on
+    from americano_pipelines.tracking.erasure import condemned_extracts
     from americano_pipelines.tracking.store import open_store
     from americano_pipelines.warehouse.purge import clean_snapshots, condemned, still_there
 

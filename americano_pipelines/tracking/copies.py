@@ -1,10 +1,10 @@
 """Erasing a learner from MLflow: the files of runs that show the days of an extract which goes.
 
 Here belongs deciding which files of which runs; how they are reached is `run_files.py`. The record, the lock file and
-the diff of a run stay, and so do its numbers. Which extracts go is `erasure.py`.
+the diff of a run stay, and so do its numbers; models stay too and are named. Which extracts go is `erasure.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,12 @@ def find_copies(
         others = [path for path in sizes if path not in paths and not path.startswith(_PROVENANCE)]
         found.append(Copies(files, one, paths, sum(sizes[path] for path in paths), others))
     return found, problems
+
+
+def models_trained_on(settings: Settings, extracts: Collection[str]) -> list[tuple[str, str]]:
+    """Name and version of the registered models that were trained on extracts, named by hash."""
+    made = [record.results.get("model") for _, record in records(settings) if record.extract_sha256 in extracts]
+    return sorted({(str(one["name"]), str(one["version"])) for one in made if isinstance(one, dict)})
 
 
 def _shows_days(path: str, record: Record | None) -> bool:

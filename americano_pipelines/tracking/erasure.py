@@ -147,9 +147,3 @@ def purged_extracts(settings: Settings) -> Iterator[tuple[str, str | None]]:
             yield path.stem, json.loads(path.read_bytes()).get("protocol_id")
         except ValueError:
             yield path.stem, None
-
-
-def models_trained_on(settings: Settings, extracts: Collection[str]) -> list[tuple[str, str]]:
-    """Name and version of the registered models that were trained on extracts, named by hash."""
-    made = [record.results.get("model") for _, record in records(settings) if record.extract_sha256 in extracts]
-    return sorted({(str(one["name"]), str(one["version"])) for one in made if isinstance(one, dict)})

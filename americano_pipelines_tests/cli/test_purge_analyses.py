@@ -162,15 +162,7 @@ def test_of_an_erased_learner_only_the_records_stay(
     assert len(of(settings, PROTOCOL)) == 2
     card = json.loads((extracts_dir(settings) / "purged" / f"{theirs[0].extract_sha256}.json").read_text())
     assert card.keys() == {"extract_sha256", "protocol_id", "reason", "purged_at"}
-    with open_instance(settings) as instance:
-        assert instance.get_run_by_id(str(theirs[0].orchestrator["dagster_run_id"])) is None
-        key = dg.AssetKey(["analysis", KINDS[0]])
-        (left,) = instance.fetch_materializations(key, limit=10).records
-        assert left.partition_key == OTHER
-        latest = instance.get_latest_materialization_event(key)
-        assert latest is not None
-        assert latest.run_id == others[0].orchestrator["dagster_run_id"]
-        assert instance.get_latest_materialization_event(dg.AssetKey(["analysis", KINDS[1]])) is None
+    check_dagster(settings, theirs[0], others[0])
 
     verified = cli("verify", of(settings, PROTOCOL)[0][0], **values)
     assert verified.code == 0, verified.out
@@ -322,3 +314,16 @@ def train(settings: Settings) -> None:
             instance=instance, asset_selection=[dg.AssetKey(["analysis", "training_demo"])], raise_on_error=False
         )
     assert result.success
+
+
+def check_dagster(settings: Settings, theirs: Record, others: Record) -> None:
+    """Their run is gone, and of each asset the other's materialization is the latest, if there is one."""
+    with open_instance(settings) as instance:
+        assert instance.get_run_by_id(str(theirs.orchestrator["dagster_run_id"])) is None
+        key = dg.AssetKey(["analysis", KINDS[0]])
+        (left,) = instance.fetch_materializations(key, limit=10).records
+        assert left.partition_key == OTHER
+        latest = instance.get_latest_materialization_event(key)
+        assert latest is not None
+        assert latest.run_id == others.orchestrator["dagster_run_id"]
+        assert instance.get_latest_materialization_event(dg.AssetKey(["analysis", KINDS[1]])) is None
