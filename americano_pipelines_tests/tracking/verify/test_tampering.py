@@ -127,7 +127,7 @@ def test_the_extract_altered_and_gone(lab: Lab) -> None:
         assert faults(found) == {what: Status.DRIFT}
         assert finding(found, "abab_randomization on its extract").status is Status.REPEATED, "on MLflow's copy"
     with altered(path, None):
-        lab.artifact(recorded, "provenance/extract.json").write_text("{}")
+        lab.artifact(recorded, "provenance/extract.json").write_text(json.dumps(changed))
         found = lab.verify(run_id(recorded), again=True)
         assert faults(found) == {
             what: Status.MISSING,
