@@ -1,7 +1,7 @@
 """The app's table of analysis runs as it is there: its name, its columns, the labels of its enums.
 
-Here belongs finding it and putting values into its terms, so that nothing is written into a column or a label that a
-migration has not brought yet.
+Here belongs putting values into its terms, so that nothing is written into a column or a label that a migration has
+not brought yet. It is looked up in `app_connection.py`.
 """
 
 import json
@@ -9,15 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from americano_pipelines import sql as statements
 from americano_pipelines.errors import LinkError
 
 if TYPE_CHECKING:
     from psycopg2.sql import Composable, Identifier
 
-NAMES = ("analysis_runs", "AnalysisRun")
-# What a row cannot be without, whatever the app's version.
-REQUIRED = ("id", "protocolId", "runName", "analysisType", "status")
 SUMMARY = "resultsSummary"
 # Left out, a label would leave a row that says something else than it should.
 _LABELLED = ("analysisType", "status")
@@ -140,25 +136,3 @@ def storable(value: Any) -> Any:  # noqa: ANN401 - anything that JSON or a colum
     if isinstance(value, list | tuple):
         return [storable(inner) for inner in value]
     return value
-
-
-def find_app_table(cursor: Any, schema: str) -> AppTable:  # noqa: ANN401 - a psycopg2 cursor
-    """Find the table under either of its names.
-
-    Raises:
-        LinkError: it is not there, not visible, or is something else.
-    """
-    for name in NAMES:
-        cursor.execute(statements.load("tracking", "app_columns"), (schema, name))
-        columns = {
-            column: AppColumn(kind, required=required, labels=tuple(labels or ()), longest=longest)
-            for column, kind, required, labels, longest in cursor.fetchall()
-        }
-        if columns:
-            if missing := [column for column in REQUIRED if column not in columns]:
-                raise LinkError(f"{schema}.{name} is no table of analysis runs: it has no {', '.join(missing)}")
-            return AppTable(schema, name, columns)
-    raise LinkError(
-        f"there is no table {' or '.join(NAMES)} in schema {schema!r} of the database that ANALYSIS_RUNS_DATABASE_URL "
-        "names, or the role may not see it (deploy/link_role.sql grants what it needs)"
-    )

@@ -5,21 +5,16 @@ a row is looked after although its process died is `defs/row_outcome.py`.
 """
 
 import hashlib
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from americano_pipelines.errors import LinkError, TransientLinkError
+from americano_pipelines.errors import LinkError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking import failing, link, requests
+from americano_pipelines.tracking.app_connection import patiently
 from americano_pipelines.tracking.app_table import SUMMARY
 from americano_pipelines.tracking.record import Record
 
-R = TypeVar("R")
-
-# An app that restarts is back within seconds; whatever lasts longer is repaired later.
-WAITS_SECONDS = (1.0, 4.0)
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CUID_DIGITS = 24
 
@@ -138,20 +133,6 @@ def row_id(dagster_run_id: str, asset_key: str, partition: str | None) -> str:
         number, digit = divmod(number, len(_BASE36))
         digits += _BASE36[digit]
     return f"c{digits}"
-
-
-def patiently(function: Callable[[], R]) -> R:
-    """Call again, twice, while the app's database cannot be reached.
-
-    Raises:
-        TransientLinkError: it still cannot.
-    """
-    for seconds in WAITS_SECONDS:
-        try:
-            return function()
-        except TransientLinkError:
-            time.sleep(seconds)
-    return function()
 
 
 def _timestamp(at: str) -> datetime:

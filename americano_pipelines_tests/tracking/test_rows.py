@@ -10,7 +10,7 @@ import pytest
 
 from americano_pipelines.errors import LinkError, RowNotOursError, TransientLinkError
 from americano_pipelines.settings import PostgresTarget, Settings
-from americano_pipelines.tracking import rows
+from americano_pipelines.tracking import app_connection, rows
 from americano_pipelines_tests.app_database import MIGRATION, row
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.tracking.records import HEX, kept_record
@@ -90,7 +90,7 @@ def test_a_row_is_made_once_for_a_run_asset_and_protocol(target: PostgresTarget,
 def test_an_app_that_comes_back_in_time_is_waited_for(
     target: PostgresTarget, prisma: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "WAITS_SECONDS", (0.2,) * 100)
+    monkeypatch.setattr(app_connection, "WAITS_SECONDS", (0.2,) * 100)
     prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT 0")
     done = threading.Event()
 
@@ -109,7 +109,7 @@ def test_an_app_that_comes_back_in_time_is_waited_for(
 
 
 def test_an_app_that_stays_away_is_told(target: PostgresTarget, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "WAITS_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(app_connection, "WAITS_SECONDS", (0.0, 0.0))
 
     with pytest.raises(TransientLinkError, match="cannot be reached"):
         rows.take(replace(target, port=free_port()), "run_0", "mine")
