@@ -17,8 +17,12 @@ from americano_pipelines.settings import load_settings
 if TYPE_CHECKING:
     from americano_pipelines.tracking.listing import Listed
 
-_HEADER = ("started", "analysis", "protocol", "status", "verdict", "standing", "MLflow run", "AnalysisRun")
-_IDS, _WIDE = frozenset({"started", "MLflow run", "AnalysisRun"}), 140
+_COLUMNS = ("started", "analysis", "protocol", "verdict", "standing", "record")
+_WHERE_THERE_IS_ROOM = ("MLflow run", "AnalysisRun")
+_FOLDED = {"analysis": len("interrupted"), "protocol": 12, "verdict": len("described")}
+_WIDE = 170
+_SECONDS, _MINUTES, _DIGITS = 19, 16, 8
+_STATES = {"FINISHED": "described"}
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
 
@@ -44,20 +48,25 @@ def _show(found: "list[Listed]") -> None:
         console.print("no analysis was run yet: materialize an asset of the group `analysis`")
         return
     table = Table(box=box.SIMPLE, pad_edge=False)
-    for name in _HEADER:
-        # An id that is broken in two cannot be copied; on a narrow terminal everything is.
-        table.add_column(name, overflow="fold", no_wrap=name in _IDS and console.width >= _WIDE)
+    wide = console.width >= _WIDE
+    for name in (*_COLUMNS, *(_WHERE_THERE_IS_ROOM if wide else ())):
+        # An id or a time that is broken in two can neither be read nor copied.
+        table.add_column(name, overflow="fold", no_wrap=name not in _FOLDED, min_width=_FOLDED.get(name))
     for one in found:
-        shown = (one.started[:19].replace("T", " "), one.analysis, one.protocol)
+        run_id = one.mlflow_run_id
         table.add_row(
-            *(Text(value or "-") for value in shown),
-            Text(one.status, style=_STYLES.get(one.status, "bold red")),
-            Text(one.verdict or "-"),
+            Text(one.started[: _SECONDS if wide else _MINUTES].replace("T", " ")),
+            Text((one.analysis or "-").replace("_", " ")),  # where it may be broken, it is between words
+            Text(one.protocol or "-"),
+            Text(one.verdict or _STATES.get(one.status, one.status.lower()), style=_STYLES.get(one.status, "bold red")),
             Text(one.standing or "-"),
-            Text(one.mlflow_run_id, style=Style(link=one.mlflow_url) if one.mlflow_url else ""),
-            Text(one.analysis_run_id or "-"),
+            Text(one.record[:_DIGITS] if one.record else "-"),
+            *([Text(run_id, style=Style(link=one.mlflow_url) if one.mlflow_url else "")] if wide else []),
+            *([Text(one.analysis_run_id or "-")] if wide else []),
         )
     console.print(table)
+    if not wide:
+        console.print("RUN of `americano verify` is the record; --json, or a wider terminal, has the other ids too")
     unrecorded = [one for one in found if one.record is None and one.status == "FINISHED"]
     if unrecorded:
         console.print(

@@ -33,7 +33,7 @@ def test_a_recorded_analysis_is_verified_listed_and_compared_and_tampering_is_fo
     assert {one["analysis"] for one in listed} == {"abab_randomization", "change_points"}
     one, other = sorted(listed, key=lambda each: each["analysis"])
     assert (one["status"], one["protocol"], one["standing"]) == ("FINISHED", "Protocol 1", "exploratory")
-    assert one["mlflow_run_id"][:6] in cli("runs", **values).out
+    assert one["record"][:8] in cli("runs", **values).out
 
     clean = cli("verify", one["mlflow_run_id"], "--rerun", "--json", **values)
     assert (clean.code, clean.json["verified"]) == (0, True), clean.json["sentence"]
