@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("started", "analysis", "protocol", "verdict", "standing", "record")
 _WHERE_THERE_IS_ROOM = ("MLflow run", "AnalysisRun")
-_FOLDED = {"analysis": len("interrupted"), "protocol": 12, "verdict": len("described")}
+_FOLDED = {"analysis": len("interrupted"), "protocol": 10, "verdict": len("described")}
 _WIDE = 170
-_SECONDS, _MINUTES, _DIGITS = 19, 16, 8
+_SECONDS, _MINUTES, _CENTURY, _DIGITS = 19, 16, 2, 8
 _STATES = {"FINISHED": "described"}
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
@@ -55,7 +55,7 @@ def _show(found: "list[Listed]") -> None:
     for one in found:
         run_id = one.mlflow_run_id
         table.add_row(
-            Text(one.started[: _SECONDS if wide else _MINUTES].replace("T", " ")),
+            Text((one.started[:_SECONDS] if wide else one.started[_CENTURY:_MINUTES]).replace("T", " ")),
             Text((one.analysis or "-").replace("_", " ")),  # where it may be broken, it is between words
             Text(one.protocol or "-"),
             Text(one.verdict or _STATES.get(one.status, one.status.lower()), style=_STYLES.get(one.status, "bold red")),
