@@ -18,7 +18,7 @@ from americano_pipelines.defs.steps import telling_failures
 from americano_pipelines.defs.warehouse_resource import reading
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.record import sha256_of
-from americano_pipelines.tracking.recording import Task
+from americano_pipelines.tracking.surroundings import Task
 
 if TYPE_CHECKING:
     from americano_pipelines.tracking.perform import Prepared

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from americano_pipelines.defs.metadata import Metadata, markdown_table
+from americano_pipelines.defs.metadata import Metadata
+from americano_pipelines.defs.previews import markdown_table
 from americano_pipelines.tracking.record import Record
 
 if TYPE_CHECKING:

@@ -9,14 +9,8 @@ import dagster as dg
 
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.metadata import (
-    REPAIRED,
-    Metadata,
-    export_metadata,
-    exported_again,
-    preview_table,
-    shown_columns,
-)
+from americano_pipelines.defs.metadata import REPAIRED, Metadata, export_metadata, exported_again
+from americano_pipelines.defs.previews import preview_table, shown_columns
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.engine import connect
 from americano_pipelines.lake.export import Export, export

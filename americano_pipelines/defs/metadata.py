@@ -4,14 +4,13 @@ Here belongs turning records of the lake and the warehouse into metadata. Comput
 https://docs.dagster.io/guides/build/assets/metadata-and-tags/table-metadata
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, time
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from americano_pipelines.defs.previews import markdown_table
 from americano_pipelines.defs.specs import key_of
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.sources.contracts import BY_NAME
@@ -23,7 +22,6 @@ from americano_pipelines.warehouse.models import MODEL_BY_NAME
 Metadata = dict[str, Any]
 # Files of the lake that were found damaged or gone in a run, and exported again.
 REPAIRED = "repaired"
-_CELL_LENGTH = 40
 
 
 def export_metadata(
@@ -89,50 +87,6 @@ def model_metadata(name: str, model: BuiltModel, document: Document, upstream: s
         "sql": dg.MetadataValue.md(f"```sql\n{model.sql.strip()}\n```"),
         **_published(document),
     }
-
-
-# Roles and columns whose text says what kind of thing a row is, and not whose.
-_SHOWN_ROLES = ("id", "type", "phase", "protocol", "design", "outcome", "status", "label")
-_SHOWN = {"event_id", "event_type", "phase", "phase_type", "phase_id", "protocol_id", "design", "primary_outcome",
-          "analysis_run_id", "analysis_type", "status"}  # fmt: skip
-
-
-def shown_columns(roles: Mapping[str, str]) -> set[str]:
-    """The columns of a mirror or export whose text a preview may show."""
-    return {column for role, column in roles.items() if role in _SHOWN_ROLES}
-
-
-def preview_table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    shown: Collection[str] = frozenset(_SHOWN),
-    hidden: str = "",
-) -> dg.MarkdownMetadataValue:
-    """A few rows to look at, long cells cut, and not saying whose they are: no purge reaches Dagster's records.
-
-    Args:
-        header: column names.
-        rows: values; times, numbers and truth values are shown, text only in some columns.
-        shown: those columns.
-        hidden: a column whose values are not shown whatever they are: the learner's, which may be a number.
-    """
-    table = [
-        [_shown(value) if name != hidden and (name in shown or _plain(value)) else "(not shown)"
-         for name, value in zip(header, row, strict=True)]
-        for row in rows
-    ]  # fmt: skip
-    return dg.MetadataValue.md(markdown_table(header, table))
-
-
-def _plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | Decimal | date | time)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A small table in Markdown; pipes and line ends are made harmless."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def _standard(
@@ -204,13 +158,3 @@ def _lineage_table(lineage: ColumnLineage, upstream: str) -> dg.MarkdownMetadata
 
 def _bucket_row(name: str, bucket: Any) -> tuple[str, str, str]:  # noqa: ANN401 - a Bucket
     return name, f"{bucket.rows:,}", f"{sum(file.bytes for file in bucket.files):,}"
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("\r", " ")
-
-
-def _shown(value: object) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= _CELL_LENGTH else f"{text[: _CELL_LENGTH - 1]}…"

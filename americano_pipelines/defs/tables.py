@@ -12,16 +12,9 @@ import duckdb
 
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
-from americano_pipelines.defs.metadata import (
-    REPAIRED,
-    Metadata,
-    exported_again,
-    model_metadata,
-    preview_table,
-    shown_columns,
-    table_metadata,
-)
+from americano_pipelines.defs.metadata import REPAIRED, Metadata, exported_again, model_metadata, table_metadata
 from americano_pipelines.defs.partitions import keep_in_step
+from americano_pipelines.defs.previews import preview_table, shown_columns
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
 from americano_pipelines.lake.export import export

@@ -22,7 +22,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.models import CANDIDATE
 from americano_pipelines.tracking.record import sha256_of
-from americano_pipelines.tracking.recording import Task, look_around
+from americano_pipelines.tracking.surroundings import Task, look_around
 
 if TYPE_CHECKING:
     from americano_pipelines.tracking.training import PerformedTraining

@@ -22,9 +22,11 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.history import earlier_runs
 from americano_pipelines.tracking.inputs import inputs_of
+from americano_pipelines.tracking.made import Made
 from americano_pipelines.tracking.record import StandingPart, canonical, sha256_of
-from americano_pipelines.tracking.recording import Made, Recorded, Surroundings, Task, look_around, record
+from americano_pipelines.tracking.recording import Recorded, record
 from americano_pipelines.tracking.runs import AnalysisRun
+from americano_pipelines.tracking.surroundings import Surroundings, Task, look_around
 from americano_pipelines.warehouse.document import Document
 
 DAILY, RESULTS, REPORT = "daily.csv", "results.json", "report.html"

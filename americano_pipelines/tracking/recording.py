@@ -6,28 +6,24 @@ Here belongs the order: artifacts, record, tag. Whatever dies on the way leaves 
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from pydantic import JsonValue
 
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import extracts_dir, keep, records_dir
-from americano_pipelines.tracking.code import Code, capture_code
-from americano_pipelines.tracking.environment import LOCK, Environment, capture_environment, dvc_lock_sha256
+from americano_pipelines.tracking.code import Code
+from americano_pipelines.tracking.environment import LOCK
 from americano_pipelines.tracking.lifecycle import RUN_TAG, SERVICE
+from americano_pipelines.tracking.made import Made
 from americano_pipelines.tracking.record import (
     Artifact,
     CodePart,
     Identity,
-    Input,
     Logged,
     Record,
-    StandingPart,
 )
 from americano_pipelines.tracking.runs import AnalysisRun, known_or_not
+from americano_pipelines.tracking.surroundings import Surroundings, Task, now
 
 HASH_TAG = "provenance.sha256"
 # Where things lie among an MLflow run's artifacts.
@@ -40,94 +36,12 @@ RECORD, EXTRACT, LOCK_FILE, DIFF = (
 
 
 @dataclass(frozen=True)
-class Task:
-    """Who asked for what, as Dagster knows it.
-
-    Attributes:
-        dagster_run_id: the Dagster run.
-        asset_key: the asset, with slashes.
-        partition: its partition, None when it has none.
-        actor: who or what launched it.
-        analysis_run_id: the app's row, None when there is none.
-        code_versions: upstream asset key to its code version.
-    """
-
-    dagster_run_id: str
-    asset_key: str
-    partition: str | None
-    actor: str
-    analysis_run_id: str | None
-    code_versions: Mapping[str, str | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What was so when an analysis began; taken before it, so that nothing that changes meanwhile is vouched for."""
-
-    started_at: str
-    code: Code
-    environment: Environment
-    dvc_lock_sha256: str | None
-
-
-@dataclass(frozen=True)
-class Made:
-    """What an analysis made.
-
-    Attributes:
-        analysis: its name.
-        version: of the analysis.
-        sentence: what was found.
-        verdict: the verdict's state, None for an analysis that judges nothing.
-        results: all of it.
-        numbers: metrics; None where undefined.
-        series: metrics that have a value per step.
-        files: path among the artifacts to content.
-        inputs: what it read.
-        extract: the exact input.
-        protocol_sha256: hash of the protocol, None when it is of none.
-        phases_sha256: hash of its phases, likewise.
-        config: the resolved parameters.
-        seed: of its random numbers, None when it drew none.
-        generator: their generator.
-        standing: whether it is the planned analysis.
-    """
-
-    analysis: str
-    version: str
-    sentence: str
-    verdict: str | None
-    results: dict[str, JsonValue]
-    numbers: Mapping[str, float | None]
-    series: Mapping[str, list[float | None]]
-    files: Mapping[str, bytes]
-    inputs: list[Input]
-    extract: bytes
-    protocol_sha256: str | None
-    phases_sha256: str | None
-    config: dict[str, JsonValue]
-    seed: int | None
-    generator: str | None
-    standing: StandingPart | None
-
-
-@dataclass(frozen=True)
 class Recorded:
     """A recorded analysis: its record, the record's hash and file."""
 
     record: Record
     sha256: str
     path: Path
-
-
-def look_around() -> Surroundings:
-    """Look at code, environment and clock, before anything is computed."""
-    return Surroundings(now(), capture_code(), capture_environment(), dvc_lock_sha256())
-
-
-def now() -> str:
-    """The present, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat()
 
 
 def record(run: AnalysisRun, settings: Settings, task: Task, around: Surroundings, made: Made) -> Recorded:

@@ -14,10 +14,12 @@ from americano_pipelines.analysis.training.model import VERSION, Trained, train
 from americano_pipelines.analysis.training.parameters import NAME, TrainingParameters
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
+from americano_pipelines.tracking.made import Made
 from americano_pipelines.tracking.models import Registered, log_model, make_candidate
 from americano_pipelines.tracking.record import Input, sha256_of
-from americano_pipelines.tracking.recording import Made, Recorded, Surroundings, Task, record
+from americano_pipelines.tracking.recording import Recorded, record
 from americano_pipelines.tracking.runs import AnalysisRun
+from americano_pipelines.tracking.surroundings import Surroundings, Task
 from americano_pipelines.warehouse.document import Document
 
 MODEL_NAME = "americano_high_performance"

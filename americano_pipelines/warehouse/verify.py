@@ -4,8 +4,7 @@ Here belongs looking; nothing is mended. The sync trusts witnesses (row versions
 the rows themselves, so it finds what no witness can see.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,20 +13,15 @@ import duckdb
 from americano_pipelines import sql
 from americano_pipelines.engine import connect
 from americano_pipelines.errors import WarehouseUnavailableError
-from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.catalog import find_tables
-from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_state_and_figures
-from americano_pipelines.sources.files import find_files
-from americano_pipelines.sources.postgres import open_snapshot
-from americano_pipelines.sources.read import rows_of
-from americano_pipelines.sources.state import bucket_expression, bucket_filter, rest_label, same_history
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.figures import duckdb_figures
+from americano_pipelines.sources.state import bucket_expression, bucket_filter, rest_label
 from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import publish
 from americano_pipelines.warehouse.document import BuiltTable, Document
-from americano_pipelines.warehouse.file_inputs import FileInput
-from americano_pipelines.warehouse.inputs import ScannerInput
 from americano_pipelines.warehouse.plan import drift
+from americano_pipelines.warehouse.sides import Side, source_sides
 
 _PUBLISHED = "published"
 MOST_ROWS = 20
@@ -88,33 +82,6 @@ class Verification:
         return [one for one in self.differences if not one.since]
 
 
-@dataclass(frozen=True)
-class _Side:
-    """A table in the source.
-
-    Attributes:
-        table: its columns.
-        relation: SQL of its rows.
-        parameters: what that binds.
-        figures: its figures by bucket.
-        states: bucket to its state, None when that is known only of the whole.
-        state_sha256: its state as a whole.
-    """
-
-    table: SourceTable
-    relation: str
-    parameters: list[Any]
-    figures: Mapping[str, Figures]
-    states: Mapping[str, str] | None
-    state_sha256: str
-
-    def has_changed(self, bucket: str, built: BuiltTable) -> bool:
-        """Whether a bucket is in another state than the one that was built."""
-        if self.states is None:
-            return self.state_sha256 != built.state_sha256
-        return self.states.get(bucket) != built.buckets.get(bucket)
-
-
 def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
     """Compare the published file with the source.
 
@@ -141,7 +108,7 @@ def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
         except duckdb.IOException as error:
             raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
         damaged = _damaged(connection, document)
-        with _source(settings, connection, document, stages) as (sides, skipped, comparable):
+        with source_sides(settings, connection, document, stages) as (sides, skipped, comparable):
             missing = {name: reason for name, reason in skipped.items() if name in document.tables}
             for name, side in sides.items():
                 built = document.tables.get(name)
@@ -180,35 +147,8 @@ def _damaged(connection: duckdb.DuckDBPyConnection, document: Document) -> dict[
     return found
 
 
-@contextmanager
-def _source(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, document: Document, stages: Stages
-) -> Iterator[tuple[dict[str, _Side], dict[str, str], bool]]:
-    """The source's tables: in one snapshot of Postgres, or from the files; and whether states can be compared."""
-    if settings.mode is Mode.PARQUET or settings.postgres is None:
-        files, skipped = find_files(connection, settings)
-        yield {name: _side(connection, FileInput(table)) for name, table in files.items()}, skipped, True
-        return
-    with open_snapshot(connection, settings.postgres) as snapshot:
-        found, skipped = find_tables(snapshot, settings)
-        comparable = same_history(document.source, snapshot.identity)
-        sides = {}
-        for name, table in found.items():
-            relation, parameters = rows_of(snapshot, table, {}, ())
-            with stages.stage(f"count {name}"):
-                state, figures = postgres_state_and_figures(snapshot, table)
-            states = ScannerInput(table, snapshot, state).buckets if comparable else {}
-            sides[name] = _Side(table, relation, parameters, figures, states, "")
-        yield sides, skipped, comparable
-
-
-def _side(connection: duckdb.DuckDBPyConnection, given: FileInput) -> _Side:
-    table = given.table
-    return _Side(table, table.relation, [table.paths], given.figures(connection, None), None, given.state_sha256)
-
-
 def _differing(
-    side: _Side, built: BuiltTable, source: Mapping[str, object], published: Mapping[str, object]
+    side: Side, built: BuiltTable, source: Mapping[str, object], published: Mapping[str, object]
 ) -> list[Difference]:
     return [
         Difference(
@@ -223,7 +163,7 @@ def _differing(
     ]
 
 
-def _deep(connection: duckdb.DuckDBPyConnection, side: _Side, built: BuiltTable, there: str) -> list[Difference]:
+def _deep(connection: duckdb.DuckDBPyConnection, side: Side, built: BuiltTable, there: str) -> list[Difference]:
     """Compare whole rows by a hash that DuckDB takes of both sides, then look into the months that differ."""
     here = _row_hashes(connection, side.table, side.relation, side.parameters)
     ours = _row_hashes(connection, side.table, there, [])
@@ -247,7 +187,7 @@ def _row_hashes(
     }
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, side: _Side, there: str, bucket: str) -> list[tuple[str, str]]:
+def _rows(connection: duckdb.DuckDBPyConnection, side: Side, there: str, bucket: str) -> list[tuple[str, str]]:
     identifier = side.table.column("id")
     statement = sql.render(
         sql.load("warehouse", "row_differences"),

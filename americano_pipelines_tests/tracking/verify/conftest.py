@@ -13,9 +13,10 @@ from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.tracking.lifecycle import open_parent
 from americano_pipelines.tracking.perform import perform, prepare
 from americano_pipelines.tracking.record import Record
-from americano_pipelines.tracking.recording import Recorded, Task
+from americano_pipelines.tracking.recording import Recorded
 from americano_pipelines.tracking.runs import analysis_run
 from americano_pipelines.tracking.store import Store, open_store
+from americano_pipelines.tracking.surroundings import Task
 from americano_pipelines.tracking.verify.find import InDagster
 from americano_pipelines.tracking.verify.findings import Finding, Status
 from americano_pipelines.tracking.verify.verification import Verification, verify

@@ -7,8 +7,8 @@ import pytest
 from americano_pipelines.analysis.training.data import read_training_data
 from americano_pipelines.analysis.training.parameters import ModelType, TrainingParameters
 from americano_pipelines.tracking.lifecycle import open_parent
-from americano_pipelines.tracking.recording import Task, look_around
 from americano_pipelines.tracking.runs import analysis_run
+from americano_pipelines.tracking.surroundings import Task, look_around
 from americano_pipelines.tracking.training import perform_training
 from americano_pipelines.tracking.verify.findings import Status
 from americano_pipelines.tracking.verify.rerun import rerun
