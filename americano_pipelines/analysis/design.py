@@ -24,6 +24,7 @@ from americano_pipelines.research.alternation import Alternation
 from americano_pipelines.research.cases import Case
 from americano_pipelines.research.reference import Schedule
 from americano_pipelines.research.schedules import PhaseSchedule
+from americano_pipelines.research.windows import MOST_DAYS
 
 NOT_A_TEST = "not a randomisation test"
 _REFUSED = {
@@ -113,6 +114,9 @@ def objections(seen: Observations, drawn: Drawing, as_of_us: int) -> tuple[str, 
     elif seen.planned is not None and seen.planned != seen.lengths:
         planned = ", ".join(map(str, seen.planned))
         found.append(f"the phases were not kept as drawn ({planned} days planned, {actual} days kept)")
+    if seen.timeline.gaps:
+        gaps = ", ".join(f"{before} and {after}" for before, after in seen.timeline.gaps)
+        found.append(f"time between phases belongs to none of them ({gaps}), and no such time could have been drawn")
     if as_of_us < seen.planned_end_us:
         end = datetime.fromtimestamp(seen.planned_end_us / 1e6, UTC)
         found.append(f"the plan is not over before {end:%Y-%m-%d}")
@@ -123,7 +127,7 @@ def _phases(seen: Observations, asked: AbabParameters, treated: tuple[bool, ...]
     """The schedule of phases, and whether it is recorded."""
     cut, total = seen.timeline.cut, sum(seen.planned or seen.lengths)
     bounds = [(one.get("minDays"), one.get("maxDays")) for one in _recorded(seen)]
-    if all(isinstance(days, int) for both in bounds for days in both):
+    if all(_is_days(days) for both in bounds for days in both):
         low, high = zip(*bounds, strict=True)
         return PhaseSchedule(total, treated, low, high, cut), True
     if asked.min_days is None or asked.max_days is None:
@@ -139,7 +143,7 @@ def _alternation(seen: Observations) -> Alternation:
     if (
         any(one != scheme for one in recorded)
         or scheme.get("scheme") != "days"
-        or not all(isinstance(days, int) for days in parts)
+        or not all(_is_days(days) for days in parts)
     ):
         raise AnalysisError(
             "a design of type ALTERNATING has no randomization test without its scheme: record it in "
@@ -147,6 +151,11 @@ def _alternation(seen: Observations) -> Alternation:
             '"blockDays": 2}'
         )
     return Alternation(total, *parts)
+
+
+def _is_days(value: object) -> bool:
+    """Whether a recorded number is one of days; true and false are no numbers."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_DAYS
 
 
 def _recorded(seen: Observations) -> list[dict[str, Any]]:

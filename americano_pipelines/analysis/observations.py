@@ -44,10 +44,10 @@ class Observations:
 
     @property
     def planned_end_us(self) -> int:
-        """When the plan is over: the end of the last window, or of the planned days if that is later."""
+        """When the plan is over: with the last window, the planned days or the protocol, whichever ends last."""
         windows = self.timeline.windows
         planned = windows[0].starts_us + sum(self.planned) * DAY_US if self.planned else 0
-        return max(planned, windows[-1].ends_us)
+        return max(planned, windows[-1].ends_us, self.extract.protocol.ends_us or 0)
 
     def phase_values(self, index: int, *, missing: bool = True) -> Values:
         """Values of a phase's days in order; with NaN for missing ones, or without them."""

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from americano_pipelines.analysis.catalog import KINDS, Kind, requested
-from americano_pipelines.analysis.config import Parameters
+from americano_pipelines.analysis.config import AbabParameters, Parameters
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.errors import AnalysisError
 
@@ -114,6 +114,11 @@ def standing(
             ]
         except AnalysisError as error:
             reasons.append(f"the plan itself is not valid: {error}")
+    plan = plan_of(extract) or {}
+    if planned is not None and plan.get("outcome", extract.outcome) != extract.outcome:
+        reasons.append(f"the outcome is {extract.outcome}, {plan['outcome']!r} was planned")
+    if isinstance(parameters, AbabParameters) and (parameters.min_days, parameters.max_days) != (None, None):
+        reasons.append("bounds of the phases were given, not recorded as what was drawn from")
     primary = extract.protocol.primary_outcome
     if extract.outcome != primary:
         reasons.append(f"the outcome is {extract.outcome}, the primary one is {primary or 'not stated'}")

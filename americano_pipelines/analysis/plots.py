@@ -190,6 +190,11 @@ def _ticks(axes: "Axes", days: Sequence[int], colour: str, label: str) -> None:
 
 
 def _png(figure: "Figure") -> bytes:
+    from matplotlib.text import Text
+
+    # A dollar in the name of a protocol or phase is a dollar, and begins no formula.
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     stream = io.BytesIO()
     # Without the program's version in it: the same picture has the same bytes.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})

@@ -38,7 +38,13 @@ class Prefix:
         return result
 
 
-def tolerance(values: Values) -> float:
-    """Differences below this are ties: 1e-9 of the largest distance from the mean, for sums are rounded."""
-    there = values[~np.isnan(values)]
-    return float(1e-9 * np.abs(there - there.mean()).max()) if there.size else 0.0
+def tolerance(*cases: Values) -> float:
+    """Differences below this are ties: 1e-9 of the largest distance from a case's mean, for sums are rounded.
+
+    And never less than the rounding of the values themselves, 64 units in the last place of the largest: of values that
+    are all the same the distances are nothing but that.
+    """
+    there = [values[~np.isnan(values)] for values in cases]
+    spread = max((float(np.abs(one - one.mean()).max()) for one in there if one.size), default=0.0)
+    largest = max((float(np.abs(one).max()) for one in there if one.size), default=0.0)
+    return max(1e-9 * spread, 64 * float(np.finfo(np.float64).eps) * largest)

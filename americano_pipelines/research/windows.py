@@ -14,6 +14,8 @@ from americano_pipelines.errors import AnalysisError
 Condition = Literal["baseline", "treatment"]
 
 DAY_US = 86_400_000_000
+_SECOND_US = 1_000_000
+MOST_DAYS = 100_000  # no experiment of one person lasts longer; more is a mistake that would fill the memory
 # A withdrawal is the time without the treatment after it: a baseline.
 CONDITIONS: dict[str, Condition] = {
     "BASELINE": "baseline",
@@ -75,7 +77,7 @@ class Timeline:
     Attributes:
         windows: each ends where the next begins at the latest.
         overlaps: pairs of labels of which the first was cut off where the second begins.
-        gaps: pairs of labels with time between them that belongs to neither.
+        gaps: pairs of labels with time between them that belongs to neither; a second or less is none.
     """
 
     windows: tuple[Window, ...]
@@ -92,16 +94,19 @@ def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None) -> Tim
     """Resolve phases to windows.
 
     A phase without an end of its own ends where the next one begins, else with its protocol, else as planned. Where
-    two overlap, time belongs to the one that began last: it happened once.
+    two overlap, time belongs to the one that began last: it happened once. An end a second or less before the next
+    phase, or before a whole day, is that: people write 23:59:59.999 for the end of a day.
 
     Args:
         phases: as recorded, in any order.
         protocol_ends_us: the protocol's end, None when that was not stated.
 
     Raises:
-        AnalysisError: a phase's type is none we know, it has no end from anywhere, or it ends before it begins.
+        AnalysisError: a phase's type is none we know, it has no end from anywhere, it ends before it begins, or the
+            number of its planned days is no length.
     """
     ordered = sorted(phases, key=lambda phase: (phase.starts_us, phase.label))
+    origin = ordered[0].starts_us if ordered else 0
     windows: list[Window] = []
     overlaps, gaps = [], []
     for phase, following in zip_longest(ordered, ordered[1:]):
@@ -110,16 +115,28 @@ def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None) -> Tim
                 f"phase {phase.label!r} is of type {phase.type!r}, which is neither baseline nor treatment "
                 f"(known are {', '.join(CONDITIONS)})"
             )
+        if phase.planned_days is not None and not 1 <= phase.planned_days <= MOST_DAYS:
+            raise AnalysisError(f"phase {phase.label!r} is planned for {phase.planned_days} days, which is no length")
         ends, source = _end(phase, following, protocol_ends_us)
         if following is not None and ends > following.starts_us:
             overlaps.append((phase.label, following.label))
             ends = following.starts_us
-        elif following is not None and ends < following.starts_us:
+        elif following is not None and ends < following.starts_us - _SECOND_US:
             gaps.append((phase.label, following.label))
+        elif following is not None:
+            ends = following.starts_us
+        else:
+            ends = _whole_day(ends, origin)
         if ends <= phase.starts_us:
             raise AnalysisError(f"phase {phase.label!r} ends before it begins, or with its beginning")
         windows.append(Window(phase.label, CONDITIONS[phase.type], phase.starts_us, ends, phase.planned_days, source))
     return Timeline(tuple(windows), tuple(overlaps), tuple(gaps))
+
+
+def _whole_day(ends_us: int, origin_us: int) -> int:
+    """The end of the day that the last second of is missing, else the same."""
+    missing = -(ends_us - origin_us) % DAY_US
+    return ends_us + missing if missing <= _SECOND_US else ends_us
 
 
 def _end(

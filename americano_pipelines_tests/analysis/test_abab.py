@@ -48,6 +48,43 @@ def test_bounds_that_come_with_the_request_are_called_exploratory() -> None:
     assert found.results["verdict"]["state"] == "benefit"  # type: ignore[index, call-overload]
 
 
+def test_time_between_phases_was_not_drawn_and_forbids_a_verdict() -> None:
+    extract = extract_of(ONE)
+    ends = extract.phases[1].starts_us
+    found = analysed(changed(extract, 0, ends_us=ends - 2 * DAY_US), direction="increase")
+
+    assert found.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
+    assert "time between phases belongs to none of them (baseline_1 and intervention_A_1)" in found.sentence
+    whole = analysed(changed(extract, 0, ends_us=ends - 1000), direction="increase")
+    assert whole.results == analysed(extract, direction="increase").results | {"phases": whole.results["phases"]}
+
+
+def test_the_plan_is_over_with_the_protocol_when_that_ends_last() -> None:
+    extract = extract_of(ONE)
+    later = extract.protocol.model_copy(update={"ends_us": observe(extract).planned_end_us + 9 * DAY_US})
+    open_still = extract.model_copy(update={"protocol": later})
+    as_of_us = observe(extract).planned_end_us + DAY_US
+
+    assert "the plan is not over before" not in analysed(extract, direction="increase", as_of_us=as_of_us).sentence
+    assert "the plan is not over before" in analysed(open_still, direction="increase", as_of_us=as_of_us).sentence
+
+
+def test_a_dollar_in_a_name_begins_no_formula() -> None:
+    extract = extract_of(ONE)
+    named = extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"name": "win $\\nope{$"})})
+
+    assert analysed(changed(named, 0, label="$^$"), direction="increase").pictures["phases.png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("bad", [{"minDays": True, "maxDays": 21}, {"minDays": 7, "maxDays": 10**25}, {"minDays": "7"}])
+def test_bounds_that_are_no_days_are_no_drawing(bad: dict[str, object]) -> None:
+    extract = extract_of(ONE)
+    for index in range(4):
+        extract = changed(extract, index, parameters={"randomization": bad})
+
+    assert "no drawing of the phases is recorded" in analysed(extract).sentence
+
+
 def bounded(low: int, high: int) -> Extract:
     """The first protocol with other bounds recorded."""
     extract = extract_of(ONE)

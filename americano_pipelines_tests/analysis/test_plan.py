@@ -68,6 +68,13 @@ def test_other_parameters_outcome_or_kind_are_named() -> None:
     assert stands(extract([unknown])).reasons == ("what was planned is 'SYNTHETIC_CONTROL'",)
 
 
+def test_a_planned_outcome_and_bounds_that_nobody_drew_from_count_too() -> None:
+    other = extract([{**PLAN, "outcome": "hours"}])
+    assert stands(other).reasons == ("the outcome is score, 'hours' was planned",)
+    bounds = extract([{**PLAN, "min_days": 7, "max_days": 21}])
+    assert stands(bounds).reasons == ("bounds of the phases were given, not recorded as what was drawn from",)
+
+
 def test_before_the_end_nothing_is_planned() -> None:
     (reason,) = stands(extract([PLAN]), ended=False).reasons
     assert reason == "the plan is not over before 2026-05-28"

@@ -264,3 +264,12 @@ def test_a_set_that_was_not_drawn_from_takes_a_cycle_for_an_effect() -> None:
     print(f"calibration, cycle of 28 days, two-sided: true set {rates[0]:.4f}, wrong set {rates[1]:.4f} of 1000")  # noqa: T201
     assert rates[0] < 0.07
     assert rates[1] > 0.3, "which is why there is no default set"
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("value", [0.0, 72.3, 1e9 + 0.1])
+def test_values_that_are_all_the_same_are_ties_and_not_rounding(direction: Direction | None, value: float) -> None:
+    schedule = PhaseSchedule(24, (False, True, False, True), (4,) * 4, (9,) * 4)
+    found = randomization_test([Case(np.full(24, value), schedule, (6, 5, 7, 6))], direction=direction)
+
+    assert (found.p, found.as_extreme) == (1.0, found.assignments)

@@ -33,6 +33,23 @@ def test_overlaps_go_to_the_later_phase_and_gaps_to_none() -> None:
     assert [window.ends_us for window in found.windows] == [at(3), at(6), at(9)]
 
 
+def test_the_last_second_of_a_day_is_no_gap_and_cuts_no_day() -> None:
+    almost = 1e-3 / 86_400
+    found = timeline([phase("a", 0, 3 - almost), phase("b", 3, 6 - almost)], None)
+
+    assert [window.ends_us for window in found.windows] == [at(3), at(6)]
+    assert found.gaps == ()
+    hours = timeline([phase("a", 0, 3 - 0.2), phase("b", 3, 6 - 0.2)], None)
+    assert [window.ends_us for window in hours.windows] == [at(2.8), at(5.8)]
+    assert hours.gaps == (("a", "b"),)
+
+
+@pytest.mark.parametrize("days", [-3, 0, 2**31 - 1])
+def test_a_planned_length_that_is_none_is_refused(days: int) -> None:
+    with pytest.raises(AnalysisError, match=f"'a' is planned for {days} days"):
+        timeline([phase("a", 0, 3, days)], None)
+
+
 def test_withdrawal_is_baseline_and_what_is_neither_is_refused() -> None:
     (window,) = timeline([phase("w", 0, 2, kind="WITHDRAWAL")], None).windows
     assert window.condition == "baseline"
