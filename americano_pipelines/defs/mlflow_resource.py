@@ -17,6 +17,7 @@ from americano_pipelines.defs.runs import sign
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.lifecycle import open_parent
+from americano_pipelines.tracking.reach import prepare_client
 from americano_pipelines.tracking.runs import end
 from americano_pipelines.tracking.store import open_store
 
@@ -33,6 +34,7 @@ def build_mlflow(settings: Settings) -> dg.ResourceDefinition:
 
     @dg.resource(description="MLflow: the run of this Dagster run, and `analysis(...)` for one nested in it.")
     def mlflow(context: dg.InitResourceContext) -> "Iterator[DagsterRunInMlflow]":
+        prepare_client()  # before mlflow is imported, which then decides whether to report what is done with it
         with warnings.catch_warnings():
             # dagster-mlflow is marked as beta, which is known here and no news for whoever runs an analysis.
             warnings.simplefilter("ignore", dg.BetaWarning)

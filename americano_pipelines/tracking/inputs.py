@@ -3,14 +3,32 @@
 Here belongs describing it. The rows themselves are the extract.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from americano_pipelines import sql
 from americano_pipelines.analysis.extract import Extract, events_statement
 from americano_pipelines.analysis.observations import Observations
+from americano_pipelines.settings import Mode
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.record import Input, sha256_of
 from americano_pipelines.warehouse.document import Document
+
+_EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
+
+
+def reaches_to(document: Document) -> datetime:
+    """The instant to which the events of a published file are known.
+
+    Of a Postgres it is the instant of its snapshot. Files made by others say of themselves only what is in them: when
+    they were exported nobody knows, and when they were read says nothing. They are taken to be whole to a day after the
+    last event of anybody, for nothing happens after the end of the last day of the last experiment.
+    """
+    events = document.tables[EVENTS.name]
+    instant = datetime.fromisoformat(events.instant)
+    if document.content.mode != Mode.PARQUET:
+        return instant
+    last = max((bucket.max_us for bucket in events.figures.values()), default=0)
+    return min(instant, _EPOCH + timedelta(microseconds=last) + _DAY)
 
 
 def inputs_of(document: Document, extract: Extract, seen: Observations | None = None) -> list[Input]:
@@ -50,8 +68,7 @@ def _input(
     query: str,
     exclusions: dict[str, int] | None = None,
 ) -> Input:
-    schema, _, name = dotted.partition(".")
-    instant = document.tables[name].instant if schema == "analytics" else document.instant
+    instant = reaches_to(document).isoformat() if dotted.startswith("analytics.") else document.instant
     return Input(
         asset=dotted.replace(".", "/"),
         data_version=document.states[dotted],

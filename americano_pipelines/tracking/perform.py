@@ -6,7 +6,6 @@ written where is `recording.py`, who asks for it is `defs/analyses.py`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -19,9 +18,8 @@ from americano_pipelines.analysis.outcome import Analysis
 from americano_pipelines.analysis.plan import Standing, resolve, standing
 from americano_pipelines.analysis.report import render_report
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.history import earlier_runs
-from americano_pipelines.tracking.inputs import inputs_of
+from americano_pipelines.tracking.inputs import inputs_of, reaches_to
 from americano_pipelines.tracking.made import Made
 from americano_pipelines.tracking.record import StandingPart, canonical, sha256_of
 from americano_pipelines.tracking.recording import Recorded, record
@@ -59,11 +57,6 @@ class Performed:
     seen: Observations
     standing: Standing
     recorded: Recorded
-
-
-def as_of_us(document: Document) -> int:
-    """The instant of the events in a published file, microseconds since 1970 UTC."""
-    return round(datetime.fromisoformat(document.tables[EVENTS.name].instant).timestamp() * 1_000_000)
 
 
 def prepare(
@@ -107,7 +100,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: Prepared, task: Task
     kind, parameters, document = prepared.kind, prepared.parameters, prepared.document
     protocol = prepared.extract.protocol
     seen = observe(prepared.extract)
-    instant = as_of_us(document)
+    instant = round(reaches_to(document).timestamp() * 1_000_000)
     over = instant >= seen.planned_end_us
     stands = standing(
         kind,
@@ -168,7 +161,7 @@ def _facts(run: AnalysisRun, prepared: Prepared, task: Task, stands: Standing) -
     return {
         "standing": stands.sentence,
         "snapshot": document.snapshot_id,
-        "source as of": document.tables[EVENTS.name].instant,
+        "source as of": reaches_to(document).isoformat(),
         "extract sha256": extract.sha256,
         "learner": extract.protocol.learner,
         "commit": f"{around.code.commit}{' with changes' if around.code.dirty else ''}",

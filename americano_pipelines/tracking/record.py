@@ -96,7 +96,7 @@ class Input(_Part):
         data_version: its data version in that snapshot.
         snapshot_id: the snapshot.
         snapshot_sha256: hash of its file.
-        instant: the instant of the source it holds.
+        instant: the instant of the source it holds; of files made by others, the one to which they are known.
         schema_sha256: hash of the table's columns.
         rows: rows taken.
         time_range: first and last time among them, ISO 8601, None when there are none.
