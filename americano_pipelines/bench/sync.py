@@ -4,8 +4,6 @@ Here belong the measurements. Budgets are ratios of two times taken in one run, 
 """
 
 import multiprocessing
-import resource
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +15,7 @@ from americano_pipelines import sql
 from americano_pipelines.bench.dataset import Dataset
 from americano_pipelines.engine import connect
 from americano_pipelines.lake.export import export
+from americano_pipelines.memory import peak_memory_mb
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.postgres import open_snapshot
 from americano_pipelines.stages import Stages
@@ -116,7 +115,12 @@ def _export(settings: Settings) -> dict[str, Any]:
     stages, started = Stages(), time.perf_counter()
     done = export(settings, stages, full=True)
     size = sum(table.bytes for table in done.manifest.tables.values())
-    return {"seconds": time.perf_counter() - started, "stages": stages.seconds, "bytes": size, "peak_mb": _peak_mb()}
+    return {
+        "seconds": time.perf_counter() - started,
+        "stages": stages.seconds,
+        "bytes": size,
+        "peak_mb": peak_memory_mb(),
+    }
 
 
 def _sync(settings: Settings, *, full: bool = False) -> dict[str, Any]:
@@ -124,7 +128,7 @@ def _sync(settings: Settings, *, full: bool = False) -> dict[str, Any]:
     export(settings, stages, full=full)
     document = refresh(settings, stages, full=full).document
     spent = time.perf_counter() - started
-    return {"seconds": spent, "stages": stages.seconds, "bytes": document.bytes, "peak_mb": _peak_mb()}
+    return {"seconds": spent, "stages": stages.seconds, "bytes": document.bytes, "peak_mb": peak_memory_mb()}
 
 
 def _raw_copy(settings: Settings, folder: Path) -> tuple[float, int]:
@@ -167,8 +171,3 @@ def _pandas(data: Dataset) -> float:
         frame["eventData"] = frame["eventData"].astype(str)
         frame.to_parquet(data.folder / "pandas.parquet")
         return time.perf_counter() - started
-
-
-def _peak_mb() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)

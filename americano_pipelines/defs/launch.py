@@ -3,8 +3,6 @@
 Here belongs starting the job and reading its events. How it is shown is the command line's business.
 """
 
-import resource
-import sys
 import uuid
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
@@ -17,6 +15,7 @@ from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.metadata import REPAIRED
 from americano_pipelines.defs.runs import process_tags
+from americano_pipelines.memory import peak_memory_mb
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.warehouse.publish import current, read_document
 
@@ -105,7 +104,7 @@ def console_level(settings: Settings) -> str:
 
 def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary:
     summary = Summary(settings.mode.value, result.success, result.run_id)
-    summary.peak_memory_mb = _peak_memory_mb()
+    summary.peak_memory_mb = peak_memory_mb()
     changed: set[str] = set()
     for event in result.all_events:
         if event.is_asset_observation:
@@ -143,9 +142,3 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
         summary.models = {name: model.rows for name, model in document.models.items() if model.rows is not None}
         summary.warnings = [f"{c.table}, {c.name}: {c.description}" for c in document.checks if not c.passed]
     return summary
-
-
-def _peak_memory_mb() -> int:
-    """Most memory this process ever held; the unit is bytes on macOS and kilobytes on Linux."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
