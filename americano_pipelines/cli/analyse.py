@@ -44,7 +44,11 @@ def analyse(
         click.echo("--requests needs the app's database: set ANALYSIS_RUNS_DATABASE_URL", err=True)
         context.exit(WRONG_USE)
     with progress(enabled=not as_json):
-        found = list(run_requests(settings) if requests else run_analyses(settings, protocols or None, only))
+        found = list(
+            run_requests(settings, command="americano analyse --requests")
+            if requests
+            else run_analyses(settings, protocols or None, only, command="americano analyse")
+        )
     if as_json:
         click.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
     else:

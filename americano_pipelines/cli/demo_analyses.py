@@ -15,7 +15,7 @@ from americano_pipelines.settings import Settings
 if TYPE_CHECKING:
     from americano_pipelines.defs.launch_analyses import Launched
 
-JUDGED = "abab_randomization"
+COMMAND, JUDGED = "americano demo run", "abab_randomization"
 
 
 def run(settings: Settings) -> "list[Launched]":
@@ -23,7 +23,7 @@ def run(settings: Settings) -> "list[Launched]":
     with progress():
         from americano_pipelines.defs.launch_analyses import run_missing, run_requests
 
-        return [*run_requests(settings), *run_missing(settings)]
+        return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND)]
 
 
 def show(settings: Settings, launched: "list[Launched]") -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ANALYSES = "analyses"
 PREFIX = "analysis"
 UPSTREAM = (("research", "protocols"), ("research", "phases"), ("analytics", "behavioral_events"))
+# On a run that a command of ours launched: the command.
+COMMAND_TAG = "americano/command"
 # Tags by which Dagster marks what launched a run.
 _LAUNCHERS = ("dagster/schedule_name", "dagster/sensor_name", "dagster/backfill")
 
@@ -91,7 +93,11 @@ def _carried_out(
 
 def actor(run: dg.DagsterRun) -> str:
     """What launched a run, as far as Dagster knows: a person is known by nothing but that it was nothing else."""
+    if run.parent_run_id is not None:  # it has the tags of that run, and not its launcher
+        return f"a person, who had Dagster run {run.parent_run_id} executed again"
+    if COMMAND_TAG in run.tags:
+        return run.tags[COMMAND_TAG]
     launchers = [
         f"{tag.removeprefix('dagster/').removesuffix('_name')} {run.tags[tag]}" for tag in _LAUNCHERS if tag in run.tags
     ]
-    return launchers[0] if launchers else "a person, in the UI or a shell"
+    return launchers[0] if launchers else "a person, in the UI or by a command of Dagster's"

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from americano_pipelines.analysis.catalog import KINDS
-from americano_pipelines.defs.analyses import ANALYSES, PREFIX
+from americano_pipelines.defs.analyses import ANALYSES, COMMAND_TAG, PREFIX
 from americano_pipelines.defs.build import build_defs
 from americano_pipelines.defs.ending import step_failure
 from americano_pipelines.defs.instance import open_instance
@@ -60,13 +60,16 @@ class Launched:
         return asdict(self)
 
 
-def run_analyses(settings: Settings, protocol_ids: Sequence[str] | None, kinds: Sequence[str]) -> Iterator[Launched]:
+def run_analyses(
+    settings: Settings, protocol_ids: Sequence[str] | None, kinds: Sequence[str], *, command: str
+) -> Iterator[Launched]:
     """Run analyses of protocols, one Dagster run for each protocol, in this process.
 
     Args:
         settings: the published file and where records go.
         protocol_ids: the protocols; None for all that are published.
         kinds: names of `analysis.catalog.KINDS`; empty for all.
+        command: what launches them, as it is recorded.
 
     Raises:
         AnalysisError: a protocol is not published; nothing is run then.
@@ -83,11 +86,15 @@ def run_analyses(settings: Settings, protocol_ids: Sequence[str] | None, kinds: 
             )
         job = build_defs(settings).resolve_job_def(ANALYSES)
         for protocol_id in protocol_ids or there:
-            yield from _run(settings, instance, job, protocol_id, keys, {}, {})
+            yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
 
 
-def run_missing(settings: Settings) -> Iterator[Launched]:
+def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
     """Run what no record has: of every published protocol the analyses that were not made of it yet.
+
+    Args:
+        settings: the published file and where records go.
+        command: what launches them, as it is recorded.
 
     Raises:
         WarehouseUnavailableError: nothing is published.
@@ -98,11 +105,15 @@ def run_missing(settings: Settings) -> Iterator[Launched]:
     made = {(one.identity.protocol_id, one.identity.analysis) for _, one in records(settings)}
     for protocol_id in there:
         if kinds := [kind for kind in KINDS if (protocol_id, kind) not in made]:
-            yield from run_analyses(settings, [protocol_id], kinds)
+            yield from run_analyses(settings, [protocol_id], kinds, command=command)
 
 
-def run_requests(settings: Settings) -> Iterator[Launched]:
+def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
     """Carry out what the app requests, as the sensor `analysis_requests` would, in this process.
+
+    Args:
+        settings: the app's database, the published file and where records go.
+        command: what launches them, as it is recorded.
 
     Raises:
         LinkError: the app's table cannot be read.
@@ -111,7 +122,8 @@ def run_requests(settings: Settings) -> Iterator[Launched]:
         job = build_defs(settings).resolve_job_def(ANALYSES)
         for request in due(settings, instance).run_requests:
             protocol_id, keys = str(request.partition_key), list(request.asset_selection or ())
-            yield from _run(settings, instance, job, protocol_id, keys, request.run_config, request.tags)
+            tags = {**request.tags, COMMAND_TAG: command}
+            yield from _run(settings, instance, job, protocol_id, keys, request.run_config, tags)
 
 
 def _run(

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +15,9 @@ import pytest
 from psycopg2.extras import RealDictCursor
 
 from americano_pipelines.analysis.catalog import KINDS
-from americano_pipelines.defs.analyses import ANALYSES
+from americano_pipelines.defs.analyses import ANALYSES, COMMAND_TAG, actor
 from americano_pipelines.defs.build import build_defs
+from americano_pipelines.defs.launch_analyses import Launched, run_analyses, run_requests
 from americano_pipelines.defs.partitions import partitions
 from americano_pipelines.defs.warehouse_resource import build_warehouse, reading
 from americano_pipelines.demo.protocols import PROTOCOLS
@@ -303,3 +304,17 @@ def test_a_row_without_an_app_is_recorded_and_not_taken(
 def test_every_kind_has_an_asset(study: Study) -> None:
     assets = build_defs(study.settings).resolve_asset_graph()
     assert {dg.AssetKey(["analysis", name]) for name in KINDS} <= set(assets.get_all_asset_keys())
+
+
+def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
+    def actors(launched: Iterable[Launched]) -> set[str]:
+        return {record_of(study, one.sha256).identity.actor for one in launched if one.sha256}
+
+    by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)["provenance sha256"]
+    again = dg.DagsterRun(ANALYSES, tags={COMMAND_TAG: "americano analyse"}, parent_run_id="r1", root_run_id="r1")
+
+    assert record_of(study, by_hand).identity.actor == "a person, in the UI or by a command of Dagster's"
+    ids = [IDS["phone_on_the_desk"]]
+    assert actors(run_analyses(study.settings, ids, [CHANGES], command="americano analyse")) == {"americano analyse"}
+    assert actors(run_requests(study.settings, command="a command")) == {"a command"}
+    assert actor(again) == "a person, who had Dagster run r1 executed again"
