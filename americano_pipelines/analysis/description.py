@@ -112,6 +112,6 @@ def appraisal(seen: Observations, drawn: Drawing) -> Appraisal:
         [(label, int(values.size)) for label, values in zip(compared.labels, compared.there, strict=True)],
         switches=sum(one != other for one, other in pairwise(conditions)),
         randomised=drawn.recorded and drawn.admissible,
-        as_planned=seen.planned == seen.lengths,
+        as_planned=seen.planned == seen.lengths and not seen.timeline.gaps,
         deviations=len(noted) if isinstance(noted, list) else int(bool(noted)),
     )

@@ -13,6 +13,7 @@ Here belong reading the recorded drawing and comparing the phases with it. The d
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from americano_pipelines.research.schedules import PhaseSchedule
 from americano_pipelines.research.windows import MOST_DAYS
 
 NOT_A_TEST = "not a randomisation test"
+_ABAB_SWITCHES = 3
 _REFUSED = {
     "MULTIPLE_BASELINE": "its switches are drawn across several learners, and a protocol here has one",
     "CHANGING_CRITERION": "its criteria are steps that nothing was drawn for",
@@ -111,9 +113,15 @@ def objections(seen: Observations, drawn: Drawing, as_of_us: int) -> tuple[str, 
         found.append(f"{NOT_A_TEST}, for the condition changed within days, and whole days were drawn")
     elif not drawn.admissible:
         found.append(f"{NOT_A_TEST}, for phases of {actual} days could not have been drawn")
-    elif seen.planned is not None and seen.planned != seen.lengths:
+    elif seen.planned is None:
+        found.append(f"{NOT_A_TEST}, for the planned days are not recorded of every phase, so the end may be a choice")
+    elif seen.planned != seen.lengths:
         planned = ", ".join(map(str, seen.planned))
         found.append(f"the phases were not kept as drawn ({planned} days planned, {actual} days kept)")
+    conditions = [window.condition for window in seen.timeline.windows]
+    switches = sum(one != other for one, other in pairwise(conditions))
+    if seen.extract.protocol.design == "ABAB" and (switches < _ABAB_SWITCHES or switches < len(conditions) - 1):
+        found.append(f"the design is ABAB, and its phases are {', '.join(conditions)}: it is not complete")
     if seen.timeline.gaps:
         gaps = ", ".join(f"{before} and {after}" for before, after in seen.timeline.gaps)
         found.append(f"time between phases belongs to none of them ({gaps}), and no such time could have been drawn")

@@ -22,7 +22,6 @@ _WHERE_THERE_IS_ROOM = ("MLflow run", "AnalysisRun")
 _FOLDED = {"analysis": len("interrupted"), "protocol": 10, "verdict": len("described")}
 _WIDE = 170
 _SECONDS, _MINUTES, _CENTURY, _DIGITS = 19, 16, 2, 8
-_STATES = {"FINISHED": "described"}
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
 
@@ -42,6 +41,13 @@ def runs(*, as_json: bool) -> None:
         _show(found)
 
 
+def state(one: "Listed") -> str:
+    """The verdict, and the status wherever it is not that of an analysis that came to its end."""
+    ended = one.status == "FINISHED"
+    said = one.verdict or ("described" if ended else "")
+    return said if ended else f"{said} ({one.status.lower()})".strip()
+
+
 def _show(found: "list[Listed]") -> None:
     console = Console(highlight=False)
     if not found:
@@ -58,7 +64,7 @@ def _show(found: "list[Listed]") -> None:
             Text((one.started[:_SECONDS] if wide else one.started[_CENTURY:_MINUTES]).replace("T", " ")),
             Text((one.analysis or "-").replace("_", " ")),  # where it may be broken, it is between words
             Text(one.protocol or "-"),
-            Text(one.verdict or _STATES.get(one.status, one.status.lower()), style=_STYLES.get(one.status, "bold red")),
+            Text(state(one), style=_STYLES.get(one.status, "bold red")),
             Text(one.standing or "-"),
             Text(one.record[:_DIGITS] if one.record else "-"),
             *([Text(run_id, style=Style(link=one.mlflow_url) if one.mlflow_url else "")] if wide else []),

@@ -55,8 +55,27 @@ def test_time_between_phases_was_not_drawn_and_forbids_a_verdict() -> None:
 
     assert found.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
     assert "time between phases belongs to none of them (baseline_1 and intervention_A_1)" in found.sentence
+    points = found.results["appraisal"]["points"]  # type: ignore[index, call-overload]
+    assert points[-1]["found"].startswith("lengths other than planned")  # type: ignore[index, call-overload]
     whole = analysed(changed(extract, 0, ends_us=ends - 1000), direction="increase")
     assert whole.results == analysed(extract, direction="increase").results | {"phases": whole.results["phases"]}
+
+
+def test_without_all_planned_days_the_end_may_be_a_choice() -> None:
+    missing = analysed(changed(extract_of(ONE), 3, planned_days=None, ends_us=observe(extract_of(ONE)).planned_end_us))
+
+    assert missing.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
+    assert "planned days are not recorded of every phase" in missing.sentence
+    assert missing.numbers["p"] is not None
+
+
+def test_three_phases_of_an_abab_are_no_design_of_their_own() -> None:
+    extract = extract_of(ONE)
+    begun = extract.model_copy(update={"phases": extract.phases[:3]})
+
+    found = analysed(begun, direction="increase")
+    assert found.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
+    assert "the design is ABAB, and its phases are baseline, treatment, baseline: it is not complete" in found.sentence
 
 
 def test_the_plan_is_over_with_the_protocol_when_that_ends_last() -> None:

@@ -80,6 +80,7 @@ def test_with_switches_within_a_day_the_level_is_kept_from_events_to_p(repetitio
 def test_two_phases_have_as_many_assignments_as_start_points() -> None:
     values = np.random.default_rng(2).normal(size=120) + 2 * np.repeat([0, 1], 60)
     extract = switching((15, 15), (0, 0), values.tolist(), (5, 25))
+    extract = extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"design": "AB"})})
     days = values.reshape(-1, 4).mean(axis=1)
     all_differences = np.array([days[start:].mean() - days[:start].mean() for start in range(5, 26)])
 

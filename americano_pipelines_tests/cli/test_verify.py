@@ -3,11 +3,14 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from americano_pipelines.cli.runs import state
+from americano_pipelines.tracking.listing import Listed
 from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import Database, free_port
 
@@ -80,3 +83,18 @@ def test_an_mlflow_that_does_not_answer_is_an_error_and_no_drift(cli: Cli) -> No
         assert done.code == 1
         assert "MLFLOW_TRACKING_URI" in done.err
         assert "DRIFT" not in done.out + done.err
+
+
+def test_a_run_that_is_gone_or_failed_does_not_look_like_a_good_one() -> None:
+    one = Listed(
+        started="2026-01-01T00:00:00+00:00", analysis="abab_randomization", protocol_id="p", protocol="p",
+        status="FINISHED", verdict="benefit", standing="planned", sentence="", mlflow_run_id="m", mlflow_url=None,
+        analysis_run_id=None, dagster_run_id=None, record=None,
+    )  # fmt: skip
+    shown = {status: state(replace(one, status=status)) for status in ("FINISHED", "FAILED", "gone", "RUNNING")}
+
+    assert shown == {
+        "FINISHED": "benefit", "FAILED": "benefit (failed)", "gone": "benefit (gone)", "RUNNING": "benefit (running)"
+    }  # fmt: skip
+    assert state(replace(one, status="FAILED", verdict=None)) == "(failed)"
+    assert state(replace(one, verdict=None)) == "described"
