@@ -26,6 +26,8 @@ _PACKAGES = (
     "mlflow",
     "dagster",
 )
+# Those of the optional extra: named where they are installed.
+_OPTIONAL = ("pymc", "arviz", "pytensor")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Environment:
     Attributes:
         python: its version.
         platform: operating system and machine.
-        packages: name to version; None for one that is not installed.
+        packages: name to version; None for one that is not installed, and nothing for one that need not be.
         lock_sha256: hash of the lock file, None when there is none.
     """
 
@@ -50,7 +52,8 @@ def capture_environment() -> Environment:
     return Environment(
         python=sys.version.split()[0],
         platform=f"{platform.system()} {platform.machine()}",
-        packages={name: _version(name) for name in _PACKAGES},
+        packages={name: _version(name) for name in _PACKAGES}
+        | {name: found for name in _OPTIONAL if (found := _version(name)) is not None},
         lock_sha256=durable.sha256(LOCK) if LOCK.is_file() else None,
     )
 

@@ -101,7 +101,7 @@ def record(run: AnalysisRun, settings: Settings, task: Task, around: Surrounding
             results=made.results,
             logged=logged,
             artifacts=artifacts,
-            not_captured=_not_captured(around, task),
+            not_captured=_not_captured(run, around, task),
         )
         text = found.canonical()
         path, sha256 = keep(records_dir(settings), text)
@@ -167,12 +167,15 @@ def _code_part(code: Code) -> CodePart:
     )
 
 
-def _not_captured(around: Surroundings, task: Task) -> dict[str, str]:
+def _not_captured(run: AnalysisRun, around: Surroundings, task: Task) -> dict[str, str]:
     found = dict(around.code.not_captured)
     if around.dvc_lock_sha256 is None:
         found["dvc_lock_sha256"] = "there is no dvc.lock"
     if around.environment.lock_sha256 is None:
         found["environment.lock_sha256"] = f"there is no {LOCK.name}"
+    found["orchestrator.url"] = "a run does not know at which address Dagster's UI is"
+    if run.url is None:
+        found["tracking.url"] = f"{run.store.label} has no pages of its own"
     if task.analysis_run_id is None:
         found["identity.analysis_run_id"] = "the app has no row for it"
     return found

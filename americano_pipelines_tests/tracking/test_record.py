@@ -1,5 +1,8 @@
 """The canonical text: equal for equal values, and none for what JSON has no words for."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
 from americano_pipelines.errors import AnalysisError
@@ -26,3 +29,18 @@ def test_the_environment_names_packages_and_lock_file_and_no_absent_dvc_lock() -
     assert found.packages["numpy"]
     assert found.lock_sha256 is not None
     assert dvc_lock_sha256() is None
+
+
+@pytest.mark.skipif(find_spec("pymc") is not None, reason="PyMC is installed here")
+def test_what_samples_a_posterior_is_named_where_it_is_installed_and_only_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not {"pymc", "arviz", "pytensor"} & capture_environment().packages.keys()
+    for name in ("pymc", "arviz", "pytensor"):
+        (tmp_path / f"{name}-5.9.dist-info").mkdir()
+        (tmp_path / f"{name}-5.9.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 5.9\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert capture_environment().packages.items() >= {"pymc": "5.9", "arviz": "5.9", "pytensor": "5.9"}.items()
