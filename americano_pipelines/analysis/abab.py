@@ -53,7 +53,7 @@ def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int) ->
         results={
             "verdict": jsonable(asdict(verdict)),
             "test": _test_results(test, drawn, seen),
-            "effects": effect_results(pairs),
+            "effects": effect_results(pairs, asked),
             "dependence": dependence_results(seen, asked),
             "appraisal": jsonable(asdict(appraisal(seen, drawn))),
             "phases": jsonable(seen.phase_table()),

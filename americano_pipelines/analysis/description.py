@@ -71,9 +71,10 @@ def effects(seen: Observations, asked: AbabParameters) -> list[Pair]:
     )
 
 
-def effect_results(pairs: Sequence[Pair]) -> JsonValue:
-    """The effects as results."""
+def effect_results(pairs: Sequence[Pair], asked: AbabParameters) -> JsonValue:
+    """The effects as results, with the way of the outcome that counts as improvement."""
     return {
+        "improvement": asked.improvement,
         "pairs": jsonable([asdict(pair) for pair in pairs]),
         "combined": {name: combined(pairs, name) for name in _COMBINED},
         "note": INDEPENDENCE,

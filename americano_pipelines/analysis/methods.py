@@ -35,10 +35,12 @@ def methods_of(seen: Observations, asked: AbabParameters, drawn: Drawing) -> str
         if any(seen.timeline.cut)
         else ""
     )
+    better = "higher" if asked.improvement == "increase" else "lower"
     return (
-        f"One learner went {went}. The outcome, {seen.extract.outcome}, was averaged by day, a day being 24 hours from "
-        f"the start of the first phase{cut}. Days without a value kept their place. {_tested(seen, asked, drawn)} "
-        "Overlap was measured by NAP with Newcombe's interval, which takes the days for independent."
+        f"One learner went {went}. The outcome, {seen.extract.outcome} ({better} is better), was averaged by day, a "
+        f"day being 24 hours from the start of the first phase{cut}. Days without a value kept their place. "
+        f"{_tested(seen, asked, drawn)} Overlap was measured by NAP with Newcombe's interval, which takes the days "
+        "for independent."
     )
 
 

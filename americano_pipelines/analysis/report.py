@@ -1,4 +1,4 @@
-"""One page about one analysis, as HTML that needs nothing else: sentence, pictures, tables, method.
+"""One page about one analysis, as HTML that needs nothing else: sentence, standing, pictures, tables, method.
 
 Here belongs the page. What stands in it was computed elsewhere.
 """
@@ -14,18 +14,23 @@ _STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:54rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}"
     "p.verdict{font-size:1.1rem;border-left:4px solid #c8642b;padding-left:1rem}"
+    "p.standing{padding-left:calc(1rem + 4px)}"
     "img{max-width:100%}table{border-collapse:collapse;font:13px/1.4 sans-serif;margin:.5rem 0}"
     "td,th{border-bottom:1px solid #ddd;padding:.25rem .7rem;text-align:left;vertical-align:top}"
     "footer{font:12px/1.5 sans-serif;color:#666;margin-top:2rem}"
 )
 
 
-def render_report(analysis: Analysis, title: str, facts: Mapping[str, Any]) -> str:
+def render_report(
+    analysis: Analysis, title: str, *, standing: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]
+) -> str:
     """The page.
 
     Args:
         analysis: what came out.
         title: what was analysed.
+        standing: whether it is the planned analysis, for people; it stands right under what was found.
+        parameters: as resolved; None is one that was not given.
         facts: where it comes from: snapshot, extract, software, identifiers; shown at the end.
     """
     pictures = "".join(
@@ -37,11 +42,12 @@ def render_report(analysis: Analysis, title: str, facts: Mapping[str, Any]) -> s
         for name, value in analysis.results.items()
         if name != "verdict"
     )
+    asked = {name: "not given" if value is None else value for name, value in parameters.items()}
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f'<p class="verdict">{escape(analysis.sentence)}</p>{pictures}'
-        f"<h2>Method</h2><p>{escape(analysis.methods)}</p>{sections}"
+        f'<p class="verdict">{escape(analysis.sentence)}</p><p class="standing">{escape(standing)}</p>'
+        f"{pictures}<h2>Method</h2><p>{escape(analysis.methods)}</p>{sections}<h2>Parameters</h2>{_shown(asked)}"
         f"<footer><h2>Provenance</h2>{_shown(dict(facts))}</footer></body></html>"
     )
 

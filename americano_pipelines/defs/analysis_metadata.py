@@ -36,6 +36,7 @@ def analysis_metadata(performed: "Performed", linked: str) -> Metadata:
         "runs before": performed.standing.earlier_runs,
         "protocol": seen.extract.protocol.name or seen.extract.protocol.protocol_id,
         "outcome": seen.extract.outcome,
+        "improvement": str(performed.recorded.record.config["improvement"]),
         **{name: value for name, value in analysis.numbers.items() if value is not None},
         **pictures(analysis.pictures),
         "planned and actual": dg.MetadataValue.md(_table(seen.phase_table())),

@@ -112,12 +112,17 @@ def perform(run: AnalysisRun, settings: Settings, prepared: Prepared, task: Task
     )
     analysis = kind.analyse(seen, parameters, instant)
     title = f"{protocol.name or protocol.protocol_id}: {kind.title}"
-    facts = _facts(run, prepared, task, stands)
     files = {
         **analysis.pictures,
         DAILY: seen.daily_csv().encode(),
         RESULTS: canonical(analysis.results),
-        REPORT: render_report(analysis, title, facts).encode(),
+        REPORT: render_report(
+            analysis,
+            title,
+            standing=stands.sentence,
+            parameters=parameters.model_dump(mode="json"),
+            facts=_facts(run, prepared, task),
+        ).encode(),
     }
     made = _made(analysis, seen, prepared, stands, files, over=over)
     return Performed(analysis, seen, stands, record(run, settings, task, prepared.around, made))
@@ -155,11 +160,10 @@ def _made(
     )
 
 
-def _facts(run: AnalysisRun, prepared: Prepared, task: Task, stands: Standing) -> dict[str, Any]:
+def _facts(run: AnalysisRun, prepared: Prepared, task: Task) -> dict[str, Any]:
     """What stands at the foot of the page."""
     document, around, extract = prepared.document, prepared.around, prepared.extract
     return {
-        "standing": stands.sentence,
         "snapshot": document.snapshot_id,
         "source as of": reaches_to(document).isoformat(),
         "extract sha256": extract.sha256,

@@ -1,5 +1,7 @@
 """A protocol's analysis from its extract: the demo's truths, every objection to a verdict, the same text each time."""
 
+from html import escape
+
 import pytest
 
 from americano_pipelines.analysis.abab import analyse_abab
@@ -196,13 +198,31 @@ def test_the_page_holds_sentence_pictures_method_and_no_markup_from_outside() ->
     named = extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"name": "<script>x</script>"})})
     found = analysed(named, direction="increase")
 
-    page = render_report(found, "<b>title</b>", {"snapshot": "s1", "nothing": None})
+    page = render_report(
+        found,
+        "<b>title</b>",
+        standing="<i>Exploratory</i>; 3 before it.",
+        parameters={"improvement": "decrease", "alpha": 0.013, "min_days": None},
+        facts={"snapshot": "s1", "nothing": None},
+    )
 
     assert "<script>" not in page
     assert "&lt;b&gt;title&lt;/b&gt;" in page
     assert page.count("data:image/png;base64,") == 2
     assert "Benefit: treatment days differed" in page
     assert "not defined" in page
+    assert f'{escape(found.sentence)}</p><p class="standing">&lt;i&gt;Exploratory&lt;/i&gt;; 3 before it.</p>' in page
+    parameters = page[page.index("<h2>Parameters</h2>") : page.index("<h2>Provenance</h2>")]
+    for name, shown in (("improvement", "decrease"), ("alpha", "0.013"), ("min_days", "not given")):
+        assert f"<tr><th>{name}</th><td>{shown}</td></tr>" in parameters
+
+
+@pytest.mark.parametrize(("improvement", "better"), [("increase", "higher"), ("decrease", "lower")])
+def test_which_way_is_better_is_said_with_the_effects_and_in_the_method(improvement: str, better: str) -> None:
+    found = analysed(extract_of(ONE), improvement=improvement)
+
+    assert found.results["effects"]["improvement"] == improvement  # type: ignore[index, call-overload]
+    assert f"sessionPerformanceScore ({better} is better), was averaged by day" in found.methods
 
 
 def test_a_phase_without_type_is_told() -> None:

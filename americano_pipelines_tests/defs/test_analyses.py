@@ -194,6 +194,18 @@ def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(s
     assert "the plan is not over before 20" in found["sentence"]
 
 
+def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Study, tmp_path: Path) -> None:
+    for _ in range(2):
+        found = shown(study.run("worked_examples", ABAB))
+    client, run_id = open_store(study.settings).client, found["MLflow run id"]
+    page = Path(client.download_artifacts(run_id, "report.html", str(tmp_path))).read_text(encoding="utf-8")
+
+    assert page.index('<p class="standing">Exploratory (') < page.index("<h2>")
+    assert "<tr><th>direction</th><td>increase</td></tr>" in page[page.index("<h2>Parameters</h2>") :]
+    assert found["improvement"] == "increase"
+    assert record_of(study, found["provenance sha256"]).not_captured.keys() >= {"orchestrator.url", "tracking.url"}
+
+
 def test_pictures_and_tables_are_shown(study: Study) -> None:
     found = shown(study.run("morning_warm_up", ITS, ABAB))
 
