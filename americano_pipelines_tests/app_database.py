@@ -3,10 +3,14 @@
 from typing import Any
 
 from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines.tracking.answering import Answer
 from americano_pipelines_tests.conftest import Database
 
 ROLE = (PROJECT_ROOT / "deploy" / "link_role.sql").read_text()
 MIGRATION = (PROJECT_ROOT / "migrations" / "001_analysis_run_links.sql").read_text()
+
+# What all rows of `prisma_rows.sql` ask for, of whatever protocol.
+ABAB = Answer(None, "abab_randomization", "ABAB_RANDOMIZATION")
 
 
 def link_url(prisma: Database) -> str:

@@ -16,6 +16,7 @@ from americano_pipelines.defs.outcome import ROW_OPEN, ROW_SETTLED, ROW_TAG, ROW
 from americano_pipelines.errors import LinkError
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.tracking import rows
+from americano_pipelines.tracking.answering import Answer, answer_of
 from americano_pipelines.tracking.record import Record
 
 
@@ -24,7 +25,7 @@ def taken_row(context: dg.AssetExecutionContext, settings: Settings, asked: str 
     """Have a registered row for the block; without one, or without an app, do nothing.
 
     Raises:
-        LinkError: it is not pending, or not there.
+        LinkError: it is not pending, not there, or of another protocol or type than this analysis answers.
     """
     target = settings.app
     if asked is None or target is None:
@@ -38,7 +39,7 @@ def taken_row(context: dg.AssetExecutionContext, settings: Settings, asked: str 
         yield
         return
     _tag(context, asked, settled=False)
-    rows.take(target, asked, context.run.run_id)
+    rows.take(target, asked, context.run.run_id, _answer(context))
     with _failing(context, target, asked):
         yield
 
@@ -98,6 +99,12 @@ def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: 
         return f"not written yet: {error}"
     _tag(context, row_id, settled=True)
     return f"written: {', '.join(written)}"
+
+
+def _answer(context: dg.AssetExecutionContext) -> Answer:
+    """What the step is asked for, before its parameters are checked: that fails the row, which must be had for it."""
+    protocol_id = context.partition_key if context.has_partition_key else None
+    return answer_of(protocol_id, context.asset_key.path[-1], context.op_execution_context.op_config)
 
 
 @contextmanager

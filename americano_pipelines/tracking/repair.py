@@ -5,11 +5,11 @@ Here belongs what a person asks for by name. What is repaired without being aske
 
 from dataclasses import dataclass
 
-from americano_pipelines.analysis.catalog import KINDS, app_type
-from americano_pipelines.analysis.plan import parse
 from americano_pipelines.errors import LinkError
 from americano_pipelines.settings import PostgresTarget, Settings
-from americano_pipelines.tracking import rows
+from americano_pipelines.tracking import link, rows
+from americano_pipelines.tracking.answering import Answer, answer_of
+from americano_pipelines.tracking.app_connection import patiently
 from americano_pipelines.tracking.history import find_record, records
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.store import open_store
@@ -45,8 +45,8 @@ def repair(settings: Settings, target: PostgresTarget, name: str) -> Repaired:
     Raises:
         AnalysisError: there is no such record; TamperedError: it was changed.
         TrackingError: MLflow does not answer.
-        LinkError: it was not recorded to its end, the row shows a later analysis or is another run's, or none can be
-            made; TransientLinkError: the app's database cannot be reached.
+        LinkError: it was not recorded to its end, the row shows a later analysis, is another run's or asks for
+            something else, or none can be made; TransientLinkError: the app's database cannot be reached.
     """
     sha256, record = find_record(settings, name)
     run = vouching_run(open_store(settings), sha256, record)
@@ -56,11 +56,13 @@ def repair(settings: Settings, target: PostgresTarget, name: str) -> Repaired:
             "hash: the analysis died before it was recorded to its end, or the run was changed; `americano verify` says"
         )
     row_id = record.identity.analysis_run_id
+    answer = answer_of(record.identity.protocol_id, record.identity.analysis, record.config)
     made = row_id is None
     if row_id is None:
-        row_id = _make(target, record, run)
+        row_id = _make(target, record, answer, run)
     else:
         _check_last(settings, row_id, record)
+        _check_fits(target, row_id, answer)
     return Repaired(row_id, made, sha256, tuple(rows.complete(target, row_id, record)))
 
 
@@ -73,10 +75,14 @@ def _check_last(settings: Settings, row_id: str, record: Record) -> None:
             )
 
 
-def _make(target: PostgresTarget, record: Record, run: MlflowRun) -> str:
-    kind, protocol_id = KINDS.get(record.identity.analysis), record.identity.protocol_id
-    called = app_type(kind.name, parse(kind, record.config)) if kind else None
-    if called is None or protocol_id is None:
+def _check_fits(target: PostgresTarget, row_id: str, answer: Answer) -> None:
+    row = patiently(lambda: link.read_row(target, row_id))
+    if row is not None:
+        answer.check(row_id, row["protocolId"], row["analysisType"])
+
+
+def _make(target: PostgresTarget, record: Record, answer: Answer, run: MlflowRun) -> str:
+    if answer.app_type is None or answer.protocol_id is None:
         raise LinkError(
             f"the app has no word for this analysis ({record.identity.analysis}), so no row can be made for it; it "
             "stays recorded in MLflow and in the archive"
@@ -86,8 +92,8 @@ def _make(target: PostgresTarget, record: Record, run: MlflowRun) -> str:
         target,
         str(by["dagster_run_id"]),
         str(by["asset_key"]),
-        protocol_id,
-        called,
+        answer.protocol_id,
+        answer.app_type,
         str(run.run.info.run_name),
         dict(record.config),
     )

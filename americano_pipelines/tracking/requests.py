@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.tracking.answering import Answer
 from americano_pipelines.tracking.app_connection import connected
 from americano_pipelines.tracking.app_table import SUMMARY, AppTable
 
@@ -61,7 +62,7 @@ def pending(target: PostgresTarget, limit: int) -> list[Request]:
         return [_request(table, row) for row in cursor.fetchall()]
 
 
-def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str) -> Request | None:
+def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, answer: Answer) -> Request | None:
     """Take a pending request, so that nobody else does.
 
     The row is taken by the one statement that finds it PENDING: of two workers one finds it so. A Dagster run whose
@@ -71,12 +72,13 @@ def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str) -> 
         target: the app's database.
         analysis_run_id: the row.
         dagster_run_id: the Dagster run, noted in `resultsSummary` so that the row says who has it.
+        answer: what the run is about to carry out; a row that asks for something else is not taken.
 
     Returns:
         The request; None when it is not pending any more, or not there.
 
     Raises:
-        LinkError, TransientLinkError: as `pending`.
+        LinkError: it asks for something else; and as TransientLinkError, as `pending`.
     """
     from psycopg2 import sql
 
@@ -100,7 +102,12 @@ def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str) -> 
             )
         )
         row = cursor.fetchone()
-        return _request(table, row) if row else None
+        if row is None:
+            return None
+        request = _request(table, row)
+        # Raised inside the transaction, which leaves the row as it was.
+        answer.check(request.analysis_run_id, request.protocol_id, request.analysis_type)
+        return request
 
 
 def _columns(table: AppTable) -> "Composable":

@@ -11,6 +11,7 @@ from typing import Any
 from americano_pipelines.errors import LinkError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking import failing, link, requests
+from americano_pipelines.tracking.answering import Answer
 from americano_pipelines.tracking.app_connection import patiently
 from americano_pipelines.tracking.app_table import SUMMARY
 from americano_pipelines.tracking.record import Record
@@ -19,13 +20,14 @@ _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CUID_DIGITS = 24
 
 
-def take(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str) -> None:
-    """Take a registered row for a Dagster run, or again for the same one.
+def take(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, answer: Answer) -> None:
+    """Take a registered row for a Dagster run that is to answer it, or again for the same one.
 
     Raises:
-        LinkError: it is not pending, or not there; TransientLinkError: the app's database cannot be reached.
+        LinkError: it is not pending, not there, or asks for something else, and is left as it is.
+        TransientLinkError: the app's database cannot be reached.
     """
-    if patiently(lambda: requests.claim(target, analysis_run_id, dagster_run_id)) is not None:
+    if patiently(lambda: requests.claim(target, analysis_run_id, dagster_run_id, answer)) is not None:
         return
     found = patiently(lambda: link.read_row(target, analysis_run_id))
     if found is None:

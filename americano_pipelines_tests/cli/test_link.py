@@ -11,7 +11,7 @@ from americano_pipelines.tracking import rows
 from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.requests import claim
 from americano_pipelines.tracking.store import open_store
-from americano_pipelines_tests.app_database import link_url, row
+from americano_pipelines_tests.app_database import ABAB, link_url, row
 from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.tracking.records import kept_record
@@ -47,7 +47,7 @@ def recorded(settings: Settings, *, vouched: bool = True, **values: Any) -> tupl
 def had(settings: Settings, status: str, prisma: Database, dagster_run: str = "dagster 1") -> None:
     """Let `run_0` be one that a Dagster run took, in a status."""
     assert settings.app is not None
-    assert claim(settings.app, "run_0", dagster_run)
+    assert claim(settings.app, "run_0", dagster_run, ABAB)
     prisma.execute(f"UPDATE analysis_runs SET status = '{status}' WHERE id = 'run_0'")
 
 
@@ -101,6 +101,22 @@ def test_what_must_not_be_written_over_is_left_alone(settings: Settings, linked:
     later, _ = recorded(settings, dagster_run="dagster 2", ended_at="2025-05-02T10:00:00+00:00")
     assert f"carried out again after this, at 2025-05-02T10:00:00+00:00 (record {later[:12]})" in linked(sha256).err
     assert linked("run_0").code == 0, "the row's own name means the last"
+
+
+@pytest.mark.parametrize("change", ["\"protocolId\" = 'protocol_1'", "\"analysisType\" = 'CHANGE_POINT_DETECTION'"])
+def test_a_row_that_asks_for_something_else_is_left_alone(
+    settings: Settings, linked: Cli, prisma: Database, change: str
+) -> None:
+    sha256, _ = recorded(settings)
+    had(settings, "FAILED", prisma)
+    prisma.execute(f"UPDATE analysis_runs SET {change} WHERE id = 'run_0'")
+    before = row(prisma, columns="to_jsonb(analysis_runs)")
+
+    done = linked(sha256)
+
+    assert done.code == 1
+    assert "not ABAB_RANDOMIZATION, of protocol protocol_0; it is left as it is" in done.err
+    assert row(prisma, columns="to_jsonb(analysis_runs)") == before
 
 
 def test_an_analysis_that_was_not_recorded_to_its_end_is_none_to_link(

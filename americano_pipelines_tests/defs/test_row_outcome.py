@@ -28,7 +28,7 @@ from americano_pipelines.tracking.lifecycle import open_parent
 from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.requests import claim
 from americano_pipelines.tracking.store import Store, open_store
-from americano_pipelines_tests.app_database import link_url, row
+from americano_pipelines_tests.app_database import ABAB, link_url, row
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.tracking.records import kept_record
 
@@ -62,7 +62,7 @@ def taken(settings: Settings, instance: dg.DagsterInstance, status: STATUS) -> s
     """A run that had `run_0` when it ended."""
     assert settings.app is not None
     run_id = add_run(instance, status, "run_0")
-    assert claim(settings.app, "run_0", run_id)
+    assert claim(settings.app, "run_0", run_id, ABAB)
     return run_id
 
 
@@ -97,7 +97,7 @@ def test_a_row_says_why_its_run_failed(settings: Settings, instance: dg.DagsterI
     def breaks(context: dg.OpExecutionContext) -> None:
         assert settings.app is not None
         context.instance.add_run_tags(context.run_id, {f"{ROW_TAG}run_0": ROW_OPEN, ROWS_TAG: ROW_OPEN})
-        assert claim(settings.app, "run_0", context.run_id)
+        assert claim(settings.app, "run_0", context.run_id, ABAB)
         raise failure(DataError("the disk is full"))
 
     @dg.job
@@ -164,7 +164,7 @@ def test_a_row_that_a_run_never_had_is_left_alone_and_the_run_is_told_from_one_t
     assert settings.app is not None
     never = add_run(instance, STATUS.FAILURE, "run_0", "no such row")
     had = add_run(instance, STATUS.FAILURE, "run_1")
-    assert claim(settings.app, "run_1", had)
+    assert claim(settings.app, "run_1", had, ABAB)
     prisma.execute("UPDATE analysis_runs SET status = 'PENDING' WHERE id = 'run_1'")
 
     settle_rows(settings, instance)
@@ -197,7 +197,7 @@ def test_a_row_that_cannot_be_written_holds_no_other_up_and_is_tried_again(
     assert settings.app is not None
     runs = [add_run(instance, STATUS.SUCCESS, name) for name in ("run_0", "run_1")]
     for name, run_id in zip(("run_0", "run_1"), runs, strict=True):
-        assert claim(settings.app, name, run_id)
+        assert claim(settings.app, name, run_id, ABAB)
     kept_record(settings, dagster_run=runs[0], mlflow_run="m1")
     prisma.execute("ALTER TYPE \"AnalysisStatus\" RENAME VALUE 'COMPLETED' TO 'DONE'")
 
@@ -222,7 +222,7 @@ def in_both(settings: Settings, store: Store, instance: dg.DagsterInstance) -> t
     assert settings.app is not None
     tags: Any = {EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN}
     run_id = add_run(instance, STATUS.FAILURE, "run_0", **tags)
-    assert claim(settings.app, "run_0", run_id)
+    assert claim(settings.app, "run_0", run_id, ABAB)
     return run_id, open_parent(store, settings, run_id, "job", {})
 
 

@@ -9,7 +9,7 @@ from americano_pipelines.errors import ConfigError, LinkError
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.tracking.link import make, owner, read_row, write
 from americano_pipelines.tracking.requests import claim, pending
-from americano_pipelines_tests.app_database import MIGRATION, row
+from americano_pipelines_tests.app_database import ABAB, MIGRATION, row
 from americano_pipelines_tests.conftest import Database
 
 NEW = {
@@ -33,7 +33,7 @@ def test_what_is_known_is_written_and_what_has_no_column_is_left_out(target: Pos
         "noSuchColumn": 1,
         "errorMessage": None,
     }
-    assert claim(target, "run_0", "mine")
+    assert claim(target, "run_0", "mine", ABAB)
 
     assert write(target, "run_0", "mine", values) == [
         "status", "resultsSummary", "artifactPaths", "mlflowRunId", "errorMessage"
@@ -51,7 +51,7 @@ def test_a_row_that_is_another_s_by_now_is_not_written_over(target: PostgresTarg
     with pytest.raises(LinkError, match="'run_0' is PENDING again: it asks for another run"):
         write(target, "run_0", "mine", done)
 
-    assert claim(target, "run_0", "other")
+    assert claim(target, "run_0", "other", ABAB)
     with pytest.raises(LinkError, match="'run_0' is RUNNING, by Dagster run other"):
         write(target, "run_0", "mine", done)
     write(target, "run_0", "other", done | {"resultsSummary": {"dagster_run_id": "other"}})
@@ -70,7 +70,7 @@ def test_a_row_that_cannot_say_whose_it_is_is_written_unless_it_is_asked_for(
     target: PostgresTarget, prisma: Database
 ) -> None:
     prisma.execute('ALTER TABLE analysis_runs ALTER "resultsSummary" TYPE text')
-    assert claim(target, "run_0", "mine")
+    assert claim(target, "run_0", "mine", ABAB)
 
     write(target, "run_0", "mine", {"status": "COMPLETED", "resultsSummary": {"p": 0.5}})
 
@@ -83,7 +83,7 @@ def test_after_the_migration_the_new_columns_are_written_too(target: PostgresTar
     prisma.execute(MIGRATION)
     prisma.execute(MIGRATION)
     for name in ("run_0", "run_1"):
-        assert claim(target, name, "mine")
+        assert claim(target, name, "mine", ABAB)
 
     values = {"mlflowRunUrl": "http://x", "mlflowRunId": "m1"}
     assert write(target, "run_0", "mine", values) == ["mlflowRunUrl", "mlflowRunId"]
@@ -100,7 +100,7 @@ def test_what_may_not_be_empty_is_left_as_it_is_where_nothing_is_known(
         'ALTER "errorMessage" SET NOT NULL, ALTER "errorMessage" SET DEFAULT \'\', ALTER "mlflowRunId" SET NOT NULL'
     )
 
-    assert claim(target, "run_0", "mine")
+    assert claim(target, "run_0", "mine", ABAB)
 
     assert row(prisma, columns='"errorMessage", "mlflowRunId"') == ("", "m")
 
@@ -128,7 +128,7 @@ def test_a_status_that_the_app_does_not_have_is_told_and_nothing_is_written(
     target: PostgresTarget, prisma: Database
 ) -> None:
     prisma.execute("ALTER TYPE \"AnalysisStatus\" RENAME VALUE 'COMPLETED' TO 'DONE'")
-    assert claim(target, "run_0", "mine")
+    assert claim(target, "run_0", "mine", ABAB)
 
     with pytest.raises(LinkError, match=r"the app's status has no 'COMPLETED' \(it has .*DONE"):
         write(target, "run_0", "mine", {"status": "COMPLETED", "mlflowRunId": "m1"})

@@ -8,7 +8,7 @@ from americano_pipelines.errors import LinkError, TransientLinkError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking.failing import abandon, refuse
 from americano_pipelines.tracking.requests import claim, pending
-from americano_pipelines_tests.app_database import MIGRATION, row
+from americano_pipelines_tests.app_database import ABAB, MIGRATION, row
 from americano_pipelines_tests.conftest import Database, free_port
 
 WITHOUT_SUMMARY = 'ALTER TABLE analysis_runs DROP COLUMN "resultsSummary"'
@@ -29,7 +29,7 @@ def test_of_many_workers_one_gets_a_request(target: PostgresTarget, prisma: Data
 
     def work(worker: int) -> None:
         start.wait(timeout=30)
-        got.append((worker, claim(target, "run_0", f"dagster {worker}")))
+        got.append((worker, claim(target, "run_0", f"dagster {worker}", ABAB)))
 
     workers = [threading.Thread(target=work, args=[worker]) for worker in range(8)]
     for worker in workers:
@@ -44,19 +44,19 @@ def test_of_many_workers_one_gets_a_request(target: PostgresTarget, prisma: Data
     columns = 'status::text, "resultsSummary", "startedAt" > now() - interval \'1 minute\''
     assert row(prisma, columns=columns) == ("RUNNING", {"dagster_run_id": f"dagster {winner}"}, True)
     assert [request.analysis_run_id for request in pending(target, 10)] == ["run_1"]
-    assert claim(target, "no such run", "dagster 1") is None
+    assert claim(target, "no such run", "dagster 1", ABAB) is None
 
 
 def test_a_run_may_take_its_own_row_again_and_no_other_run_may(target: PostgresTarget, prisma: Database) -> None:
-    assert claim(target, "run_0", "mine")
-    assert claim(target, "run_0", "mine"), "a step that is tried again, or an answer that was lost"
-    assert claim(target, "run_0", "other") is None
+    assert claim(target, "run_0", "mine", ABAB)
+    assert claim(target, "run_0", "mine", ABAB), "a step that is tried again, or an answer that was lost"
+    assert claim(target, "run_0", "other", ABAB) is None
     assert abandon(target, "run_0", "mine", "the source went away")
-    assert claim(target, "run_0", "other") is None
-    assert claim(target, "run_0", "mine")
+    assert claim(target, "run_0", "other", ABAB) is None
+    assert claim(target, "run_0", "mine", ABAB)
 
     prisma.execute("UPDATE analysis_runs SET status = 'COMPLETED' WHERE id = 'run_0'")
-    assert claim(target, "run_0", "mine") is None
+    assert claim(target, "run_0", "mine", ABAB) is None
 
 
 def test_what_an_earlier_analysis_left_is_taken_out_of_a_row_that_is_asked_for_again(
@@ -68,7 +68,7 @@ def test_what_an_earlier_analysis_left_is_taken_out_of_a_row_that_is_asked_for_a
         "\"durationSeconds\" = 3, \"errorMessage\" = 'no' WHERE id = 'run_0'"
     )
 
-    assert claim(target, "run_0", "mine")
+    assert claim(target, "run_0", "mine", ABAB)
 
     columns = '"mlflowRunId", "mlflowRunUrl", "completedAt", "durationSeconds", "errorMessage"'
     assert row(prisma, columns=columns) == (None,) * 5
@@ -76,7 +76,7 @@ def test_what_an_earlier_analysis_left_is_taken_out_of_a_row_that_is_asked_for_a
 
 def test_only_a_pending_request_is_refused(target: PostgresTarget, prisma: Database) -> None:
     assert refuse(target, "run_0", "no such type")
-    assert claim(target, "run_1", "mine")
+    assert claim(target, "run_1", "mine", ABAB)
 
     assert not refuse(target, "run_0", "again")
     assert not refuse(target, "run_1", "too late")
@@ -86,7 +86,7 @@ def test_only_a_pending_request_is_refused(target: PostgresTarget, prisma: Datab
 
 
 def test_a_row_is_abandoned_only_by_the_run_that_has_it(target: PostgresTarget, prisma: Database) -> None:
-    assert claim(target, "run_0", "mine")
+    assert claim(target, "run_0", "mine", ABAB)
     prisma.execute("UPDATE analysis_runs SET status = 'RUNNING' WHERE id = 'run_1'")
 
     assert not abandon(target, "run_0", "other", "it died")
@@ -100,9 +100,9 @@ def test_a_row_is_abandoned_only_by_the_run_that_has_it(target: PostgresTarget, 
 
 def test_a_row_that_cannot_say_whose_it_is_is_left_alone(target: PostgresTarget, prisma: Database) -> None:
     prisma.execute(WITHOUT_SUMMARY)
-    assert claim(target, "run_0", "mine")
+    assert claim(target, "run_0", "mine", ABAB)
 
-    assert claim(target, "run_0", "mine") is None
+    assert claim(target, "run_0", "mine", ABAB) is None
     with pytest.raises(LinkError, match=r"no column resultsSummary of JSON.*'run_0'.*set it to FAILED.*it died"):
         abandon(target, "run_0", "mine", "it died")
 
@@ -129,7 +129,7 @@ def test_a_parameter_of_any_text_is_read_and_an_id_of_any_text_is_looked_for(
     prisma.execute("UPDATE analysis_runs SET id = 'it''s %s', \"inputParams\" = '[1]' WHERE id = 'run_0'")
 
     assert pending(target, 1)[0].parameters == [1]
-    assert claim(target, "it's %s", "mi'ne %s")
+    assert claim(target, "it's %s", "mi'ne %s", ABAB)
     assert row(prisma, "it's %s", '"resultsSummary"') == ({"dagster_run_id": "mi'ne %s"},)
 
 
@@ -146,8 +146,8 @@ def test_the_older_table_with_few_columns_of_plain_text_does_too(target: Postgre
     assert [(one.analysis_run_id, one.parameters) for one in pending(target, 10)] == [
         ("run_0", {"alpha": 0.1}), ("run_1", {})
     ]  # fmt: skip
-    assert claim(target, "run_0", "mine")
-    assert claim(target, "run_0", "other") is None
+    assert claim(target, "run_0", "mine", ABAB)
+    assert claim(target, "run_0", "other", ABAB) is None
     assert refuse(target, "run_1", "no")
     prisma.execute('ALTER TABLE "AnalysisRun" DROP COLUMN "inputParams"; UPDATE "AnalysisRun" SET status = \'PENDING\'')
     assert pending(target, 1)[0].parameters == {}
@@ -160,7 +160,11 @@ def test_a_status_that_the_app_does_not_have_is_told_and_nothing_is_written(
     prisma.execute(f"ALTER TYPE \"AnalysisStatus\" RENAME VALUE '{missing}' TO 'OTHER'")
     before = row(prisma)
 
-    ask = (lambda: refuse(target, "run_0", "no")) if missing == "FAILED" else (lambda: claim(target, "run_0", "mine"))
+    ask = (
+        (lambda: refuse(target, "run_0", "no"))
+        if missing == "FAILED"
+        else (lambda: claim(target, "run_0", "mine", ABAB))
+    )
     with pytest.raises(LinkError, match=rf"the app's status has no '{missing}' \(it has .*OTHER"):
         ask()
 

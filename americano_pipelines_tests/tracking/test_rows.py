@@ -11,7 +11,8 @@ import pytest
 from americano_pipelines.errors import LinkError, RowNotOursError, TransientLinkError
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.tracking import app_connection, rows
-from americano_pipelines_tests.app_database import MIGRATION, row
+from americano_pipelines.tracking.answering import Answer, answer_of
+from americano_pipelines_tests.app_database import ABAB, MIGRATION, row
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.tracking.records import HEX, kept_record
 
@@ -21,7 +22,7 @@ def test_a_row_is_taken_and_completed_from_the_record(
 ) -> None:
     prisma.execute(MIGRATION)
     sha256, record = kept_record(settings_for(), dagster_run="mine", mlflow_run="m1")
-    rows.take(target, "run_0", "mine")
+    rows.take(target, "run_0", "mine", ABAB)
 
     written = rows.complete(target, "run_0", record)
 
@@ -41,26 +42,77 @@ def test_a_row_is_taken_and_completed_from_the_record(
 
 
 def test_what_cannot_be_taken_is_told_apart(target: PostgresTarget, prisma: Database) -> None:
-    rows.take(target, "run_0", "mine")
+    rows.take(target, "run_0", "mine", ABAB)
 
-    rows.take(target, "run_0", "mine")
+    rows.take(target, "run_0", "mine", ABAB)
     with pytest.raises(LinkError, match="'run_0' is RUNNING, not PENDING"):
-        rows.take(target, "run_0", "other")
+        rows.take(target, "run_0", "other", ABAB)
     with pytest.raises(LinkError, match="has no analysis run 'nothing'"):
-        rows.take(target, "nothing", "mine")
+        rows.take(target, "nothing", "mine", ABAB)
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_0'")
     assert not rows.fail(target, "run_0", "mine", "no")
+
+
+BAYESIAN, SQUARES = {"method": "bayesian"}, {"method": "least_squares"}
+
+
+@pytest.mark.parametrize(
+    ("asks_for", "answer", "told"),
+    [
+        ("ABAB_RANDOMIZATION", answer_of("protocol_1", "abab_randomization", {}),
+         "ABAB_RANDOMIZATION of protocol protocol_0, not ABAB_RANDOMIZATION, of protocol protocol_1"),
+        ("CHANGE_POINT_DETECTION", answer_of("protocol_0", "abab_randomization", {}),
+         "CHANGE_POINT_DETECTION of protocol protocol_0, not ABAB_RANDOMIZATION, of protocol protocol_0"),
+        ("GRANGER_CAUSALITY", answer_of("protocol_0", "change_points", {}), "not CHANGE_POINT_DETECTION"),
+        ("BAYESIAN_ITS", answer_of("protocol_0", "interrupted_time_series", {}),
+         "not interrupted_time_series as asked, for which the app has no word, of protocol protocol_0"),
+        ("BAYESIAN_ITS", answer_of("protocol_0", "interrupted_time_series", SQUARES), "not interrupted_time_series"),
+        ("MIXED_EFFECTS", answer_of("protocol_0", "interrupted_time_series", BAYESIAN), "not BAYESIAN_ITS"),
+        ("MIXED_EFFECTS", answer_of("protocol_1", "interrupted_time_series", {}), "not interrupted_time_series"),
+        ("ABAB_RANDOMIZATION", answer_of(None, "training_demo", {"epochs": 3}), "not training_demo as asked"),
+    ],
+)  # fmt: skip
+def test_a_row_that_asks_for_something_else_is_not_taken(
+    target: PostgresTarget, prisma: Database, asks_for: str, answer: Answer, told: str
+) -> None:
+    prisma.execute(f"UPDATE analysis_runs SET \"analysisType\" = '{asks_for}' WHERE id = 'run_0'")
+    before = row(prisma, columns="to_jsonb(analysis_runs)")
+
+    with pytest.raises(LinkError, match=f"row 'run_0' is {asks_for} of protocol protocol_0, not .*as it is$") as error:
+        rows.take(target, "run_0", "mine", answer)
+
+    assert told in str(error.value)
+    assert row(prisma, columns="to_jsonb(analysis_runs)") == before
+
+
+@pytest.mark.parametrize(
+    ("asks_for", "answer"),
+    [
+        ("BAYESIAN_ITS", answer_of("protocol_0", "interrupted_time_series", BAYESIAN)),
+        ("MIXED_EFFECTS", answer_of("protocol_0", "interrupted_time_series", {})),
+        ("MIXED_EFFECTS", answer_of(None, "training_demo", {"epochs": 3})),
+        ("CHANGE_POINT_DETECTION", answer_of("protocol_0", "change_points", {"no such parameter": 1})),
+    ],
+)
+def test_a_row_of_this_analysis_or_of_none_that_is_here_is_taken(
+    target: PostgresTarget, prisma: Database, asks_for: str, answer: Answer
+) -> None:
+    prisma.execute(f"UPDATE analysis_runs SET \"analysisType\" = '{asks_for}' WHERE id = 'run_0'")
+
+    rows.take(target, "run_0", "mine", answer)
+
+    assert row(prisma) == ("RUNNING", None)
 
 
 def test_a_row_that_is_deleted_or_taken_over_meanwhile_is_not_written(
     target: PostgresTarget, prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
     _, record = kept_record(settings_for(), dagster_run="mine")
-    rows.take(target, "run_0", "mine")
+    rows.take(target, "run_0", "mine", ABAB)
     prisma.execute("UPDATE analysis_runs SET status = 'PENDING' WHERE id = 'run_0'")
     with pytest.raises(RowNotOursError, match="PENDING again"):
         rows.complete(target, "run_0", record)
-    rows.take(target, "run_0", "other")
+    rows.take(target, "run_0", "other", ABAB)
     with pytest.raises(RowNotOursError, match="RUNNING, by Dagster run other"):
         rows.complete(target, "run_0", record)
     assert not rows.fail(target, "run_0", "mine", "no")
@@ -95,7 +147,7 @@ def test_an_app_that_comes_back_in_time_is_waited_for(
     done = threading.Event()
 
     def take() -> None:
-        rows.take(target, "run_0", "mine")
+        rows.take(target, "run_0", "mine", ABAB)
         done.set()
 
     worker = threading.Thread(target=take, daemon=True)
@@ -112,4 +164,4 @@ def test_an_app_that_stays_away_is_told(target: PostgresTarget, monkeypatch: pyt
     monkeypatch.setattr(app_connection, "WAITS_SECONDS", (0.0, 0.0))
 
     with pytest.raises(TransientLinkError, match="cannot be reached"):
-        rows.take(replace(target, port=free_port()), "run_0", "mine")
+        rows.take(replace(target, port=free_port()), "run_0", "mine", ABAB)

@@ -8,6 +8,7 @@ from americano_pipelines.tracking import rows
 from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.verify.findings import Status
 from americano_pipelines.tracking.verify.verification import Verification, verify
+from americano_pipelines_tests.app_database import ABAB
 from americano_pipelines_tests.tracking.verify.conftest import Lab, faults, finding, remembered, run_id
 
 ROLE = (PROJECT_ROOT / "deploy" / "link_role.sql").read_text()
@@ -30,7 +31,7 @@ def looked(settings: Settings, name: str) -> Verification:
 
 def test_the_row_as_it_was_completed_edited_and_gone(lab: Lab, linked: Settings) -> None:
     assert linked.app is not None
-    rows.take(linked.app, "run_1", "took run_1")
+    rows.take(linked.app, "run_1", "took run_1", ABAB)
     recorded = lab.analyse(row="run_1", dagster_run="took run_1")
     assert faults(looked(linked, "run_1")) == {ROW: Status.MISSING}, "it is RUNNING, and has no hash"
 
@@ -48,7 +49,7 @@ def test_the_row_as_it_was_completed_edited_and_gone(lab: Lab, linked: Settings)
 def test_a_row_that_was_run_again_has_gone_on_to_the_later_record(lab: Lab, linked: Settings) -> None:
     first, last = (lab.analyse(row="run_0", dagster_run=f"took run_0 {time}") for time in range(2))
     assert linked.app is not None
-    rows.take(linked.app, "run_0", "took run_0 1")
+    rows.take(linked.app, "run_0", "took run_0 1", ABAB)
     rows.complete(linked.app, "run_0", last.record)
 
     found = looked(linked, run_id(first))
