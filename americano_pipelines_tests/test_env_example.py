@@ -1,4 +1,4 @@
-"""`.env.example` and the class say the same."""
+"""`.env.example` says the same as the class, and as the file for Docker Compose."""
 
 import re
 
@@ -6,7 +6,8 @@ import pytest
 
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 
-EXAMPLE = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8")
+OF_COMPOSE = "# --- The MLflow server in docker-compose.yml"
+EXAMPLE, OTHERS = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8").split(OF_COMPOSE)
 LINES = re.findall(r"^# ([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE)
 ONLY_INSTANCES = set(re.findall(r"For instance:\n# ([A-Z_]+)=", EXAMPLE))
 PATHS = {"DUCKDB_DB_PATH": "published_path", "DAGSTER_HOME": "dagster_dir"}
@@ -23,7 +24,7 @@ def test_every_variable_is_in_the_example_once_and_no_other() -> None:
 
 
 def test_nothing_in_the_example_is_set() -> None:
-    assert all(not line or line.startswith("#") for line in EXAMPLE.splitlines())
+    assert all(not line or line.startswith("#") for line in f"{EXAMPLE}{OF_COMPOSE}{OTHERS}".splitlines())
 
 
 @pytest.mark.parametrize(("variable", "value"), LINES, ids=[name for name, _ in LINES])
@@ -38,3 +39,10 @@ def test_the_value_shown_is_the_default(variable: str, value: str, monkeypatch: 
 
 def test_only_what_has_no_default_is_shown_by_an_instance() -> None:
     assert {"DATABASE_URL", "ANALYSIS_RUNS_DATABASE_URL", "AMERICANO_COLUMNS"} == ONLY_INSTANCES
+
+
+def test_what_compose_reads_is_in_the_example_with_its_defaults() -> None:
+    compose = (PROJECT_ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    read = dict(re.findall(r"\$\{([A-Z_]+)(?::-([^}]*)|:\?[^}]*)\}", compose))
+
+    assert dict(re.findall(r"^# ([A-Z_]+)=(.*)$", OTHERS, re.MULTILINE)) == read
