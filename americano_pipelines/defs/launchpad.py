@@ -10,11 +10,15 @@ from typing import Any, Literal, get_args, get_origin
 
 import dagster as dg
 from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
 
 from americano_pipelines.analysis.config import Parameters
 
 ROW_FIELD = "analysis_run_id"
 _ROW = "Id of the app's AnalysisRun row to take and complete; it must be PENDING. Unset: a row is made, if it can be."
+
+# As `annotated_types` calls them, which pydantic keeps a field's bounds by.
+_BOUNDS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
 
 
 def launchpad(name: str, parameters: type[Parameters]) -> type[dg.Config]:
@@ -27,7 +31,7 @@ def launchpad(name: str, parameters: type[Parameters]) -> type[dg.Config]:
     fields: dict[str, Any] = {
         field: (
             _optional(field, info.annotation),
-            Field(default=None, description=_told(info.description, info.default)),
+            Field(default=None, description=_told(info)),
         )
         for field, info in parameters.model_fields.items()
     }
@@ -52,6 +56,9 @@ def _optional(field: str, annotation: Any) -> Any:  # noqa: ANN401 - a type
     return plain[0] | None
 
 
-def _told(description: str | None, default: object) -> str:
-    otherwise = "" if default is None else f" Unset: as planned, else {default}."
-    return f"{description}{otherwise}"
+def _told(info: FieldInfo) -> str:
+    """The description with the bounds, which Dagster's config has no words for, and the default."""
+    bounds = [f"{word} {getattr(one, name)}" for one in info.metadata for name, word in _BOUNDS if hasattr(one, name)]
+    within = f" It must be {', '.join(bounds)}." if bounds else ""
+    otherwise = "" if info.default is None else f" Unset: as planned, else {info.default}."
+    return f"{info.description}{within}{otherwise}"

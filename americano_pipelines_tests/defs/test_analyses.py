@@ -222,6 +222,8 @@ def test_the_launchpad_offers_what_can_be_asked(study: Study) -> None:
     job = build_defs(study.settings).resolve_job_def(ANALYSES)
     fields = job.nodes_in_topological_order[0].definition.config_schema.config_type.fields  # type: ignore[attr-defined]
     assert fields["improvement"].description.startswith("Which way")
+    assert " It must be above 0, below 1. Unset: as planned, else 0.05." in fields["alpha"].description
+    assert fields["min_days"].description.endswith(" It must be at least 1.")
     refused = study.run("spaced_retrieval", ABAB, alpha=1.5)
     assert "alpha: Input should be less than 1" in failure(refused)
     with pytest.raises(dg.DagsterInvalidConfigError, match="direction"):
