@@ -6,8 +6,9 @@ Here belongs describing it. The rows themselves are the extract.
 from datetime import UTC, datetime, timedelta
 
 from americano_pipelines import sql
-from americano_pipelines.analysis.extract import Extract, events_statement
+from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.observations import Observations
+from americano_pipelines.analysis.reading import events_statement
 from americano_pipelines.settings import Mode
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.record import Input, sha256_of

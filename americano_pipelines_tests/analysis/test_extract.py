@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.analysis.extract import Extract, read_extract
+from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.pseudonym import pseudonym
+from americano_pipelines.analysis.reading import read_extract
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import publish

@@ -6,7 +6,8 @@ Here belongs comparing with the present. What differs is no fault: code moves on
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from americano_pipelines.analysis.extract import Extract, read_extract
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.reading import read_extract
 from americano_pipelines.errors import AnalysisError, WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
