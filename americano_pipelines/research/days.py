@@ -14,6 +14,8 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.research.windows import DAY_US, Timeline, Window
 
 NO_PHASE = -1
+# In size, unless 0: beyond these the powers that statistics are made of are soon no numbers, or 0.
+LEAST, MOST = 1e-50, 1e50
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def days(
         labels: the phase that the app thought it was in; shape (events,).
 
     Raises:
-        AnalysisError: there are no windows, or the arrays differ in length.
+        AnalysisError: there are no windows, the arrays differ in length, or an outcome is too large or too near 0
+            to compute with.
     """
     windows = timeline.windows
     if not windows:
@@ -105,6 +108,12 @@ def days(
     window = _window_of(times, windows)
     inside = window != NO_PHASE
     counted = inside & there & np.isfinite(value)
+    sizes = np.abs(value[counted])
+    if (beyond := (sizes > MOST) | ((sizes < LEAST) & (sizes > 0))).any():
+        raise AnalysisError(
+            f"{value[counted][beyond][0]:g} cannot be computed with, an outcome on day {day[counted][beyond][0]}: "
+            f"outcomes are 0 or {LEAST:g} to {MOST:g} in size"
+        )
     sums = np.bincount(day[counted], weights=value[counted], minlength=number)
     events = np.bincount(day[counted], minlength=number).astype(np.int64)
     phase, switched = _phase_of_days(windows, number)

@@ -1,5 +1,7 @@
 """From events to days: windows decide, missing days keep their place, cut days are left out."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,13 @@ def test_no_phases_and_uneven_arrays_are_refused() -> None:
         days(timeline([], None), [], [], [])
     with pytest.raises(AnalysisError, match="one length"):
         days(timeline(A_B, None), [1], [], [])
+
+
+@pytest.mark.parametrize("value", [1e-310, 1e305, -1e305])
+def test_an_outcome_that_cannot_be_computed_with_is_named(value: float) -> None:
+    windows, times = timeline(A_B, None), [at(0), at(4.5)]
+
+    with pytest.raises(AnalysisError, match=re.escape(f"{value:g} cannot be computed with, an outcome on day 4: ")):
+        days(windows, times, [0.0, value], [None] * 2)
+
+    assert days(windows, [*times, at(9)], [0.0, -1e49, value], [None] * 3).values[4] == -1e49, "outside all phases"
