@@ -15,6 +15,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import extracts_dir
 from americano_pipelines.tracking.erasure import CondemnedExtract, pseudonyms, said
 from americano_pipelines.tracking.history import records
+from americano_pipelines.tracking.models import MODEL
 from americano_pipelines.tracking.perform import DAILY, REPORT, RESULTS
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.recording import EXTRACT
@@ -109,7 +110,7 @@ def find_copies(
 
 def models_trained_on(settings: Settings, extracts: Collection[str]) -> list[tuple[str, str]]:
     """Name and version of the registered models that were trained on extracts, named by hash."""
-    made = [record.results.get("model") for _, record in records(settings) if record.extract_sha256 in extracts]
+    made = [record.results.get(MODEL) for _, record in records(settings) if record.extract_sha256 in extracts]
     return sorted({(str(one["name"]), str(one["version"])) for one in made if isinstance(one, dict)})
 
 

@@ -1,14 +1,18 @@
 """Models among what is recorded: logged with the run that trained them, and registered under a name.
 
 Here belongs what MLflow's own `log_model` leaves to the process: it asks whichever server is set in it, and the run
-that is active in the thread. Here both are named.
+that is active in the thread. Here both are named. Whether a model is still as it was is `verify/model.py`.
 """
 
-from dataclasses import dataclass
+import hashlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict
+
 from americano_pipelines.errors import TrackingError
+from americano_pipelines.tracking.record import Artifact
+from americano_pipelines.tracking.run_files import ArtifactFolder
 from americano_pipelines.tracking.runs import AnalysisRun
 
 if TYPE_CHECKING:
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 CANDIDATE = "candidate"
+MODEL = "model"  # where it stands in the results of the analysis that trained it
 _ARTIFACT = "model"
 _READY_SECONDS = 10  # it is ready at once; MLflow would wait for five minutes
 # What a model of scikit-learn needs to be loaded. MLflow's own way to find out loads it in a process of its own, and
@@ -25,19 +30,27 @@ _NEEDS = ("scikit-learn", "skops", "numpy", "pandas")
 _TRUSTED = ["numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A registered model.
+class Registered(BaseModel):
+    """A registered model, as it stands on record.
 
     Attributes:
         name: in the registry.
         version: there.
         model_id: of the logged model.
+        files: path in the logged model to hash and size; None in records from before they were hashed.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     version: str
     model_id: str
+    files: dict[str, Artifact] | None = None
+
+    @property
+    def source(self) -> str:
+        """What the version in the registry points at."""
+        return f"models:/{self.model_id}"
 
 
 def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name: str) -> Registered:
@@ -76,16 +89,28 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
         )
         # Not by `registered_model_name`: that goes to MLFLOW_REGISTRY_URI where somebody set it.
         _make_name(run, name)
-        source = f"models:/{logged.model_id}"
         made = store.ask(
             client.create_model_version,
             name,
-            source,
+            f"models:/{logged.model_id}",
             run.run_id,
             model_id=logged.model_id,
             await_creation_for=_READY_SECONDS,
         )
-    return Registered(name, str(made.version), str(logged.model_id))
+    files = hashes(ArtifactFolder(store, logged.artifact_location))
+    return Registered(name=name, version=str(made.version), model_id=str(logged.model_id), files=files)
+
+
+def hashes(folder: ArtifactFolder) -> dict[str, Artifact]:
+    """Path to hash and size of every file in a folder.
+
+    Raises:
+        TrackingError: MLflow does not answer, or does not give a file that it lists.
+    """
+    contents = ((path, folder.content(path)) for path in folder.sizes())
+    return {
+        path: Artifact(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)) for path, content in contents
+    }
 
 
 def make_candidate(run: AnalysisRun, registered: Registered) -> None:

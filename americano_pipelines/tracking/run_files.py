@@ -1,6 +1,7 @@
-"""The files of an MLflow run, to be looked at and removed, also of a run that was deleted but not yet for good.
+"""Files in MLflow's artifact repositories: of a run, also one that was deleted but not yet for good, or of a model.
 
-Here belongs speaking to MLflow's artifact repositories: its client can remove no file. Which files go is `copies.py`.
+Here belongs speaking to the repositories themselves: MLflow's client can remove no file, and can read none of a model.
+Which files go is `copies.py`.
 https://mlflow.org/docs/latest/self-hosting/architecture/artifact-store/
 """
 
@@ -21,21 +22,16 @@ _PER_PAGE = 1000
 
 
 @dataclass(frozen=True)
-class RunFiles:
-    """A run and where its files lie. Every method raises TrackingError when MLflow does not answer or refuses.
+class ArtifactFolder:
+    """Where files lie. Every method raises TrackingError when MLflow does not answer or refuses.
 
     Attributes:
-        store: where the run is.
-        run: the run.
+        store: the MLflow.
+        address: of the folder, as MLflow has it.
     """
 
     store: Store
-    run: "Run"
-
-    @property
-    def run_id(self) -> str:
-        """Its id."""
-        return str(self.run.info.run_id)
+    address: str
 
     def sizes(self) -> dict[str, int]:
         """Path to bytes of every file."""
@@ -62,7 +58,23 @@ class RunFiles:
     def _repository(self) -> "ArtifactRepository":
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        return self.store.ask(get_artifact_repository, self.run.info.artifact_uri, tracking_uri=self.store.uri)
+        return self.store.ask(get_artifact_repository, self.address, tracking_uri=self.store.uri)
+
+
+@dataclass(frozen=True)
+class RunFiles(ArtifactFolder):
+    """The files of a run.
+
+    Attributes:
+        run: the run.
+    """
+
+    run: "Run"
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        return str(self.run.info.run_id)
 
 
 def runs_with_data(store: Store) -> dict[str, RunFiles]:
@@ -84,7 +96,7 @@ def runs_with_data(store: Store) -> dict[str, RunFiles]:
             max_results=_PER_PAGE,
             page_token=token,
         )
-        found |= {run.info.run_id: RunFiles(store, run) for run in page}
+        found |= {run.info.run_id: RunFiles(store, run.info.artifact_uri, run) for run in page}
         token = page.token
         if not token:
             return found
@@ -97,8 +109,9 @@ def find_files(store: Store, run_id: str) -> RunFiles | None:
         TrackingError: MLflow does not answer.
     """
     try:
-        return RunFiles(store, store.ask(store.client.get_run, run_id))
+        run = store.ask(store.client.get_run, run_id)
     except TrackingError as error:
         if getattr(error.__cause__, "error_code", None) == _NONE_SUCH:
             return None
         raise
+    return RunFiles(store, run.info.artifact_uri, run)

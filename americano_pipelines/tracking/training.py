@@ -7,15 +7,13 @@ is trained is `analysis/training/`.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import JsonValue
-
 from americano_pipelines.analysis.training.data import MAX_ROWS, TrainingData, training_statement
 from americano_pipelines.analysis.training.model import VERSION, Trained, train
 from americano_pipelines.analysis.training.parameters import NAME, TrainingParameters
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.made import Made
-from americano_pipelines.tracking.models import Registered, log_model, make_candidate
+from americano_pipelines.tracking.models import MODEL, Registered, log_model, make_candidate
 from americano_pipelines.tracking.record import Input, sha256_of
 from americano_pipelines.tracking.recording import Recorded, record
 from americano_pipelines.tracking.runs import AnalysisRun
@@ -61,16 +59,11 @@ def perform_training(
     trained = train(data, asked, document.snapshot_id)
     registered = log_model(run, trained.model, trained.example, MODEL_NAME)
     drawn = asked.model_type == "logistic_regression"  # boosting would draw only beyond 200,000 rows
-    model: dict[str, JsonValue] = {
-        "name": registered.name,
-        "version": registered.version,
-        "model_id": registered.model_id,
-    }
     made = Made(
         analysis=NAME,
         version=VERSION,
         sentence=trained.sentence,
-        results={**trained.results, "model": model},
+        results={**trained.results, MODEL: registered.model_dump(mode="json")},
         numbers=trained.numbers,
         series={name: list(values) for name, values in trained.series.items()},
         files=trained.files,

@@ -1,5 +1,6 @@
 """Logging and registering a model on a real server, whatever server the process has set."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,24 @@ def test_it_goes_to_the_run_and_the_server_that_are_named(
     assert [one.model_id for one in outputs.model_outputs] == [made.model_id]
     assert store.client.get_run(parent).outputs.model_outputs == []
     assert store.client.get_model_version("named", made.version).run_id == run.run_id
+
+
+def test_its_files_are_hashed_as_they_lie_on_the_server(
+    store: Store, parent: str, mlflow_server: MlflowServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, rows = fitted()
+    with analysis_run(store, parent, "trains", {}) as run:
+        capfd.readouterr()
+        made = log_model(run, model, rows.head(3), "hashed")
+
+    folder = mlflow_server.artifacts / store.experiment_id / "models" / made.model_id / "artifacts"
+    there = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "model.skops", "input_example.json"} <= there.keys()
+    assert made.files is not None
+    assert {path: (file.sha256, file.bytes) for path, file in made.files.items()} == {
+        path: (hashlib.sha256(content).hexdigest(), len(content)) for path, content in there.items()
+    }
+    assert "Downloading" not in capfd.readouterr().err
 
 
 def test_it_loads_from_the_server_as_the_candidate(store: Store, parent: str) -> None:

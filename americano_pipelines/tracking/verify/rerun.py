@@ -23,6 +23,7 @@ from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import extracts_dir, read
 from americano_pipelines.tracking.environment import capture_environment
+from americano_pipelines.tracking.models import MODEL
 from americano_pipelines.tracking.record import Record, canonical
 from americano_pipelines.tracking.recording import EXTRACT
 from americano_pipelines.tracking.verify.closeness import Closeness, differences
@@ -31,7 +32,7 @@ from americano_pipelines.tracking.verify.find import Subject
 from americano_pipelines.tracking.verify.findings import Finding, Status
 from americano_pipelines.tracking.verify.integrity import purged
 
-_OF_TRAINING = frozenset({"model", "versions"})
+_OF_TRAINING = frozenset({MODEL, "versions"})
 
 
 def rerun(settings: Settings, subject: Subject) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.store import open_store
-from americano_pipelines.tracking.verify import currency, integrity
+from americano_pipelines.tracking.verify import currency, integrity, model
 from americano_pipelines.tracking.verify.find import InDagster, Subject, find
 from americano_pipelines.tracking.verify.findings import FAULTS, STALE, Finding
 from americano_pipelines.tracking.verify.places import places
@@ -77,11 +77,14 @@ def verify(settings: Settings, name: str, in_dagster: InDagster, *, again: bool)
         AnalysisError: there is no such record; TamperedError: nothing intact is left of it.
         TrackingError: MLflow does not answer; LinkError: the app's database does not.
     """
-    subject = find(settings, open_store(settings), name, in_dagster)
+    store = open_store(settings)
+    subject = find(settings, store, name, in_dagster)
     findings = [
         *places(settings, subject, in_dagster),
         *integrity.mlflow_run(subject),
+        *model.version(store, subject.record),
         *integrity.artifacts(settings, subject),
+        *model.files(store, subject.record),
         *integrity.data(settings, subject.record),
         *currency.surroundings(subject.record),
         *currency.present_data(settings, subject.record),

@@ -1,6 +1,7 @@
 """The training demo is verified like any other analysis, its series step by step, and is trained again."""
 
 import json
+import secrets
 
 import pytest
 
@@ -9,7 +10,7 @@ from americano_pipelines.analysis.training.parameters import ModelType, Training
 from americano_pipelines.tracking.lifecycle import open_parent
 from americano_pipelines.tracking.runs import analysis_run
 from americano_pipelines.tracking.surroundings import Task, look_around
-from americano_pipelines.tracking.training import perform_training
+from americano_pipelines.tracking.training import PerformedTraining, perform_training
 from americano_pipelines.tracking.verify.findings import Status
 from americano_pipelines.tracking.verify.rerun import rerun
 from americano_pipelines.warehouse import publish
@@ -19,24 +20,30 @@ from americano_pipelines_tests.tracking.verify.conftest import Lab, faults, find
 AGAIN = "training_demo on its extract"
 
 
-@pytest.mark.parametrize("model_type", ["logistic_regression", "gradient_boosting"])
-def test_it_is_verified_step_by_step_and_trained_again(lab: Lab, model_type: ModelType) -> None:
-    parent = open_parent(lab.store, lab.settings, f"training {model_type}", "job", {})
+def trained(lab: Lab, model_type: ModelType = "logistic_regression") -> PerformedTraining:
+    """Train, register and record a model."""
+    dagster_run_id = secrets.token_hex(8)
+    parent = open_parent(lab.store, lab.settings, dagster_run_id, "job", {})
     document = publish.read_document(lab.settings)
     assert document is not None
     with (
         open_published(lab.settings) as connection,
         analysis_run(lab.store, parent, "training_demo", {}) as run,
     ):
-        recorded = perform_training(
+        return perform_training(
             run,
             lab.settings,
             data=read_training_data(connection, lab.settings, document),
             document=document,
-            task=Task(f"training {model_type}", "analysis/training_demo", None, "a test", None),
+            task=Task(dagster_run_id, "analysis/training_demo", None, "a test", None),
             around=look_around(),
             asked=TrainingParameters(model_type=model_type, epochs=3, seed=5),
-        ).recorded
+        )
+
+
+@pytest.mark.parametrize("model_type", ["logistic_regression", "gradient_boosting"])
+def test_it_is_verified_step_by_step_and_trained_again(lab: Lab, model_type: ModelType) -> None:
+    recorded = trained(lab, model_type).recorded
 
     found = lab.verify(run_id(recorded), again=True)
 
