@@ -70,13 +70,13 @@ class AnalysisRun:
         """
         self._log_points([(name, value, 0) for name, value in metrics.items()])
 
-    def log_series(self, name: str, values: Sequence[float | None], *, first_step: int = 0) -> None:
-        """Log a number per step, such as a loss per epoch; an undefined one leaves its step out.
+    def log_series(self, name: str, values: Sequence[float | None]) -> None:
+        """Log a number per step from 0 on, such as a loss per epoch; an undefined one leaves its step out.
 
         Raises:
             TrackingError: also when a value is not finite.
         """
-        self._log_points([(name, value, first_step + step) for step, value in enumerate(values)])
+        self._log_points([(name, value, step) for step, value in enumerate(values)])
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file.

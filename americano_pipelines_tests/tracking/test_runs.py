@@ -42,7 +42,7 @@ def test_everything_that_is_logged_arrives(store: Store, parent: str, tmp_path: 
     with analysis_run(store, parent, "everything", {"git.dirty": True, "data.sha256": None}) as run:
         run.log_params({**params, "seed": None})
         run.log_metrics({"p": 0.03125, "undefined": None})
-        run.log_series("loss", [0.9, None, 0.4], first_step=1)
+        run.log_series("loss", [0.9, None, 0.4])
         run.set_tags({"provenance.sha256": "ab" * 32})
         run.log_artifact(file, "plots")
         assert status(store, run.run_id) == "RUNNING"
@@ -51,7 +51,7 @@ def test_everything_that_is_logged_arrives(store: Store, parent: str, tmp_path: 
     assert found.data.params == {name: str(value) for name, value in params.items()} | {"seed": "None"}
     assert found.data.metrics == {"p": 0.03125, "loss": 0.4}
     history = store.client.get_metric_history(run.run_id, "loss")
-    assert sorted((point.step, point.value) for point in history) == [(1, 0.9), (3, 0.4)]
+    assert sorted((point.step, point.value) for point in history) == [(0, 0.9), (2, 0.4)]
     tags = found.data.tags
     assert (tags["git.dirty"], tags["data.sha256"], tags["provenance.sha256"]) == ("true", "unknown", "ab" * 32)
     assert (tags[PARENT_TAG], found.info.run_name) == (parent, "everything")
