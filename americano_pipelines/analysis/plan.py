@@ -5,7 +5,7 @@ with its phases, beside the drawing of their lengths: `interventionParams.analys
 `{"type": "ABAB_RANDOMIZATION", "direction": "increase", "alpha": 0.05}`. `analysisPlan` is the same for people.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,11 +26,13 @@ class Standing:
         planned: it is: the primary outcome, the parameters of the plan, the first of that after the end.
         reasons: what makes it exploratory; empty when it is planned.
         earlier_runs: analyses of this protocol that gave a result before this one, of whatever kind.
+        unrecorded_runs: those that ended without a record before this one.
     """
 
     planned: bool
     reasons: tuple[str, ...]
     earlier_runs: int
+    unrecorded_runs: int = 0
 
     @property
     def label(self) -> str:
@@ -40,19 +42,42 @@ class Standing:
     @property
     def sentence(self) -> str:
         """For people."""
+        more = f", {self.unrecorded_runs} more ended without a record" if self.unrecorded_runs else ""
+        came = f"{_times(self.earlier_runs)} before it{more}"
         if self.planned:
-            before = f"; {_times(self.earlier_runs)} before it" if self.earlier_runs else ""
-            return f"This is the planned analysis, the first after the end{before}."
-        return f"Exploratory ({'; '.join(self.reasons)}); {_times(self.earlier_runs)} before it."
+            shown = f"; {came}" if self.earlier_runs or self.unrecorded_runs else ""
+            return f"This is the planned analysis, the first after the end{shown}."
+        return f"Exploratory ({'; '.join(self.reasons)}); {came}."
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """An analysis of the same protocol that gave a result before: its kind, its outcome, whether the plan was over."""
+    """An analysis of the same protocol that gave a result before.
+
+    Attributes:
+        analysis: its kind.
+        outcome: its outcome.
+        known_to_us: the instant of its data, microseconds since 1970 UTC; None when that is not known any more.
+    """
 
     analysis: str
     outcome: str
-    after_end: bool
+    known_to_us: int | None
+
+
+@dataclass(frozen=True)
+class Before:
+    """What came before a run.
+
+    Attributes:
+        recorded: analyses of the protocol that gave a result.
+        unrecorded: how many ended without a record.
+        changed_records: files of the archive that are not as they were written; any may be one of these.
+    """
+
+    recorded: tuple[Earlier, ...] = ()
+    unrecorded: int = 0
+    changed_records: int = 0
 
 
 def plan_of(extract: Extract) -> dict[str, Any] | None:
@@ -88,7 +113,7 @@ def parse(kind: Kind, values: Mapping[str, Any]) -> Parameters:
 
 
 def standing(
-    kind: Kind, parameters: Parameters, extract: Extract, *, ended: bool, ends_us: int, earlier: Sequence[Earlier]
+    kind: Kind, parameters: Parameters, extract: Extract, *, ended: bool, ends_us: int, before: Before
 ) -> Standing:
     """Compare a run with the plan.
 
@@ -98,7 +123,7 @@ def standing(
         extract: the input, with the plan.
         ended: whether the plan was over at the instant of the data.
         ends_us: when it is, microseconds since 1970 UTC.
-        earlier: the runs of this protocol before this one.
+        before: what came before this run.
     """
     reasons = []
     planned = _planned(kind, extract)
@@ -124,9 +149,16 @@ def standing(
         reasons.append(f"the outcome is {extract.outcome}, the primary one is {primary or 'not stated'}")
     if not ended:
         reasons.append(f"the plan is not over before {datetime.fromtimestamp(ends_us / 1e6, UTC):%Y-%m-%d}")
-    elif any(one.after_end and (one.analysis, one.outcome) == (kind.name, extract.outcome) for one in earlier):
+    elif any(
+        # By the end as it is now: a look at the same data counts although the plan was thought to last longer then.
+        (one.known_to_us is None or one.known_to_us >= ends_us)
+        and (one.analysis, one.outcome) == (kind.name, extract.outcome)
+        for one in before.recorded
+    ):
         reasons.append("it is not the first of its kind after the end")
-    return Standing(not reasons, tuple(reasons), len(earlier))
+    if before.changed_records:
+        reasons.append(f"{before.changed_records} records in the archive were changed, and may be of earlier runs")
+    return Standing(not reasons, tuple(reasons), len(before.recorded), before.unrecorded)
 
 
 def _planned(kind: Kind, extract: Extract) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ Here belongs reading the archive. A record that was changed is left out here, an
 import re
 from collections.abc import Iterator
 
-from americano_pipelines.analysis.plan import Earlier
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import read, records_dir
@@ -20,7 +19,7 @@ def records(settings: Settings) -> Iterator[tuple[str, Record]]:
     for path in records_dir(settings).glob("[!.]*.json"):
         try:
             yield path.stem, Record.parse(read(records_dir(settings), path.stem))
-        except (TamperedError, AnalysisError, FileNotFoundError):
+        except (TamperedError, AnalysisError, OSError):
             continue
 
 
@@ -54,15 +53,6 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
     )
 
 
-def earlier_runs(settings: Settings, protocol_id: str) -> list[Earlier]:
-    """The analyses of a protocol that gave a result, by start."""
-    found = [one for _, one in records(settings) if one.identity.protocol_id == protocol_id]
-    found.sort(key=lambda one: one.identity.started_at)
-    return [
-        Earlier(
-            one.identity.analysis,
-            str(one.config.get("outcome")),
-            after_end=one.standing is not None and one.standing.plan_over,
-        )
-        for one in found
-    ]
+def changed_records(settings: Settings) -> int:
+    """How many files of the archive are not the record that they were written as."""
+    return sum(1 for _ in records_dir(settings).glob("[!.]*.json")) - sum(1 for _ in records(settings))

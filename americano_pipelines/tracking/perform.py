@@ -19,7 +19,7 @@ from americano_pipelines.analysis.plan import Standing, resolve, standing
 from americano_pipelines.analysis.reading import read_extract
 from americano_pipelines.analysis.report import render_report
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking.history import earlier_runs
+from americano_pipelines.tracking.earlier import before
 from americano_pipelines.tracking.inputs import inputs_of, reaches_to
 from americano_pipelines.tracking.made import Made
 from americano_pipelines.tracking.record import StandingPart, canonical, sha256_of
@@ -109,7 +109,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: Prepared, task: Task
         prepared.extract,
         ended=over,
         ends_us=seen.planned_end_us,
-        earlier=earlier_runs(settings, protocol.protocol_id),
+        before=before(settings, run.store, protocol.protocol_id, run.run_id),
     )
     analysis = kind.analyse(seen, parameters, instant)
     title = f"{protocol.name or protocol.protocol_id}: {kind.title}"
@@ -156,7 +156,11 @@ def _made(
         seed=analysis.seed,
         generator=analysis.generator,
         standing=StandingPart(
-            planned=stands.planned, reasons=list(stands.reasons), earlier_runs=stands.earlier_runs, plan_over=over
+            planned=stands.planned,
+            reasons=list(stands.reasons),
+            earlier_runs=stands.earlier_runs,
+            unrecorded_runs=stands.unrecorded_runs,
+            plan_over=over,
         ),
     )
 

@@ -54,12 +54,14 @@ class StandingPart(_Part):
         planned: it is.
         reasons: what makes it exploratory.
         earlier_runs: analyses of the protocol that gave a result before.
+        unrecorded_runs: analyses of it that ended without a record before.
         plan_over: whether the plan was over at the instant of the data.
     """
 
     planned: bool
     reasons: list[str]
     earlier_runs: int
+    unrecorded_runs: int
     plan_over: bool
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from americano_pipelines.analysis.catalog import KINDS, app_type, requested
 from americano_pipelines.analysis.extract import Extract, Phase, Protocol
-from americano_pipelines.analysis.plan import Earlier, Standing, parse, plan_of, resolve, standing
+from americano_pipelines.analysis.plan import Before, Earlier, Standing, parse, plan_of, resolve, standing
 from americano_pipelines.errors import AnalysisError
 
 ABAB = KINDS["abab_randomization"]
@@ -37,7 +37,8 @@ def extract(plans: list[Any], outcome: str = "score", primary: str | None = "sco
 
 def stands(found: Extract, *earlier: Earlier, ended: bool = True, kind: str = ABAB.name, **given: Any) -> Standing:
     asked = KINDS[kind]
-    return standing(asked, resolve(asked, given, found), found, ended=ended, ends_us=END_US, earlier=earlier)
+    before = Before(earlier)
+    return standing(asked, resolve(asked, given, found), found, ended=ended, ends_us=END_US, before=before)
 
 
 def test_the_plan_stands_in_for_what_is_not_asked() -> None:
@@ -81,15 +82,25 @@ def test_before_the_end_nothing_is_planned() -> None:
 
 
 def test_only_the_same_question_after_the_end_takes_the_place_of_the_first() -> None:
-    before, other_kind = Earlier(ABAB.name, "score", after_end=False), Earlier("change_points", "score", after_end=True)
-    other_outcome = Earlier(ABAB.name, "hours", after_end=True)
+    before, other_kind = Earlier(ABAB.name, "score", END_US - 1), Earlier("change_points", "score", END_US)
+    other_outcome = Earlier(ABAB.name, "hours", END_US)
     found = stands(extract([PLAN]), before, other_kind, other_outcome)
 
     assert (found.planned, found.earlier_runs) == (True, 3)
     assert found.sentence.endswith("3 analyses of this protocol came before it.")
-    again = stands(extract([PLAN]), Earlier(ABAB.name, "score", after_end=True))
+    again = stands(extract([PLAN]), Earlier(ABAB.name, "score", END_US))
     assert again.reasons == ("it is not the first of its kind after the end",)
+    assert stands(extract([PLAN]), Earlier(ABAB.name, "score", None)).reasons == again.reasons
     assert again.sentence.endswith("1 analysis of this protocol came before it.")
+
+
+def test_what_ended_without_a_record_is_told_and_a_changed_record_is_a_doubt() -> None:
+    found, asked = extract([PLAN]), resolve(ABAB, {}, extract([PLAN]))
+    cut_off = standing(ABAB, asked, found, ended=True, ends_us=END_US, before=Before(unrecorded=2))
+    assert cut_off.planned
+    assert cut_off.sentence.endswith("no analysis of this protocol came before it, 2 more ended without a record.")
+    changed = standing(ABAB, asked, found, ended=True, ends_us=END_US, before=Before(changed_records=1))
+    assert changed.reasons == ("1 records in the archive were changed, and may be of earlier runs",)
 
 
 def test_a_plan_that_is_not_valid_is_told_and_does_not_pass_for_one() -> None:

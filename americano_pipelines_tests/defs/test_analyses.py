@@ -25,6 +25,7 @@ from americano_pipelines.demo.records import protocol_ids
 from americano_pipelines.demo.server import DemoServer
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.tracking.archive import extracts_dir, read, records_dir
+from americano_pipelines.tracking.lifecycle import search
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.store import open_store
 from americano_pipelines_tests.conftest import VARIABLES, Database
@@ -332,3 +333,33 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
     assert actors(run_analyses(study.settings, ids, [CHANGES], command="americano analyse")) == {"americano analyse"}
     assert actors(run_requests(study.settings, command="a command")) == {"a command"}
     assert actor(again) == "a person, who had Dagster run r1 executed again"
+
+
+def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
+    found = shown(study.run("interleaved_practice", ABAB))
+    path = records_dir(study.settings) / f"{found['provenance sha256']}.json"
+    content = path.read_bytes()
+    path.unlink()
+    assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["sentence"]
+
+    path.write_bytes(content + b" ")
+    try:
+        doubt = shown(study.run("interleaved_practice", ABAB))
+        assert "1 records in the archive were changed, and may be of earlier runs" in doubt["sentence"]
+    finally:
+        path.write_bytes(content)
+
+
+def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_counted(study: Study) -> None:
+    store = open_store(study.settings)
+    shown(study.run("phone_on_the_desk", ABAB))
+    runs = search(store, store.experiment_id, f"tags.`dagster.partition` = '{IDS['phone_on_the_desk']}'")
+    nested = [run for run in runs if run.data.tags["dagster.asset_key"] == f"analysis/{ABAB}"]
+    analyses = [run for run in nested if "mlflow.parentRunId" in run.data.tags]
+    for run in analyses:
+        store.client.set_tag(run.info.run_id, "provenance.sha256", "unknown")
+
+    found = shown(study.run("phone_on_the_desk", ABAB))
+
+    assert found["standing"] == "planned"
+    assert f"{len(analyses)} more ended without a record" in found["sentence"]
