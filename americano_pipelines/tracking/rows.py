@@ -8,6 +8,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
+from americano_pipelines.analysis.plan import Standing
 from americano_pipelines.errors import LinkError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking import failing, link, requests
@@ -111,7 +112,7 @@ def row_values(record: Record) -> dict[str, Any]:
         "inputParams": record.config,
         "artifactPaths": [f"runs:/{run_id}/{path}" for path in sorted(record.artifacts)],
         SUMMARY: {
-            "sentence": record.sentence,
+            "sentence": _sentence(record),
             "verdict": record.verdict,
             "standing": record.standing.model_dump(mode="json") if record.standing else None,
             "numbers": {name: points[-1][1] for name, points in record.logged.metrics.items() if points},
@@ -125,6 +126,14 @@ def row_values(record: Record) -> dict[str, Any]:
         "durationSeconds": round((ended - started).total_seconds()),
         "errorMessage": None,
     }
+
+
+def _sentence(record: Record) -> str:
+    """What came out; an exploratory result is never told without saying that it is one."""
+    stands = record.standing
+    if stands is None or stands.planned:
+        return record.sentence
+    return f"{record.sentence} {Standing(**stands.model_dump(exclude={'plan_over'})).sentence}"
 
 
 def row_id(dagster_run_id: str, asset_key: str, partition: str | None) -> str:

@@ -12,6 +12,7 @@ from americano_pipelines.errors import LinkError, RowNotOursError, TransientLink
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.tracking import app_connection, rows
 from americano_pipelines.tracking.answering import Answer, answer_of
+from americano_pipelines.tracking.record import StandingPart
 from americano_pipelines_tests.app_database import ABAB, MIGRATION, row
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.tracking.records import HEX, kept_record
@@ -39,6 +40,25 @@ def test_a_row_is_taken_and_completed_from_the_record(
     assert summary["provenance_sha256"] == sha256
     assert (summary["sentence"], summary["verdict"], summary["numbers"]) == ("It helped.", "benefit", {"p": 0.01})
     assert rows.complete(target, "run_0", record) == written, "once more changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        ([], "It helped."),
+        (["alpha is 0.1, 0.05 was planned"],
+         "It helped. Exploratory (alpha is 0.1, 0.05 was planned); 2 analyses of this protocol came before it."),
+    ],
+)  # fmt: skip
+def test_an_exploratory_result_says_so_in_the_apps_sentence(
+    settings_for: Callable[..., Settings], reasons: list[str], told: str
+) -> None:
+    _, record = kept_record(settings_for())
+    stands = StandingPart(planned=not reasons, reasons=reasons, earlier_runs=2, unrecorded_runs=0, plan_over=True)
+
+    values = rows.row_values(record.model_copy(update={"standing": stands}))
+
+    assert values["resultsSummary"]["sentence"] == told
 
 
 def test_what_cannot_be_taken_is_told_apart(target: PostgresTarget, prisma: Database) -> None:
