@@ -5,10 +5,11 @@ Here belongs keeping and reading them. A file whose bytes do not fit its name wa
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from americano_pipelines import durable
-from americano_pipelines.errors import TamperedError
+from americano_pipelines.errors import RoomError, TamperedError
 from americano_pipelines.settings import Settings
 
 
@@ -30,17 +31,28 @@ def keep(folder: Path, content: bytes) -> tuple[Path, str]:
 
     Raises:
         TamperedError: a file of that name is there, but holds something else.
+        RoomError: it cannot be written; nothing of it is left behind.
     """
     name = hashlib.sha256(content).hexdigest()
     path = folder / f"{name}.json"
     if path.exists():
         read(folder, name)
         return path, name
-    folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{name}.{os.getpid()}"
-    aside.write_bytes(content)
-    aside.chmod(0o444)
-    durable.move(aside, path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.chmod(0o444)
+        durable.move(aside, path)
+    except OSError as error:
+        raise RoomError(
+            f"{path} cannot be written: {error.strerror}. Make room there, or let this user write there, and run this "
+            "again"
+        ) from error
+    finally:
+        # A part of an extract would be a copy of a learner's days that nothing looks for.
+        with suppress(OSError):
+            aside.unlink()
     return path, name
 
 
@@ -49,10 +61,13 @@ def read(folder: Path, sha256: str) -> bytes:
 
     Raises:
         FileNotFoundError: there is none of that name.
-        TamperedError: its bytes are not the ones it was named by.
+        TamperedError: its bytes are not the ones it was named by, or it is a folder.
     """
     path = folder / f"{sha256}.json"
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except IsADirectoryError:
+        raise TamperedError(f"{path} was changed after it was written: it is a folder now") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise TamperedError(f"{path} was changed after it was written: its hash is {found} now")
