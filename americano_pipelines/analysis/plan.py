@@ -96,11 +96,17 @@ def resolve(kind: Kind, given: Mapping[str, Any], extract: Extract) -> Parameter
         AnalysisError: one is unknown or out of its bounds; the message names it.
     """
     found = _planned(kind, extract) or {}
-    return parse(kind, {**found, **given, "outcome": extract.outcome})
+    values = {**found, **given, "outcome": extract.outcome}
+    return parse(kind, values, planned=frozenset(found) - given.keys() - {"outcome"})
 
 
-def parse(kind: Kind, values: Mapping[str, Any]) -> Parameters:
+def parse(kind: Kind, values: Mapping[str, Any], *, planned: frozenset[str] = frozenset()) -> Parameters:
     """Check parameters.
+
+    Args:
+        kind: the analysis.
+        values: its parameters.
+        planned: which of them the plan laid down, so that what is wrong with the plan is looked for there.
 
     Raises:
         AnalysisError: one is unknown or out of its bounds; the message names it.
@@ -108,8 +114,12 @@ def parse(kind: Kind, values: Mapping[str, Any]) -> Parameters:
     try:
         return kind.parameters.model_validate(values)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'parameters'}: {one['msg']}" for one in error.errors())
-        raise AnalysisError(f"parameters of {kind.name}: {told}") from None
+        told = [
+            f"{'.'.join(map(str, one['loc'])) or 'parameters'}"
+            f"{' of the plan (interventionParams.analysis)' if planned & {*one['loc']} else ''}: {one['msg']}"
+            for one in error.errors()
+        ]
+        raise AnalysisError(f"parameters of {kind.name}: {'; '.join(told)}") from None
 
 
 def standing(

@@ -111,6 +111,17 @@ def test_a_plan_that_is_not_valid_is_told_and_does_not_pass_for_one() -> None:
     assert "the plan itself is not valid" in stands(bad, alpha=0.05).reasons[0]
 
 
+def test_what_is_wrong_with_the_plan_is_told_apart_from_what_was_asked() -> None:
+    unknown = extract([{**PLAN, "alhpa": 0.05}])
+
+    with pytest.raises(AnalysisError, match=r"alhpa of the plan \(interventionParams.analysis\): Extra inputs"):
+        resolve(ABAB, {}, unknown)
+    with pytest.raises(AnalysisError, match=r"randomization: alpha: .*; alhpa of the plan"):
+        resolve(ABAB, {"alpha": 7}, unknown)
+    with pytest.raises(AnalysisError, match="randomization: alpha: "):
+        resolve(ABAB, {"alpha": 7}, extract([PLAN]))
+
+
 def test_parameters_are_refused_by_name() -> None:
     with pytest.raises(AnalysisError, match="parameters of abab_randomization: alhpa: "):
         parse(ABAB, {"alhpa": 0.05})
