@@ -17,7 +17,8 @@ from americano_pipelines.analysis.design import NOT_A_TEST, Drawing, drawing, is
 from americano_pipelines.analysis.methods import methods_of, statistic_of
 from americano_pipelines.analysis.observations import Observations
 from americano_pipelines.analysis.outcome import Analysis, jsonable
-from americano_pipelines.analysis.plots import draw_distribution, draw_phases
+from americano_pipelines.analysis.plot_distribution import draw_distribution
+from americano_pipelines.analysis.plots import draw_phases
 from americano_pipelines.research.effects import Pair, combined
 from americano_pipelines.research.randomization import RandomizationTest, randomization_test
 from americano_pipelines.research.schedules import PhaseSchedule

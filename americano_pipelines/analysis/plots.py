@@ -1,9 +1,9 @@
-"""Pictures of an analysis, as PNG: the days with their phases, and where the observed statistic lies among all others.
+"""Pictures of the days of an analysis, as PNG: with their phases, or with the lines that were fitted to them.
 
-Here belongs drawing what was computed. Nothing is computed here but what a picture needs to be drawn.
+Here belongs drawing what was computed. Nothing is computed here but what a picture needs to be drawn. The picture of a
+test is `plot_distribution.py`.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from americano_pipelines.analysis.plot_style import BASELINE, INK, SOFT, TREATMENT, new_axes, png
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Colours that differ in lightness too, for those who do not see hues and for print.
-BASELINE, TREATMENT, INK, SOFT = "#5b6c7d", "#c8642b", "#222222", "#8a8a8a"
-_DPI = 130
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def draw_phases(
         title: what is shown.
         marked: days that something was found to begin on.
     """
-    figure, axes = _axes(9.0, 4.2)
+    figure, axes = new_axes(9.0, 4.2)
     days = np.arange(values.size)
     for day in marked:
         axes.axvline(day, color=INK, linewidth=1.6)
@@ -97,7 +94,7 @@ def draw_phases(
     axes.set_title(title, loc="left", pad=20, fontsize=11)
     if missing or excluded:
         figure.legend(loc="outside lower right", frameon=False, fontsize=8)  # within, it lay over days
-    return _png(figure)
+    return png(figure)
 
 
 def draw_lines(
@@ -119,7 +116,7 @@ def draw_lines(
         outcome: what the values are, with their unit.
         title: what is shown.
     """
-    figure, axes = _axes(9.0, 4.2)
+    figure, axes = new_axes(9.0, 4.2)
     middle = np.arange(values.size) + 0.5
     axes.plot(middle, counterfactual, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label="first phase carried on")
     for band in bands:
@@ -131,54 +128,7 @@ def draw_lines(
     axes.set(xlabel="day since the first phase began", ylabel=outcome, xlim=(0, max(values.size, 1)))
     axes.set_title(title, loc="left", fontsize=11)
     figure.legend(loc="outside lower right", frameon=False, fontsize=8)
-    return _png(figure)
-
-
-def draw_distribution(
-    edges: NDArray[np.float64], counts: NDArray[np.int64], observed: float, *, unit: str, title: str, two_sided: bool
-) -> bytes:
-    """The statistic under every assignment that could have been drawn, and the one that was.
-
-    Args:
-        edges: bin edges in outcome units, shape (bins + 1,).
-        counts: assignments in each bin, shape (bins,).
-        observed: the observed statistic.
-        unit: what the statistic is, with its unit.
-        title: what is shown.
-        two_sided: whether values as far on the other side count too.
-    """
-    figure, axes = _axes(7.5, 3.6)
-    middles = (edges[:-1] + edges[1:]) / 2
-    extreme = np.abs(middles) >= abs(observed) if two_sided else middles * np.sign(observed or 1) >= abs(observed)
-    width = np.diff(edges)
-    axes.bar(edges[:-1], counts, width, align="edge", color=np.where(extreme, TREATMENT, BASELINE), alpha=0.75)
-    for at in (observed, -observed) if two_sided else (observed,):
-        axes.axvline(at, color=INK, linewidth=1.6, linestyle="-" if at == observed else (0, (4, 3)))
-    axes.annotate(
-        f"observed {observed:.2f}",
-        (observed, 1),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        xytext=(5, -12),
-        color=INK,
-        fontsize=9,
-    )
-    axes.set(xlabel=unit, ylabel="assignments")
-    axes.set_title(title, loc="left", fontsize=11)
-    return _png(figure)
-
-
-def _axes(width: float, height: float) -> "tuple[Figure, Axes]":
-    # Not pyplot, which keeps every figure of a long-lived process and wants a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
-    return figure, axes
+    return png(figure)
 
 
 def _ticks(axes: "Axes", days: Sequence[int], colour: str, label: str) -> None:
@@ -187,15 +137,3 @@ def _ticks(axes: "Axes", days: Sequence[int], colour: str, label: str) -> None:
         axes.plot(
             at, [0.012] * len(at), "|", color=colour, markersize=9, transform=axes.get_xaxis_transform(), label=label
         )
-
-
-def _png(figure: "Figure") -> bytes:
-    from matplotlib.text import Text
-
-    # A dollar in the name of a protocol or phase is a dollar, and begins no formula.
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)
-    stream = io.BytesIO()
-    # Without the program's version in it: the same picture has the same bytes.
-    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
-    return stream.getvalue()

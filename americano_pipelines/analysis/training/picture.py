@@ -3,12 +3,9 @@
 Here belongs showing it. What is shown was computed in `model.py`.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 
-from americano_pipelines.analysis.plots import BASELINE, SOFT, TREATMENT
-
-_DPI = 130
+from americano_pipelines.analysis.plot_style import BASELINE, SOFT, TREATMENT, png
 
 
 def curve_csv(series: Mapping[str, Sequence[float]]) -> bytes:
@@ -49,7 +46,4 @@ def draw_curve(series: Mapping[str, Sequence[float]], *, baselines: Mapping[str,
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, fontsize=8)
-    stream = io.BytesIO()
-    # Without the program's version in it: the same picture has the same bytes.
-    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
-    return stream.getvalue()
+    return png(figure)
