@@ -6,7 +6,7 @@ its hash. What each place says then is `places.py`.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from americano_pipelines.errors import AmericanoError, AnalysisError, TamperedError
@@ -20,8 +20,9 @@ from americano_pipelines.tracking.store import Store
 from americano_pipelines.tracking.verify.app_row import in_app
 from americano_pipelines.tracking.verify.mlflow_run import UNSET, MlflowRun, find_run
 
-# What Dagster has of a record: the hash in the metadata of the materialization, None when there is none.
-InDagster = Callable[[Record], str | None]
+# What Dagster has of a record: the hashes in the metadata of all materializations of its asset and partition by its
+# run.
+InDagster = Callable[[Record], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def find(settings: Settings, store: Store, name: str, in_dagster: InDagster) -> 
     if not sha256.startswith(name.lower()):
         # Not named by its hash: of several, the one that Dagster has, whose log is the hardest to rewrite.
         sha256 = max(
-            intact, key=lambda one: (in_dagster(intact[one]) == one, run is not None and run.record_tag == one)
+            intact, key=lambda one: (one in in_dagster(intact[one]), run is not None and run.record_tag == one)
         )
     rivals = tuple(sorted(intact.keys() - {sha256}))
     return Subject(intact[sha256], sha256, "the archive", run, rivals)
@@ -120,7 +121,7 @@ def _mlflows_copy(settings: Settings, run: MlflowRun, in_dagster: InDagster) -> 
     sha256 = hashlib.sha256(text).hexdigest()
     kept = (records_dir(settings) / f"{sha256}.json").exists()
     record = Record.parse(text)
-    vouched = kept or run.record_tag == sha256 or sha256 in {in_dagster(record), in_app(settings, record).sha256}
+    vouched = kept or run.record_tag == sha256 or sha256 in {*in_dagster(record), in_app(settings, record).sha256}
     if not vouched:
         raise TamperedError(
             f"MLflow run {run.run_id} has a record that hashes to {sha256}, and no other place knows that hash (its "

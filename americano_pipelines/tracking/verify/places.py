@@ -39,8 +39,10 @@ def places(settings: Settings, subject: Subject, in_dagster: InDagster) -> Itera
     never = "it never was set: the recording did not come to its end"
     yield _place(_TAG, subject.sha256, run.record_tag if run else None, never if run and HASH_TAG in run.tags else "")
     yield _place(_ARTIFACT, subject.sha256, run.sha256(RECORD) if run and there else None)
-    yield _dagster(settings, subject, in_dagster)
-    yield _row(settings, subject)
+    dagsters = _dagster(settings, subject, in_dagster)
+    yield dagsters
+    # That a row went on is believed of a record that Dagster has: anybody can write one that begins before another.
+    yield _row(settings, subject, may_have_gone_on=dagsters.status in {Status.MATCH, Status.PURGED})
     for rival in subject.rivals:
         yield Finding(
             "record", f"another record, {rival}", Status.DRIFT, "one MLflow run has one record; this is a second"
@@ -56,26 +58,25 @@ def _place(what: str, sha256: str, found: str | None, why_none: str = "") -> Fin
 
 
 def _dagster(settings: Settings, subject: Subject, in_dagster: InDagster) -> Finding:
+    """A step that was tried again is there as often as it came to its end: nobody has to guess what it went on to."""
     found = in_dagster(subject.record)
-    if found is None and subject.record.identity.protocol_id is not None and purged(settings, subject.record):
+    if not found and subject.record.identity.protocol_id is not None and purged(settings, subject.record):
         return Finding("record", _DAGSTER, Status.PURGED)  # its events show pictures of the learner's days
-    return _later(settings, subject, _place(_DAGSTER, subject.sha256, found), found)
+    if subject.sha256 in found:
+        return Finding("record", _DAGSTER, Status.MATCH)
+    return _place(_DAGSTER, subject.sha256, ", ".join(found) or None)
 
 
-def _row(settings: Settings, subject: Subject) -> Finding:
+def _row(settings: Settings, subject: Subject, *, may_have_gone_on: bool) -> Finding:
+    """The app's row, which has the hash of the last analysis only that answered it."""
     row = in_app(settings, subject.record)
     if row.not_recorded is not None:
         return Finding("record", _ROW, Status.NOT_RECORDED, row.not_recorded)
-    return _later(settings, subject, _place(_ROW, subject.sha256, row.sha256), row.sha256)
-
-
-def _later(settings: Settings, subject: Subject, finding: Finding, found: str | None) -> Finding:
-    """The same, unless the place has gone on to a later analysis: of a step or a row there is only the last."""
-    if finding.status is Status.DRIFT:
+    if may_have_gone_on and row.sha256 != subject.sha256:
         for sha256, other in records(settings):
-            if sha256 == found and _follows(subject.record, other):
-                return Finding("record", finding.what, Status.NOT_RECORDED, f"{found} is there, a later analysis of it")
-    return finding
+            if sha256 == row.sha256 and _follows(subject.record, other):
+                return Finding("record", _ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")
+    return _place(_ROW, subject.sha256, row.sha256)
 
 
 def _follows(record: Record, other: Record) -> bool:

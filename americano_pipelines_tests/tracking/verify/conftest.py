@@ -57,9 +57,9 @@ class Lab:
         return self.settings.data_dir / "mlflow" / "artifacts" / run_id(recorded) / "artifacts" / path
 
 
-def remembered(record: Record) -> str:
+def remembered(record: Record) -> list[str]:
     """What Dagster has of a record that is as it was."""
-    return record.sha256
+    return [record.sha256]
 
 
 def run_id(recorded: Recorded) -> str:

@@ -58,6 +58,12 @@ def test_a_row_that_was_run_again_has_gone_on_to_the_later_record(lab: Lab, link
     assert (finding(found, ROW).status, last.sha256 in finding(found, ROW).detail) == (Status.NOT_RECORDED, True)
     assert looked(linked, "run_0").subject.sha256 == last.sha256
 
+    def in_dagster(_: object) -> list[str]:
+        return [last.sha256]
+
+    invented = faults(verify(linked, run_id(first), in_dagster, again=False))
+    assert invented == {"Dagster's metadata": Status.DRIFT, ROW: Status.DRIFT}, "anybody can write an earlier one"
+
 
 def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_given(lab: Lab, linked: Settings) -> None:
     recorded = lab.analyse()
@@ -93,17 +99,17 @@ def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothin
     lab.store.client.delete_tag(run_id(recorded), HASH_TAG)
     recorded.path.unlink()
 
-    found = verify(linked, run_id(recorded), lambda _: None, again=False)
+    found = verify(linked, run_id(recorded), lambda _: [], again=False)
 
     assert found.subject.taken_from == "MLflow's copy, for the archive's is gone"
     assert faults(found) == dict.fromkeys(
         ("file in the archive", f"MLflow tag {HASH_TAG}", "Dagster's metadata"), Status.MISSING
     )
     with pytest.raises(TamperedError, match="no other place knows that hash"):
-        lab.verify(run_id(recorded), lambda _: None)
+        lab.verify(run_id(recorded), lambda _: [])
     lab.artifact(recorded, "provenance/record.json").unlink()
     with pytest.raises(AnalysisError, match="has no record: it is FINISHED"):
-        lab.verify(run_id(recorded), lambda _: None)
+        lab.verify(run_id(recorded), lambda _: [])
     lab.store.client.set_tag(run_id(recorded), HASH_TAG, recorded.sha256)
     with pytest.raises(TamperedError, match=f"only its hash is left, {recorded.sha256}"):
-        lab.verify(run_id(recorded), lambda _: None)
+        lab.verify(run_id(recorded), lambda _: [])
