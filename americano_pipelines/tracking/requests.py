@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from americano_pipelines import sql as statements
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking.answering import Answer
 from americano_pipelines.tracking.app_connection import connected
@@ -89,11 +90,7 @@ def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, ans
         if "startedAt" in table.columns:
             started.append(sql.SQL('"startedAt" = now()'))
         cursor.execute(
-            sql.SQL(
-                "UPDATE {table} SET {started} "
-                "WHERE id = {id} AND (status = 'PENDING' OR status::text IN ('RUNNING', 'FAILED') AND {owned}) "
-                "RETURNING {columns}"
-            ).format(
+            sql.SQL(statements.load("tracking", "claim")).format(
                 table=table.identifier,
                 started=sql.SQL(", ").join(started),
                 id=sql.Literal(analysis_run_id),
