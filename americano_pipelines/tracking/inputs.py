@@ -11,7 +11,8 @@ from americano_pipelines.analysis.observations import Observations
 from americano_pipelines.analysis.reading import events_statement
 from americano_pipelines.settings import Mode
 from americano_pipelines.sources.contracts import EVENTS
-from americano_pipelines.tracking.record import Input, sha256_of
+from americano_pipelines.tracking.record import sha256_of
+from americano_pipelines.tracking.record_parts import Input
 from americano_pipelines.warehouse.document import Document
 
 _EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)

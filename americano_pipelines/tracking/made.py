@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from americano_pipelines.tracking.record import Input, StandingPart
+from americano_pipelines.tracking.record_parts import Input, StandingPart
 
 
 @dataclass(frozen=True)

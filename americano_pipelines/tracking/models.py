@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from americano_pipelines.errors import TrackingError
-from americano_pipelines.tracking.record import Artifact
+from americano_pipelines.tracking.record_parts import Artifact
 from americano_pipelines.tracking.run_files import ArtifactFolder
 from americano_pipelines.tracking.runs import AnalysisRun
 

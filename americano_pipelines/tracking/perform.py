@@ -22,7 +22,8 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.earlier import before
 from americano_pipelines.tracking.inputs import inputs_of, reaches_to
 from americano_pipelines.tracking.made import Made
-from americano_pipelines.tracking.record import StandingPart, canonical, sha256_of
+from americano_pipelines.tracking.record import canonical, sha256_of
+from americano_pipelines.tracking.record_parts import StandingPart
 from americano_pipelines.tracking.recording import Recorded, record
 from americano_pipelines.tracking.runs import AnalysisRun
 from americano_pipelines.tracking.surroundings import Surroundings, Task, look_around

@@ -1,6 +1,6 @@
 """The provenance record of one analysis: what ran, on what, and what came out.
 
-Here belongs its shape and its one canonical text. Where it is kept is `archive.py`; MLflow's copy can be edited by
+Here belongs the whole and its one canonical text; its parts are `record_parts.py`. Where it is kept is `archive.py`; MLflow's copy can be edited by
 anybody, so the hash of this text is what the other places are compared with.
 """
 
@@ -8,9 +8,10 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.tracking.record_parts import Artifact, CodePart, Identity, Input, Logged, Part, StandingPart
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - anything that JSON holds
@@ -31,101 +32,7 @@ def sha256_of(value: Any) -> str:  # noqa: ANN401 - anything that JSON holds
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Identity(_Part):
-    """Which analysis this is, of which protocol, who asked for it and when it ran (ISO 8601, UTC)."""
-
-    analysis: str
-    analysis_version: str
-    analysis_run_id: str | None
-    protocol_id: str | None
-    actor: str
-    started_at: str
-    ended_at: str
-
-
-class StandingPart(_Part):
-    """Whether it is the planned analysis: see `analysis/plan.py`.
-
-    Attributes:
-        planned: it is.
-        reasons: what makes it exploratory.
-        earlier_runs: analyses of the protocol that gave a result before.
-        unrecorded_runs: analyses of it that ended without a record before.
-        plan_over: whether the plan was over at the instant of the data.
-    """
-
-    planned: bool
-    reasons: list[str]
-    earlier_runs: int
-    unrecorded_runs: int
-    plan_over: bool
-
-
-class Logged(_Part):
-    """What was written to the MLflow run, where it stays editable; the tag with this record's own hash left out.
-
-    Attributes:
-        params: name to text.
-        metrics: name to (step, value) in the order they were logged.
-        tags: name to text.
-    """
-
-    params: dict[str, str]
-    metrics: dict[str, list[tuple[int, float]]]
-    tags: dict[str, str]
-
-
-class CodePart(_Part):
-    """The code: see `tracking/code.py`."""
-
-    commit: str
-    dirty: bool | None
-    repository: str
-    diff_sha256: str
-    modules_sha256: str
-    modules: dict[str, str]
-
-
-class Input(_Part):
-    """One input: an asset of a published snapshot, and what was taken from it.
-
-    Attributes:
-        asset: its key.
-        data_version: its data version in that snapshot.
-        snapshot_id: the snapshot.
-        snapshot_sha256: hash of its file.
-        instant: the instant of the source it holds; of files made by others, the one to which they are known.
-        schema_sha256: hash of the table's columns.
-        rows: rows taken.
-        time_range: first and last time among them, ISO 8601, None when there are none.
-        query: the statement, with pseudonyms for what was bound.
-        exclusions: what was left out, by reason, with counts.
-    """
-
-    asset: str
-    data_version: str
-    snapshot_id: str
-    snapshot_sha256: str
-    instant: str
-    schema_sha256: str
-    rows: int
-    time_range: tuple[str, str] | None
-    query: str
-    exclusions: dict[str, int]
-
-
-class Artifact(_Part):
-    """A file that an analysis made."""
-
-    sha256: str
-    bytes: int
-
-
-class Record(_Part):
+class Record(Part):
     """Everything there is to say about one analysis.
 
     Attributes:

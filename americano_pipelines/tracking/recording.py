@@ -15,13 +15,8 @@ from americano_pipelines.tracking.code import Code
 from americano_pipelines.tracking.environment import LOCK
 from americano_pipelines.tracking.lifecycle import RUN_TAG, SERVICE
 from americano_pipelines.tracking.made import Made
-from americano_pipelines.tracking.record import (
-    Artifact,
-    CodePart,
-    Identity,
-    Logged,
-    Record,
-)
+from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.record_parts import Artifact, CodePart, Identity, Logged
 from americano_pipelines.tracking.runs import AnalysisRun, known_or_not
 from americano_pipelines.tracking.surroundings import Surroundings, Task, now
 

@@ -14,7 +14,8 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.made import Made
 from americano_pipelines.tracking.models import MODEL, Registered, log_model, make_candidate
-from americano_pipelines.tracking.record import Input, sha256_of
+from americano_pipelines.tracking.record import sha256_of
+from americano_pipelines.tracking.record_parts import Input
 from americano_pipelines.tracking.recording import Recorded, record
 from americano_pipelines.tracking.runs import AnalysisRun
 from americano_pipelines.tracking.surroundings import Surroundings, Task

@@ -4,7 +4,8 @@ from typing import Any
 
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import keep, records_dir
-from americano_pipelines.tracking.record import CodePart, Identity, Logged, Record
+from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.record_parts import CodePart, Identity, Logged
 
 HEX = "0" * 64
 

@@ -12,7 +12,7 @@ from americano_pipelines.errors import LinkError, RowNotOursError, TransientLink
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.tracking import app_connection, rows
 from americano_pipelines.tracking.answering import Answer, answer_of
-from americano_pipelines.tracking.record import StandingPart
+from americano_pipelines.tracking.record_parts import StandingPart
 from americano_pipelines_tests.app_database import ABAB, MIGRATION, row
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.tracking.records import HEX, kept_record
