@@ -1,7 +1,7 @@
 """The provenance record of one analysis: what ran, on what, and what came out.
 
-Here belongs the whole and its one canonical text; its parts are `record_parts.py`. Where it is kept is `archive.py`; MLflow's copy can be edited by
-anybody, so the hash of this text is what the other places are compared with.
+Here belongs the whole and its one canonical text; its parts are `record_parts.py`. Where it is kept is `archive.py`;
+MLflow's copy can be edited by anybody, so the hash of this text is what the other places are compared with.
 """
 
 import hashlib
