@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from americano_pipelines import sql as statements
 from americano_pipelines.errors import LinkError, TransientLinkError
 from americano_pipelines.settings import PostgresTarget
-from americano_pipelines.tracking.app_table import AppColumn, AppTable
+from americano_pipelines.tracking.app_table import AppColumn, AppTable, decoded
 
 R = TypeVar("R")
 
@@ -39,6 +39,7 @@ def connected(target: PostgresTarget) -> Iterator[tuple[Any, AppTable]]:
         TransientLinkError: Postgres cannot be reached at the moment.
     """
     import psycopg2
+    from psycopg2.extras import register_default_json, register_default_jsonb
 
     options: dict[str, Any] = {"application_name": APPLICATION_NAME, "connect_timeout": _CONNECT_SECONDS}
     options |= {**dict(target.options), "options": _OPTIONS}
@@ -51,6 +52,9 @@ def connected(target: PostgresTarget) -> Iterator[tuple[Any, AppTable]]:
             dbname=target.database,
             **options,
         )
+        # The driver's own reading fails all rows for one that cannot be read.
+        register_default_json(connection, loads=decoded)
+        register_default_jsonb(connection, loads=decoded)
         with closing(connection), connection, connection.cursor() as cursor:
             yield cursor, _find_table(cursor, target.schema)
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:

@@ -127,6 +127,14 @@ class AppTable:
         )
 
 
+def decoded(text: str) -> Any:  # noqa: ANN401 - anything that JSON holds
+    """The value of a JSON text; the text itself where it is none, or nested too deep to be read."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def storable(value: Any) -> Any:  # noqa: ANN401 - anything that JSON or a column holds
     """The same without the characters that Postgres has no place for: NUL, and halves of surrogate pairs."""
     if isinstance(value, str):

@@ -4,6 +4,7 @@ Here belongs judging a request: its type and its `inputParams`. What cannot be c
 something like it.
 """
 
+import reprlib
 from typing import Any
 
 from americano_pipelines.analysis.catalog import KINDS, REQUESTABLE, requested
@@ -30,10 +31,12 @@ def asked_for(request: Request) -> tuple[str, dict[str, Any]]:
         )
     name, fixed = asked
     if not isinstance(request.parameters, dict):
-        raise AnalysisError(f"inputParams is no JSON object: {str(request.parameters)[:100]!r}")
+        raise AnalysisError(
+            f"inputParams is no JSON object, or too deep to be read: {reprlib.repr(request.parameters)}"
+        )
     given = {key: value for key, value in request.parameters.items() if value is not None}
     for key, value in fixed.items():
         if given.get(key, value) != value:
-            raise AnalysisError(f"{key} is {given[key]!r}, but {request.analysis_type} means {value!r}")
+            raise AnalysisError(f"{key} is {reprlib.repr(given[key])}, but {request.analysis_type} means {value!r}")
     parameters = parse(KINDS[name], given | fixed)
     return name, parameters.model_dump(mode="json", include=given.keys() | fixed.keys())

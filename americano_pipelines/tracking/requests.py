@@ -4,9 +4,7 @@ Here belongs a row on its way from PENDING to RUNNING. How it ends is `link.py` 
 `failing.py`; which run is started for a request is `defs/requests.py`.
 """
 
-import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ from americano_pipelines import sql as statements
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking.answering import Answer
 from americano_pipelines.tracking.app_connection import connected
-from americano_pipelines.tracking.app_table import SUMMARY, AppTable
+from americano_pipelines.tracking.app_table import SUMMARY, AppTable, decoded
 
 if TYPE_CHECKING:
     from psycopg2.sql import Composable
@@ -123,6 +121,5 @@ def _columns(table: AppTable) -> "Composable":
 def _request(table: AppTable, row: Sequence[Any]) -> Request:
     analysis_run_id, protocol_id, analysis_type, parameters = row
     if isinstance(parameters, str) and not table.is_json("inputParams"):
-        with suppress(ValueError):
-            parameters = json.loads(parameters)
+        parameters = decoded(parameters)
     return Request(analysis_run_id, protocol_id, analysis_type, parameters)

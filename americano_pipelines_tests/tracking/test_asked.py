@@ -37,8 +37,8 @@ def test_only_what_was_given_or_is_meant_by_the_type_is_asked(
         ("ABAB_RANDOMIZATION", {"alpha": 2}, "parameters of abab_randomization: alpha: .*less than 1"),
         ("ABAB_RANDOMIZATION", {"alpah": 0.05}, "alpah: Extra inputs are not permitted"),
         ("ABAB_RANDOMIZATION", {"analysis_run_id": "x"}, "analysis_run_id: Extra inputs"),
-        ("ABAB_RANDOMIZATION", [1], r"inputParams is no JSON object: '\[1\]'"),
-        ("ABAB_RANDOMIZATION", None, "inputParams is no JSON object: 'None'"),
+        ("ABAB_RANDOMIZATION", [1], r"inputParams is no JSON object, .*: \[1\]$"),
+        ("ABAB_RANDOMIZATION", None, "inputParams is no JSON object, .*: None$"),
         ("BAYESIAN_ITS", {"method": "least_squares"}, "method is 'least_squares', but BAYESIAN_ITS means 'bayesian'"),
     ],
 )

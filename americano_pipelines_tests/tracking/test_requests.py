@@ -4,9 +4,11 @@ import threading
 
 import pytest
 
-from americano_pipelines.errors import LinkError, TransientLinkError
+from americano_pipelines.errors import AnalysisError, LinkError, TransientLinkError
 from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.tracking.asked import asked_for
 from americano_pipelines.tracking.failing import abandon, refuse
+from americano_pipelines.tracking.link import read_row
 from americano_pipelines.tracking.requests import claim, pending
 from americano_pipelines_tests.app_database import ABAB, MIGRATION, row
 from americano_pipelines_tests.conftest import Database, free_port
@@ -131,6 +133,25 @@ def test_a_parameter_of_any_text_is_read_and_an_id_of_any_text_is_looked_for(
     assert pending(target, 1)[0].parameters == [1]
     assert claim(target, "it's %s", "mi'ne %s", ABAB)
     assert row(prisma, "it's %s", '"resultsSummary"') == ({"dagster_run_id": "mi'ne %s"},)
+
+
+@pytest.mark.parametrize("kind", ["jsonb", "json", "text"])
+def test_a_row_that_is_nested_too_deep_holds_no_other_up(target: PostgresTarget, prisma: Database, kind: str) -> None:
+    deep = '{"alpha": ' + "[" * 3000 + "]" * 3000 + "}"
+    prisma.execute(
+        f'ALTER TABLE analysis_runs ALTER "inputParams" TYPE {kind} USING "inputParams"::text::{kind}; '
+        f"UPDATE analysis_runs SET \"inputParams\" = '{deep}' WHERE id = 'run_0'"
+    )
+
+    first, second = pending(target, 10)
+
+    assert (first.parameters, second.parameters) == (deep, {})
+    with pytest.raises(AnalysisError, match="inputParams is no JSON object, or too deep to be read: '"):
+        asked_for(first)
+    found = read_row(target, "run_0")
+    assert found is not None
+    assert found["status"] == "PENDING"
+    assert claim(target, "run_1", "mine", ABAB)
 
 
 def test_the_older_table_with_few_columns_of_plain_text_does_too(target: PostgresTarget, prisma: Database) -> None:
