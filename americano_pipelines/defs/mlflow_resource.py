@@ -44,11 +44,15 @@ def build_mlflow(settings: Settings) -> dg.ResourceDefinition:
         if instance is None or run is None:
             raise dg.DagsterInvariantViolationError("resource `mlflow` is for steps of a run; outside there is no run")
         sign(instance, run.run_id)
-        store = open_store(settings)
-        # Before there is anything to settle: a process killed between the two leaves nothing that nobody looks for.
-        instance.add_run_tags(run.run_id, {EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN})
-        run_id = open_parent(store, settings, run.run_id, _name(run), _known_tags(run))
-        opened = DagsterRunInMlflow(context, settings, store, run_id)
+        try:
+            store = open_store(settings)
+            # Before there is anything to settle: a process killed between the two leaves nothing that nobody looks for.
+            instance.add_run_tags(run.run_id, {EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN})
+            run_id = open_parent(store, settings, run.run_id, _name(run), _known_tags(run))
+            opened = DagsterRunInMlflow(context, settings, store, run_id)
+        except TrackingError as error:
+            # Dagster keeps what lies below an error word for word: there stands the address with its password.
+            raise error from None
         try:
             yield opened
         finally:

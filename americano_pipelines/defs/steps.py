@@ -42,7 +42,8 @@ def telling_failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) 
     """Sign the run, and turn the block's errors into what Dagster should do about them.
 
     A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
-    Anything else that a person must act on fails the run at once, with its message as the failure's text.
+    Anything else that a person must act on fails the run at once, with its message as the failure's text. What lies
+    below the message is left out: Dagster would keep it word for word, with an address and its password.
     """
     sign(context.instance, context.run.run_id)
     fail_dead_runs(context.instance)
@@ -50,10 +51,10 @@ def telling_failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) 
         yield
     except TransientSourceError as error:
         if context.retry_number >= MAX_RETRIES:
-            raise failure(error, f"still failing after {MAX_RETRIES} retries: {error}") from error
+            raise failure(error, f"still failing after {MAX_RETRIES} retries: {error}") from None
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_SECONDS) from error
     except AmericanoError as error:
-        raise failure(error) from error
+        raise failure(error) from None
 
 
 def failure(error: AmericanoError, text: str | None = None) -> dg.Failure:

@@ -89,6 +89,11 @@ class Location:
             kill_family(process)
 
 
+def files_with(folder: Path, text: str) -> list[Path]:
+    """The files below a folder that have a text in them, Dagster's databases too."""
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
 def kill_family(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         for child in psutil.Process(process.pid).children(recursive=True):
@@ -215,8 +220,8 @@ def test_an_upload_that_does_not_arrive_fails_the_run(location: Location) -> Non
 
 
 def test_a_server_that_is_down_fails_the_run_before_it_works(location_of: Callable[..., Location]) -> None:
-    address = f"http://127.0.0.1:{free_port()}"
-    location = location_of(mlflow_tracking_uri=address)
+    port = free_port()
+    location = location_of(mlflow_tracking_uri=f"http://bob:s3cr3tPW@127.0.0.1:{port}")
 
     assert location.run("asset", "materialize", "--select", "first") != 0
 
@@ -229,14 +234,16 @@ def test_a_server_that_is_down_fails_the_run_before_it_works(location_of: Callab
         entry.dagster_event.event_type for entry in entries if entry.dagster_event
     ]
     told = json.dumps([entry.to_json() for entry in entries])
-    assert f"MLFLOW_TRACKING_URI={address} does not take what is recorded there" in told
+    assert f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} does not take what is recorded there" in told
+    assert files_with(location.settings.data_dir, "s3cr3tPW") == []
 
 
 @pytest.mark.slow
 def test_a_server_that_falls_silent_fails_the_run_and_shows_it_later(
     location_of: Callable[..., Location], mlflow_server: MlflowServer
 ) -> None:
-    location = location_of(mlflow_tracking_uri=mlflow_server.url, mlflow_experiment_name="falls silent")
+    address = mlflow_server.url.replace("//", "//bob:s3cr3tPW@")
+    location = location_of(mlflow_tracking_uri=address, mlflow_experiment_name="falls silent")
     process = location.job("hangs_in_process")
     location.until_it_hangs(process)
     mlflow_server.signal(signal.SIGSTOP)
@@ -251,3 +258,5 @@ def test_a_server_that_falls_silent_fails_the_run_and_shows_it_later(
     assert status == dg.DagsterRunStatus.FAILURE
     assert shown["hangs_in_process"] == "FAILED"
     assert OPEN not in shown.values()
+    assert files_with(location.settings.data_dir, "does not take what is recorded there") != []
+    assert files_with(location.settings.data_dir, "s3cr3tPW") == []
