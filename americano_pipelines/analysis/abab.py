@@ -27,7 +27,7 @@ from americano_pipelines.research.verdict import Verdict, judge
 VERSION = "2"
 
 
-def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int) -> Analysis:
+def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int, standing: str) -> Analysis:
     """Test, measure, appraise and judge a protocol of phases, or of days that alternate.
 
     Args:
@@ -35,6 +35,7 @@ def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int) ->
         asked: the parameters.
         as_of_us: the instant that the data are of, microseconds since 1970 UTC: before the plan is over there is no
             verdict.
+        standing: `planned` or `exploratory`, for the pictures: they are looked at without the page.
 
     Raises:
         AnalysisError: the design has no test here, an alternation has no recorded scheme, or a phase has no day with a
@@ -60,7 +61,7 @@ def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int) ->
             "phases": jsonable(seen.phase_table()),
             "counts": jsonable(seen.counts()),
         },
-        pictures=_pictures(seen, test, verdict),
+        pictures=_pictures(seen, test, verdict, standing),
         methods=methods_of(seen, asked, drawn),
         verdict=verdict.state,
         numbers=_numbers(test, pairs),
@@ -120,15 +121,19 @@ def _numbers(test: RandomizationTest | None, pairs: Sequence[Pair]) -> dict[str,
     }
 
 
-def _pictures(seen: Observations, test: RandomizationTest | None, verdict: Verdict) -> dict[str, bytes]:
+def _pictures(seen: Observations, test: RandomizationTest | None, verdict: Verdict, standing: str) -> dict[str, bytes]:
     protocol, outcome = seen.extract.protocol, seen.extract.outcome
-    title, bands = f"{protocol.name or protocol.protocol_id}: {verdict.state}", seen.bands()
+    title, bands = f"{protocol.name or protocol.protocol_id}: {verdict.state}, {standing}", seen.bands()
     if is_alternation(seen):  # a name for each day would cover the next one
         title, bands = f"{title} (treatment days on orange)", [replace(band, label="") for band in bands]
     pictures = {"phases.png": draw_phases(seen.days.values, bands, seen.days.switched, outcome=outcome, title=title)}
     if test is not None:
         sides = "two-sided" if test.direction is None else f"one-sided, {test.direction}"
-        p = f"p = {test.p:.4f} ({sides})" if test.admissible else f"{NOT_A_TEST}: p = {test.p:.4f} only describes"
+        p = (
+            f"p = {test.p:.4f} ({sides}), {standing}"
+            if test.admissible
+            else f"{NOT_A_TEST}: p = {test.p:.4f} only describes"
+        )
         pictures["distribution.png"] = draw_distribution(
             test.edges,
             test.counts,

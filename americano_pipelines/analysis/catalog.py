@@ -29,29 +29,30 @@ class Kind:
         title: for people.
         description: what it does.
         parameters: what can be asked of it.
-        analyse: does it, given the days, the parameters and the instant of the data in microseconds since 1970 UTC.
+        analyse: does it, given the days, the parameters, the instant of the data in microseconds since 1970 UTC, and
+            whether it is `planned` or `exploratory`.
     """
 
     name: str
     title: str
     description: str
     parameters: type[Parameters]
-    analyse: Callable[["Observations", Any, int], "Analysis"]
+    analyse: Callable[["Observations", Any, int, str], "Analysis"]
 
 
-def _abab(seen: "Observations", asked: AbabParameters, as_of_us: int) -> "Analysis":
+def _abab(seen: "Observations", asked: AbabParameters, as_of_us: int, standing: str) -> "Analysis":
     from americano_pipelines.analysis.abab import analyse_abab
 
-    return analyse_abab(seen, asked, as_of_us=as_of_us)
+    return analyse_abab(seen, asked, as_of_us=as_of_us, standing=standing)
 
 
-def _interrupted(seen: "Observations", asked: SegmentedParameters, _: int) -> "Analysis":
+def _interrupted(seen: "Observations", asked: SegmentedParameters, _: int, __: str) -> "Analysis":
     from americano_pipelines.analysis.series import analyse_interrupted
 
     return analyse_interrupted(seen, asked)
 
 
-def _change_points(seen: "Observations", asked: ChangePointParameters, _: int) -> "Analysis":
+def _change_points(seen: "Observations", asked: ChangePointParameters, _: int, __: str) -> "Analysis":
     from americano_pipelines.analysis.series import analyse_change_points
 
     return analyse_change_points(seen, asked)

@@ -112,7 +112,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: Prepared, task: Task
         ends_us=seen.planned_end_us,
         before=before(settings, run.store, protocol.protocol_id, run.run_id),
     )
-    analysis = kind.analyse(seen, parameters, instant)
+    analysis = kind.analyse(seen, parameters, instant, stands.label)
     title = f"{protocol.name or protocol.protocol_id}: {kind.title}"
     files = {
         **analysis.pictures,

@@ -18,8 +18,8 @@ from americano_pipelines_tests.analysis.examples import LATER, ONE, changed, ext
 from americano_pipelines_tests.research.examples import TRUTHS
 
 
-def analysed(extract: Extract, *, as_of_us: int = LATER, **asked: object) -> Analysis:
-    return analyse_abab(observe(extract), AbabParameters.model_validate(asked), as_of_us=as_of_us)
+def analysed(extract: Extract, *, as_of_us: int = LATER, standing: str = "planned", **asked: object) -> Analysis:
+    return analyse_abab(observe(extract), AbabParameters.model_validate(asked), as_of_us=as_of_us, standing=standing)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
@@ -223,6 +223,14 @@ def test_which_way_is_better_is_said_with_the_effects_and_in_the_method(improvem
 
     assert found.results["effects"]["improvement"] == improvement  # type: ignore[index, call-overload]
     assert f"sessionPerformanceScore ({better} is better), was averaged by day" in found.methods
+
+
+def test_every_picture_of_an_exploratory_analysis_says_so() -> None:
+    planned, exploratory = (analysed(extract_of(ONE), standing=standing) for standing in ("planned", "exploratory"))
+
+    assert planned.results == exploratory.results
+    assert planned.pictures.keys() == exploratory.pictures.keys() == {"phases.png", "distribution.png"}
+    assert all(exploratory.pictures[name] != picture for name, picture in planned.pictures.items())
 
 
 def test_a_phase_without_type_is_told() -> None:

@@ -75,7 +75,9 @@ def _analysed(record: Record, text: bytes) -> tuple[dict[str, Any], Sequence[flo
     kind, extract = KINDS[record.identity.analysis], Extract.parse(text)
     instant = next(one.instant for one in record.inputs if one.asset == EVENTS_ASSET)
     as_of_us = round(datetime.fromisoformat(instant).timestamp() * 1_000_000)
-    analysis = kind.analyse(observe(extract), parse(kind, record.config), as_of_us)
+    # For the pictures only, which are not compared.
+    standing = "planned" if record.standing and record.standing.planned else "exploratory"
+    analysis = kind.analyse(observe(extract), parse(kind, record.config), as_of_us, standing)
     return json.loads(canonical(analysis.results)), extract.values
 
 
