@@ -17,6 +17,7 @@ from americano_pipelines.defs.partitions import PROTOCOLS
 from americano_pipelines.defs.steps import telling_failures
 from americano_pipelines.defs.warehouse_resource import reading
 from americano_pipelines.settings import Settings
+from americano_pipelines.tracking.asked import with_asked
 from americano_pipelines.tracking.record import sha256_of
 from americano_pipelines.tracking.surroundings import Task
 
@@ -42,9 +43,10 @@ def _build(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
         from americano_pipelines.tracking.perform import prepare
 
         asked: str | None = getattr(config, ROW_FIELD)
-        with telling_failures(context), taken_row(context, settings, asked):
+        with telling_failures(context), taken_row(context, settings, asked) as request:
+            values = with_asked(request, given(config)) if request else given(config)
             with reading(settings, context.resources.warehouse) as (connection, document):
-                prepared = prepare(settings, connection, document, context.partition_key, kind.name, given(config))
+                prepared = prepare(settings, connection, document, context.partition_key, kind.name, values)
             return _carried_out(context, settings, prepared, asked)
 
     # Dagster reads the config's class off the annotation, and a class that is made cannot be written there.

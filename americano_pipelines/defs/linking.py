@@ -18,11 +18,15 @@ from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.tracking import rows
 from americano_pipelines.tracking.answering import Answer, answer_of
 from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.requests import Request
 
 
 @contextmanager
-def taken_row(context: dg.AssetExecutionContext, settings: Settings, asked: str | None) -> Iterator[None]:
+def taken_row(context: dg.AssetExecutionContext, settings: Settings, asked: str | None) -> Iterator[Request | None]:
     """Have a registered row for the block; without one, or without an app, do nothing.
+
+    Yields:
+        What it asks for, None when there is nothing to do.
 
     Raises:
         LinkError: it is not pending, not there, or of another protocol or type than this analysis answers.
@@ -36,12 +40,12 @@ def taken_row(context: dg.AssetExecutionContext, settings: Settings, asked: str 
                 asked,
                 asked,
             )
-        yield
+        yield None
         return
     _tag(context, asked, settled=False)
-    rows.take(target, asked, context.run.run_id, _answer(context))
+    request = rows.take(target, asked, context.run.run_id, _answer(context))
     with _failing(context, target, asked):
-        yield
+        yield request
 
 
 @contextmanager

@@ -5,6 +5,7 @@ something like it.
 """
 
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 from americano_pipelines.analysis.catalog import KINDS, REQUESTABLE, requested
@@ -40,3 +41,28 @@ def asked_for(request: Request) -> tuple[str, dict[str, Any]]:
             raise AnalysisError(f"{key} is {reprlib.repr(given[key])}, but {request.analysis_type} means {value!r}")
     parameters = parse(KINDS[name], given | fixed)
     return name, parameters.model_dump(mode="json", include=given.keys() | fixed.keys())
+
+
+def with_asked(request: Request, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a run that answers a row: what the row asks for, and what the run was given besides.
+
+    Parameters of a type that nothing here answers are not known here, and left alone.
+
+    Args:
+        request: the row.
+        given: parameters that the run was given, by name.
+
+    Raises:
+        AnalysisError: it was given another value than the row asks for; and as `asked_for`.
+    """
+    wanted = asked_for(request)[1] if requested(request.analysis_type) is not None else {}
+    if other := [
+        f"{name} is {value!r}, not {given[name]!r}"
+        for name, value in wanted.items()
+        if name in given and value != given[name]
+    ]:
+        raise AnalysisError(
+            f"row {request.analysis_run_id!r} asks for something else than this run: {'; '.join(other)}. Leave out of "
+            "the run what the row says"
+        )
+    return {**wanted, **given}

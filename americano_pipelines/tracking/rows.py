@@ -16,20 +16,24 @@ from americano_pipelines.tracking.answering import Answer
 from americano_pipelines.tracking.app_connection import patiently
 from americano_pipelines.tracking.app_table import SUMMARY
 from americano_pipelines.tracking.record import Record
+from americano_pipelines.tracking.requests import Request
 
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CUID_DIGITS = 24
 
 
-def take(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, answer: Answer) -> None:
+def take(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, answer: Answer) -> Request:
     """Take a registered row for a Dagster run that is to answer it, or again for the same one.
+
+    Returns:
+        What the row asks for.
 
     Raises:
         LinkError: it is not pending, not there, or asks for something else, and is left as it is.
         TransientLinkError: the app's database cannot be reached.
     """
-    if patiently(lambda: requests.claim(target, analysis_run_id, dagster_run_id, answer)) is not None:
-        return
+    if (taken := patiently(lambda: requests.claim(target, analysis_run_id, dagster_run_id, answer))) is not None:
+        return taken
     found = patiently(lambda: link.read_row(target, analysis_run_id))
     if found is None:
         raise LinkError(f"the app has no analysis run {analysis_run_id!r}: there is nothing to link to")

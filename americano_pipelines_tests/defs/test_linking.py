@@ -73,11 +73,25 @@ def test_a_row_that_asks_for_it_is_completed_and_one_that_nothing_here_answers_m
     assert row(prisma, "run_1") == ("COMPLETED", None)
 
     prisma.execute(
-        "UPDATE analysis_runs SET \"analysisType\" = 'BAYESIAN_ITS', status = 'PENDING', \"mlflowRunId\" = NULL "
-        "WHERE id = 'run_1'"
+        "UPDATE analysis_runs SET \"analysisType\" = 'BAYESIAN_ITS', status = 'PENDING', \"mlflowRunId\" = NULL, "
+        "\"inputParams\" = '{}' WHERE id = 'run_1'"
     )
     refused = asked.run("interrupted_time_series", analysis_run_id="run_1", method="bayesian", hac_lag=-1)
     assert "hac_lag" in failure(refused), "the row is taken first, so that it can say so"
     status, told = row(prisma, "run_1")
     assert status == "FAILED"
     assert "hac_lag" in told
+
+
+def test_what_a_row_asks_for_is_what_it_gets(asked: Asked, prisma: Database) -> None:
+    wanted = """ "analysisType" = 'CHANGE_POINT_DETECTION', "inputParams" = '{"min_size": 5}' """
+    prisma.execute(f"UPDATE analysis_runs SET {wanted} WHERE id = 'run_1'")
+    assert asked.run("change_points", analysis_run_id="run_1", factor=2.5).success
+    ((_, record),) = records(asked.settings)
+    assert (record.config["min_size"], record.config["factor"]) == (5, 2.5)
+    assert row(prisma, "run_1", 'status::text, "inputParams"') == ("COMPLETED", record.config)
+
+    prisma.execute(f"UPDATE analysis_runs SET {wanted}, status = 'PENDING', \"mlflowRunId\" = NULL WHERE id = 'run_1'")
+    other = asked.run("change_points", analysis_run_id="run_1", min_size=6)
+    assert "row 'run_1' asks for something else than this run: min_size is 5, not 6" in failure(other)
+    assert row(prisma, "run_1", 'status::text, "inputParams"') == ("FAILED", {"min_size": 5})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.tracking.asked import asked_for
+from americano_pipelines.tracking.asked import asked_for, with_asked
 from americano_pipelines.tracking.requests import Request
 
 
@@ -45,3 +45,13 @@ def test_only_what_was_given_or_is_meant_by_the_type_is_asked(
 def test_what_cannot_be_carried_out_is_told(kind: str, parameters: Any, why: str) -> None:
     with pytest.raises(AnalysisError, match=why):
         asked(kind, parameters)
+
+
+def test_what_a_row_asks_for_stands_in_for_what_its_run_was_not_given_and_is_never_replaced() -> None:
+    row = Request("row", "protocol", "ABAB_RANDOMIZATION", {"direction": "decrease", "seed": "7", "outcome": None})
+
+    assert with_asked(row, {}) == {"direction": "decrease", "seed": 7}
+    assert with_asked(row, {"alpha": 0.1, "seed": 7}) == {"alpha": 0.1, "direction": "decrease", "seed": 7}
+    with pytest.raises(AnalysisError, match=r"'row' asks for .*: direction is 'decrease', not 'increase'\. Leave out"):
+        with_asked(row, {"direction": "increase"})
+    assert with_asked(Request("row", "protocol", "MIXED_EFFECTS", {"effects": 3}), {"seed": 1}) == {"seed": 1}
