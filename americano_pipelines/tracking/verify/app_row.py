@@ -36,7 +36,7 @@ def in_app(settings: Settings, record: Record) -> InApp:
         return InApp(None, "ANALYSIS_RUNS_DATABASE_URL is not set")
     # One that had no row when it was recorded may have been given one by `americano link`.
     given = row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"])
-    row = link.read_row(settings.app, identity.analysis_run_id or given)
+    row = link.read_row(settings.app, given if identity.analysis_run_id is None else identity.analysis_run_id)
     if row is None and identity.analysis_run_id is None:
         return InApp(None, "the app has no row for it")
     if row is not None and SUMMARY not in row:

@@ -72,7 +72,7 @@ def find(settings: Settings, store: Store, name: str, in_dagster: InDagster) -> 
     intact = {sha256: record} | {
         other: found for other, found in records(settings) if found.tracking["run_id"] == record.tracking["run_id"]
     }
-    if not sha256.startswith(name.lower()):
+    if name in {record.tracking["run_id"], record.identity.analysis_run_id}:
         # Not named by its hash: of several, the one that Dagster has, whose log is the hardest to rewrite.
         sha256 = max(
             intact, key=lambda one: (one in in_dagster(intact[one]), run is not None and run.record_tag == one)

@@ -87,6 +87,21 @@ def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_give
     assert finding(looked(linked, run_id(recorded)), ROW).status is Status.MATCH
 
 
+def test_a_row_whose_id_is_the_empty_text(lab: Lab, linked: Settings) -> None:
+    recorded = lab.analyse(row="", dagster_run="no id")
+    assert linked.app is not None
+    row = rows.register(
+        linked.app, "no id", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "no id", {}
+    )
+    lab.database.execute(f"UPDATE analysis_runs SET id = '' WHERE id = '{row}'")
+    rows.complete(linked.app, "", recorded.record)
+
+    found = looked(linked, "")
+
+    assert (found.subject.sha256, faults(found)) == (recorded.sha256, {})
+    assert finding(found, ROW).status is Status.MATCH
+
+
 def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothing_does_is_not(
     lab: Lab, linked: Settings
 ) -> None:
