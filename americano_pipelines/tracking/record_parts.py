@@ -47,8 +47,10 @@ class Logged(Part):
 
     Attributes:
         params: name to text.
-        metrics: name to (step, value) in the order they were logged.
-        tags: name to text.
+        metrics: name to (step, value) in the order they were logged; none where the number is undefined, which older
+            records leave out.
+        tags: name to text, with those in which MLflow keeps the run's name and the run it is nested in; older records
+            have only our own.
     """
 
     params: dict[str, str]

@@ -17,10 +17,11 @@ from americano_pipelines.tracking.lifecycle import RUN_TAG, SERVICE
 from americano_pipelines.tracking.made import Made
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.record_parts import Artifact, CodePart, Identity, Logged
-from americano_pipelines.tracking.runs import AnalysisRun, known_or_not
+from americano_pipelines.tracking.runs import PARENT_TAG, AnalysisRun, known_or_not
 from americano_pipelines.tracking.surroundings import Surroundings, Task, now
 
 HASH_TAG = "provenance.sha256"
+NAME_TAG = "mlflow.runName"
 # Where things lie among an MLflow run's artifacts.
 RECORD, EXTRACT, LOCK_FILE, DIFF = (
     "provenance/record.json",
@@ -126,7 +127,8 @@ def _log(run: AnalysisRun, settings: Settings, task: Task, around: Surroundings,
     for name, values in made.series.items():
         run.log_series(name, values)
     run.set_tags(tags)
-    metrics = {name: [(0, float(value))] for name, value in made.numbers.items() if value is not None}
+    # One that is undefined has no points: that too is on record, so that nobody can give it a value afterwards.
+    metrics = {name: [] if value is None else [(0, float(value))] for name, value in made.numbers.items()}
     metrics |= {
         name: [(step, float(value)) for step, value in enumerate(values) if value is not None]
         for name, values in made.series.items()
@@ -134,8 +136,14 @@ def _log(run: AnalysisRun, settings: Settings, task: Task, around: Surroundings,
     return Logged(
         params={name: str(value) for name, value in made.config.items()},
         metrics=metrics,
-        tags={name: str(value) for name, value in known_or_not(tags).items()},
+        tags={name: str(value) for name, value in known_or_not(tags).items()} | _place_among_runs(run),
     )
+
+
+def _place_among_runs(run: AnalysisRun) -> dict[str, str]:
+    """The tags that MLflow made when the run was opened: its name, and the run it is nested in."""
+    tags = run.store.ask(run.store.client.get_run, run.run_id).data.tags
+    return {name: str(tags[name]) for name in (NAME_TAG, PARENT_TAG) if name in tags}
 
 
 def _upload(run: AnalysisRun, folder: Path, name: str, content: bytes) -> Artifact:

@@ -124,7 +124,7 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert run.info.status == "FINISHED"
     assert record.logged.tags.items() <= run.data.tags.items()
     assert record.logged.params == run.data.params
-    assert {name: points[-1][1] for name, points in record.logged.metrics.items()} == run.data.metrics
+    assert {name: points[-1][1] for name, points in record.logged.metrics.items() if points} == run.data.metrics
     assert (row["status"], row["mlflowRunId"]) == ("COMPLETED", run.info.run_id)
     assert row["resultsSummary"]["verdict"] == found["state"] == record.verdict
     assert row["codeCommitHash"] == record.code.commit == run.data.tags["git.commit"]

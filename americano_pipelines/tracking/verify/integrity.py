@@ -10,7 +10,7 @@ from americano_pipelines import durable
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import extracts_dir
 from americano_pipelines.tracking.record import Record
-from americano_pipelines.tracking.recording import EXTRACT, HASH_TAG, RECORD
+from americano_pipelines.tracking.recording import EXTRACT, HASH_TAG, NAME_TAG, RECORD
 from americano_pipelines.tracking.verify.find import Subject
 from americano_pipelines.tracking.verify.findings import Finding, Status, compared, differing
 from americano_pipelines.tracking.verify.mlflow_run import MlflowRun
@@ -33,22 +33,35 @@ def mlflow_run(subject: Subject) -> Iterator[Finding]:
         yield Finding("MLflow", "run", Status.MISSING, where)
         return
     yield compared("MLflow", "status", "FINISHED", str(run.run.info.status))
-    ours = {name: text for name, text in run.tags.items() if not name.startswith(_OF_MLFLOW) and name != HASH_TAG}
+    yield compared("MLflow", "experiment", subject.record.tracking["experiment_id"], str(run.run.info.experiment_id))
+    ours = {name: text for name, text in run.tags.items() if name in logged.tags or not _others(name)}
     yield from differing("MLflow", "tag", logged.tags, ours)
+    if NAME_TAG in logged.tags and ours.get(NAME_TAG) == logged.tags[NAME_TAG] != run.run.info.run_name:
+        # MLflow keeps the name that it shows apart from the tag.
+        yield compared("MLflow", "name, as shown", logged.tags[NAME_TAG], run.run.info.run_name)
     yield from differing("MLflow", "parameter", logged.params, dict(run.run.data.params))
     yield from _metrics(run, logged.metrics)
 
 
 def _metrics(run: MlflowRun, recorded: dict[str, list[tuple[int, float]]]) -> Iterator[Finding]:
-    """Whole histories; and the value that MLflow shows, which it keeps apart from them."""
+    """Whole histories; and the value that MLflow shows, which it keeps apart from them.
+
+    A number that was undefined has no points on record, and must have none now.
+    """
     shown = dict(run.run.data.metrics)
-    histories = {name: run.history(name) for name in shown}
-    texts = [{name: repr(points) for name, points in of.items()} for of in (recorded, histories)]
-    yield from differing("MLflow", "metric", *texts)
+    histories = {name: run.history(name) for name in sorted(shown.keys() | recorded.keys())}
+    there = {name: repr(points) for name, points in histories.items() if points or not recorded.get(name)}
+    yield from differing("MLflow", "metric", {name: repr(points) for name, points in recorded.items()}, there)
     for name, points in recorded.items():
-        if points and histories.get(name) == points and shown[name] != points[-1][1]:
-            detail = f"recorded {points[-1][1]!r}, MLflow shows {shown[name]!r}"
+        last = points[-1][1] if points else None
+        if histories[name] == points and shown.get(name) != last:
+            detail = f"recorded {last!r}, MLflow shows {shown.get(name)!r}"
             yield Finding("MLflow", f"metric {name}, as shown", Status.DRIFT, detail)
+
+
+def _others(tag: str) -> bool:
+    """Whether a tag is MLflow's own, or the one that a record cannot hold: its own hash."""
+    return tag.startswith(_OF_MLFLOW) or tag == HASH_TAG
 
 
 def artifacts(settings: Settings, subject: Subject) -> Iterator[Finding]:

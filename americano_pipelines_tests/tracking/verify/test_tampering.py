@@ -13,6 +13,12 @@ from americano_pipelines.warehouse import publish
 from americano_pipelines_tests.tracking.verify.conftest import Lab, altered, faults, finding, run_id
 
 
+def edit(lab: Lab, statement: str, *values: str) -> None:
+    """Change MLflow's database behind its back."""
+    with closing(sqlite3.connect(lab.settings.data_dir / "mlflow" / "mlflow.db")) as database, database:
+        database.execute(statement, values)
+
+
 def test_what_nobody_touched_is_as_it_was_by_each_of_its_names(lab: Lab) -> None:
     recorded = lab.analyse(row="run_1x")
 
@@ -33,8 +39,7 @@ def test_what_nobody_touched_is_as_it_was_by_each_of_its_names(lab: Lab) -> None
 @pytest.mark.parametrize("statement", ["UPDATE metrics SET value = 0.001", "UPDATE latest_metrics SET value = 0.001"])
 def test_a_metric_edited_in_mlflows_database(lab: Lab, statement: str) -> None:
     recorded = lab.analyse()
-    with closing(sqlite3.connect(lab.settings.data_dir / "mlflow" / "mlflow.db")) as database, database:
-        database.execute(f"{statement} WHERE key = 'p' AND run_uuid = ?", (run_id(recorded),))
+    edit(lab, f"{statement} WHERE key = 'p' AND run_uuid = ?", run_id(recorded))
 
     (one,) = lab.verify(run_id(recorded)).faults
 
@@ -54,16 +59,32 @@ def test_a_metric_logged_over_and_one_that_people_added(lab: Lab) -> None:
     assert finding(found, "metric our own").status is Status.EXTRA
 
 
+@pytest.mark.parametrize("table", ["metrics", "latest_metrics", "both"])
+def test_a_number_that_was_undefined_and_is_given_a_value(lab: Lab, table: str) -> None:
+    recorded = lab.analyse(alpha=1e-9)
+    assert recorded.record.logged.metrics["interval_high"] == [], "too few assignments for so narrow a test"
+    for one in ("metrics", "latest_metrics") if table == "both" else (table,):
+        edit(
+            lab,
+            f"INSERT INTO {one} (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, 3.5, 0, 0, false, ?)",
+            "interval_high",
+            run_id(recorded),
+        )
+
+    (found,) = lab.verify(run_id(recorded)).faults
+
+    what = f"metric interval_high{', as shown' if table == 'latest_metrics' else ''}"
+    assert (found.what, found.status) == (what, Status.DRIFT)
+    assert "3.5" in found.detail
+
+
 @pytest.mark.parametrize("written", ["0.5", None])
 def test_a_parameter_that_is_another_or_gone(lab: Lab, written: str | None) -> None:
     recorded = lab.analyse(alpha=0.01)
-    with closing(sqlite3.connect(lab.settings.data_dir / "mlflow" / "mlflow.db")) as database, database:
-        if written is None:
-            database.execute("DELETE FROM params WHERE key = 'alpha' AND run_uuid = ?", (run_id(recorded),))
-        else:
-            database.execute(
-                "UPDATE params SET value = ? WHERE key = 'alpha' AND run_uuid = ?", (written, run_id(recorded))
-            )
+    if written is None:
+        edit(lab, "DELETE FROM params WHERE key = 'alpha' AND run_uuid = ?", run_id(recorded))
+    else:
+        edit(lab, "UPDATE params SET value = ? WHERE key = 'alpha' AND run_uuid = ?", written, run_id(recorded))
 
     assert faults(lab.verify(run_id(recorded))) == {"parameter alpha": Status.DRIFT if written else Status.MISSING}
 
@@ -80,6 +101,22 @@ def test_tags_of_ours_and_of_people(lab: Lab) -> None:
 
     assert faults(found) == {"tag data.sha256": Status.DRIFT, "tag git.commit": Status.MISSING}
     assert [one.what for one in found.findings if one.status is Status.EXTRA] == ["tag reviewed by"]
+
+
+def test_a_run_that_was_renamed_moved_or_nested_elsewhere(lab: Lab) -> None:
+    recorded, other = lab.analyse(), lab.analyse()
+    client = lab.store.client
+    client.set_tag(run_id(recorded), "mlflow.runName", "harm")
+    client.set_tag(run_id(recorded), "mlflow.parentRunId", other.record.logged.tags["mlflow.parentRunId"])
+    edit(lab, "UPDATE runs SET name = 'harm' WHERE run_uuid = ?", run_id(other))
+    edit(lab, "UPDATE runs SET experiment_id = 0 WHERE run_uuid = ?", run_id(other))
+
+    assert faults(lab.verify(run_id(recorded))) == {
+        "tag mlflow.runName": Status.DRIFT, "tag mlflow.parentRunId": Status.DRIFT
+    }  # fmt: skip
+    assert faults(lab.verify(run_id(other))) == {"experiment": Status.DRIFT, "name, as shown": Status.DRIFT}
+    client.delete_tag(run_id(recorded), "mlflow.parentRunId")
+    assert faults(lab.verify(run_id(recorded)))["tag mlflow.parentRunId"] is Status.MISSING
 
 
 def test_a_status_that_is_another(lab: Lab) -> None:
