@@ -4,7 +4,9 @@ Here belongs reading it out of the run's events, for people and for the app's ro
 """
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
+from americano_pipelines import errors
 from americano_pipelines.defs.steps import ERROR_KIND
 
 
@@ -18,7 +20,7 @@ def how_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     told = [f"{event.step_key}: {step_failure(event)[0]}" for event in steps]
     if not told:
         ends = _events(instance, run, dg.DagsterEventType.RUN_FAILURE)
-        told = [str(event.message).strip() for event in ends if event.message]
+        told = [_run_failure(event) for event in ends]
     return f"Dagster run {run.run_id} failed" + (f": {'; '.join(told)}" if told else "")
 
 
@@ -29,10 +31,25 @@ def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
     if told is not None and told.description:
         kind = told.metadata.get(ERROR_KIND)
         return told.description, str(kind.value) if kind is not None else None
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return f"{error.cls_name}: {error.message.strip()}" if error else str(event.message), None
+    return _reason(data.error) if data.error else str(event.message), None
+
+
+def _run_failure(event: dg.DagsterEvent) -> str:
+    """Why a run failed before any step did: a resource could not be opened, or its process was gone."""
+    data = event.job_failure_data
+    # Typed as if it were always there: who reports an end from outside gives a message only.
+    return _reason(data.error) if data and data.error else str(event.message).strip()
+
+
+def _reason(error: SerializableErrorInfo) -> str:
+    """What lies at the bottom of an error, or above that in our own words: they say what to do."""
+    chain = [error]
+    while (cause := chain[-1].cause) is not None:
+        chain.append(cause)
+    found = next((one for one in chain if hasattr(errors, str(one.cls_name))), chain[-1])
+    # As a traceback's last line has it: the class, with its module where it has one, and the text.
+    text = found.message.strip()
+    return text.partition(": ")[2] if hasattr(errors, str(found.cls_name)) else text
 
 
 def _events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:

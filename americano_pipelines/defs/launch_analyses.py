@@ -13,7 +13,7 @@ import dagster as dg
 from americano_pipelines.analysis.catalog import KINDS
 from americano_pipelines.defs.analyses import ANALYSES, COMMAND_TAG, PREFIX
 from americano_pipelines.defs.build import build_defs
-from americano_pipelines.defs.ending import step_failure
+from americano_pipelines.defs.ending import how_it_ended, step_failure
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.defs.launch import console_level
 from americano_pipelines.defs.partitions import keep_in_step, partitions
@@ -146,10 +146,12 @@ def _run(
         run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
     )
     for key in keys:
-        yield _launched(result, protocol_id, key)
+        yield _launched(instance, result, protocol_id, key)
 
 
-def _launched(result: dg.ExecuteInProcessResult, protocol_id: str, key: dg.AssetKey) -> Launched:
+def _launched(
+    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult, protocol_id: str, key: dg.AssetKey
+) -> Launched:
     kind = key.path[-1]
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key == key:
@@ -171,5 +173,5 @@ def _launched(result: dg.ExecuteInProcessResult, protocol_id: str, key: dg.Asset
                 dagster_run_id=result.run_id,
             )
     failures = [event for event in result.all_events if event.is_step_failure and event.step_key == "__".join(key.path)]
-    told = step_failure(failures[0])[0] if failures else "it was not run, for another step of this run failed"
-    return Launched(protocol_id, protocol_id, kind, success=False, sentence=told or "", dagster_run_id=result.run_id)
+    told = step_failure(failures[0])[0] if failures else how_it_ended(instance, result.dagster_run)
+    return Launched(protocol_id, protocol_id, kind, success=False, sentence=told, dagster_run_id=result.run_id)
