@@ -46,8 +46,8 @@ def prepare_home(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the data folder's instance; runs that died with their process are marked failed first.
 
-    Before and after, the MLflow runs and the app's rows of all runs that have ended are given their end. That can wait
-    for a server that does not answer, so it is only warned about: a sync needs none.
+    Before and after, the MLflow runs and the app's rows of all runs that have ended are given their end. An MLflow that
+    does not answer at once is not waited for, only warned about: a sync needs none, and what is open stays so.
 
     Raises:
         RoomError: Dagster's records cannot be written.

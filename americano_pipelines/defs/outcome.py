@@ -9,7 +9,7 @@ import dagster as dg
 
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.lifecycle import settle
-from americano_pipelines.tracking.store import open_store
+from americano_pipelines.tracking.store import open_answering
 
 # On the Dagster run: where its MLflow run is, and what status that has as far as Dagster's records know.
 EXPERIMENT_TAG, STATUS_TAG = "americano/mlflow_experiment", "americano/mlflow_status"
@@ -71,12 +71,12 @@ def settle_ended(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
         The Dagster runs that were looked after.
 
     Raises:
-        TrackingError: MLflow does not answer; the same runs are tried again the next time.
+        TrackingError: MLflow does not answer at once; the same runs are tried again the next time.
     """
     waiting = instance.get_runs(dg.RunsFilter(statuses=list(ENDS), tags={STATUS_TAG: OPEN}))
     if not waiting:
         return []
-    store = open_store(settings)
+    store = open_answering(settings)
     for run in waiting:
         settle(store, run.tags[EXPERIMENT_TAG], run.run_id, ENDS[run.status])
         instance.add_run_tags(run.run_id, {STATUS_TAG: ENDS[run.status]})

@@ -103,14 +103,14 @@ def _is_vouched_for(settings: Settings, run: dg.DagsterRun, recorded: Recorded) 
     """Whether a record in the archive was recorded to its end: a run may die before MLflow has its hash.
 
     Raises:
-        TrackingError: MLflow does not answer.
+        TrackingError: MLflow does not answer at once.
     """
     if run.status == dg.DagsterRunStatus.SUCCESS:
         return True
-    from americano_pipelines.tracking.store import open_store
+    from americano_pipelines.tracking.store import open_answering
     from americano_pipelines.tracking.vouching import vouching_run
 
-    return vouching_run(open_store(settings), *recorded) is not None
+    return vouching_run(open_answering(settings), *recorded) is not None
 
 
 def _kept(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], Recorded]:

@@ -11,6 +11,7 @@ from americano_pipelines.defs.row_outcome import Settled, settle_rows
 from americano_pipelines.defs.runs import fail_dead_runs
 from americano_pipelines.errors import LinkError, TrackingError
 from americano_pipelines.settings import Settings
+from americano_pipelines.tracking.probe import note
 
 
 def settle_all(settings: Settings, instance: dg.DagsterInstance) -> tuple[list[str], list[str]]:
@@ -48,6 +49,8 @@ def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
     )
     def run_outcome(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         dead = fail_dead_runs(context.instance)
+        # This process lasts; in that of a command, what was silent is not asked again.
+        note(settings.tracking_uri, silent=False)
         done, problems = settle_all(settings, context.instance)
         for problem in problems:
             context.log.error(problem)

@@ -7,7 +7,6 @@ what is asked of it, is in `store.py`.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -32,8 +31,6 @@ CLIENT_ENVIRONMENT = {
     # As Dagster's: nobody here was asked.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-_DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
-_CONNECT_SECONDS = 5
 _LOCK_SECONDS = 60  # making a database takes up to 15 s on a busy machine
 
 
@@ -41,30 +38,6 @@ def prepare_client() -> None:
     """Bound the waits of this process's MLflow clients; before mlflow is imported."""
     for name, value in CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-
-
-def check_database(settings: Settings) -> None:
-    """Connect once to a database: MLflow itself tries ten times, for minutes, also with a wrong password.
-
-    Raises:
-        TrackingError: it cannot be connected to. A server is not looked at: its client is bounded.
-    """
-    if urlsplit(settings.tracking_uri).scheme.partition("+")[0] not in _DATABASES:
-        return
-    from sqlalchemy import create_engine, make_url
-    from sqlalchemy.exc import SQLAlchemyError
-    from sqlalchemy.pool import NullPool
-
-    uri = settings.tracking_uri
-    try:
-        address = make_url(uri)
-        kind = address.get_backend_name()
-        if kind == "sqlite" and address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        arguments = {"connect_timeout": _CONNECT_SECONDS} if kind in {"postgresql", "mysql"} else {}
-        create_engine(address, poolclass=NullPool, connect_args=arguments).connect().close()
-    except (SQLAlchemyError, ImportError, OSError) as error:
-        raise told(uri, error) from error
 
 
 @contextmanager

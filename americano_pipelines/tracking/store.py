@@ -5,12 +5,15 @@ Here belongs the client and what it is asked through. That nothing hangs is `rea
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings, redact
-from americano_pipelines.tracking.reach import alone, check_database, is_server, prepare_client, told, was_waited_for
+from americano_pipelines.tracking.own_database import artifacts_uri, follow_folder
+from americano_pipelines.tracking.probe import check, check_quickly, note
+from americano_pipelines.tracking.reach import alone, is_server, prepare_client, told, was_waited_for
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +61,9 @@ class Store:
         try:
             return function(*args, **kwargs)
         except (MlflowException, RequestException, OSError) as error:
-            self.lost = self.lost or was_waited_for(error)
+            if was_waited_for(error):
+                self.lost = True
+                note(self.uri, silent=True)
             raise told(self.uri, error) from error
 
 
@@ -72,8 +77,9 @@ def open_store(settings: Settings) -> Store:
     """
     prepare_client()
     uri = settings.tracking_uri
-    with alone(settings):
-        check_database(settings)
+    # A server is asked by all at once: who stood behind another that waits for it would wait twice.
+    with nullcontext() if is_server(uri) else alone(settings):
+        check(settings)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -81,20 +87,41 @@ def open_store(settings: Settings) -> Store:
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         except MlflowException as error:
             raise told(uri, error) from error
+        follow_folder(settings)
         store = Store(client, uri, "")
-        store.experiment_id = _experiment(store, settings)
+        found = _experiment(store, settings)
+    if found is None:
+        with alone(settings):
+            found = _experiment(store, settings) or _make_experiment(store, settings)
+    store.experiment_id = found
+    note(uri, silent=False)
     return store
 
 
-def _experiment(store: Store, settings: Settings) -> str:
+def open_answering(settings: Settings) -> Store:
+    """Reach the configured MLflow where that can as well be done later: as `open_store`, if it answers at once.
+
+    Raises:
+        TrackingError: also when it was silent before; it is not waited for again in this process.
+    """
+    check_quickly(settings)
+    return open_store(settings)
+
+
+def _experiment(store: Store, settings: Settings) -> str | None:
     name = settings.mlflow_experiment_name
     found = store.ask(store.client.get_experiment_by_name, name)
     if found is None:
-        location = None if is_server(store.uri) else (settings.data_dir / "mlflow" / "artifacts").as_uri()
-        return str(store.ask(store.client.create_experiment, name, artifact_location=location))
+        return None
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"MLFLOW_EXPERIMENT_NAME: the experiment {name!r} was deleted in MLflow ({store.label}); restore it there "
             "or choose another name"
         )
     return str(found.experiment_id)
+
+
+def _make_experiment(store: Store, settings: Settings) -> str:
+    location = None if is_server(store.uri) else artifacts_uri(settings)
+    name = settings.mlflow_experiment_name
+    return str(store.ask(store.client.create_experiment, name, artifact_location=location))

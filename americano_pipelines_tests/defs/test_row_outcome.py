@@ -23,13 +23,14 @@ from americano_pipelines.defs.settling import build_run_outcome, settle_all
 from americano_pipelines.defs.steps import failure
 from americano_pipelines.errors import DataError, TransientLinkError
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking import rows
+from americano_pipelines.tracking import probe, rows
 from americano_pipelines.tracking.lifecycle import open_parent
 from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.requests import claim
 from americano_pipelines.tracking.store import Store, open_store
 from americano_pipelines_tests.app_database import ABAB, link_url, row
 from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines_tests.silent_server import silent_server
 from americano_pipelines_tests.tracking.records import kept_record
 
 STATUS = dg.DagsterRunStatus
@@ -280,6 +281,32 @@ def test_with_mlflow_down_a_record_that_must_be_vouched_for_waits(
 
     assert "MLFLOW_TRACKING_URI" in problem
     assert row(prisma)[0] == "RUNNING"
+
+
+def test_a_silent_mlflow_is_asked_once_for_all_that_is_open(
+    settings: Settings, settings_for: Callable[..., Settings], instance: dg.DagsterInstance, prisma: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert settings.app is not None
+    assert settings.analysis_runs_database_url is not None
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
+    in_both(settings, open_store(settings), instance)
+    dead = add_run(instance, STATUS.CANCELED, "run_1")
+    assert claim(settings.app, "run_1", dead, ABAB)
+    kept_record(settings, row="run_1", dagster_run=dead)
+    with silent_server() as silent:
+        down = settings_for(
+            analysis_runs_database_url=settings.analysis_runs_database_url.get_secret_value(),
+            mlflow_tracking_uri=silent.url,
+        )
+
+        done, problems = settle_all(down, instance)
+
+        assert len(silent.asked) == 1
+    assert done == ["row run_0"]
+    assert len(problems) == 2
+    assert all("MLFLOW_TRACKING_URI" in problem for problem in problems)
+    assert row(prisma, "run_1")[0] == "RUNNING", "it is looked after later"
 
 
 def test_without_an_app_rows_are_left_as_they_are(

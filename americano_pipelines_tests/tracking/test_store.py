@@ -1,25 +1,23 @@
 """Where runs are recorded: the default, any server, and what is said when it does not answer."""
 
 import os
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings
+from americano_pipelines.tracking import probe
 from americano_pipelines.tracking.lifecycle import open_parent
 from americano_pipelines.tracking.reach import CLIENT_ENVIRONMENT, alone
 from americano_pipelines.tracking.runs import analysis_run, end
-from americano_pipelines.tracking.store import open_store
+from americano_pipelines.tracking.store import open_answering, open_store
 from americano_pipelines_tests.conftest import environment, free_port
 from americano_pipelines_tests.mlflow_server import MlflowServer
+from americano_pipelines_tests.silent_server import SilentServer, silent_server
 
 
 @pytest.fixture(autouse=True)
@@ -28,29 +26,10 @@ def _own_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@dataclass
-class Silent:
-    """A server that accepts and never answers."""
-
-    port: int
-    asked: list[socket.socket] = field(default_factory=list)
-
-
 @pytest.fixture
-def silent() -> Iterator[Silent]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        made = Silent(listening.getsockname()[1])
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    made.asked.append(listening.accept()[0])
-
-        threading.Thread(target=accept, daemon=True).start()
+def silent() -> Iterator[SilentServer]:
+    with silent_server() as made:
         yield made
-        listening.shutdown(socket.SHUT_RDWR)
-    for link in made.asked:
-        link.close()
 
 
 def test_by_default_records_and_artifacts_lie_under_the_data_folder(
@@ -87,18 +66,64 @@ def test_a_server_that_refuses_is_named_with_what_to_do(settings_for: Callable[.
 
 
 def test_a_server_that_never_answers_is_asked_twice_and_given_up(
-    settings_for: Callable[..., Settings], silent: Silent, monkeypatch: pytest.MonkeyPatch
+    settings_for: Callable[..., Settings], silent: SilentServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
 
     with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=.* timeout"):
-        open_store(settings_for(mlflow_tracking_uri=f"http://127.0.0.1:{silent.port}"))
+        open_store(settings_for(mlflow_tracking_uri=silent.url))
 
     assert len(silent.asked) == 2
     # What somebody set themselves is left; the rest is ours, and twice the time and a pause is below 20 s.
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "1"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
     assert 2 * int(CLIENT_ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + 3 < 20
+
+
+def test_who_was_silent_gets_one_more_question_and_none_where_nobody_works(
+    settings_for: Callable[..., Settings], silent: SilentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An analysis at its worst: asked in vain before it, waited for in full, and asked once more.
+    whole = 2 * int(CLIENT_ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + 1
+    assert probe.PROBE_SECONDS + whole + probe.CONNECT_SECONDS <= 20
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(probe, "CONNECT_SECONDS", 0.5)
+    settings = settings_for(mlflow_tracking_uri=silent.url)
+    for attempts in (2, 3, 4):
+        with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=.* timeout"):
+            open_store(settings)
+        assert len(silent.asked) == attempts
+
+    with pytest.raises(
+        TrackingError, match=r"MLFLOW_TRACKING_URI=.*did not answer before, and is not waited for again"
+    ):
+        open_answering(settings)
+
+    assert len(silent.asked) == 4
+
+
+def test_who_answers_again_is_trusted_again(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for()
+    probe.note(settings.tracking_uri, silent=True)
+    with pytest.raises(TrackingError, match="not waited for again"):
+        open_answering(settings)
+
+    store = open_store(settings)
+
+    assert open_answering(settings).experiment_id == store.experiment_id
+
+
+def test_nobody_stands_behind_another_that_waits_for_a_silent_server(
+    settings_for: Callable[..., Settings], silent: SilentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr("americano_pipelines.tracking.reach._LOCK_SECONDS", 0.2)
+    settings = settings_for(mlflow_tracking_uri=silent.url)
+
+    with alone(settings), pytest.raises(TrackingError, match="timeout"):
+        open_store(settings)
+
+    assert len(silent.asked) == 2
 
 
 def test_a_database_that_refuses_is_tried_once(
