@@ -107,7 +107,8 @@ def _tagged(store: Store, condition: str) -> list[MlflowRun]:
 
 
 def _mlflows_copy(settings: Settings, run: MlflowRun, in_dagster: InDagster) -> tuple[str, Record]:
-    if RECORD not in run.files():
+    text = run.content(RECORD)
+    if text is None:
         if run.record_tag is None:
             raise AnalysisError(
                 f"MLflow run {run.run_id} has no record: it is {run.run.info.status}, and only an analysis that came "
@@ -117,7 +118,6 @@ def _mlflows_copy(settings: Settings, run: MlflowRun, in_dagster: InDagster) -> 
             f"the record of MLflow run {run.run_id} is gone from {records_dir(settings)} and from its artifacts: only "
             f"its hash is left, {run.record_tag}"
         )
-    text = run.content(RECORD)
     sha256 = hashlib.sha256(text).hexdigest()
     kept = (records_dir(settings) / f"{sha256}.json").exists()
     record = Record.parse(text)

@@ -68,15 +68,18 @@ def artifacts(settings: Settings, subject: Subject) -> Iterator[Finding]:
     """Hash every file of the MLflow run.
 
     Raises:
-        TrackingError: MLflow does not answer, or does not give a file that it lists.
+        TrackingError: MLflow does not answer.
     """
     run, record = subject.run, subject.record
     if run is None:
         return
     there = run.files()
     for path, artifact in record.artifacts.items():
-        if path in there:
-            yield compared("artifacts", path, artifact.sha256, run.sha256(path))
+        found = run.sha256(path)
+        if found is not None:
+            yield compared("artifacts", path, artifact.sha256, found)
+        elif path in there:
+            yield Finding("artifacts", path, Status.MISSING, "MLflow lists it and does not give it, as with a link")
         elif purged(settings, record) and (path == EXTRACT or not path.startswith("provenance/")):
             yield Finding("artifacts", path, Status.PURGED)
         else:

@@ -15,7 +15,7 @@ from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.store import Store
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import FileInfo, Run
 
 # What the tags of a run that was opened and not yet recorded say.
 UNSET = "unknown"
@@ -57,27 +57,47 @@ class MlflowRun:
         return [(int(point.step), float(point.value)) for point in points]
 
     def files(self) -> list[str]:
-        """Paths of all its artifacts."""
+        """Paths of its artifacts, without those of a folder that MLflow has and cannot list.
+
+        One link in it that leads nowhere is enough for that; what is in it can be read all the same.
+        """
         found, folders = [], [""]
         while folders:
-            entries = self.store.ask(self.store.client.list_artifacts, self.run_id, folders.pop() or None)
+            try:
+                entries = self._listed(folders.pop())
+            except TrackingError:
+                if self.store.lost:
+                    raise
+                self.store.ask(self.store.client.get_run, self.run_id)
+                continue
             folders += [entry.path for entry in entries if entry.is_dir]
             found += [str(entry.path) for entry in entries if not entry.is_dir]
         return sorted(found)
 
-    def content(self, path: str) -> bytes:
-        """The bytes of an artifact that is there.
+    def content(self, path: str) -> bytes | None:
+        """The bytes of an artifact; None when it is not there, or is a folder or a link that leads elsewhere.
 
         Raises:
-            TrackingError: it cannot be read.
+            TrackingError: MLflow gives neither it nor the list of the folder that it should be in.
         """
         with tempfile.TemporaryDirectory() as folder:
-            arrived = self.store.ask(self.store.client.download_artifacts, self.run_id, path, folder)
-            return Path(str(arrived)).read_bytes()
+            try:
+                arrived = self.store.ask(self.store.client.download_artifacts, self.run_id, path, folder)
+            except TrackingError as error:
+                if self.store.lost:
+                    raise
+                if not _is_gone(error):
+                    self._listed(path.rpartition("/")[0])
+                return None
+            return Path(arrived).read_bytes() if Path(arrived).is_file() else None
 
-    def sha256(self, path: str) -> str:
-        """Hash of an artifact that is there."""
-        return hashlib.sha256(self.content(path)).hexdigest()
+    def sha256(self, path: str) -> str | None:
+        """Hash of an artifact, None where `content` is."""
+        content = self.content(path)
+        return None if content is None else hashlib.sha256(content).hexdigest()
+
+    def _listed(self, folder: str) -> "list[FileInfo]":
+        return self.store.ask(self.store.client.list_artifacts, self.run_id, folder or None)
 
 
 def find_run(store: Store, run_id: str) -> MlflowRun | None:
@@ -89,7 +109,12 @@ def find_run(store: Store, run_id: str) -> MlflowRun | None:
     try:
         run = store.ask(store.client.get_run, run_id)
     except TrackingError as error:
-        if getattr(error.__cause__, "error_code", None) in _GONE:
+        if _is_gone(error):
             return None
         raise
     return MlflowRun(store, run) if run.info.lifecycle_stage == "active" else None
+
+
+def _is_gone(error: TrackingError) -> bool:
+    """Whether MLflow answered that it has no such thing."""
+    return getattr(error.__cause__, "error_code", None) in _GONE

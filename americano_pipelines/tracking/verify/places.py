@@ -35,10 +35,9 @@ def places(settings: Settings, subject: Subject, in_dagster: InDagster) -> Itera
     kept = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
     yield _place(_FILE, subject.sha256, kept)
     run = subject.run
-    there = run is not None and RECORD in run.files()
     never = "it never was set: the recording did not come to its end"
     yield _place(_TAG, subject.sha256, run.record_tag if run else None, never if run and HASH_TAG in run.tags else "")
-    yield _place(_ARTIFACT, subject.sha256, run.sha256(RECORD) if run and there else None)
+    yield _place(_ARTIFACT, subject.sha256, run.sha256(RECORD) if run else None)
     dagsters = _dagster(settings, subject, in_dagster)
     yield dagsters
     # That a row went on is believed of a record that Dagster has: anybody can write one that begins before another.

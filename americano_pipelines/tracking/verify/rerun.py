@@ -96,7 +96,5 @@ def _extract(settings: Settings, subject: Subject) -> bytes | None:
         return read(extracts_dir(settings), sha256)
     except (FileNotFoundError, TamperedError):
         run = subject.run
-        if run is None or EXTRACT not in run.files():
-            return None
-        text = run.content(EXTRACT)
-        return text if hashlib.sha256(text).hexdigest() == sha256 else None
+        text = run.content(EXTRACT) if run else None
+        return text if text is not None and hashlib.sha256(text).hexdigest() == sha256 else None

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +138,27 @@ def test_artifacts_replaced_removed_and_added(lab: Lab) -> None:
 
     assert faults(found) == {"report.html": Status.DRIFT, "daily.csv": Status.MISSING}
     assert finding(found, "notes/more.txt").status is Status.EXTRA
+
+
+@pytest.mark.parametrize("leads", ["to another file", "nowhere", "to a folder"])
+def test_artifacts_replaced_by_links(lab: Lab, tmp_path: Path, leads: str) -> None:
+    recorded = lab.analyse()
+    elsewhere = tmp_path / "elsewhere"
+    if leads == "to another file":
+        elsewhere.write_bytes(lab.artifact(recorded, "daily.csv").read_bytes())
+    elif leads == "to a folder":
+        elsewhere.mkdir()
+    for path in ("daily.csv", "provenance/record.json", "provenance/extract.json"):
+        lab.artifact(recorded, path).unlink()
+        lab.artifact(recorded, path).symlink_to(elsewhere)
+
+    found = lab.verify(run_id(recorded))
+
+    assert faults(found) == dict.fromkeys(
+        ("MLflow artifact provenance/record.json", "daily.csv", "provenance/extract.json"), Status.MISSING
+    )
+    matching = {one.what for one in found.findings if one.group == "artifacts" and one.status is Status.MATCH}
+    assert matching == recorded.record.artifacts.keys() - {"daily.csv", "provenance/extract.json"}
 
 
 @pytest.mark.parametrize("gone", [False, True])
