@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from americano_pipelines.defs.outcome import EXPERIMENT_TAG, OPEN, STATUS_TAG, outcome
+from americano_pipelines.defs.outcome import EXPERIMENT_TAG, OPEN, PLACE_TAG, STATUS_TAG, outcome
 from americano_pipelines.defs.runs import sign
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.lifecycle import open_parent
+from americano_pipelines.tracking.own_database import place
 from americano_pipelines.tracking.reach import prepare_client
 from americano_pipelines.tracking.runs import end
 from americano_pipelines.tracking.store import open_store
@@ -47,7 +48,8 @@ def build_mlflow(settings: Settings) -> dg.ResourceDefinition:
         try:
             store = open_store(settings)
             # Before there is anything to settle: a process killed between the two leaves nothing that nobody looks for.
-            instance.add_run_tags(run.run_id, {EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN})
+            tags = {PLACE_TAG: place(settings), EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN}
+            instance.add_run_tags(run.run_id, tags)
             run_id = open_parent(store, settings, run.run_id, _name(run), _known_tags(run))
             opened = DagsterRunInMlflow(context, settings, store, run_id)
         except TrackingError as error:

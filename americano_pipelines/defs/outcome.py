@@ -5,14 +5,19 @@ process that was killed tells nobody. What is changed in MLflow is `tracking/lif
 into line in `row_outcome.py`, and both by the sensor in `settling.py`.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+
 import dagster as dg
 
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.lifecycle import settle
+from americano_pipelines.tracking.own_database import place
 from americano_pipelines.tracking.store import open_answering
 
 # On the Dagster run: where its MLflow run is, and what status that has as far as Dagster's records know.
-EXPERIMENT_TAG, STATUS_TAG = "americano/mlflow_experiment", "americano/mlflow_status"
+PLACE_TAG, EXPERIMENT_TAG = "americano/mlflow_place", "americano/mlflow_experiment"
+STATUS_TAG = "americano/mlflow_status"
 OPEN = "RUNNING"
 # And the app's rows: `americano/row.<id>` for each that the run was about to take or make, open until it is known to
 # show the true end; `americano/rows` is open while any of them may be, for runs are found by whole tags only.
@@ -63,7 +68,7 @@ def outcome(instance: dg.DagsterInstance, run_id: str) -> str | None:
 
 
 def settle_ended(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
-    """Bring the MLflow runs of Dagster runs that have ended into line, once for each.
+    """Bring the MLflow runs of Dagster runs that have ended into line, once for each; those that are in this MLflow.
 
     While there are none it costs a question to Dagster's records; mlflow is imported only for one that there is.
 
@@ -73,7 +78,8 @@ def settle_ended(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
     Raises:
         TrackingError: MLflow does not answer at once; the same runs are tried again the next time.
     """
-    waiting = instance.get_runs(dg.RunsFilter(statuses=list(ENDS), tags={STATUS_TAG: OPEN}))
+    here = place(settings)
+    waiting = [run for run in _waiting(instance) if run.tags.get(PLACE_TAG, here) == here]
     if not waiting:
         return []
     store = open_answering(settings)
@@ -81,3 +87,19 @@ def settle_ended(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
         settle(store, run.tags[EXPERIMENT_TAG], run.run_id, ENDS[run.status])
         instance.add_run_tags(run.run_id, {STATUS_TAG: ENDS[run.status]})
     return [run.run_id for run in waiting]
+
+
+def waiting_elsewhere(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
+    """Say which other MLflow may show ended runs as running: only the one that has them can be told their end."""
+    here = place(settings)
+    places = Counter(run.tags.get(PLACE_TAG, here) for run in _waiting(instance))
+    return [
+        f"runs that have ended, and may be RUNNING in MLflow at {there}: {number}. Their end is shown there when "
+        f"MLFLOW_TRACKING_URI, which is {here} now, is that again"
+        for there, number in places.items()
+        if there != here
+    ]
+
+
+def _waiting(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    return instance.get_runs(dg.RunsFilter(statuses=list(ENDS), tags={STATUS_TAG: OPEN}))

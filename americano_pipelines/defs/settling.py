@@ -6,7 +6,7 @@ https://docs.dagster.io/guides/automate/sensors
 
 import dagster as dg
 
-from americano_pipelines.defs.outcome import settle_ended
+from americano_pipelines.defs.outcome import settle_ended, waiting_elsewhere
 from americano_pipelines.defs.row_outcome import Settled, settle_rows
 from americano_pipelines.defs.runs import fail_dead_runs
 from americano_pipelines.errors import LinkError, TrackingError
@@ -21,7 +21,7 @@ def settle_all(settings: Settings, instance: dg.DagsterInstance) -> tuple[list[s
         What was looked after, and what could not be: that is tried again the next time.
     """
     done: list[str] = []
-    problems: list[str] = []
+    problems = waiting_elsewhere(settings, instance)
     try:
         done += settle_ended(settings, instance)
     except TrackingError as error:

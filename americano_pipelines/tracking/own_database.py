@@ -29,7 +29,7 @@ def is_own(settings: Settings) -> bool:
 
 def place(settings: Settings) -> str:
     """Where records go, without secrets, and the same after the data folder was moved."""
-    return "sqlite in the data folder" if is_own(settings) else redact(settings.tracking_uri)
+    return "sqlite in the data folder" if is_own(settings) else redact(settings.tracking_uri).rstrip("/")
 
 
 def artifacts_uri(settings: Settings) -> str:

@@ -17,18 +17,21 @@ import psutil
 import pytest
 
 from americano_pipelines.defs.instance import prepare_home
+from americano_pipelines.defs.mlflow_resource import build_mlflow
 from americano_pipelines.defs.outcome import (
     EXPERIMENT_TAG,
     OPEN,
+    PLACE_TAG,
     STATUS_TAG,
     outcome,
     settle_ended,
 )
 from americano_pipelines.defs.runs import PID_TAG, process_tags
-from americano_pipelines.defs.settling import build_run_outcome
+from americano_pipelines.defs.settling import build_run_outcome, settle_all
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.lifecycle import open_parent
+from americano_pipelines.tracking.own_database import place
 from americano_pipelines.tracking.runs import analysis_run
 from americano_pipelines.tracking.store import Store, open_store
 from americano_pipelines_tests.conftest import environment, free_port
@@ -117,6 +120,58 @@ def test_a_server_that_is_down_is_asked_again_at_the_next_tick(
 
     assert settle_ended(settings, instance) == [ended.run_id]
     assert ended.statuses() == ("FAILED", "FAILED")
+
+
+def test_a_run_waits_for_the_mlflow_that_has_it(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    settings_for: Callable[..., Settings],
+    empty_store: Path,
+    tmp_path: Path,
+) -> None:
+    shutil.copyfile(empty_store, tmp_path / "other.db")
+    other = settings_for(mlflow_tracking_uri=f"sqlite:///{tmp_path / 'other.db'}")
+    there, here = (Recorded(instance, one, open_store(one), STATUS.FAILURE) for one in (other, settings))
+    for run, one in ((there, other), (here, settings)):
+        instance.add_run_tags(run.run_id, {PLACE_TAG: place(one)})
+
+    done, problems = settle_all(settings, instance)
+
+    assert done == [here.run_id]
+    assert here.statuses() == ("FAILED", "FAILED")
+    assert there.statuses() == ("RUNNING", "RUNNING")
+    assert [problem.partition(". Their")[0] for problem in problems] == [
+        f"runs that have ended, and may be RUNNING in MLflow at {place(other)}: 1"
+    ]
+    assert problems[0] in tick(settings, instance)
+    assert settle_all(other, instance) == ([there.run_id], [])
+    assert there.statuses() == ("FAILED", "FAILED")
+
+
+@dg.asset(required_resource_keys={"mlflow"})
+def recorded() -> None:
+    pass
+
+
+def test_where_a_run_is_recorded_stands_on_it_without_secrets(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    settings_for: Callable[..., Settings],
+    empty_store: Path,
+    tmp_path: Path,
+) -> None:
+    shutil.copyfile(empty_store, tmp_path / "named.db")
+    named = settings_for(mlflow_tracking_uri=f"sqlite:///{tmp_path / 'named.db'}?password=s3cret")
+
+    runs = [
+        dg.materialize([recorded], instance=instance, resources={"mlflow": build_mlflow(one)}).dagster_run
+        for one in (settings, named)
+    ]
+
+    assert [run.tags[PLACE_TAG] for run in map(instance.get_run_by_id, [one.run_id for one in runs]) if run] == [
+        "sqlite in the data folder",
+        f"sqlite:///{tmp_path / 'named.db'}?password=***",
+    ]
 
 
 LIGHT = """
