@@ -15,7 +15,7 @@ from americano_pipelines.cli.tables import show_table
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
-    from americano_pipelines.defs.launch_analyses import Launched
+    from americano_pipelines.defs.launched import Launched
 
 
 @click.command()

@@ -13,7 +13,7 @@ from americano_pipelines.cli.tables import show_table
 from americano_pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from americano_pipelines.defs.launch_analyses import Launched
+    from americano_pipelines.defs.launched import Launched
 
 COMMAND, JUDGED = "americano demo run", "abab_randomization"
 

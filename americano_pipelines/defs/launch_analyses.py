@@ -1,11 +1,11 @@
-"""Running analyses from a shell, through the same job, partitions and instance as the UI, and what came of them.
+"""Running analyses from a shell, through the same job, partitions and instance as the UI.
 
-Here belongs starting the runs and reading their events. How it is shown is the command line's business.
+Here belongs starting the runs. What came of them is read by `launched.py`, and shown by the command line.
 """
 
+import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import dagster as dg
@@ -13,9 +13,9 @@ import dagster as dg
 from americano_pipelines.analysis.catalog import KINDS
 from americano_pipelines.defs.analyses import ANALYSES, COMMAND_TAG, PREFIX
 from americano_pipelines.defs.build import build_defs
-from americano_pipelines.defs.ending import how_it_ended, step_failure
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.defs.launch import console_level
+from americano_pipelines.defs.launched import Launched, launched, refused
 from americano_pipelines.defs.partitions import keep_in_step, partitions
 from americano_pipelines.defs.requests import due
 from americano_pipelines.defs.runs import process_tags
@@ -25,41 +25,6 @@ from americano_pipelines.tracking.history import records
 from americano_pipelines.warehouse.read import open_published
 
 
-@dataclass(frozen=True)
-class Launched:
-    """One analysis that was launched.
-
-    Attributes:
-        protocol_id: the protocol.
-        protocol: its name, or its id where it failed before that was known.
-        analysis: its kind.
-        success: whether it is recorded.
-        sentence: what came out, or why it failed.
-        dagster_run_id: the Dagster run.
-        verdict: the verdict's state, None for an analysis that judges nothing.
-        standing: `planned` or `exploratory`.
-        analysis_run_id: the app's row, None when there is none.
-        mlflow_run_id: its MLflow run, None where it failed.
-        sha256: hash of its record, likewise.
-    """
-
-    protocol_id: str
-    protocol: str
-    analysis: str
-    success: bool
-    sentence: str
-    dagster_run_id: str
-    verdict: str | None = None
-    standing: str | None = None
-    analysis_run_id: str | None = None
-    mlflow_run_id: str | None = None
-    sha256: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
 def run_analyses(
     settings: Settings, protocol_ids: Sequence[str] | None, kinds: Sequence[str], *, command: str
 ) -> Iterator[Launched]:
@@ -67,7 +32,7 @@ def run_analyses(
 
     Args:
         settings: the published file and where records go.
-        protocol_ids: the protocols; None for all that are published.
+        protocol_ids: the protocols; None for all that are published. One that is named twice is analysed once.
         kinds: names of `analysis.catalog.KINDS`; empty for all.
         command: what launches them, as it is recorded.
 
@@ -75,7 +40,7 @@ def run_analyses(
         AnalysisError: a protocol is not published; nothing is run then.
         WarehouseUnavailableError: nothing is published.
     """
-    keys = [dg.AssetKey([PREFIX, kind]) for kind in kinds or KINDS]
+    keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or KINDS)]
     with open_instance(settings) as instance:
         with open_published(settings) as connection:
             keep_in_step(instance, connection)
@@ -85,7 +50,7 @@ def run_analyses(
                 f"no protocol {', '.join(unknown)} is published; there are {', '.join(there) or 'none at all'}"
             )
         job = build_defs(settings).resolve_job_def(ANALYSES)
-        for protocol_id in protocol_ids or there:
+        for protocol_id in dict.fromkeys(protocol_ids or there):
             yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
 
 
@@ -111,6 +76,8 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
 def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
     """Carry out what the app requests, as the sensor `analysis_requests` would, in this process.
 
+    What is refused comes first, as analyses that failed; what has to wait is warned about.
+
     Args:
         settings: the app's database, the published file and where records go.
         command: what launches them, as it is recorded.
@@ -120,7 +87,11 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
     """
     with open_instance(settings) as instance:
         job = build_defs(settings).resolve_job_def(ANALYSES)
-        for request in due(settings, instance).run_requests:
+        found = due(settings, instance)
+        for told in found.waiting:
+            logging.getLogger(__name__).warning(told)
+        yield from map(refused, found.refused)
+        for request in found.run_requests:
             protocol_id, keys = str(request.partition_key), list(request.asset_selection or ())
             tags = {**request.tags, COMMAND_TAG: command}
             yield from _run(settings, instance, job, protocol_id, keys, request.run_config, tags)
@@ -146,32 +117,4 @@ def _run(
         run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
     )
     for key in keys:
-        yield _launched(instance, result, protocol_id, key)
-
-
-def _launched(
-    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult, protocol_id: str, key: dg.AssetKey
-) -> Launched:
-    kind = key.path[-1]
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key == key:
-            found = {
-                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
-            }
-            row = str(found["AnalysisRun id"])
-            return Launched(
-                protocol_id=protocol_id,
-                protocol=str(found["protocol"]),
-                analysis=kind,
-                success=True,
-                sentence=str(found["sentence"]),
-                verdict=str(found["state"]) if "state" in found else None,
-                standing=str(found["standing"]),
-                analysis_run_id=None if row == "none" else row,
-                mlflow_run_id=str(found["MLflow run id"]),
-                sha256=str(found["provenance sha256"]),
-                dagster_run_id=result.run_id,
-            )
-    failures = [event for event in result.all_events if event.is_step_failure and event.step_key == "__".join(key.path)]
-    told = step_failure(failures[0])[0] if failures else how_it_ended(instance, result.dagster_run)
-    return Launched(protocol_id, protocol_id, kind, success=False, sentence=told, dagster_run_id=result.run_id)
+        yield launched(instance, result, protocol_id, key)

@@ -7,15 +7,13 @@ https://docs.dagster.io/guides/automate/sensors
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any
 
 import dagster as dg
 
 from americano_pipelines.defs.analyses import ANALYSES, PREFIX
-from americano_pipelines.defs.ending import how_it_ended
+from americano_pipelines.defs.attempts import why_to_wait
 from americano_pipelines.defs.launchpad import ROW_FIELD
-from americano_pipelines.defs.outcome import ROW_SETTLED, ROW_TAG
 from americano_pipelines.defs.partitions import partitions
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
@@ -25,8 +23,15 @@ from americano_pipelines.tracking.requests import Request, pending
 
 # On the Dagster run: the row that it was started for.
 REQUEST_TAG = "americano/request"
-ATTEMPTS = 3
 _LOOKED_AT, _AT_ONCE = 1000, 20
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A request whose row was failed, and why."""
+
+    request: Request
+    reason: str
 
 
 @dataclass
@@ -35,12 +40,12 @@ class Due:
 
     Attributes:
         run_requests: runs to start.
-        refused: rows that were failed, with the reason.
+        refused: requests whose rows were failed.
         waiting: rows that are left for later, with the reason.
     """
 
     run_requests: list[dg.RunRequest] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
 
 
@@ -60,13 +65,15 @@ def due(settings: Settings, instance: dg.DagsterInstance) -> Due:
         earlier = runs.get(row_id, [])
         try:
             kind, given = asked_for(request)
-            _check_attempts(instance, row_id, earlier)
+            wait = why_to_wait(instance, row_id, earlier)
         except AnalysisError as error:
             if refuse(target, row_id, str(error)):
-                found.refused.append(f"{row_id}: {error}")
+                found.refused.append(Refused(request, str(error)))
             continue
-        if under_way := [run.run_id for run in earlier if _is_under_way(run)]:
-            found.waiting.append(f"{row_id} has Dagster run {under_way[0]}")
+        if under_way := [one.dagster_run for one in earlier if _is_under_way(one.dagster_run)]:
+            found.waiting.append(f"{row_id} has Dagster run {under_way[0].run_id}")
+        elif wait is not None:
+            found.waiting.append(f"{row_id} waits {wait}")
         elif request.protocol_id not in published:
             found.waiting.append(f"{row_id} waits until protocol {request.protocol_id} is published: by the next sync")
         elif len(found.run_requests) == _AT_ONCE:
@@ -88,22 +95,22 @@ def build_analysis_requests(settings: Settings) -> dg.SensorDefinition:
     )
     def analysis_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         found = due(settings, context.instance)
-        for told in found.refused:
-            context.log.warning("refused: %s", told)
+        refused = [f"refused: {one.request.analysis_run_id}: {one.reason}" for one in found.refused]
+        for told in refused:
+            context.log.warning(told)
         if found.run_requests:
             return dg.SensorResult(found.run_requests)
-        reasons = [*(f"refused: {told}" for told in found.refused), *found.waiting]
-        return dg.SensorResult(skip_reason="; ".join(reasons) or "the app asks for nothing")
+        return dg.SensorResult(skip_reason="; ".join([*refused, *found.waiting]) or "the app asks for nothing")
 
     return analysis_requests
 
 
-def _runs(instance: dg.DagsterInstance, requests: Sequence[Request]) -> dict[str, list[dg.DagsterRun]]:
+def _runs(instance: dg.DagsterInstance, requests: Sequence[Request]) -> dict[str, list[dg.RunRecord]]:
     """The Dagster runs of each request, newest first."""
-    found: dict[str, list[dg.DagsterRun]] = {}
+    found: dict[str, list[dg.RunRecord]] = {}
     names = [request.analysis_run_id for request in requests]
-    for run in instance.get_runs(dg.RunsFilter(tags={REQUEST_TAG: names})):
-        found.setdefault(run.tags[REQUEST_TAG], []).append(run)
+    for one in instance.get_run_records(dg.RunsFilter(tags={REQUEST_TAG: names})):
+        found.setdefault(one.dagster_run.tags[REQUEST_TAG], []).append(one)
     return found
 
 
@@ -112,30 +119,13 @@ def _is_under_way(run: dg.DagsterRun) -> bool:
     return not run.is_finished and run.status != dg.DagsterRunStatus.NOT_STARTED
 
 
-def _check_attempts(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.DagsterRun]) -> None:
-    """Make sure that a request is not started for ever.
-
-    A run that had the row begins the count anew: that it is pending again is somebody's wish.
-
-    Raises:
-        AnalysisError: it was started often enough.
-    """
-    ended = [run for run in earlier if run.is_finished]
-    in_vain = list(takewhile(lambda run: run.tags.get(f"{ROW_TAG}{row_id}") != ROW_SETTLED, ended))
-    if len(in_vain) >= ATTEMPTS:
-        raise AnalysisError(
-            f"started {len(in_vain)} times and never got as far as taking this row; the last time: "
-            f"{how_it_ended(instance, in_vain[0])}"
-        )
-
-
-def _run_request(request: Request, kind: str, given: dict[str, Any], earlier: Sequence[dg.DagsterRun]) -> dg.RunRequest:
+def _run_request(request: Request, kind: str, given: dict[str, Any], earlier: Sequence[dg.RunRecord]) -> dg.RunRequest:
     """The run of a request.
 
     Its key names the run before it, so that each attempt has one key however often it is asked for: a run that Dagster
     made for a key and did not come to start is started, and no second one made (dagster/_daemon/sensor.py).
     """
-    before = next((run.run_id for run in earlier if run.is_finished), "first")
+    before = next((one.dagster_run.run_id for one in earlier if one.dagster_run.is_finished), "first")
     key = dg.AssetKey([PREFIX, kind])
     config = {**given, ROW_FIELD: request.analysis_run_id}
     return dg.RunRequest(

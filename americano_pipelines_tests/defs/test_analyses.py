@@ -17,7 +17,8 @@ from psycopg2.extras import RealDictCursor
 from americano_pipelines.analysis.catalog import KINDS
 from americano_pipelines.defs.analyses import ANALYSES, COMMAND_TAG, actor
 from americano_pipelines.defs.build import build_defs
-from americano_pipelines.defs.launch_analyses import Launched, run_analyses, run_requests
+from americano_pipelines.defs.launch_analyses import run_analyses, run_requests
+from americano_pipelines.defs.launched import Launched
 from americano_pipelines.defs.partitions import partitions
 from americano_pipelines.defs.warehouse_resource import build_warehouse, reading
 from americano_pipelines.demo.protocols import PROTOCOLS

@@ -1,5 +1,6 @@
 """An MLflow that never answers, or is down: how often it is waited for, and what people are told."""
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from americano_pipelines.defs import attempts
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.defs.launch_analyses import run_analyses, run_requests
 from americano_pipelines.defs.outcome import EXPERIMENT_TAG, OPEN, STATUS_TAG
-from americano_pipelines.defs.requests import ATTEMPTS
 from americano_pipelines.defs.settling import build_run_outcome
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking import probe
@@ -109,7 +110,10 @@ def test_each_tick_asks_a_silent_server_once(settings_for: Callable[..., Setting
 
 
 def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(
-    published: Callable[[str], Settings], prisma: Database
+    published: Callable[[str], Settings],
+    prisma: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
     address = f"http://127.0.0.1:{free_port()}"
@@ -118,13 +122,30 @@ def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(
     (one,) = run_analyses(settings, BOTH[:1], ["change_points"], command="a test")
     assert one.sentence.startswith(f"Dagster run {one.dagster_run_id} {told}")
 
-    for _ in range(ATTEMPTS):
-        (request,) = run_requests(settings, command="a test")
-        assert told in request.sentence
-        assert row(prisma) == ("PENDING", None)
+    (request,) = run_requests(settings, command="a test")
+    assert told in request.sentence
     assert list(run_requests(settings, command="a test")) == []
+    assert re.search(r"run_0 waits until [\d:]+ UTC; the last time: Dagster run ", caplog.text)
+    assert told in caplog.text
+
+    monkeypatch.setattr(attempts, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(attempts, "ATTEMPTS_WITHOUT_MLFLOW", 2)
+    (again,) = run_requests(settings, command="a test")
+    assert told in again.sentence
+    assert row(prisma) == ("PENDING", None)
+    (refused,) = run_requests(settings, command="a test")
 
     status, why = row(prisma)
     assert status == "FAILED"
-    assert why.startswith(f"started {ATTEMPTS} times and never got as far as taking this row; the last time: ")
+    assert why.startswith("started 2 times and never got as far as taking this row; the last time: ")
     assert told in why
+    assert not refused.success
+    assert refused.sentence == f"row 'run_0' is refused: {why}"
+
+
+def test_what_is_named_twice_is_analysed_once(published: Callable[[str], Settings]) -> None:
+    settings = published(f"http://127.0.0.1:{free_port()}")
+
+    found = list(run_analyses(settings, [*BOTH, *BOTH], ["change_points"] * 2, command="a test"))
+
+    assert [(one.protocol_id, one.analysis) for one in found] == [(name, "change_points") for name in BOTH]

@@ -1,17 +1,21 @@
 """Sensor `analysis_requests`: which run each pending row of the app gets, tick by tick."""
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData, JobFailureData
 
+from americano_pipelines.defs.attempts import ATTEMPTS, ATTEMPTS_WITHOUT_MLFLOW
 from americano_pipelines.defs.build import build_defs
 from americano_pipelines.defs.outcome import ROW_MISSED, ROW_OPEN, ROW_SETTLED, ROW_TAG
 from americano_pipelines.defs.partitions import PROTOCOLS
-from americano_pipelines.defs.requests import ATTEMPTS, REQUEST_TAG, due
+from americano_pipelines.defs.requests import REQUEST_TAG, due
 from americano_pipelines.errors import TransientLinkError
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.app_database import link_url, row
@@ -55,6 +59,18 @@ def add_run(instance: dg.DagsterInstance, status: STATUS, row_state: str | None 
     run = dg.DagsterRun(job_name="analyses", run_id=str(uuid.uuid4()), status=status, tags=tags)
     instance.add_run(run)
     return run.run_id
+
+
+def add_run_without_mlflow(instance: dg.DagsterInstance, ended: datetime) -> str:
+    """A run for `run_0` that ended then, for MLflow did not answer."""
+    run_id = add_run(instance, STATUS.STARTED)
+    for kind, data in (
+        (dg.DagsterEventType.RESOURCE_INIT_FAILURE, EngineEventData()),
+        (dg.DagsterEventType.RUN_FAILURE, JobFailureData(error=None, failure_reason=None)),
+    ):
+        event = dg.DagsterEvent(kind.value, "analyses", message="no MLflow", event_specific_data=data)
+        instance.report_dagster_event(event, run_id, timestamp=ended.timestamp())
+    return run_id
 
 
 def key_of(settings: Settings, instance: dg.DagsterInstance) -> str | None:
@@ -186,6 +202,33 @@ def test_a_request_is_started_again_a_few_times_and_then_refused(
         f"started 3 times and never got as far as taking this row; the last time: Dagster run {last} failed",
     )
     assert row(prisma, "run_1") == ("PENDING", None)
+
+
+def test_a_request_waits_for_an_mlflow_that_is_away_longer_each_time_and_is_refused_after_a_day(
+    settings: Settings, instance: dg.DagsterInstance, prisma: Database
+) -> None:
+    for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
+        now = datetime.now(UTC)
+        run_id = add_run_without_mlflow(instance, now - timedelta(minutes=0.6 * minutes))
+        (told,) = due(settings, instance).waiting
+        assert re.match(r"run_0 waits until [\d:]{8} UTC; the last time: ", told)
+        assert f"Dagster run {run_id} failed: no MLflow" in told
+        instance.delete_run(run_id)
+        add_run_without_mlflow(instance, now - timedelta(minutes=minutes, seconds=1))
+        assert key_of(settings, instance) is not None
+
+    for _ in range(ATTEMPTS - 1):
+        add_run(instance, STATUS.FAILURE)
+        assert key_of(settings, instance) is not None, "those do not count as its own"
+    for _ in range(ATTEMPTS_WITHOUT_MLFLOW - 8):
+        assert row(prisma)[0] == "PENDING"
+        add_run_without_mlflow(instance, now - timedelta(minutes=30))
+        key_of(settings, instance)
+
+    status, why = row(prisma)
+    assert status == "FAILED"
+    assert why.startswith(f"started {ATTEMPTS - 1 + ATTEMPTS_WITHOUT_MLFLOW} times and never got as far as")
+    assert why.endswith("failed: no MLflow")
 
 
 def test_a_row_that_is_set_to_pending_again_is_started_anew(settings: Settings, instance: dg.DagsterInstance) -> None:
