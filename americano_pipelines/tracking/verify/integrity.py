@@ -5,6 +5,9 @@ Here belongs comparing each thing with the record. Where the record itself stand
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from americano_pipelines import durable
 from americano_pipelines.settings import Settings
@@ -18,6 +21,17 @@ from americano_pipelines.warehouse import publish
 from americano_pipelines.warehouse.purge import PURGED
 
 _OF_MLFLOW = "mlflow."
+
+
+class _Card(BaseModel):
+    """What `tracking/erasure.py` writes of an extract that it removes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    extract_sha256: str
+    protocol_id: str | None
+    reason: str = Field(min_length=1)
+    purged_at: AwareDatetime
 
 
 def mlflow_run(subject: Subject) -> Iterator[Finding]:
@@ -102,8 +116,22 @@ def data(settings: Settings, record: Record) -> Iterator[Finding]:
 
 
 def purged(settings: Settings, record: Record) -> bool:
-    """Whether the extract was removed on purpose; what shows the learner's days went with it."""
-    return (extracts_dir(settings) / PURGED / f"{record.extract_sha256}.json").exists()
+    """Whether the extract was removed on purpose; what shows the learner's days went with it.
+
+    A card that does not say so of this extract, of another protocol, or from before the analysis, is none.
+    """
+    try:
+        card = _Card.model_validate_json(
+            (extracts_dir(settings) / PURGED / f"{record.extract_sha256}.json").read_bytes()
+        )
+    except (OSError, ValidationError):
+        return False
+    return (
+        card.extract_sha256 == record.extract_sha256
+        # Where it was not sure whose events an extract holds, its card names no protocol.
+        and card.protocol_id in {None, record.identity.protocol_id}
+        and card.purged_at >= datetime.fromisoformat(record.identity.started_at)
+    )
 
 
 def _snapshot(settings: Settings, snapshot_id: str, sha256: str) -> Finding:

@@ -10,7 +10,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.store import open_store
 from americano_pipelines.tracking.verify import currency, integrity, model
 from americano_pipelines.tracking.verify.find import InDagster, Subject, find
-from americano_pipelines.tracking.verify.findings import FAULTS, STALE, Finding
+from americano_pipelines.tracking.verify.findings import FAULTS, STALE, Finding, Status
 from americano_pipelines.tracking.verify.places import places
 from americano_pipelines.tracking.verify.rerun import rerun
 
@@ -41,6 +41,9 @@ class Verification:
     def sentence(self) -> str:
         """For people."""
         if not self.faults:
+            purged = sum(one.status is Status.PURGED for one in self.findings)
+            if purged:
+                return f"verified, as far as it was not purged: {purged} {'things were' if purged > 1 else 'thing was'}"
             return "verified: everything that was recorded is as it was"
         by_status: dict[str, list[str]] = {}
         for one in self.faults:

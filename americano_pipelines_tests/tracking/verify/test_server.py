@@ -22,6 +22,18 @@ def test_on_a_server_too_what_was_changed_is_found_and_what_is_not_there_is_told
     assert faults(served.verify(run_id(recorded))) == {}
     served.store.client.log_metric(run_id(recorded), "p", 0.001, step=0)
     assert faults(served.verify(run_id(recorded))) == {"metric p": Status.DRIFT}
+    served.store.client.delete_tag(run_id(recorded), "mlflow.parentRunId")
+    assert faults(served.verify(run_id(recorded))).keys() == {"metric p", "tag mlflow.parentRunId"}
+    for path in ("daily.csv", "report.html"):
+        (file,) = mlflow_server.artifacts.rglob(f"{run_id(recorded)}/artifacts/{path}")
+        file.unlink()
+    file.symlink_to(mlflow_server.folder)
+    assert faults(served.verify(run_id(recorded))) == {
+        "metric p": Status.DRIFT,
+        "tag mlflow.parentRunId": Status.MISSING,
+        "daily.csv": Status.MISSING,
+        "report.html": Status.MISSING,
+    }
     for name in ("0" * 32, "deadbeef", "no such run's name"):
         with pytest.raises(AnalysisError, match="`americano runs` lists"):
             served.verify(name)

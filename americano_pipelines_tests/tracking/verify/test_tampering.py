@@ -8,10 +8,22 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.tracking.archive import extracts_dir, keep, records_dir
+from americano_pipelines.tracking.erasure import CondemnedExtract, remove_extract
 from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.verify.findings import FAULTS, Status
 from americano_pipelines.warehouse import publish
 from americano_pipelines_tests.tracking.verify.conftest import Lab, altered, faults, finding, run_id
+
+# None of these is what `purge` writes of the extract, after the analysis.
+WRONG_ON_CARDS: tuple[dict[str, str], ...] = (
+    {"extract_sha256": "0" * 64},
+    {"protocol_id": "protocol_0"},
+    {"purged_at": "2025-01-01T00:00:00+00:00"},
+    {"purged_at": "2099-01-01T00:00:00"},
+    {"purged_at": "some day"},
+    {"reason": ""},
+    {"by": "me"},
+)
 
 
 def edit(lab: Lab, statement: str, *values: str) -> None:
@@ -302,17 +314,24 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
     recorded = lab.analyse("change_points")
     sha256 = recorded.record.extract_sha256
     card = extracts_dir(lab.settings) / "purged" / f"{sha256}.json"
-    card.parent.mkdir()
-    card.write_text("{}")
+    remove_extract(lab.settings, CondemnedExtract(sha256, None, "protocol_1", holds=True, reason="theirs", bytes=0))
     for path in ("provenance/extract.json", "daily.csv", "report.html", "phases.png"):
         lab.artifact(recorded, path).unlink()
 
     with altered(extracts_dir(lab.settings) / f"{sha256}.json", None):
         found = lab.verify(run_id(recorded), lambda _: [])
         again = lab.verify(run_id(recorded), again=True)
+        written = json.loads(card.read_text())
+        forged = [{}, *({**written, **wrong} for wrong in WRONG_ON_CARDS)]
+        for text in ["", "null", *map(json.dumps, forged)]:
+            card.write_text(text)
+            assert set(faults(lab.verify(run_id(recorded))).values()) == {Status.MISSING}, text
+        card.write_text(json.dumps({**written, "protocol_id": None}))
+        assert faults(lab.verify(run_id(recorded))) == {}, "it need not be sure whose events they were"
     card.unlink()
 
     assert faults(found) == {}
+    assert found.sentence == "verified, as far as it was not purged: 6 things were"
     assert [one.what for one in found.findings if one.status is Status.PURGED] == [
         "Dagster's metadata",
         "daily.csv",
