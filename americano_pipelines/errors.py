@@ -60,7 +60,14 @@ class TamperedError(AmericanoError):
 
 
 class TrackingError(AmericanoError):
-    """MLflow cannot be reached or refuses what is logged; the message names MLFLOW_TRACKING_URI."""
+    """MLflow cannot be reached or refuses what is logged; the message names MLFLOW_TRACKING_URI.
+
+    `error_code` is MLflow's own word for a refusal, such as RESOURCE_DOES_NOT_EXIST; None where it has none.
+    """
+
+    def __init__(self, message: str, error_code: str | None = None) -> None:
+        super().__init__(message)
+        self.error_code = error_code
 
 
 class LinkError(AmericanoError):

@@ -127,5 +127,5 @@ def _make_name(run: AnalysisRun, name: str) -> None:
     try:
         run.store.ask(run.store.client.create_registered_model, name)
     except TrackingError as error:
-        if getattr(error.__cause__, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

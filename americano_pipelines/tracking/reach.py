@@ -86,5 +86,6 @@ def told(uri: str, error: Exception) -> TrackingError:
     first = redact(str(error).strip().partition("\n")[0]) or type(error).__name__
     return TrackingError(
         f"MLFLOW_TRACKING_URI={redact(uri)} does not take what is recorded there: {first}. Is the server running and "
-        "the address right? `americano doctor` looks; without the variable, records go to a file under the data folder"
+        "the address right? `americano doctor` looks; without the variable, records go to a file under the data folder",
+        getattr(error, "error_code", None),
     )

@@ -117,4 +117,4 @@ def find_run(store: Store, run_id: str) -> MlflowRun | None:
 
 def _is_gone(error: TrackingError) -> bool:
     """Whether MLflow answered that it has no such thing."""
-    return getattr(error.__cause__, "error_code", None) in _GONE
+    return error.error_code in _GONE
