@@ -249,9 +249,11 @@ def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Stu
 
 def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:
     (request,) = study.ask(
-        "SELECT id FROM analysis_runs WHERE \"protocolId\" = %s AND status = 'PENDING'", IDS["background_music"]
+        'UPDATE analysis_runs SET "inputParams" = \'{"outcome": "eventType"}\' '
+        "WHERE \"protocolId\" = %s AND status = 'PENDING' RETURNING id",
+        IDS["background_music"],
     )
-    result = study.run("background_music", ABAB, outcome="eventType", analysis_run_id=request["id"])
+    result = study.run("background_music", ABAB, analysis_run_id=request["id"])
 
     assert not result.success
     assert "'eventType' is no outcome" in failure(result)
