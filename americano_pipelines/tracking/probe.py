@@ -59,7 +59,7 @@ def _probe(uri: str, seconds: float) -> None:
             requests.get(f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1", timeout=seconds)
         except requests.Timeout as error:
             note(uri, silent=True)
-            raise told(uri, error) from error
+            raise told(uri, error) from None
         except requests.RequestException:
             return
     elif urlsplit(uri).scheme.partition("+")[0] in _DATABASES:
@@ -80,4 +80,4 @@ def _connect(uri: str, seconds: float) -> None:
         create_engine(address, poolclass=NullPool, connect_args=arguments).connect().close()
     except (SQLAlchemyError, ImportError, OSError) as error:
         note(uri, silent=True)
-        raise told(uri, error) from error
+        raise told(uri, error) from None

@@ -111,7 +111,7 @@ def find_files(store: Store, run_id: str) -> RunFiles | None:
     try:
         run = store.ask(store.client.get_run, run_id)
     except TrackingError as error:
-        if getattr(error.__cause__, "error_code", None) == _NONE_SUCH:
+        if error.error_code == _NONE_SUCH:
             return None
         raise
     return RunFiles(store, run.info.artifact_uri, run)

@@ -64,7 +64,7 @@ class Store:
             if was_waited_for(error):
                 self.lost = True
                 note(self.uri, silent=True)
-            raise told(self.uri, error) from error
+            raise told(self.uri, error) from None
 
 
 def open_store(settings: Settings) -> Store:
@@ -86,7 +86,7 @@ def open_store(settings: Settings) -> Store:
         try:
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         except MlflowException as error:
-            raise told(uri, error) from error
+            raise told(uri, error) from None
         follow_folder(settings)
         store = Store(client, uri, "")
         found = _experiment(store, settings)

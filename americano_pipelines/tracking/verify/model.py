@@ -74,4 +74,4 @@ def _folder(store: Store, model: Registered) -> ArtifactFolder | None:
 
 
 def _is_gone(error: TrackingError) -> bool:
-    return getattr(error.__cause__, "error_code", None) == _NONE_SUCH
+    return error.error_code == _NONE_SUCH
