@@ -1,13 +1,13 @@
 """What was looked at before: the analyses of a protocol, by the archive and by MLflow together.
 
 Here belongs finding them. Neither alone will do: a record can be removed from the archive, and MLflow's runs can be
-deleted there. What an analysis means for the next one is `analysis/plan.py`.
+deleted there. What an analysis means for the next one is `analysis/standing.py`.
 """
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from americano_pipelines.analysis.plan import Before, Earlier
+from americano_pipelines.analysis.standing import Before, Earlier
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.tracking.history import changed_records, records

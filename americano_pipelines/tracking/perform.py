@@ -15,9 +15,10 @@ from americano_pipelines.analysis.config import Parameters
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.observations import Observations, observe
 from americano_pipelines.analysis.outcome import Analysis
-from americano_pipelines.analysis.plan import Standing, resolve, standing
+from americano_pipelines.analysis.plan import resolve
 from americano_pipelines.analysis.reading import read_extract
 from americano_pipelines.analysis.report import render_report
+from americano_pipelines.analysis.standing import Standing, standing
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.earlier import before
 from americano_pipelines.tracking.inputs import inputs_of, reaches_to

@@ -25,7 +25,7 @@ class Identity(Part):
 
 
 class StandingPart(Part):
-    """Whether it is the planned analysis: see `analysis/plan.py`.
+    """Whether it is the planned analysis: see `analysis/standing.py`.
 
     Attributes:
         planned: it is.

@@ -8,7 +8,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from americano_pipelines.analysis.plan import Standing
+from americano_pipelines.analysis.standing import Standing
 from americano_pipelines.errors import LinkError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.tracking import failing, link, requests

@@ -6,7 +6,8 @@ import pytest
 
 from americano_pipelines.analysis.catalog import KINDS, app_type, requested
 from americano_pipelines.analysis.extract import Extract, Phase, Protocol
-from americano_pipelines.analysis.plan import Before, Earlier, Standing, parse, plan_of, resolve, standing
+from americano_pipelines.analysis.plan import parse, plan_of, resolve
+from americano_pipelines.analysis.standing import Before, Earlier, Standing, standing
 from americano_pipelines.errors import AnalysisError
 
 ABAB = KINDS["abab_randomization"]
