@@ -19,7 +19,7 @@ from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import environment, free_port
 from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
 
-# What a shell starts in its background ignores SIGINT, and so does whatever that starts: this suite may be such a thing.
+# What a shell starts in its background ignores SIGINT, and so does what that starts: this suite may be such a thing.
 LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 COMMAND = [sys.executable, "-c", f"{LISTEN}; from americano_pipelines.cli import main; main()"]
 CHROMIUM = "/usr/bin/chromium"
