@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from americano_pipelines.defs.ending import how_it_ended
-from americano_pipelines.defs.outcome import ENDS, ROW_MISSED, ROW_OPEN, ROW_SETTLED, ROW_TAG, ROWS_TAG
-from americano_pipelines.errors import AmericanoError, RowNotOursError, TransientLinkError
+from americano_pipelines.defs.outcome import ENDS, PLACE_TAG, ROW_MISSED, ROW_OPEN, ROW_SETTLED, ROW_TAG, ROWS_TAG
+from americano_pipelines.errors import AmericanoError, RowNotOursError, TrackingError, TransientLinkError
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.tracking import failing, link
 from americano_pipelines.tracking.history import records
+from americano_pipelines.tracking.own_database import place
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.rows import row_values
 
@@ -103,10 +104,16 @@ def _is_vouched_for(settings: Settings, run: dg.DagsterRun, recorded: Recorded) 
     """Whether a record in the archive was recorded to its end: a run may die before MLflow has its hash.
 
     Raises:
-        TrackingError: MLflow does not answer at once.
+        TrackingError: MLflow does not answer at once, or is another one than the run was recorded in.
     """
     if run.status == dg.DagsterRunStatus.SUCCESS:
         return True
+    here = place(settings)
+    if (there := run.tags.get(PLACE_TAG, here)) != here:
+        raise TrackingError(
+            f"it was recorded in MLflow at {there}, which alone can say whether its record is whole; the row waits "
+            f"until MLFLOW_TRACKING_URI, which is {here} now, is that again"
+        )
     from americano_pipelines.tracking.store import open_answering
     from americano_pipelines.tracking.vouching import vouching_run
 

@@ -11,6 +11,7 @@ import pytest
 from americano_pipelines.defs.outcome import (
     EXPERIMENT_TAG,
     OPEN,
+    PLACE_TAG,
     ROW_MISSED,
     ROW_OPEN,
     ROW_SETTLED,
@@ -25,6 +26,7 @@ from americano_pipelines.errors import DataError, TransientLinkError
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking import probe, rows
 from americano_pipelines.tracking.lifecycle import open_parent
+from americano_pipelines.tracking.own_database import place
 from americano_pipelines.tracking.recording import HASH_TAG
 from americano_pipelines.tracking.requests import claim
 from americano_pipelines.tracking.store import Store, open_store
@@ -265,6 +267,24 @@ def test_with_the_app_down_mlflow_s_runs_are_settled_and_the_rows_later(
     evaluated = build_run_outcome(settings).evaluate_tick(dg.build_sensor_context(instance=instance))
     assert evaluated.skip_message == "row run_0"
     assert row(prisma)[0] == "FAILED"
+
+
+def test_a_row_waits_for_the_mlflow_that_its_run_was_recorded_in(
+    settings: Settings, instance: dg.DagsterInstance, prisma: Database
+) -> None:
+    run_id = taken(settings, instance, STATUS.FAILURE)
+    mlflow_run = in_mlflow(settings)
+    sha256, _ = kept_record(settings, dagster_run=run_id, mlflow_run=mlflow_run)
+    open_store(settings).client.set_tag(mlflow_run, HASH_TAG, sha256)
+    instance.add_run_tags(run_id, {PLACE_TAG: "http://elsewhere:5000"})
+
+    (problem,) = settle_rows(settings, instance).problems
+
+    assert "recorded in MLflow at http://elsewhere:5000" in problem
+    assert row(prisma)[0] == "RUNNING"
+    instance.add_run_tags(run_id, {PLACE_TAG: place(settings)})
+    assert settle_rows(settings, instance).problems == []
+    assert row(prisma)[0] == "COMPLETED"
 
 
 def test_with_mlflow_down_a_record_that_must_be_vouched_for_waits(
