@@ -42,9 +42,7 @@ def run_analyses(
     """
     keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or KINDS)]
     with open_instance(settings) as instance:
-        with open_published(settings) as connection:
-            keep_in_step(instance, connection)
-        there = partitions(instance)
+        there = _published(settings, instance)
         if unknown := sorted(set(protocol_ids or ()) - set(there)):
             raise AnalysisError(
                 f"no protocol {', '.join(unknown)} is published; there are {', '.join(there) or 'none at all'}"
@@ -64,13 +62,12 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
     Raises:
         WarehouseUnavailableError: nothing is published.
     """
-    with open_instance(settings) as instance, open_published(settings) as connection:
-        keep_in_step(instance, connection)
-        there = partitions(instance)
-    made = {(one.identity.protocol_id, one.identity.analysis) for _, one in records(settings)}
-    for protocol_id in there:
-        if kinds := [kind for kind in KINDS if (protocol_id, kind) not in made]:
-            yield from run_analyses(settings, [protocol_id], kinds, command=command)
+    with open_instance(settings) as instance:
+        made = {(one.identity.protocol_id, one.identity.analysis) for _, one in records(settings)}
+        job = build_defs(settings).resolve_job_def(ANALYSES)
+        for protocol_id in _published(settings, instance):
+            if keys := [dg.AssetKey([PREFIX, kind]) for kind in KINDS if (protocol_id, kind) not in made]:
+                yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
 
 
 def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
@@ -95,6 +92,13 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
             protocol_id, keys = str(request.partition_key), list(request.asset_selection or ())
             tags = {**request.tags, COMMAND_TAG: command}
             yield from _run(settings, instance, job, protocol_id, keys, request.run_config, tags)
+
+
+def _published(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
+    """The published protocols, each with its partition."""
+    with open_published(settings) as connection:
+        keep_in_step(instance, connection)
+    return partitions(instance)
 
 
 def _run(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from americano_pipelines.analysis.standing import Before, Earlier
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
-from americano_pipelines.tracking.history import changed_records, records
+from americano_pipelines.tracking.history import record_files, records
 from americano_pipelines.tracking.lifecycle import search
 from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.recording import HASH_TAG
@@ -39,8 +39,10 @@ def before(settings: Settings, store: Store, protocol_id: str, run_id: str) -> B
         TrackingError: MLflow does not answer.
     """
     runs = {run.info.run_id: run for run in _runs(store, protocol_id) if run.info.run_id != run_id}
+    # Listed first: a record that somebody writes meanwhile is none that was changed.
+    names, intact = {path.stem for path in record_files(settings)}, dict(records(settings))
     recorded = []
-    for _, record in records(settings):
+    for record in intact.values():
         if record.identity.protocol_id != protocol_id:
             continue
         run = runs.get(str(record.tracking["run_id"]))
@@ -49,7 +51,7 @@ def before(settings: Settings, store: Store, protocol_id: str, run_id: str) -> B
             runs.pop(str(record.tracking["run_id"]), None)
     recorded += [_of_run(run) for run in runs.values() if _hash(run) is not None]
     ended = [run for run in runs.values() if _hash(run) is None and run.info.status != "RUNNING"]
-    return Before(tuple(recorded), unrecorded=len(ended), changed_records=changed_records(settings))
+    return Before(tuple(recorded), unrecorded=len(ended), changed_records=len(names - intact.keys()))
 
 
 def _runs(store: Store, protocol_id: str) -> "list[Run]":

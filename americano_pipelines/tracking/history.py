@@ -5,6 +5,7 @@ Here belongs reading the archive. A record that was changed is left out here, an
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.settings import Settings
@@ -14,9 +15,14 @@ from americano_pipelines.tracking.record import Record
 _HASH = re.compile("[0-9a-fA-F]{8,64}")
 
 
+def record_files(settings: Settings) -> list[Path]:
+    """The files that are kept as records, intact or not."""
+    return list(records_dir(settings).glob("[!.]*.json"))
+
+
 def records(settings: Settings) -> Iterator[tuple[str, Record]]:
     """Every intact record with its hash, in no order."""
-    for path in records_dir(settings).glob("[!.]*.json"):
+    for path in record_files(settings):
         try:
             yield path.stem, Record.parse(read(records_dir(settings), path.stem))
         except (TamperedError, AnalysisError, OSError):
@@ -51,8 +57,3 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
         f"{records_dir(settings)} has no record of {name!r}: name an MLflow run, an AnalysisRun of the app, or the "
         "hash of a record, of which 8 digits are enough"
     )
-
-
-def changed_records(settings: Settings) -> int:
-    """How many files of the archive are not the record that they were written as."""
-    return sum(1 for _ in records_dir(settings).glob("[!.]*.json")) - sum(1 for _ in records(settings))

@@ -94,12 +94,20 @@ def _parents(store: Store, experiment_id: str, dagster_run_id: str) -> "list[Run
     return [run for run in found if PARENT_TAG not in run.data.tags]
 
 
-def search(store: Store, experiment_id: str, condition: str) -> "list[Run]":
-    """All runs of an experiment that fulfil a condition in MLflow's own words, oldest first; none that was deleted.
+def search(store: Store, experiment_id: str, condition: str, *, deleted: bool = False) -> "list[Run]":
+    """All runs of an experiment that fulfil a condition in MLflow's own words, oldest first.
+
+    Args:
+        store: where.
+        experiment_id: the experiment.
+        condition: the condition.
+        deleted: those too that were deleted, but not yet for good.
 
     Raises:
         TrackingError: MLflow does not answer.
     """
+    from mlflow.entities import ViewType
+
     found: list[Run] = []
     token: str | None = None
     while True:
@@ -107,6 +115,7 @@ def search(store: Store, experiment_id: str, condition: str) -> "list[Run]":
             store.client.search_runs,
             [experiment_id],
             filter_string=condition,
+            run_view_type=ViewType.ALL if deleted else ViewType.ACTIVE_ONLY,
             order_by=["attributes.start_time ASC"],
             page_token=token,
         )

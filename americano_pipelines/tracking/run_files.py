@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from americano_pipelines.errors import TrackingError
+from americano_pipelines.tracking.lifecycle import search
 from americano_pipelines.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-_NONE_SUCH = "RESOURCE_DOES_NOT_EXIST"
-_PER_PAGE = 1000
+# What MLflow says of a run or model that it does not have.
+NONE_SUCH = "RESOURCE_DOES_NOT_EXIST"
 
 
 @dataclass(frozen=True)
@@ -83,23 +84,8 @@ def runs_with_data(store: Store) -> dict[str, RunFiles]:
     Raises:
         TrackingError: MLflow does not answer.
     """
-    from mlflow.entities import ViewType
-
-    found: dict[str, RunFiles] = {}
-    token: str | None = None
-    while True:
-        page = store.ask(
-            store.client.search_runs,
-            [store.experiment_id],
-            filter_string="tags.`data.sha256` != 'unknown'",
-            run_view_type=ViewType.ALL,
-            max_results=_PER_PAGE,
-            page_token=token,
-        )
-        found |= {run.info.run_id: RunFiles(store, run.info.artifact_uri, run) for run in page}
-        token = page.token
-        if not token:
-            return found
+    found = search(store, store.experiment_id, "tags.`data.sha256` != 'unknown'", deleted=True)
+    return {run.info.run_id: RunFiles(store, run.info.artifact_uri, run) for run in found}
 
 
 def find_files(store: Store, run_id: str) -> RunFiles | None:
@@ -111,7 +97,7 @@ def find_files(store: Store, run_id: str) -> RunFiles | None:
     try:
         run = store.ask(store.client.get_run, run_id)
     except TrackingError as error:
-        if error.error_code == _NONE_SUCH:
+        if error.error_code == NONE_SUCH:
             return None
         raise
     return RunFiles(store, run.info.artifact_uri, run)

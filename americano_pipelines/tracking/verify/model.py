@@ -9,11 +9,9 @@ from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import redact
 from americano_pipelines.tracking.models import MODEL, Registered, hashes
 from americano_pipelines.tracking.record import Record
-from americano_pipelines.tracking.run_files import ArtifactFolder
+from americano_pipelines.tracking.run_files import NONE_SUCH, ArtifactFolder
 from americano_pipelines.tracking.store import Store
 from americano_pipelines.tracking.verify.findings import Finding, Status, compared, differing
-
-_NONE_SUCH = "RESOURCE_DOES_NOT_EXIST"
 
 
 def version(store: Store, record: Record) -> Iterator[Finding]:
@@ -74,4 +72,4 @@ def _folder(store: Store, model: Registered) -> ArtifactFolder | None:
 
 
 def _is_gone(error: TrackingError) -> bool:
-    return error.error_code == _NONE_SUCH
+    return error.error_code == NONE_SUCH
