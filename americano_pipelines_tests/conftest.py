@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg2
 import pytest
@@ -22,6 +22,9 @@ from psycopg2 import sql
 from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines_tests.mlflow_server import MlflowServer
+
+if TYPE_CHECKING:
+    from americano_pipelines_tests.postgres_servers import Kinds
 
 SHARED = PROJECT_ROOT.parent / "shared"
 SYNC_ROLE = "americano_sync"
@@ -35,11 +38,26 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")
 
 
+class Postgres(Protocol):
+    """A server that can be started and stopped, of whatever version."""
+
+    pgdata: Path
+
+    @property
+    def port(self) -> int: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def is_running(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Server:
-    """The suite's Postgres: TCP on 127.0.0.1 and a socket, passwords by scram-sha-256."""
+    """The suite's Postgres: TCP on 127.0.0.1, passwords by scram-sha-256."""
 
-    postgres: EmbeddedPostgres
+    postgres: Postgres
     password: str
 
     def connect(self, database: str, user: str = SUPERUSER) -> Any:
@@ -111,7 +129,7 @@ def server(server_folder: Path) -> Iterator[Server]:
 @contextmanager
 def new_server(folder: Path) -> Iterator[Server]:
     """A server with the templates that databases are cut from, and the sync role; stopped at the end."""
-    password = f"pw'{secrets.token_hex(8)}\\x"  # a quote and a backslash: escaping must hold
+    password = new_password()
     postgres = EmbeddedPostgres(
         folder,
         port=free_port(),
@@ -121,24 +139,51 @@ def new_server(folder: Path) -> Iterator[Server]:
     try:
         postgres.start()
         suite = Server(postgres, password)
-        with closing(suite.connect("postgres")) as link, link.cursor() as cursor:
-            for template in ("prisma_template", "older_template"):
-                cursor.execute(f"CREATE DATABASE {template}")
-        _fill(suite, "prisma_template", files("americano_pipelines.demo").joinpath("schema.sql").read_text())
-        _fill(suite, "prisma_template", (Path(__file__).parent / "prisma_rows.sql").read_text())
-        _fill(suite, "older_template", (Path(__file__).parent / "older_schema.sql").read_text())
-        with closing(suite.connect("postgres")) as link, link.cursor() as cursor:
-            cursor.execute(f"ALTER ROLE {SYNC_ROLE} PASSWORD %s", (password,))
+        filled(suite)
         yield suite
     finally:
         postgres.stop()
 
 
-def _fill(suite: Server, database: str, script: str) -> None:
+def new_password() -> str:
+    """A quote and a backslash are in it: escaping must hold."""
+    return f"pw'{secrets.token_hex(8)}\\x"
+
+
+def filled(suite: Server) -> None:
+    """Make the templates that databases are cut from, and the sync role."""
+    with closing(suite.connect("postgres")) as link, link.cursor() as cursor:
+        for template in ("prisma_template", "older_template"):
+            cursor.execute(f"CREATE DATABASE {template}")
+    fill_prisma(suite, "prisma_template")
+    fill(suite, "older_template", (Path(__file__).parent / "older_schema.sql").read_text())
+    with closing(suite.connect("postgres")) as link, link.cursor() as cursor:
+        cursor.execute(f"ALTER ROLE {SYNC_ROLE} PASSWORD %s", (suite.password,))
+
+
+def fill_prisma(suite: Server, database: str, encoding: str = "utf-8") -> None:
+    """Make the app's tables and their rows, in the characters that an encoding has."""
+    fill(suite, database, files("americano_pipelines.demo").joinpath("schema.sql").read_text())
+    rows = (Path(__file__).parent / "prisma_rows.sql").read_text(encoding="utf-8")
+    fill(suite, database, rows.encode(encoding, "replace").decode(encoding))
+
+
+def fill(suite: Server, database: str, script: str) -> None:
+    """Run a script in one transaction."""
     with closing(suite.connect(database)) as link:
         link.autocommit = False
         with link, link.cursor() as cursor:
             cursor.execute(script)
+
+
+@pytest.fixture(scope="session")
+def postgres_kinds(server: Server, server_folder: Path) -> Iterator["Kinds"]:
+    """Kinds of real servers, each started when it is first asked for: `postgres_kinds("standby").database()`."""
+    from americano_pipelines_tests.postgres_servers import Kinds
+
+    kinds = Kinds(server, server_folder)
+    yield kinds
+    kinds.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,20 @@
+"""The same sync from every kind of server that the app may have."""
+
+import pytest
+
+from americano_pipelines_tests.postgres_servers import KINDS, Kinds
+from americano_pipelines_tests.sync.faults import BOTH, MakeSettings, equal
+from americano_pipelines_tests.sync.support import sync
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pooler"])
+def test_every_kind_of_server_is_read_whole(
+    postgres_kinds: Kinds, settings_for: MakeSettings, kind: str, *, scanner: bool
+) -> None:
+    database = postgres_kinds(kind).database()
+    settings = settings_for(**database.variables(duckdb_use_postgres_scanner=scanner))
+
+    assert sync(settings).blocked_by == []
+    equal(settings, database)
+    assert not sync(settings).changed
