@@ -23,7 +23,7 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("postgresql://u@%2FTmp%2Frun/db", {"host": "/Tmp/run"}),
     ("postgresql://h/db", {"user": "postgres"}),
     ("postgresql://u@h/db?schema=research", {"schema": "research"}),
-    ("postgresql://u@h/db?schema=&connection_limit=5&pool_timeout=0&pgbouncer=true", {}),
+    ("postgresql://u@h/db?schema=&connection_limit=5&pool_timeout=0&pgbouncer=true", {"connections": 5}),
     (
         "postgresql://u@h/db?sslmode=require&schema=s&connect_timeout=3",
         {"schema": "s", "options": (("connect_timeout", "3"), ("sslmode", "require"))},
