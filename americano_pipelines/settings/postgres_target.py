@@ -107,7 +107,7 @@ def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
     schema = query.pop("schema", "") or "public"
     limit = query.pop("connection_limit", "")
     connections = _whole_number(limit, "connection_limit must be a number from 1 on") if limit else None
-    options = _certificates(query, folder)
+    options = _in_folder(_certificates(query), folder)
     if unknown := sorted(options.keys() - PRISMA_ONLY - LIBPQ_OPTIONS):
         raise ValueError(f"has parameters that are not understood: {', '.join(unknown)}")
     return PostgresTarget(
@@ -134,7 +134,7 @@ def _whole_number(text: str, reason: str, most: int | None = None) -> int:
     return int(text)
 
 
-def _certificates(query: dict[str, str], folder: Path) -> dict[str, str]:
+def _certificates(query: dict[str, str]) -> dict[str, str]:
     """The parameters with what Prisma means by its TLS ones: `sslcert` is the authority, `strict` looks at the name.
 
     Raises:
@@ -163,8 +163,13 @@ def _certificates(query: dict[str, str], folder: Path) -> dict[str, str]:
             raise ValueError(f"sslaccept={accept} contradicts sslmode={mode}")
         # With an authority libpq would look at the certificate all the same.
         options.pop("sslrootcert", None)
-    for name in _FILES:
-        value = options.get(name, "")
-        if value and not (name == "sslrootcert" and value == "system"):
-            options[name] = str(folder / value)
+    elif options.get("sslrootcert") and mode in {"", "prefer", "require"}:
+        # libpq would look at nothing if the file is not there, and with `prefer` go on without TLS.
+        options["sslmode"] = "verify-full" if options["sslrootcert"] == "system" else "verify-ca"
     return options
+
+
+def _in_folder(options: dict[str, str], folder: Path) -> dict[str, str]:
+    """The parameters with the paths of files made absolute."""
+    paths = {name for name in _FILES if options.get(name) and (name, options[name]) != ("sslrootcert", "system")}
+    return {name: str(folder / value) if name in paths else value for name, value in options.items()}

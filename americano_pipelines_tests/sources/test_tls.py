@@ -24,18 +24,10 @@ def certificates(server_folder: Path) -> Path:
     folder.mkdir()
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     for name in ("a+b", "other"):
-        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
-        subprocess.run([*new, *files, "-subj", f"/CN={name}"], cwd=folder, check=True, capture_output=True)
-    signed = [
-        "-CA",
-        "a+b.pem",
-        "-CAkey",
-        "a+b.key",
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-    ]
+        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN=authority {name[0]}"]
+        subprocess.run([*new, *files], cwd=folder, check=True, capture_output=True)
+    signed = ["-CA", "a+b.pem", "-CAkey", "a+b.key", "-subj", "/CN=localhost"]
+    signed += ["-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", "server.key", "-out", "server.crt"]
     subprocess.run([*new, *files, *signed], cwd=folder, check=True, capture_output=True)
     (folder / "server.key").chmod(0o600)
