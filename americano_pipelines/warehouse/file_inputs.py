@@ -58,9 +58,13 @@ class FileInput:
         Raises:
             SourceError: a file's checksums say that it is damaged, or it has values that would not arrive exactly.
         """
-        for file in self.table.files:
-            if file.sha256 not in self.checked:
-                check_values(file.path, self.table.finer.get(file.path, ()))
+        try:
+            for file in self.table.files:
+                if file.sha256 not in self.checked:
+                    check_values(file.path, self.table.finer.get(file.path, ()))
+        except SourceError:
+            self.table.check_unchanged()
+            raise
         return [(self.table.relation, self.table.parameters)]
 
     def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:

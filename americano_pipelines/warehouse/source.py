@@ -72,7 +72,7 @@ def open_source(settings: Settings, connection: duckdb.DuckDBPyConnection, stage
         instant = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         identity = {
             "files": {str(file.path): file.sha256 for table in files.values() for file in table.files},
-            STAMPS: {name: {str(file.path): file.stamp for file in table.files} for name, table in files.items()},
+            STAMPS: {name: {str(file.path): list(file.stamp) for file in table.files} for name, table in files.items()},
             VALUES_CHECKED: True,
         }
         checked = checked_before(settings)

@@ -11,9 +11,9 @@ unmatched AS (
 ),
 
 bare AS (
-    SELECT 'mine' AS side, trim(id, e' \t\r\n\u00a0' || chr(0)) AS id FROM unmatched
+    SELECT 'mine' AS side, trim(id, ' ' || chr(0) || chr(9) || chr(10) || chr(13) || chr(160)) AS id FROM unmatched
     UNION ALL
-    SELECT 'theirs' AS side, trim(id, e' \t\r\n\u00a0' || chr(0)) AS id FROM theirs
+    SELECT 'theirs' AS side, trim(id, ' ' || chr(0) || chr(9) || chr(10) || chr(13) || chr(160)) AS id FROM theirs
 ),
 
 likened AS (
