@@ -23,7 +23,7 @@ from americano_pipelines.warehouse.unpublished import FileChange, Unpublished, u
 
 # Dagster ends a tick after 60 s and forgets what it did. 10,000 footers take 2 to 5 s on a fast disk.
 _SECONDS_A_TICK = 15.0
-_FILES_A_STEP = 250
+_FILES_A_STEP = 1000
 _NAMED = 3
 _REMEMBERED = 50
 

@@ -66,10 +66,17 @@ def _expand(location: Path) -> list[Path]:
     else:
         matches, above = _matches(location), len(root_of(location).parts)
     by_place: dict[str, Path] = {}
+    folders: dict[Path, str] = {}
     for path in sorted(path for path in matches if not _is_hidden(path.parts[above:])):
         if not path.is_file():
             raise _leads_nowhere(path)
-        by_place.setdefault(os.path.realpath(path), path)
+        if path.is_symlink():
+            place = os.path.realpath(path)
+        else:
+            # Not of each file: of 10,000 that takes a second.
+            folder = path.parent
+            place = os.path.join(folders.get(folder) or folders.setdefault(folder, os.path.realpath(folder)), path.name)  # noqa: PTH118
+        by_place.setdefault(place, path)
     return list(by_place.values())
 
 

@@ -50,7 +50,7 @@ def check_values(path: Path, finer: Sequence[str]) -> None:
                 page_checksum_verification=has_checksums,
                 buffer_size=_BUFFER_BYTES,
                 # A long text that repeats is held once.
-                read_dictionary=names,
+                read_dictionary=[leaf.path for leaf in _leaves(metadata) if leaf.physical_type == "BYTE_ARRAY"],
             )
             for column in names if has_checksums else finer:
                 for batch in file.iter_batches(_rows_a_batch(metadata, column), columns=[column], use_threads=False):
@@ -94,6 +94,11 @@ def _header_has_checksum(header: bytes) -> bool:
             at += 1
         at += 1
     return False
+
+
+def _leaves(metadata: "pq.FileMetaData") -> "Iterator[pq.ColumnSchema]":
+    for index in range(metadata.num_columns):
+        yield metadata.schema.column(index)
 
 
 def _rows_a_batch(metadata: "pq.FileMetaData", column: str) -> int:
