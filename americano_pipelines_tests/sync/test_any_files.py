@@ -123,23 +123,22 @@ def follow(history: list[list[File]], folder: Path, outcomes: Counter[str]) -> N
         paths = [place / file.folder / f"{number}.parquet" for number, file in enumerate(files)]
         for number, (path, file) in enumerate(zip(paths, files, strict=True)):
             write(path, number, file)
+        said = None
         try:
             outcome = sync(given)
         except SourceError as refusal:
+            said = str(refusal)
+        if said is not None:
             outcomes["refused"] += 1
-            assert any(str(path) in str(refusal) for path in paths), refusal
-            assert len(
-                {(f.folder == "", f.learner, f.extra, f.kind, f.learner_kind) for f in files if f.rows}
-            ) > 1 or any(file.kind in {"instants", "wide"} for file in files), (
-                f"files that agree are refused: {refusal}"
-            )
+            assert any(str(path) in said for path in paths), said
+            shapes = {(f.folder == "", f.learner, f.extra, f.kind, f.learner_kind) for f in files if f.rows}
+            assert len(shapes) > 1 or any(f.kind in {"instants", "wide"} for f in files), f"files that agree: {said}"
         else:
-            assert outcome.blocked_by == []
             outcomes["published"] += 1
+            assert outcome.blocked_by == []
             expected = [row for path in paths for row in rows_of(path, place, {"x"})]
-            assert not any(file.learner == "pupil" and file.rows for file in files) or all(
-                file.learner in {"pupil", None} for file in files if file.rows
-            ), "an unknown name beside a known one is refused"
+            learners = {f.learner for f in files if f.rows}
+            assert "pupil" not in learners or learners <= {"pupil", None}, "an unknown name beside a known one"
         if expected is not None:
             assert sorted(published(given), key=repr) == sorted(expected, key=repr)
 
