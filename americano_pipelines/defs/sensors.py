@@ -1,42 +1,52 @@
-"""Sensor `parquet_arrival` (parquet mode): starts the job when export files are new or changed.
+"""Sensor `parquet_arrival` (parquet mode): starts the job when the export files are not the ones that are published.
 
-Here belongs telling a complete new file from one still being written, one touched and one broken.
+A tick looks at names, sizes, times and footers, never at rows: whether a file's content is new is for the run to
+find out. The cursor has a bound whatever the number of files, and remembers the ticks before, not what is published.
 https://docs.dagster.io/guides/automate/sensors
 """
 
 import hashlib
-import json
-from pathlib import Path
+import time
+from collections.abc import Sequence
 
 import dagster as dg
 from pydantic import BaseModel
 
 from americano_pipelines.defs import specs
+from americano_pipelines.defs.arrivals import run_key, why_not_again
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.engine import connect
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.contracts import CONTRACTS
-from americano_pipelines.sources.files import file_columns, hash_file
-from americano_pipelines.sources.places import expand
+from americano_pipelines.sources.footers import check_footers
+from americano_pipelines.warehouse.unpublished import FileChange, Unpublished, unpublished
 
-Stamp = tuple[int, int]
+# Dagster ends a tick after 60 s and forgets what it did. 10,000 footers take 2 to 5 s on a fast disk.
+_SECONDS_A_TICK = 15.0
+_FILES_A_STEP = 1000
+_NAMED = 3
+_REMEMBERED = 50
 
 
-class Seen(BaseModel):
+class Memory(BaseModel):
     """The sensor's memory between ticks, its cursor.
 
     Attributes:
-        settled: path to size, mtime and sha256 of files that a run was started for.
-        waiting: path to size and mtime of files that changed since the tick before.
-        broken: path to size and mtime of files that cannot be read and were reported.
-        arrivals: runs asked for so far.
+        sha256: hash of what was not published, as of the last tick.
+        checked: how many of those files, in their order, were found whole or were reported.
+        broken: the first few of them that are not, and how many.
+        reported: hashes of broken files that were reported.
+        asked_for: hash of what was not published when a run was asked for.
+        attempts: runs asked for because of that.
     """
 
-    settled: dict[str, tuple[int, int, str]] = {}
-    waiting: dict[str, Stamp] = {}
-    broken: dict[str, Stamp] = {}
-    arrivals: int = 0
+    sha256: str = ""
+    checked: int = 0
+    broken: list[str] = []
+    broken_count: int = 0
+    reported: list[str] = []
+    asked_for: str = ""
+    attempts: int = 0
 
 
 def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
@@ -47,91 +57,82 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
         job_name=NIGHTLY,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts the nightly job when export files are new or changed and complete.",
+        description="Starts the nightly job when export files are complete and not the ones that are published.",
     )
     def parquet_arrival(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        before = Seen.model_validate_json(context.cursor) if context.cursor else Seen()
+        memory = Memory.model_validate_json(context.cursor) if context.cursor else Memory()
         try:
-            now, arrived, problems = look(settings, before)
+            news = unpublished(settings)
+            problems, reason = look(settings, news, memory)
         except (FileNotFoundError, TransientSourceError) as error:
             return dg.SensorResult(skip_reason=f"taken away while it was looked at: {error}", cursor=context.cursor)
-        for _, problem in problems:
+        except SourceError as error:
+            return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+        events = []
+        for change, problem in problems:
             context.log.error(problem)
-        events = [
-            dg.AssetObservation(specs.key("files", table), metadata={"broken": problem}) for table, problem in problems
-        ]
-        if arrived:
-            # The count is part of the key: content that comes back after a change is a new arrival, even with its
-            # old modification time (rsync and cp -p keep it), and Dagster starts no second run for a known key.
-            key = json.dumps([now.arrivals, {name: now.settled[name] for name in arrived}], sort_keys=True)
-            request = dg.RunRequest(run_key=hashlib.sha256(key.encode()).hexdigest()[:32])
-            return dg.SensorResult([request], cursor=now.model_dump_json(), asset_events=events)
-        return dg.SensorResult(
-            skip_reason="; ".join(problem for _, problem in problems) or _reason(now),
-            cursor=now.model_dump_json(),
-            asset_events=events,
-        )
+            events.append(dg.AssetObservation(specs.key("files", change.table), metadata={"broken": problem}))
+        if reason is None and memory.asked_for == news.sha256:
+            reason = why_not_again(context.instance, news.sha256, memory.attempts)
+        if reason is not None:
+            return dg.SensorResult(skip_reason=reason, cursor=memory.model_dump_json(), asset_events=events)
+        memory.attempts = memory.attempts + 1 if memory.asked_for == news.sha256 else 1
+        memory.asked_for = news.sha256
+        request = dg.RunRequest(run_key=run_key(news.sha256, memory.attempts))
+        return dg.SensorResult([request], cursor=memory.model_dump_json(), asset_events=events)
 
     return parquet_arrival
 
 
-def look(settings: Settings, before: Seen) -> tuple[Seen, list[str], list[tuple[str, str]]]:
-    """Look at all files once.
+def look(settings: Settings, news: Unpublished, memory: Memory) -> tuple[list[tuple[FileChange, str]], str | None]:
+    """Look at the files that are not published, and note in the memory how far that got.
+
+    While any file is incomplete or broken nothing is started: the run would read it too, and fail.
 
     Returns:
-        What to remember; the paths to start a run for; and the table and problem of each file found broken now.
-        While any file is incomplete or broken nothing is started: the run would read it too, and fail.
+        The files that are found broken now, a few, with what is wrong; and why no run is to be started, None when
+        all files are complete.
     """
-    now = Seen(arrivals=before.arrivals)
-    complete: dict[str, Stamp] = {}
-    problems: list[tuple[str, str]] = []
-    for table, path in _files(settings):
-        name = str(path)
-        status = path.stat()
-        stamp = (status.st_size, status.st_mtime_ns)
-        settled = before.settled.get(name)
-        if settled is not None:
-            now.settled[name] = settled
-        if settled is not None and settled[:2] == stamp:
-            continue
-        if before.broken.get(name) == stamp:
-            now.broken[name] = stamp
-        elif before.waiting.get(name) != stamp:
-            # Size and time must stand still for a whole interval: a file being copied grows.
-            now.waiting[name] = stamp
-        elif (problem := _problem(settings, path)) is not None:
-            now.broken[name] = stamp
-            problems.append((table, problem))
-        else:
-            complete[name] = stamp
-    if now.waiting or now.broken:
-        now.waiting.update(complete)
-        return now, [], problems
-    changed = {name: (*stamp, hash_file(Path(name)).sha256) for name, stamp in complete.items()}
-    arrived = [
-        name for name, seen in changed.items() if name not in before.settled or before.settled[name][2] != seen[2]
-    ]
-    now.settled.update(changed)
-    now.arrivals += bool(arrived)
-    return now, arrived, problems
+    if not news.changes:
+        memory.sha256, memory.checked, memory.broken, memory.broken_count = news.sha256, 0, [], 0
+        return [], "no new or changed file"
+    if news.sha256 != memory.sha256:
+        # Sizes and times must stand still for a whole interval: a file being copied grows.
+        memory.sha256, memory.checked, memory.broken, memory.broken_count = news.sha256, 0, [], 0
+        return [], f"waiting until {_named([str(change.path) for change in news.changes])} stood still for a tick"
+    problems = _check(settings, news.changes, memory)
+    if memory.checked < len(news.changes):
+        return problems, f"looked at {memory.checked:,} of {len(news.changes):,} new or changed files"
+    if memory.broken_count:
+        held = _named(memory.broken, memory.broken_count)
+        fresh = "; ".join(problem for _, problem in problems[:_NAMED])
+        return problems, fresh or f"held back until {held} can be read (reported before)"
+    return problems, None
 
 
-def _files(settings: Settings) -> list[tuple[str, Path]]:
-    return [(contract.name, path) for contract in CONTRACTS for path in expand(settings.parquet_input(contract.name))]
+def _check(settings: Settings, changes: Sequence[FileChange], memory: Memory) -> list[tuple[FileChange, str]]:
+    """Check footers from where the last tick stopped; the new problems, as many as are worth naming."""
+    problems: list[tuple[FileChange, str]] = []
+    deadline = time.monotonic() + _SECONDS_A_TICK
+    if memory.checked >= len(changes):
+        return problems
+    with connect(settings) as connection:
+        while memory.checked < len(changes) and time.monotonic() < deadline:
+            step = changes[memory.checked : memory.checked + _FILES_A_STEP]
+            present = {change.path: change for change in step if change.stamp is not None}
+            for path, problem in check_footers(connection, list(present)).items():
+                memory.broken_count += 1
+                memory.broken = [*memory.broken, str(path)][:_NAMED]
+                name = hashlib.sha256(f"{path} {present[path].stamp}".encode()).hexdigest()[:16]
+                if name not in memory.reported and len(problems) < _REMEMBERED:
+                    memory.reported = [*memory.reported, name][-_REMEMBERED:]
+                    problems.append((present[path], problem))
+            memory.checked += len(step)
+    return problems
 
 
-def _problem(settings: Settings, path: Path) -> str | None:
-    try:
-        with connect(settings) as connection:
-            file_columns(connection, path)
-    except SourceError as error:
-        return str(error)
-    return None
-
-
-def _reason(now: Seen) -> str:
-    if now.broken:
-        return f"held back until {', '.join(now.broken)} can be read (reported before)"
-    if now.waiting:
-        return f"waiting until {', '.join(now.waiting)} is complete"
-    return "no new or changed file"
+def _named(names: Sequence[str], count: int | None = None) -> str:
+    """The first few names and how many there are."""
+    count = len(names) if count is None else count
+    more = f" and {count - _NAMED:,} more" if count > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"

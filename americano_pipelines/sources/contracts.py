@@ -137,6 +137,13 @@ RUNS = TableContract(
 
 CONTRACTS = (EVENTS, PROTOCOLS, PHASES, RUNS)
 BY_NAME = {contract.name: contract for contract in CONTRACTS}
+JOINED = (
+    (EVENTS.name, "learner", "learner"),
+    (EVENTS.name, "protocol", "id"),
+    (PHASES.name, "protocol", "id"),
+    (RUNS.name, "protocol", "id"),
+)
+"""Roles whose values are those of a role of the protocols: table, role there, role of the protocols."""
 
 
 def contract_sha256() -> str:

@@ -1,11 +1,12 @@
-"""Exports made by others: finding the Parquet files of a table and making sure they can be read whole.
+"""Exports made by others: the Parquet files of a table, as one table that can be read whole and exactly.
 
-Here belongs everything that can be wrong with a file somebody else wrote. Our own exports are `lake/`.
+Which files there are is `places.py`, what each says of itself `footers.py`, and how they agree `agreement.py`. Our
+own exports are `lake/`.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -13,9 +14,12 @@ import duckdb
 from americano_pipelines import durable, sql
 from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.agreement import Part, agree
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
-from americano_pipelines.sources.places import check_folder_names, expand, folder_values, root_of
-from americano_pipelines.sources.tables import Column, SourceTable, check_role_types, find_roles
+from americano_pipelines.sources.folder_keys import folder_keys, folder_values
+from americano_pipelines.sources.footers import read_footers
+from americano_pipelines.sources.places import expand, root_of
+from americano_pipelines.sources.tables import SourceTable, check_role_types
 
 
 @dataclass(frozen=True)
@@ -42,22 +46,36 @@ class FileTable(SourceTable):
     Attributes:
         files: its files in order of their names.
         root: the folder they were looked for in; folders below it may be called `column=value`.
+        keys: the columns that those folders give.
+        parts: the files with rows, by how they are read.
+        finer: columns that may hold instants finer than a microsecond, by file.
     """
 
     files: tuple[InputFile, ...]
     root: Path
+    keys: tuple[str, ...]
+    parts: tuple[Part, ...]
+    finer: Mapping[Path, tuple[str, ...]]
 
     @property
     def relation(self) -> str:
-        """SQL of a scan over the files; binds `paths`."""
-        keys = {tuple(part.partition("=")[0] for part in folder_values(f.path, self.root)) for f in self.files}
-        by_folder = str(len(keys) == 1 and keys != {()}).lower()
-        return f"read_parquet($1, union_by_name = true, hive_partitioning = {by_folder})"
+        """SQL of the rows of all files; binds `parameters`."""
+        by_folder = str(bool(self.keys)).lower()
+        selects = [
+            f"SELECT {self._values(part)} FROM read_parquet(${number}, "  # noqa: S608 - quoted
+            f"hive_partitioning = {by_folder}, hive_types_autocast = false)"
+            for number, part in enumerate(self.parts, 1)
+        ]
+        return f"({' UNION ALL '.join(selects)})"
 
     @property
-    def paths(self) -> list[str]:
-        """What the scan binds."""
-        return [sql.literal_path(file.path) for file in self.files]
+    def parameters(self) -> list[list[str]]:
+        """What the scan binds: the paths of each part."""
+        return [[sql.literal_path(path) for path in part.paths] for part in self.parts]
+
+    def _values(self, part: Part) -> str:
+        values = {column.name: part.values.get(column.name, f"CAST(NULL AS {column.type})") for column in self.columns}
+        return ", ".join(f"{value} AS {sql.quote(name)}" for name, value in values.items())
 
     @property
     def state_sha256(self) -> str:
@@ -77,7 +95,7 @@ class FileTable(SourceTable):
             TransientSourceError: naming the file.
         """
         for file in self.files:
-            if not file.path.is_file() or _stamp(file.path) != file.stamp:
+            if not file.path.is_file() or stamp_of(file.path) != file.stamp:
                 raise TransientSourceError(
                     f"{file.path} changed while it was being read; nothing was published. "
                     "Run the sync again when the file is complete"
@@ -122,7 +140,7 @@ def hash_file(path: Path) -> InputFile:
         SourceError: it may not be read; TransientSourceError: it is gone again.
     """
     try:
-        stamp, sha256 = _stamp(path), durable.sha256(path)
+        stamp, sha256 = stamp_of(path), durable.sha256(path)
     except FileNotFoundError:
         raise TransientSourceError(f"{path} was taken away while it was being read; nothing was published") from None
     except OSError as error:
@@ -130,55 +148,41 @@ def hash_file(path: Path) -> InputFile:
     return InputFile(path, stamp[0], stamp, sha256)
 
 
-def file_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[str, str]]:
-    """Names and DuckDB types of the columns in a Parquet file.
-
-    Raises:
-        SourceError: the file is not a whole Parquet file.
-    """
-    statement = "DESCRIBE FROM read_parquet($1, hive_partitioning = false)"
-    try:
-        rows = connection.execute(statement, [sql.literal_path(path)]).fetchall()
-    except duckdb.Error as error:
-        raise SourceError(
-            f"{path} cannot be read as Parquet: it is truncated, still being written, or something else. "
-            f"Nothing was published. DuckDB said: {str(error).partition(chr(10) + 'LINE ')[0].strip()}"
-        ) from None
-    return [(str(row[0]), str(row[1])) for row in rows]
-
-
 def _describe(
     connection: duckdb.DuckDBPyConnection, settings: Settings, contract: TableContract, paths: Sequence[Path]
 ) -> FileTable:
-    first_seen: dict[str, tuple[str, Path]] = {}
-    files = []
-    for path in paths:
-        files.append(hash_file(path))
-        for name, type_name in file_columns(connection, path):
-            # Read together, DuckDB takes names that differ only in case for one column.
-            known, where = first_seen.setdefault(name.casefold(), (type_name, path))
-            if known != type_name:
-                raise SourceError(
-                    f"{path}: column {name!r} is {type_name}, but {known} in {where}. Files of one table must "
-                    "agree on types; nothing was published"
-                )
     location = settings.parquet_input(contract.name)
-    found_as, root = str(location), root_of(location)
-    check_folder_names(paths, root, first_seen)
-    table = FileTable(contract, found_as, (), {}, tuple(files), root)
-    # What the scan itself will give: with folders called `month=2025-01`, their columns too.
-    rows = connection.execute(f"DESCRIBE FROM {table.relation}", [table.paths]).fetchall()
-    columns = tuple(Column(str(row[0]), str(row[1]), str(row[1])) for row in rows)
-    names = [column.name for column in columns]
-    roles = find_roles(contract, names, settings.americano_columns, _label(paths))
-    check_role_types(_label(paths), columns, roles)
-    return replace(table, columns=columns, roles=roles)
+    root = root_of(location)
+    files = tuple(hash_file(path) for path in paths)
+    footers = read_footers(connection, paths)
+    # A file without rows is whole and counts, but says nothing of types: pandas gives an empty day any.
+    telling = {path: footer for path, footer in footers.items() if footer.rows} or footers
+    in_files = {column.name.casefold() for footer in telling.values() for column in footer.columns}
+    keys = folder_keys(list(telling), root, in_files)
+    agreed = agree(connection, contract, telling, keys, settings.americano_columns)
+    check_role_types(_label(paths), agreed.columns, agreed.roles)
+    return FileTable(
+        contract=contract,
+        found_as=str(location),
+        columns=agreed.columns,
+        roles=agreed.roles,
+        files=files,
+        root=root,
+        keys=tuple(keys),
+        parts=agreed.parts,
+        finer={
+            path: finer
+            for path, footer in telling.items()
+            if (finer := tuple(column.name for column in footer.columns if column.finer))
+        },
+    )
 
 
 def _label(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Size, modification and change time in nanoseconds, inode: what any writing or replacing changes."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

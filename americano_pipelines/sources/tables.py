@@ -109,7 +109,7 @@ def find_roles(
         )
     by_key: dict[str, str] = {}
     for column in columns:
-        by_key.setdefault(_key(column), column)
+        by_key.setdefault(name_key(column), column)
     roles = {}
     for role in contract.roles:
         override = overrides.get(f"{contract.name}.{role.name}")
@@ -121,7 +121,7 @@ def find_roles(
                 )
             roles[role.name] = override
             continue
-        match = next((by_key[_key(alias)] for alias in role.aliases if _key(alias) in by_key), None)
+        match = next((by_key[name_key(alias)] for alias in role.aliases if name_key(alias) in by_key), None)
         if match is not None:
             roles[role.name] = match
         elif role.required:
@@ -167,5 +167,6 @@ def check_overrides(overrides: Mapping[str, str]) -> None:
             raise ConfigError(f"AMERICANO_COLUMNS: {key!r} is no role; there are {', '.join(sorted(known))}")
 
 
-def _key(name: str) -> str:
-    return name.replace("_", "").casefold()
+def name_key(name: str) -> str:
+    """What is compared of a name and an alias: neither case nor underscores, nor blanks around it."""
+    return name.strip().replace("_", "").casefold()

@@ -11,17 +11,37 @@ import duckdb
 
 from americano_pipelines import sql
 from americano_pipelines.errors import SourceError
+from americano_pipelines.settings import Settings
 from americano_pipelines.sources.figures import Figures, duckdb_figures
 from americano_pipelines.sources.files import FileTable
 from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.sources.values import check_values
+from americano_pipelines.warehouse import publish
 from americano_pipelines.warehouse.inputs import Chunk
+
+VALUES_CHECKED = "values_checked"
+"""In the record of a published file: the values of all its files were checked."""
+
+
+def checked_before(settings: Settings) -> frozenset[str]:
+    """Hashes of the files whose values were checked when the published file was built."""
+    document = publish.read_document(settings)
+    if document is None or not document.source.get(VALUES_CHECKED):
+        return frozenset()
+    return frozenset(document.source["files"].values())
 
 
 @dataclass(frozen=True)
 class FileInput:
-    """A table from files made by others; its figures come from reading the files a second time."""
+    """A table from files made by others; its figures come from reading the files a second time.
+
+    Attributes:
+        table: the table.
+        checked: hashes of files whose values were checked before.
+    """
 
     table: FileTable
+    checked: frozenset[str] = frozenset()
 
     @property
     def state_sha256(self) -> str:
@@ -33,12 +53,23 @@ class FileInput:
         """Nothing is known of a file by month."""
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
-        """All files at once: nothing is known of their order."""
-        return [(self.table.relation, [self.table.paths])]
+        """All files at once: nothing is known of their order.
+
+        Raises:
+            SourceError: a file's checksums say that it is damaged, or it has values that would not arrive exactly.
+        """
+        try:
+            for file in self.table.files:
+                if file.sha256 not in self.checked:
+                    check_values(file.path, self.table.finer.get(file.path, ()))
+        except SourceError:
+            self.table.check_unchanged()
+            raise
+        return [(self.table.relation, self.table.parameters)]
 
     def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
         """Figures of the files."""
-        return duckdb_figures(connection, self.table, self.table.relation, [self.table.paths], only)
+        return duckdb_figures(connection, self.table, self.table.relation, self.table.parameters, only)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

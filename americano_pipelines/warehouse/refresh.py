@@ -20,6 +20,7 @@ from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse import build, checks, models, publish
 from americano_pipelines.warehouse.carry import attach_published, carried_over
 from americano_pipelines.warehouse.document import CheckOutcome, Content, Document
+from americano_pipelines.warehouse.identities import check_identities
 from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.plan import Plan, plan
 from americano_pipelines.warehouse.source import Source, open_source
@@ -93,6 +94,9 @@ def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
             with stages.stage("copy the published file" if todo.basis else "prepare"):
                 _open(settings, connection, path, todo)
             document = _build(connection, path, source, inputs, content, todo, stages)
+            with stages.stage("compare ids"):
+                tables = {name: given.table for name, given in inputs.items()}
+                check_identities(connection, tables, settings.americano_columns)
         catalog = sql.quote(path.stem)
         with stages.stage("checkpoint"):
             connection.execute(f"CHECKPOINT {catalog}")

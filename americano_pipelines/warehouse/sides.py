@@ -88,4 +88,4 @@ def source_sides(
 
 def _file_side(connection: duckdb.DuckDBPyConnection, given: FileInput) -> Side:
     table = given.table
-    return Side(table, table.relation, [table.paths], given.figures(connection, None), None, given.state_sha256)
+    return Side(table, table.relation, table.parameters, given.figures(connection, None), None, given.state_sha256)

@@ -19,8 +19,9 @@ from americano_pipelines.sources.files import find_files
 from americano_pipelines.sources.postgres import open_snapshot
 from americano_pipelines.sources.state import source_state
 from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse.file_inputs import FileInput
+from americano_pipelines.warehouse.file_inputs import VALUES_CHECKED, FileInput, checked_before
 from americano_pipelines.warehouse.inputs import LakeInput, ScannerInput, TableInput
+from americano_pipelines.warehouse.unpublished import STAMPS
 
 
 @dataclass(frozen=True)
@@ -69,5 +70,11 @@ def open_source(settings: Settings, connection: duckdb.DuckDBPyConnection, stage
         with stages.stage("read files"):
             files, missing = find_files(connection, settings)
         instant = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        hashes = {str(file.path): file.sha256 for table in files.values() for file in table.files}
-        yield Source(instant, {"files": hashes}, {name: FileInput(table) for name, table in files.items()}, missing)
+        identity = {
+            "files": {str(file.path): file.sha256 for table in files.values() for file in table.files},
+            STAMPS: {name: {str(file.path): list(file.stamp) for file in table.files} for name, table in files.items()},
+            VALUES_CHECKED: True,
+        }
+        checked = checked_before(settings)
+        file_inputs = {name: FileInput(table, checked) for name, table in files.items()}
+        yield Source(instant, identity, file_inputs, missing)

@@ -1,15 +1,22 @@
 """Sensor `parquet_arrival`, tick by tick, on an instance in memory."""
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
+from americano_pipelines.defs import arrivals, sensors
 from americano_pipelines.defs.build import build_defs
 from americano_pipelines.settings import Settings
+from americano_pipelines.stages import Stages
+from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse.refresh import refresh
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 
 
@@ -18,17 +25,15 @@ class Ticks:
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self.settings, self.instance = settings, instance
+        self.repository = build_defs(settings).get_repository_def()
         self.cursor: str | None = None
         self.keys: list[str] = []
         self.last = dg.SensorResult()
 
     def tick(self) -> int:
-        """Evaluate the sensor as a new code server would; the number of runs it asks for."""
-        definitions = build_defs(self.settings)
-        sensor = definitions.get_repository_def().get_sensor_def("parquet_arrival")
-        context = dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, repository_def=definitions.get_repository_def()
-        )
+        """Evaluate the sensor; the number of runs it asks for."""
+        sensor = self.repository.get_sensor_def("parquet_arrival")
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, repository_def=self.repository)
         data = sensor.evaluate_tick(context)
         self.cursor, self.reason = data.cursor, data.skip_message or ""
         self.reported = [str(event.metadata["broken"].value) for event in data.asset_events]
@@ -37,6 +42,22 @@ class Ticks:
         new = [key for key in keys if key not in self.keys]
         self.keys += new
         return len(new)
+
+    def sync(self) -> None:
+        """What the run does, in this process."""
+        outcome = refresh(self.settings, Stages())
+        assert outcome.blocked_by == []
+
+    def end(self, key: str, status: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS) -> None:
+        """A run with this key that ended so."""
+        job = self.repository.get_job("nightly_sync")
+        run = self.instance.create_run_for_job(job, tags={"dagster/run_key": key})
+        self.instance.report_engine_event("started", run)
+        if status == dg.DagsterRunStatus.FAILURE:
+            self.instance.report_run_failed(run)
+        else:
+            event = dg.DagsterEvent("PIPELINE_SUCCESS", run.job_name)
+            self.instance.report_dagster_event(event, run.run_id)
 
     def ticks(self, count: int) -> list[int]:
         return [self.tick() for _ in range(count)]
@@ -70,7 +91,7 @@ def test_a_new_file_starts_one_run_once_it_stands_still(arrival: Ticks, folder: 
     write_parquet(folder / "events" / "a.parquet", events_query(10))
 
     assert arrival.tick() == 0
-    assert arrival.reason == f"waiting until {folder / 'events' / 'a.parquet'} is complete"
+    assert arrival.reason == f"waiting until {folder / 'events' / 'a.parquet'} stood still for a tick"
     assert arrival.ticks(4) == [1, 0, 0, 0]
 
 
@@ -84,10 +105,93 @@ def test_a_file_that_grows_is_waited_for(arrival: Ticks, file: Path, folder: Pat
     assert arrival.ticks(2) == [1, 0]
 
 
-def test_touching_starts_nothing(arrival: Ticks, file: Path) -> None:
-    os.utime(file, ns=(1, 1))
-
+def test_what_is_published_starts_nothing_and_what_was_only_touched_one_run(arrival: Ticks, file: Path) -> None:
+    arrival.sync()
     assert arrival.ticks(3) == [0, 0, 0]
+    assert arrival.reason == "no new or changed file"
+
+    os.utime(file, ns=(1, 1))
+    assert arrival.ticks(2) == [0, 1]
+    arrival.end(arrival.keys[-1])
+    assert arrival.ticks(3) == [0, 0, 0]
+    assert "a run found that what is published is their content" in arrival.reason
+
+
+def test_the_published_file_counts_and_not_what_was_seen_last(arrival: Ticks, file: Path, folder: Path) -> None:
+    arrival.sync()
+    first = publish.current(arrival.settings)
+    write_parquet(file, events_query(20))
+    arrival.sync()
+    assert arrival.ticks(2) == [0, 0]
+
+    # A person puts the snapshot before back.
+    assert first is not None
+    arrival.settings.published_path.unlink()
+    arrival.settings.published_path.symlink_to(first)
+    assert arrival.ticks(3) == [0, 1, 0]
+    arrival.sync()
+    write_parquet(folder / "events" / "b.parquet", events_query(5, ", 1 AS more"))
+    arrival.cursor = None
+    assert arrival.ticks(2) == [0, 1], "a lost cursor loses nothing"
+
+
+def test_a_file_of_several_that_is_taken_away_is_a_change(arrival: Ticks, file: Path, folder: Path) -> None:
+    other = write_parquet(
+        folder / "events" / "b.parquet",
+        "SELECT 'x' || event_id AS event_id, * EXCLUDE (event_id) FROM (" + events_query(5) + ")",
+    )
+    arrival.sync()
+    other.unlink()
+    assert arrival.ticks(3) == [0, 1, 0]
+    arrival.sync()
+    file.unlink()
+    assert arrival.ticks(2) == [0, 0], "without any file the table stays as it is"
+
+
+def test_a_run_that_failed_is_tried_again_after_a_pause_and_not_for_ever(
+    arrival: Ticks, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrival.end(arrival.keys[-1], dg.DagsterRunStatus.FAILURE)
+    assert arrival.tick() == 0
+    assert "the next attempt is at" in arrival.reason
+
+    monkeypatch.setattr(arrivals, "PAUSE", timedelta(0))
+    for _ in range(arrivals.ATTEMPTS - 1):
+        assert arrival.ticks(2) == [1, 0]
+        arrival.end(arrival.keys[-1], dg.DagsterRunStatus.FAILURE)
+    assert arrival.ticks(2) == [0, 0]
+    assert f"{arrivals.ATTEMPTS} runs for these files failed" in arrival.reason
+
+    write_parquet(file, events_query(12))
+    assert arrival.ticks(3) == [0, 1, 0], "another content is another attempt"
+
+
+def test_many_files_are_looked_at_in_parts_and_only_counted(
+    arrival: Ticks, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = write_parquet(folder / "one.parquet", events_query(1))
+    (folder / "events").mkdir()
+    for number in range(40):
+        shutil.copyfile(one, folder / "events" / f"{'long' * 20}{number:03}.parquet")
+    for number in (3, 17, 18, 19, 39):
+        (folder / "events" / f"{'long' * 20}{number:03}.parquet").write_bytes(b"PAR1 and nothing else")
+    monkeypatch.setattr(sensors, "_FILES_A_STEP", 8)
+    monkeypatch.setattr(sensors, "_SECONDS_A_TICK", 1e-9)
+    clock = itertools.count()
+    monkeypatch.setattr(sensors, "time", SimpleNamespace(monotonic=lambda: next(clock) * 0.6e-9))
+
+    assert arrival.tick() == 0
+    assert arrival.reason.endswith("and 37 more stood still for a tick")
+    reported: list[str] = []
+    for looked in (8, 16, 24, 32):
+        assert arrival.tick() == 0
+        assert arrival.reason == f"looked at {looked} of 40 new or changed files"
+        reported += arrival.reported
+    assert arrival.tick() == 0
+    assert len(reported + arrival.reported) == 5
+    assert arrival.tick() == 0
+    assert arrival.reason.endswith("and 2 more can be read (reported before)")
+    assert len(arrival.cursor or "") < 1000
 
 
 @pytest.mark.parametrize("keep_time", [False, True], ids=["new times", "times kept by the copy"])
@@ -138,7 +242,7 @@ def test_a_broken_file_that_is_taken_away_holds_nothing_back(arrival: Ticks, fol
     assert arrival.ticks(3) == [0, 0, 0]
     broken.unlink()
 
-    assert arrival.ticks(3) == [1, 0, 0]
+    assert arrival.ticks(3) == [0, 1, 0]
 
 
 def test_files_that_come_together_start_one_run(arrival: Ticks, folder: Path) -> None:

@@ -55,7 +55,7 @@ def find(duck: duckdb.DuckDBPyConnection, settings_for: Callable[..., Settings])
 
 
 def rows(duck: duckdb.DuckDBPyConnection, table: FileTable) -> list[tuple[Any, ...]]:
-    return duck.execute(f"SELECT {table.projection} FROM {table.relation} ORDER BY 1", [table.paths]).fetchall()
+    return duck.execute(f"SELECT {table.projection} FROM {table.relation} ORDER BY 1", table.parameters).fetchall()
 
 
 def names(location: Path) -> list[str]:
@@ -118,12 +118,12 @@ def test_rows_of_all_files_are_read_and_columns_may_be_missing(
     write: Callable[..., Path], find: Callable[..., FileTable], duck: duckdb.DuckDBPyConnection, folder: Path
 ) -> None:
     write("a.parquet")
-    write("b.parquet", "SELECT TIMESTAMP '2024-01-02' AS ts, 'e2' AS id, 'baseline' AS phase")
+    write("b.parquet", "SELECT TIMESTAMP '2024-01-02' AS ts, 'e2' AS id, 'l2' AS user_id, 'baseline' AS phase")
 
     table = find(folder)
 
     assert [(column.name, column.type) for column in table.columns][-1] == ("phase", "VARCHAR")
-    assert [(row[0], row[1], row[3]) for row in rows(duck, table)] == [("e1", "l1", None), ("e2", None, "baseline")]
+    assert [(row[0], row[1], row[3]) for row in rows(duck, table)] == [("e1", "l1", None), ("e2", "l2", "baseline")]
     assert dict(table.roles) == {"id": "id", "time": "ts", "learner": "user_id", "phase": "phase"}
 
 
@@ -135,8 +135,9 @@ def test_what_folder_names_say_of_the_rows_is_a_column(
     table = find(folder)
     assert [row[-1] for row in rows(duck, table)] == ["one", "two"]
 
-    write("b.parquet", ROW.replace("e1", "e3"))  # no folder: then no file has the column
-    assert len(rows(duck, find(folder))) == 3
+    path = write("b.parquet", ROW.replace("e1", "e3"))
+    with pytest.raises(SourceError, match=rf"phase=one/a.parquet lies in folders that give .* phase, but {path} in"):
+        find(folder)
 
 
 def broken_files(folder: Path, whole: Path) -> dict[str, Path]:
