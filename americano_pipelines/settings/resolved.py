@@ -83,7 +83,7 @@ class Settings(Variables):
         if self.database_url is None:
             return given
         try:
-            target = parse_url(self.database_url.get_secret_value())
+            target = parse_url(self.database_url.get_secret_value(), PROJECT_ROOT)
         except ValueError as error:
             raise ValueError(f"DATABASE_URL: {error}") from None
         target = replace(target, statement_timeout=self.pg_statement_timeout)
@@ -105,7 +105,7 @@ class Settings(Variables):
         if self.analysis_runs_database_url is None:
             return None
         try:
-            return parse_url(self.analysis_runs_database_url.get_secret_value())
+            return parse_url(self.analysis_runs_database_url.get_secret_value(), PROJECT_ROOT)
         except ValueError as error:
             raise ValueError(f"ANALYSIS_RUNS_DATABASE_URL: {error}") from None
 

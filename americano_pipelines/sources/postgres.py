@@ -1,16 +1,15 @@
 """One read-only instant of the source Postgres, shared by every scan and query made on it.
 
-Here belongs the session: how it is opened, what it promises, how its failures read. What is asked of it
-lives in `catalog.py` and `figures.py`.
+Here belongs the session: how it is opened and what it promises. Its connections are `connections.py`, how its
+failures read is `failures.py`; what is asked of it lives in `catalog.py` and `figures.py`.
 
-All reads go through one DuckDB transaction over the attached database. DuckDB's parallel scans and its
-`postgres_query` calls then use one exported REPEATABLE READ snapshot, so tables read minutes apart still
-belong to the same instant.
+All reads go through one DuckDB transaction over the attached database: over one connection, or over several that
+share one exported REPEATABLE READ snapshot. So tables read minutes apart still belong to the same instant.
 """
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,18 +18,20 @@ import duckdb
 
 from americano_pipelines import sql
 from americano_pipelines.engine import load_postgres_extension
-from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.sources.connections import ATTACHED, Connections, startup_options
 from americano_pipelines.sources.failures import translated
 
-ATTACHED = "source"
-# Of one sync, however many threads it has: the app needs the server's others.
-MOST_CONNECTIONS = 4
 APPLICATION_NAME = "americano_pipelines"
-# Locks are waited for briefly: a migration that holds one would otherwise leave us queueing, and the app behind us.
-LOCK_TIMEOUT_MS = 10_000
-IDLE_TIMEOUT_MS = 3_600_000
 
+# One connection until more are known to be allowed; kept for as long as the snapshot, so that all can be looked at.
+_POOL = (
+    "pg_pool_max_connections = 1",
+    "pg_pool_acquire_mode = 'wait'",
+    "pg_pool_enable_reaper_thread = false",
+    "pg_pool_idle_timeout_millis = 0",
+    "pg_use_ctid_scan = false",
+)
 _SESSION_VARIABLES = ("PGTZ", "PGDATESTYLE", "PGCLIENTENCODING")
 
 
@@ -104,34 +105,38 @@ def open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget)
 
 def _open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> Iterator[Snapshot]:
     load_postgres_extension(connection)
-    connection.execute(f"SET pg_pool_max_connections = {MOST_CONNECTIONS}")
-    connection.execute("SET pg_pool_acquire_mode = 'wait'")
-    parameters = ["TYPE postgres", "HOST $1", "PORT $2", "USER $3", "PASSWORD $4", "DATABASE $5"]
-    values = [target.host, str(target.port), target.user, target.password, target.database]
-    with translated(target):
-        connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {ATTACHED} ({', '.join(parameters)})", values)
-        connection.execute(
-            f"ATTACH '{_connection_options(target)}' AS {ATTACHED} (TYPE postgres, READ_ONLY, SECRET {ATTACHED})"
-        )
+    for setting in _POOL:
+        connection.execute(f"SET {setting}")
+    connections = Connections(connection, target)
     try:
-        connection.execute("BEGIN TRANSACTION")
         with translated(target):
+            _attach(connection, target, connections.settings)
+            if connections.examine():
+                connection.execute(f"DETACH {ATTACHED}")
+                _attach(connection, target, connections.settings)
+            connections.open()
+            connections.begin()
             row = connection.execute(
                 f"SELECT * FROM postgres_query('{ATTACHED}', $1)",  # noqa: S608 - a constant
                 [sql.load("sources", "snapshot")],
             ).fetchone()
         identity: dict[str, Any] = json.loads(row[0]) if row else {}
         taken_at = str(identity.pop("taken_at"))
-        if identity["row_security"] != "off":
-            raise SourceError(
-                f"{target.label}: the session was opened with row_security = {identity['row_security']} although off "
-                "was asked for (a connection pooler that drops options does this), so rows could be left out without "
-                "a word. Nothing was copied. Connect to the server itself"
-            )
         yield Snapshot(connection, target, taken_at, identity)
-        connection.execute("COMMIT")
+        with translated(target):
+            connections.prove()
+            connection.execute("COMMIT")
     finally:
         _detach(connection)
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, target: PostgresTarget, settings: Mapping[str, str]) -> None:
+    parameters = ["TYPE postgres", "HOST $1", "PORT $2", "USER $3", "PASSWORD $4", "DATABASE $5"]
+    values = [target.host, str(target.port), target.user, target.password, target.database]
+    connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {ATTACHED} ({', '.join(parameters)})", values)
+    connection.execute(
+        f"ATTACH '{_connection_options(target, settings)}' AS {ATTACHED} (TYPE postgres, READ_ONLY, SECRET {ATTACHED})"
+    )
 
 
 @contextmanager
@@ -145,7 +150,13 @@ def _without_session_variables() -> Iterator[None]:
 
 
 def _detach(connection: duckdb.DuckDBPyConnection) -> None:
-    for statement in ("ROLLBACK", f"DETACH {ATTACHED}", f"DROP SECRET IF EXISTS {ATTACHED}"):
+    for statement in (
+        "ROLLBACK",
+        f"DETACH {ATTACHED}",
+        f"DROP SECRET IF EXISTS {ATTACHED}",
+        "CALL disable_logging()",
+        "CALL truncate_duckdb_logs()",
+    ):
         try:
             connection.execute(statement)
         except duckdb.Error:
@@ -154,23 +165,14 @@ def _detach(connection: duckdb.DuckDBPyConnection) -> None:
             continue
 
 
-def _connection_options(target: PostgresTarget) -> str:
-    server = {
-        "row_security": "off",
-        "TimeZone": "UTC",
-        "DateStyle": "ISO",
-        "extra_float_digits": "1",
-        "statement_timeout": f"{target.statement_timeout}s",
-        "lock_timeout": str(LOCK_TIMEOUT_MS),
-        "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MS),
-        "default_transaction_read_only": "on",
-    }
+def _connection_options(target: PostgresTarget, settings: Mapping[str, str]) -> str:
+    asked = dict(target.options)
     options = {
         "application_name": APPLICATION_NAME,
         "connect_timeout": "10",
+        **asked,
         "client_encoding": "UTF8",
-        **dict(target.options),
-        "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
+        "options": startup_options(settings, asked.get("options", "")),
     }
     escaped = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in options.items()}
     return sql.escape(" ".join(f"{name}='{value}'" for name, value in escaped.items()))

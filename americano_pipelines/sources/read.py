@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 
 from americano_pipelines import sql
 from americano_pipelines.sources.catalog import PostgresTable
-from americano_pipelines.sources.postgres import ATTACHED, Snapshot
+from americano_pipelines.sources.connections import ATTACHED
+from americano_pipelines.sources.postgres import Snapshot
 from americano_pipelines.sources.state import State, bucket_filter
 from americano_pipelines.sources.tables import Column
 

@@ -42,7 +42,8 @@ def connected(target: PostgresTarget) -> Iterator[tuple[Any, AppTable]]:
     from psycopg2.extras import register_default_json, register_default_jsonb
 
     options: dict[str, Any] = {"application_name": APPLICATION_NAME, "connect_timeout": _CONNECT_SECONDS}
-    options |= {**dict(target.options), "options": _OPTIONS}
+    options |= dict(target.options)
+    options["options"] = f"{options.get('options', '')} {_OPTIONS}".strip()
     try:
         connection = psycopg2.connect(
             host=target.host,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import Mode, PostgresTarget, load_settings, split_table
+from americano_pipelines.settings import PROJECT_ROOT, Mode, PostgresTarget, load_settings, split_table
 from americano_pipelines.settings.postgres_target import parse_url
 
 BASE = {"host": "h", "port": 5432, "user": "u", "password": "", "database": "db"}
@@ -23,10 +23,27 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("postgresql://u@%2FTmp%2Frun/db", {"host": "/Tmp/run"}),
     ("postgresql://h/db", {"user": "postgres"}),
     ("postgresql://u@h/db?schema=research", {"schema": "research"}),
-    ("postgresql://u@h/db?schema=&connection_limit=5&pool_timeout=0&pgbouncer=true", {}),
+    ("postgresql://u@h/db?schema=&connection_limit=5&pool_timeout=0&pgbouncer=true", {"connections": 5}),
     (
         "postgresql://u@h/db?sslmode=require&schema=s&connect_timeout=3",
         {"schema": "s", "options": (("connect_timeout", "3"), ("sslmode", "require"))},
+    ),
+    ("postgresql://u@/db?host=h&port=5433", {"port": 5433}),
+    ("postgresql://h/db?user=u&password=p%2Bq&dbname=other", {"password": "p+q", "database": "other"}),
+    (
+        "postgresql://u@h/db?application_name=nightly&options=-c%20search_path%3Dapp",
+        {"options": (("application_name", "nightly"), ("options", "-c search_path=app"))},
+    ),
+    (
+        "postgresql://u@h/db?sslaccept=strict&sslmode=require&sslcert=/a+b.pem",
+        {"options": (("sslmode", "verify-full"), ("sslrootcert", "/a+b.pem"))},
+    ),
+    ("postgresql://u@h/db?sslaccept=strict", {"options": (("sslmode", "verify-full"), ("sslrootcert", "system"))}),
+    ("postgresql://u@h/db?sslcert=/ca.pem", {"options": (("sslmode", "verify-ca"), ("sslrootcert", "/ca.pem"))}),
+    ("postgresql://u@h/db?sslaccept=accept_invalid_certs&sslcert=/ca.pem", {}),
+    (
+        "postgresql://u@h/db?sslmode=require&sslcert=/me.pem&sslkey=/me.key",
+        {"options": (("sslcert", "/me.pem"), ("sslkey", "/me.key"), ("sslmode", "require"))},
     ),
 ]
 BROKEN = [
@@ -42,6 +59,14 @@ BROKEN = [
     ("postgresql://u:hush#x@h/db", "percent-encoded"),
     ("postgresql://u:hush[x@h/db", "percent-encoded"),
     ("postgresql://u:hush℀@h/db", "percent-encoded"),
+    ("postgresql://u:hush@/db?host=h&port=x", "number from 1 to 65535"),
+    ("postgresql://u:hush@h/db?connection_limit=0", "connection_limit must be a number from 1 on"),
+    ("postgresql://u:hush@h/db?sslaccept=yes", "sslaccept must be strict or accept_invalid_certs"),
+    ("postgresql://u:hush@h/db?sslaccept=strict&sslmode=disable", "sslaccept=strict contradicts sslmode=disable"),
+    (
+        "postgresql://u:hush@h/db?sslidentity=me.p12&sslpassword=hush",
+        "has sslidentity and sslpassword, a PKCS",
+    ),
     ("postgresql://u:hush@h/db?colour=red&sslmode=require", "not understood: colour"),
 ]
 
@@ -128,3 +153,10 @@ def test_a_label_holds_no_password() -> None:
 )
 def test_a_table_name_is_taken_apart(name: str, parts: tuple[str | None, str]) -> None:
     assert split_table(name) == parts
+
+
+def test_the_path_of_a_certificate_starts_at_the_project_s_folder() -> None:
+    target = load_settings(database_url="postgresql://u@h/db?sslcert=certificates/ca.pem").postgres
+
+    assert target is not None
+    assert dict(target.options)["sslrootcert"] == str(PROJECT_ROOT / "certificates" / "ca.pem")

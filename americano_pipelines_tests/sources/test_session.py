@@ -22,8 +22,8 @@ from americano_pipelines import engine
 from americano_pipelines.demo.embedded import SUPERUSER
 from americano_pipelines.engine import connect
 from americano_pipelines.errors import SourceError, TransientSourceError
-from americano_pipelines.settings import PostgresTarget, Settings
-from americano_pipelines.sources import postgres
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources import connections, postgres
 from americano_pipelines.sources.catalog import find_tables
 from americano_pipelines.sources.postgres import Snapshot, open_snapshot
 from americano_pipelines.sources.state import source_state
@@ -104,7 +104,7 @@ def test_duckdb_refuses_to_write_to_the_attached_source(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
     settings = settings_for(**prisma.variables(pg_user=SUPERUSER))
-    with opened(settings) as snapshot, pytest.raises(duckdb.Error, match="read-only"):
+    with pytest.raises(duckdb.Error, match="read-only"), opened(settings) as snapshot:
         snapshot.connection.execute(f"DELETE FROM {snapshot.relation('public', 'analysis_runs')}")
 
 
@@ -198,15 +198,17 @@ def test_a_connection_that_breaks_midway_is_worth_another_try(
     assert prisma.server.password not in "".join(traceback.format_exception(failed.value))
 
 
-def test_a_session_in_which_policies_could_filter_is_refused(
+def test_a_setting_that_is_not_in_force_is_refused_by_its_name(
     prisma: Database, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_options(_: PostgresTarget) -> str:
-        return ""  # what a pooler leaves of them that ignores start-up options
+    promised = connections.session_settings
+    # Postgres shows another value than the one that is asked for.
+    monkeypatch.setattr(connections, "session_settings", lambda target: promised(target) | {"DateStyle": "ISO"})
 
-    monkeypatch.setattr(postgres, "_connection_options", without_options)
+    error = failure(settings_for(**prisma.variables()))
 
-    assert "row_security = on" in str(failure(settings_for(**prisma.variables())))
+    assert "DateStyle is 'ISO, MDY', not 'ISO'" in str(error)
+    assert type(error) is SourceError
 
 
 @pytest.fixture
@@ -262,7 +264,7 @@ def test_a_role_without_select_is_told_the_grant(
 def test_a_lock_that_is_held_is_not_waited_for_without_end(
     prisma: Database, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "LOCK_TIMEOUT_MS", 200)
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT_MS", 200)
     settings = settings_for(**prisma.variables())
     blocker: psycopg2.extensions.connection = prisma.server.connect(prisma.name)
     blocker.autocommit = False
@@ -333,7 +335,7 @@ def test_want_of_room_is_not_taken_for_a_failure_of_postgres(
 def test_no_more_connections_than_allowed_are_opened_however_many_threads_there_are(
     prisma: Database, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
     prisma.execute(
         'INSERT INTO behavioral_events (id, "userId", "eventType", "eventData", "timestamp") '
         "SELECT 'many' || i, 'l', 'CARD_REVIEWED', to_jsonb(repeat('x', 300)), timestamp '2025-01-01' "
