@@ -36,7 +36,7 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
                 console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True)
         if not result.comparable:
             console.print(
-                "the source is another server, or has gone back in time, so what changed when cannot be told",
+                "the source is another database, or has gone back in time, so what changed when cannot be told",
                 soft_wrap=True,
             )
         for name, reason in result.damaged.items():

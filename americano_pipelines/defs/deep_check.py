@@ -35,7 +35,7 @@ def build_deep_check(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleD
             context.log.warning("%s was not compared: %s", name, reason)
         if not result.comparable:
             context.log.warning(
-                "the source is another server, or has gone back in time: every difference counts as made since"
+                "the source is another database, or has gone back in time: every difference counts as made since"
             )
         if result.faults or result.damaged:
             damaged = [f"{name}: {reason}" for name, reason in result.damaged.items()]

@@ -14,7 +14,7 @@ from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake import write
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.catalog import PostgresTable, find_tables
+from americano_pipelines.sources.catalog import PostgresTable, steady_tables
 from americano_pipelines.sources.figures import Figures, postgres_figures, postgres_state_and_figures
 from americano_pipelines.sources.postgres import Snapshot, open_snapshot
 from americano_pipelines.sources.state import State, is_untouched, same_history, source_state
@@ -78,15 +78,16 @@ def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
         repaired.append(lake.NAME)
     tables: dict[str, LakeTable] = {}
     written: dict[str, list[str]] = {}
-    with connect(settings) as connection, open_snapshot(connection, target) as snapshot:
+    with (
+        connect(settings) as connection,
+        open_snapshot(connection, target) as snapshot,
+        steady_tables(snapshot, settings) as (found, skipped),
+    ):
         writer = write.Writer(settings, snapshot, durable.new_id())
         if before is not None and not same_history(before.source, snapshot.identity):
             before = None
-        found, skipped = find_tables(snapshot, settings)
         for name, table in found.items():
-            kept = before.tables.get(name) if before is not None else None
-            if kept is not None and (kept.schema_sha256, kept.found_as) != (table.schema_sha256, table.found_as):
-                kept = None
+            kept = _kept(before, name, table)
             with stages.stage(f"compare {name}"):
                 state, figures = _state(snapshot, table, kept, before)
             stale = _stale(state, kept, damaged.get(name, {}))
@@ -105,6 +106,36 @@ def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
     )
     lake.replace(settings, manifest)
     return Export(manifest, written, repaired, taken_at)
+
+
+def state_that_export_sees(
+    settings: Settings, snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State]
+) -> Mapping[str, State]:
+    """What the lake would hold of a table after an export in this snapshot.
+
+    Args:
+        settings: where the lake is.
+        snapshot: the snapshot.
+        table: the table in it.
+        state: its state in it. An export that finds the table untouched does not ask for it.
+    """
+    before = lake.read(settings)
+    if before is None or not same_history(before.source, snapshot.identity):
+        return state
+    kept = _kept(before, table.name, table)
+    return kept.state if kept is not None and is_untouched(snapshot, table, kept.rows, before.source) else state
+
+
+def _kept(before: Manifest | None, name: str, table: PostgresTable) -> LakeTable | None:
+    """What the lake holds of this very table with this very schema."""
+    kept = before.tables.get(name) if before is not None else None
+    if kept is None or (kept.schema_sha256, kept.found_as, kept.identity) != (
+        table.schema_sha256,
+        table.found_as,
+        table.identity,
+    ):
+        return None
+    return kept
 
 
 def _state(

@@ -59,6 +59,7 @@ class LakeTable(_Record):
         found_as: schema and name in Postgres.
         columns: its columns with source and DuckDB types.
         roles: role name to column name.
+        identity: hash of what tells the relation apart from another under its name.
         schema_sha256: hash of the columns, types, defaults and enum labels.
         snapshot_id: the export that last wrote any of it.
         buckets: month (`2026-01`, `none` for rows without a time, `all` for a small table) to its content.
@@ -67,6 +68,7 @@ class LakeTable(_Record):
     found_as: str
     columns: list[Column]
     roles: dict[str, str]
+    identity: str
     schema_sha256: str
     snapshot_id: str
     buckets: dict[str, Bucket]
@@ -84,7 +86,7 @@ class LakeTable(_Record):
     @property
     def state_sha256(self) -> str:
         """The table's data version."""
-        return state_sha256(self.schema_sha256, self.state)
+        return state_sha256(self.identity, self.schema_sha256, self.state)
 
     @property
     def state(self) -> dict[str, State]:
@@ -93,7 +95,7 @@ class LakeTable(_Record):
 
     def source_table(self, name: str) -> SourceTable:
         """The table as the export found it."""
-        return SourceTable(BY_NAME[name], self.found_as, tuple(self.columns), self.roles)
+        return SourceTable(BY_NAME[name], self.found_as, tuple(self.columns), self.roles, identity=self.identity)
 
 
 class Manifest(_Record):
@@ -103,12 +105,13 @@ class Manifest(_Record):
         version: of this format.
         snapshot_id: identifies the export.
         taken_at: the instant, by Postgres's clock, ISO 8601.
-        source: system identifier, timeline, xmin and xmax of the snapshot and what else tells histories apart.
+        source: system identifier, timeline, database, xmin and xmax of the snapshot and what else tells histories
+            apart.
         tables: warehouse name to content.
         skipped: warehouse name to the reason why the source has no such table.
     """
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     snapshot_id: str
     taken_at: str
     source: dict[str, Any]

@@ -87,6 +87,7 @@ class Writer:
             found_as=table.found_as,
             columns=list(table.columns),
             roles=dict(table.roles),
+            identity=table.identity,
             schema_sha256=table.schema_sha256,
             snapshot_id=self.snapshot_id,
             buckets=dict(sorted(buckets.items())),

@@ -3,17 +3,24 @@
 Here belongs reading Postgres's catalog. Which DuckDB type holds a column exactly is `types.py`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from americano_pipelines import sql
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.errors import DataError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
 from americano_pipelines.sources.postgres import Snapshot, literal
 from americano_pipelines.sources.tables import Column, SourceTable, check_role_types, find_roles
 from americano_pipelines.sources.types import PostgresType, exact_type, misfit
+
+_UNSTEADY = (
+    "the table, a column or a type was changed, swapped or removed while it was read (a migration does this). Nothing "
+    "was copied; the next attempt takes a new snapshot"
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class PostgresTable(SourceTable):
         has_row_versions: it is a plain table, so every row has an xmin; a view has none.
         key: the id column, where it can be neither null nor repeated.
         row_security: policies are in force on it.
+        parts: it and all below it (partitions, children, what a view reads), as they were when it was locked;
+            empty for a table that was only looked at.
     """
 
     schema: str
@@ -33,6 +42,7 @@ class PostgresTable(SourceTable):
     has_row_versions: bool
     key: str | None
     row_security: bool
+    parts: tuple[str, ...] = ()
 
     @property
     def misfits(self) -> str:
@@ -78,32 +88,98 @@ def find_tables(
             raise SourceError(f"{reason}. Set PG_EVENTS_TABLE if the events table has another name")
         skipped[contract.name] = reason
     if hold:
-        _hold_still(snapshot, found)
+        found = _hold_still(snapshot, found)
     return found, skipped
 
 
-def _hold_still(snapshot: Snapshot, found: Mapping[str, PostgresTable]) -> None:
+@contextmanager
+def steady_tables(snapshot: Snapshot, settings: Settings) -> Iterator[tuple[dict[str, PostgresTable], dict[str, str]]]:
+    """The source tables for a block that copies or compares them, which must not change meanwhile.
+
+    A snapshot pins rows, and the catalog where it is read as tables. How a statement reads a column's name, a type or
+    an enum's label is what the catalog says at that moment: after a migration that was under way when the snapshot was
+    taken, and for what no lock holds (labels, composite types, partitions, functions of a view) at any time. So at the
+    end, also of a block that failed, the catalog is read again in a snapshot of its own, on the same connection.
+
+    Raises:
+        SourceError: as `find_tables`.
+        TransientSourceError: something of it is not what it was: what was read may never have existed.
+    """
+    found, skipped = find_tables(snapshot, settings)
+    try:
+        yield found, skipped
+    except TransientSourceError:
+        raise
+    except (SourceError, DataError) as error:
+        snapshot.renew(keep=False)
+        _check_steady(snapshot, settings, found, error)
+        raise
+    snapshot.renew(keep=True)
+    _check_steady(snapshot, settings, found, None)
+
+
+def _check_steady(
+    snapshot: Snapshot, settings: Settings, found: Mapping[str, PostgresTable], failure: Exception | None
+) -> None:
+    """Compare the catalog as it is now with what was found.
+
+    Raises:
+        TransientSourceError: naming the tables that differ.
+    """
+    try:
+        now, _ = find_tables(snapshot, settings, hold=False)
+    except TransientSourceError:
+        raise
+    except SourceError as error:
+        raise TransientSourceError(f"{_UNSTEADY}. Now: {error}") from failure
+    current = {name: replace(table, parts=_identities(_parts(snapshot, table))) for name, table in now.items()}
+    names = sorted(name for name in found.keys() | current.keys() if found.get(name) != current.get(name))
+    if names:
+        raise TransientSourceError(f"{', '.join(names)}: {_UNSTEADY}") from failure
+
+
+def _hold_still(snapshot: Snapshot, found: Mapping[str, PostgresTable]) -> dict[str, PostgresTable]:
     """Lock every table against being emptied or replaced, and make sure that none was since the snapshot.
 
     TRUNCATE, DROP and a rewriting ALTER are not transactional in what older snapshots see: afterwards the table
     reads as empty, in the copy and in the figures alike. A nightly "truncate and reload" would be published as
     nothing.
 
+    Returns:
+        The tables with their parts.
+
     Raises:
-        TransientSourceError: one was emptied, rewritten or replaced after the snapshot was taken.
+        TransientSourceError: one was emptied, rewritten, replaced or removed after the snapshot was taken.
     """
     for table in found.values():
         relation = sql.quote(table.schema, table.relation)
-        snapshot.query(f"SELECT 1 AS locked FROM {relation} LIMIT 0", table.found_as)  # noqa: S608 - quoted
-    for table in found.values():
-        statement = sql.render(
-            sql.load("sources", "replaced"), schemas=literal([table.schema]), names=literal([table.relation])
-        )
-        if replaced := [str(row[0]) for row in snapshot.query(statement, table.found_as)]:
+        try:
+            snapshot.query(f"SELECT 1 AS locked FROM {relation} LIMIT 0", table.found_as)  # noqa: S608 - quoted
+        except SourceError as error:
+            if "does not exist" not in str(error):
+                raise
+            raise TransientSourceError(f"{table.found_as}: {_UNSTEADY}. Now: {error}") from None
+    held = {}
+    for name, table in found.items():
+        parts = _parts(snapshot, table)
+        if replaced := [str(relation) for relation, _, is_replaced in parts if is_replaced]:
             raise TransientSourceError(
                 f"{table.found_as}: {', '.join(replaced)} was emptied, rewritten or replaced while the copy began, so "
                 "its rows as of the snapshot are gone. Nothing was copied; the next attempt takes a new snapshot"
             )
+        held[name] = replace(table, parts=_identities(parts))
+    return held
+
+
+def _parts(snapshot: Snapshot, table: PostgresTable) -> list[tuple[Any, ...]]:
+    statement = sql.render(
+        sql.load("sources", "parts"), schemas=literal([table.schema]), names=literal([table.relation])
+    )
+    return snapshot.query(statement, table.found_as)
+
+
+def _identities(parts: list[tuple[Any, ...]]) -> tuple[str, ...]:
+    return tuple(str(identity) for _, identity, _ in parts)
 
 
 def source_names(contract: TableContract, settings: Settings, schema: str) -> list[tuple[str, str]]:
@@ -117,7 +193,7 @@ def source_names(contract: TableContract, settings: Settings, schema: str) -> li
 def _describe(
     snapshot: Snapshot, settings: Settings, contract: TableContract, row: tuple[object, ...]
 ) -> PostgresTable:
-    schema, relation, _, readable, row_security, has_row_versions = row
+    schema, relation, identity, readable, row_security, has_row_versions = row
     found_as = f"{schema}.{relation}"
     if not readable:
         raise SourceError(
@@ -139,6 +215,7 @@ def _describe(
         found_as=found_as,
         columns=columns,
         roles=roles,
+        identity=hashlib.sha256(str(identity).encode()).hexdigest(),
         schema=str(schema),
         relation=str(relation),
         has_row_versions=bool(has_row_versions),

@@ -35,7 +35,7 @@ class Figures:
         rows: how many.
         min_us: first sort time of the years 1 to 9999, microseconds since 1970 UTC; 0 when there is none.
         max_us: last sort time, likewise.
-        checksum: XOR over the rows of the first 60 bits of md5(id, sort time). Of both together, so that two rows
+        checksum: XOR over the rows of the first 60 bits of sha256(id, sort time). Of both together, so that two rows
             that swap their times show.
     """
 

@@ -44,7 +44,8 @@ class Snapshot:
         target: where it is.
         taken_at: Postgres's clock at the start of the transaction, ISO 8601, UTC.
         identity: what tells this database's history apart from another's: system identifier, timeline,
-            when the server was started, the snapshot's xmin and xmax, server version, whether it is a replica.
+            database, when the server was started and where it answers, the snapshot's xmin and xmax, server version,
+            whether it is a replica.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -67,6 +68,16 @@ class Snapshot:
                 f"SELECT * FROM postgres_query('{ATTACHED}', $1)",  # noqa: S608 - a constant
                 [statement],
             ).fetchall()
+
+    def renew(self, *, keep: bool) -> None:
+        """End the transaction and begin another, which sees what is there now.
+
+        Args:
+            keep: what was written in DuckDB meanwhile stays.
+        """
+        with translated(self.target):
+            self.connection.execute("COMMIT" if keep else "ROLLBACK")
+            self.connection.execute("BEGIN TRANSACTION")
 
     def relation(self, schema: str, table: str) -> str:
         """The table's quoted name for scans by DuckDB."""

@@ -10,6 +10,7 @@ from americano_pipelines.sources.catalog import PostgresTable
 from americano_pipelines.sources.connections import ATTACHED
 from americano_pipelines.sources.postgres import Snapshot
 from americano_pipelines.sources.state import State, bucket_filter
+from americano_pipelines.sources.tables import Column
 
 # A scan reads the heap in parallel, half a million rows a second; DuckDB pushes its filters down, but Postgres
 # still reads the whole heap. A query by time uses the index, on one connection. On 5 M rows the two take the same
@@ -40,12 +41,17 @@ def rows_of(
     elif scannable and share > _SCAN_FROM_SHARE:
         relation = snapshot.relation(table.schema, table.relation)
     else:
-        # Casting to text is Postgres's to do, and the scan of a column that DuckDB has no type for would not.
-        columns = ", ".join(
-            f"{sql.quote(column.name)}::text AS {sql.quote(column.name)}" if column.as_text else sql.quote(column.name)
-            for column in table.columns
-        )
+        # Casting to text is Postgres's to do, and the scan of a column that DuckDB has no type for would not. A query
+        # gives an enum's values as text too: a list of them would come as '{A,B}'.
+        columns = ", ".join(_selected(column) for column in table.columns)
         where = "true" if len(wanted) == len(state) else where
         query = f"SELECT {columns} FROM {sql.quote(table.schema, table.relation)} WHERE {where}"  # noqa: S608 - quoted
         relation, parameters, where = f"postgres_query('{ATTACHED}', $1)", [query], "true"
     return f"(SELECT {table.projection} FROM {relation} WHERE {where})", parameters  # noqa: S608 - quoted
+
+
+def _selected(column: Column) -> str:
+    """SQL, for Postgres, of a column as a query is to give it."""
+    name = sql.quote(column.name)
+    types = {"VARCHAR": "text", "VARCHAR[]": "text[]"}
+    return f"{name}::{types[column.type]} AS {name}" if column.type in types else name

@@ -16,9 +16,13 @@ hashed as text and added. As text, for equal values may read differently (1.0 an
 
 **Changes that touch no row** (a default, an enum label, a type, a column added or dropped) are in the schema hash.
 
-**Histories.** After a physical restore or failover, xmins come back and their ids are given out again. So an
-earlier state counts only within one history: same system identifier and timeline, and a snapshot whose xmax did not
-go back. Otherwise everything is exported. A data folder that was put back while the server was off, and then used as
+**Identity.** A table that is swapped in by renaming, restored or created again may have the very rows and versions
+of the one before, in other rows. So a state counts only for one relation (oid and file) with one definition.
+
+**Histories.** After a physical restore or failover, xmins come back and their ids are given out again; a copy of a
+database has those of the original. So an earlier state counts only within one history: same system identifier,
+timeline and database, a server that goes on or answers where it did, and a snapshot whose xmax did not go back.
+Otherwise everything is exported. A data folder that was put back while the server was off, and then used as
 many ids as before, shows neither; so after a start of the server the cheap question is not asked, and the
 fingerprints tell (seen: without this the sync said unchanged). What no witness can see (the same row written again by
 a transaction of the same id after such a restore, bits that rot) is what the deep check reads row by row for.
@@ -56,9 +60,9 @@ class State:
     fingerprint: str
 
 
-def state_sha256(schema_sha256: str, state: Mapping[str, State]) -> str:
-    """Hash of a table's schema and of every bucket's state: its data version."""
-    canonical = [schema_sha256, {bucket: [part.rows, part.fingerprint] for bucket, part in state.items()}]
+def state_sha256(identity: str, schema_sha256: str, state: Mapping[str, State]) -> str:
+    """Hash of which table it is, of its schema and of every bucket's state: its data version."""
+    canonical = [identity, schema_sha256, {bucket: [part.rows, part.fingerprint] for bucket, part in state.items()}]
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 
 
@@ -166,7 +170,11 @@ def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: 
 
 def same_history(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether states of an earlier snapshot mean anything now (see the module's docstring)."""
-    same = all(before.get(name) == now.get(name) for name in ("system_identifier", "timeline"))
+    same = all(
+        before.get(name) == now.get(name) for name in ("system_identifier", "timeline", "database_oid", "database")
+    )
+    # A server that goes on may be reached at two addresses; after a start only the address tells it from its copy.
+    same = same and any(before.get(name) == now.get(name) for name in ("started_at", "address"))
     return same and int(before.get("xmax", 0)) <= int(now.get("xmax", 0))
 
 

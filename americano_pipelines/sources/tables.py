@@ -6,7 +6,7 @@ Here belongs matching a contract to real columns. Where the columns were read fr
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from americano_pipelines import sql
 from americano_pipelines.errors import ConfigError, SourceError
@@ -22,7 +22,7 @@ class Column:
         source_type: its type as the source names it.
         type: the DuckDB type that holds its values exactly.
         nullable: whether the source admits nulls.
-        detail: what else changes how values read: a default, enum labels.
+        detail: what else changes how values read: a default, enum labels, attributes, at any depth of its type.
         as_text: nothing but the source's own text holds its values exactly, so that is what is copied.
     """
 
@@ -43,12 +43,14 @@ class SourceTable:
         found_as: where, for people: `public.behavioral_events` or a path.
         columns: its columns in order.
         roles: role name to column name; an optional role that no column plays is absent.
+        identity: hash of what tells it apart from another table under its name; empty for files, which have hashes.
     """
 
     contract: TableContract
     found_as: str
     columns: tuple[Column, ...]
     roles: Mapping[str, str]
+    identity: str = field(default="", kw_only=True)
 
     @property
     def name(self) -> str:

@@ -149,6 +149,7 @@ def _built(
         instant=given.instant if isinstance(given, CarriedInput) else "",
         columns=list(table.columns),
         roles=dict(table.roles),
+        identity=table.identity,
         rows=total(copy),
         source_rows=total(source),
         state_sha256=given.state_sha256,

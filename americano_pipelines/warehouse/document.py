@@ -48,6 +48,7 @@ class BuiltTable(_Record):
         instant: the instant of the source they belong to, ISO 8601; an earlier one when they were carried over.
         columns: its columns.
         roles: role name to column name.
+        identity: hash of what tells the source's relation apart from another under its name; empty for files.
         rows: rows in the table.
         source_rows: rows in the source.
         state_sha256: the source's state; equal states have equal rows.
@@ -64,6 +65,7 @@ class BuiltTable(_Record):
     instant: str
     columns: list[Column]
     roles: dict[str, str]
+    identity: str = ""
     rows: int
     source_rows: int
     state_sha256: str

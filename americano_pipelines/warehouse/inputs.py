@@ -131,7 +131,7 @@ class ScannerInput:
     @property
     def state_sha256(self) -> str:
         """Hash of the state, as the lake would have it."""
-        return state_sha256(self.table.schema_sha256, self.state)
+        return state_sha256(self.table.identity, self.table.schema_sha256, self.state)
 
     @property
     def buckets(self) -> Mapping[str, str]:

@@ -16,9 +16,9 @@ from typing import Literal
 
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.state import same_history
-from americano_pipelines.sources.tables import Column
+from americano_pipelines.sources.tables import Column, SourceTable
 from americano_pipelines.warehouse import publish
-from americano_pipelines.warehouse.document import Content, Document
+from americano_pipelines.warehouse.document import BuiltTable, Content, Document
 from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.source import Source
 
@@ -77,7 +77,7 @@ def _unusable(settings: Settings, before: Document | None, content: Content, sou
     if not publish.as_published(now, before):
         return f"{now} was written to after it was published, so nothing of it is used"
     if not same_history(before.source, source.identity):
-        return "the source is another server, or has gone back in time"
+        return "the source is another database, or has gone back in time"
     for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version"):
         if getattr(before.content, name) != getattr(content, name):
             return f"it was built under another {name.replace('_sha256', '').replace('_', ' ')}"
@@ -89,15 +89,24 @@ def _not_to_be_patched(before: Document, inputs: Inputs) -> str | None:
     if before.tables.keys() != inputs.keys():
         return "another set of tables"
     for name, given in inputs.items():
-        built, table = before.tables[name], given.table
-        if (built.columns, built.roles, built.found_as) != (list(table.columns), dict(table.roles), table.found_as):
-            return f"{name} has other columns: {drift(built.columns, table.columns)}"
+        built = before.tables[name]
+        if other := _other_table(built, given.table):
+            return f"{name} {other}"
         if given.buckets is None and built.state_sha256 != given.state_sha256:
             return f"{name} changed, and what changed in it is not known by month"
         if built.rows_patched > MOST_PATCHED * max(1, built.rows):
             return f"{built.rows_patched:,} of {built.rows:,} rows of {name} are out of place"
     if before.bytes > max(MOST_GROWTH * before.fresh_bytes, before.fresh_bytes + SMALL_BYTES):
         return f"the file has grown from {before.fresh_bytes:,} to {before.bytes:,} bytes"
+    return None
+
+
+def _other_table(built: BuiltTable, table: SourceTable) -> str | None:
+    """How a table differs from the one that was built, whatever its rows are."""
+    if (built.columns, built.roles, built.found_as) != (list(table.columns), dict(table.roles), table.found_as):
+        return f"has other columns: {drift(built.columns, table.columns)}"
+    if built.identity != table.identity:
+        return "is another table than before: swapped in, put back, created again or rewritten"
     return None
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import duckdb
 
+from americano_pipelines.lake.export import state_that_export_sees
 from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.catalog import find_tables
+from americano_pipelines.sources.catalog import steady_tables
 from americano_pipelines.sources.figures import Figures, postgres_state_and_figures
 from americano_pipelines.sources.files import find_files
 from americano_pipelines.sources.postgres import open_snapshot
@@ -33,7 +34,7 @@ class Side:
         relation: SQL of its rows.
         parameters: what that binds.
         figures: its figures by bucket.
-        states: bucket to its state, None when that is known only of the whole.
+        states: bucket to the state that the next sync would see, None when that is known only of the whole.
         state_sha256: its state as a whole.
     """
 
@@ -44,8 +45,8 @@ class Side:
     states: Mapping[str, str] | None
     state_sha256: str
 
-    def has_changed(self, bucket: str, built: BuiltTable) -> bool:
-        """Whether a bucket is in another state than the one that was built."""
+    def will_be_mended(self, bucket: str, built: BuiltTable) -> bool:
+        """Whether a bucket is to be in another state after the next sync than the one that was built."""
         if self.states is None:
             return self.state_sha256 != built.state_sha256
         return self.states.get(bucket) != built.buckets.get(bucket)
@@ -73,15 +74,21 @@ def source_sides(
         files, skipped = find_files(connection, settings)
         yield {name: _file_side(connection, FileInput(table)) for name, table in files.items()}, skipped, True
         return
-    with open_snapshot(connection, settings.postgres) as snapshot:
-        found, skipped = find_tables(snapshot, settings)
+    with (
+        open_snapshot(connection, settings.postgres) as snapshot,
+        steady_tables(snapshot, settings) as (found, skipped),
+    ):
         comparable = same_history(document.source, snapshot.identity)
         sides = {}
         for name, table in found.items():
             relation, parameters = rows_of(snapshot, table, {}, ())
             with stages.stage(f"count {name}"):
                 state, figures = postgres_state_and_figures(snapshot, table)
-            states = ScannerInput(table, snapshot, state).buckets if comparable else {}
+            built = document.tables.get(name)
+            same = comparable and built is not None and built.identity == table.identity
+            if settings.mode is Mode.POSTGRES:
+                state = dict(state_that_export_sees(settings, snapshot, table, state))
+            states = ScannerInput(table, snapshot, state).buckets if same else {}
             sides[name] = Side(table, relation, parameters, figures, states, "")
         yield sides, skipped, comparable
 

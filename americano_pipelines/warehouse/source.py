@@ -14,7 +14,7 @@ import duckdb
 from americano_pipelines.errors import SourceError
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.catalog import find_tables
+from americano_pipelines.sources.catalog import steady_tables
 from americano_pipelines.sources.files import find_files
 from americano_pipelines.sources.postgres import open_snapshot
 from americano_pipelines.sources.state import source_state
@@ -51,8 +51,10 @@ def open_source(settings: Settings, connection: duckdb.DuckDBPyConnection, stage
         SourceError: it cannot be read in full, or (postgres mode) nothing was exported yet.
     """
     if settings.mode is Mode.SCANNER and settings.postgres is not None:
-        with open_snapshot(connection, settings.postgres) as snapshot:
-            found, skipped = find_tables(snapshot, settings)
+        with (
+            open_snapshot(connection, settings.postgres) as snapshot,
+            steady_tables(snapshot, settings) as (found, skipped),
+        ):
             inputs: dict[str, TableInput] = {}
             for name, table in found.items():
                 with stages.stage(f"compare {name}"):

@@ -36,8 +36,9 @@ class Difference:
         bucket: the month, `none` or `all`.
         source: what the source has: rows, first and last time, checksum (deep: of whole rows).
         published: what the published file has.
-        since: the source has changed this bucket since the sync, so the next one brings it. If not, the published
-            file holds other rows than the ones it was built from.
+        since: the source has changed this bucket since the sync and the next one will see that, and the published file
+            is the one that was published, to the byte. If not, the published file holds other rows than the ones it was
+            built from, or a change went unseen.
         rows: deep only: up to twenty (side, id) pairs, side being where the row with this content is:
             `source` or `published`. A changed row is there on both sides.
     """
@@ -61,7 +62,8 @@ class Verification:
         missing: tables that are on one side only, with the reason.
         damaged: tables that the published file does not have as it was built, with what it has.
         comparable: whether the source's months can be told apart from those of the sync; not when it is
-            another server, or has gone back in time; then every difference counts as made since.
+            another database, or has gone back in time. The next sync reads everything anew then, so every difference
+            counts as made since, unless somebody wrote to the published file.
     """
 
     snapshot_id: str
@@ -100,6 +102,7 @@ def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
         raise WarehouseUnavailableError(
             f"nothing is published at {settings.published_path} yet; run `americano sync` first"
         )
+    is_as_published = publish.as_published(path, document)
     differences: list[Difference] = []
     compared: dict[str, int] = {}
     with connect(settings) as connection:
@@ -128,7 +131,7 @@ def verify(settings: Settings, stages: Stages, *, deep: bool) -> Verification:
                 if deep:
                     with stages.stage(f"compare the rows of {name}"):
                         found = _deep(connection, side, built, there)
-                differences += found
+                differences += [replace(one, since=one.since and is_as_published) for one in found]
     return Verification(document.snapshot_id, compared, differences, missing, damaged, comparable)
 
 
@@ -156,7 +159,7 @@ def _differing(
             bucket,
             str(source.get(bucket, "nothing")),
             str(published.get(bucket, "nothing")),
-            since=side.has_changed(bucket, built),
+            since=side.will_be_mended(bucket, built),
         )
         for bucket in sorted(source.keys() | published.keys())
         if source.get(bucket) != published.get(bucket)

@@ -198,7 +198,7 @@ def test_every_type_that_is_known_is_copied_exactly(prisma: Database, find: Call
 
     assert {name: found[f"c{number}"].type for number, name in enumerate(EXACT)} == EXACT
     assert not found["id"].nullable
-    assert "RUSHED,NORMAL,THOROUGH" in found["completionQuality"].detail
+    assert '["RUSHED","NORMAL","THOROUGH"]' in found["completionQuality"].detail
     assert "default" in found["timestamp"].detail
 
 

@@ -55,9 +55,9 @@ def once_begun(monkeypatch: pytest.MonkeyPatch) -> Callable[[Database, str], Non
     original = catalog._hold_still  # noqa: SLF001 - the one moment between the two
 
     def arrange(database: Database, change: str) -> None:
-        def hold_still(*arguments: Any) -> None:
+        def hold_still(*arguments: Any) -> Any:
             database.execute(change)
-            original(*arguments)
+            return original(*arguments)
 
         monkeypatch.setattr(catalog, "_hold_still", hold_still)
 

@@ -5,7 +5,7 @@ SELECT
     count(*) AS row_count,
     coalesce(epoch_us(min(moment)), 0) AS min_us,
     coalesce(epoch_us(max(moment)), 0) AS max_us,
-    coalesce(bit_xor(CAST('0x' || substr(md5(id || coalesce(
+    coalesce(bit_xor(CAST('0x' || substr(sha256(id || coalesce(
         lower(lpad(to_hex(epoch_us(moment) - 946684800000000), 16, '0')), no_moment
     )), 1, 15) AS BIGINT)), 0) AS checksum
 FROM (

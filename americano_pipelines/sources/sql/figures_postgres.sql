@@ -8,7 +8,17 @@ SELECT
     coalesce((extract(EPOCH FROM min(moment)) * 1000000)::bigint, 0) AS min_us,
     coalesce((extract(EPOCH FROM max(moment)) * 1000000)::bigint, 0) AS max_us,
     coalesce(
-        bit_xor(('x' || substr(md5(id || coalesce(encode(timestamp_send(moment), 'hex'), no_moment)), 1, 15))::bit(60)::bigint), 0
+        bit_xor((
+            'x' || substr(
+                encode(
+                    -- Of the bytes in UTF-8, whatever the database is encoded in; and not md5, which servers may forbid.
+                    sha256(convert_to(id || coalesce(encode(timestamp_send(moment), 'hex'), no_moment), 'UTF8')), 'hex'
+                ),
+                1,
+                15
+            )
+        )::bit(60)::bigint),
+        0
     ) AS checksum
 FROM (
     SELECT
