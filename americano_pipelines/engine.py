@@ -13,11 +13,10 @@ from pathlib import Path
 
 import duckdb
 
-from americano_pipelines.errors import ConfigError, RoomError
+from americano_pipelines.errors import REMEDIES, ConfigError, RoomError
 from americano_pipelines.settings import Settings
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_ROOM = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 EXTENSION_PACKAGE = "duckdb-extension-postgres-scanner"
 
 
@@ -45,11 +44,11 @@ def telling_what_is_full(settings: Settings) -> Iterator[None]:
             f"of files, and run this again. DuckDB said: {error}"
         ) from None
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in REMEDIES:
             raise
         # Of two names, as when a file is copied, the second is the one that is written.
         place = error.filename2 or error.filename or settings.data_dir
-        remedy = "make room there" if error.errno in _FULL else "let this user write there"
+        remedy = REMEDIES[error.errno]
         raise RoomError(f"{place}: {error.strerror}. Nothing was published; {remedy} and run this again") from None
 
 

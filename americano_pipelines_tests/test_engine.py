@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -155,6 +156,10 @@ def test_a_wrong_version_stops_a_session_before_postgres_is_asked(
             PermissionError(errno.EACCES, "Permission denied", "/x/y"),
             "^/x/y: Permission denied. .*let this user write there",
         ),
+        (
+            OSError(errno.EIO, "Input/output error", "/x/y"),
+            "^/x/y: Input/output error. .*look at it and at the system's",
+        ),
     ],
 )
 @pytest.mark.parametrize("stage", ["read files", "publish"])
@@ -184,4 +189,26 @@ def test_no_room_says_what_to_do_and_leaves_what_is_published(
 
 def test_another_error_of_the_system_stays_what_it_is(settings_for: Callable[..., Settings]) -> None:
     with pytest.raises(OSError, match="broken"), engine.telling_what_is_full(settings_for()):
-        raise OSError(errno.EIO, "broken")
+        raise OSError(errno.ECONNREFUSED, "broken")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EINTR, "a signal came in between"),
+        (errno.ENOTDIR, "a part of the path is a file"),
+        (errno.ELOOP, "links lead in a circle"),
+        (errno.ENAMETOOLONG, "choose a shorter one"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ESTALE, "mount it anew"),
+        (errno.ENOENT, "make sure that the folder is there"),
+    ],
+)
+def test_every_error_of_a_file_system_says_what_to_do(
+    settings_for: Callable[..., Settings], number: int, words: str
+) -> None:
+    with (
+        pytest.raises(RoomError, match=f"^/x/y: .*Nothing was published; .*{words}.* and run this again$"),
+        engine.telling_what_is_full(settings_for()),
+    ):
+        raise OSError(number, os.strerror(number), "/x/y")
