@@ -80,7 +80,8 @@ class Settings(Variables):
         }
         for variable, path in self._own_places():
             for folder, what in swept.items():
-                if path.resolve().is_relative_to(folder.resolve()):
+                # Only its folder is followed: the published name is itself a link into the folder of snapshots.
+                if (path.parent.resolve() / path.name).is_relative_to(folder.resolve()):
                     raise ValueError(
                         f"{variable}: lies inside {folder}, where {what} is swept away; point it elsewhere"
                     )

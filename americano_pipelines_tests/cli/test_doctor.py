@@ -16,7 +16,8 @@ import pytest
 from americano_pipelines.defs.build import build_defs
 from americano_pipelines.defs.instance import reach_instance
 from americano_pipelines.defs.jobs import NIGHTLY
-from americano_pipelines.defs.runs import PID_TAG, STARTED_TAG, process_tags
+from americano_pipelines.defs.owners import OWNER_TAG
+from americano_pipelines.defs.runs import process_tags
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.app_database import link_url
 from americano_pipelines_tests.cli.conftest import Done
@@ -234,8 +235,7 @@ def test_nothing_in_the_dagster_home_is_repaired(cli: Cli, settings_for: Callabl
     settings = settings_for()
     with reach_instance(settings) as instance:
         run = instance.create_run_for_job(build_defs(settings).resolve_job_def(NIGHTLY), status=STARTED)
-        tags = process_tags(run.run_id) | {PID_TAG: "1", STARTED_TAG: "0"}
-        instance.add_run_tags(run.run_id, tags)
+        instance.add_run_tags(run.run_id, process_tags(instance, run.run_id) | {OWNER_TAG: "gone.owner"})
 
     done = cli("doctor")
 

@@ -200,11 +200,14 @@ def test_a_place_that_can_never_be_is_refused(variable: str, tmp_path: Path, mon
             load_settings()
 
 
-def test_a_published_file_is_no_place_to_publish(tmp_path: Path) -> None:
+def test_a_published_file_is_no_place_to_publish_but_the_link_to_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "snapshots" / "20240101T000000Z-1"
     folder.mkdir(parents=True)
     for name in ("x.duckdb", "snapshot.json"):
         (folder / name).write_text("")
+    (tmp_path / "x.duckdb").symlink_to(folder / "x.duckdb")
+
+    assert load_settings(duckdb_db_path=tmp_path / "x.duckdb").published_path == tmp_path / "x.duckdb"
 
     with pytest.raises(ConfigError, match=r"^DUCKDB_DB_PATH: .* is one of the published files themselves"):
         load_settings(duckdb_db_path=folder / "x.duckdb")
