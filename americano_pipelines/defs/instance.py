@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError
 
 from americano_pipelines import durable
+from americano_pipelines.defs.retention import remove_old_runs
 from americano_pipelines.defs.runs import fail_dead_runs
 from americano_pipelines.defs.settling import settle_all
 from americano_pipelines.errors import ConfigError, RoomError
@@ -100,6 +101,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         _settle(settings, instance)
         yield instance
         _settle(settings, instance)
+        remove_old_runs(instance, timedelta(days=settings.americano_runs_kept_days))
 
 
 def _short(error: Exception) -> str:

@@ -184,6 +184,12 @@ class Variables(BaseSettings):
     americano_snapshots_kept: int = Field(
         default=7, ge=1, le=1000, description="Published files kept, the current one included; 1 to 1000."
     )
+    americano_runs_kept_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days that Dagster's runs of syncs are kept, with events and output; analyses' stay. 1 to 3650.",
+    )
     americano_sync_cron: Annotated[str, AfterValidator(check_cron)] = Field(
         default="0 2 * * *", description="When the nightly sync starts, a cron line of five fields."
     )
