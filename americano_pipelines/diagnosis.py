@@ -1,28 +1,28 @@
-"""What `americano doctor` looks at: each thing the chosen mode needs, tried for real.
+"""What `americano doctor` looks at: each thing the chosen mode needs, opened by the code that the work opens it by.
 
-Here belongs looking, not mending, and no printing. Each finding is one line.
+Only looking belongs here, no mending and no printing. What is tried by writing leaves nothing behind but a tag of
+MLflow's experiment and a time in Dagster's records. Each finding is one line.
 """
 
-import http.client
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from americano_pipelines import sql
-from americano_pipelines.engine import check_extension, connect
-from americano_pipelines.errors import AmericanoError, SourceError
+from americano_pipelines import durable, sql
+from americano_pipelines.engine import check_extension, connect, load_postgres_extension
+from americano_pipelines.errors import AmericanoError, SourceError, WarehouseUnavailableError, told_by_system
 from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.settings.tracking_address import sqlite_file
 from americano_pipelines.sources.catalog import find_tables
 from americano_pipelines.sources.files import find_files
 from americano_pipelines.sources.postgres import Snapshot, open_snapshot
 from americano_pipelines.sources.tables import check_overrides
 from americano_pipelines.warehouse.publish import current, read_document
+from americano_pipelines.warehouse.read import open_published
 
 Level = Literal["ok", "warn", "FAIL"]
-_TIMEOUT_SECONDS = 3.0
+
+_LINK_NEEDS = ("SELECT", "INSERT", "UPDATE")
 
 
 @dataclass(frozen=True)
@@ -36,32 +36,36 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything, in the order in which a sync would need it."""
-    looks: list[Callable[[Settings], Iterator[Finding]]] = [_mode, _extension, _data_folder]
+    looks: list[Callable[[Settings], Iterator[Finding]]] = [_mode, _data_folder, _extension]
     looks.append(_files if settings.mode is Mode.PARQUET else _postgres)
-    looks += [_published, _mlflow]
+    looks += [_published, _dagster_home, _mlflow, _app]
     findings: list[Finding] = []
     for look in looks:
         try:
             findings.extend(look(settings))
-        except AmericanoError as error:
-            findings.append(Finding("FAIL", look.__name__.strip("_").replace("_", " "), str(error)))
+        except (AmericanoError, OSError) as error:
+            words = told_by_system(error) if isinstance(error, OSError) else str(error)
+            findings.append(Finding("FAIL", look.__name__.strip("_").replace("_", " "), words))
     return findings
 
 
 def _mode(settings: Settings) -> Iterator[Finding]:
     check_overrides(settings.americano_columns)
     yield Finding("ok", "mode", settings.mode.value)
-
-
-def _extension(settings: Settings) -> Iterator[Finding]:  # noqa: ARG001 - one shape for all looks
-    yield Finding("ok", "DuckDB and its Postgres extension", check_extension().parent.name)
+    if settings.compare_with_postgres and settings.postgres is None:
+        yield Finding("warn", "COMPARE_WITH_POSTGRES", "is true, but no Postgres is configured to compare with")
 
 
 def _data_folder(settings: Settings) -> Iterator[Finding]:
-    folder = settings.data_dir
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    writable = os.access(existing, os.W_OK)
-    yield Finding("ok" if writable else "FAIL", "data folder", f"{folder}{'' if writable else ' is not writable'}")
+    durable.try_writing(settings.data_dir)
+    yield Finding("ok", "data folder", str(settings.data_dir))
+    durable.try_writing(settings.published_path.parent)
+
+
+def _extension(settings: Settings) -> Iterator[Finding]:
+    with connect(settings) as connection:
+        load_postgres_extension(connection)
+    yield Finding("ok", "DuckDB and its Postgres extension", check_extension().parent.name)
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
@@ -105,34 +109,76 @@ def _read_one(snapshot: Snapshot, schema: str, relation: str) -> None:
 
 
 def _published(settings: Settings) -> Iterator[Finding]:
+    link = settings.published_path
+    if link.exists() and not link.is_symlink():
+        yield Finding(
+            "FAIL",
+            "published file",
+            f"{link} is a file of its own, not the link this project publishes by; move it away",
+        )
+        return
     document, path = read_document(settings), current(settings)
     if document is None or path is None:
         yield Finding("warn", "published file", f"nothing at {settings.published_path} yet; run `americano sync`")
-    else:
-        yield Finding("ok", "published file", f"{document.snapshot_id}, source as of {document.instant}, {path}")
+        return
+    try:
+        with open_published(settings, wait_seconds=0):
+            yield Finding("ok", "published file", f"{document.snapshot_id}, source as of {document.instant}, {path}")
+    except WarehouseUnavailableError as error:
+        # The next sync publishes another one, and is not stopped by this.
+        yield Finding("warn", "published file", str(error))
+
+
+def _dagster_home(settings: Settings) -> Iterator[Finding]:
+    from americano_pipelines.defs.instance import reach_instance, try_writing
+
+    with reach_instance(settings) as instance:
+        try_writing(settings, instance)
+        yield Finding("ok", "Dagster home", f"{settings.dagster_dir}, {instance.get_runs_count()} runs")
 
 
 def _mlflow(settings: Settings) -> Iterator[Finding]:
-    """Without importing mlflow, which takes seconds: a server must answer its API, a store's folder take files."""
-    parts = urlsplit(settings.tracking_uri)
-    if parts.scheme not in {"http", "https"}:
-        folder = Path(parts.path)
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
-        ok = os.access(existing, os.W_OK)
-        found = f"a local store ({parts.scheme}) under {existing}{'' if ok else ', which is not writable'}"
-        yield Finding("ok" if ok else "warn", "MLflow", found)
+    """A sync needs no MLflow, so what is wrong with it is a warning; an analysis would fail of it."""
+    from americano_pipelines.tracking.store import open_store, try_writing
+
+    file = sqlite_file(settings.tracking_uri)
+    if file is not None and not file.exists():
+        # Its tables take long to make. The first analysis does so, if a file can be put there.
+        try:
+            durable.try_writing(file.parent)
+        except OSError as error:
+            yield Finding("warn", "MLflow", told_by_system(error))
+        else:
+            yield Finding("ok", "MLflow", f"a local store (sqlite) at {file}, which the first analysis makes")
         return
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
-    where = f"{parts.hostname}{f':{parts.port}' if parts.port else ''}"
     try:
-        # Not /health: it says 200 also to a client whose requests the server's host check refuses.
-        connection.request("GET", f"{parts.path.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1")
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        yield Finding("warn", "MLflow", f"{where} does not answer: {error}")
+        store = open_store(settings)
+        try_writing(store)
+    except AmericanoError as error:
+        yield Finding("warn", "MLflow", str(error))
     else:
-        ok = status == http.client.OK
-        yield Finding("ok" if ok else "warn", "MLflow", f"{where} answers{'' if ok else f', but with status {status}'}")
-    finally:
-        connection.close()
+        where = f"{store.label} answers" if file is None else f"a local store (sqlite) at {file}"
+        yield Finding("ok", "MLflow", f"{where}, and takes what is recorded there")
+
+
+def _app(settings: Settings) -> Iterator[Finding]:
+    from americano_pipelines.tracking.app_connection import connected
+
+    if settings.app is None:
+        return
+    try:
+        with connected(settings.app) as (cursor, table):
+            name = sql.quote(table.schema, table.name)
+            cursor.execute(
+                "SELECT " + " AND ".join(f"has_any_column_privilege(%s, '{p}')" for p in _LINK_NEEDS), (name,) * 3
+            )
+            allowed = cursor.fetchone()[0]
+    except AmericanoError as error:
+        yield Finding("warn", "the app's analysis runs", str(error))
+    else:
+        said = (
+            f"{settings.app.user} may read and write {name}"
+            if allowed
+            else (f"{settings.app.user} may not read, insert and update {name}; run deploy/link_role.sql")
+        )
+        yield Finding("ok" if allowed else "warn", "the app's analysis runs", said)

@@ -57,6 +57,21 @@ def swap_link(link: Path, target: Path) -> None:
     sync_folder(link.parent)
 
 
+def try_writing(folder: Path) -> None:
+    """Write a small file into a folder and take it away again; the folder is made if it is not there.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".try.{secrets.token_hex(4)}"
+    try:
+        path.write_bytes(b"\0")
+        sync_file(path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def sha256(path: Path) -> str:
     """Hash of a file's bytes, as 64 hex digits."""
     digest = hashlib.sha256()

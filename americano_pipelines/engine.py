@@ -6,18 +6,19 @@ Here belongs how a connection is made. What is run on it is the caller's busines
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 
 import duckdb
 
-from americano_pipelines.errors import ConfigError, RoomError
+from americano_pipelines import sql
+from americano_pipelines.errors import REMEDIES, ConfigError, RoomError
 from americano_pipelines.settings import Settings
+from americano_pipelines.temporary import sweep, temporary_folder
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_ROOM = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 EXTENSION_PACKAGE = "duckdb-extension-postgres-scanner"
 
 
@@ -45,11 +46,11 @@ def telling_what_is_full(settings: Settings) -> Iterator[None]:
             f"of files, and run this again. DuckDB said: {error}"
         ) from None
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in REMEDIES:
             raise
         # Of two names, as when a file is copied, the second is the one that is written.
         place = error.filename2 or error.filename or settings.data_dir
-        remedy = "make room there" if error.errno in _FULL else "let this user write there"
+        remedy = REMEDIES[error.errno]
         raise RoomError(f"{place}: {error.strerror}. Nothing was published; {remedy} and run this again") from None
 
 
@@ -70,10 +71,33 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
     Raises:
         RoomError: what is done in the block needs more memory or disk than there is.
     """
-    with telling_what_is_full(settings):
-        settings.spill_dir.mkdir(parents=True, exist_ok=True)
-        with session(_open(settings, database)) as connection:
-            yield connection
+    with (
+        telling_what_is_full(settings),
+        spill_folder(settings) as folder,
+        session(
+            duckdb.connect(str(database) if database else ":memory:", config=config(settings, folder))
+        ) as connection,
+    ):
+        yield connection
+
+
+@contextmanager
+def connect_to_read(settings: Settings, database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database file read-only, within the same bounds; a user who may not write spills nothing.
+
+    The file is attached to a session of its own, because DuckDB gives all connections of a process to one path the
+    same session, and so the bounds and the spill folder of the first.
+
+    Raises:
+        duckdb.Error: it cannot be opened.
+    """
+    with (
+        reader_spill_folder(settings) as folder,
+        session(duckdb.connect(":memory:", config=config(settings, folder))) as connection,
+    ):
+        catalog = sql.quote(database.stem)
+        connection.execute(f"ATTACH '{sql.escape(str(database))}' AS {catalog} (READ_ONLY); USE {catalog}")
+        yield connection
 
 
 @contextmanager
@@ -88,17 +112,38 @@ def session(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyCo
         connection.close()
 
 
-def _open(settings: Settings, database: Path | None) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
-        str(database) if database else ":memory:",
-        config={
-            "memory_limit": settings.americano_memory_limit,
-            "threads": settings.americano_threads,
-            "temp_directory": str(settings.spill_dir),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        },
-    )
+@contextmanager
+def spill_folder(settings: Settings) -> Iterator[Path]:
+    """Make a folder to spill to for one session; what killed sessions left is removed first.
+
+    DuckDB names its spill files without a process id and takes no lock on them: two sessions with one folder read
+    each other's rows, without an error or with a segmentation fault.
+    """
+    sweep(settings.spill_dir)
+    with temporary_folder(settings.spill_dir, "spill") as folder:
+        yield folder
+
+
+@contextmanager
+def reader_spill_folder(settings: Settings) -> Iterator[Path | None]:
+    """Make a folder to spill to as `spill_folder`, or give None where this user cannot write one."""
+    with ExitStack() as folders:
+        try:
+            folder = folders.enter_context(spill_folder(settings))
+        except OSError:
+            folder = None
+        yield folder
+
+
+def config(settings: Settings, folder: Path | None) -> dict[str, str | bool | int | float | list[str]]:
+    """What every session is opened with; without a folder it spills nothing."""
+    return {
+        "memory_limit": settings.americano_memory_limit,
+        "threads": settings.americano_threads,
+        "temp_directory": str(folder or ""),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
 
 
 def load_postgres_extension(connection: duckdb.DuckDBPyConnection) -> None:

@@ -4,7 +4,58 @@ Here belongs the vocabulary of failure. What happened, where and what to do stan
 where the error is raised. Anything that is not one of these is a defect and keeps its traceback.
 """
 
+import errno
 from pathlib import Path
+
+_ROOM, _PERMISSION = "make room there", "let this user write there"
+# "Input/output error" or "Stale file handle" names no remedy. Each of these goes before "and run this again".
+REMEDIES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: _PERMISSION,
+    errno.ENOENT: "make sure that the folder is there, or choose another path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
+    errno.EISDIR: "a folder stands where a file belongs: move it away",
+    errno.EEXIST: "something of another kind stands there: move it away",
+    errno.ENOTEMPTY: "another program put something into the folder: look into it",
+    errno.ELOOP: "symbolic links lead in a circle: mend them, or choose another path",
+    errno.ENAMETOOLONG: "the path is longer than the file system allows: choose a shorter one",
+    errno.EXDEV: "a folder below is a disk of its own, into which nothing can be moved in one step: unmount it",
+    errno.EIO: "the disk or the connection to it fails: look at it and at the system's log",
+    errno.ENXIO: "the disk is gone: connect and mount it",
+    errno.ENODEV: "the disk is gone: connect and mount it",
+    errno.EUCLEAN: "the file system is damaged: repair it (fsck)",
+    errno.ESTALE: "the network file system has lost the file: mount it anew",
+    errno.ENOTCONN: "the network file system is not connected: mount it anew",
+    errno.EHOSTDOWN: "the network file system's server is down: start it",
+    errno.ETIMEDOUT: "the network file system does not answer: look at its server",
+    errno.EREMOTEIO: "the network file system's server fails: look at it",
+    errno.EINTR: "a signal came in between, as happens on network file systems: wait a moment",
+    errno.EAGAIN: "it is not available at the moment: wait",
+    errno.EBUSY: "another program or a mount holds it: end that",
+    errno.ETXTBSY: "another program runs it: end that",
+    errno.EMFILE: "this process may open no more files: raise the limit (ulimit -n)",
+    errno.ENFILE: "this machine may open no more files: end some programs",
+    errno.ENOMEM: "this machine has no memory left: end some programs",
+    errno.ENOLCK: "the file system gives no locks: start its lock service, or choose a local disk",
+    errno.ENOTSUP: "the file system has no links or locks: choose a local disk",
+}
+
+
+def told_by_system(error: OSError, place: Path | None = None) -> str:
+    """An error of the operating system in words: which path, what it is, what to do.
+
+    Args:
+        error: the error.
+        place: the path to name where the error has none.
+    """
+    # Of two names, as when a file is copied, the second is the one that is written.
+    path = error.filename2 or error.filename or place
+    remedy = REMEDIES.get(error.errno or 0)
+    return f"{f'{path}: ' if path else ''}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
 
 
 class AmericanoError(Exception):

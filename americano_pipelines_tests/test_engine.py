@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -50,21 +51,55 @@ def test_limits_threads_spill_folder_and_time_zone_are_as_configured(settings_fo
     with engine.connect(settings) as connection:
         assert setting(connection, "memory_limit") == "300.0 MiB"
         assert setting(connection, "threads") == 3
-        assert setting(connection, "temp_directory") == str(settings.spill_dir)
+        assert Path(str(setting(connection, "temp_directory"))).parent == settings.spill_dir
         assert setting(connection, "TimeZone") == "UTC"
         assert setting(connection, "autoinstall_known_extensions") is False
         assert setting(connection, "autoload_known_extensions") is False
 
 
-def test_what_exceeds_the_limit_spills_into_the_data_folder(settings_for: Callable[..., Settings]) -> None:
+def test_sessions_that_spill_at_the_same_time_read_their_own_rows(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for(americano_memory_limit="60MB", americano_threads=1)
-    with engine.connect(settings) as connection:
-        connection.execute("CREATE TABLE t AS SELECT uuid() AS a, uuid() AS b FROM range(4000000)")
-        spilled = connection.execute("SELECT sum(size) FROM duckdb_temporary_files()").fetchone()
+    query = "CREATE TABLE t AS SELECT uuid() AS a, uuid() AS b, CAST($1 AS BIGINT) AS session FROM range(2000000)"
+    with engine.connect(settings) as one, engine.connect(settings) as other:
+        for session, connection in enumerate((one, other)):
+            connection.execute(query, [session])
+        folders = {setting(connection, "temp_directory") for connection in (one, other)}
+        spilled = [str(path.parent) for path in settings.spill_dir.rglob("*.tmp")]
+        assert set(spilled) == folders
+        for session, connection in enumerate((one, other)):
+            rows = connection.execute(
+                "SELECT count(*), min(session), max(session), count(DISTINCT a) FROM t"
+            ).fetchall()
+            assert rows == [(2000000, session, session, 2000000)]
 
-    assert spilled is not None
-    assert spilled[0] > 0
     assert list(settings.spill_dir.iterdir()) == []
+
+
+def test_readers_of_one_file_are_bounded_and_spill_apart(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = settings_for(americano_memory_limit="300MiB", americano_threads=1)
+    path = tmp_path / "some file.duckdb"
+    with engine.connect(settings, path) as connection:
+        connection.execute("CREATE SCHEMA research; CREATE TABLE research.t AS SELECT 1 AS a")
+
+    with engine.connect_to_read(settings, path) as one, engine.connect_to_read(settings, path) as other:
+        assert one.execute("FROM research.t").fetchall() == [(1,)]
+        assert setting(one, "memory_limit") == "300.0 MiB"
+        folders = {str(setting(connection, "temp_directory")) for connection in (one, other)}
+        assert folders == {str(folder) for folder in settings.spill_dir.iterdir() if folder.is_dir()}
+        assert len(folders) == 2
+        with pytest.raises(duckdb.InvalidInputException, match="read-only"):
+            one.execute("INSERT INTO research.t VALUES (2)")
+
+
+def test_a_reader_that_may_not_write_reads_all_the_same(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = settings_for()
+    with engine.connect(settings, tmp_path / "x.duckdb") as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+    settings.spill_dir.rmdir()
+    settings.spill_dir.symlink_to("/proc/none")
+
+    with engine.connect_to_read(settings, tmp_path / "x.duckdb") as connection:
+        assert connection.execute("FROM t").fetchall() == [(1,)]
 
 
 def test_a_session_is_closed_whatever_happens(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
@@ -155,6 +190,10 @@ def test_a_wrong_version_stops_a_session_before_postgres_is_asked(
             PermissionError(errno.EACCES, "Permission denied", "/x/y"),
             "^/x/y: Permission denied. .*let this user write there",
         ),
+        (
+            OSError(errno.EIO, "Input/output error", "/x/y"),
+            "^/x/y: Input/output error. .*look at it and at the system's",
+        ),
     ],
 )
 @pytest.mark.parametrize("stage", ["read files", "publish"])
@@ -184,4 +223,26 @@ def test_no_room_says_what_to_do_and_leaves_what_is_published(
 
 def test_another_error_of_the_system_stays_what_it_is(settings_for: Callable[..., Settings]) -> None:
     with pytest.raises(OSError, match="broken"), engine.telling_what_is_full(settings_for()):
-        raise OSError(errno.EIO, "broken")
+        raise OSError(errno.ECONNREFUSED, "broken")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EINTR, "a signal came in between"),
+        (errno.ENOTDIR, "a part of the path is a file"),
+        (errno.ELOOP, "links lead in a circle"),
+        (errno.ENAMETOOLONG, "choose a shorter one"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ESTALE, "mount it anew"),
+        (errno.ENOENT, "make sure that the folder is there"),
+    ],
+)
+def test_every_error_of_a_file_system_says_what_to_do(
+    settings_for: Callable[..., Settings], number: int, words: str
+) -> None:
+    with (
+        pytest.raises(RoomError, match=f"^/x/y: .*Nothing was published; .*{words}.* and run this again$"),
+        engine.telling_what_is_full(settings_for()),
+    ):
+        raise OSError(number, os.strerror(number), "/x/y")

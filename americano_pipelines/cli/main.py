@@ -22,7 +22,7 @@ from americano_pipelines.cli.runs import runs
 from americano_pipelines.cli.sync import sync
 from americano_pipelines.cli.verify import verify
 from americano_pipelines.cli.verify_sync import verify_sync
-from americano_pipelines.errors import AmericanoError, ConfigError
+from americano_pipelines.errors import AmericanoError, ConfigError, told_by_system
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,5 +50,6 @@ def main() -> None:
         click.echo(f"configuration: {error}", err=True)
         sys.exit(WRONG_USE)
     except (AmericanoError, OSError) as error:
-        click.echo(f"failed: {error}", err=True)
+        told = told_by_system(error) if isinstance(error, OSError) else str(error)
+        click.echo(f"failed: {told}", err=True)
         sys.exit(FAILED)

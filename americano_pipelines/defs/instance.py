@@ -7,16 +7,21 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster_shared.check import CheckError
 from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
+from yaml import YAMLError
 
+from americano_pipelines import durable
+from americano_pipelines.defs.retention import remove_old_runs
 from americano_pipelines.defs.runs import fail_dead_runs
 from americano_pipelines.defs.settling import settle_all
-from americano_pipelines.errors import RoomError
+from americano_pipelines.errors import ConfigError, RoomError
 from americano_pipelines.settings import PROJECT_ROOT, Settings
 
 TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
@@ -43,6 +48,44 @@ def prepare_home(settings: Settings) -> Path:
 
 
 @contextmanager
+def reach_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Open the data folder's instance as it is: nothing is repaired.
+
+    Raises:
+        ConfigError: what is in the Dagster home is no configuration that Dagster takes.
+        RoomError: Dagster's records cannot be written.
+    """
+    try:
+        with ExitStack() as opened:
+            try:
+                home = str(prepare_home(settings))
+                instance = opened.enter_context(dg.DagsterInstance.from_config(home))
+            except (dg.DagsterError, CheckError, YAMLError, ImportError) as error:
+                raise ConfigError(
+                    f"DAGSTER_HOME: {settings.dagster_dir} cannot be opened: {_short(error)}. Mend its "
+                    "dagster.yaml, or take it away and the project's own is put in its place"
+                ) from error
+            yield instance
+    except DBAPIError as error:
+        raise RoomError(
+            f"Dagster's records in {settings.dagster_dir} cannot be written: {error.orig}. Is that disk full, or may "
+            "nothing be written there?"
+        ) from error
+
+
+def try_writing(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Write where a run would: Dagster's records of runs, and the folders of the home.
+
+    Raises:
+        OSError: one of the folders takes no file.
+    """
+    instance.daemon_cursor_storage.set_cursor_values({"americano/doctor": datetime.now(UTC).isoformat()})
+    for folder in (settings.dagster_dir, settings.dagster_dir / "history" / "runs", settings.dagster_dir / "storage"):
+        if folder.is_dir():
+            durable.try_writing(folder)
+
+
+@contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the data folder's instance; runs that died with their process are marked failed first.
 
@@ -50,19 +93,20 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     does not answer at once is not waited for, only warned about: a sync needs none, and what is open stays so.
 
     Raises:
+        ConfigError: what is in the Dagster home is no configuration that Dagster takes.
         RoomError: Dagster's records cannot be written.
     """
-    try:
-        with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
-            fail_dead_runs(instance)
-            _settle(settings, instance)
-            yield instance
-            _settle(settings, instance)
-    except DBAPIError as error:
-        raise RoomError(
-            f"Dagster's records in {settings.dagster_dir} cannot be written: {error.orig}. Is that disk full, or may "
-            "nothing be written there?"
-        ) from error
+    with reach_instance(settings) as instance:
+        fail_dead_runs(instance)
+        _settle(settings, instance)
+        yield instance
+        _settle(settings, instance)
+        remove_old_runs(instance, timedelta(days=settings.americano_runs_kept_days))
+
+
+def _short(error: Exception) -> str:
+    """Dagster answers a wrong key with all the keys there are."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _settle(settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -88,7 +88,7 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
             instance=instance,
             raise_on_error=False,
             run_id=run_id,
-            tags=process_tags(run_id),
+            tags=process_tags(instance, run_id),
             run_config={
                 "ops": {step: {"config": {"full": full}} for step in _STEPS[settings.mode]},
                 "loggers": {"console": {"config": {"log_level": console_level(settings)}}},

@@ -117,7 +117,7 @@ def _run(
         run_id=run_id,
         partition_key=protocol_id,
         asset_selection=list(keys),
-        tags={**process_tags(run_id), **tags},
+        tags={**process_tags(instance, run_id), **tags},
         run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
     )
     for key in keys:

@@ -12,7 +12,7 @@ import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
-from americano_pipelines.engine import session
+from americano_pipelines.engine import config, reader_spill_folder, session
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import publish
@@ -29,9 +29,13 @@ def build_warehouse(settings: Settings) -> dg.ResourceDefinition:
     @dg.resource(
         description="The published DuckDB file, opened READ_ONLY by the path that the link means at the start."
     )
-    def warehouse(_: dg.InitResourceContext) -> DuckDBResource:
+    def warehouse(_: dg.InitResourceContext) -> Iterator[DuckDBResource]:
         path = publish.current(settings) or settings.published_path
-        return DuckDBResource(database=str(path), connection_config={"access_mode": "READ_ONLY"})
+        # One folder to spill to for the run: in one process, one path means one session of DuckDB.
+        with reader_spill_folder(settings) as folder:
+            yield DuckDBResource(
+                database=str(path), connection_config={**config(settings, folder), "access_mode": "READ_ONLY"}
+            )
 
     return warehouse
 

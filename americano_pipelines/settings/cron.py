@@ -4,6 +4,7 @@ import re
 
 _PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 # Field, its lowest and highest number, and its names, which count from the lowest.
 _FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
@@ -30,7 +31,35 @@ def check_cron(line: str) -> str:
                 f"is not a cron line: the {field} is {value!r}; allowed are * and {lowest} to {highest}"
                 f"{f' or {names[0]} to {names[-1]}' if names else ''}, with - for ranges, / for steps and , for lists"
             )
+    day, month = values[2:4]
+    # Dagster refuses such a line also where it names a weekday, on which cron would fire.
+    if min(_numbers(day, 1, 31, ())) > max(_LENGTHS[m - 1] for m in _numbers(month, 1, 12, _MONTHS)):
+        raise ValueError(f"is a cron line that never fires: none of its months has a day {day}")
     return line
+
+
+def _numbers(value: str, lowest: int, highest: int, names: tuple[str, ...]) -> set[int]:
+    """The numbers that a field which fits means."""
+    numbers: set[int] = set()
+    for part in value.split(","):
+        span, _, steps = part.partition("/")
+        first, last = (_number(text, lowest, names) for text in (*span.split("-"), "")[:2])
+        if first is None:
+            first, last = lowest, highest
+        elif last is None:
+            last = highest if steps else first
+        # A range that goes past the end goes on at the beginning: nov-feb.
+        length = (last - first) % (highest - lowest + 1)
+        numbers |= {
+            lowest + (first - lowest + i) % (highest - lowest + 1) for i in range(0, length + 1, int(steps or 1))
+        }
+    return numbers
+
+
+def _number(text: str, lowest: int, names: tuple[str, ...]) -> int | None:
+    if text in {"", "*"}:
+        return None
+    return names.index(text.lower()) + lowest if text.lower() in names else int(text)
 
 
 def _fits(part: str, lowest: int, highest: int, names: tuple[str, ...]) -> bool:

@@ -1,11 +1,13 @@
-"""Whether a path that others fill could lead into a folder of our own.
+"""Whether a path can be what a setting takes it for: a folder, and none that leads into one of our own.
 
-Only paths are compared here, nothing is read: the files may not be there yet.
+Only names and kinds are looked at, nothing is read: the files may not be there yet.
 """
 
 import glob
 from fnmatch import fnmatch
 from pathlib import Path
+
+from americano_pipelines.errors import told_by_system
 
 
 def leads_into(location: Path, folder: Path) -> bool:
@@ -26,6 +28,26 @@ def leads_into(location: Path, folder: Path) -> bool:
     if not inner.is_relative_to(start):
         return False
     return not pattern or _descends(pattern, inner.relative_to(start).parts)
+
+
+def why_no_folder(path: Path) -> str | None:
+    """Why a path can never be a folder, whoever makes it; None where it is one, or may become one.
+
+    Whether this user may make it is another question: `americano doctor` tries.
+    """
+    for place in (path, *path.parents):
+        try:
+            if place.is_dir():
+                return None
+            if place.exists():
+                return f"{place} is a file, not a folder"
+            if place.is_symlink():
+                return f"{place} is a link that leads nowhere"
+        except PermissionError:
+            return None
+        except OSError as error:
+            return told_by_system(error, place)
+    return None
 
 
 def _descends(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:

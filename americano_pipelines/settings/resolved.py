@@ -16,7 +16,8 @@ from pydantic import SecretStr, ValidationError, model_validator
 
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings.postgres_target import PostgresTarget, parse_url
-from americano_pipelines.settings.reach import leads_into
+from americano_pipelines.settings.reach import leads_into, why_no_folder
+from americano_pipelines.settings.tracking_address import parse_tracking_uri, sqlite_file
 from americano_pipelines.settings.variables import PROJECT_ROOT, Variables
 
 # Up to the last @, for a password may hold an unescaped one; and parameters that are secrets by their name.
@@ -46,6 +47,7 @@ class Settings(Variables):
             raise ValueError(
                 "DUCKDB_USE_POSTGRES_SCANNER: is true, but no Postgres is configured; set DATABASE_URL or PG_HOST"
             )
+        self._check_folders()
         self._check_published_name()
         for table in ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs"):
             if leads_into(self.parquet_input(table), self.lake_dir):
@@ -53,12 +55,7 @@ class Settings(Variables):
                     f"{table.upper()}_PARQUET: leads into {self.lake_dir}, where our own exports are kept; "
                     "these variables name files made by others, so point it elsewhere"
                 )
-        for variable, path in (("DUCKDB_DB_PATH", self.published_path), ("DAGSTER_HOME", self.dagster_dir)):
-            if path.resolve().is_relative_to(self.lake_dir.resolve()):
-                raise ValueError(
-                    f"{variable}: lies inside {self.lake_dir}, where whatever is no export of ours is swept away; "
-                    "point it elsewhere"
-                )
+        self._check_not_swept()
         if odd := {"%", "?"} & set(str(self.dagster_dir)):
             variable = "DAGSTER_HOME" if self.dagster_home else "AMERICANO_DATA_DIR"
             raise ValueError(
@@ -66,6 +63,39 @@ class Settings(Variables):
                 "that means something else; choose another folder"
             )
         return self
+
+    def _check_folders(self) -> None:
+        """Refuse what can never be a folder, before a run fails for it."""
+        for variable, path in [("AMERICANO_DATA_DIR", self.data_dir), *self._own_places()]:
+            folder = path if variable in {"AMERICANO_DATA_DIR", "DAGSTER_HOME"} else path.parent
+            if problem := why_no_folder(folder):
+                raise ValueError(f"{variable}: {problem}; choose another place")
+
+    def _check_not_swept(self) -> None:
+        """Refuse what would lie where whatever is not known there is swept away."""
+        swept = {
+            self.lake_dir: "whatever is no export of ours",
+            self.spill_dir: "what ended processes left",
+            self.published_path.parent / "snapshots": "whatever is no published file",
+        }
+        for variable, path in self._own_places():
+            for folder, what in swept.items():
+                # Only its folder is followed: the published name is itself a link into the folder of snapshots.
+                if (path.parent.resolve() / path.name).is_relative_to(folder.resolve()):
+                    raise ValueError(
+                        f"{variable}: lies inside {folder}, where {what} is swept away; point it elsewhere"
+                    )
+
+    def _own_places(self) -> list[tuple[str, Path]]:
+        """What these settings place on this machine, by variable; MLflow's file only where it is named."""
+        places = [("DUCKDB_DB_PATH", self.published_path), ("DAGSTER_HOME", self.dagster_dir)]
+        try:
+            store = sqlite_file(self.tracking_uri)
+        except ValueError as error:
+            raise ValueError(f"MLFLOW_TRACKING_URI: {error}") from None
+        if store is not None and self.mlflow_tracking_uri is not None:
+            places.append(("MLFLOW_TRACKING_URI", store))
+        return places
 
     @cached_property
     def postgres(self) -> PostgresTarget | None:
@@ -111,6 +141,13 @@ class Settings(Variables):
 
     def _check_published_name(self) -> None:
         path = self.published_path
+        if path.is_dir():
+            raise ValueError(f"DUCKDB_DB_PATH: {path} is a folder; name a file in it, such as {path}/americano.duckdb")
+        if path.is_file() and (path.parent / "snapshot.json").is_file():
+            raise ValueError(
+                f"DUCKDB_DB_PATH: {path} is one of the published files themselves; name the link that leads to the "
+                "newest, or leave the variable unset"
+            )
         if path.suffix.casefold() == ".duckdb" and path.stem.casefold() in _SCHEMAS:
             schema = path.stem.casefold()
             raise ValueError(
@@ -163,10 +200,12 @@ class Settings(Variables):
             return self.data_dir / "dagster_home"
         return _absolute(self.dagster_home)
 
-    @property
+    @cached_property
     def tracking_uri(self) -> str:
-        """Where MLflow records go."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.data_dir / 'mlflow' / 'mlflow.db'}"
+        """Where MLflow records go; a relative sqlite file starts at the project's folder."""
+        if self.mlflow_tracking_uri is None:
+            return f"sqlite:///{self.data_dir / 'mlflow' / 'mlflow.db'}"
+        return parse_tracking_uri(self.mlflow_tracking_uri, PROJECT_ROOT)
 
     def parquet_input(self, table: str) -> Path:
         """The file, folder or glob that others fill for a table (parquet mode)."""
@@ -174,16 +213,31 @@ class Settings(Variables):
         return self.data_dir / "exports" / f"{table}.parquet" if value is None else _absolute(value)
 
     def redacted(self) -> dict[str, str]:
-        """Every variable with its value, secrets as `***`, for `americano doctor`."""
+        """Every variable with the value that is in force, secrets as `***`, for `americano doctor`."""
         shown = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, SecretStr):
                 shown[name.upper()] = "***" if value.get_secret_value() else "(empty)"
+            elif value is None:
+                default = self._derived(name)
+                shown[name.upper()] = "(unset)" if default is None else f"(unset, so {redact(str(default))})"
             else:
                 # An address may hold a password too.
-                shown[name.upper()] = "(unset)" if value is None else redact(str(value))
+                shown[name.upper()] = redact(str(value))
         return shown
+
+    def _derived(self, name: str) -> Path | str | None:
+        """What stands in for a variable that is not set, None where nothing does."""
+        if name.endswith("_parquet"):
+            # With Postgres configured, nobody reads these.
+            return self.parquet_input(name.removesuffix("_parquet")) if self.mode is Mode.PARQUET else None
+        derived: dict[str, Path | str] = {
+            "duckdb_db_path": self.published_path,
+            "dagster_home": self.dagster_dir,
+            "mlflow_tracking_uri": self.tracking_uri,
+        }
+        return derived.get(name)
 
 
 def redact(text: str) -> str:

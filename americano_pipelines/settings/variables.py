@@ -7,6 +7,7 @@ root.
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -18,12 +19,46 @@ from americano_pipelines.settings.cron import check_cron
 from americano_pipelines.settings.postgres_target import DEFAULT_PORT, split_table
 
 _PARENT = Path(__file__).resolve().parents[2]
+_UNITS = {"MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
+# With 32MB not even 200,000 narrow rows can be loaded, with 48MB they can; above the other, DuckDB refuses the number.
+_LEAST_MEMORY, _MOST_MEMORY = 48 * 10**6, 10**15
 PROJECT_ROOT = _PARENT if (_PARENT / "pyproject.toml").is_file() else Path.cwd()
 
 
 def _table(value: str | None) -> str | None:
     if value is not None:
         split_table(value)
+    return value
+
+
+def _place(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller holds
+    if isinstance(value, str) and ("://" in value or "\0" in value):
+        raise ValueError("is an address, not a path on this machine")
+    return value
+
+
+def _host(value: str | None) -> str | None:
+    if value is not None and not value.startswith("/"):
+        if "://" in value or "@" in value or not value.strip() or any(map(str.isspace, value.strip())):
+            raise ValueError("is no host name; a whole address goes into DATABASE_URL")
+        if re.fullmatch(r"[^:]*:\d+", value):
+            raise ValueError("has a port in it, which goes into PG_PORT")
+    return value
+
+
+def _experiment(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is blank")
+    return value
+
+
+def _memory(value: str) -> str:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s?(MB|GB|MiB|GiB)", value)
+    if match is None or float(match[1]) == 0:
+        raise ValueError("is no amount of memory")
+    amount = float(match[1]) * _UNITS[match[2]]
+    if not _LEAST_MEMORY <= amount <= _MOST_MEMORY:
+        raise ValueError("is out of bounds; from 48MB to 1000000GB is allowed")
     return value
 
 
@@ -39,9 +74,12 @@ def _mapping(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        columns = json.loads(value)
     except ValueError:
         raise ValueError("is not JSON") from None
+    if isinstance(columns, dict) and (blank := [role for role, name in columns.items() if not str(name).strip()]):
+        raise ValueError(f"names no column for {', '.join(blank)}")
+    return columns
 
 
 class Variables(BaseSettings):
@@ -65,21 +103,23 @@ class Variables(BaseSettings):
         """An empty variable counts as unset, and so takes back what `.env` sets: `PG_HOST= americano sync`."""
         return {name: value for name, value in values.items() if value != ""}
 
-    americano_data_dir: Path = Field(default=Path("data"), description="Folder under which every default path lies.")
-    duckdb_db_path: Path | None = Field(
+    americano_data_dir: Annotated[Path, BeforeValidator(_place)] = Field(
+        default=Path("data"), description="Folder under which every default path lies."
+    )
+    duckdb_db_path: Annotated[Path | None, BeforeValidator(_place)] = Field(
         default=None,
         description="The published DuckDB file, a link; any name ending in .duckdb but analytics.duckdb.",
     )
-    behavioral_events_parquet: str | None = Field(
+    behavioral_events_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
         default=None, description="Parquet mode: the events' export; a file, a folder or a glob."
     )
-    experiment_protocols_parquet: str | None = Field(
+    experiment_protocols_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
         default=None, description="Parquet mode: the protocols' export; a file, a folder or a glob."
     )
-    phase_assignments_parquet: str | None = Field(
+    phase_assignments_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
         default=None, description="Parquet mode: the phases' export; a file, a folder or a glob."
     )
-    analysis_runs_parquet: str | None = Field(
+    analysis_runs_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
         default=None, description="Parquet mode: the analysis runs' export; a file, a folder or a glob."
     )
     duckdb_use_postgres_scanner: bool = Field(
@@ -92,7 +132,9 @@ class Variables(BaseSettings):
         default=None,
         description="The app's database, as a role that may write analysis_runs and nothing else; unset: no links.",
     )
-    pg_host: str | None = Field(default=None, description="The source's host, or the folder of its socket.")
+    pg_host: Annotated[str | None, AfterValidator(_host)] = Field(
+        default=None, description="The source's host, or the folder of its socket."
+    )
     pg_port: int = Field(
         default=DEFAULT_PORT, ge=1, le=65535, description="The source's port, a number from 1 to 65535."
     )
@@ -116,8 +158,8 @@ class Variables(BaseSettings):
         repr=False,  # it may hold a password
         description="MLflow server or store; unset: sqlite under the data folder.",
     )
-    mlflow_experiment_name: str = Field(
-        default="Americano/Research", min_length=1, description="The MLflow experiment that analyses go to."
+    mlflow_experiment_name: Annotated[str, AfterValidator(_experiment)] = Field(
+        default="Americano/Research", max_length=500, description="The MLflow experiment that analyses go to."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL."
@@ -126,12 +168,11 @@ class Variables(BaseSettings):
         default="development",
         description="Where this installation runs: development, test, staging or production.",
     )
-    dagster_home: Path | None = Field(
+    dagster_home: Annotated[Path | None, BeforeValidator(_place)] = Field(
         default=None, description="Folder of Dagster's own records; unset: under the data folder."
     )
-    americano_memory_limit: str = Field(
+    americano_memory_limit: Annotated[str, AfterValidator(_memory)] = Field(
         default="512MB",
-        pattern=r"^[1-9]\d*(\.\d+)?\s?(MB|GB|MiB|GiB)$",
         description="Most memory DuckDB may hold before it spills to disk, such as 512MB or 2GB.",
     )
     americano_threads: int = Field(
@@ -142,6 +183,12 @@ class Variables(BaseSettings):
     )
     americano_snapshots_kept: int = Field(
         default=7, ge=1, le=1000, description="Published files kept, the current one included; 1 to 1000."
+    )
+    americano_runs_kept_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days that Dagster's runs of syncs are kept, with events and output; analyses' stay. 1 to 3650.",
     )
     americano_sync_cron: Annotated[str, AfterValidator(check_cron)] = Field(
         default="0 2 * * *", description="When the nightly sync starts, a cron line of five fields."

@@ -44,6 +44,32 @@ def check_quickly(settings: Settings) -> None:
     _probe(uri, PROBE_SECONDS)
 
 
+def check_version(uri: str) -> None:
+    """Make sure that a server which answers is of the client's major version; through the client, with its credentials.
+
+    An older one has no logged models: a night of analyses would be recorded before a training fails on them.
+
+    Raises:
+        TrackingError: it is of another one. A server that tells no version is believed to be right.
+    """
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+    from mlflow.version import VERSION
+
+    credentials = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
+    response = http_request(  # type: ignore[no-untyped-call]
+        credentials, "/version", "GET", timeout=PROBE_SECONDS, max_retries=0, raise_on_status=False
+    )
+    told_version = response.text.strip()
+    major, mine = told_version.partition(".")[0], VERSION.partition(".")[0]
+    if response.ok and major.isdecimal() and major != mine:
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI={redact(uri)} is an MLflow server {told_version}, and this project needs {mine}.x "
+            f"(its client is {VERSION}; versions that far apart do not understand each other). Upgrade that server, or "
+            "name another one"
+        )
+
+
 def note(uri: str, *, silent: bool) -> None:
     """Remember in this process whether an address was waited for in vain."""
     (_SILENT.add if silent else _SILENT.discard)(uri)

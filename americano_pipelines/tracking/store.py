@@ -7,12 +7,13 @@ Here belongs the client and what it is asked through. That nothing hangs is `rea
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings, redact
 from americano_pipelines.tracking.own_database import artifacts_uri, follow_folder
-from americano_pipelines.tracking.probe import check, check_quickly, note
+from americano_pipelines.tracking.probe import check, check_quickly, check_version, note
 from americano_pipelines.tracking.reach import alone, is_server, prepare_client, told, was_waited_for
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ class Store:
         """
         from mlflow.exceptions import MlflowException
         from requests import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return function(*args, **kwargs)
-        except (MlflowException, RequestException, OSError) as error:
+        except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
             if was_waited_for(error):
                 self.lost = True
                 note(self.uri, silent=True)
@@ -73,7 +75,8 @@ def open_store(settings: Settings) -> Store:
     Artifacts of a database lie under the data folder; where a server keeps its own is the server's business.
 
     Raises:
-        TrackingError: it does not answer within some seconds, or the experiment is deleted there.
+        TrackingError: it does not answer within some seconds, is of another major version than this client, or the
+            experiment is deleted there.
     """
     prepare_client()
     uri = settings.tracking_uri
@@ -82,14 +85,18 @@ def open_store(settings: Settings) -> Store:
         check(settings)
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        except MlflowException as error:
+        except (MlflowException, SQLAlchemyError) as error:
+            # A file that is no database is told as it comes, not wrapped by MLflow.
             raise told(uri, error) from None
         follow_folder(settings)
         store = Store(client, uri, "")
         found = _experiment(store, settings)
+    if is_server(uri):
+        store.ask(check_version, uri)
     if found is None:
         with alone(settings):
             found = _experiment(store, settings) or _make_experiment(store, settings)
@@ -106,6 +113,16 @@ def open_answering(settings: Settings) -> Store:
     """
     check_quickly(settings)
     return open_store(settings)
+
+
+def try_writing(store: Store) -> None:
+    """Write a tag to the experiment, for which a server asks the same permission as for a run in it.
+
+    Raises:
+        TrackingError: it is not taken.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    store.ask(store.client.set_experiment_tag, store.experiment_id, "americano.last_doctor", now)
 
 
 def _experiment(store: Store, settings: Settings) -> str | None:

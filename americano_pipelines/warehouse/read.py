@@ -6,13 +6,13 @@ short bounded wait when another process holds it read-write.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import duckdb
 from pydantic import ValidationError
 
-from americano_pipelines.engine import session
+from americano_pipelines.engine import connect_to_read
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import publish
@@ -27,33 +27,32 @@ _POLL_SECONDS = 0.25
 def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the published file read-only for the block.
 
-    The resolved path is opened, not the link: a second `connect` to one path in one process gives the old
-    database for as long as an older handle is open.
+    The resolved path is opened, not the link: what is published meanwhile does not change what the block reads.
 
     Raises:
         WarehouseUnavailableError: nothing is published, or a process holds the file read-write.
     """
     deadline = time.monotonic() + wait_seconds
-    while True:
-        path = publish.current(settings)
-        if path is None:
-            raise WarehouseUnavailableError(
-                f"nothing is published at {settings.published_path} yet; run `americano sync` first"
-            )
-        try:
-            connection = duckdb.connect(str(path), read_only=True)
-            break
-        except duckdb.IOException as error:
-            if not path.exists() and path != publish.current(settings):
-                continue  # a sync published another one and swept this one between the two lines above
-            if "lock" not in str(error).lower():
-                raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
-            if time.monotonic() > deadline:
+    with ExitStack() as sessions:
+        while True:
+            path = publish.current(settings)
+            if path is None:
                 raise WarehouseUnavailableError(
-                    f"{path} is held read-write by another process; open it with -readonly there. {error}"
-                ) from None
-            time.sleep(_POLL_SECONDS)
-    with session(connection):
+                    f"nothing is published at {settings.published_path} yet; run `americano sync` first"
+                )
+            try:
+                connection = sessions.enter_context(connect_to_read(settings, path))
+                break
+            except duckdb.IOException as error:
+                if not path.exists() and path != publish.current(settings):
+                    continue  # a sync published another one and swept this one between the two lines above
+                if "lock" not in str(error).lower():
+                    raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
+                if time.monotonic() > deadline:
+                    raise WarehouseUnavailableError(
+                        f"{path} is held read-write by another process; open it with -readonly there. {error}"
+                    ) from None
+                time.sleep(_POLL_SECONDS)
         yield connection
 
 

@@ -1,17 +1,31 @@
 """`americano doctor`: what is configured, what is reachable, whether the mode can work."""
 
+import shutil
 import threading
-from collections.abc import Callable
-from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from americano_pipelines.defs.build import build_defs
+from americano_pipelines.defs.instance import reach_instance
+from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.owners import OWNER_TAG
+from americano_pipelines.defs.runs import process_tags
 from americano_pipelines.settings import Settings
+from americano_pipelines_tests.app_database import link_url
 from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
+from americano_pipelines_tests.mlflow_server import MlflowServer
+
+STARTED = dg.DagsterRunStatus.STARTED
 
 Cli = Callable[..., Done]
 
@@ -53,7 +67,7 @@ def test_every_variable_is_shown_and_no_secret(prisma: Database, cli: Cli) -> No
     assert "LOG_LEVEL = ERROR" in done.out
     assert password not in done.out + done.err
     assert "hush" not in done.out + done.err
-    assert "does not answer" in lines(done, "warn")["MLflow"]
+    assert "does not take what is recorded there" in lines(done, "warn")["MLflow"]
     assert done.code == 0, "MLflow is not needed for a sync"
 
 
@@ -119,29 +133,64 @@ def test_a_broken_file_fails(cli: Cli, tmp_path: Path) -> None:
     assert "cannot be read as Parquet" in lines(done, "FAIL")["files"]
 
 
-@pytest.mark.parametrize(("status", "level"), [(200, "ok"), (403, "warn")])
-def test_an_mlflow_server_is_asked_whether_it_would_serve_us(cli: Cli, status: int, level: str) -> None:
-    asked: list[str] = []
+@contextmanager
+def in_front_of(url: str, *, version: str | None = None, password: str | None = None) -> Iterator[str]:
+    """The address of a server that hands requests on to another: of another version, or only for who has a password."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class HandOn(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            self._answer(None)
+
+        def do_POST(self) -> None:
+            self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def _answer(self, body: bytes | None) -> None:
+            given = self.headers["Authorization"]
+            status, text = 401, b"who are you?"
+            if password is None or given == "Basic " + b64encode(f"me:{password}".encode()).decode():
+                if version is not None and self.path == "/version":
+                    status, text = 200, version.encode()
+                else:
+                    headers = {"Content-Type": self.headers["Content-Type"] or "application/json"}
+                    request = urllib.request.Request(f"{url}{self.path}", data=body, headers=headers)  # noqa: S310
+                    try:
+                        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own server
+                            status, text = answer.status, answer.read()
+                    except urllib.error.HTTPError as error:
+                        status, text = error.code, error.read()
             self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
             self.end_headers()
+            self.wfile.write(text)
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), HandOn) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            done = cli("doctor", mlflow_tracking_uri=f"http://127.0.0.1:{server.server_port}/below/")
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
 
-    said = f"127.0.0.1:{server.server_port} answers" + (f", but with status {status}" if level == "warn" else "")
-    assert lines(done, level)["MLflow"] == said
-    assert asked == ["/below/api/2.0/mlflow/experiments/search?max_results=1"]
+
+def test_an_mlflow_server_is_asked_as_an_analysis_asks_it(
+    cli: Cli, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = cli("doctor", mlflow_tracking_uri=mlflow_server.url)
+    assert lines(done, "ok")["MLflow"] == f"{mlflow_server.url} answers, and takes what is recorded there"
+
+    with in_front_of(mlflow_server.url, version="2.19.0") as older:
+        done = cli("doctor", mlflow_tracking_uri=older)
+    assert "is an MLflow server 2.19.0, and this project needs 3.x" in lines(done, "warn")["MLflow"]
+
+    with in_front_of(mlflow_server.url, password="hush") as guarded:  # noqa: S106
+        refused = cli("doctor", mlflow_tracking_uri=guarded)
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hush")
+        let_in = cli("doctor", mlflow_tracking_uri=guarded)
+    assert "401" in lines(refused, "warn")["MLflow"]
+    assert lines(let_in, "ok")["MLflow"].startswith(f"{guarded} answers")
 
 
 def test_a_closed_port_for_mlflow_says_so(cli: Cli) -> None:
@@ -149,5 +198,76 @@ def test_a_closed_port_for_mlflow_says_so(cli: Cli) -> None:
 
     done = cli("doctor", mlflow_tracking_uri=f"http://127.0.0.1:{port}")
 
-    assert lines(done, "warn")["MLflow"].startswith(f"127.0.0.1:{port} does not answer: ")
+    assert f"127.0.0.1:{port} does not take what is recorded there" in lines(done, "warn")["MLflow"]
     assert "refused" in lines(done, "warn")["MLflow"]
+
+
+def test_a_store_on_this_machine_is_opened_and_written_to(cli: Cli, tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "runs.db")
+    (tmp_path / "text.db").write_text("no database")
+
+    well = cli("doctor", mlflow_tracking_uri=f"sqlite:///{tmp_path}/runs.db")
+    broken = cli("doctor", mlflow_tracking_uri=f"sqlite:///{tmp_path}/text.db")
+
+    assert (
+        lines(well, "ok")["MLflow"] == f"a local store (sqlite) at {tmp_path}/runs.db, and takes what is recorded there"
+    )
+    assert "file is not a database" in lines(broken, "warn")["MLflow"]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [("- a list", "parse to dictionary"), ("surprise: 1", "surprise"), ("a: [", "dagster.yaml")],
+)
+def test_a_dagster_home_that_cannot_be_opened_fails(cli: Cli, tmp_path: Path, configuration: str, words: str) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").write_text(configuration)
+
+    done = cli("doctor", dagster_home=tmp_path / "home")
+
+    assert done.code == 1
+    told = lines(done, "FAIL")["dagster home"]
+    assert told.startswith(f"DAGSTER_HOME: {tmp_path}/home cannot be opened: ")
+    assert words in told
+
+
+def test_nothing_in_the_dagster_home_is_repaired(cli: Cli, settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for()
+    with reach_instance(settings) as instance:
+        run = instance.create_run_for_job(build_defs(settings).resolve_job_def(NIGHTLY), status=STARTED)
+        instance.add_run_tags(run.run_id, process_tags(instance, run.run_id) | {OWNER_TAG: "gone.owner"})
+
+    done = cli("doctor")
+
+    assert lines(done, "ok")["Dagster home"] == f"{settings.dagster_dir}, 1 runs"
+    with reach_instance(settings) as instance:
+        assert instance.get_run_by_id(run.run_id).status == STARTED, "it is dead, but a look is no repair"
+
+
+def test_a_data_folder_that_cannot_be_made_fails(cli: Cli) -> None:
+    done = cli("doctor", americano_data_dir="/proc/nope")
+
+    assert done.code == 1
+    failed = lines(done, "FAIL")
+    assert failed["data folder"].startswith("/proc/nope: No such file or directory; make sure that the folder is there")
+    assert failed.keys() >= {"dagster home", "files"}
+    assert lines(done, "warn")["MLflow"].startswith("/proc/nope: ")
+    assert "Errno" not in done.out
+
+
+def test_a_file_where_the_link_belongs_fails(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "x.duckdb").write_text("")
+
+    done = cli("doctor", duckdb_db_path=tmp_path / "x.duckdb")
+
+    assert "is a file of its own" in lines(done, "FAIL")["published file"]
+
+
+def test_the_apps_rows_are_looked_at(cli: Cli, prisma: Database) -> None:
+    url = link_url(prisma)
+    well = cli("doctor", analysis_runs_database_url=url)
+    prisma.execute("REVOKE UPDATE ON analysis_runs FROM americano_link")
+    less = cli("doctor", analysis_runs_database_url=url)
+
+    assert lines(well, "ok")["the app's analysis runs"] == 'americano_link may read and write "public"."analysis_runs"'
+    assert "run deploy/link_role.sql" in lines(less, "warn")["the app's analysis runs"]

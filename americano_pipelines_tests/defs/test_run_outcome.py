@@ -26,6 +26,7 @@ from americano_pipelines.defs.outcome import (
     outcome,
     settle_ended,
 )
+from americano_pipelines.defs.owners import OWNER_TAG
 from americano_pipelines.defs.runs import PID_TAG, process_tags
 from americano_pipelines.defs.settling import build_run_outcome, settle_all
 from americano_pipelines.errors import TrackingError
@@ -64,7 +65,7 @@ class Recorded:
 
     def __init__(self, instance: dg.DagsterInstance, settings: Settings, store: Store, status: STATUS) -> None:
         self.run_id, self.store = str(uuid.uuid4()), store
-        tags = {**process_tags(self.run_id), EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN}
+        tags = {**process_tags(instance, self.run_id), EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN}
         run = dg.DagsterRun(job_name="job", run_id=self.run_id, status=status, tags=tags)
         instance.add_run(run)
         self.parent = open_parent(store, settings, self.run_id, "job", {})
@@ -102,7 +103,7 @@ def test_a_run_whose_process_is_gone_is_failed_in_both_places(
     killed = Recorded(instance, settings, store, STATUS.STARTED)
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
-    instance.add_run_tags(killed.run_id, {PID_TAG: str(gone.pid)})
+    instance.add_run_tags(killed.run_id, {PID_TAG: str(gone.pid), OWNER_TAG: "gone.owner"})
 
     assert tick(settings, instance) == f"1 marked failed whose process is gone; {killed.run_id}"
 

@@ -1,6 +1,7 @@
 """Runs and their processes: who died, who waits for whom, and the Dagster home of a data folder."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,9 @@ import dagster as dg
 import psutil
 import pytest
 
-from americano_pipelines.defs.instance import TEMPLATE, open_instance
+from americano_pipelines.defs import owners
+from americano_pipelines.defs.instance import TEMPLATE, open_instance, reach_instance
+from americano_pipelines.defs.owners import BOOT_TAG, HOME_TAG, NAMESPACE_TAG, OWNER_TAG
 from americano_pipelines.defs.runs import HOST_TAG, PID_TAG, RUN_TAG, STARTED_TAG, fail_dead_runs, process_tags
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.lock import writer_lock
@@ -56,6 +59,7 @@ def start() -> Iterator[Start]:
             env=environment(data_dir, **values),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE,
             text=True,
         )
         deadline = threading.Timer(60, process.kill)
@@ -72,10 +76,17 @@ def start() -> Iterator[Start]:
 
 def run_of(instance: dg.DagsterInstance, status: dg.DagsterRunStatus = STARTED, **tags: str) -> str:
     """Record a run that this process executes, with some of its tags changed."""
-    names = {"host": HOST_TAG, "pid": PID_TAG, "started": STARTED_TAG, "run": RUN_TAG}
+    names = {
+        "host": HOST_TAG,
+        "pid": PID_TAG,
+        "started": STARTED_TAG,
+        "run": RUN_TAG,
+        "boot": BOOT_TAG,
+        "home": HOME_TAG,
+    }
     run_id = str(uuid.uuid4())
     changed = {names[name]: value for name, value in tags.items()}
-    instance.create_run_for_job(_job, run_id=run_id, status=status, tags=process_tags(run_id) | changed)
+    instance.create_run_for_job(_job, run_id=run_id, status=status, tags=process_tags(instance, run_id) | changed)
     return run_id
 
 
@@ -99,11 +110,12 @@ def test_runs_whose_process_is_gone_are_failed_and_no_others(instance: dg.Dagste
     reused = run_of(instance, started="12.34")
     canceling = run_of(instance, dg.DagsterRunStatus.CANCELING, pid=free_pid())
     alive = run_of(instance)
-    elsewhere = run_of(instance, pid=free_pid(), host="another-host")
+    renamed = run_of(instance, pid=free_pid(), host="another-name-of-this-host")
+    elsewhere = run_of(instance, pid=free_pid(), host="another-host", boot="another-machine", home="another-home")
     done = run_of(instance, dg.DagsterRunStatus.SUCCESS, pid=free_pid())
     executed_again = run_of(instance, pid=free_pid(), run="the-first-one")
 
-    assert set(fail_dead_runs(instance)) == {gone, reused, canceling}
+    assert set(fail_dead_runs(instance)) == {gone, reused, canceling, renamed}
 
     assert status(instance, gone) == status(instance, reused) == FAILED
     assert status(instance, canceling) == dg.DagsterRunStatus.CANCELED
@@ -133,6 +145,114 @@ def test_a_zombie_is_dead(instance: dg.DagsterInstance) -> None:
         wait_until(lambda: process.status() == psutil.STATUS_ZOMBIE, "the zombie")
 
         assert fail_dead_runs(instance) == [run]
+
+
+def test_a_run_of_an_earlier_release_is_told_by_its_host(instance: dg.DagsterInstance) -> None:
+    names = (HOST_TAG, PID_TAG, STARTED_TAG, RUN_TAG)
+    dead, elsewhere = run_of(instance, pid=free_pid()), run_of(instance, pid=free_pid(), host="another-host")
+    for run_id in (dead, elsewhere):
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        instance.delete_run(run_id)
+        tags = {name: run.tags[name] for name in names}
+        instance.create_run_for_job(_job, run_id=run_id, status=STARTED, tags=tags)
+
+    assert fail_dead_runs(instance) == [dead]
+
+
+IN_A_CONTAINER = """
+import sys, time
+from americano_pipelines.defs.instance import reach_instance
+from americano_pipelines.defs.runs import process_tags
+from americano_pipelines.settings import load_settings
+with reach_instance(load_settings()) as instance:
+    instance.add_run_tags(sys.argv[1], process_tags(instance, sys.argv[1]))
+    print("signed", flush=True)
+    time.sleep(60)
+"""
+CONTAINER = ("unshare", "--user", "--map-root-user", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+def test_a_run_of_a_container_that_is_gone_is_failed_and_of_a_living_one_is_left(
+    settings_for: Callable[..., Settings],
+) -> None:
+    if shutil.which("unshare") is None or subprocess.run([*CONTAINER, "true"], check=False).returncode:
+        pytest.skip("this machine lets nobody have another host name and other process ids")
+    settings = settings_for()
+    with reach_instance(settings) as instance:
+        run_id = instance.create_run_for_job(_job, status=STARTED).run_id
+        code = f"import socket; socket.sethostname('another-name'){IN_A_CONTAINER}"
+        with subprocess.Popen(
+            [*CONTAINER, sys.executable, "-c", code, run_id],
+            env=environment(settings.data_dir),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as container:
+            assert container.stdout is not None
+            try:
+                assert container.stdout.readline() == "signed\n"
+                run = instance.get_run_by_id(run_id)
+                assert run is not None
+                assert (run.tags[HOST_TAG], run.tags[PID_TAG]) == ("another-name", "1")
+                assert run.tags[NAMESPACE_TAG] != owners.place_tags(settings.dagster_dir)[NAMESPACE_TAG]
+                assert fail_dead_runs(instance) == [], "its process lives, whatever number it has here"
+            finally:
+                container.kill()
+        # The kernel ends what was in it a moment later.
+        wait_until(lambda: fail_dead_runs(instance) == [run_id], "the end of the container's process")
+        assert list((settings.dagster_dir / "processes").iterdir()) == []
+
+
+def test_what_cannot_be_told_from_here_is_left(
+    settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = settings_for().dagster_dir
+    tags = owners.place_tags(home) | {OWNER_TAG: "gone.owner"}
+    rebooted = tags | {BOOT_TAG: "the start before"}
+    monkeypatch.setattr(owners, "_file_system", lambda _: ("ext4", "rw"))
+    assert [owners.is_gone(home, one) for one in (tags, rebooted)] == [True, True]
+    assert owners.is_gone(home, tags | {HOME_TAG: "another.1"}) is None
+    assert owners.is_gone(home, rebooted | {OWNER_TAG: owners.NO_OWNER}) is True, "no process outlives its machine"
+
+    for system, other_machine in (
+        (("nfs4", "rw,local_lock=none"), True),
+        (("nfs", "rw,local_lock=all"), None),
+        (("nfs", "rw,nolock"), None),
+        (("fuse.sshfs", "rw"), None),
+        (("9p", "rw"), None),
+    ):
+        monkeypatch.setattr(owners, "_file_system", lambda _, system=system: system)
+        assert owners.is_gone(home, tags) is True, "on one machine all of them hold locks"
+        assert owners.is_gone(home, rebooted) is other_machine, system
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    assert owners.is_gone(copy, tags) is None, "its process may well be alive, and work on the first"
+
+
+def test_a_sign_ends_with_its_process_and_not_with_a_child(settings_for: Callable[..., Settings], start: Start) -> None:
+    settings = settings_for()
+    code = (
+        "import os, sys, time; from pathlib import Path\n"
+        "from americano_pipelines.defs.owners import owner_tags, OWNER_TAG\n"
+        "print(owner_tags(Path(sys.argv[1]))[OWNER_TAG], flush=True)\n"
+        "if not os.fork(): os.close(1); os.close(2); time.sleep(30); os._exit(0)\n"
+        "print(os.getpid(), flush=True); sys.stdin.read()"
+    )
+    process = start(code, str(settings.dagster_dir), data_dir=settings.data_dir)
+    assert process.stdout is not None
+    name, _ = process.stdout.readline().strip(), process.stdout.readline()
+    tags = owners.place_tags(settings.dagster_dir) | {OWNER_TAG: name}
+    children = psutil.Process(process.pid).children()
+    try:
+        assert owners.is_gone(settings.dagster_dir, tags) is False
+        process.kill()
+        process.wait()
+        assert len(children) == 1
+        assert children[0].is_running()
+        assert owners.is_gone(settings.dagster_dir, tags) is True
+    finally:
+        for child in children:
+            child.kill()
 
 
 def test_a_killed_sync_is_marked_failed_at_the_next_start(

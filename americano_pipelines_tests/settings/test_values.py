@@ -36,6 +36,23 @@ WRONG = [
     ("PG_EVENTS_TABLE", "a.b.c", "table, schema.table"),
     ("PG_EVENTS_TABLE", '"open', "table, schema.table"),
     ("DATABASE_URL", "mysql://u:hush@h/db", "must start with postgresql://"),
+    ("AMERICANO_MEMORY_LIMIT", "47MB", "from 48MB"),
+    ("AMERICANO_MEMORY_LIMIT", "0.01GiB", "from 48MB"),
+    ("AMERICANO_MEMORY_LIMIT", "99999999GB", "to 1000000GB"),
+    ("AMERICANO_SYNC_CRON", "0 2 31 4,jun,sep-nov/2 *", "never fires: none of its months has a day 31"),
+    ("AMERICANO_DEEP_CHECK_CRON", "*/5 * 30-31 feb *", "never fires: none of its months has a day 30-31"),
+    ("AMERICANO_COLUMNS", '{"behavioral_events.time": " "}', "no column for behavioral_events.time"),
+    ("AMERICANO_DATA_DIR", "s3://bucket/data", "not a path"),
+    ("BEHAVIORAL_EVENTS_PARQUET", "https://example.org/events.parquet", "not a path"),
+    ("PG_HOST", "db.example.org:5433", "PG_PORT"),
+    ("PG_HOST", "postgresql://u:hush@db/x", "DATABASE_URL"),
+    ("PG_HOST", "two words", "no host name"),
+    ("MLFLOW_EXPERIMENT_NAME", "  ", "blank"),
+    ("MLFLOW_EXPERIMENT_NAME", "x" * 501, "500"),
+    ("DUCKDB_DB_PATH", "/usr", "is a folder"),
+    ("DUCKDB_DB_PATH", "data/tmp/x.duckdb", "swept away"),
+    ("DAGSTER_HOME", "data/duckdb/snapshots/home", "swept away"),
+    ("MLFLOW_TRACKING_URI", "sqlite:///data/parquet/runs.db", "swept away"),
 ]
 
 
@@ -64,7 +81,11 @@ def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    "line", ["0 2 * * *", "*/15 0,12 1-7 jan-MAR mon-fri", "5-59/2 * * * 0-7", "0 2 * * SUN,sat", " 0  2 * * * "]
+    "line",
+    [
+        *("0 0 29 2 *", "0 0 31 nov-feb *", "0 0 31 4-5 *", "0 0 */31 2 *"),
+        *("0 2 * * *", "*/15 0,12 1-7 jan-MAR mon-fri", "5-59/2 * * * 0-7", "0 2 * * SUN,sat", " 0  2 * * * "),
+    ],
 )
 def test_cron_lines_that_dagster_takes_are_taken(line: str) -> None:
     from dagster._utils.schedules import is_valid_cron_schedule
@@ -146,9 +167,50 @@ def test_every_variable_is_shown_and_no_secret() -> None:
 
 @pytest.mark.parametrize("password", ["hush", "hu/hush", "hu@hush", "hush?x#hush", "@@hush@"])
 def test_an_address_shows_no_part_of_its_password(password: str) -> None:
-    settings = load_settings(mlflow_tracking_uri=f"postgresql://me:{password}@host/db")
+    settings = load_settings(mlflow_tracking_uri=f"postgresql+psycopg2://me:{password}@host/db")
 
-    assert settings.redacted()["MLFLOW_TRACKING_URI"] == "postgresql://***@host/db"
+    assert settings.redacted()["MLFLOW_TRACKING_URI"] == "postgresql+psycopg2://***@host/db"
+
+
+def test_what_stands_in_for_an_unset_variable_is_shown(tmp_path: Path) -> None:
+    shown = load_settings(americano_data_dir=tmp_path).redacted()
+
+    assert shown["DUCKDB_DB_PATH"] == f"(unset, so {tmp_path}/duckdb/americano.duckdb)"
+    assert shown["DAGSTER_HOME"] == f"(unset, so {tmp_path}/dagster_home)"
+    assert shown["MLFLOW_TRACKING_URI"] == f"(unset, so sqlite:///{tmp_path}/mlflow/mlflow.db)"
+    assert shown["ANALYSIS_RUNS_PARQUET"] == f"(unset, so {tmp_path}/exports/analysis_runs.parquet)"
+    assert shown["ANALYSIS_RUNS_DATABASE_URL"] == "(unset)", "nothing stands in for it"
+
+
+@pytest.mark.parametrize("variable", ["AMERICANO_DATA_DIR", "DAGSTER_HOME", "DUCKDB_DB_PATH", "MLFLOW_TRACKING_URI"])
+def test_a_place_that_can_never_be_is_refused(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    ending = {"DUCKDB_DB_PATH": "/x.duckdb", "MLFLOW_TRACKING_URI": "/x.db"}.get(variable, "/x")
+    for place, words in (
+        ("file", "is a file, not a folder"),
+        ("nowhere", "is a link that leads nowhere"),
+        ("circle", "is a link that leads nowhere"),
+        ("long" * 100, "longer than the file system allows"),
+    ):
+        path = f"{tmp_path}/{place}{ending}"
+        monkeypatch.setenv(variable, f"sqlite:///{path}" if variable == "MLFLOW_TRACKING_URI" else path)
+        with pytest.raises(ConfigError, match=rf"^{variable}: .*{place}.*{words}"):
+            load_settings()
+
+
+def test_a_published_file_is_no_place_to_publish_but_the_link_to_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots" / "20240101T000000Z-1"
+    folder.mkdir(parents=True)
+    for name in ("x.duckdb", "snapshot.json"):
+        (folder / name).write_text("")
+    (tmp_path / "x.duckdb").symlink_to(folder / "x.duckdb")
+
+    assert load_settings(duckdb_db_path=tmp_path / "x.duckdb").published_path == tmp_path / "x.duckdb"
+
+    with pytest.raises(ConfigError, match=r"^DUCKDB_DB_PATH: .* is one of the published files themselves"):
+        load_settings(duckdb_db_path=folder / "x.duckdb")
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:

@@ -154,11 +154,6 @@ def test_a_deleted_experiment_is_not_written_to(settings_for: Callable[..., Sett
         open_store(settings_for())
 
 
-def test_an_address_that_mlflow_does_not_know_is_told(settings_for: Callable[..., Settings]) -> None:
-    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI=gopher://tracking does not take"):
-        open_store(settings_for(mlflow_tracking_uri="gopher://tracking"))
-
-
 def test_who_waits_for_a_waiting_process_gives_up_too(
     settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,117 @@
+"""Temporary folders: private, gone at the end, and swept when their process is gone and no earlier."""
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.temporary import held_file, is_held, sweep, temporary_folder
+
+OWNER = """
+import sys
+from pathlib import Path
+from americano_pipelines.temporary import temporary_folder
+with temporary_folder(Path(sys.argv[1]), "spill") as folder:
+    (folder / "rows").write_text("of a learner")
+    print(folder, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def owner(parent: Path) -> tuple["subprocess.Popen[str]", Path]:
+    """A process that has a temporary folder until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_a_folder_is_private_and_gone_with_its_block(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with temporary_folder(tmp_path / "tmp", "copy") as folder:
+            (folder / "rows").write_text("x")
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "tmp").iterdir()}
+            assert sorted(modes.values()) == [0o600, 0o700]
+            assert modes[folder.name] == 0o700
+    finally:
+        os.umask(before)
+
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_killed_owners_folder_is_swept_and_a_living_ones_is_left(tmp_path: Path) -> None:
+    parent = tmp_path / "tmp"
+    process, folder = owner(parent)
+    with temporary_folder(parent, "spill") as own:
+        assert sweep(parent) == sorted([folder, own])
+
+        process.kill()
+        process.communicate()
+        assert (folder / "rows").exists()
+        assert sweep(parent) == [own]
+        assert own.is_dir()
+        assert not folder.exists()
+    assert list(parent.iterdir()) == []
+
+
+def test_what_earlier_releases_left_has_no_owner(tmp_path: Path) -> None:
+    (tmp_path / "duckdb_temp_storage_DEFAULT-0.tmp").write_text("rows")
+    (tmp_path / "looked_into_x.duckdb").write_text("rows")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "rows").touch()
+    (tmp_path / "spill-0123.owner").touch()  # killed before it made its folder
+
+    assert sweep(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+    assert sweep(tmp_path / "none") == []
+
+
+def test_sweeping_never_takes_a_folder_that_is_just_being_made(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def keep_sweeping() -> None:
+        while not done.is_set():
+            sweep(tmp_path)
+
+    sweepers = [threading.Thread(target=keep_sweeping) for _ in range(2)]
+    for sweeper in sweepers:
+        sweeper.start()
+    try:
+        for _ in range(300):
+            with temporary_folder(tmp_path, "spill") as folder:
+                (folder / "rows").write_text("x")
+                sweep(tmp_path)
+                assert (folder / "rows").read_text() == "x"
+    finally:
+        done.set()
+        for sweeper in sweepers:
+            sweeper.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_what_may_not_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "rows").touch()
+    (tmp_path / "folder").chmod(0o500)
+    try:
+        assert sweep(tmp_path) == [tmp_path / "folder"]
+    finally:
+        (tmp_path / "folder").chmod(0o700)
+
+
+def test_a_held_file_is_gone_with_its_block_and_is_never_shared(tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    assert not is_held(path)
+    with held_file(path):
+        assert is_held(path)
+        with pytest.raises(FileExistsError), held_file(path):
+            pass
+        assert is_held(path)
+    assert list(tmp_path.iterdir()) == []
