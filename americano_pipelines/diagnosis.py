@@ -12,6 +12,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from americano_pipelines import sql
+from americano_pipelines.access import open_to_others
+from americano_pipelines.analysis.pseudonym import key_state
 from americano_pipelines.engine import check_extension, connect
 from americano_pipelines.errors import AmericanoError, SourceError
 from americano_pipelines.settings import Mode, Settings
@@ -38,7 +40,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Look at everything, in the order in which a sync would need it."""
     looks: list[Callable[[Settings], Iterator[Finding]]] = [_mode, _extension, _data_folder]
     looks.append(_files if settings.mode is Mode.PARQUET else _postgres)
-    looks += [_published, _mlflow]
+    looks += [_published, _pseudonym_key, _mlflow]
     findings: list[Finding] = []
     for look in looks:
         try:
@@ -62,6 +64,9 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     writable = os.access(existing, os.W_OK)
     yield Finding("ok" if writable else "FAIL", "data folder", f"{folder}{'' if writable else ' is not writable'}")
+    if exposed := open_to_others(settings):
+        names = ", ".join(map(str, exposed))
+        yield Finding("warn", "file modes", f"open to other users of this machine: {names}; their owner may chmod them")
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
@@ -110,6 +115,10 @@ def _published(settings: Settings) -> Iterator[Finding]:
         yield Finding("warn", "published file", f"nothing at {settings.published_path} yet; run `americano sync`")
     else:
         yield Finding("ok", "published file", f"{document.snapshot_id}, source as of {document.instant}, {path}")
+
+
+def _pseudonym_key(settings: Settings) -> Iterator[Finding]:
+    yield Finding("ok", "pseudonym key", key_state(settings))
 
 
 def _mlflow(settings: Settings) -> Iterator[Finding]:

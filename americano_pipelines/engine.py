@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from americano_pipelines import access
 from americano_pipelines.errors import ConfigError, RoomError
 from americano_pipelines.settings import Settings
 
@@ -71,6 +72,7 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
         RoomError: what is done in the block needs more memory or disk than there is.
     """
     with telling_what_is_full(settings):
+        access.protect(settings)
         settings.spill_dir.mkdir(parents=True, exist_ok=True)
         with session(_open(settings, database)) as connection:
             yield connection

@@ -14,6 +14,7 @@ import dagster as dg
 from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
 
+from americano_pipelines import access
 from americano_pipelines.defs.runs import fail_dead_runs
 from americano_pipelines.defs.settling import settle_all
 from americano_pipelines.errors import RoomError
@@ -31,6 +32,7 @@ def prepare_home(settings: Settings) -> Path:
         The home, absolute.
     """
     home = settings.dagster_dir
+    access.protect(settings)
     home.mkdir(parents=True, exist_ok=True)
     # Two first starts at once both migrate the empty sqlite files, and one of them fails.
     with FileLock(home / ".install.lock"):

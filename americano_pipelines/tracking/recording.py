@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from americano_pipelines import access
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import extracts_dir, keep, records_dir
 from americano_pipelines.tracking.code import Code
@@ -55,7 +56,7 @@ def record(run: AnalysisRun, settings: Settings, task: Task, around: Surrounding
         artifacts = {
             name: _upload(run, Path(folder), name, content) for name, content in {**made.files, **provenance}.items()
         }
-        keep(extracts_dir(settings), made.extract)
+        keep(extracts_dir(settings), made.extract, access.file_mode(settings))
         found = Record(
             identity=Identity(
                 analysis=made.analysis,
@@ -100,7 +101,7 @@ def record(run: AnalysisRun, settings: Settings, task: Task, around: Surrounding
             not_captured=_not_captured(run, around, task),
         )
         text = found.canonical()
-        path, sha256 = keep(records_dir(settings), text)
+        path, sha256 = keep(records_dir(settings), text, access.file_mode(settings))
         _upload(run, Path(folder), RECORD, text)
     run.set_tags({HASH_TAG: sha256})
     return Recorded(found, sha256, path)
