@@ -20,13 +20,18 @@ _DEMO_SERVER = "postgres"
 _SECRETS = frozenset({"pseudonym.key"})
 
 
+def restrict(settings: Settings) -> None:
+    """Set the umask of this process, whichever it was started with."""
+    os.umask(_umask(settings))
+
+
 def protect(settings: Settings) -> None:
     """Set the umask, make the data folder, and close it and what lies at its top to others.
 
     Cheap enough for every session: it looks at one level. A group is given to everything below once, when the data
     folder has another one; new files inherit it.
     """
-    os.umask(_umask(settings))
+    restrict(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     group = group_id(settings.americano_group) if settings.americano_group else None
     for root in _roots(settings):

@@ -20,6 +20,7 @@ from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.record_parts import Artifact, CodePart, Identity, Logged
 from americano_pipelines.tracking.runs import PARENT_TAG, AnalysisRun, known_or_not
 from americano_pipelines.tracking.surroundings import Surroundings, Task, now
+from americano_pipelines.tracking.withheld import without_addresses
 
 HASH_TAG = "provenance.sha256"
 NAME_TAG = "mlflow.runName"
@@ -157,7 +158,8 @@ def _upload(run: AnalysisRun, folder: Path, name: str, content: bytes) -> Artifa
 
 
 def _lock() -> dict[str, bytes]:
-    return {LOCK_FILE: LOCK.read_bytes()} if LOCK.is_file() else {}
+    # It may name a package index by an address with a password.
+    return {LOCK_FILE: without_addresses(LOCK.read_text(encoding="utf-8"))[0].encode()} if LOCK.is_file() else {}
 
 
 def _code_part(code: Code) -> CodePart:
