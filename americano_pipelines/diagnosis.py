@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from americano_pipelines import durable, sql
+from americano_pipelines.access import open_to_others
+from americano_pipelines.analysis.pseudonym import key_state
 from americano_pipelines.engine import check_extension, connect, load_postgres_extension
 from americano_pipelines.errors import AmericanoError, SourceError, WarehouseUnavailableError, told_by_system
 from americano_pipelines.settings import Mode, Settings
@@ -38,7 +40,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Look at everything, in the order in which a sync would need it."""
     looks: list[Callable[[Settings], Iterator[Finding]]] = [_mode, _data_folder, _extension]
     looks.append(_files if settings.mode is Mode.PARQUET else _postgres)
-    looks += [_published, _dagster_home, _mlflow, _app]
+    looks += [_published, _pseudonym_key, _dagster_home, _mlflow, _app]
     findings: list[Finding] = []
     for look in looks:
         try:
@@ -60,6 +62,9 @@ def _data_folder(settings: Settings) -> Iterator[Finding]:
     durable.try_writing(settings.data_dir)
     yield Finding("ok", "data folder", str(settings.data_dir))
     durable.try_writing(settings.published_path.parent)
+    if exposed := open_to_others(settings):
+        names = ", ".join(map(str, exposed))
+        yield Finding("warn", "file modes", f"open to other users of this machine: {names}; their owner may chmod them")
 
 
 def _extension(settings: Settings) -> Iterator[Finding]:
@@ -135,6 +140,10 @@ def _dagster_home(settings: Settings) -> Iterator[Finding]:
     with reach_instance(settings) as instance:
         try_writing(settings, instance)
         yield Finding("ok", "Dagster home", f"{settings.dagster_dir}, {instance.get_runs_count()} runs")
+
+
+def _pseudonym_key(settings: Settings) -> Iterator[Finding]:
+    yield Finding("ok", "pseudonym key", key_state(settings))
 
 
 def _mlflow(settings: Settings) -> Iterator[Finding]:

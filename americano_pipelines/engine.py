@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from americano_pipelines import sql
+from americano_pipelines import access, sql
 from americano_pipelines.errors import REMEDIES, ConfigError, RoomError
 from americano_pipelines.settings import Settings
 from americano_pipelines.temporary import sweep, temporary_folder
@@ -71,14 +71,15 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
     Raises:
         RoomError: what is done in the block needs more memory or disk than there is.
     """
-    with (
-        telling_what_is_full(settings),
-        spill_folder(settings) as folder,
-        session(
-            duckdb.connect(str(database) if database else ":memory:", config=config(settings, folder))
-        ) as connection,
-    ):
-        yield connection
+    with telling_what_is_full(settings):
+        access.protect(settings)
+        with (
+            spill_folder(settings) as folder,
+            session(
+                duckdb.connect(str(database) if database else ":memory:", config=config(settings, folder))
+            ) as connection,
+        ):
+            yield connection
 
 
 @contextmanager

@@ -131,3 +131,7 @@ class TransientLinkError(LinkError):
 
 class RowNotOursError(LinkError):
     """The app's row is gone, is another run's by now, or cannot say whose it is: whoever had it leaves it alone."""
+
+
+class PseudonymKeyError(AmericanoError):
+    """The key of the pseudonyms is missing, malformed, or another one than that of the kept extracts."""

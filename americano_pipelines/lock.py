@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from americano_pipelines import durable
+from americano_pipelines import access, durable
 from americano_pipelines.engine import telling_what_is_full
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import Settings
@@ -44,6 +44,7 @@ def writer_lock(
     published = settings.published_path
     deadline = time.monotonic() + wait_seconds
     with telling_what_is_full(settings), ExitStack() as held:
+        access.protect(settings)
         for path in (settings.data_dir / "sync.lock", published.with_name(f".{published.name}.lock")):
             held.enter_context(_held(path, deadline, wait_seconds, on_wait))
         yield

@@ -1,40 +1,158 @@
 """Pseudonyms of learners: what stands for them in extracts, records and MLflow.
 
-Here belongs the keyed hash and its key. Without the key nobody can tell which learner a pseudonym is by trying all.
+The keyed hash and its key. Without the key it cannot be found out by trials which learner a pseudonym means; with an
+empty or a known one it can. So the key is checked at every use. A card beside it has the key's id, which does not give
+the key away: a key that is lost or replaced is told by it, for extracts under two keys cannot be found by the learner.
 """
 
 import hashlib
 import hmac
+import json
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
-from americano_pipelines import durable
+from americano_pipelines import access, durable
+from americano_pipelines.errors import PseudonymKeyError
 from americano_pipelines.settings import Settings
 
-_KEY_FILE = "pseudonym.key"
+_KEY_FILE, _CARD_FILE = "pseudonym.key", "pseudonym.json"
+_KEY = re.compile(rb"[0-9a-f]{64}\n?")
+_KEY_ID = re.compile("[0-9a-f]{16}")
 _DIGITS = 20
+_NEW_START = (
+    "A new start is made by moving extracts/ and pseudonym.key away: then no kept analysis can be repeated on its "
+    "input, and a purge finds a learner's earlier analyses by their protocols only"
+)
 
 
 def pseudonym(settings: Settings, learner: str) -> str:
-    """The pseudonym of a learner in this data folder, as `learner-` and 20 hexadecimal digits of HMAC-SHA256."""
-    digest = hmac.new(_key(settings.data_dir / _KEY_FILE), learner.encode(), hashlib.sha256).hexdigest()
-    return f"learner-{digest[:_DIGITS]}"
+    """The pseudonym of a learner in this data folder, as `learner-` and 20 hexadecimal digits of HMAC-SHA256.
+
+    Raises:
+        PseudonymKeyError: the key is missing although extracts are kept, is malformed, or is not the one they need.
+    """
+    return pseudonym_under(_usable_key(settings), learner)
 
 
-def _key(path: Path) -> bytes:
-    """The data folder's key, made when first asked for, readable by its owner only."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def pseudonym_under(key: bytes, learner: str) -> str:
+    """The pseudonym of a learner under a key."""
+    return f"learner-{hmac.new(key, learner.encode(), hashlib.sha256).hexdigest()[:_DIGITS]}"
+
+
+def existing_key(settings: Settings) -> bytes | None:
+    """The key as it is; none is made. None where there is none, and no extract needs one.
+
+    Raises:
+        PseudonymKeyError: as `pseudonym`.
+    """
+    key = _read_key(settings)
+    if key is None:
+        if not has_extracts(settings):
+            return None
+        key = _read_key(settings)  # another process may have made it, and the first extract, between these two looks
+        if key is None:
+            raise PseudonymKeyError(
+                f"{_key_path(settings)} is missing, and {settings.extracts_dir} holds extracts whose pseudonyms it "
+                f"made: restore it from a backup. {_NEW_START}"
+            )
+    card = _read_card(settings)
+    if card is not None and card != _key_id(key) and has_extracts(settings):
+        raise PseudonymKeyError(
+            f"{_key_path(settings)} (id {_key_id(key)}) is not the key (id {card}) that made the pseudonyms in "
+            f"{settings.extracts_dir}: restore that one from a backup. {_NEW_START}"
+        )
+    return key
+
+
+def key_state(settings: Settings) -> str:
+    """The key in words, for `americano doctor`; never the key itself.
+
+    Raises:
+        PseudonymKeyError: as `pseudonym`.
+    """
+    key = existing_key(settings)
+    if key is None:
+        return f"none yet; {_key_path(settings)} is made with the first analysis"
+    return f"{_key_path(settings)}, id {_key_id(key)}"
+
+
+def has_extracts(settings: Settings) -> bool:
+    """Whether any extract is kept."""
+    return any(settings.extracts_dir.glob("[!.]*.json"))
+
+
+def _usable_key(settings: Settings) -> bytes:
+    """The key, made when it is first needed."""
+    key = existing_key(settings)
+    if key is None:
+        access.protect(settings)
+        _make_key(_key_path(settings))
+        key = existing_key(settings)
+        if key is None:
+            raise PseudonymKeyError(f"{_key_path(settings)} was removed while it was made: run this again")
+    if _read_card(settings) != _key_id(key):
+        # A folder of an earlier release has no card; one without extracts may begin anew under another key.
+        durable.write_text(_card_path(settings), json.dumps({"key_id": _key_id(key)}))
+    return key
+
+
+def _make_key(path: Path) -> None:
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
             stream.write(secrets.token_hex(32))
-        try:
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(FileExistsError):
             os.link(aside, path)  # unlike a rename, it does not replace the key that another process just made
-            durable.sync_folder(path.parent)
-        except FileExistsError:
-            pass
-        finally:
-            aside.unlink()
-    return path.read_text(encoding="ascii").strip().encode()
+        durable.sync_folder(path.parent)
+        durable.sync_folder(path.parent.parent)
+    finally:
+        aside.unlink()
+
+
+def _read_key(settings: Settings) -> bytes | None:
+    path = _key_path(settings)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if not _KEY.fullmatch(content):
+        raise PseudonymKeyError(
+            f"{path} holds {len(content)} bytes that are no key of 64 hexadecimal digits: restore it from a backup. "
+            f"{_NEW_START}"
+        )
+    return content.strip()
+
+
+def _read_card(settings: Settings) -> str | None:
+    path = _card_path(settings)
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        content = None
+    key_id = content.get("key_id") if isinstance(content, dict) else None
+    if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
+        raise PseudonymKeyError(
+            f"{path} does not say which key made the pseudonyms: restore it from a backup, or remove it if "
+            f"{_KEY_FILE} is surely the key that made them"
+        )
+    return key_id
+
+
+def _key_id(key: bytes) -> str:
+    return hmac.new(key, b"americano pseudonym key id", hashlib.sha256).hexdigest()[:16]
+
+
+def _key_path(settings: Settings) -> Path:
+    return settings.data_dir / _KEY_FILE
+
+
+def _card_path(settings: Settings) -> Path:
+    return settings.data_dir / _CARD_FILE

@@ -4,28 +4,47 @@ Here belongs the order. What counts as holding a learner, and how it is removed,
 `warehouse/purge.py`, `tracking/erasure.py`, `tracking/copies.py`, `defs/forget.py`.
 """
 
+from collections.abc import Mapping
+
 from americano_pipelines.cli.found import Found
 from americano_pipelines.errors import RoomError, TrackingError
 from americano_pipelines.settings import Settings
 
 
-def look(settings: Settings, learner: str) -> Found:
+def look(settings: Settings, learner: str, owners: Mapping[str, set[str]] | None = None) -> Found:
     """Look everywhere.
+
+    Args:
+        settings: where it lies.
+        learner: the learner's id, as the source writes it.
+        owners: what an earlier look found of who owns which protocol: a sync may have removed that snapshot since.
 
     Raises:
         RoomError: for want of memory or disk.
     """
     from americano_pipelines.tracking.copies import find_copies, has_records, models_trained_on
-    from americano_pipelines.tracking.erasure import condemned_extracts
+    from americano_pipelines.tracking.erasure import condemned_extracts, unjudged_extracts, whom
     from americano_pipelines.tracking.store import open_store
-    from americano_pipelines.warehouse.purge import clean_snapshots, condemned, still_there
+    from americano_pipelines.warehouse.purge import clean_snapshots, condemned, protocol_owners, still_there
 
     published, snapshots = still_there(settings, learner), condemned(settings, learner)
-    extracts = condemned_extracts(settings, learner, clean_snapshots(settings, published, snapshots))
-    found = Found(published, snapshots, extracts)
+    known = protocol_owners(settings)
+    for protocol_id, ids in (owners or {}).items():
+        known.setdefault(protocol_id, set()).update(ids)
+    erased = whom(settings, learner, known)
+    clean = clean_snapshots(settings, published, snapshots)
+    extracts = condemned_extracts(settings, erased, clean)
+    found = Found(published, snapshots, extracts, owners=known, key_problem=erased.key_problem)
+    found.unjudged = unjudged_extracts(settings, erased, clean)
+    if found.unjudged:
+        found.problems.append(
+            f"{erased.key_problem}. Whose these extracts are is not known, for no kept snapshot has their protocols: "
+            f"{', '.join(sha256[:12] for sha256 in found.unjudged)}. Purge once more with the key that made them"
+        )
     if has_records(settings):
         try:
-            found.copies, found.problems = find_copies(settings, open_store(settings), learner, extracts)
+            found.copies, problems = find_copies(settings, open_store(settings), erased, extracts)
+            found.problems += problems
         except TrackingError as error:
             found.problems.append(f"what MLflow runs have was not looked at: {error}")
     found.models = models_trained_on(settings, {one.sha256 for one in extracts})
@@ -33,7 +52,7 @@ def look(settings: Settings, learner: str) -> Found:
     return found
 
 
-def erase(settings: Settings, learner: str, *, sure: bool) -> Found:
+def erase(settings: Settings, learner: str, *, sure: bool, owners: Mapping[str, set[str]]) -> Found:
     """Look again and remove what is found, if the published file has nothing of the learner and the id is sure.
 
     What a learner's extract was copied to goes after the extract: with its card there, it is found once more.
@@ -42,23 +61,30 @@ def erase(settings: Settings, learner: str, *, sure: bool) -> Found:
         settings: where it lies.
         learner: the learner's id, as the source writes it.
         sure: whether the id is known to be a learner's although nothing names it now.
+        owners: as for `look`.
 
     Raises:
         LockHeldError: another process writes; RoomError: as `look`.
     """
     from americano_pipelines.lock import writer_lock
+    from americano_pipelines.temporary import sweep
     from americano_pipelines.tracking.erasure import remove_extract
     from americano_pipelines.warehouse.purge import remove
 
     with writer_lock(settings):
-        found = look(settings, learner)
+        found = look(settings, learner, owners)
         found.doubtful = not (sure or found.seen)
         if found.published or found.doubtful:
             return found
-        for one in found.snapshots:
-            remove(settings, one)
         for extract in (*found.extracts, *(one.extract for one in found.copies if one.extract.path is None)):
             remove_extract(settings, extract)
+        # After the extracts: they say whose a protocol is.
+        for one in found.snapshots:
+            remove(settings, one)
+        found.problems += [
+            f"{path} is in use, and may hold rows of the learner: purge once more when its process has ended"
+            for path in sweep(settings.spill_dir)
+        ]
     found.removed = [*(one.what for one in found.snapshots), *(one.sha256 for one in found.extracts)]
     _clean_mlflow(found)
     _clean_dagster(settings, found)

@@ -24,6 +24,9 @@ class Found:
         dagster_runs: Dagster runs of their protocols.
         models: name and version of the models that were trained on extracts that go.
         removed: names, as `rows` has them, of what was removed.
+        owners: protocol to those who own it, in the published files that were kept when this began.
+        key_problem: why extracts could not be told by pseudonym, None when they could.
+        unjudged: extracts that stay although it is not known whose they are.
         problems: what could not be looked at or removed, in words.
         doubtful: whether nothing was removed because nothing names the learner.
     """
@@ -35,6 +38,9 @@ class Found:
     dagster_runs: list[str] = field(default_factory=list)
     models: list[tuple[str, str]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    owners: dict[str, set[str]] = field(default_factory=dict)
+    key_problem: str | None = None
+    unjudged: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     doubtful: bool = False
 

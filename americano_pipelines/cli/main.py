@@ -4,6 +4,7 @@ Each command is in a module of its own and
 imports what it needs when it runs: `americano --help` should not wait for Dagster.
 """
 
+import os
 import sys
 
 import click
@@ -37,6 +38,8 @@ for command in (sync, analyse, verify_sync, verify, runs, compare, link, purge, 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # Also before the settings are known, and for the processes that are started: see access.py.
+    os.umask(0o077)
     try:
         # Without click's own handling, a code given to `context.exit` comes back as the result.
         sys.exit(group.main(standalone_mode=False) or 0)

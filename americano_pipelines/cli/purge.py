@@ -39,13 +39,13 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         found = look(settings, learner)
     problems = found.problems
     if not dry_run:
-        seen = found.seen
+        seen, owners = found.seen, found.owners
         summary = run_sync(settings, full=True, quiet=as_json)
         if not summary.success:
             click.echo(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
             context.exit(FAILED)
         with progress(enabled=not as_json):
-            found = erase(settings, learner, sure=seen or unseen)
+            found = erase(settings, learner, sure=seen or unseen, owners=owners)
         problems = found.problems + _not_purged(found)
     others = [str(path) for path in under_other_names(settings)]
     if others and not problems:

@@ -10,14 +10,11 @@ import dagster as dg
 from americano_pipelines import sql
 from americano_pipelines.defs import specs
 from americano_pipelines.defs.metadata import REPAIRED, Metadata, export_metadata, exported_again
-from americano_pipelines.defs.previews import preview_table, shown_columns
+from americano_pipelines.defs.previews import NO_ROWS
 from americano_pipelines.defs.steps import SyncConfig, writing
-from americano_pipelines.engine import connect
 from americano_pipelines.lake.export import Export, export
-from americano_pipelines.lake.manifest import LakeTable, paths
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.lineage import column_lineage
-from americano_pipelines.warehouse.read import preview
 
 
 def build_exports(settings: Settings) -> dg.AssetsDefinition:
@@ -61,17 +58,5 @@ def _metadata(settings: Settings, done: Export, name: str) -> Metadata:
         {f"source.{name}": [column.name for column in table.columns]},
     )
     metadata = export_metadata(name, table, done.manifest, lineage, settings.lake_dir)
-    if table.rows:
-        metadata["preview"] = _preview(settings, table)
+    metadata["preview"] = NO_ROWS
     return metadata
-
-
-def _preview(settings: Settings, table: LakeTable) -> dg.MarkdownMetadataValue:
-    last = table.buckets[max(table.buckets)]
-    with connect(settings) as connection:
-        relation = "read_parquet($1, hive_partitioning = false)"
-        return preview_table(
-            *preview(connection, relation, [[sql.literal_path(path) for path in paths(settings, last)]]),
-            shown_columns(table.roles),
-            table.roles.get("learner", ""),
-        )

@@ -17,7 +17,7 @@ from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError
 
-from americano_pipelines import durable
+from americano_pipelines import access, durable
 from americano_pipelines.defs.retention import remove_old_runs
 from americano_pipelines.defs.runs import fail_dead_runs
 from americano_pipelines.defs.settling import settle_all
@@ -36,6 +36,7 @@ def prepare_home(settings: Settings) -> Path:
         The home, absolute.
     """
     home = settings.dagster_dir
+    access.protect(settings)
     home.mkdir(parents=True, exist_ok=True)
     # Two first starts at once both migrate the empty sqlite files, and one of them fails.
     with FileLock(home / ".install.lock"):

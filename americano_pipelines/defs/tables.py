@@ -14,7 +14,7 @@ from americano_pipelines import sql
 from americano_pipelines.defs import specs
 from americano_pipelines.defs.metadata import REPAIRED, Metadata, exported_again, model_metadata, table_metadata
 from americano_pipelines.defs.partitions import keep_in_step
-from americano_pipelines.defs.previews import preview_table, shown_columns
+from americano_pipelines.defs.previews import NO_ROWS, OVER_ALL_LEARNERS, markdown_table
 from americano_pipelines.defs.steps import SyncConfig, writing
 from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
 from americano_pipelines.lake.export import export
@@ -98,7 +98,7 @@ def _entries(settings: Settings, outcome: Outcome, upstream: str) -> dict[dg.Ass
         with open_published(settings, wait_seconds=0) as connection:
             for asset_key, (metadata, _) in entries.items():
                 metadata["path"] = dg.MetadataValue.path(str(outcome.path))
-                metadata["preview"] = _preview(connection, asset_key, document)
+                metadata["preview"] = _preview(connection, asset_key)
     except WarehouseUnavailableError as error:
         # Someone sits in the published file read-write; the sync is done all the same.
         for metadata, _ in entries.values():
@@ -120,17 +120,16 @@ def _keep_partitions(context: dg.AssetExecutionContext, settings: Settings, docu
         context.log.info("partitions: %d protocols added, %d taken away", len(added), len(gone))
 
 
-def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey, document: Document) -> dg.MetadataValue:
-    """The first rows. What is published is published: a preview that fails must not make the run fail."""
+def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey) -> dg.MetadataValue:
+    """The first rows, if they are of nobody. A preview that fails must not make the run fail: the file is published."""
     prefix, name = asset_key.path
+    if asset_key not in OVER_ALL_LEARNERS:
+        return dg.MetadataValue.text(NO_ROWS)
     try:
         header, rows = preview(connection, sql.quote(prefix, name))
     except duckdb.Error as error:
         return dg.MetadataValue.text(f"not shown: {error}")
-    if prefix != "analytics":
-        return preview_table(header, rows)
-    roles = document.tables[name].roles
-    return preview_table(header, rows, shown_columns(roles), roles.get("learner", ""))
+    return dg.MetadataValue.md(markdown_table(header, rows))
 
 
 def _report_skipped(context: dg.AssetExecutionContext, outcome: Outcome) -> None:

@@ -189,6 +189,11 @@ class Settings(Variables):
         return self.data_dir / "parquet"
 
     @property
+    def extracts_dir(self) -> Path:
+        """The exact inputs of analyses; they are kept although snapshots expire."""
+        return self.data_dir / "extracts"
+
+    @property
     def spill_dir(self) -> Path:
         """Where DuckDB puts what does not fit into its memory limit."""
         return self.data_dir / "tmp"

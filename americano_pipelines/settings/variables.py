@@ -5,6 +5,7 @@ make no sense, is `resolved.py`. Values come from the process's environment, the
 root.
 """
 
+import grp
 import json
 import os
 import re
@@ -67,6 +68,27 @@ def _timezone(value: str) -> str:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError):
         raise ValueError("is not a known time zone") from None
+    return value
+
+
+def group_id(name: str) -> int:
+    """The number of a group of this machine.
+
+    Raises:
+        ValueError: there is no such group, or this user is not in it and may not give it files.
+    """
+    try:
+        number = grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ValueError(f"this machine has no group {name!r}") from None
+    if os.geteuid() != 0 and number not in {os.getegid(), *os.getgroups()}:
+        raise ValueError(f"this user is not in the group {name!r}, and so cannot give it files")
+    return number
+
+
+def _group(value: str | None) -> str | None:
+    if value is not None:
+        group_id(value)
     return value
 
 
@@ -167,6 +189,10 @@ class Variables(BaseSettings):
     environment: Literal["development", "test", "staging", "production"] = Field(
         default="development",
         description="Where this installation runs: development, test, staging or production.",
+    )
+    americano_group: Annotated[str | None, AfterValidator(_group)] = Field(
+        default=None,
+        description="The group of this machine that may read what is written; unset: only the user that runs this.",
     )
     dagster_home: Annotated[Path | None, BeforeValidator(_place)] = Field(
         default=None, description="Folder of Dagster's own records; unset: under the data folder."

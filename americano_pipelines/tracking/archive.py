@@ -20,11 +20,16 @@ def records_dir(settings: Settings) -> Path:
 
 def extracts_dir(settings: Settings) -> Path:
     """Where extracts lie; they are kept although snapshots expire."""
-    return settings.data_dir / "extracts"
+    return settings.extracts_dir
 
 
-def keep(folder: Path, content: bytes) -> tuple[Path, str]:
+def keep(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
     """Write a content-addressed file, durably and read-only; one that is there already is left as it is.
+
+    Args:
+        folder: where.
+        content: its bytes.
+        mode: who may read it, see `access.file_mode`.
 
     Returns:
         Its path and the hash that is its name.
@@ -42,7 +47,7 @@ def keep(folder: Path, content: bytes) -> tuple[Path, str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         aside.write_bytes(content)
-        aside.chmod(0o444)
+        aside.chmod(mode)
         durable.move(aside, path)
     except OSError as error:
         raise RoomError(

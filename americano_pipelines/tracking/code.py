@@ -8,12 +8,14 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines.settings import PROJECT_ROOT, redact
+from americano_pipelines.tracking.withheld import without_secrets
 
 UNKNOWN = "unknown"
 _PACKAGE = PROJECT_ROOT / "americano_pipelines"
 # What decides a number: the statistics and what prepares their input.
 _ANALYSIS = ("research", "analysis")
+_CODE = (".py", ".sql")
 _TIMEOUT_SECONDS = 20
 
 
@@ -25,7 +27,8 @@ class Code:
         commit: the commit that is checked out, `unknown` without git.
         dirty: whether the tree differs from it, files that git does not know included; None when unknown.
         repository: the remote's address without credentials, `unknown` when there is none.
-        diff: what differs, as a patch; untracked files by name only.
+        diff: what differs in Python and SQL, as a patch without lines that look like secrets; all else that
+            differs, and files that git does not know, by name only.
         modules: sha256 of every module that decides a result, by path in the package.
         not_captured: what could not be found out, with the reason.
     """
@@ -71,11 +74,17 @@ def capture_code() -> Code:
             not_captured[name] = why
     status = found["dirty"]
     untracked = [line[3:] for line in (status or "").splitlines() if line.startswith("??")]
+    diff, withheld = without_secrets(found["diff"] or "")
+    others = [name for name in (found["changed"] or "").splitlines() if not name.endswith(_CODE)]
+    if withheld:
+        diff += f"withheld: {withheld} lines that look like secrets\n"
+        not_captured["diff"] = f"{withheld} lines that look like secrets were withheld"
+    diff += "".join(f"changed, not shown: {name}\n" for name in others)
     return Code(
         commit=found["commit"] or UNKNOWN,
         dirty=None if status is None else bool(status),
         repository=_without_credentials(found["repository"]) if found["repository"] else UNKNOWN,
-        diff=(found["diff"] or "") + "".join(f"untracked: {name}\n" for name in untracked),
+        diff=diff + "".join(f"untracked: {name}\n" for name in untracked),
         modules=modules,
         not_captured=not_captured,
     )
@@ -85,7 +94,9 @@ _COMMANDS = {
     "commit": ("rev-parse", "HEAD"),
     "dirty": ("status", "--porcelain", "--untracked-files=all"),
     "repository": ("config", "--get", "remote.origin.url"),
-    "diff": ("diff", "HEAD", "--no-ext-diff", "--no-color", "--binary"),
+    # Code alone: settings, notes and data may hold passwords, and rows.
+    "diff": ("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--", *(f"*{end}" for end in _CODE)),
+    "changed": ("diff", "HEAD", "--no-ext-diff", "--name-only"),
 }
 
 
@@ -111,4 +122,8 @@ def _git(*arguments: str) -> tuple[str | None, str | None]:
 def _without_credentials(address: str) -> str:
     """A remote's address without the user and password that may stand before its host."""
     scheme, separator, rest = address.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else address
+    if separator:
+        return redact(f"{scheme}://{rest.rpartition('@')[2]}")
+    user, at, place = address.rpartition("@")
+    # Git's short form `git@host:path` has a user, and a secret only after a colon.
+    return place if at and ":" in user else address

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import extracts_dir
-from americano_pipelines.tracking.erasure import CondemnedExtract, pseudonyms, said
+from americano_pipelines.tracking.erasure import CondemnedExtract, Erased, said
 from americano_pipelines.tracking.history import records
 from americano_pipelines.tracking.models import MODEL
 from americano_pipelines.tracking.perform import DAILY, REPORT, RESULTS
@@ -23,6 +23,8 @@ from americano_pipelines.tracking.run_files import RunFiles, find_files, runs_wi
 from americano_pipelines.tracking.store import Store
 
 _PROVENANCE = "provenance/"
+# Why an extract is not condemned either: its pseudonyms are of another key.
+_UNJUDGED = "was made with another key"
 _AT_WORK = frozenset({"RUNNING", "SCHEDULED"})
 
 
@@ -55,7 +57,7 @@ def has_records(settings: Settings) -> bool:
 
 
 def find_copies(
-    settings: Settings, store: Store, learner: str, condemned: Iterable[CondemnedExtract]
+    settings: Settings, store: Store, erased: Erased, condemned: Iterable[CondemnedExtract]
 ) -> tuple[list[Copies], list[str]]:
     """The files of MLflow runs that go with a learner.
 
@@ -65,7 +67,7 @@ def find_copies(
     Args:
         settings: the archive.
         store: where the runs are.
-        learner: the learner's id, as the source writes it.
+        erased: the learner.
         condemned: the extracts that go.
 
     Returns:
@@ -97,8 +99,14 @@ def find_copies(
             continue
         sizes = files.sizes()
         paths = [path for path in sizes if _shows_days(path, record_of)]
-        one = _judged(settings, files, learner, going.get(sha256), sha256, paths) if paths else None
+        one = _judged(files, erased, going.get(sha256), sha256, paths) if paths else None
         if one is None:
+            continue
+        if not one.holds and one.reason == _UNJUDGED:
+            problems.append(
+                f"{erased.key_problem}. Whose events MLflow run {run_id} has is not known, for no kept snapshot has "
+                "its protocol. Purge once more with the key that made them"
+            )
             continue
         if files.run.info.status in _AT_WORK:
             problems.append(f"MLflow run {run_id} is still at work: purge once more when it has ended")
@@ -124,7 +132,7 @@ def _shows_days(path: str, record: Record | None) -> bool:
 
 
 def _judged(
-    settings: Settings, files: RunFiles, learner: str, condemned: CondemnedExtract | None, sha256: str, paths: list[str]
+    files: RunFiles, erased: Erased, condemned: CondemnedExtract | None, sha256: str, paths: list[str]
 ) -> CondemnedExtract | None:
     """The extract of a run, if it goes; one that the archive cannot tell about is asked itself."""
     if condemned is not None and condemned.holds:
@@ -133,9 +141,11 @@ def _judged(
     if EXTRACT in paths:
         content = files.content(EXTRACT)
         it, size = said(content, sha256), len(content)
-        holds = it.learners is not None and not pseudonyms(settings, learner).isdisjoint(it.learners)
+        holds = erased.owns(it)
         if holds:
             reason, protocol_id = "holds the learner's events", it.protocol_id
         elif it.learners is not None and it.intact:
-            return None
+            if erased.is_not_of(it):
+                return None
+            return CondemnedExtract(sha256, None, None, holds, _UNJUDGED, size)
     return CondemnedExtract(sha256, None, protocol_id, holds, f"{reason}; only MLflow had it", size)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
+from americano_pipelines import access
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.settings import Settings, redact
 
@@ -48,7 +49,7 @@ def alone(settings: Settings) -> Iterator[None]:
         TrackingError: another process holds it for longer than any of these takes.
     """
     # Beside data/mlflow, not in it: that may belong to the container which serves MLflow.
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    access.protect(settings)
     lock = FileLock(settings.data_dir / "mlflow.lock", timeout=_LOCK_SECONDS)
     try:
         lock.acquire()

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from americano_pipelines import access
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import extracts_dir, keep, records_dir
 from americano_pipelines.tracking.code import Code
@@ -19,6 +20,7 @@ from americano_pipelines.tracking.record import Record
 from americano_pipelines.tracking.record_parts import Artifact, CodePart, Identity, Logged
 from americano_pipelines.tracking.runs import PARENT_TAG, AnalysisRun, known_or_not
 from americano_pipelines.tracking.surroundings import Surroundings, Task, now
+from americano_pipelines.tracking.withheld import without_addresses
 
 HASH_TAG = "provenance.sha256"
 NAME_TAG = "mlflow.runName"
@@ -55,7 +57,7 @@ def record(run: AnalysisRun, settings: Settings, task: Task, around: Surrounding
         artifacts = {
             name: _upload(run, Path(folder), name, content) for name, content in {**made.files, **provenance}.items()
         }
-        keep(extracts_dir(settings), made.extract)
+        keep(extracts_dir(settings), made.extract, access.file_mode(settings))
         found = Record(
             identity=Identity(
                 analysis=made.analysis,
@@ -100,7 +102,7 @@ def record(run: AnalysisRun, settings: Settings, task: Task, around: Surrounding
             not_captured=_not_captured(run, around, task),
         )
         text = found.canonical()
-        path, sha256 = keep(records_dir(settings), text)
+        path, sha256 = keep(records_dir(settings), text, access.file_mode(settings))
         _upload(run, Path(folder), RECORD, text)
     run.set_tags({HASH_TAG: sha256})
     return Recorded(found, sha256, path)
@@ -156,7 +158,8 @@ def _upload(run: AnalysisRun, folder: Path, name: str, content: bytes) -> Artifa
 
 
 def _lock() -> dict[str, bytes]:
-    return {LOCK_FILE: LOCK.read_bytes()} if LOCK.is_file() else {}
+    # It may name a package index by an address with a password.
+    return {LOCK_FILE: without_addresses(LOCK.read_text(encoding="utf-8"))[0].encode()} if LOCK.is_file() else {}
 
 
 def _code_part(code: Code) -> CodePart:

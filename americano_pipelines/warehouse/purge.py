@@ -18,7 +18,7 @@ from americano_pipelines import durable
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.warehouse import publish
-from americano_pipelines.warehouse.search import in_lake, in_snapshot
+from americano_pipelines.warehouse.search import in_lake, in_snapshot, owners_in
 
 PURGED = "purged"
 
@@ -101,6 +101,20 @@ def condemned(settings: Settings, learner: str) -> list[Kept]:
             why = "its manifest is missing or cannot be read" if unknown else None
             found.append(Kept("lake", settings.lake_dir, holds, why, _size(settings.lake_dir)))
     return found
+
+
+def protocol_owners(settings: Settings) -> dict[str, set[str]]:
+    """Protocol to the ids of those who own it in any published file that is kept.
+
+    Raises:
+        RoomError: as `still_there`.
+    """
+    owners: dict[str, set[str]] = {}
+    for path in sorted(publish.snapshots_dir(settings).glob(f"[!.]*/{publish.file_name(settings)}")):
+        document = publish.document_beside(path)
+        for protocol_id, ids in (owners_in(settings, path, document) if document is not None else {}).items():
+            owners.setdefault(protocol_id, set()).update(ids)
+    return owners
 
 
 def clean_snapshots(settings: Settings, published: Mapping[str, int], found: Iterable[Kept]) -> set[str]:

@@ -6,7 +6,8 @@ columns are no ids, and text that only mentions one is not searched: an id such 
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from americano_pipelines import sql
 from americano_pipelines.engine import connect, is_about_room
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import PROTOCOLS
 from americano_pipelines.sources.tables import Column
+from americano_pipelines.temporary import temporary_folder
 from americano_pipelines.warehouse.document import Document
 
 # Aliases that no column has.
@@ -25,8 +28,6 @@ _ROWS, _LEARNER, _KEPT = "americano_rows", "americano_learner", "americano_kept"
 
 def in_snapshot(settings: Settings, path: Path, document: Document, learner: str) -> dict[str, int]:
     """Where a published file names a learner.
-
-    A file that somebody holds read-write is looked into by a copy; so is nothing of theirs disturbed.
 
     Args:
         settings: memory and the folder to copy to.
@@ -40,25 +41,41 @@ def in_snapshot(settings: Settings, path: Path, document: Document, learner: str
     Raises:
         RoomError: for want of memory or disk.
     """
-    with connect(settings) as connection:
-        copy = settings.spill_dir / f"looked_into_{path.parent.name}.duckdb"
-        try:
-            _attach(connection, path)
-        except duckdb.IOException as error:
-            if is_about_room(error):
-                raise
-            shutil.copyfile(path, copy)
-            _attach(connection, copy)
-        try:
-            found: dict[str, int] = {}
-            for name, table in document.tables.items():
-                relation = sql.quote(_KEPT, "analytics", name)
-                there = {row[0] for row in connection.execute(f"DESCRIBE {relation}").fetchall()}
-                columns = [column for column in table.columns if column.name in there]
-                found |= _count(connection, name, relation, columns, table.roles.get("learner"), [], learner)
-            return found
-        finally:
-            copy.unlink(missing_ok=True)
+    with _attached(settings, path) as connection:
+        found: dict[str, int] = {}
+        for name, table in document.tables.items():
+            relation = sql.quote(_KEPT, "analytics", name)
+            columns = [column for column in table.columns if column.name in _columns(connection, relation)]
+            found |= _count(connection, name, relation, columns, table.roles.get("learner"), [], learner)
+        return found
+
+
+def owners_in(settings: Settings, path: Path, document: Document) -> dict[str, set[str]]:
+    """Protocol to the ids of those who own it, in a published file; empty where it does not say.
+
+    Args:
+        settings: memory and the folder to copy to.
+        path: the file.
+        document: its record.
+
+    Raises:
+        RoomError: for want of memory or disk.
+    """
+    table = document.tables.get(PROTOCOLS.name)
+    if table is None or not {"id", "learner"} <= table.roles.keys():
+        return {}
+    protocol_id, learner = table.roles["id"], table.roles["learner"]
+    owners: dict[str, set[str]] = {}
+    with _attached(settings, path) as connection:
+        relation = sql.quote(_KEPT, "analytics", PROTOCOLS.name)
+        if {protocol_id, learner} <= _columns(connection, relation):
+            rows = connection.execute(
+                f"SELECT DISTINCT {sql.quote(protocol_id)}, {sql.quote(learner)} FROM {relation}"  # noqa: S608 - quoted
+            ).fetchall()
+            for owned, owner in rows:
+                if owned is not None and owner is not None:
+                    owners.setdefault(str(owned), set()).add(str(owner))
+    return owners
 
 
 def in_lake(settings: Settings, learner: str) -> dict[str, int]:
@@ -83,6 +100,31 @@ def in_lake(settings: Settings, learner: str) -> dict[str, int]:
                 learners = table.roles.get("learner")
                 found |= _count(connection, name, relation, table.columns, learners, files, learner)
     return found
+
+
+@contextmanager
+def _attached(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A session with a published file attached for reading.
+
+    A file that somebody holds read-write is looked into by a copy, so nothing of theirs is disturbed. The copy lies in
+    a folder with an owner: where this process is killed, the next purge or sync removes it.
+    """
+    with ExitStack() as held:
+        connection = held.enter_context(connect(settings))
+        try:
+            _attach(connection, path)
+        except duckdb.IOException as error:
+            if is_about_room(error):
+                raise
+            folder = held.enter_context(temporary_folder(settings.spill_dir, "copy"))
+            copy = folder / "copy.duckdb"
+            shutil.copyfile(path, copy)
+            _attach(connection, copy)
+        yield connection
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, relation: str) -> set[str]:
+    return {str(row[0]) for row in connection.execute(f"DESCRIBE {relation}").fetchall()}
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -18,7 +18,7 @@ from americano_pipelines.defs.build import build_defs
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.settings import Settings
 from americano_pipelines.tracking.archive import extracts_dir, keep
-from americano_pipelines.tracking.erasure import condemned_extracts, pseudonyms, remove_extract
+from americano_pipelines.tracking.erasure import condemned_extracts, pseudonyms, remove_extract, whom
 from americano_pipelines.tracking.history import records
 from americano_pipelines.tracking.record import Record
 from americano_pipelines_tests.conftest import Database, Done, free_port
@@ -264,7 +264,7 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
     aside = folder / f".{'a' * 64}.4711"
     aside.write_bytes(b'{"protocol": {"lear')
 
-    found = {one.path: one for one in condemned_extracts(settings, uuid, set())}
+    found = {one.path: one for one in condemned_extracts(settings, whom(settings, uuid, {}), set())}
 
     assert found.keys() == {theirs, among, silent, damaged, aside}
     assert {path for path, one in found.items() if one.holds} == {theirs, among}
@@ -277,7 +277,7 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
     cards = {path.stem: path.read_text() for path in (folder / "purged").iterdir()}
     assert cards.keys() == {path.stem for path in (theirs, among, silent, damaged)}
     assert not any(name in card for card in cards.values() for name in (*pseudonyms(settings, uuid), uuid))
-    assert condemned_extracts(settings, uuid, set()) == []
+    assert condemned_extracts(settings, whom(settings, uuid, {}), set()) == []
 
 
 @pytest.mark.slow

@@ -194,4 +194,4 @@ def test_a_preview_that_fails_does_not_fail_the_run(
     result = runner(behavioral_events_parquet=str(file)).run()
 
     assert result.success
-    assert "not shown: " in metadata(result, "analytics/behavioral_events")["preview"]
+    assert "not shown: " in metadata(result, "research/daily_events")["preview"]

@@ -63,6 +63,37 @@ def test_a_changed_file_and_an_untracked_one_make_it_dirty_and_stand_in_the_diff
     assert found.modules_sha256 != clean.modules_sha256
 
 
+def test_only_code_stands_in_the_diff_without_its_secrets_and_the_rest_is_named(project: Path) -> None:
+    module, settings = project / "americano_pipelines/research/a.py", project / ".env.team"
+    settings.write_text("X=1\n")
+    committed(project)
+    settings.write_text("X=hunter2-of-the-settings\n")
+    module.write_text('x = 2\npassword = "hunter2"\nurl = "postgresql://u:hunter2@db/x"\n')
+
+    found = capture_code()
+
+    assert "hunter2" not in found.diff
+    assert "+x = 2\n+(withheld: looks like a secret)\n+(withheld: looks like a secret)\n" in found.diff
+    assert "withheld: 2 lines that look like secrets\nchanged, not shown: .env.team\n" in found.diff
+    assert found.not_captured["diff"] == "2 lines that look like secrets were withheld"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://oauth2:glpat-secret@example.org/x.git", "https://example.org/x.git"),
+        ("https://example.org/x.git?private_token=secret", "https://example.org/x.git?private_token=***"),
+        ("git@example.org:team/x.git", "git@example.org:team/x.git"),
+        ("oauth2:secret@example.org:x.git", "example.org:x.git"),
+    ],
+)
+def test_a_remotes_address_is_shown_without_its_secret(project: Path, address: str, shown: str) -> None:
+    committed(project)
+    git(project, "remote", "set-url", "origin", address)
+
+    assert capture_code().repository == shown
+
+
 @pytest.mark.usefixtures("project")
 def test_without_git_the_modules_are_still_hashed_and_the_rest_is_unknown() -> None:
     found = capture_code()

@@ -1,0 +1,143 @@
+"""Another user of the machine reads nothing of ours, whatever the umask; a group reads where it is named."""
+
+import grp
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from americano_pipelines import durable
+from americano_pipelines.access import file_mode, open_to_others, protect
+from americano_pipelines.analysis.pseudonym import pseudonym
+from americano_pipelines.defs.instance import open_instance
+from americano_pipelines.errors import ConfigError
+from americano_pipelines.lock import writer_lock
+from americano_pipelines.settings import Settings
+from americano_pipelines.tracking.archive import keep
+from americano_pipelines_tests.conftest import Database
+from americano_pipelines_tests.sync.support import sync
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+READ_ALL = """
+import os, sys
+from pathlib import Path
+group = [int(sys.argv[2])] if sys.argv[2] else []
+os.setgroups(group); os.setgid(65534); os.setuid(65534)
+for line in sys.stdin.read().splitlines():
+    try:
+        Path(line).open("rb").close()
+        print(line)
+    except OSError:
+        pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def _open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def reachable(tmp_path: Path) -> Path:
+    """Let every user pass to the test's folder: what is below it protects itself."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    return tmp_path
+
+
+def read_by_another(folder: Path, group: int | None = None) -> set[str]:
+    """The files below a folder that the user `nobody` can open, in a group or in none."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    assert paths
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ALL, str(folder), "" if group is None else str(group)],
+        input="\n".join(map(str, paths)), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {Path(line).relative_to(folder).as_posix() for line in done.stdout.splitlines()}
+
+
+def fill(settings: Settings) -> None:
+    """Write with every part of the project, and with the libraries that choose the modes themselves."""
+    sync(settings)
+    with writer_lock(settings):
+        durable.write_text(settings.data_dir / "card.json", "{}")
+    pseudonym(settings, "learner_1")
+    keep(settings.extracts_dir, b"{}", file_mode(settings))
+    with open_instance(settings) as instance:
+        instance.get_runs_count()
+    folder = settings.data_dir / "mlflow" / "artifacts"
+    folder.mkdir(parents=True)
+    (folder / "daily.csv").write_text("day")
+    duckdb.connect(folder / "x.duckdb").close()
+
+
+@ROOT
+def test_another_user_reads_nothing_under_any_umask(
+    prisma: Database, settings_for: Callable[..., Settings], reachable: Path
+) -> None:
+    settings = settings_for(**prisma.variables())
+    fill(settings)
+
+    assert read_by_another(reachable) == set()
+    # Each by itself, too: the demo's server has to pass through the data folder, and so others may.
+    open_modes = {
+        str(path): oct(path.lstat().st_mode)
+        for path in settings.data_dir.rglob("*")
+        if not path.is_symlink() and path.lstat().st_mode & 0o077
+    }
+    assert open_modes == {}
+    assert open_to_others(settings) == []
+    settings.data_dir.chmod(0o711)
+    assert read_by_another(reachable) == set()
+
+
+@ROOT
+@pytest.mark.usefixtures("reachable")
+def test_a_group_reads_all_but_the_key(prisma: Database, settings_for: Callable[..., Settings]) -> None:
+    group = next(one for one in grp.getgrall() if one.gr_gid not in {0, 65534})
+    settings = settings_for(**prisma.variables(), americano_group=group.gr_name)
+    fill(settings)
+
+    readable = read_by_another(settings.data_dir, group.gr_gid)
+    files = {path.relative_to(settings.data_dir).as_posix() for path in settings.data_dir.rglob("*") if path.is_file()}
+    assert files - readable == {"pseudonym.key"}
+    assert "pseudonym.key" not in readable
+    assert read_by_another(settings.data_dir) == set()
+
+
+def test_a_folder_of_an_earlier_release_is_closed_and_handed_to_a_group_later(
+    settings_for: Callable[..., Settings],
+) -> None:
+    settings = settings_for()
+    old = settings.data_dir / "mlflow" / "artifacts"
+    old.mkdir(parents=True)
+    (old / "daily.csv").touch()
+    (settings.data_dir / "postgres").mkdir()
+    assert open_to_others(settings) != []
+
+    protect(settings)
+
+    assert open_to_others(settings) == []
+    passable = 0o001 if os.geteuid() == 0 else 0
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700 | passable
+    assert stat.S_IMODE((settings.data_dir / "mlflow").stat().st_mode) == 0o700
+    assert stat.S_IMODE((settings.data_dir / "postgres").stat().st_mode) == 0o777, "its own server's business"
+    if os.geteuid() == 0:
+        group = next(one for one in grp.getgrall() if one.gr_gid not in {0, 65534})
+        protect(settings_for(americano_group=group.gr_name))
+        assert (old / "daily.csv").stat().st_gid == group.gr_gid
+        assert stat.S_IMODE((old / "daily.csv").stat().st_mode) == 0o640
+        assert stat.S_IMODE(old.stat().st_mode) == 0o2750
+
+
+def test_a_group_that_is_none_is_refused_by_name(settings_for: Callable[..., Settings]) -> None:
+    with pytest.raises(ConfigError, match="AMERICANO_GROUP: this machine has no group 'no-such-group'"):
+        settings_for(americano_group="no-such-group")
