@@ -6,9 +6,15 @@ where the error is raised. Anything that is not one of these is a defect and kee
 
 from pathlib import Path
 
+from americano_pipelines.text import visible
+
 
 class AmericanoError(Exception):
     """Something the reader of the message can act on."""
+
+    def __str__(self) -> str:
+        """Show control characters of names in the message as escapes: it ends on terminals and in logs."""
+        return visible(super().__str__())
 
 
 class ConfigError(AmericanoError):

@@ -20,9 +20,11 @@ from americano_pipelines.cli.purge import purge
 from americano_pipelines.cli.report import report
 from americano_pipelines.cli.runs import runs
 from americano_pipelines.cli.sync import sync
+from americano_pipelines.cli.tables import say
 from americano_pipelines.cli.verify import verify
 from americano_pipelines.cli.verify_sync import verify_sync
 from americano_pipelines.errors import AmericanoError, ConfigError
+from americano_pipelines.text import visible
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,14 +43,15 @@ def main() -> None:
         # Without click's own handling, a code given to `context.exit` comes back as the result.
         sys.exit(group.main(standalone_mode=False) or 0)
     except click.ClickException as error:
+        error.message = visible(error.message)
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; what is published is as it was", err=True)
         sys.exit(FAILED)
     except ConfigError as error:
-        click.echo(f"configuration: {error}", err=True)
+        say(f"configuration: {error}", err=True)
         sys.exit(WRONG_USE)
     except (AmericanoError, OSError) as error:
-        click.echo(f"failed: {error}", err=True)
+        say(f"failed: {error}", err=True)
         sys.exit(FAILED)

@@ -9,6 +9,8 @@ from decimal import Decimal
 
 import dagster as dg
 
+from americano_pipelines.text import markdown
+
 _CELL_LENGTH = 40
 
 # Roles and columns whose text says what kind of thing a row is, and not whose.
@@ -49,15 +51,14 @@ def _plain(value: object) -> bool:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A small table in Markdown; pipes and line ends are made harmless."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    """A small table in Markdown; nothing in its cells is Markdown."""
+    lines = ["| " + " | ".join(map(_cell, header)) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("\r", " ")
+    return "" if value is None else markdown(str(value))
 
 
 def _shown(value: object) -> str:
