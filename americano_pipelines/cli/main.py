@@ -24,7 +24,6 @@ from americano_pipelines.cli.tables import say
 from americano_pipelines.cli.verify import verify
 from americano_pipelines.cli.verify_sync import verify_sync
 from americano_pipelines.errors import AmericanoError, ConfigError
-from americano_pipelines.text import visible
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +42,6 @@ def main() -> None:
         # Without click's own handling, a code given to `context.exit` comes back as the result.
         sys.exit(group.main(standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.message = visible(error.message)
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -114,7 +114,7 @@ def test_the_first_run_makes_the_demo_the_source_and_later_ones_leave_a_dotenv_a
     monkeypatch.setattr(demo_commands, "PROJECT_ROOT", tmp_path)
     settings, dotenv = settings_for(), tmp_path / ".env"
 
-    demo_commands.write_first_env(settings.model_copy(update={"data_dir": tmp_path / "elsewhere"}))
+    demo_commands.write_first_env(settings_for(americano_data_dir=tmp_path / "elsewhere"))
     assert not dotenv.exists()
 
     demo_commands.write_first_env(settings)
