@@ -7,6 +7,8 @@ where the error is raised. Anything that is not one of these is a defect and kee
 import errno
 from pathlib import Path
 
+from americano_pipelines.text import visible
+
 _ROOM, _PERMISSION = "make room there", "let this user write there"
 # "Input/output error" or "Stale file handle" names no remedy. Each of these goes before "and run this again".
 REMEDIES = {
@@ -60,6 +62,10 @@ def told_by_system(error: OSError, place: Path | None = None) -> str:
 
 class AmericanoError(Exception):
     """Something the reader of the message can act on."""
+
+    def __str__(self) -> str:
+        """Show control characters of names in the message as escapes: it ends on terminals and in logs."""
+        return visible(super().__str__())
 
 
 class ConfigError(AmericanoError):

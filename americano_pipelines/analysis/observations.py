@@ -17,6 +17,7 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.research.days import Days, days
 from americano_pipelines.research.statistic import Values
 from americano_pipelines.research.windows import DAY_US, StatedPhase, Timeline, timeline
+from americano_pipelines.text import csv_cell
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ class Observations:
         ):
             window = self.timeline.windows[phase] if phase >= 0 else None
             shown = "" if np.isnan(value) else repr(value)
-            writer.writerow([day, window.label if window else "", window.condition if window else "", shown, events])
+            writer.writerow(
+                [day, csv_cell(window.label) if window else "", window.condition if window else "", shown, events]
+            )
         return stream.getvalue()
 
 

@@ -6,6 +6,8 @@ Here belongs what all of them share. What they show is `plots.py` and `plot_dist
 import io
 from typing import TYPE_CHECKING
 
+from americano_pipelines.text import visible
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -36,6 +38,8 @@ def png(figure: "Figure") -> bytes:
     # A dollar in the name of a protocol or phase is a dollar, and begins no formula.
     for text in figure.findobj(Text):
         text.set_parse_math(False)
+        if (shown := visible(text.get_text())) != text.get_text():
+            text.set_text(shown)
     stream = io.BytesIO()
     # Without the program's version in it: the same picture has the same bytes.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})

@@ -1,17 +1,15 @@
 """`americano analyse`: analyses of protocols, now, in this shell."""
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from americano_pipelines.analysis.catalog import KINDS
 from americano_pipelines.cli.codes import FAILED, WRONG_USE
 from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import show_table
+from americano_pipelines.cli.tables import Console, say_json, show_table
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ def analyse(
             else run_analyses(settings, protocols or None, only, command="americano analyse")
         )
     if as_json:
-        click.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
+        say_json([one.as_dict() for one in found])
     else:
         show(found)
     if not all(one.success for one in found):

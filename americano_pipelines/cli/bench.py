@@ -1,14 +1,12 @@
 """`americano bench ...`: what our operations cost beside their bare counterparts."""
 
 import dataclasses
-import json
 import sys
 
 import click
-from rich.console import Console
 
 from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import show_table
+from americano_pipelines.cli.tables import Console, say_json, show_table
 from americano_pipelines.settings import load_settings
 from americano_pipelines.stages import Stages
 
@@ -41,7 +39,7 @@ def sync_(*, rows: int, as_json: bool) -> None:
             lines = measure(data, settings, lambda what: stages.stage(what).__enter__())
     if as_json:
         shown = [dataclasses.asdict(line) | {"within": line.within} for line in lines]
-        click.echo(json.dumps({"rows": rows, "measured": shown}, indent=2))
+        say_json({"rows": rows, "measured": shown})
         return
     table = [
         (

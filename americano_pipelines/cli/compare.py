@@ -1,17 +1,16 @@
 """`americano compare`: two recorded analyses side by side."""
 
-import json
 from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from americano_pipelines.cli.progress import progress
+from americano_pipelines.cli.tables import Console, say_json
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
             for one in lines
         ]
         report = {"first": found[0][0], "second": found[1][0], "lines": shown}
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        say_json(report)
     else:
         _show([sha256[:12] for sha256, _ in found], lines)
 

@@ -4,6 +4,7 @@ import os
 
 import click
 
+from americano_pipelines.cli.tables import say
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
@@ -57,12 +58,13 @@ def run(context: click.Context, *, keep: bool) -> None:
     server = DemoServer(load_settings().data_dir)
     was_running = server.is_running()
     _up(load_settings())
+    write_first_env(load_settings())
     try:
         settings = demo_settings()
         summary = syncing.run_sync(settings, full=False)
         syncing.show(summary)
         if not summary.success:
-            click.echo(f"failed: {summary.error}", err=True)
+            say(f"failed: {summary.error}", err=True)
             context.exit(1)
         reporting.show(reporting.run_report(settings, compare=True))
         analysing.show(settings, analysing.run(settings))
@@ -106,6 +108,17 @@ def hint(settings: Settings) -> str | None:
     )
 
 
+def start_if_in_use(settings: Settings) -> None:
+    """Start the demo's Postgres where the settings point at it, it was made before, and it does not run."""
+    from americano_pipelines.demo.server import DemoServer
+
+    server = DemoServer(settings.data_dir)
+    in_use = settings.postgres is not None and settings.postgres.host == server.environment()["PG_HOST"]
+    if in_use and (settings.data_dir / "postgres").is_dir() and not server.is_running():
+        server.up()
+        click.echo("the demo's Postgres was started; `americano demo down` stops it", err=True)
+
+
 def _up(settings: Settings) -> None:
     from americano_pipelines.cli.progress import progress
     from americano_pipelines.demo.server import DemoServer
@@ -115,6 +128,17 @@ def _up(settings: Settings) -> None:
         seeded = server.up()
     rows = ", ".join(f"{count:,} {table}" for table, count in seeded.rows.items())
     click.echo(f"demo Postgres is up, {'seeded now' if seeded.created else 'seeded before, unchanged'}: {rows}")
+
+
+def write_first_env(settings: Settings) -> None:
+    """Make the demo the source of the next commands where nothing else is configured.
+
+    Only for the project's own data folder: another one is named by a variable, which those commands may not have.
+    """
+    from americano_pipelines.demo.server import DemoServer
+
+    if settings.data_dir == PROJECT_ROOT / "data" and not (PROJECT_ROOT / ".env").exists():
+        _write_env(_env_text(DemoServer(settings.data_dir).environment()))
 
 
 def _env_text(environment: dict[str, str]) -> str:
@@ -129,18 +153,22 @@ def _write_env(text: str) -> None:
     if set_already and "\n".join(set_already) != text.strip():
         raise ConfigError(f"{path} names a Postgres already; take its PG_* and DATABASE_URL lines out first")
     if not set_already:
+        path.touch(mode=0o600)  # it holds a password
         path.write_text(before + ("" if before.endswith("\n") or not before else "\n") + text, encoding="utf-8")
     click.echo(f"{path} points at the demo's Postgres")
 
 
 def _what_next(settings: Settings, *, running: bool) -> None:
     state = "runs on; `americano demo down` stops it" if running else "is stopped; `americano demo up` starts it"
+    source = "  .venv/bin/americano sync     the next sync of what .env names\n"
+    if not (PROJECT_ROOT / ".env").exists():
+        source = "  .venv/bin/americano demo env --write   make the demo the source of `americano sync` too\n"
     click.echo(
         "\nNext\n"
         "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
         "  .venv/bin/americano report   the four patterns again\n"
         "  .venv/bin/americano runs     the recorded analyses; `americano verify RUN` checks one\n"
-        "  .venv/bin/americano demo env --write   make the demo the source of `americano sync` too\n"
+        f"{source}"
         f"  .venv/bin/duckdb -readonly {settings.published_path}\n"
         f"  The demo's Postgres {state}."
     )

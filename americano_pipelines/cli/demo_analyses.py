@@ -5,11 +5,10 @@ Here belongs which are run, and the table of verdicts. How a protocol is analyse
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 
 from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import show_table
+from americano_pipelines.cli.tables import Console, show_table
 from americano_pipelines.settings import Settings
 
 if TYPE_CHECKING:

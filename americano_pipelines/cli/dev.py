@@ -3,10 +3,14 @@
 import os
 import socket
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import click
 
 from americano_pipelines.cli.demo import demo_settings, is_unconfigured
+from americano_pipelines.cli.services import listen_to_signals, only_one, run_services
+from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
 
 
@@ -16,6 +20,7 @@ from americano_pipelines.settings import PROJECT_ROOT, load_settings
 )
 def dev(*, port: int) -> None:
     """Start the Dagster UI and daemon on 127.0.0.1, and the demo's Postgres if the settings point at it."""
+    listen_to_signals()
     from americano_pipelines.defs.instance import open_instance
     from americano_pipelines.demo.server import DemoServer
 
@@ -29,10 +34,20 @@ def dev(*, port: int) -> None:
         click.echo(f"demo Postgres is up at {settings.postgres.label}")
     with open_instance(settings):
         pass
-    click.echo(f"Dagster on http://127.0.0.1:{port}, home {settings.dagster_dir}")
-    os.chdir(PROJECT_ROOT)
-    arguments = ["-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - the interpreter we run in, no shell
+    description = f"process {os.getpid()} of {socket.gethostname()}, with its UI on http://127.0.0.1:{port}"
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(only_one(settings.dagster_dir / "dev.lock", description))
+        except LockHeldError as error:
+            # Two daemons on one home would start each scheduled run twice.
+            raise click.UsageError(f"`americano dev` runs already on this Dagster home: {error}") from None
+        click.echo(f"Dagster on http://127.0.0.1:{port}, home {settings.dagster_dir}")
+        os.chdir(PROJECT_ROOT)
+        os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # as `dagster dev` does
+        web = [sys.executable, "-m", "americano_pipelines.defs.webserver", "-h", "127.0.0.1", "-p", str(port)]
+        daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
+        workspace = ["-w", "workspace.yaml", "--code-server-log-level", "warning"]
+        run_services([[*web, *workspace], [*daemon, *workspace]], lock=lock, port=port)
 
 
 def _check_free(port: int) -> None:

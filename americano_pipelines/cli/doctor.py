@@ -1,9 +1,9 @@
 """`americano doctor`: what is configured and what is reachable, one line each."""
 
 import click
-from rich.console import Console
 
-from americano_pipelines.cli.demo import hint
+from americano_pipelines.cli.demo import hint, start_if_in_use
+from americano_pipelines.cli.tables import Console
 from americano_pipelines.settings import load_settings
 
 _STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
@@ -16,6 +16,7 @@ def doctor(context: click.Context) -> None:
     from americano_pipelines.diagnosis import examine
 
     settings = load_settings()
+    start_if_in_use(settings)
     console = Console(highlight=False)
     for name, value in settings.redacted().items():
         console.print(f"     {name} = {value}", soft_wrap=True, markup=False)

@@ -21,6 +21,7 @@ from americano_pipelines.cli.purge import purge
 from americano_pipelines.cli.report import report
 from americano_pipelines.cli.runs import runs
 from americano_pipelines.cli.sync import sync
+from americano_pipelines.cli.tables import say
 from americano_pipelines.cli.verify import verify
 from americano_pipelines.cli.verify_sync import verify_sync
 from americano_pipelines.errors import AmericanoError, ConfigError, told_by_system
@@ -50,9 +51,9 @@ def main() -> None:
         click.echo("stopped; what is published is as it was", err=True)
         sys.exit(FAILED)
     except ConfigError as error:
-        click.echo(f"configuration: {error}", err=True)
+        say(f"configuration: {error}", err=True)
         sys.exit(WRONG_USE)
     except (AmericanoError, OSError) as error:
-        told = told_by_system(error) if isinstance(error, OSError) else str(error)
-        click.echo(f"failed: {told}", err=True)
+        reason = told_by_system(error) if isinstance(error, OSError) else str(error)
+        say(f"failed: {reason}", err=True)
         sys.exit(FAILED)

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.text import Text
 
 from americano_pipelines import stages
+from americano_pipelines.cli.tables import Console
+from americano_pipelines.text import one_line
 
 _QUIET_SECONDS = 2.0
 
@@ -27,7 +29,7 @@ def progress(*, enabled: bool = True) -> Iterator[None]:
     timer = threading.Timer(_QUIET_SECONDS, status.start)
     timer.start()
     try:
-        with stages.listening(status.update):
+        with stages.listening(lambda stage: status.update(Text(one_line(stage)))):
             yield
     finally:
         timer.cancel()

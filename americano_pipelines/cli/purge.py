@@ -1,15 +1,13 @@
 """`americano purge`: erase a learner from all that is kept, after the source has erased them."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from americano_pipelines.cli.codes import FAILED, WRONG_USE
 from americano_pipelines.cli.progress import progress
 from americano_pipelines.cli.sync import run_sync
-from americano_pipelines.cli.tables import show_table
+from americano_pipelines.cli.tables import Console, say, say_json, show_table
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         seen, owners = found.seen, found.owners
         summary = run_sync(settings, full=True, quiet=as_json)
         if not summary.success:
-            click.echo(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
+            say(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
             context.exit(FAILED)
         with progress(enabled=not as_json):
             found = erase(settings, learner, sure=seen or unseen, owners=owners)
@@ -61,11 +59,11 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
             "remains": found.remains(),
             "others": others,
         }
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        say_json(report)
     else:
         _show(found, others, dry_run=dry_run)
     for problem in problems:
-        click.echo(problem, err=True)
+        say(problem, err=True)
     if problems:
         context.exit(FAILED)
 

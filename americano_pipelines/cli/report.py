@@ -1,15 +1,13 @@
 """`americano report`: the four patterns on the published file."""
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import show_table
+from americano_pipelines.cli.tables import Console, say_json, show_table
 from americano_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ def report(context: click.Context, *, compare_postgres: bool, as_json: bool) -> 
     settings = load_settings()
     patterns = run_report(settings, compare=compare_postgres or settings.compare_with_postgres, quiet=as_json)
     if as_json:
-        click.echo(json.dumps([_as_dict(pattern) for pattern in patterns], indent=2, default=str, ensure_ascii=False))
+        say_json([_as_dict(pattern) for pattern in patterns])
     else:
         show(patterns)
     if compare_postgres and patterns[-1].postgres is None:

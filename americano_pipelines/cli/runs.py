@@ -1,17 +1,16 @@
 """`americano runs`: the analyses there are."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 from rich import box
-from rich.console import Console
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from americano_pipelines.cli.progress import progress
+from americano_pipelines.cli.tables import Console, say_json
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def runs(*, as_json: bool) -> None:
     with progress(enabled=not as_json):
         found = listing(settings, open_store(settings))
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+        say_json([asdict(one) for one in found])
     else:
         _show(found)
 

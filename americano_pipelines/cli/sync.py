@@ -1,16 +1,14 @@
 """`americano sync`: the nightly job, now, in this shell."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from americano_pipelines.cli.codes import FAILED, WRONG_USE
-from americano_pipelines.cli.demo import hint
+from americano_pipelines.cli.demo import hint, start_if_in_use
 from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import show_table
+from americano_pipelines.cli.tables import Console, say, say_json, show_table
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings, load_settings
 
@@ -25,15 +23,16 @@ if TYPE_CHECKING:
 def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
     """Copy the source into a new published file, through the same job and instance as the UI."""
     settings = load_settings()
+    start_if_in_use(settings)
     summary = run_sync(settings, full=full, quiet=as_json)
     if as_json:
-        click.echo(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
+        say_json(summary.as_dict())
     else:
         show(summary)
     if not summary.success:
-        click.echo(f"failed: {summary.error}", err=True)
+        say(f"failed: {summary.error}", err=True)
         if advice := hint(settings):
-            click.echo(advice, err=True)
+            say(advice, err=True)
         context.exit(WRONG_USE if summary.error_kind == ConfigError.__name__ else FAILED)
 
 

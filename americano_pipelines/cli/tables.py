@@ -1,16 +1,38 @@
-"""Small tables on a terminal: how rows and sizes are shown.
+"""The terminal, and small tables on it: how rows, sizes and text of the app are shown.
 
 Only the looks belong here.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import click
+import rich.console
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from americano_pipelines.text import json_text, one_line, visible
+
 MOST_ROWS = 10
+
+
+class Console(rich.console.Console):
+    """A terminal that acts on no control character of a text: what it prints shows them as escapes."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as rich has them
+        """Turn every string that is printed, and every string in a table, into a line."""
+        return super().render_str(visible(text), **options)
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a line that is not styled, such as an error's message."""
+    click.echo(visible(str(text)), err=err)
+
+
+def say_json(value: object) -> None:
+    """Print JSON."""
+    click.echo(json_text(value))
 
 
 def show_table(
@@ -40,4 +62,7 @@ def show_table(
 
 def _cells(row: Iterable[object]) -> list[Text]:
     """Values as plain text: a label such as `[/b]` is data, not markup."""
-    return [Text("-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)) for value in row]
+    return [
+        Text("-" if value is None else f"{value:,}" if isinstance(value, int) else one_line(str(value)))
+        for value in row
+    ]

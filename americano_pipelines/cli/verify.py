@@ -1,18 +1,17 @@
 """`americano verify`: is a recorded analysis still what it was, still current, and does it come out again?"""
 
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from americano_pipelines.cli.codes import FAILED
 from americano_pipelines.cli.progress import progress
+from americano_pipelines.cli.tables import Console, say_json
 from americano_pipelines.settings import load_settings
 from americano_pipelines.tracking.verify.findings import FAULTS, Finding, Status
 
@@ -50,7 +49,7 @@ def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_js
     with progress(enabled=not as_json), dagsters_memory(settings) as in_dagster:
         found = look(settings, run, in_dagster, again=rerun)
     if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        say_json(found.as_dict())
     else:
         _show(found)
     if found.faults or (strict and found.stale):

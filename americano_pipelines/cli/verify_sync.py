@@ -1,13 +1,12 @@
 """`americano verify-sync`: is the published file what the source holds now?"""
 
 import dataclasses
-import json
 
 import click
-from rich.console import Console
 
+from americano_pipelines.cli.demo import start_if_in_use
 from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import show_table
+from americano_pipelines.cli.tables import Console, say_json, show_table
 from americano_pipelines.settings import load_settings
 from americano_pipelines.stages import Stages
 
@@ -20,10 +19,12 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
     """Compare the published file with the source now, month by month; exit 1 when they differ."""
     from americano_pipelines.warehouse.verify import verify
 
+    settings = load_settings()
+    start_if_in_use(settings)
     with progress(enabled=not as_json):
-        result = verify(load_settings(), Stages(), deep=deep)
+        result = verify(settings, Stages(), deep=deep)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(result) | {"clean": result.clean}, indent=2, ensure_ascii=False))
+        say_json(dataclasses.asdict(result) | {"clean": result.clean})
     else:
         console = Console(highlight=False)
         console.print(f"snapshot {result.snapshot_id}, compared {'row by row' if deep else 'by month'}")

@@ -17,6 +17,7 @@ from americano_pipelines.defs.partitions import PROTOCOLS
 from americano_pipelines.defs.steps import telling_failures
 from americano_pipelines.defs.warehouse_resource import reading
 from americano_pipelines.settings import Settings
+from americano_pipelines.text import one_line
 from americano_pipelines.tracking.asked import with_asked
 from americano_pipelines.tracking.record import sha256_of
 from americano_pipelines.tracking.surroundings import Task
@@ -85,7 +86,7 @@ def _carried_out(
         known = {"analysis_run_id": row_id, "dagster.asset_key": task.asset_key, "dagster.partition": task.partition}
         with context.resources.mlflow.analysis(title, known) as run:
             performed = perform(run, settings, prepared, task)
-    context.log.info("%s", performed.analysis.sentence)
+    context.log.info("%s", one_line(performed.analysis.sentence))
     linked = complete_row(context, settings, row_id, performed.recorded.record)
     return dg.MaterializeResult(
         metadata=analysis_metadata(performed, linked),

@@ -12,6 +12,7 @@ import dagster as dg
 
 from americano_pipelines.defs.metadata import Metadata
 from americano_pipelines.defs.previews import markdown_table
+from americano_pipelines.text import one_line
 from americano_pipelines.tracking.record import Record
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ def analysis_metadata(performed: "Performed", linked: str) -> Metadata:
     """
     analysis, seen = performed.analysis, performed.seen
     return {
-        "sentence": dg.MetadataValue.md(f"{analysis.sentence} {performed.standing.sentence}"),
+        "sentence": dg.MetadataValue.text(one_line(f"{analysis.sentence} {performed.standing.sentence}")),
         **({"state": analysis.verdict} if analysis.verdict else {}),
         "standing": performed.standing.label,
         "runs before": performed.standing.earlier_runs,
-        "protocol": seen.extract.protocol.name or seen.extract.protocol.protocol_id,
-        "outcome": seen.extract.outcome,
+        "protocol": one_line(seen.extract.protocol.name or seen.extract.protocol.protocol_id),
+        "outcome": one_line(seen.extract.outcome),
         "improvement": str(performed.recorded.record.config["improvement"]),
         **{name: value for name, value in analysis.numbers.items() if value is not None},
         **pictures(analysis.pictures),

@@ -12,6 +12,7 @@ from americano_pipelines.defs.jobs import cron_schedule
 from americano_pipelines.defs.steps import telling_failures
 from americano_pipelines.settings import Settings
 from americano_pipelines.stages import Stages
+from americano_pipelines.text import markdown
 from americano_pipelines.warehouse.verify import Difference, Verification, verify
 
 DEEP_CHECK = "deep_check"
@@ -69,7 +70,7 @@ def _observation(table: str, result: Verification) -> dg.AssetObservation:
             "snapshot id": result.snapshot_id,
             "months compared": result.compared[table],
             "months changed in the source since": ", ".join(since) or "none",
-            "faults": dg.MetadataValue.md("\n\n".join(map(_told, faults)) or "none"),
+            "faults": dg.MetadataValue.md("\n\n".join(markdown(_told(fault)) for fault in faults) or "none"),
         },
     )
 

@@ -15,8 +15,8 @@ from americano_pipelines.defs.analyses import ANALYSES, COMMAND_TAG, PREFIX
 from americano_pipelines.defs.build import build_defs
 from americano_pipelines.defs.instance import open_instance
 from americano_pipelines.defs.launch import console_level
-from americano_pipelines.defs.launched import Launched, launched, refused
-from americano_pipelines.defs.partitions import keep_in_step, partitions
+from americano_pipelines.defs.launched import Launched, launched, refused, without_partition
+from americano_pipelines.defs.partitions import keep_in_step, partitions, refusals
 from americano_pipelines.defs.requests import due
 from americano_pipelines.defs.runs import process_tags
 from americano_pipelines.errors import AnalysisError
@@ -42,13 +42,17 @@ def run_analyses(
     """
     keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or KINDS)]
     with open_instance(settings) as instance:
-        there = _published(settings, instance)
+        there, without = _published(settings, instance)
+        for protocol_id, reason in without.items():
+            if protocol_ids is None or protocol_id in protocol_ids:
+                yield from (without_partition(protocol_id, key, reason) for key in keys)
+        protocol_ids = None if protocol_ids is None else [name for name in protocol_ids if name not in without]
         if unknown := sorted(set(protocol_ids or ()) - set(there)):
             raise AnalysisError(
                 f"no protocol {', '.join(unknown)} is published; there are {', '.join(there) or 'none at all'}"
             )
         job = build_defs(settings).resolve_job_def(ANALYSES)
-        for protocol_id in dict.fromkeys(protocol_ids or there):
+        for protocol_id in dict.fromkeys(there if protocol_ids is None else protocol_ids):
             yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
 
 
@@ -65,7 +69,7 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
     with open_instance(settings) as instance:
         made = {(one.identity.protocol_id, one.identity.analysis) for _, one in records(settings)}
         job = build_defs(settings).resolve_job_def(ANALYSES)
-        for protocol_id in _published(settings, instance):
+        for protocol_id in _published(settings, instance)[0]:
             if keys := [dg.AssetKey([PREFIX, kind]) for kind in KINDS if (protocol_id, kind) not in made]:
                 yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
 
@@ -94,11 +98,11 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
             yield from _run(settings, instance, job, protocol_id, keys, request.run_config, tags)
 
 
-def _published(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
-    """The published protocols, each with its partition."""
+def _published(settings: Settings, instance: dg.DagsterInstance) -> tuple[list[str], dict[str, str]]:
+    """The published protocols that have a partition, and those that can have none, each with the reason."""
     with open_published(settings) as connection:
         keep_in_step(instance, connection)
-    return partitions(instance)
+        return partitions(instance), refusals(connection)
 
 
 def _run(

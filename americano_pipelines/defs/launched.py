@@ -88,3 +88,10 @@ def refused(one: Refused) -> Launched:
         dagster_run_id=None,
         analysis_run_id=one.request.analysis_run_id,
     )
+
+
+def without_partition(protocol_id: str, key: dg.AssetKey, reason: str) -> Launched:
+    """An analysis of a protocol that Dagster can have no partition for."""
+    return Launched(
+        protocol_id, protocol_id or "(empty id)", key.path[-1], success=False, sentence=reason, dagster_run_id=None
+    )

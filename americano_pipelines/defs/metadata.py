@@ -15,6 +15,7 @@ from americano_pipelines.defs.specs import key_of
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.sources.contracts import BY_NAME
 from americano_pipelines.sources.tables import Column
+from americano_pipelines.text import markdown_block
 from americano_pipelines.warehouse.document import BuiltModel, BuiltTable, Document
 from americano_pipelines.warehouse.lineage import ColumnLineage
 from americano_pipelines.warehouse.models import MODEL_BY_NAME
@@ -84,7 +85,7 @@ def model_metadata(name: str, model: BuiltModel, document: Document, upstream: s
         **_standard(f"research.{name}", model.rows, dg.TableSchema(columns=columns), _lineage(model.lineage, upstream)),
         "column lineage": _lineage_table(model.lineage, upstream),
         "kind": "table" if MODEL_BY_NAME[name].materialized else "view",
-        "sql": dg.MetadataValue.md(f"```sql\n{model.sql.strip()}\n```"),
+        "sql": dg.MetadataValue.md(markdown_block(model.sql.strip(), "sql")),
         **_published(document),
     }
 

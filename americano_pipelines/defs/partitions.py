@@ -29,7 +29,8 @@ def keep_in_step(instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnec
         The partitions that were added, and those that were taken away.
     """
     rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id IS NOT NULL")
-    published = {str(protocol_id) for (protocol_id,) in rows.fetchall()}
+    # Dagster takes a partition without a name for no partition: such a protocol is refused by `refusals`.
+    published = {str(protocol_id) for (protocol_id,) in rows.fetchall()} - {""}
     there = set(partitions(instance))
     added, gone = sorted(published - there), sorted(there - published)
     if added:
@@ -37,3 +38,14 @@ def keep_in_step(instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnec
     for protocol_id in gone:
         instance.delete_dynamic_partition(_NAME, protocol_id)
     return added, gone
+
+
+def refusals(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The published protocols that can have no partition, each with the reason.
+
+    Args:
+        connection: the published file, open, with `research.protocols`.
+    """
+    rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id = ''").fetchall()
+    reason = "the protocol's id is empty, and Dagster knows an analysis by it: give the protocol an id in the source"
+    return {str(protocol_id): reason for (protocol_id,) in rows}

@@ -8,18 +8,19 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
+from americano_pipelines.text import markdown
+
 # Dates and numbers over all learners. Not by phase or protocol: a label or a protocol may be one person's.
 OVER_ALL_LEARNERS = frozenset(dg.AssetKey(["research", name]) for name in ("daily_events", "weekly_events"))
 NO_ROWS = "not shown: rows of persons are kept in the published file only, where a purge reaches them"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A small table in Markdown; pipes and line ends are made harmless."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    """A small table in Markdown; nothing in its cells is Markdown."""
+    lines = ["| " + " | ".join(map(_cell, header)) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("\r", " ")
+    return "" if value is None else markdown(str(value))

@@ -20,7 +20,7 @@ _REQUESTS = (
     ("phone_on_the_desk", "ABAB_RANDOMIZATION"),
     ("background_music", "ABAB_RANDOMIZATION"),
     ("morning_warm_up", "CHANGE_POINT_DETECTION"),
-    ("interleaved_practice", "BAYESIAN_ITS"),
+    ("interleaved_practice", "CHANGE_POINT_DETECTION"),  # not BAYESIAN_ITS, which needs an extra
 )
 
 

@@ -111,7 +111,7 @@ def bayesian(values: Values, phase: NDArray[np.int64], labels: Sequence[str], *,
     except ImportError as error:
         raise AnalysisError(
             "a Bayesian interrupted time series needs PyMC, which is not installed: "
-            f"pip install 'americano-pipelines[bayesian]' ({error})"
+            f".venv/bin/pip install -e '.[bayesian]' in the project's folder ({error})"
         ) from error
 
     used, design = usable_days(values, phase, labels), design_matrix(phase, len(labels))

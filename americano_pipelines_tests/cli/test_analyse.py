@@ -1,7 +1,9 @@
 """`americano analyse --requests`: what is not carried out is told too."""
 
+import csv
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +30,25 @@ def test_a_request_that_is_refused_or_has_to_wait_is_told(
 
     again = cli("analyse", "--requests", **values)
     assert (again.code, again.out) == (0, "nothing to analyse\n")
+
+
+def test_what_people_typed_is_only_read_and_a_protocol_without_an_id_stops_no_other(
+    cli: Callable[..., Done], prisma: Database, tmp_path: Path
+) -> None:
+    prisma.execute("UPDATE experiment_protocols SET \"protocolName\" = E'\\x1b[2J\\x1b]52;c;aGk=\\x07 [red]name'")
+    prisma.execute("UPDATE phase_assignments SET \"phaseLabel\" = '=1+' || right(id, 1) WHERE id LIKE '%0'")
+    prisma.execute("UPDATE phase_assignments SET \"phaseLabel\" = '![x](http://127.0.0.1:9/)' WHERE id LIKE '%1'")
+    prisma.execute("UPDATE experiment_protocols SET id = '' WHERE id = 'protocol_1'")
+    values = prisma.variables()
+    assert cli("sync", **values).code == 0
+
+    done = cli("analyse", "--all", "--only", "change_points", **values)
+
+    assert done.code == 1
+    assert "\x1b" not in done.out + done.err
+    assert "\\x1b[2J" in done.out
+    assert "failed (empty id), change_points: the protocol's id is empty" in done.out
+    assert "Dagster" in cli("analyse", "", **values).out
+    cells = {row[1] for file in tmp_path.rglob("daily.csv") for row in csv.reader(file.open())}
+    assert cells - {"phase", ""}
+    assert not {cell for cell in cells if cell.startswith("=")}

@@ -9,12 +9,14 @@ import pytest
 
 from americano_pipelines.cli import demo as demo_commands
 from americano_pipelines.demo.protocols import PROTOCOLS
+from americano_pipelines.demo.records import analysis_runs
 from americano_pipelines.demo.server import DemoServer
 from americano_pipelines.settings import Mode, Settings, load_settings
 from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import VARIABLES
 from americano_pipelines_tests.research.examples import TRUTHS
 
+Capture = pytest.CaptureFixture[str]
 Cli = Callable[..., Done]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -24,12 +26,12 @@ def line_of(out: str, title: str) -> str:
     return next(line for line in out.splitlines() if line.startswith(f" {title[:20]}")).rstrip()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1300)
 def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Command, server_folder: Path) -> None:
     data_dir = server_folder / "demo run"
     server = DemoServer(data_dir)
     try:
-        first = americano("demo", "run", timeout=180, americano_data_dir=data_dir)
+        first = americano("demo", "run", timeout=600, americano_data_dir=data_dir)
         assert first.returncode == 0, first.stderr
         assert "seeded now" in first.stdout
         assert "published: snapshot" in first.stdout
@@ -40,7 +42,7 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         for protocol in PROTOCOLS:
             assert TRUTHS[protocol.name] in line_of(first.stdout, protocol.title)
             assert line_of(first.stdout, protocol.title).endswith("planned")
-        assert "interrupted_time_series, Interleaved instead of blocked practice: a Bayesian" in first.stdout
+        assert "not done" not in first.stdout
         assert "Warning" not in first.stderr
         assert "make dev" in first.stdout
         assert "is stopped; `americano demo up` starts it" in first.stdout
@@ -49,7 +51,7 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         assert str(link) in first.stdout
         published = link.resolve()
 
-        second = americano("demo", "run", "--keep", americano_data_dir=data_dir)
+        second = americano("demo", "run", "--keep", timeout=600, americano_data_dir=data_dir)
         assert second.returncode == 0, second.stderr
         assert "seeded before, unchanged" in second.stdout
         # The analyses stand in the app now, and so in the second sync; nothing else moved.
@@ -63,6 +65,12 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
 
         assert americano("demo", "down", americano_data_dir=data_dir).stdout == "stopped\n"
         assert not server.is_running()
+
+        at_the_demo = {name.lower(): value for name, value in server.environment().items()}
+        doctor = americano("doctor", americano_data_dir=data_dir, **at_the_demo)
+        assert doctor.returncode == 0, doctor.stdout
+        assert "the demo's Postgres was started" in doctor.stderr
+        assert server.is_running()
     finally:
         server.down()
 
@@ -98,6 +106,32 @@ def test_env_write_adds_them_once_and_overwrites_nobody(
     assert refused.code == 2
     assert "names a Postgres already" in refused.err
     assert dotenv.read_text() == "DATABASE_URL=postgresql://me@production/app\n"
+
+
+def test_the_first_run_makes_the_demo_the_source_and_later_ones_leave_a_dotenv_alone(
+    settings_for: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(demo_commands, "PROJECT_ROOT", tmp_path)
+    settings, dotenv = settings_for(), tmp_path / ".env"
+
+    demo_commands.write_first_env(settings_for(americano_data_dir=tmp_path / "elsewhere"))
+    assert not dotenv.exists()
+
+    demo_commands.write_first_env(settings)
+    written = dict(line.split("=", 1) for line in dotenv.read_text().splitlines())
+    assert written == DemoServer(tmp_path / "data").environment()
+    assert dotenv.stat().st_mode & 0o077 == 0
+    assert capsys.readouterr().out == f"{dotenv} points at the demo's Postgres\n"
+
+    dotenv.write_text("LOG_LEVEL=INFO\n")
+    demo_commands.write_first_env(settings)
+    assert dotenv.read_text() == "LOG_LEVEL=INFO\n"
+
+
+def test_the_demo_requests_nothing_that_needs_an_extra() -> None:
+    kinds = analysis_runs().columns.index("analysisType")
+
+    assert "BAYESIAN_ITS" not in {row[kinds] for row in analysis_runs().rows}
 
 
 def test_settings_at_a_demo_that_is_down_say_how_to_start_it(cli: Cli, tmp_path: Path) -> None:

@@ -1,27 +1,34 @@
 """`americano dev`: the Dagster UI and daemon, and what a browser shows of a sync."""
 
+import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from americano_pipelines_tests.cli.conftest import Done
 from americano_pipelines_tests.conftest import environment, free_port
 from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
 
-# What a shell starts in its background ignores SIGINT, and so does what that starts: this suite may be such a thing.
-LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-COMMAND = [sys.executable, "-c", f"{LISTEN}; from americano_pipelines.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from americano_pipelines.cli import main; main()"]
+# What a shell starts in its background ignores INT, and so does what that starts; a service manager may ignore TERM.
+DEAF = ["sh", "-c", "trap '' INT TERM; exec \"$@\"", "sh", *COMMAND]
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
@@ -32,6 +39,7 @@ class Running:
     process: psutil.Process
     port: int
     log: Path
+    variables: dict[str, str]
 
     def ask(self, query: str) -> Any:
         """Ask the web server's GraphQL."""
@@ -55,16 +63,20 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     variables = environment(folder / "data", behavioral_events_parquet=file)
     subprocess.run([*COMMAND, "sync"], env=variables, check=True, capture_output=True, timeout=120)
     port = free_port()
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*COMMAND, "dev", "--port", str(port)], env=variables, stdout=log, stderr=log, start_new_session=True
-        )
-    running = Running(psutil.Process(process.pid), port, folder / "log")
+    process = _start(variables, port, folder / "log")
+    running = Running(psutil.Process(process.pid), port, folder / "log", variables)
     try:
-        wait_until(lambda: _loaded(running), f"the code location, see {folder / 'log'}", seconds=90)
+        wait_until(lambda: _loaded(running), f"the code location, see {folder / 'log'}", seconds=120)
         yield running
     finally:
         _stop(running, process)
+
+
+def _start(variables: dict[str, str], port: int, log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("w") as output:
+        return subprocess.Popen(
+            [*DEAF, "dev", "--port", str(port)], env=variables, stdout=output, stderr=output, start_new_session=True
+        )
 
 
 def _loaded(running: Running) -> bool:
@@ -142,6 +154,145 @@ def test_schedule_and_sensor_are_on(ui: Running) -> None:
         "parquet_arrival": "RUNNING",
         "run_outcome": "RUNNING",
     }
+
+
+def test_a_second_one_on_the_same_home_is_refused(ui: Running) -> None:
+    done = subprocess.run(
+        [*COMMAND, "dev", "--port", str(free_port())],
+        env=ui.variables,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 2
+    assert "runs already on this Dagster home" in done.stderr
+    assert f"process {ui.process.pid} of" in done.stderr
+    assert f"http://127.0.0.1:{ui.port}" in done.stderr
+
+
+DELETE = 'mutation { deletePipelineRun(runId: "none") { __typename } }'
+LOOK = "{ version }"
+
+
+def test_the_version_of_the_web_server_is_the_one_the_guard_was_made_for() -> None:
+    assert version("dagster-webserver") == "1.13.27"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("GET", {}),
+        ("GET", {"Accept": "text/html"}),
+        ("HEAD", {}),
+        ("POST", {"Host": "rebound.example:{port}"}),
+        ("POST", {"Host": "127.0.0.1"}),
+        ("POST", {"Host": "127.0.0.1:1"}),
+        ("POST", {"Host": "127.0.0.1.rebound.example:{port}"}),
+        ("POST", {"Origin": "http://rebound.example"}),
+        ("POST", {"Origin": "http://127.0.0.1:1"}),
+        ("POST", {"Origin": "https://127.0.0.1:{port}"}),
+        ("POST", {"Origin": "null"}),
+        ("POST", {"Sec-Fetch-Site": "cross-site"}),
+        ("POST", {"Sec-Fetch-Site": "same-site"}),
+        ("POST", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}),
+    ],
+)
+@pytest.mark.parametrize("query", [DELETE, LOOK])
+def test_a_foreign_request_is_refused(ui: Running, method: str, headers: dict[str, str], query: str) -> None:
+    status, text = _send(ui, method, headers, query)
+
+    assert status == 403
+    assert text.startswith("refused: ") or method == "HEAD"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Host": "localhost:{port}"},
+        {"Host": "[::1]:{port}", "Origin": "http://[::1]:{port}"},
+        {"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+)
+def test_a_request_of_its_own_pages_or_of_a_program_is_answered(ui: Running, headers: dict[str, str]) -> None:
+    status, text = _send(ui, "POST", headers, DELETE)
+
+    assert (status, json.loads(text)["data"]["deletePipelineRun"]["__typename"]) == (200, "RunNotFoundError")
+
+
+def test_pages_are_for_links_and_not_for_frames_and_scripts_of_others(ui: Running) -> None:
+    def look(path: str, destination: str, mode: str) -> int:
+        headers = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": destination}
+        return _send(ui, "GET", headers, None, path)[0]
+
+    assert look("/runs", "document", "navigate") == 200  # a link in MLflow's pages
+    assert look("/runs", "iframe", "navigate") == 403
+    assert look("/server_info", "script", "no-cors") == 403
+    assert look("/server_info", "empty", "cors") == 403
+
+
+def test_a_websocket_of_another_page_is_refused(ui: Running) -> None:
+    def open_socket(origin: Origin | None, host: str | None = None) -> str:
+        address = f"ws://{host or '127.0.0.1'}:{ui.port}/graphql"
+        with connect(
+            address, origin=origin, sock=socket.create_connection(("127.0.0.1", ui.port)),
+            subprotocols=[Subprotocol("graphql-ws")], open_timeout=30,
+        ) as link:  # fmt: skip
+            link.send(json.dumps({"type": "connection_init", "payload": {}}))
+            return str(json.loads(link.recv(timeout=30))["type"])
+
+    assert open_socket(None) == "connection_ack"
+    assert open_socket(Origin(f"http://127.0.0.1:{ui.port}")) == "connection_ack"
+    for origin, host in ((Origin("http://rebound.example"), None), (Origin("null"), None), (None, "rebound.example")):
+        with pytest.raises(InvalidStatus) as refused:
+            open_socket(origin, host)
+        assert refused.value.response.status_code == 403
+
+
+def _send(
+    ui: Running, method: str, headers: dict[str, str], query: str | None, path: str = "/graphql"
+) -> tuple[int, str]:
+    """Send a request with these headers, `{port}` being the web server's, and no others that say whence it comes."""
+    link = http.client.HTTPConnection("127.0.0.1", ui.port, timeout=30)
+    body = None
+    if query and method == "POST":
+        body = json.dumps({"query": query})
+    elif query:
+        path = f"{path}?{urlencode({'query': query})}"
+    given = {name: value.replace("{port}", str(ui.port)) for name, value in headers.items()}
+    link.request(method, path, body, {"Content-Type": "application/json"} | given)
+    answer = link.getresponse()
+    text = answer.read().decode()
+    link.close()
+    return answer.status, text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_one_that_was_started_by_a_script(number: signal.Signals, tmp_path: Path) -> None:
+    port = free_port()
+    variables = environment(tmp_path / "data")
+    process = _start(variables, port, tmp_path / "log")
+    running = Running(psutil.Process(process.pid), port, tmp_path / "log", variables)
+    family = [running.process]
+    try:
+        wait_until(lambda: _loaded(running), f"the code location, see {tmp_path / 'log'}", seconds=120)
+        family = running.family()
+        os.kill(process.pid, number)
+        process.wait(timeout=90)
+        _, alive = psutil.wait_procs(family[1:], timeout=60)
+    finally:
+        for left in family:
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
+        process.wait(timeout=10)
+    assert len(family) > 4
+    assert alive == [], f"still running: {[one.cmdline() for one in alive]}"
 
 
 def test_a_browser_shows_the_table_and_the_lineage(ui: Running) -> None:

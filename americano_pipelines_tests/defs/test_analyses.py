@@ -267,7 +267,11 @@ def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:
 
 @pytest.mark.skipif(find_spec("pymc") is not None, reason="PyMC is installed here")
 def test_a_bayesian_request_without_the_extra_fails_and_is_answered_by_nothing_else(study: Study) -> None:
-    (request,) = study.ask("SELECT id FROM analysis_runs WHERE \"analysisType\" = 'BAYESIAN_ITS'")
+    (request,) = study.ask(
+        "UPDATE analysis_runs SET \"analysisType\" = 'BAYESIAN_ITS' WHERE \"protocolId\" = %s AND status = 'PENDING' "
+        "RETURNING id",
+        IDS["interleaved_practice"],
+    )
     result = study.run("interleaved_practice", ITS, method="bayesian", analysis_run_id=request["id"])
 
     assert "needs PyMC" in failure(result)

@@ -1,0 +1,161 @@
+"""The processes of `americano dev`: started as one group, ended as one group, once for each Dagster home.
+
+A watcher outside the group ends it when this process is gone, however it ended: it reads a pipe whose other end only
+this process holds.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from americano_pipelines.errors import AmericanoError, LockHeldError
+
+POLL_SECONDS = 0.2
+# Runs that are under way are interrupted and record that; Dagster's own `dev` gives its services a minute.
+GRACE_SECONDS = 60.0
+ORPHAN_SECONDS = 10.0
+_REFUSED = 403
+_WATCHER = "from americano_pipelines.cli.services import watch; watch()"
+
+
+def listen_to_signals() -> None:
+    """Take INT and TERM again: a shell starts what runs in its background with INT ignored, and children inherit it.
+
+    HUP stays as it is, for `nohup` ignores it on purpose.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def only_one(path: Path, description: str) -> Iterator[int]:
+    """Hold a lock file for the block, and give its descriptor: who inherits it holds the lock as well.
+
+    Args:
+        path: the lock file; it keeps the holder's description.
+        description: what the next one is told.
+
+    Raises:
+        LockHeldError: another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+            raise LockHeldError(f"{path} is held by {holder or 'another process'}") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{description}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def run_services(commands: Sequence[Sequence[str]], *, lock: int, port: int) -> None:
+    """Run commands side by side until INT, TERM, or the end of one of them; then none of them is left.
+
+    Args:
+        commands: programs with their arguments; the first is the web server.
+        lock: a descriptor that they inherit, so that the lock lasts as long as the last of them.
+        port: of the web server, which is asked whether it refuses what it must.
+
+    Raises:
+        AmericanoError: one of them ended by itself, or the web server answers a foreign request.
+    """
+    with ExitStack() as stack:
+        watcher = subprocess.Popen(  # noqa: S603 - the interpreter we run in, no shell
+            [sys.executable, "-c", _WATCHER], stdin=subprocess.PIPE, start_new_session=True, text=True
+        )
+        pipe = watcher.stdin
+        if pipe is None:
+            raise AmericanoError("the process that watches over Dagster's services has no pipe")
+        stack.callback(watcher.wait)
+        stack.callback(pipe.close)
+        processes: list[subprocess.Popen[bytes]] = []
+        stack.callback(_end, processes)
+        for command in commands:
+            group = processes[0].pid if processes else 0
+            process = subprocess.Popen(  # noqa: S603 - the caller's programs, no shell
+                command, stdin=subprocess.DEVNULL, process_group=group, pass_fds=(lock,)
+            )
+            processes.append(process)
+            if not group:
+                pipe.write(f"{processes[0].pid}\n")
+                pipe.flush()
+        _supervise(commands, processes, port)
+
+
+def _supervise(commands: Sequence[Sequence[str]], processes: Sequence["subprocess.Popen[bytes]"], port: int) -> None:
+    checked = False
+    while True:
+        for command, process in zip(commands, processes, strict=True):
+            if process.poll() is not None:
+                raise AmericanoError(
+                    f"`{' '.join(command)}` ended with code {process.returncode}; see its output above"
+                )
+        if not checked:
+            checked = _refuses_foreign_pages(port)
+        time.sleep(POLL_SECONDS)
+
+
+def _refuses_foreign_pages(port: int) -> bool:
+    """Whether the web server is up; one that answers a request with another Host must not stay up."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/server_info", headers={"Host": "elsewhere.example"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=20) as answer:
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    except OSError:
+        return False
+    if status != _REFUSED:
+        raise AmericanoError(
+            f"the web server answers requests of foreign pages (status {status}, not {_REFUSED}); "
+            "this version of dagster-webserver is not one that the guard fits: install the locked one"
+        )
+    return True
+
+
+def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Interrupt the group as Ctrl-C would, and wait for the services; what they leave is the watcher's."""
+    if not processes:
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):  # once is enough; a second one must not stop this halfway
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(ProcessLookupError):
+        os.killpg(processes[0].pid, signal.SIGINT)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=max(0.0, deadline - time.monotonic()))
+
+
+def watch() -> None:
+    """Wait for the end of the process that holds the other end of stdin, then end the group that it named."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    groups = [int(line) for line in sys.stdin]
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGTERM)
+            deadline = time.monotonic() + ORPHAN_SECONDS
+            while time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+                os.killpg(group, 0)  # no such group: all have ended
+            os.killpg(group, signal.SIGKILL)
