@@ -46,12 +46,14 @@ class Snapshot:
         identity: what tells this database's history apart from another's: system identifier, timeline,
             database, when the server was started and where it answers, the snapshot's xmin and xmax, server version,
             whether it is a replica.
+        connections: those it is read over.
     """
 
     connection: duckdb.DuckDBPyConnection
     target: PostgresTarget
     taken_at: str
     identity: dict[str, Any]
+    connections: Connections
 
     def query(self, statement: str, table: str | None = None) -> list[tuple[Any, ...]]:
         """Run one SQL statement inside Postgres, in the snapshot.
@@ -73,11 +75,20 @@ class Snapshot:
         """End the transaction and begin another, which sees what is there now.
 
         Args:
-            keep: what was written in DuckDB meanwhile stays.
+            keep: what was read counts, and what was written in DuckDB meanwhile stays.
+
+        Raises:
+            SourceError: what was read was not read at one instant.
         """
         with translated(self.target):
-            self.connection.execute("COMMIT" if keep else "ROLLBACK")
-            self.connection.execute("BEGIN TRANSACTION")
+            if keep:
+                self.connections.prove()
+                self.connection.execute("COMMIT")
+            else:
+                self.connection.execute("ROLLBACK")
+                # A file that was attached in the transaction is gone with it, and may have been the one in use.
+                self.connection.execute("USE memory")
+            self.connections.begin()
 
     def relation(self, schema: str, table: str) -> str:
         """The table's quoted name for scans by DuckDB."""
@@ -122,7 +133,7 @@ def _open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget
             ).fetchone()
         identity: dict[str, Any] = json.loads(row[0]) if row else {}
         taken_at = str(identity.pop("taken_at"))
-        yield Snapshot(connection, target, taken_at, identity)
+        yield Snapshot(connection, target, taken_at, identity, connections)
         with translated(target):
             connections.prove()
             connection.execute("COMMIT")

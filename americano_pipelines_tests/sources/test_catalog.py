@@ -258,3 +258,34 @@ def test_a_change_that_touches_no_row_shows_in_the_schema_hash(
 
     assert len(set(hashes)) == len(hashes)
     assert find(prisma).schema_sha256 == hashes[-1]
+
+
+def test_a_change_of_a_type_anywhere_below_a_column_shows_in_the_schema_hash(
+    prisma: Database, find: Callable[..., PostgresTable]
+) -> None:
+    prisma.execute(
+        """
+        CREATE TYPE mood AS ENUM ('a,b', 'c');
+        CREATE DOMAIN feeling AS mood;
+        CREATE TYPE place AS (felt feeling[], number integer);
+        CREATE TYPE span AS RANGE (SUBTYPE = feeling);
+        ALTER TABLE behavioral_events ADD x place[]
+        """
+    )
+    hashes = [find(prisma).schema_sha256]
+    for change in (
+        "ALTER TYPE mood RENAME VALUE 'c' TO 'b,c'; ALTER TYPE mood RENAME VALUE 'a,b' TO 'a'",
+        "ALTER TYPE place ADD ATTRIBUTE more text CASCADE",
+        "ALTER TYPE place DROP ATTRIBUTE number CASCADE",
+        "ALTER TYPE place RENAME ATTRIBUTE more TO much CASCADE",
+        "ALTER TABLE behavioral_events ADD y span",
+        "ALTER TYPE mood RENAME VALUE 'a' TO 'z'",
+    ):
+        prisma.execute(change)
+        hashes.append(find(prisma).schema_sha256)
+    prisma.execute("ALTER TABLE behavioral_events DROP x")
+    hashes.append(find(prisma).schema_sha256)
+    prisma.execute("ALTER TYPE mood RENAME VALUE 'z' TO 'only below a range'")
+    hashes.append(find(prisma).schema_sha256)
+
+    assert len(set(hashes)) == len(hashes)

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from americano_pipelines.settings import Settings, load_settings
-from americano_pipelines_tests.conftest import Database
+from americano_pipelines_tests.conftest import SYNC_ROLE, Database
 from americano_pipelines_tests.sync.support import TABLES, lake_rows, published_rows, source_rows, sync
 
 TIMES = st.one_of(
@@ -49,10 +49,14 @@ class AnyHistory(RuleBasedStateMachine):
             **self.database.variables(americano_data_dir=self.folder, duckdb_use_postgres_scanner=self.scanner)
         )
         self.columns = 0
+        self.prepared_columns: int | None = None
+        self.databases = [self.database]
         self.steps = 0
         sync(self.settings)
 
     def teardown(self) -> None:
+        for copy in self.databases[1:]:
+            Database(copy.server, "postgres").execute(f"DROP DATABASE {copy.name} WITH (FORCE)")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, statement: str, *values: Any) -> None:
@@ -115,12 +119,60 @@ class AnyHistory(RuleBasedStateMachine):
         labels = [row[0] for row in self.database.execute('SELECT unnest(enum_range(NULL::"EngagementLevel"))::text')]
         self.run(f"ALTER TYPE \"EngagementLevel\" RENAME VALUE '{labels[0]}' TO '{labels[0]}_'")
 
-    @rule(how=st.sampled_from(["VACUUM FULL", "VACUUM FREEZE", "ANALYZE", "CLUSTER behavioral_events_pkey ON"]))
+    @precondition(lambda self: self.prepared_columns is None)
+    @rule(score=st.integers(0, 3))
+    def prepare_a_table(self, score: int) -> None:
+        self.prepared_columns = self.columns
+        self.run(
+            "CREATE TABLE prepared (LIKE behavioral_events INCLUDING ALL);"
+            "INSERT INTO prepared SELECT * FROM behavioral_events;"
+            f'UPDATE prepared SET "sessionPerformanceScore" = {score} WHERE hashtext(id) % 2 = 0;'
+            f"GRANT SELECT ON prepared TO {SYNC_ROLE}"
+        )
+
+    @precondition(lambda self: self.prepared_columns is not None)
+    @rule(keep=st.booleans())
+    def swap_the_prepared_table_in(self, *, keep: bool) -> None:
+        self.run(
+            "ALTER TABLE behavioral_events RENAME TO aside; ALTER TABLE prepared RENAME TO behavioral_events;"
+            + ("ALTER TABLE aside RENAME TO prepared" if keep else "DROP TABLE aside")
+        )
+        columns, self.columns = self.columns, self.prepared_columns or 0
+        self.prepared_columns = columns if keep else None
+
+    @rule()
+    def create_the_table_again(self) -> None:
+        self.run(
+            "CREATE TABLE again (LIKE behavioral_events INCLUDING ALL);"
+            "INSERT INTO again SELECT * FROM behavioral_events; DROP TABLE behavioral_events;"
+            f"ALTER TABLE again RENAME TO behavioral_events; GRANT SELECT ON behavioral_events TO {SYNC_ROLE}"
+        )
+
+    @precondition(lambda self: len(self.databases) == 1)
+    @rule()
+    def copy_the_database(self) -> None:
+        copy = Database(self.database.server, f"{self.database.name}_copy")
+        Database(copy.server, "postgres").execute(f"CREATE DATABASE {copy.name} TEMPLATE {self.database.name}")
+        self.databases.append(copy)
+        self.state_of_copy = (self.columns, self.prepared_columns)
+
+    @precondition(lambda self: len(self.databases) == 2)
+    @rule()
+    def turn_to_the_other_database(self) -> None:
+        other = next(database for database in self.databases if database is not self.database)
+        self.database = other
+        self.settings = load_settings(
+            **other.variables(americano_data_dir=self.folder, duckdb_use_postgres_scanner=self.scanner)
+        )
+        before, self.state_of_copy = self.state_of_copy, (self.columns, self.prepared_columns)
+        self.columns, self.prepared_columns = before
+
+    @rule(how=st.sampled_from(["VACUUM FULL", "VACUUM FREEZE", "ANALYZE", "CLUSTER"]))
     def maintain(self, how: str) -> None:
         target = "behavioral_events"
-        self.database.execute(
-            f"CLUSTER {target} USING behavioral_events_pkey" if how.startswith("CLUSTER") else f"{how} {target}"
-        )
+        key = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = %s::regclass AND indisprimary"
+        (index,) = self.database.execute(key, (target,))[0]
+        self.database.execute(f"CLUSTER {target} USING {index}" if how.startswith("CLUSTER") else f"{how} {target}")
 
     @rule()
     def rebuild(self) -> None:

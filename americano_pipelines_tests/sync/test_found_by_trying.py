@@ -98,6 +98,51 @@ def test_a_table_replaced_after_the_snapshot_is_not_published_as_empty(
     check_nothing_is_published_until_the_next(settings, prisma, "phase_assignments", monkeypatch)
 
 
+UNDER_WAY = {
+    "renamed, another added under its name": """
+        ALTER TABLE phase_assignments RENAME COLUMN "phaseType" TO type_before;
+        ALTER TABLE phase_assignments ADD COLUMN "phaseType" text""",
+    "two names swapped": """
+        ALTER TABLE phase_assignments RENAME COLUMN "phaseType" TO aside;
+        ALTER TABLE phase_assignments RENAME COLUMN "phaseLabel" TO "phaseType";
+        ALTER TABLE phase_assignments RENAME COLUMN aside TO "phaseLabel";
+    """,
+    "dropped": 'ALTER TABLE phase_assignments DROP COLUMN "phaseType"',
+    "a type widened": "ALTER TABLE phase_assignments ALTER COLUMN note TYPE varchar(20)",
+    "a label renamed": "ALTER TYPE mood RENAME VALUE 'calm' TO 'quiet'",
+    "the table removed": "ALTER TABLE phase_assignments RENAME TO phases_before",
+}
+
+
+@pytest.mark.parametrize("change", UNDER_WAY.values(), ids=UNDER_WAY)
+def test_a_migration_that_was_under_way_at_the_snapshot_is_a_new_attempt(
+    prisma: Database,
+    settings_for: MakeSettings,
+    once_begun: Callable[[Database, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    prisma.execute("CREATE TYPE mood AS ENUM ('calm')")
+    prisma.execute("ALTER TABLE phase_assignments ADD note varchar(10) DEFAULT 'n', ADD mood mood DEFAULT 'calm'")
+    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=True))
+    sync(settings)
+    before = settings.published_path.resolve()
+    once_begun(prisma, change)
+
+    # All is read again, as it is when rows changed meanwhile. A scan may meet a new label itself.
+    with pytest.raises(
+        TransientSourceError, match=r"was changed, swapped or removed while it was read|Could not map ENUM value"
+    ):
+        sync(settings, full=True)
+
+    assert settings.published_path.resolve() == before
+    monkeypatch.undo()
+    if "phases_before" in change:
+        prisma.execute("ALTER TABLE phases_before RENAME TO phase_assignments")
+    assert sync(settings).blocked_by == []
+    assert published_rows(settings, "phase_assignments") == source_rows(prisma, "phase_assignments")
+
+
 def test_the_first_sync_publishes_nothing_of_a_table_emptied_after_its_snapshot(
     prisma: Database, settings_for: MakeSettings, once_begun: Callable[[Database, str], None]
 ) -> None:

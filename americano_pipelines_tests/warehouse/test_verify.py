@@ -51,6 +51,21 @@ def test_a_row_changed_behind_its_back_in_the_published_file_is_named_by_the_dee
     assert difference.rows == [("published", name), ("source", name)]
 
 
+def test_a_change_in_the_source_excuses_nothing_that_was_written_to_the_published_file(
+    settings: Settings, prisma: Database
+) -> None:
+    prisma.execute(f'UPDATE behavioral_events SET "timeOfDay" = 7 WHERE id = {ONE}')
+    assert verify(settings, Stages(), deep=True).faults == []
+    path = publish.current(settings)
+    assert path is not None
+    with duckdb.connect(str(path)) as shell:
+        shell.execute(f"DELETE FROM analytics.behavioral_events WHERE id = {ONE.replace('FROM ', 'FROM analytics.')}")
+
+    (fault,) = verify(settings, Stages(), deep=True).faults
+
+    assert (fault.table, fault.bucket) == ("behavioral_events", "2025-02")
+
+
 def test_a_row_that_is_new_in_the_source_is_on_that_side_only(settings: Settings, prisma: Database) -> None:
     prisma.execute(
         'INSERT INTO behavioral_events (id, "userId", "eventType", "eventData", "timestamp") '
