@@ -195,7 +195,7 @@ def test_orphans_of_a_killed_export_are_swept_before_the_next_needs_room(
         found.append(parquet_files(settings))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "find_tables", look)
+    monkeypatch.setattr(module, "steady_tables", look)
     with pytest.raises(KeyboardInterrupt):
         exported(settings)
     assert found == [named]

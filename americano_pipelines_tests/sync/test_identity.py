@@ -4,7 +4,7 @@ import pytest
 from psycopg2 import sql
 
 from americano_pipelines_tests.conftest import SYNC_ROLE, Database
-from americano_pipelines_tests.sync.faults import BOTH, EVENTS, MakeSettings
+from americano_pipelines_tests.sync.faults import EVENTS, SCANNER_SLOW, MakeSettings
 from americano_pipelines_tests.sync.support import published_rows, source_rows, sync
 
 COPY = f"""
@@ -24,7 +24,7 @@ PREPARED = {
 SWAP = "BEGIN; ALTER TABLE behavioral_events RENAME TO old; ALTER TABLE fresh RENAME TO behavioral_events; COMMIT"
 
 
-@BOTH
+@SCANNER_SLOW
 @pytest.mark.parametrize("prepare", PREPARED.values(), ids=PREPARED)
 def test_a_table_swapped_in_by_renaming_is_published(
     prisma: Database, settings_for: MakeSettings, prepare: str, *, scanner: bool
@@ -40,7 +40,7 @@ def test_a_table_swapped_in_by_renaming_is_published(
     assert not sync(settings).changed
 
 
-@BOTH
+@SCANNER_SLOW
 def test_a_copy_of_the_database_is_another_source_also_under_the_name_of_the_first(
     prisma: Database, settings_for: MakeSettings, *, scanner: bool
 ) -> None:

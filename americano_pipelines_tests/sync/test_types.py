@@ -104,7 +104,7 @@ ALTER TYPE place ADD ATTRIBUTE more text CASCADE;
 ALTER TYPE place DROP ATTRIBUTE street CASCADE;
 """
 ROWS = 60
-SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("14", "15", "16", "17", "standby", "latin1")]
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("14", "15", "17", "standby", "latin1")]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def kinds(server: Server, server_folder: Path) -> Iterator[Kinds]:
     started.close()
 
 
-@pytest.fixture(params=["scanned", "as text"])
+@pytest.fixture(params=["scanned", pytest.param("as text", marks=pytest.mark.slow)])
 def types(request: pytest.FixtureRequest) -> dict[str, list[str]]:
     return SCANNED if request.param == "scanned" else {**SCANNED, **AS_TEXT}
 
