@@ -14,7 +14,7 @@ from americano_pipelines.errors import SourceError
 from americano_pipelines.sources.figures import Figures, duckdb_figures
 from americano_pipelines.sources.files import FileTable
 from americano_pipelines.sources.tables import SourceTable
-from americano_pipelines.warehouse.inputs import Chunk
+from americano_pipelines.warehouse.parts import Chunk
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class FileInput:
     @property
     def buckets(self) -> None:
         """Nothing is known of a file by month."""
+
+    @property
+    def read_again(self) -> bool:
+        """It stands still, or `finish` says that it did not."""
+        return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
         """All files at once: nothing is known of their order."""
@@ -75,6 +80,11 @@ class CarriedInput:
     @property
     def _relation(self) -> str:
         return sql.quote(self.catalog, "analytics", self.table.name)
+
+    @property
+    def read_again(self) -> bool:
+        """It stands still, or `finish` says that it did not."""
+        return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
         """The published table."""
