@@ -179,7 +179,14 @@ def test_a_wrong_version_stops_a_session_before_postgres_is_asked(
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (duckdb.OutOfMemoryException("Out of Memory Error: no\nmore"), "raise AMERICANO_MEMORY_LIMIT, .* or make room"),
+        (
+            duckdb.OutOfMemoryException("Out of Memory Error: no\nmore"),
+            r"AMERICANO_MEMORY_LIMIT \(512MB\) is too small .*first to 1024MB, or lower AMERICANO_THREADS \(\d+\)",
+        ),
+        (
+            duckdb.OutOfMemoryException("failed to offload; limit was set by the 'max_temp_directory_size' setting"),
+            r"tmp is full: make room there, or raise AMERICANO_MEMORY_LIMIT \(512MB\)",
+        ),
         (
             duckdb.IOException("IO Error: write failed: No space left on device"),
             "there is no room to write. Nothing was published; make room on that disk",

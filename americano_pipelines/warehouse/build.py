@@ -5,15 +5,17 @@ is needed or may be published.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 
 import duckdb
 
 from americano_pipelines import sql
+from americano_pipelines.engine import sparing
 from americano_pipelines.sources.figures import Figures, duckdb_figures, total
 from americano_pipelines.sources.state import bucket_filter
 from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse import checks, models
+from americano_pipelines.warehouse import checks, models, parts
 from americano_pipelines.warehouse.document import BuiltModel, BuiltTable, CheckOutcome
 from americano_pipelines.warehouse.file_inputs import CarriedInput
 from americano_pipelines.warehouse.inputs import TableInput
@@ -132,8 +134,11 @@ def build_models(
 
 def _load(connection: duckdb.DuckDBPyConnection, given: TableInput, only: Collection[str] | None) -> None:
     with given.reading():
-        for relation, parameters in given.chunks(only):
-            connection.execute(_load_statement(given.table, relation), parameters)
+        for chunk in given.chunks(only):
+            pieces, spare = parts.in_parts(connection, given.table, chunk) if given.read_again else ([chunk], False)
+            with sparing(connection) if spare else nullcontext():
+                for relation, parameters in pieces:
+                    connection.execute(_load_statement(given.table, relation), parameters)
 
 
 def _built(
@@ -154,7 +159,7 @@ def _built(
         source_rows=total(source),
         state_sha256=given.state_sha256,
         buckets=dict(given.buckets or {}),
-        sort_key=_sort_key(table),
+        sort_key=parts.sort_key(table),
         indexes=indexes,
         figures=dict(copy),
         lineage=column_lineage(
@@ -167,10 +172,6 @@ def _built(
     return built, checks.reconcile(checks.of(table.name, "reconciled"), source, copy)
 
 
-def _sort_key(table: SourceTable) -> list[str]:
-    return [column.name for role in (table.contract.sort_role, "id") if (column := table.column(role))]
-
-
 def _load_statement(table: SourceTable, relation: str) -> str:
     return sql.render(
         sql.load("warehouse", "load"),
@@ -178,5 +179,5 @@ def _load_statement(table: SourceTable, relation: str) -> str:
         columns=", ".join(sql.quote(c.name) for c in table.columns),
         projection=table.projection,
         relation=relation,
-        order=", ".join(sql.quote(name) for name in _sort_key(table)) or "1",
+        order=", ".join(sql.quote(name) for name in parts.sort_key(table)) or "1",
     )

@@ -17,7 +17,7 @@ from americano_pipelines.sources.files import FileTable
 from americano_pipelines.sources.tables import SourceTable
 from americano_pipelines.sources.values import check_values
 from americano_pipelines.warehouse import publish
-from americano_pipelines.warehouse.inputs import Chunk
+from americano_pipelines.warehouse.parts import Chunk
 
 VALUES_CHECKED = "values_checked"
 """In the record of a published file: the values of all its files were checked."""
@@ -51,6 +51,11 @@ class FileInput:
     @property
     def buckets(self) -> None:
         """Nothing is known of a file by month."""
+
+    @property
+    def read_again(self) -> bool:
+        """It stands still, or `finish` says that it did not."""
+        return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
         """All files at once: nothing is known of their order.
@@ -106,6 +111,11 @@ class CarriedInput:
     @property
     def _relation(self) -> str:
         return sql.quote(self.catalog, "analytics", self.table.name)
+
+    @property
+    def read_again(self) -> bool:
+        """It stands still, or `finish` says that it did not."""
+        return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
         """The published table."""

@@ -8,23 +8,26 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import duckdb
 
 from americano_pipelines import durable, sql
+from americano_pipelines.engine import memory_limit, sparing
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.catalog import PostgresTable
 from americano_pipelines.sources.failures import translated
 from americano_pipelines.sources.figures import Figures, postgres_figures
 from americano_pipelines.sources.postgres import Snapshot
-from americano_pipelines.sources.read import rows_of
+from americano_pipelines.sources.read import FAT_BYTES, WIDE_BYTES, row_bytes, rows_of, wide_parts
 from americano_pipelines.sources.state import NO_MONTH, State, state_sha256, time_expression
 from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.warehouse.parts import Chunk
 
-Chunk = tuple[str, list[Any]]
-"""SQL of a relation and the values it binds."""
+_ASIDE = "americano_aside"
+# Of the memory limit, for the rows that are read at once.
+_PART_SHARE = 16
 
 
 class TableInput(Protocol):
@@ -41,6 +44,10 @@ class TableInput(Protocol):
     @property
     def buckets(self) -> Mapping[str, str] | None:
         """Bucket to its state, as text; None when the table's state is known only as a whole."""
+
+    @property
+    def read_again(self) -> bool:
+        """Whether a chunk can be read more than once."""
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
         """Its rows (of some buckets, or all), in chunks that follow each other in sort order."""
@@ -77,6 +84,11 @@ class LakeInput:
     def buckets(self) -> Mapping[str, str]:
         """State of every bucket."""
         return _tokens(self.content.state)
+
+    @property
+    def read_again(self) -> bool:
+        """The files stand still."""
+        return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
         """A chunk for each month. Rows without one come before (BC, -infinity) and after (infinity, null) them.
@@ -138,10 +150,35 @@ class ScannerInput:
         """State of every bucket."""
         return _tokens(self.state)
 
+    @property
+    def read_again(self) -> bool:
+        """Wide rows are kept aside first."""
+        return self._row_bytes() > WIDE_BYTES
+
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
-        """One read of all that is wanted."""
+        """One read of all that is wanted; wide rows by way of a table that may spill."""
         wanted = [name for name in self.state if only is None or name in only]
-        return [rows_of(self.snapshot, self.table, self.state, wanted)] if wanted else []
+        if not wanted:
+            return []
+        width = self._row_bytes()
+        if width <= WIDE_BYTES:
+            return [rows_of(self.snapshot, self.table, self.state, wanted)]
+        connection = self.snapshot.connection
+        aside = sql.quote("temp", "main", f"{_ASIDE}_{self.table.name}")
+        columns = ", ".join(f"{sql.quote(c.name)} {c.type}" for c in self.table.columns)
+        connection.execute("SET preserve_insertion_order = false")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {aside} ({columns})")
+        with sparing(connection):
+            parts = [rows_of(self.snapshot, self.table, self.state, wanted)]
+            if width > FAT_BYTES and self.table.has_row_versions:
+                budget = memory_limit(connection) // _PART_SHARE
+                parts = wide_parts(self.snapshot, self.table, self.state, wanted, budget)
+            for relation, parameters in parts:
+                connection.execute(f"INSERT INTO {aside} FROM {relation}", parameters)
+        return [(aside, [])]
+
+    def _row_bytes(self) -> int:
+        return row_bytes(self.snapshot, self.table, sum(part.rows for part in self.state.values()))
 
     def figures(
         self,
@@ -156,7 +193,10 @@ class ScannerInput:
         return translated(self.snapshot.target, self.table.found_as)
 
     def finish(self) -> None:
-        """A snapshot stands still."""
+        """A snapshot stands still; what was kept aside goes."""
+        self.snapshot.connection.execute(
+            f"DROP TABLE IF EXISTS {sql.quote('temp', 'main', f'{_ASIDE}_{self.table.name}')}"
+        )
 
 
 def _tokens(state: Mapping[str, State]) -> dict[str, str]:

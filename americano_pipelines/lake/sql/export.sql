@@ -7,5 +7,5 @@ COPY (
     COMPRESSION zstd,
     PARQUET_VERSION v2,
     PARTITION_BY ({bucket_column}),
-    FILENAME_PATTERN '{{i}}'
+    FILENAME_PATTERN '{{i}}'{row_group}
 )
