@@ -1,13 +1,12 @@
-"""The errors people see: one class for each thing a reader of the message can do about it.
+"""The errors that people see: one class for each action that the reader of the message can take.
 
-Here belongs the vocabulary of failure. What happened, where and what to do stand in the message, written
-where the error is raised. Anything that is not one of these is a defect and keeps its traceback.
+State in the message what happened, where, and what to do. Any other exception is a defect and keeps its traceback.
 """
 
 import errno
 from pathlib import Path
 
-from americano_pipelines.text import visible
+from americano_pipelines.common.text_output import visible
 
 _ROOM, _PERMISSION = "make room there", "let this user write there"
 # "Input/output error" or "Stale file handle" names no remedy. Each of these goes before "and run this again".
@@ -88,7 +87,7 @@ class PublishError(AmericanoError):
     """The finished file cannot be put in its place."""
 
 
-class RoomError(AmericanoError):
+class ResourceError(AmericanoError):
     """This machine has no room, or gives no permission, for what had to be written; what was published stays."""
 
 
@@ -127,15 +126,15 @@ class TrackingError(AmericanoError):
         self.error_code = error_code
 
 
-class LinkError(AmericanoError):
+class AppRowError(AmericanoError):
     """The app's row for an analysis cannot be read or written."""
 
 
-class TransientLinkError(LinkError):
+class TransientAppRowError(AppRowError):
     """It cannot be at the moment; later it may."""
 
 
-class RowNotOursError(LinkError):
+class RowOwnershipError(AppRowError):
     """The app's row is gone, is another run's by now, or cannot say whose it is: whoever had it leaves it alone."""
 
 

@@ -19,12 +19,14 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
+from americano_pipelines.demo.postgres.cluster import SUPERUSER
+from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines_tests.mlflow_server import MlflowServer
 
 if TYPE_CHECKING:
     from americano_pipelines_tests.postgres_servers import Kinds
+
 
 SHARED = PROJECT_ROOT.parent / "shared"
 SYNC_ROLE = "americano_sync"

@@ -21,8 +21,8 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
-from americano_pipelines.demo.programs import (
+from americano_pipelines.demo.postgres.cluster import (
+    SUPERUSER,
     SYSTEM_USER,
     admit_system_user,
     give_to_system_user,
@@ -30,6 +30,7 @@ from americano_pipelines.demo.programs import (
     run_program,
     runs_as_root,
 )
+from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.settings import PROJECT_ROOT
 from americano_pipelines_tests.conftest import (
     SYNC_ROLE,

@@ -11,14 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from americano_pipelines import durable
-from americano_pipelines.access import file_mode, open_to_others, protect
 from americano_pipelines.analysis.pseudonym import pseudonym
-from americano_pipelines.defs.instance import open_instance
+from americano_pipelines.common import atomic_files
+from americano_pipelines.common.file_permissions import file_mode, open_to_others, protect
+from americano_pipelines.common.writer_lock import writer_lock
+from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.lock import writer_lock
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking.archive import keep
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.support import sync
 
@@ -68,9 +68,9 @@ def fill(settings: Settings) -> None:
     """Write with every part of the project, and with the libraries that choose the modes themselves."""
     sync(settings)
     with writer_lock(settings):
-        durable.write_text(settings.data_dir / "card.json", "{}")
+        atomic_files.write_text(settings.data_dir / "card.json", "{}")
     pseudonym(settings, "learner_1")
-    keep(settings.extracts_dir, b"{}", file_mode(settings))
+    put(settings.extracts_dir, b"{}", file_mode(settings))
     with open_instance(settings) as instance:
         instance.get_runs_count()
     folder = settings.data_dir / "mlflow" / "artifacts"

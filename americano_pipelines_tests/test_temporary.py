@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.temporary import held_file, is_held, sweep, temporary_folder
+from americano_pipelines.common.temporary_folders import held_file, is_held, sweep, temporary_folder
 
 OWNER = """
 import sys
 from pathlib import Path
-from americano_pipelines.temporary import temporary_folder
+from americano_pipelines.common.temporary_folders import temporary_folder
 with temporary_folder(Path(sys.argv[1]), "spill") as folder:
     (folder / "rows").write_text("of a learner")
     print(folder, flush=True)

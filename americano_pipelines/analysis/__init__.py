@@ -1,1 +1,1 @@
-"""Analyses of a protocol: what goes in, what comes out, how it is shown. Statistics are `research/`."""
+"""Analyses of a protocol: their input, their results and how the results are shown."""

@@ -1,9 +1,4 @@
-"""The randomization test of a protocol: from its days to a verdict.
-
-Here belongs putting test, effects and appraisal together. What was drawn, and what objects to a verdict, is
-`design.py`; what is measured besides, `description.py`; how it was done, in words, `methods.py`. The statistics are
-`research/`.
-"""
+"""Analyse a protocol by the randomization test: from its days to a verdict and a methods paragraph."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -11,28 +6,92 @@ from math import ceil
 
 from pydantic import JsonValue
 
-from americano_pipelines.analysis.config import AbabParameters
-from americano_pipelines.analysis.description import appraisal, dependence_results, effect_results, effects
-from americano_pipelines.analysis.design import NOT_A_TEST, Drawing, drawing, is_alternation, objections
-from americano_pipelines.analysis.methods import methods_of, statistic_of
-from americano_pipelines.analysis.observations import Observations
-from americano_pipelines.analysis.outcome import Analysis, jsonable
-from americano_pipelines.analysis.plot_distribution import draw_distribution
-from americano_pipelines.analysis.plots import draw_phases
-from americano_pipelines.research.effects import Pair, combined
-from americano_pipelines.research.randomization import RandomizationTest, randomization_test
-from americano_pipelines.research.schedules import PhaseSchedule
-from americano_pipelines.research.verdict import Verdict, judge
+from americano_pipelines.analysis.abab_description import appraisal, dependence_results, effect_results, effects
+from americano_pipelines.analysis.daily_series import Observations
+from americano_pipelines.analysis.plots import draw_distribution, draw_phases
+from americano_pipelines.analysis.randomization_scheme import (
+    NOT_A_TEST,
+    RandomizationScheme,
+    is_alternation,
+    read_scheme,
+    verdict_blockers,
+)
+from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.analysis.result import Analysis, jsonable
+from americano_pipelines.statistics.effect_sizes import Pair, combined
+from americano_pipelines.statistics.phase_schedules import PhaseSchedule
+from americano_pipelines.statistics.randomization_test import RandomizationTest, randomization_test
+from americano_pipelines.statistics.verdict import Verdict, judge
+
+
+def statistic_of(observations: Observations) -> str:
+    """What the test statistic is."""
+    if is_alternation(observations):
+        return "mean of the treatment days less the mean of the baseline days"
+    return "mean of the treatment phases' means less the mean of the baseline phases' means"
+
+
+def methods_of(observations: Observations, parameters: AbabParameters, drawn: RandomizationScheme) -> str:
+    """The paragraph.
+
+    Args:
+        observations: the protocol's days.
+        parameters: the parameters.
+        drawn: what was drawn.
+    """
+    days, phases = sum(observations.planned or observations.lengths), ", ".join(observations.labels)
+    went = (
+        f"through {days} days of baseline and treatment in a drawn order"
+        if is_alternation(observations)
+        else f"through {len(observations.labels)} phases ({phases}) of {', '.join(map(str, observations.lengths))} days"
+    )
+    cut = (
+        "; days in which a phase switched were left out, under each assignment its own"
+        if any(observations.timeline.cut)
+        else ""
+    )
+    better = "higher" if parameters.improvement == "increase" else "lower"
+    return (
+        f"One learner went {went}. The outcome, {observations.extract.outcome} ({better} is better), was averaged by "
+        "day, a "
+        f"day being 24 hours from the start of the first phase{cut}. Days without a value kept their place. "
+        f"{_tested(observations, parameters, drawn)} Overlap was measured by NAP with Newcombe's interval, which "
+        "takes the days "
+        "for independent."
+    )
+
+
+def _tested(observations: Observations, parameters: AbabParameters, drawn: RandomizationScheme) -> str:
+    if drawn.case is None:
+        return "No test was made, for no drawing is recorded that these phases could be compared with."
+    every = (
+        "every order of treatment and baseline days that the scheme admits"
+        if is_alternation(observations)
+        else f"every division of {sum(drawn.observed)} days into phases within the bounds that were drawn from"
+    )
+    sides = (
+        "two-sided, on its absolute value"
+        if parameters.direction == "either"
+        else f"one-sided ({parameters.direction})"
+    )
+    compared = "was tested by a randomization test" if drawn.admissible else "was compared, which is no test,"
+    return (
+        f"The effect of the treatment {compared} with a reference set, {drawn.source}, that holds {every}. The "
+        f"statistic was the {statistic_of(observations)}, {sides}, at a level of {parameters.alpha:g}. The two-sided "
+        f"{1 - parameters.alpha:.0%} interval of the effect is that of the constant effects which inverting the test "
+        "leaves."
+    )
+
 
 VERSION = "2"
 
 
-def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int, standing: str) -> Analysis:
+def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_of_us: int, standing: str) -> Analysis:
     """Test, measure, appraise and judge a protocol of phases, or of days that alternate.
 
     Args:
-        seen: its days.
-        asked: the parameters.
+        observations: its days.
+        parameters: the parameters.
         as_of_us: the instant that the data are of, microseconds since 1970 UTC: before the plan is over there is no
             verdict.
         standing: `planned` or `exploratory`, for the pictures: they are looked at without the page.
@@ -41,28 +100,30 @@ def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int, st
         AnalysisError: the design has no test here, an alternation has no recorded scheme, or a phase has no day with a
             value.
     """
-    drawn = drawing(seen, asked)
+    drawn = read_scheme(observations, parameters)
     test = None
     if drawn.case is not None:
-        direction = None if asked.direction == "either" else asked.direction
-        test = randomization_test([drawn.case], direction=direction, confidence=1 - asked.alpha, seed=asked.seed)
-    pairs = effects(seen, asked)
-    verdict = _verdict(test, drawn, pairs, asked, objections(seen, drawn, as_of_us))
+        direction = None if parameters.direction == "either" else parameters.direction
+        test = randomization_test(
+            [drawn.case], direction=direction, confidence=1 - parameters.alpha, seed=parameters.seed
+        )
+    pairs = effects(observations, parameters)
+    verdict = _verdict(test, drawn, pairs, parameters, verdict_blockers(observations, drawn, as_of_us))
     return Analysis(
         name="abab_randomization",
         version=VERSION,
         sentence=verdict.sentence,
         results={
             "verdict": jsonable(asdict(verdict)),
-            "test": _test_results(test, drawn, seen),
-            "effects": effect_results(pairs, asked),
-            "dependence": dependence_results(seen, asked),
-            "appraisal": jsonable(asdict(appraisal(seen, drawn))),
-            "phases": jsonable(seen.phase_table()),
-            "counts": jsonable(seen.counts()),
+            "test": _test_results(test, drawn, observations),
+            "effects": effect_results(pairs, parameters),
+            "dependence": dependence_results(observations, parameters),
+            "appraisal": jsonable(asdict(appraisal(observations, drawn))),
+            "phases": jsonable(observations.phase_table()),
+            "counts": jsonable(observations.counts()),
         },
-        pictures=_pictures(seen, test, verdict, standing),
-        methods=methods_of(seen, asked, drawn),
+        pictures=_pictures(observations, test, verdict, standing),
+        methods=methods_of(observations, parameters, drawn),
         verdict=verdict.state,
         numbers=_numbers(test, pairs),
         seed=test.seed if test else None,
@@ -72,27 +133,29 @@ def analyse_abab(seen: Observations, asked: AbabParameters, *, as_of_us: int, st
 
 def _verdict(
     test: RandomizationTest | None,
-    drawn: Drawing,
+    drawn: RandomizationScheme,
     pairs: Sequence[Pair],
-    asked: AbabParameters,
+    parameters: AbabParameters,
     against: tuple[str, ...],
 ) -> Verdict:
     if test is None:
         difference = combined(pairs, "mean_difference")
-        told = "no difference can be given" if difference is None else f"the mean difference is {difference:+.2f}"
-        return Verdict("no verdict", against[0], f"No verdict: {'; '.join(against)}. Descriptively, {told}.")
+        description = (
+            "no difference can be given" if difference is None else f"the mean difference is {difference:+.2f}"
+        )
+        return Verdict("no verdict", against[0], f"No verdict: {'; '.join(against)}. Descriptively, {description}.")
     remedy = ""
     if isinstance(drawn.schedule, PhaseSchedule):
-        days = drawn.schedule.days_for(ceil(1 / asked.alpha))
+        days = drawn.schedule.days_for(ceil(1 / parameters.alpha))
         remedy = (
             ", and the bounds of the phases never admit so many"
             if days is None
             else f"; with the same bounds {days} days would be needed"
         )
-    return judge(test, level=asked.alpha, improvement=asked.improvement, objections=against, remedy=remedy)
+    return judge(test, level=parameters.alpha, improvement=parameters.improvement, objections=against, remedy=remedy)
 
 
-def _test_results(test: RandomizationTest | None, drawn: Drawing, seen: Observations) -> JsonValue:
+def _test_results(test: RandomizationTest | None, drawn: RandomizationScheme, observations: Observations) -> JsonValue:
     kind = "randomisation test" if drawn.admissible and test is not None else NOT_A_TEST
     if test is None or drawn.schedule is None:
         return {"kind": kind, "schedule from": drawn.source}
@@ -100,7 +163,7 @@ def _test_results(test: RandomizationTest | None, drawn: Drawing, seen: Observat
         {
             "kind": kind,
             **asdict(test),
-            "statistic": statistic_of(seen),
+            "statistic": statistic_of(observations),
             "schedule": {**asdict(drawn.schedule), "assignments": drawn.schedule.count},
             "schedule from": drawn.source,
         }
@@ -121,12 +184,18 @@ def _numbers(test: RandomizationTest | None, pairs: Sequence[Pair]) -> dict[str,
     }
 
 
-def _pictures(seen: Observations, test: RandomizationTest | None, verdict: Verdict, standing: str) -> dict[str, bytes]:
-    protocol, outcome = seen.extract.protocol, seen.extract.outcome
-    title, bands = f"{protocol.name or protocol.protocol_id}: {verdict.state}, {standing}", seen.bands()
-    if is_alternation(seen):  # a name for each day would cover the next one
+def _pictures(
+    observations: Observations, test: RandomizationTest | None, verdict: Verdict, standing: str
+) -> dict[str, bytes]:
+    protocol, outcome = observations.extract.protocol, observations.extract.outcome
+    title, bands = f"{protocol.name or protocol.protocol_id}: {verdict.state}, {standing}", observations.bands()
+    if is_alternation(observations):  # a name for each day would cover the next one
         title, bands = f"{title} (treatment days on orange)", [replace(band, label="") for band in bands]
-    pictures = {"phases.png": draw_phases(seen.days.values, bands, seen.days.switched, outcome=outcome, title=title)}
+    pictures = {
+        "phases.png": draw_phases(
+            observations.days.values, bands, observations.days.switched, outcome=outcome, title=title
+        )
+    }
     if test is not None:
         sides = "two-sided" if test.direction is None else f"one-sided, {test.direction}"
         p = (

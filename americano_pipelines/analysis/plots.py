@@ -1,9 +1,9 @@
-"""Pictures of the days of an analysis, as PNG: with their phases, or with the lines that were fitted to them.
+"""Draw the figures of an analysis as PNG: days with phases, fitted lines, the distribution of a test.
 
-Here belongs drawing what was computed. Nothing is computed here but what a picture needs to be drawn. The picture of a
-test is `plot_distribution.py`.
+Compute nothing here beyond what drawing needs.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +11,79 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from americano_pipelines.analysis.plot_style import BASELINE, INK, SOFT, TREATMENT, new_axes, png
+from americano_pipelines.common.text_output import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+# Colours that differ in lightness too, for those who do not see hues and for print.
+BASELINE, TREATMENT, INK, SOFT = "#5b6c7d", "#c8642b", "#222222", "#8a8a8a"
+_DPI = 130
+
+
+def new_axes(width: float, height: float) -> "tuple[Figure, Axes]":
+    """An empty picture of so many inches."""
+    # Not pyplot, which keeps every figure of a long-lived process and wants a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+    return figure, axes
+
+
+def png(figure: "Figure") -> bytes:
+    """The picture as a file."""
+    from matplotlib.text import Text
+
+    # A dollar in the name of a protocol or phase is a dollar, and begins no formula.
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        if (shown := visible(text.get_text())) != text.get_text():
+            text.set_text(shown)
+    stream = io.BytesIO()
+    # Without the program's version in it: the same picture has the same bytes.
+    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def draw_distribution(
+    edges: NDArray[np.float64], counts: NDArray[np.int64], observed: float, *, unit: str, title: str, two_sided: bool
+) -> bytes:
+    """The statistic under every assignment that could have been drawn, and the one that was.
+
+    Args:
+        edges: bin edges in outcome units, shape (bins + 1,).
+        counts: assignments in each bin, shape (bins,).
+        observed: the observed statistic.
+        unit: what the statistic is, with its unit.
+        title: what is shown.
+        two_sided: whether values as far on the other side count too.
+    """
+    figure, axes = new_axes(7.5, 3.6)
+    middles = (edges[:-1] + edges[1:]) / 2
+    extreme = np.abs(middles) >= abs(observed) if two_sided else middles * np.sign(observed or 1) >= abs(observed)
+    width = np.diff(edges)
+    axes.bar(edges[:-1], counts, width, align="edge", color=np.where(extreme, TREATMENT, BASELINE), alpha=0.75)
+    for at in (observed, -observed) if two_sided else (observed,):
+        axes.axvline(at, color=INK, linewidth=1.6, linestyle="-" if at == observed else (0, (4, 3)))
+    axes.annotate(
+        f"observed {observed:.2f}",
+        (observed, 1),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        xytext=(5, -12),
+        color=INK,
+        fontsize=9,
+    )
+    axes.set(xlabel=unit, ylabel="assignments")
+    axes.set_title(title, loc="left", fontsize=11)
+    return png(figure)
 
 
 @dataclass(frozen=True)

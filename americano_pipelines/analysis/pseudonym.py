@@ -1,8 +1,11 @@
-"""Pseudonyms of learners: what stands for them in extracts, records and MLflow.
+"""Give learners keyed pseudonyms for extracts, records and MLflow.
 
-The keyed hash and its key. Without the key it cannot be found out by trials which learner a pseudonym means; with an
-empty or a known one it can. So the key is checked at every use. A card beside it has the key's id, which does not give
-the key away: a key that is lost or replaced is told by it, for extracts under two keys cannot be found by the learner.
+Without the key nobody can find a learner's pseudonym by trying all ids.
+
+The keyed hash and its key. Without the key it cannot be found out by trials which learner a pseudonym means; with
+an empty or a known one it can. So the key is checked at every use. A card beside it has the key's id, which does
+not give the key away: a key that is lost or replaced is told by it, for extracts under two keys cannot be found by
+the learner.
 """
 
 import hashlib
@@ -14,7 +17,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from americano_pipelines import access, durable
+from americano_pipelines.common import atomic_files, file_permissions
 from americano_pipelines.errors import PseudonymKeyError
 from americano_pipelines.settings import Settings
 
@@ -88,14 +91,14 @@ def _usable_key(settings: Settings) -> bytes:
     """The key, made when it is first needed."""
     key = existing_key(settings)
     if key is None:
-        access.protect(settings)
+        file_permissions.protect(settings)
         _make_key(_key_path(settings))
         key = existing_key(settings)
         if key is None:
             raise PseudonymKeyError(f"{_key_path(settings)} was removed while it was made: run this again")
     if _read_card(settings) != _key_id(key):
         # A folder of an earlier release has no card; one without extracts may begin anew under another key.
-        durable.write_text(_card_path(settings), json.dumps({"key_id": _key_id(key)}))
+        atomic_files.write_text(_card_path(settings), json.dumps({"key_id": _key_id(key)}))
     return key
 
 
@@ -109,8 +112,8 @@ def _make_key(path: Path) -> None:
             os.fsync(stream.fileno())
         with suppress(FileExistsError):
             os.link(aside, path)  # unlike a rename, it does not replace the key that another process just made
-        durable.sync_folder(path.parent)
-        durable.sync_folder(path.parent.parent)
+        atomic_files.sync_folder(path.parent)
+        atomic_files.sync_folder(path.parent.parent)
     finally:
         aside.unlink()
 

@@ -1,1 +1,1 @@
-"""Benchmarks: each of our operations against its bare counterpart, measured in one run."""
+"""Benchmarks: each operation against its bare counterpart, measured in one run."""

@@ -1,7 +1,4 @@
-"""The benchmark's Postgres: an embedded server with one large events table, removed afterwards.
-
-Here belongs making the data. What is measured on it is `sync.py`.
-"""
+"""Create the benchmark's Postgres: an embedded server with one large events table, removed afterwards."""
 
 import secrets
 import shutil
@@ -12,10 +9,11 @@ from pathlib import Path
 
 import psycopg2
 
-from americano_pipelines import sql
-from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
+from americano_pipelines.common import sql
+from americano_pipelines.common.stage_timer import StageTimer
+from americano_pipelines.demo.postgres.cluster import SUPERUSER
+from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.settings import Settings, load_settings
-from americano_pipelines.stages import Stages
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Dataset:
 
 
 @contextmanager
-def dataset(base: Settings, rows: int, stages: Stages) -> Iterator[Dataset]:
+def dataset(base: Settings, rows: int, stages: StageTimer) -> Iterator[Dataset]:
     """Make the server and its rows for the block; stop and remove them afterwards.
 
     Args:
@@ -75,11 +73,11 @@ def dataset(base: Settings, rows: int, stages: Stages) -> Iterator[Dataset]:
     try:
         with stages.stage("start Postgres"):
             postgres.start()
-        made = Dataset(folder, postgres, rows)
+        created = Dataset(folder, postgres, rows)
         with stages.stage(f"make {rows:,} rows"):
-            made.execute(sql.render(sql.load("bench", "events"), rows=str(rows)))
-            made.execute("VACUUM ANALYZE behavioral_events")
-        yield made
+            created.execute(sql.render(sql.load("bench", "events"), rows=str(rows)))
+            created.execute("VACUUM ANALYZE behavioral_events")
+        yield created
     finally:
         postgres.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""`americano ...`: the operations of the project from a shell."""
+"""The `americano` command line: one module for each family of commands."""
 
 from americano_pipelines.cli.main import main
 

@@ -1,4 +1,4 @@
-"""`americano analyse`: analyses of protocols, now, in this shell."""
+"""`americano analyse`: run analyses of protocols now, in this shell."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from americano_pipelines.analysis.catalog import KINDS
-from americano_pipelines.cli.codes import FAILED, WRONG_USE
-from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import Console, say_json, show_table
+from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
+from americano_pipelines.cli.output import Console, progress, say_json, show_table
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
-    from americano_pipelines.defs.launched import Launched
+    from americano_pipelines.defs.analyses.launch_analyses import Launched
 
 
 @click.command()
@@ -32,7 +31,7 @@ def analyse(
     Each analysis is recorded in MLflow and, when the app's database is configured, in the app. What the protocol
     planned stands in for parameters; others are chosen in the UI's launchpad.
     """
-    from americano_pipelines.defs.launch_analyses import run_analyses, run_requests
+    from americano_pipelines.defs.analyses.launch_analyses import run_analyses, run_requests
 
     if bool(protocols) + every + requests != 1:
         click.echo("name protocols by their ids, or give --all or --requests", err=True)
@@ -42,33 +41,33 @@ def analyse(
         click.echo("--requests needs the app's database: set ANALYSIS_RUNS_DATABASE_URL", err=True)
         context.exit(WRONG_USE)
     with progress(enabled=not as_json):
-        found = list(
+        launched = list(
             run_requests(settings, command="americano analyse --requests")
             if requests
             else run_analyses(settings, protocols or None, only, command="americano analyse")
         )
     if as_json:
-        say_json([one.as_dict() for one in found])
+        say_json([run.as_dict() for run in launched])
     else:
-        show(found)
-    if not all(one.success for one in found):
+        show(launched)
+    if not all(run.success for run in launched):
         context.exit(FAILED)
 
 
-def show(found: "Iterable[Launched]") -> None:
+def show(runs: "Iterable[Launched]") -> None:
     """Print what came of analyses: a table, and what failed below it."""
-    console, launched = Console(highlight=False), list(found)
+    console, launched = Console(highlight=False), list(runs)
     if not launched:
         console.print("nothing to analyse")
         return
     rows = [
-        (one.protocol, one.analysis, one.verdict or ("described" if one.success else "failed"), one.standing or "",
-         (one.mlflow_run_id or "")[:8])
-        for one in launched
+        (run.protocol, run.analysis, run.verdict or ("described" if run.success else "failed"), run.standing or "",
+         (run.mlflow_run_id or "")[:8])
+        for run in launched
     ]  # fmt: skip
     show_table(console, ("protocol", "analysis", "verdict", "", "MLflow run"), rows, most_rows=len(rows))
-    for one in launched:
-        if not one.success:
+    for run in launched:
+        if not run.success:
             console.print(
-                f"[red]failed[/] {escape(one.protocol)}, {one.analysis}: {escape(one.sentence)}", soft_wrap=True
+                f"[red]failed[/] {escape(run.protocol)}, {run.analysis}: {escape(run.sentence)}", soft_wrap=True
             )

@@ -1,14 +1,13 @@
-"""`americano bench ...`: what our operations cost beside their bare counterparts."""
+"""`americano bench`: measure our operations beside their bare counterparts."""
 
 import dataclasses
 import sys
 
 import click
 
-from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import Console, say_json, show_table
+from americano_pipelines.cli.output import Console, progress, say_json, show_table
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.settings import load_settings
-from americano_pipelines.stages import Stages
 
 _WIDTH = 150
 
@@ -24,7 +23,7 @@ def bench() -> None:
 def sync_(*, rows: int, as_json: bool) -> None:
     """Export, full sync and incremental syncs of N events against the bare statements."""
     from americano_pipelines.bench.dataset import dataset
-    from americano_pipelines.bench.sync import PLAN, measure
+    from americano_pipelines.bench.sync_benchmark import PLAN, measure
 
     settings = load_settings()
     # Where there is no terminal there are no 80 columns to keep to: a table in a log reads better whole.
@@ -34,7 +33,7 @@ def sync_(*, rows: int, as_json: bool) -> None:
         for step in PLAN:
             console.print(f"  {step}")
     with progress(enabled=not as_json):
-        stages = Stages()
+        stages = StageTimer()
         with dataset(settings, rows, stages) as data:
             lines = measure(data, settings, lambda what: stages.stage(what).__enter__())
     if as_json:

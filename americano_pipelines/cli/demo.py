@@ -1,14 +1,66 @@
-"""`americano demo ...`: the embedded Postgres with its experiments, and the whole way through once."""
+"""`americano demo`: the embedded Postgres with its experiments, and the whole way through once."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
+from rich.markup import escape
 
-from americano_pipelines.cli.tables import say
+from americano_pipelines.cli.output import Console, progress, say, show_table
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
-from americano_pipelines.sources.places import expand
+from americano_pipelines.sources.path_expansion import expand
+
+if TYPE_CHECKING:
+    from americano_pipelines.defs.analyses.launch_analyses import Launched
+
+
+COMMAND, JUDGED = "americano demo run", "abab_randomization"
+
+
+def run_analyses(settings: Settings) -> "list[Launched]":
+    """Carry out what the demo's app requests, and then whatever was not analysed yet."""
+    with progress():
+        from americano_pipelines.defs.analyses.launch_analyses import run_missing, run_requests
+
+        return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND)]
+
+
+def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
+    """Print the verdict on each protocol beside the truth, and what could not be done."""
+    from americano_pipelines.demo.data.analysis_rows import protocol_ids
+    from americano_pipelines.demo.data.protocols import PROTOCOLS
+    from americano_pipelines.provenance.archive import records
+
+    console = Console(highlight=False)
+    judged = sorted(
+        (entry for _, entry in records(settings) if entry.identity.analysis == JUDGED),
+        key=lambda entry: entry.identity.started_at,
+        reverse=True,
+    )
+    first = {entry.identity.protocol_id: entry for entry in judged}  # of several the first one, which was planned
+    ids = protocol_ids()
+    rows = []
+    for protocol in PROTOCOLS:
+        record = first.get(ids[protocol.name])
+        p = record.logged.metrics.get("p") if record else None
+        rows.append(
+            (
+                protocol.title,
+                f"{protocol.effect:+g}" if protocol.effect else "no effect",
+                record.verdict if record else "failed",
+                f"{p[-1][1]:.4f}" if p else "-",
+                "planned" if record and record.standing and record.standing.planned else "exploratory",
+            )
+        )
+    title = f"[bold]Verdicts[/] ({len(launched)} analyses now, by randomization test, change points and regression)"
+    show_table(console, ("protocol", "truth", "verdict", "p", ""), rows, title=title)
+    titles = {ids[protocol.name]: protocol.title for protocol in PROTOCOLS}
+    for entry in launched:
+        if not entry.success:
+            name = escape(titles.get(entry.protocol_id, entry.protocol))
+            console.print(f"[yellow]not done[/] {entry.analysis}, {name}: {escape(entry.sentence)}", soft_wrap=True)
 
 
 @click.group()
@@ -50,7 +102,6 @@ def env(*, write: bool) -> None:
 @click.pass_context
 def run(context: click.Context, *, keep: bool) -> None:
     """Start, seed, sync, report, analyse; then stop the demo's Postgres again."""
-    from americano_pipelines.cli import demo_analyses as analysing
     from americano_pipelines.cli import report as reporting
     from americano_pipelines.cli import sync as syncing
     from americano_pipelines.demo.server import DemoServer
@@ -67,7 +118,7 @@ def run(context: click.Context, *, keep: bool) -> None:
             say(f"failed: {summary.error}", err=True)
             context.exit(1)
         reporting.show(reporting.run_report(settings, compare=True))
-        analysing.show(settings, analysing.run(settings))
+        show_analyses(settings, run_analyses(settings))
     finally:
         if not keep and not was_running:
             server.down()
@@ -89,8 +140,8 @@ def demo_settings() -> Settings:
 def is_unconfigured(settings: Settings) -> bool:
     """Whether no source is configured at all, but the data folder holds a demo."""
     named = any(name.endswith("_parquet") for name in settings.model_fields_set)
-    there = any(expand(settings.parquet_input(contract.name)) for contract in CONTRACTS)
-    return settings.postgres is None and not named and not there and (settings.data_dir / "postgres").is_dir()
+    has_exports = any(expand(settings.parquet_input(contract.name)) for contract in CONTRACTS)
+    return settings.postgres is None and not named and not has_exports and (settings.data_dir / "postgres").is_dir()
 
 
 def hint(settings: Settings) -> str | None:
@@ -120,7 +171,7 @@ def start_if_in_use(settings: Settings) -> None:
 
 
 def _up(settings: Settings) -> None:
-    from americano_pipelines.cli.progress import progress
+    from americano_pipelines.cli.output import progress
     from americano_pipelines.demo.server import DemoServer
 
     server = DemoServer(settings.data_dir)

@@ -1,4 +1,4 @@
-"""`americano dev`: the Dagster UI and daemon on this machine."""
+"""`americano dev` and `americano doctor`: start the Dagster UI, and check what is configured and reachable."""
 
 import os
 import socket
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from americano_pipelines.cli.demo import demo_settings, is_unconfigured
+from americano_pipelines.cli.demo import demo_settings, hint, is_unconfigured, start_if_in_use
+from americano_pipelines.cli.output import Console
 from americano_pipelines.cli.services import listen_to_signals, only_one, run_services
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
@@ -21,7 +22,7 @@ from americano_pipelines.settings import PROJECT_ROOT, load_settings
 def dev(*, port: int) -> None:
     """Start the Dagster UI and daemon on 127.0.0.1, and the demo's Postgres if the settings point at it."""
     listen_to_signals()
-    from americano_pipelines.defs.instance import open_instance
+    from americano_pipelines.defs.dagster_instance import open_instance
     from americano_pipelines.demo.server import DemoServer
 
     _check_free(port)
@@ -60,3 +61,28 @@ def _check_free(port: int) -> None:
             raise click.UsageError(
                 f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another --port"
             ) from None
+
+
+_STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
+
+
+@click.command()
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Print what is configured (secrets redacted) and what is reachable; fail when the mode cannot work."""
+    from americano_pipelines.doctor import examine
+
+    settings = load_settings()
+    start_if_in_use(settings)
+    console = Console(highlight=False)
+    for name, value in settings.redacted().items():
+        console.print(f"     {name} = {value}", soft_wrap=True, markup=False)
+    findings = examine(settings)
+    for finding in findings:
+        label = f"[{_STYLES[finding.level]}]{finding.level:<4}[/]"
+        console.print(label, end=" ")
+        console.print(f"{finding.what}: {finding.found}", soft_wrap=True, markup=False)
+    if advice := hint(settings):
+        console.print(f"     {advice}", soft_wrap=True)
+    if any(finding.level == "FAIL" for finding in findings):
+        context.exit(1)

@@ -1,7 +1,6 @@
-"""The command group, exit codes, and how errors are told.
+"""The command group, and how errors reach the user.
 
-Each command is in a module of its own and
-imports what it needs when it runs: `americano --help` should not wait for Dagster.
+Each command imports what it needs when it runs, so that `americano --help` does not load Dagster.
 """
 
 import os
@@ -11,19 +10,15 @@ import click
 
 from americano_pipelines.cli.analyse import analyse
 from americano_pipelines.cli.bench import bench
-from americano_pipelines.cli.codes import FAILED, WRONG_USE
-from americano_pipelines.cli.compare import compare
 from americano_pipelines.cli.demo import demo
-from americano_pipelines.cli.dev import dev
-from americano_pipelines.cli.doctor import doctor
-from americano_pipelines.cli.link import link
+from americano_pipelines.cli.dev import dev, doctor
+from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
+from americano_pipelines.cli.output import say
 from americano_pipelines.cli.purge import purge
+from americano_pipelines.cli.records import compare, link, runs
 from americano_pipelines.cli.report import report
-from americano_pipelines.cli.runs import runs
-from americano_pipelines.cli.sync import sync
-from americano_pipelines.cli.tables import say
+from americano_pipelines.cli.sync import sync, verify_sync
 from americano_pipelines.cli.verify import verify
-from americano_pipelines.cli.verify_sync import verify_sync
 from americano_pipelines.errors import AmericanoError, ConfigError, told_by_system
 
 
@@ -39,7 +34,7 @@ for command in (sync, analyse, verify_sync, verify, runs, compare, link, purge, 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # Also before the settings are known, and for the processes that are started: see access.py.
+    # Also before the settings are known, and for the processes that are started: see common/file_permissions.py.
     os.umask(0o077)
     try:
         # Without click's own handling, a code given to `context.exit` comes back as the result.

@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from americano_pipelines.cli.codes import FAILED, WRONG_USE
-from americano_pipelines.cli.progress import progress
+from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
+from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
 from americano_pipelines.cli.sync import run_sync
-from americano_pipelines.cli.tables import Console, say, say_json, show_table
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
-    from americano_pipelines.cli.found import Found
+    from americano_pipelines.erasure.erasure_report import ErasureReport
 
 
 @click.command()
@@ -26,53 +25,53 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
     First comes a full sync: the published file is then built from nothing, out of rows that the source has now.
     When the learner is still in it nothing is removed, and the exit code is 1.
     """
-    from americano_pipelines.cli.erasing import erase, look
-    from americano_pipelines.warehouse.purge import under_other_names
+    from americano_pipelines.defs.erase import erase, find_items
+    from americano_pipelines.erasure.data_files import under_other_names
 
     settings = load_settings()
     if not learner.strip():
         click.echo("--learner is empty: name the learner that the source has erased", err=True)
         context.exit(WRONG_USE)
     with progress(enabled=not as_json):
-        found = look(settings, learner)
-    problems = found.problems
+        erasure = find_items(settings, learner)
+    problems = erasure.problems
     if not dry_run:
-        seen, owners = found.seen, found.owners
+        names_learner, owners = erasure.seen, erasure.owners
         summary = run_sync(settings, full=True, quiet=as_json)
         if not summary.success:
             say(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
             context.exit(FAILED)
         with progress(enabled=not as_json):
-            found = erase(settings, learner, sure=seen or unseen, owners=owners)
-        problems = found.problems + _not_purged(found)
+            erasure = erase(settings, learner, sure=names_learner or unseen, owners=owners)
+        problems = erasure.problems + _not_purged(erasure)
     others = [str(path) for path in under_other_names(settings)]
     if others and not problems:
         problems = ["files published under another name were not looked at: purge once more with that DUCKDB_DB_PATH"]
     if as_json:
         shown = [
-            {"kind": kind, "what": what, "bytes": size, "reason": reason} for kind, what, size, reason in found.rows()
+            {"kind": kind, "what": what, "bytes": size, "reason": reason} for kind, what, size, reason in erasure.rows()
         ]
         report = {
-            "still_there": found.published,
+            "still_there": erasure.published,
             "found": shown,
-            "removed": found.removed,
-            "remains": found.remains(),
+            "removed": erasure.removed,
+            "remains": erasure.remains(),
             "others": others,
         }
         say_json(report)
     else:
-        _show(found, others, dry_run=dry_run)
+        _show(erasure, others, dry_run=dry_run)
     for problem in problems:
         say(problem, err=True)
     if problems:
         context.exit(FAILED)
 
 
-def _not_purged(found: "Found") -> list[str]:
+def _not_purged(erasure: "ErasureReport") -> list[str]:
     """Why nothing was removed although something is there."""
-    if found.published:
+    if erasure.published:
         return ["the source still has this learner: erase them there, then purge again"]
-    if found.doubtful and found.rows():
+    if erasure.doubtful and erasure.rows():
         unseen = (
             "no file shows this id: is it spelled as the source writes it? The files above may hold rows that were "
             "deleted before; --unseen removes them"
@@ -81,10 +80,10 @@ def _not_purged(found: "Found") -> list[str]:
     return []
 
 
-def _show(found: "Found", others: list[str], *, dry_run: bool) -> None:
+def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool) -> None:
     console = Console(highlight=False)
-    gone = set(found.removed)
-    rows = found.rows()
+    gone = set(erasure.removed)
+    rows = erasure.rows()
     for title, part in (
         ("removed", [row for row in rows if row[1] in gone]),
         ("would be removed" if dry_run else "not removed", [row for row in rows if row[1] not in gone]),
@@ -96,7 +95,7 @@ def _show(found: "Found", others: list[str], *, dry_run: bool) -> None:
             )
     if not rows:
         console.print("no kept snapshot holds this learner, or may")
-    for place, count in found.published.items():
+    for place, count in erasure.published.items():
         if dry_run:
             console.print(
                 f"[yellow]published now[/] {place}: {count:,} rows; a purge makes a full sync first, and removes this "
@@ -105,7 +104,7 @@ def _show(found: "Found", others: list[str], *, dry_run: bool) -> None:
             )
         else:
             console.print(f"[bold red]still there[/] {place}: {count:,} rows", soft_wrap=True)
-    for text in found.remains():
+    for text in erasure.remains():
         console.print(f"[yellow]remains[/] {text}", soft_wrap=True)
     for path in others:
         console.print(f"[yellow]not looked at[/] {path}: published under another name", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`americano report`: the four patterns on the published file."""
+"""`americano report`: the four report patterns on the published file."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import Console, say_json, show_table
+from americano_pipelines.cli.output import Console, progress, say_json, show_table
 from americano_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from americano_pipelines.warehouse.report import Pattern, Timed
+    from americano_pipelines.warehouse.phase_report import Pattern, Timed
 
 
 @click.command()
@@ -32,7 +31,7 @@ def report(context: click.Context, *, compare_postgres: bool, as_json: bool) -> 
 
 def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "list[Pattern]":
     """Ask all patterns, with progress on a terminal."""
-    from americano_pipelines.warehouse.report import report as ask
+    from americano_pipelines.warehouse.phase_report import report as ask
 
     with progress(enabled=not quiet):
         return ask(settings, compare=compare)

@@ -1,7 +1,7 @@
-"""The processes of `americano dev`: started as one group, ended as one group, once for each Dagster home.
+"""The processes of `americano dev`: start and end them as one group, once for each Dagster home.
 
-A watcher outside the group ends it when this process is gone, however it ended: it reads a pipe whose other end only
-this process holds.
+A watcher outside the group ends it when this process is gone, however it ended: it reads a pipe whose other end
+only this process holds.
 """
 
 import fcntl

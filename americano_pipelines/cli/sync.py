@@ -1,19 +1,60 @@
-"""`americano sync`: the nightly job, now, in this shell."""
+"""`americano sync` and `verify-sync`: run the nightly job now, and compare the published file with the source."""
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 
-from americano_pipelines.cli.codes import FAILED, WRONG_USE
 from americano_pipelines.cli.demo import hint, start_if_in_use
-from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import Console, say, say_json, show_table
+from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
+from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from americano_pipelines.defs.launch import Summary
+    from americano_pipelines.defs.sync.launch_sync import Summary
+
+
+@click.command("verify-sync")
+@click.option("--deep", is_flag=True, help="Compare whole rows, and name those that differ.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
+    """Compare the published file with the source now, month by month; exit 1 when they differ."""
+    from americano_pipelines.warehouse.source_comparison import compare_with_source
+
+    settings = load_settings()
+    start_if_in_use(settings)
+    with progress(enabled=not as_json):
+        result = compare_with_source(settings, StageTimer(), deep=deep)
+    if as_json:
+        say_json(dataclasses.asdict(result) | {"clean": result.clean})
+    else:
+        console = Console(highlight=False)
+        console.print(f"snapshot {result.snapshot_id}, compared {'row by row' if deep else 'by month'}")
+        show_table(console, ("table", "months compared"), list(result.compared.items()))
+        for difference in result.differences:
+            why = "the source has changed since" if difference.since else "not by any change in the source"
+            console.print(f"[bold red]differs[/] {difference.table}, {difference.bucket} ({why})", soft_wrap=True)
+            console.print(f"  source    {difference.source}\n  published {difference.published}", soft_wrap=True)
+            for side, name in difference.rows:
+                console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True)
+        if not result.comparable:
+            console.print(
+                "the source is another database, or has gone back in time, so what changed when cannot be told",
+                soft_wrap=True,
+            )
+        for name, reason in result.damaged.items():
+            console.print(f"[bold red]damaged[/] {name}: {reason}", soft_wrap=True)
+        for name, reason in result.missing.items():
+            console.print(f"[bold red]missing[/] {name}: {reason}", soft_wrap=True)
+        console.print("[green]the same[/]" if result.clean else "[bold red]not the same[/]")
+        if result.faults or result.damaged:
+            console.print("the published file is not what it was built from: run `americano sync --full`")
+    if not result.clean:
+        context.exit(1)
 
 
 @click.command()
@@ -39,7 +80,7 @@ def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
 def run_sync(settings: Settings, *, full: bool, quiet: bool = False) -> "Summary":
     """Run the job, with progress on a terminal."""
     with progress(enabled=not quiet):
-        from americano_pipelines.defs.launch import run_nightly
+        from americano_pipelines.defs.sync.launch_sync import run_nightly
 
         return run_nightly(settings, full=full)
 

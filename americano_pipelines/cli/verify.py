@@ -1,4 +1,4 @@
-"""`americano verify`: is a recorded analysis still what it was, still current, and does it come out again?"""
+"""`americano verify`: check that a recorded analysis is unchanged, up to date and repeatable."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -9,14 +9,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from americano_pipelines.cli.codes import FAILED
-from americano_pipelines.cli.progress import progress
-from americano_pipelines.cli.tables import Console, say_json
+from americano_pipelines.cli.exit_codes import FAILED
+from americano_pipelines.cli.output import Console, progress, say_json
+from americano_pipelines.provenance.verify.findings import FAULTS, Finding, Status
 from americano_pipelines.settings import load_settings
-from americano_pipelines.tracking.verify.findings import FAULTS, Finding, Status
 
 if TYPE_CHECKING:
-    from americano_pipelines.tracking.verify.verification import Verification
+    from americano_pipelines.provenance.verify.verification import Verification
+
 
 _TITLES = {
     "record": "where the record's hash stands",
@@ -42,36 +42,39 @@ def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_js
 
     RUN is an MLflow run, an AnalysisRun of the app, or the hash of a record, of which 8 digits are enough.
     """
-    from americano_pipelines.defs.lookup import dagsters_memory
-    from americano_pipelines.tracking.verify.verification import verify as look
+    from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes
+    from americano_pipelines.provenance.verify.verification import verify as look
 
     settings = load_settings()
-    with progress(enabled=not as_json), dagsters_memory(settings) as in_dagster:
-        found = look(settings, run, in_dagster, again=rerun)
+    with progress(enabled=not as_json), materialization_hashes(settings) as in_dagster:
+        verification = look(settings, run, in_dagster, again=rerun)
     if as_json:
-        say_json(found.as_dict())
+        say_json(verification.as_dict())
     else:
-        _show(found)
-    if found.faults or (strict and found.stale):
+        _show(verification)
+    if verification.faults or (strict and verification.stale):
         context.exit(FAILED)
 
 
-def _show(found: "Verification") -> None:
-    console, record = Console(highlight=False), found.subject.record
+def _show(verification: "Verification") -> None:
+    console, record = Console(highlight=False), verification.subject.record
     protocol = f" of {record.identity.protocol_id}" if record.identity.protocol_id else ""
     console.print(
-        f"{record.identity.analysis}{protocol}, {record.identity.ended_at[:19]}, record {found.subject.sha256[:12]} "
-        f"from {found.subject.taken_from}",
+        f"{record.identity.analysis}{protocol}, {record.identity.ended_at[:19]}, record "
+        f"{verification.subject.sha256[:12]} "
+        f"from {verification.subject.taken_from}",
         soft_wrap=True,
         markup=False,
     )
     console.print(record.sentence, markup=False)
-    for group, findings in groupby(found.findings, key=lambda one: one.group):
+    for group, findings in groupby(verification.findings, key=lambda finding: finding.group):
         console.print(f"\n[bold]{_TITLES[group]}[/]")
         console.print(_table(list(findings)))
-    if found.stale:
-        console.print(f"[yellow]changed since[/]: {', '.join(one.what for one in found.stale)}", soft_wrap=True)
-    console.print(f"[{'bold red' if found.faults else 'green'}]{found.sentence}[/]", soft_wrap=True)
+    if verification.stale:
+        console.print(
+            f"[yellow]changed since[/]: {', '.join(finding.what for finding in verification.stale)}", soft_wrap=True
+        )
+    console.print(f"[{'bold red' if verification.faults else 'green'}]{verification.sentence}[/]", soft_wrap=True)
 
 
 def _table(findings: list[Finding]) -> Table:
@@ -87,12 +90,12 @@ def _table(findings: list[Finding]) -> Table:
 def _lines(findings: list[Finding]) -> Iterator[tuple[str, Status, str]]:
     alike: dict[tuple[str, Status], list[str]] = {}
     others = []
-    for one in findings:
-        kind, _, name = one.what.partition(" ")
-        if one.status in _GOOD and kind in _MANY:
-            alike.setdefault((kind, one.status), []).append(name)
+    for finding in findings:
+        kind, _, name = finding.what.partition(" ")
+        if finding.status in _GOOD and kind in _MANY:
+            alike.setdefault((kind, finding.status), []).append(name)
         else:
-            others.append((one.what, one.status, one.detail))
+            others.append((finding.what, finding.status, finding.detail))
     for (kind, status), names in alike.items():
         yield f"{len(names)} {kind}{'s' if len(names) > 1 else ''}", status, ", ".join(names)
     yield from others

@@ -1,1 +1,1 @@
-"""Thin Dagster: assets, checks, jobs, schedules, sensors. Each calls the package below and reports what it did."""
+"""Thin Dagster: assets, checks, jobs, schedules and sensors that call the packages below."""

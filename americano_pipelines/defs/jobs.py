@@ -1,4 +1,4 @@
-"""The nightly job's name and schedule, and how any schedule is made from a setting.
+"""The nightly job's name and schedule, and how a schedule is made from a setting.
 
 https://docs.dagster.io/guides/automate/schedules
 """
@@ -7,6 +7,9 @@ import dagster as dg
 
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings
+
+ANALYSES = "analyses"
+PREFIX = "analysis"
 
 NIGHTLY = "nightly_sync"
 

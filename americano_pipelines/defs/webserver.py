@@ -1,9 +1,9 @@
-"""Dagster's web server behind the guard: `python -m americano_pipelines.defs.webserver` takes its options.
+"""Run Dagster's web server behind the guard: `python -m americano_pipelines.defs.webserver`.
 
-`dagster-webserver` has no option or hook for an application around its own. Its command builds the application through
-`dagster_webserver.cli.create_app_from_workspace_process_context` (1.13.27); that name is given the guarded one here.
-Dagster promises nothing about the name, so `americano dev` sends a foreign request at each start, and stops if it is
-answered. https://docs.dagster.io/guides/operate/webserver
+`dagster-webserver` has no option or hook for an application around its own. Its command builds the application
+through `dagster_webserver.cli.create_app_from_workspace_process_context` (1.13.27); that name is given the guarded
+one here. Dagster promises nothing about the name, so `americano dev` sends a foreign request at each start, and
+stops if it is answered. https://docs.dagster.io/guides/operate/webserver
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from dagster_webserver import cli
 from dagster_webserver.app import create_app_from_workspace_process_context
 
-from americano_pipelines.cli.guard import App, Guard
+from americano_pipelines.defs.request_guard import App, Guard
 
 
 def guarded_app(*arguments: Any, **options: Any) -> App:  # noqa: ANN401 - what Dagster's command passes on

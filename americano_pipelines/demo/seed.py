@@ -1,8 +1,4 @@
-"""Fill an empty database with the schema, the roles and the demo's rows: all of it or nothing.
-
-Here: one transaction and its check whether there is anything to do. Not here: the rows (`generator`), the schema
-(`schema.sql`, `indexes.sql`), and how to reach a server (`server`).
-"""
+"""Fill an empty database with the schema, the roles and the demo's rows, in one transaction."""
 
 import csv
 import io
@@ -17,7 +13,8 @@ from americano_pipelines.errors import AmericanoError
 if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
 
-    from americano_pipelines.demo.tables import Table
+    from americano_pipelines.demo.data.tables import Table
+
 
 TABLES = ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs")
 _LOCK = 7_236_120  # any fixed number: two processes that seed one database at once take turns
@@ -62,16 +59,16 @@ def seed(session: "connection") -> SeedResult:
 
 def _is_seeded(run: "cursor") -> bool:
     run.execute("SELECT name FROM unnest(%s) AS name WHERE to_regclass(name) IS NOT NULL", (list(TABLES),))
-    found = [name for (name,) in run.fetchall()]
-    if not found:
+    tables = [name for (name,) in run.fetchall()]
+    if not tables:
         return False
-    if len(found) < len(TABLES) or not _count(run, "experiment_protocols"):
-        raise SeedError(f"the database has {', '.join(found)} already, but not the demo's rows: nothing was changed")
+    if len(tables) < len(TABLES) or not _count(run, "experiment_protocols"):
+        raise SeedError(f"the database has {', '.join(tables)} already, but not the demo's rows: nothing was changed")
     return True
 
 
 def _create(run: "cursor") -> None:
-    from americano_pipelines.demo.generator import generate  # needs numpy: `down` and `env` do not
+    from americano_pipelines.demo.data.generator import generate  # needs numpy: `down` and `env` do not
 
     run.execute(_script("schema.sql"))
     for table in generate():

@@ -1,7 +1,4 @@
-"""The demo's own server: where it lies under the data folder, and the settings that point at it.
-
-Here: up, down, environment. Not here: Postgres itself (`embedded`) and what is in it (`seed`).
-"""
+"""The demo's own server: its place under the data folder, and the settings that point at it."""
 
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +7,8 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2 import errors, sql
 
-from americano_pipelines.demo.embedded import SUPERUSER, EmbeddedPostgres
+from americano_pipelines.demo.postgres.cluster import SUPERUSER
+from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.demo.seed import SeedResult, seed
 from americano_pipelines.settings import PROJECT_ROOT
 

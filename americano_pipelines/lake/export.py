@@ -1,24 +1,20 @@
-"""Bringing the lake to the state of the source: what changed is exported, in one snapshot, named last.
-
-Here belongs deciding what has to be exported, and the order in which it becomes true. Writing the files of one
-table is `write.py`; what the lake holds is recorded in `manifest.py`.
-"""
+"""Bring the lake to the state of the source: export what changed in one snapshot, replace the manifest last."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from americano_pipelines import durable
-from americano_pipelines.engine import connect, telling_what_is_full
+from americano_pipelines.common import atomic_files
+from americano_pipelines.common.duckdb_session import connect, resource_errors
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.lake import manifest as lake
-from americano_pipelines.lake import write
+from americano_pipelines.lake import writer as lake_writer
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.catalog import PostgresTable, steady_tables
-from americano_pipelines.sources.figures import Figures, postgres_figures, postgres_state_and_figures
-from americano_pipelines.sources.postgres import Snapshot, open_snapshot
-from americano_pipelines.sources.state import State, is_untouched, same_history, source_state
-from americano_pipelines.stages import Stages
+from americano_pipelines.sources.change_detection import State, is_untouched, same_history, source_state
+from americano_pipelines.sources.checksums import BucketChecksum, postgres_checksums, postgres_state_and_checksums
+from americano_pipelines.sources.postgres_catalog import PostgresTable, steady_tables
+from americano_pipelines.sources.postgres_snapshot import Snapshot, open_snapshot
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Export:
     checked_at: str
 
 
-def export(settings: Settings, stages: Stages, *, full: bool = False) -> Export:
+def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Export:
     """Bring the lake to the state of the source at one instant. The caller holds the writer lock.
 
     Args:
@@ -51,7 +47,7 @@ def export(settings: Settings, stages: Stages, *, full: bool = False) -> Export:
         SourceError: the source cannot be read in full; the lake is as it was.
         DataError: a file does not hold the rows that Postgres counted in the same snapshot.
     """
-    with telling_what_is_full(settings):
+    with resource_errors(settings):
         _tidy_up(settings)
         try:
             return _export(settings, stages, full=full)
@@ -62,11 +58,11 @@ def export(settings: Settings, stages: Stages, *, full: bool = False) -> Export:
 
 def _tidy_up(settings: Settings) -> None:
     """Remove what the manifest does not name: what was replaced, and what a failed or killed export left."""
-    write.clean_up(settings)
+    lake_writer.clean_up(settings)
     lake.sweep(settings)
 
 
-def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
+def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
     target = settings.postgres
     if target is None:
         raise ConfigError("PG_HOST: no Postgres is configured to export from; set DATABASE_URL or PG_HOST")
@@ -81,12 +77,12 @@ def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
     with (
         connect(settings) as connection,
         open_snapshot(connection, target) as snapshot,
-        steady_tables(snapshot, settings) as (found, skipped),
+        steady_tables(snapshot, settings) as (source_tables, skipped),
     ):
-        writer = write.Writer(settings, snapshot, durable.new_id())
+        writer = lake_writer.Writer(settings, snapshot, atomic_files.new_id())
         if before is not None and not same_history(before.source, snapshot.identity):
             before = None
-        for name, table in found.items():
+        for name, table in source_tables.items():
             kept = _kept(before, name, table)
             with stages.stage(f"compare {name}"):
                 state, figures = _state(snapshot, table, kept, before)
@@ -95,7 +91,7 @@ def _export(settings: Settings, stages: Stages, *, full: bool) -> Export:
                 tables[name] = kept
                 continue
             with stages.stage(f"export {name}"):
-                figures = figures or postgres_figures(snapshot, table, stale & state.keys())
+                figures = figures or postgres_checksums(snapshot, table, stale & state.keys())
                 tables[name] = writer.table(table, state, figures, kept, stale)
             written[name] = sorted(stale)
         taken_at, identity = snapshot.taken_at, snapshot.identity
@@ -140,10 +136,10 @@ def _kept(before: Manifest | None, name: str, table: PostgresTable) -> LakeTable
 
 def _state(
     snapshot: Snapshot, table: PostgresTable, kept: LakeTable | None, before: Manifest | None
-) -> tuple[Mapping[str, State], Mapping[str, Figures]]:
+) -> tuple[Mapping[str, State], Mapping[str, BucketChecksum]]:
     """The table's state now, the cheap question first: did anything happen at all? And the figures, if all is new."""
     if kept is None or before is None:
-        return postgres_state_and_figures(snapshot, table)
+        return postgres_state_and_checksums(snapshot, table)
     if is_untouched(snapshot, table, kept.rows, before.source):
         return kept.state, {}
     return source_state(snapshot, table), {}

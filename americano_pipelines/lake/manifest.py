@@ -1,7 +1,6 @@
-"""The lake's manifest: the only truth about which Parquet files belong to it and what they hold.
+"""The lake's manifest: the only truth about which Parquet files belong to the lake and what they hold.
 
-Here belong its shape, reading it and replacing it. A file that the manifest does not name is an orphan of
-an interrupted export.
+A file that the manifest does not name is an orphan of an interrupted export.
 """
 
 import re
@@ -11,12 +10,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from americano_pipelines import durable
+from americano_pipelines.common import atomic_files
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.change_detection import State, state_sha256
+from americano_pipelines.sources.checksums import BucketChecksum
+from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.sources.contracts import BY_NAME
-from americano_pipelines.sources.figures import Figures
-from americano_pipelines.sources.state import State, state_sha256
-from americano_pipelines.sources.tables import Column, SourceTable
 
 NAME = "manifest.json"
 # `<snapshot id>-<part>.parquet`, as an export names its files.
@@ -48,7 +47,7 @@ class Bucket(_Record):
 
     rows: int
     fingerprint: str
-    figures: Figures
+    figures: BucketChecksum
     files: list[LakeFile]
 
 
@@ -135,7 +134,7 @@ def is_there(settings: Settings) -> bool:
 
 def replace(settings: Settings, manifest: Manifest) -> None:
     """Make this manifest the lake's."""
-    durable.write_text(settings.lake_dir / NAME, manifest.model_dump_json(indent=1))
+    atomic_files.write_text(settings.lake_dir / NAME, manifest.model_dump_json(indent=1))
 
 
 def paths(settings: Settings, bucket: Bucket) -> list[Path]:
@@ -149,14 +148,14 @@ def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]
     Length, not hash: a sync that changes nothing should not read the whole lake. Wrong bytes of the right length
     are found by the hash when the file is loaded.
     """
-    found: dict[str, dict[str, str]] = {}
+    damaged_paths: dict[str, dict[str, str]] = {}
     for name, table in manifest.tables.items():
         for bucket, content in table.buckets.items():
             for file in content.files:
                 path = settings.lake_dir / file.path
                 if not path.is_file() or path.stat().st_size != file.bytes:
-                    found.setdefault(name, {})[bucket] = file.path
-    return found
+                    damaged_paths.setdefault(name, {})[bucket] = file.path
+    return damaged_paths
 
 
 def sweep(settings: Settings) -> None:

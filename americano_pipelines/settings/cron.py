@@ -1,4 +1,4 @@
-"""Telling a cron line from something else, before Dagster does it in words that name no variable."""
+"""Check a cron line before Dagster does, so that the message names the variable."""
 
 import re
 

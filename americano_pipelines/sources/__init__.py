@@ -1,1 +1,1 @@
-"""Where rows come from: table contracts, the Postgres snapshot, exports made by others. Never writes."""
+"""Read the source: table contracts, the Postgres snapshot, Parquet files made by others. Never write."""

@@ -1,7 +1,6 @@
-"""The contract of each source table: its names, the roles its columns play, what must hold.
+"""The contract of each source table: its names, the roles of its columns, what must hold.
 
-Here belongs what is known about the source before looking at it. Finding the columns in a real table is
-`roles.py`; nothing here touches a database.
+Nothing here touches a database.
 """
 
 import hashlib

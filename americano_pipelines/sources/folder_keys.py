@@ -1,4 +1,4 @@
-"""What folders called `column=value` say of the rows of the files below them.
+"""Read the columns that folders called `column=value` give to the files below them.
 
 DuckDB gives the columns; which there are, and of what type, is decided here. Left to DuckDB, learner '007' becomes
 the number 7, and a key that some files lack drops the column from every row.

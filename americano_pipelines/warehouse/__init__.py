@@ -1,1 +1,1 @@
-"""The published DuckDB file: built aside, reconciled, put in place as a whole; and reading it."""
+"""The published DuckDB file: build it aside, reconcile it, publish it as a whole, read it."""

@@ -1,29 +1,25 @@
-"""Building a warehouse file aside: mirrors in time order, index, views, rollups.
-
-Here belongs making the tables from their inputs, whole or month by month. Nothing here decides whether a build
-is needed or may be published.
-"""
+"""Build the tables of a warehouse file from their inputs, whole or month by month."""
 
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 
 import duckdb
 
-from americano_pipelines import sql
-from americano_pipelines.engine import sparing
-from americano_pipelines.sources.figures import Figures, duckdb_figures, total
-from americano_pipelines.sources.state import bucket_filter
-from americano_pipelines.sources.tables import SourceTable
-from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse import checks, models, parts
-from americano_pipelines.warehouse.document import BuiltModel, BuiltTable, CheckOutcome
-from americano_pipelines.warehouse.file_inputs import CarriedInput
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import sparing
+from americano_pipelines.common.stage_timer import StageTimer
+from americano_pipelines.sources.change_detection import bucket_filter
+from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, total
+from americano_pipelines.sources.column_roles import SourceTable
+from americano_pipelines.warehouse import checks, parts, research_models
 from americano_pipelines.warehouse.inputs import TableInput
-from americano_pipelines.warehouse.lineage import column_lineage
+from americano_pipelines.warehouse.parquet_inputs import CarriedInput
+from americano_pipelines.warehouse.research_models import column_lineage
+from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, CheckOutcome
 
 
 def build_table(
-    connection: duckdb.DuckDBPyConnection, given: TableInput, stages: Stages
+    connection: duckdb.DuckDBPyConnection, table_input: TableInput, stages: StageTimer
 ) -> tuple[BuiltTable, CheckOutcome]:
     """Make a mirror table: the source's columns under their own names and exact types, in time order.
 
@@ -33,12 +29,12 @@ def build_table(
     Returns:
         What was built, and whether it reconciles with the source.
     """
-    table = given.table
+    table = table_input.table
     target = sql.quote("analytics", table.name)
     columns = ", ".join(f"{sql.quote(c.name)} {c.type}" for c in table.columns)
     connection.execute(f"CREATE TABLE {target} ({columns})")
     with stages.stage(f"load {table.name}"):
-        _load(connection, given, None)
+        _load(connection, table_input, None)
     indexes = []
     learner = table.column(table.contract.index_role) if table.contract.index_role else None
     if learner is not None:
@@ -47,15 +43,15 @@ def build_table(
             connection.execute(f"CREATE INDEX {index} ON {target} ({sql.quote(learner.name)})")
         indexes.append(learner.name)
     with stages.stage(f"reconcile {table.name}"):
-        with given.reading():
-            source = given.figures(connection, None)
-        copy = duckdb_figures(connection, table, target)
-        given.finish()
-    return _built(given, source, copy, indexes, rows_patched=0)
+        with table_input.reading():
+            source = table_input.figures(connection, None)
+        copy = duckdb_checksums(connection, table, target)
+        table_input.finish()
+    return _built(table_input, source, copy, indexes, rows_patched=0)
 
 
 def patch_table(
-    connection: duckdb.DuckDBPyConnection, given: TableInput, before: BuiltTable, stages: Stages
+    connection: duckdb.DuckDBPyConnection, table_input: TableInput, before: BuiltTable, stages: StageTimer
 ) -> tuple[BuiltTable, CheckOutcome]:
     """Replace the buckets of a mirror that changed in the source since it was built.
 
@@ -64,63 +60,63 @@ def patch_table(
 
     Args:
         connection: the copy of the published file.
-        given: the table; its buckets are known, and its schema is the one it was built in.
+        table_input: the table; its buckets are known, and its schema is the one it was built in.
         before: what was built.
         stages: told what is being done.
     """
-    table, target = given.table, sql.quote("analytics", given.table.name)
-    changed = changed_buckets(given, before)
+    table, target = table_input.table, sql.quote("analytics", table_input.table.name)
+    changed = changed_buckets(table_input, before)
     with stages.stage(f"replace {table.name} ({', '.join(sorted(changed)[:3])}{' …' if len(changed) > 3 else ''})"):  # noqa: PLR2004
         connection.execute(f"DELETE FROM {target} WHERE {bucket_filter(table, changed)}")  # noqa: S608 - quoted
-        _load(connection, given, changed)
+        _load(connection, table_input, changed)
     with stages.stage(f"reconcile {table.name}"):
         kept = {name: figures for name, figures in before.figures.items() if name not in changed}
-        with given.reading():
-            source = {**kept, **given.figures(connection, changed)}
-        copy = {**kept, **duckdb_figures(connection, table, target, only=changed)}
-        given.finish()
+        with table_input.reading():
+            source = {**kept, **table_input.figures(connection, changed)}
+        copy = {**kept, **duckdb_checksums(connection, table, target, only=changed)}
+        table_input.finish()
         counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone()  # noqa: S608 - quoted
     replaced = sum(figures.rows for name, figures in copy.items() if name in changed)
-    built, reconciled = _built(given, source, copy, before.indexes, before.rows_patched + replaced)
+    built, reconciled = _built(table_input, source, copy, before.indexes, before.rows_patched + replaced)
     if counted != (built.rows,):
         check = checks.of(table.name, "reconciled")
-        found = f"{table.name} has {counted} rows, but its months have {built.rows}"
-        reconciled = checks.outcome(check, passed=False, found=found)
+        message = f"{table.name} has {counted} rows, but its months have {built.rows}"
+        reconciled = checks.outcome(check, passed=False, description=message)
     return built, reconciled
 
 
-def changed_buckets(given: TableInput, before: BuiltTable) -> set[str]:
+def changed_buckets(table_input: TableInput, before: BuiltTable) -> set[str]:
     """Buckets whose state is not the one that was built, those that have gone included."""
-    now = given.buckets or {}
+    now = table_input.buckets or {}
     return {name for name in now.keys() | before.buckets.keys() if now.get(name) != before.buckets.get(name)}
 
 
 def build_models(
-    connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, TableInput], stages: Stages
+    connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, TableInput], stages: StageTimer
 ) -> tuple[dict[str, BuiltModel], dict[str, str]]:
     """Make the views and rollups of `research` that these tables allow, in an empty schema.
 
     Returns:
         What was built; and for the models left out the reason.
     """
-    tables = {name: given.table for name, given in inputs.items()}
-    states = {f"analytics.{name}": given.state_sha256 for name, given in inputs.items()}
+    tables = {name: table_input.table for name, table_input in inputs.items()}
+    states = {f"analytics.{name}": table_input.state_sha256 for name, table_input in inputs.items()}
     columns_of = {f"analytics.{name}": [column.name for column in table.columns] for name, table in tables.items()}
     built: dict[str, BuiltModel] = {}
     left_out: dict[str, str] = {}
     connection.execute("DROP SCHEMA IF EXISTS research CASCADE; CREATE SCHEMA research")
-    for model in models.MODELS:
-        reason = models.missing(model, tables, left_out)
+    for model in research_models.MODELS:
+        reason = research_models.missing(model, tables, left_out)
         if reason is not None:
             left_out[model.name] = reason
             continue
-        statement = models.statement(model, tables)
+        statement = research_models.statement(model, tables)
         target = sql.quote("research", model.name)
         with stages.stage(f"{'compute' if model.materialized else 'define'} {model.name}"):
             connection.execute(f"CREATE {'TABLE' if model.materialized else 'VIEW'} {target} AS\n{statement}")
         described = connection.execute(f"DESCRIBE {target}").fetchall()
         counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone() if model.materialized else None  # noqa: S608 - quoted
-        states[f"research.{model.name}"] = models.state_sha256(model, statement, states)
+        states[f"research.{model.name}"] = research_models.state_sha256(model, statement, states)
         built[model.name] = BuiltModel(
             sql=statement,
             columns={str(row[0]): str(row[1]) for row in described},
@@ -132,33 +128,35 @@ def build_models(
     return built, left_out
 
 
-def _load(connection: duckdb.DuckDBPyConnection, given: TableInput, only: Collection[str] | None) -> None:
-    with given.reading():
-        for chunk in given.chunks(only):
-            pieces, spare = parts.in_parts(connection, given.table, chunk) if given.read_again else ([chunk], False)
+def _load(connection: duckdb.DuckDBPyConnection, table_input: TableInput, only: Collection[str] | None) -> None:
+    with table_input.reading():
+        for chunk in table_input.chunks(only):
+            pieces, spare = (
+                parts.in_parts(connection, table_input.table, chunk) if table_input.read_again else ([chunk], False)
+            )
             with sparing(connection) if spare else nullcontext():
                 for relation, parameters in pieces:
-                    connection.execute(_load_statement(given.table, relation), parameters)
+                    connection.execute(_load_statement(table_input.table, relation), parameters)
 
 
 def _built(
-    given: TableInput,
-    source: Mapping[str, Figures],
-    copy: Mapping[str, Figures],
+    table_input: TableInput,
+    source: Mapping[str, BucketChecksum],
+    copy: Mapping[str, BucketChecksum],
     indexes: list[str],
     rows_patched: int,
 ) -> tuple[BuiltTable, CheckOutcome]:
-    table = given.table
+    table = table_input.table
     built = BuiltTable(
         found_as=table.found_as,
-        instant=given.instant if isinstance(given, CarriedInput) else "",
+        instant=table_input.instant if isinstance(table_input, CarriedInput) else "",
         columns=list(table.columns),
         roles=dict(table.roles),
         identity=table.identity,
         rows=total(copy),
         source_rows=total(source),
-        state_sha256=given.state_sha256,
-        buckets=dict(given.buckets or {}),
+        state_sha256=table_input.state_sha256,
+        buckets=dict(table_input.buckets or {}),
         sort_key=parts.sort_key(table),
         indexes=indexes,
         figures=dict(copy),
@@ -166,7 +164,7 @@ def _built(
             _load_statement(table, sql.quote("source", table.name)),
             {f"source.{table.name}": [column.name for column in table.columns]},
         ),
-        carried_over=isinstance(given, CarriedInput),
+        carried_over=isinstance(table_input, CarriedInput),
         rows_patched=rows_patched,
     )
     return built, checks.reconcile(checks.of(table.name, "reconciled"), source, copy)

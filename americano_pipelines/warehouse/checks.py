@@ -1,19 +1,15 @@
-"""The checks of a built file, generated from the contracts, evaluated before it is published.
-
-Here belongs what must hold of the rows. Whether a failure stops the publication is each check's own word;
-acting on it is `refresh.py`.
-"""
+"""Generate the checks of a built file from the contracts, and evaluate them before it is published."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
 
-from americano_pipelines import sql
+from americano_pipelines.common import sql
+from americano_pipelines.sources.checksums import BucketChecksum, total
+from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
-from americano_pipelines.sources.figures import Figures, total
-from americano_pipelines.sources.tables import SourceTable
-from americano_pipelines.warehouse.document import CheckOutcome
+from americano_pipelines.warehouse.snapshot_record import CheckOutcome
 
 
 @dataclass(frozen=True)
@@ -29,15 +25,15 @@ class Check:
 def checks_of(contract: TableContract) -> list[Check]:
     """The checks that a contract calls for."""
     roles = {role.name: role for role in contract.roles}
-    asked = [("reconciled", "Every row of the source is there, month by month, and no other.", True)]
+    definitions = [("reconciled", "Every row of the source is there, month by month, and no other.", True)]
     if "id" in roles:
-        asked.append(("id_unique", "No two rows have the same id, and none has no id.", True))
+        definitions.append(("id_unique", "No two rows have the same id, and none has no id.", True))
     if "time" in roles:
-        asked.append(("time_not_null", "Every row says when it happened.", True))
-        asked.append(("times_plausible", "No row is from before 2000 or from the future.", False))
+        definitions.append(("time_not_null", "Every row says when it happened.", True))
+        definitions.append(("times_plausible", "No row is from before 2000 or from the future.", False))
     if contract is EVENTS:
-        asked.append(("phase_labels_known", "Phase labels of events are labels of phases.", False))
-    return [Check(contract.name, name, description, blocking) for name, description, blocking in asked]
+        definitions.append(("phase_labels_known", "Phase labels of events are labels of phases.", False))
+    return [Check(contract.name, name, description, blocking) for name, description, blocking in definitions]
 
 
 ALL_CHECKS = [check for contract in CONTRACTS for check in checks_of(contract)]
@@ -69,17 +65,17 @@ _EVALUATIONS = {
 }
 
 
-def reconcile(check: Check, source: Mapping[str, Figures], copy: Mapping[str, Figures]) -> CheckOutcome:
+def reconcile(check: Check, source: Mapping[str, BucketChecksum], copy: Mapping[str, BucketChecksum]) -> CheckOutcome:
     """Compare the figures of source and copy bucket by bucket."""
     differing = sorted(bucket for bucket in source.keys() | copy.keys() if source.get(bucket) != copy.get(bucket))
     rows = {"source_rows": total(source), "rows": total(copy), "buckets": len(source)}
     if not differing:
-        return outcome(check, passed=True, found=f"{rows['rows']:,} rows agree in {len(source)} buckets", **rows)
+        return outcome(check, passed=True, description=f"{rows['rows']:,} rows agree in {len(source)} buckets", **rows)
     first = differing[0]
     return outcome(
         check,
         passed=False,
-        found=f"{check.table}, {first}: source {source.get(first)}, copy {copy.get(first)}"
+        description=f"{check.table}, {first}: source {source.get(first)}, copy {copy.get(first)}"
         + (f"; and {len(differing) - 1} more: {', '.join(differing[1:6])}" if differing[1:] else ""),
         **rows,
     )
@@ -90,26 +86,26 @@ def evaluate(connection: duckdb.DuckDBPyConnection, check: Check, tables: Mappin
     evaluation = _EVALUATIONS[check.name]
     column = tables[check.table].column(evaluation.role)
     if column is None:
-        return outcome(check, passed=True, found=f"not evaluated: no {evaluation.role} column")
+        return outcome(check, passed=True, description=f"not evaluated: no {evaluation.role} column")
     fragments = {"relation": sql.quote("analytics", check.table), "column": sql.quote(column.name)}
     if check.name == "phase_labels_known":
         label = tables["phase_assignments"].column("label") if "phase_assignments" in tables else None
         if label is None:
-            return outcome(check, passed=True, found="not evaluated: there are no phase labels to compare with")
+            return outcome(check, passed=True, description="not evaluated: there are no phase labels to compare with")
         fragments |= {"phases": sql.quote("analytics", "phase_assignments"), "label": sql.quote(label.name)}
     statement = sql.render(sql.load("warehouse", f"check_{check.name}"), **fragments)
     row = connection.execute(statement).fetchone() or ()
     figures = dict(zip(evaluation.figures, map(int, row), strict=True))
-    return outcome(check, passed=not any(row), found=evaluation.found.format(**figures), **figures)
+    return outcome(check, passed=not any(row), description=evaluation.found.format(**figures), **figures)
 
 
-def outcome(check: Check, *, passed: bool, found: str, **figures: int) -> CheckOutcome:
+def outcome(check: Check, *, passed: bool, description: str, **figures: int) -> CheckOutcome:
     """The outcome of a check."""
     return CheckOutcome(
         table=check.table,
         name=check.name,
         passed=passed,
         blocking=check.blocking,
-        description=found,
+        description=description,
         figures=figures,
     )

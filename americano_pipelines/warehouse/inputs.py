@@ -1,8 +1,4 @@
-"""What a build is made from: each table with its rows in chunks and the figures its copy must match.
-
-Here belongs the difference between the ways in (lake, files, Postgres itself, the file published before).
-The build sees none of it.
-"""
+"""The inputs of a build: each table with its rows in chunks and the checksums its copy must match."""
 
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -12,17 +8,16 @@ from typing import Protocol
 
 import duckdb
 
-from americano_pipelines import durable, sql
-from americano_pipelines.engine import memory_limit, sparing
+from americano_pipelines.common import atomic_files, sql
+from americano_pipelines.common.duckdb_session import memory_limit, sparing
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake.manifest import LakeTable
-from americano_pipelines.sources.catalog import PostgresTable
-from americano_pipelines.sources.failures import translated
-from americano_pipelines.sources.figures import Figures, postgres_figures
-from americano_pipelines.sources.postgres import Snapshot
-from americano_pipelines.sources.read import FAT_BYTES, WIDE_BYTES, row_bytes, rows_of, wide_parts
-from americano_pipelines.sources.state import NO_MONTH, State, state_sha256, time_expression
-from americano_pipelines.sources.tables import SourceTable
+from americano_pipelines.sources.change_detection import NO_MONTH, State, state_sha256, time_expression
+from americano_pipelines.sources.checksums import BucketChecksum, postgres_checksums
+from americano_pipelines.sources.column_roles import SourceTable
+from americano_pipelines.sources.postgres_catalog import PostgresTable
+from americano_pipelines.sources.postgres_scan import FAT_BYTES, WIDE_BYTES, row_bytes, rows_of, wide_parts
+from americano_pipelines.sources.postgres_snapshot import Snapshot, postgres_errors
 from americano_pipelines.warehouse.parts import Chunk
 
 _ASIDE = "americano_aside"
@@ -52,7 +47,9 @@ class TableInput(Protocol):
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
         """Its rows (of some buckets, or all), in chunks that follow each other in sort order."""
 
-    def figures(self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None) -> Mapping[str, Figures]:
+    def figures(
+        self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None
+    ) -> Mapping[str, BucketChecksum]:
         """The figures of the source's rows, by bucket, taken from the source and not from the copy."""
 
     def reading(self) -> AbstractContextManager[None]:
@@ -115,7 +112,7 @@ class LakeInput:
         self,
         connection: duckdb.DuckDBPyConnection,  # noqa: ARG002 - the figures are in the manifest
         only: Collection[str] | None,
-    ) -> Mapping[str, Figures]:
+    ) -> Mapping[str, BucketChecksum]:
         """What Postgres counted."""
         return {name: bucket.figures for name, bucket in self.content.buckets.items() if only is None or name in only}
 
@@ -128,7 +125,7 @@ class LakeInput:
 
     def _check(self, files: list[tuple[Path, str]]) -> None:
         for path, sha256 in files:
-            if not path.is_file() or durable.sha256(path) != sha256:
+            if not path.is_file() or atomic_files.sha256(path) != sha256:
                 raise LakeDamagedError(f"{path} is not as it was exported", path)
 
 
@@ -184,13 +181,13 @@ class ScannerInput:
         self,
         connection: duckdb.DuckDBPyConnection,  # noqa: ARG002 - Postgres counts
         only: Collection[str] | None,
-    ) -> Mapping[str, Figures]:
+    ) -> Mapping[str, BucketChecksum]:
         """What Postgres counted."""
-        return postgres_figures(self.snapshot, self.table, only)
+        return postgres_checksums(self.snapshot, self.table, only)
 
     def reading(self) -> AbstractContextManager[None]:
         """As all that Postgres says."""
-        return translated(self.snapshot.target, self.table.found_as)
+        return postgres_errors(self.snapshot.target, self.table.found_as)
 
     def finish(self) -> None:
         """A snapshot stands still; what was kept aside goes."""

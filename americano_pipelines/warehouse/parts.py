@@ -9,10 +9,10 @@ from typing import Any
 
 import duckdb
 
-from americano_pipelines import sql
-from americano_pipelines.engine import memory_limit
-from americano_pipelines.sources.read import FAT_BYTES
-from americano_pipelines.sources.tables import Column, SourceTable
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import memory_limit
+from americano_pipelines.sources.column_roles import Column, SourceTable
+from americano_pipelines.sources.postgres_scan import FAT_BYTES
 
 Chunk = tuple[str, list[Any]]
 """SQL of a relation and the values it binds."""

@@ -1,7 +1,4 @@
-"""Refreshing the published file: compare, build aside, check, publish; or leave all as it is.
-
-Here belongs the order of these steps. Each step is in its own module.
-"""
+"""Refresh the published file: compare, build aside, check, publish, or leave all as it is."""
 
 import shutil
 from collections.abc import Mapping
@@ -11,23 +8,22 @@ from pathlib import Path
 
 import duckdb
 
-from americano_pipelines import durable, sql
-from americano_pipelines.engine import connect, telling_what_is_full
+from americano_pipelines.common import atomic_files, sql
+from americano_pipelines.common.duckdb_session import connect, resource_errors
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import contract_sha256
-from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse import build, checks, models, publish
-from americano_pipelines.warehouse.carry import attach_published, carried_over
-from americano_pipelines.warehouse.document import CheckOutcome, Content, Document
-from americano_pipelines.warehouse.identities import check_identities
+from americano_pipelines.warehouse import build, checks, research_models, snapshots
+from americano_pipelines.warehouse.build_plan import Plan, plan
+from americano_pipelines.warehouse.id_consistency import check_identities
+from americano_pipelines.warehouse.input_selection import Source, attach_published, carried_over, open_source
 from americano_pipelines.warehouse.inputs import TableInput
-from americano_pipelines.warehouse.plan import Plan, plan
-from americano_pipelines.warehouse.source import Source, open_source
+from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, CheckOutcome, SnapshotRecord
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RefreshResult:
     """What a refresh did.
 
     Attributes:
@@ -38,7 +34,7 @@ class Outcome:
         before: data versions of what was published before, by `schema.name`.
     """
 
-    document: Document
+    document: SnapshotRecord
     path: Path | None
     changed: bool
     missing: Mapping[str, str]
@@ -50,7 +46,7 @@ class Outcome:
         return [check for check in self.document.checks if check.blocking and not check.passed]
 
 
-def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcome:
+def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> RefreshResult:
     """Bring the published file to the source's state. The caller holds the writer lock.
 
     Args:
@@ -64,16 +60,16 @@ def refresh(settings: Settings, stages: Stages, *, full: bool = False) -> Outcom
         PublishError: the published name is taken by something else.
     """
     try:
-        with telling_what_is_full(settings):
+        with resource_errors(settings):
             return _refresh(settings, stages, full=full)
     except BaseException:
-        publish.discard(settings)
+        snapshots.discard(settings)
         raise
 
 
-def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
-    snapshot_id = durable.new_id()
-    before, now = publish.read_document(settings), publish.current(settings)
+def _refresh(settings: Settings, stages: StageTimer, *, full: bool) -> RefreshResult:
+    snapshot_id = atomic_files.new_id()
+    before, now = snapshots.read_record(settings), snapshots.current(settings)
     states = before.states if before is not None else {}
     with connect(settings) as connection:
         with open_source(settings, connection, stages) as source:
@@ -86,9 +82,9 @@ def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
             with stages.stage("compare with what is published"):
                 todo = plan(settings, before, content, source, inputs, full=full)
             if todo.action == "keep" and before is not None:
-                publish.discard(settings)
-                return Outcome(before, now, changed=False, missing=source.skipped, before=states)
-            path = publish.prepare(settings, snapshot_id)
+                snapshots.discard(settings)
+                return RefreshResult(before, now, changed=False, missing=source.skipped, before=states)
+            path = snapshots.prepare(settings, snapshot_id)
             if before is not None and now is not None and carried:
                 attach_published(settings, connection, now, before, carried, source)
             with stages.stage("copy the published file" if todo.basis else "prepare"):
@@ -101,18 +97,18 @@ def _refresh(settings: Settings, stages: Stages, *, full: bool) -> Outcome:
         with stages.stage("checkpoint"):
             connection.execute(f"CHECKPOINT {catalog}")
             connection.execute(f"USE memory; DETACH {catalog}")
-    outcome = Outcome(document, None, changed=True, missing=source.skipped, before=states)
+    outcome = RefreshResult(document, None, changed=True, missing=source.skipped, before=states)
     if outcome.blocked_by:
-        publish.discard(settings)
+        snapshots.discard(settings)
         return outcome
     with stages.stage("publish"):
-        place, document = publish.publish(settings, path, document)
+        place, document = snapshots.publish(settings, path, document)
     return replace(outcome, document=document, path=place)
 
 
 def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, todo: Plan) -> None:
     """Attach the file to build in: a copy of the published one when that is to be patched, else a new one."""
-    now = publish.current(settings)
+    now = snapshots.current(settings)
     if todo.basis is not None and now is not None:
         shutil.copyfile(now, path)
     catalog = sql.quote(path.stem)
@@ -127,17 +123,17 @@ def _build(
     path: Path,
     source: Source,
     inputs: Mapping[str, TableInput],
-    content: Content,
+    content: BuildFingerprint,
     todo: Plan,
-    stages: Stages,
-) -> Document:
+    stages: StageTimer,
+) -> SnapshotRecord:
     basis = todo.basis
     outcomes, tables = [], {}
-    for name, given in inputs.items():
+    for name, table_input in inputs.items():
         if basis is None:
-            tables[name], reconciled = build.build_table(connection, given, stages)
-        elif build.changed_buckets(given, basis.tables[name]):
-            tables[name], reconciled = build.patch_table(connection, given, basis.tables[name], stages)
+            tables[name], reconciled = build.build_table(connection, table_input, stages)
+        elif build.changed_buckets(table_input, basis.tables[name]):
+            tables[name], reconciled = build.patch_table(connection, table_input, basis.tables[name], stages)
         else:
             tables[name] = basis.tables[name]
             reconciled = next(c for c in basis.checks if (c.table, c.name) == (name, "reconciled"))
@@ -146,10 +142,10 @@ def _build(
         outcomes.append(reconciled)
     built_models, left_out = build.build_models(connection, inputs, stages)
     with stages.stage("check"):
-        found = {name: given.table for name, given in inputs.items()}
-        asked = [check for check in checks.ALL_CHECKS if check.table in inputs and check.name != "reconciled"]
-        outcomes += [checks.evaluate(connection, check, found) for check in asked]
-    document = Document(
+        source_tables = {name: table_input.table for name, table_input in inputs.items()}
+        selected = [check for check in checks.ALL_CHECKS if check.table in inputs and check.name != "reconciled"]
+        outcomes += [checks.evaluate(connection, check, source_tables) for check in selected]
+    document = SnapshotRecord(
         snapshot_id=path.parent.name,
         built_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         instant=source.instant,
@@ -171,11 +167,11 @@ def _build(
     return document
 
 
-def _content(settings: Settings, inputs: Mapping[str, TableInput]) -> Content:
-    return Content(
+def _content(settings: Settings, inputs: Mapping[str, TableInput]) -> BuildFingerprint:
+    return BuildFingerprint(
         mode=settings.mode.value,
         tables={name: inputs[name].state_sha256 for name in sorted(inputs)},
         contract_sha256=contract_sha256(),
-        models_sha256=models.models_sha256(),
+        models_sha256=research_models.models_sha256(),
         duckdb_version=duckdb.__version__,
     )

@@ -5,17 +5,17 @@ from html import escape
 import pytest
 
 from americano_pipelines.analysis.abab import analyse_abab
-from americano_pipelines.analysis.config import AbabParameters
+from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.extract import Extract
-from americano_pipelines.analysis.observations import observe
-from americano_pipelines.analysis.outcome import Analysis
-from americano_pipelines.analysis.report import render_report
-from americano_pipelines.demo.protocols import PROTOCOLS, DemoProtocol
+from americano_pipelines.analysis.html_report import render_report
+from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.research.windows import DAY_US
-from americano_pipelines.tracking.record import sha256_of
+from americano_pipelines.provenance.record import sha256_of
+from americano_pipelines.statistics.phase_windows import DAY_US
 from americano_pipelines_tests.analysis.examples import LATER, ONE, changed, extract_of
-from americano_pipelines_tests.research.examples import TRUTHS
+from americano_pipelines_tests.statistics.examples import TRUTHS
 
 
 def analysed(extract: Extract, *, as_of_us: int = LATER, standing: str = "planned", **asked: object) -> Analysis:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.extract import Extract, read_extract
 from americano_pipelines.analysis.pseudonym import pseudonym
-from americano_pipelines.analysis.reading import read_extract
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse import publish
-from americano_pipelines.warehouse.read import open_published
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.snapshots import open_published
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.support import sync
 
@@ -20,7 +19,7 @@ WINDOW = "\"timestamp\" >= '2025-01-10' AND \"timestamp\" < '2025-03-10'"
 
 
 def extract(settings: Settings, protocol_id: str = "protocol_1", outcome: str | None = None) -> Extract:
-    document = publish.read_document(settings)
+    document = snapshots.read_record(settings)
     assert document is not None
     with open_published(settings) as connection:
         return read_extract(connection, settings, document, protocol_id, outcome)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.analysis.pseudonym import key_state, pseudonym
-from americano_pipelines.diagnosis import examine
+from americano_pipelines.doctor import examine
 from americano_pipelines.errors import PseudonymKeyError
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking.archive import keep
 from americano_pipelines_tests.conftest import environment
 
 Make = Callable[..., Settings]
@@ -92,7 +92,7 @@ def test_a_lost_or_replaced_key_is_refused_while_extracts_need_it(settings_for: 
     before = pseudonym(settings, "learner_1")
     path = settings.data_dir / "pseudonym.key"
     key = path.read_bytes()
-    kept, _ = keep(settings.extracts_dir, b"{}")
+    kept, _ = put(settings.extracts_dir, b"{}")
 
     path.unlink()
     with pytest.raises(PseudonymKeyError, match=r"is missing, and .* holds extracts"):
@@ -109,7 +109,7 @@ def test_a_lost_or_replaced_key_is_refused_while_extracts_need_it(settings_for: 
     path.unlink()
     kept.unlink()
     assert pseudonym(settings, "learner_1") != before
-    keep(settings.extracts_dir, b"{}")
+    put(settings.extracts_dir, b"{}")
     assert pseudonym(settings, "learner_1") != before
 
 
@@ -118,7 +118,7 @@ def test_a_folder_of_an_earlier_release_is_given_its_card(settings_for: Make) ->
     before = pseudonym(settings, "learner_1")
     card = settings.data_dir / "pseudonym.json"
     written = card.read_text()
-    keep(settings.extracts_dir, b"{}")
+    put(settings.extracts_dir, b"{}")
     card.unlink()
 
     assert pseudonym(settings, "learner_1") == before

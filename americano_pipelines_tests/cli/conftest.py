@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from americano_pipelines.cli import main
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.stages import Stages
 from americano_pipelines.warehouse.refresh import refresh
 from americano_pipelines_tests.conftest import Done, environment
 
@@ -41,7 +41,7 @@ def publish(settings_for: Callable[..., Settings]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         settings = settings_for(**values)
         if settings.mode is Mode.POSTGRES:
-            export(settings, Stages())
-        assert refresh(settings, Stages()).path
+            export(settings, StageTimer())
+        assert refresh(settings, StageTimer()).path
 
     return run

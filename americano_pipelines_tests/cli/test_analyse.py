@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines_tests.app_database import link_url, row
 from americano_pipelines_tests.conftest import Database, Done
+from americano_pipelines_tests.prisma_database import link_url, row
 
 
 def test_a_request_that_is_refused_or_has_to_wait_is_told(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from americano_pipelines.bench.sync import PLAN
+from americano_pipelines.bench.sync_benchmark import PLAN
 
 
 def test_bench_measures_its_plan_and_cleans_up(americano: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.cli import demo as demo_commands
-from americano_pipelines.demo.protocols import PROTOCOLS
-from americano_pipelines.demo.records import analysis_runs
+from americano_pipelines.demo.data.analysis_rows import analysis_runs
+from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
 from americano_pipelines.settings import Mode, Settings, load_settings
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import VARIABLES
-from americano_pipelines_tests.research.examples import TRUTHS
+from americano_pipelines_tests.conftest import VARIABLES, Done
+from americano_pipelines_tests.statistics.examples import TRUTHS
 
 Capture = pytest.CaptureFixture[str]
 Cli = Callable[..., Done]

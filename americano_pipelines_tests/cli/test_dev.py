@@ -22,8 +22,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import environment, free_port
+from americano_pipelines_tests.conftest import Done, environment, free_port
 from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
 
 COMMAND = [sys.executable, "-c", "from americano_pipelines.cli import main; main()"]

@@ -13,17 +13,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from americano_pipelines.defs.build import build_defs
-from americano_pipelines.defs.instance import reach_instance
+from americano_pipelines.defs.code_location import build_defs
+from americano_pipelines.defs.dagster_instance import reach_instance
 from americano_pipelines.defs.jobs import NIGHTLY
-from americano_pipelines.defs.owners import OWNER_TAG
-from americano_pipelines.defs.runs import process_tags
+from americano_pipelines.defs.run_owners import OWNER_TAG
+from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.settings import Settings
-from americano_pipelines_tests.app_database import link_url
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines_tests.conftest import Database, Done, free_port
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 from americano_pipelines_tests.mlflow_server import MlflowServer
+from americano_pipelines_tests.prisma_database import link_url
 
 STARTED = dg.DagsterRunStatus.STARTED
 

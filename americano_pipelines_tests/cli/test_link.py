@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
+from americano_pipelines.app_database import lifecycle
+from americano_pipelines.app_database.statements import claim
+from americano_pipelines.mlflow_store.client import open_store
+from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking import rows
-from americano_pipelines.tracking.recording import HASH_TAG
-from americano_pipelines.tracking.requests import claim
-from americano_pipelines.tracking.store import open_store
-from americano_pipelines_tests.app_database import ABAB, link_url, row
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import Database, free_port
-from americano_pipelines_tests.tracking.records import kept_record
+from americano_pipelines_tests.conftest import Database, Done, free_port
+from americano_pipelines_tests.prisma_database import ABAB, link_url, row
+from americano_pipelines_tests.provenance.records import kept_record
 
 Cli = Callable[..., Done]
 
@@ -76,7 +75,7 @@ def test_an_analysis_without_a_row_gets_one_if_the_app_has_a_word_for_it(
     first = linked(run)
     again = linked(run)
 
-    made = rows.row_id("dagster 1", "analysis/abab_randomization", "protocol_0")
+    made = lifecycle.row_id("dagster 1", "analysis/abab_randomization", "protocol_0")
     assert first.code == again.code == 0, first.err + again.err
     assert f"record {sha256[:12]}: row {made} of the app made; written: status" in first.out
     columns = 'status::text, "analysisType"::text, "protocolId", "runName", "mlflowRunId"'

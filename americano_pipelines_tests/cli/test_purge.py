@@ -9,12 +9,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from americano_pipelines import durable
+from americano_pipelines.common import atomic_files
+from americano_pipelines.erasure.data_files import find_published, find_snapshots, remove_snapshot_files
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse import publish
-from americano_pipelines.warehouse.purge import condemned, remove, still_there
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import Database
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines_tests.conftest import Database, Done
 from americano_pipelines_tests.sync.support import sync
 
 Cli = Callable[..., Done]
@@ -25,14 +24,14 @@ ERASE = f"DELETE FROM behavioral_events WHERE \"userId\" = '{LEARNER}'"
 
 
 def kept(settings: Settings) -> set[str]:
-    return {folder.name for folder in publish.snapshots(settings)}
+    return {folder.name for folder in snapshots.snapshots(settings)}
 
 
 def holders(settings: Settings) -> set[str]:
     """Kept snapshots whose tables show the learner."""
     found = set()
-    for folder in publish.snapshots(settings):
-        with duckdb.connect(str(folder / publish.file_name(settings)), read_only=True) as connection:
+    for folder in snapshots.snapshots(settings):
+        with duckdb.connect(str(folder / snapshots.file_name(settings)), read_only=True) as connection:
             query = 'SELECT count(*) FROM analytics.behavioral_events WHERE "userId" = $1'
             if connection.execute(query, [LEARNER]).fetchone() != (0,):
                 found.add(folder.name)
@@ -66,7 +65,7 @@ def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
     with_learner = holders(settings)
     assert len(before) == 3
     assert len(with_learner) == 2
-    assert publish.current(settings).parent.name not in with_learner  # type: ignore[union-attr]
+    assert snapshots.current(settings).parent.name not in with_learner  # type: ignore[union-attr]
 
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 
@@ -78,10 +77,11 @@ def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
     assert all(reasons[name].startswith("holds rows of the learner: behavioral_events.userId") for name in with_learner)
     (patched,) = before - with_learner
     assert "was patched" in reasons[patched]
-    assert kept(settings) == {publish.current(settings).parent.name}  # type: ignore[union-attr]
+    assert kept(settings) == {snapshots.current(settings).parent.name}  # type: ignore[union-attr]
     assert files_naming(settings.data_dir, LEARNER) == [], "in Dagster's records neither"
     cards = {
-        path.stem: json.loads(path.read_text()) for path in (publish.snapshots_dir(settings) / "purged").glob("*.json")
+        path.stem: json.loads(path.read_text())
+        for path in (snapshots.snapshots_dir(settings) / "purged").glob("*.json")
     }
     assert cards.keys() == before
     assert cli("verify-sync", "--deep", "--json", **values).json["clean"]
@@ -129,14 +129,14 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     cli("sync", "--json", **values)
     prisma.execute(ERASE)
     cli("sync", "--full", "--json", **values)
-    before, now = kept(settings), publish.current(settings)
+    before, now = kept(settings), snapshots.current(settings)
 
     done = cli("purge", "--learner", LEARNER, "--dry-run", **values)
 
     assert done.code == 0, done.err
     assert "would be removed" in done.out
     assert "published now" not in done.out
-    assert (kept(settings), publish.current(settings)) == (before, now)
+    assert (kept(settings), snapshots.current(settings)) == (before, now)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_failed_sync_purges_nothing(prisma: Database, cli: Cli, settings_for: 
 
 def looked(settings: Settings, learner: str) -> tuple[dict[str, int], list[str]]:
     """What a purge would find, without Dagster around it."""
-    return still_there(settings, learner), [one.what for one in condemned(settings, learner)]
+    return find_published(settings, learner), [one.what for one in find_snapshots(settings, learner)]
 
 
 def stopped(_: Path) -> None:
@@ -209,16 +209,16 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
     sync(settings)
     prisma.execute(ERASE)
     sync(settings, full=True)
-    (one,) = condemned(settings, LEARNER)
+    (one,) = find_snapshots(settings, LEARNER)
     with monkeypatch.context() as patch:
-        patch.setattr(durable.shutil, "rmtree", stopped)
+        patch.setattr(atomic_files.shutil, "rmtree", stopped)
         with pytest.raises(KeyboardInterrupt):
-            remove(settings, one)
+            remove_snapshot_files(settings, one)
 
     assert not one.path.exists()
-    assert condemned(settings, LEARNER) == []
+    assert find_snapshots(settings, LEARNER) == []
     sync(settings, full=True)
-    assert not list(publish.snapshots_dir(settings).glob(".removing-*"))
+    assert not list(snapshots.snapshots_dir(settings).glob(".removing-*"))
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff")])
@@ -228,9 +228,9 @@ def test_a_kept_file_without_its_record_is_condemned(
     settings = settings_for(**prisma.variables())
     first = sync(settings).document.snapshot_id
     sync(settings, full=True)
-    damage(publish.snapshots_dir(settings) / first / "snapshot.json")
+    damage(snapshots.snapshots_dir(settings) / first / "snapshot.json")
 
-    (one,) = condemned(settings, "nobody")
+    (one,) = find_snapshots(settings, "nobody")
     assert (one.what, one.holds) == (first, {})
     assert "its record is missing or cannot be read" in one.reason
 
@@ -270,12 +270,12 @@ def test_escaped_and_nested_strings_are_read_as_what_they_mean(
     settings = settings_for(**prisma.variables())
     sync(settings)
 
-    found = still_there(settings, "Jürgen")
+    found = find_published(settings, "Jürgen")
 
     assert {place: rows for place, rows in found.items() if "lake" not in place} == {
         "experiment_protocols.note": 2, "experiment_protocols.told": 2
     }  # fmt: skip
-    assert still_there(settings, "rgen") == {}
+    assert find_published(settings, "rgen") == {}
 
 
 def test_a_file_that_somebody_holds_is_looked_into_all_the_same(
@@ -293,7 +293,7 @@ def test_a_file_that_somebody_holds_is_looked_into_all_the_same(
     try:
         assert shell.stdout is not None
         assert shell.stdout.readline() == "held\n"
-        assert condemned(settings, LEARNER) == [], "it never held the learner, so it stays"
+        assert find_snapshots(settings, LEARNER) == [], "it never held the learner, so it stays"
     finally:
         shell.communicate("")
 
@@ -339,8 +339,8 @@ def test_what_others_put_into_the_lakes_folder_stays(prisma: Database, settings_
     notes.write_text("mine")
     (settings.lake_dir / "manifest.json").unlink()
 
-    (one,) = condemned(settings, LEARNER)
+    (one,) = find_snapshots(settings, LEARNER)
     assert "its manifest is missing" in one.reason
-    remove(settings, one)
+    remove_snapshot_files(settings, one)
 
     assert [path for path in settings.lake_dir.rglob("*") if path.is_file()] == [notes]

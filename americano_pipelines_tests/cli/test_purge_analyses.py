@@ -13,14 +13,13 @@ from dagster._core.storage.compute_log_manager import ComputeIOType
 from sqlalchemy import Engine, event
 
 from americano_pipelines.analysis.pseudonym import pseudonym
-from americano_pipelines.defs.analyses import ANALYSES
-from americano_pipelines.defs.build import build_defs
-from americano_pipelines.defs.instance import open_instance
+from americano_pipelines.defs.code_location import build_defs
+from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.jobs import ANALYSES
+from americano_pipelines.erasure.extracts import find_extracts, pseudonyms, remove_extract, whom
+from americano_pipelines.provenance.archive import extracts_dir, put, records
+from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking.archive import extracts_dir, keep
-from americano_pipelines.tracking.erasure import condemned_extracts, pseudonyms, remove_extract, whom
-from americano_pipelines.tracking.history import records
-from americano_pipelines.tracking.record import Record
 from americano_pipelines_tests.conftest import Database, Done, free_port
 from americano_pipelines_tests.mlflow_server import MlflowServer
 
@@ -231,7 +230,7 @@ def test_while_the_source_has_the_learner_their_extracts_stay(
 ) -> None:
     values = app.variables()
     settings = settings_for(**values)
-    kept, _ = keep(extracts_dir(settings), extract_of(settings, LEARNER))
+    kept, _ = put(extracts_dir(settings), extract_of(settings, LEARNER))
 
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 
@@ -254,17 +253,17 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
     settings = settings_for()
     folder = extracts_dir(settings)
     uuid = "0B5F1C9E-7A4B-4D0E-9C7A-2D4F6A8B0C1D"
-    theirs, _ = keep(folder, extract_of(settings, uuid.lower()))
-    among, _ = keep(folder, json.dumps({"learners": ["x", pseudonym(settings, uuid)], "rows": []}).encode())
-    others, _ = keep(folder, extract_of(settings, "somebody"))
-    silent, _ = keep(folder, json.dumps({"rows": [[1.5]]}).encode())
-    damaged, _ = keep(folder, extract_of(settings, "damaged"))
+    theirs, _ = put(folder, extract_of(settings, uuid.lower()))
+    among, _ = put(folder, json.dumps({"learners": ["x", pseudonym(settings, uuid)], "rows": []}).encode())
+    others, _ = put(folder, extract_of(settings, "somebody"))
+    silent, _ = put(folder, json.dumps({"rows": [[1.5]]}).encode())
+    damaged, _ = put(folder, extract_of(settings, "damaged"))
     damaged.chmod(0o644)
     damaged.write_bytes(damaged.read_bytes()[:20])
     aside = folder / f".{'a' * 64}.4711"
     aside.write_bytes(b'{"protocol": {"lear')
 
-    found = {one.path: one for one in condemned_extracts(settings, whom(settings, uuid, {}), set())}
+    found = {one.path: one for one in find_extracts(settings, whom(settings, uuid, {}), set())}
 
     assert found.keys() == {theirs, among, silent, damaged, aside}
     assert {path for path, one in found.items() if one.holds} == {theirs, among}
@@ -277,7 +276,7 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
     cards = {path.stem: path.read_text() for path in (folder / "purged").iterdir()}
     assert cards.keys() == {path.stem for path in (theirs, among, silent, damaged)}
     assert not any(name in card for card in cards.values() for name in (*pseudonyms(settings, uuid), uuid))
-    assert condemned_extracts(settings, whom(settings, uuid, {}), set()) == []
+    assert find_extracts(settings, whom(settings, uuid, {}), set()) == []
 
 
 @pytest.mark.slow

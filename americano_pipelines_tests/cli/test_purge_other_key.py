@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.analysis.pseudonym import pseudonym
+from americano_pipelines.provenance.archive import extracts_dir, put
 from americano_pipelines.settings import Settings
-from americano_pipelines.tracking.archive import extracts_dir, keep
-from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database, Done, environment
 from americano_pipelines_tests.sync.support import sync
 
@@ -26,7 +26,7 @@ DELETE FROM experiment_protocols WHERE "userId" = 'learner_1'"""
 def extract_of(settings: Settings, learner: str, protocol_id: str) -> Path:
     """Keep an extract as far as it says whose it is."""
     text = {"protocol": {"learner": pseudonym(settings, learner), "protocol_id": protocol_id}}
-    return keep(extracts_dir(settings), json.dumps(text).encode())[0]
+    return put(extracts_dir(settings), json.dumps(text).encode())[0]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_with_another_key_a_learner_is_found_by_protocol_and_what_is_not_reached
 
 HALF_WAY = """
 import shutil, time
-from americano_pipelines.cli.erasing import look
+from americano_pipelines.defs.erase import find_items
 from americano_pipelines.settings import load_settings
 copy = shutil.copyfile
 def copy_and_stop(source, target):
@@ -83,7 +83,7 @@ def copy_and_stop(source, target):
     print("copied", flush=True)
     time.sleep(600)
 shutil.copyfile = copy_and_stop
-look(load_settings(), "learner_1")
+find_items(load_settings(), "learner_1")
 """
 HOLDING = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
 
@@ -123,4 +123,4 @@ def test_a_copy_that_a_killed_purge_made_of_a_held_snapshot_goes_with_the_next(
     assert done.code == 0, done.err
     files = [path for path in settings.data_dir.rglob("*") if path.is_file()]
     assert [path for path in files if LEARNER.encode() in path.read_bytes()] == []
-    assert publish.current(settings) is not None
+    assert snapshots.current(settings) is not None

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines_tests.conftest import Database, Done, free_port
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 
 Cli = Callable[..., Done]

@@ -12,10 +12,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import Database, environment
+from americano_pipelines_tests.conftest import Database, Done, environment
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
-from americano_pipelines_tests.defs.test_runs import HANGING_SYNC
+from americano_pipelines_tests.defs.test_run_processes import HANGING_SYNC
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Cli = Callable[..., Done]

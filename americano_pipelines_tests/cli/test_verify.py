@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.cli.runs import state
-from americano_pipelines.tracking.listing import Listed
-from americano_pipelines_tests.cli.conftest import Done
-from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines.cli.records import state
+from americano_pipelines.provenance.run_listing import ListedRun
+from americano_pipelines_tests.conftest import Database, Done, free_port
 
 Cli = Callable[..., Done]
 Publish = Callable[..., None]
@@ -86,7 +85,7 @@ def test_an_mlflow_that_does_not_answer_is_an_error_and_no_drift(cli: Cli) -> No
 
 
 def test_a_run_that_is_gone_or_failed_does_not_look_like_a_good_one() -> None:
-    one = Listed(
+    one = ListedRun(
         started="2026-01-01T00:00:00+00:00", analysis="abab_randomization", protocol_id="p", protocol="p",
         status="FINISHED", verdict="benefit", standing="planned", sentence="", mlflow_run_id="m", mlflow_url=None,
         analysis_run_id=None, dagster_run_id=None, record=None,

@@ -10,8 +10,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from americano_pipelines.defs.build import build_defs
-from americano_pipelines.defs.instance import open_instance
+from americano_pipelines.defs.code_location import build_defs
+from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.settings import Settings
 

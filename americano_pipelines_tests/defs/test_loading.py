@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 import americano_pipelines
-from americano_pipelines.defs.build import build_defs
+from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
 from americano_pipelines_tests.conftest import environment
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from americano_pipelines.defs import retention
-from americano_pipelines.defs.deep_check import DEEP_CHECK
+from americano_pipelines.defs import run_retention
+from americano_pipelines.defs.analyses.reconcile_mlflow import PLACE_TAG
 from americano_pipelines.defs.jobs import NIGHTLY
-from americano_pipelines.defs.outcome import PLACE_TAG
-from americano_pipelines.defs.retention import remove_old_runs
+from americano_pipelines.defs.run_retention import remove_old_runs
+from americano_pipelines.defs.sync.deep_check import DEEP_CHECK
 from americano_pipelines_tests.defs.conftest import Runner, events_query, write_parquet
 
 SUCCESS, FAILURE, STARTED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED
@@ -78,7 +78,7 @@ def test_what_others_need_stays(runner: Callable[..., Runner]) -> None:
 def test_a_pass_is_bounded_and_the_next_goes_on(runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch) -> None:
     run = runner(persistent=True)
     oldest, *others = [recorded(run.instance, NIGHTLY, FAILURE) for _ in range(5)]
-    monkeypatch.setattr(retention, "MOST_RUNS", 2)
+    monkeypatch.setattr(run_retention, "MOST_RUNS", 2)
 
     passes = [remove_old_runs(run.instance, NOW) for _ in range(4)]
 

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection
 
-from americano_pipelines.demo.embedded import SUPERUSER
+from americano_pipelines.demo.postgres.cluster import SUPERUSER
 from americano_pipelines.demo.server import DATABASE, DemoServer
 
 

@@ -7,10 +7,10 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 
+from americano_pipelines.app_database.statements import pending
 from americano_pipelines.demo.seed import TABLES, SeedError, seed
 from americano_pipelines.demo.server import DemoServer
-from americano_pipelines.settings.postgres_target import parse_url
-from americano_pipelines.tracking.requests import pending
+from americano_pipelines.settings.postgres_url import parse_url
 from americano_pipelines_tests.demo.conftest import connected
 
 PROTECTED = ("experiment_protocols", "phase_assignments", "analysis_runs")

@@ -6,15 +6,15 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from americano_pipelines import durable
+from americano_pipelines.common import atomic_files
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import ConfigError, DataError, TransientSourceError
 from americano_pipelines.lake import export as module
 from americano_pipelines.lake import manifest as lake
-from americano_pipelines.lake import write
+from americano_pipelines.lake import writer
 from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.figures import duckdb_figures
-from americano_pipelines.stages import Stages
+from americano_pipelines.sources.checksums import duckdb_checksums
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.warehouse.helpers import tree
 
@@ -29,7 +29,7 @@ def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Setting
 
 
 def exported(settings: Settings, *, full: bool = False) -> Export:
-    return export(settings, Stages(), full=full)
+    return export(settings, StageTimer(), full=full)
 
 
 def parquet_files(settings: Settings) -> set[str]:
@@ -53,7 +53,7 @@ def test_the_manifest_says_exactly_what_the_files_hold(settings: Settings, prism
             files = [[str(path) for path in lake.paths(settings, bucket)]]
             with duckdb.connect() as connection:
                 counted = connection.execute(f"SELECT count(*) FROM {READ}", files).fetchone()
-                figures = duckdb_figures(connection, table.source_table(name), READ, files)
+                figures = duckdb_checksums(connection, table.source_table(name), READ, files)
             assert counted == (bucket.rows,) == (sum(file.rows for file in bucket.files),)
             if name == EVENTS:
                 assert figures == {bucket_name: bucket.figures}
@@ -169,7 +169,9 @@ def test_an_export_that_fails_before_the_manifest_leaves_the_old_one_true_and_no
     assert parquet_files(settings) == named_files(old)
     for table in old.tables.values():
         for bucket in table.buckets.values():
-            assert [durable.sha256(path) for path in lake.paths(settings, bucket)] == [f.sha256 for f in bucket.files]
+            assert [atomic_files.sha256(path) for path in lake.paths(settings, bucket)] == [
+                f.sha256 for f in bucket.files
+            ]
     after = exported(settings)
     assert set(after.written) == {EVENTS}
     assert parquet_files(settings) == named_files(after.manifest)
@@ -283,8 +285,8 @@ def test_another_history_of_the_same_rows_is_not_trusted(settings: Settings, key
 def test_a_file_that_does_not_hold_what_postgres_counted_is_not_kept(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lossy = write.sql.load("lake", "export").replace("FROM {relation}", "FROM {relation} LIMIT 3999")
-    monkeypatch.setattr(write.sql, "load", lambda package, name, real=write.sql.load: (
+    lossy = writer.sql.load("lake", "export").replace("FROM {relation}", "FROM {relation} LIMIT 3999")
+    monkeypatch.setattr(writer.sql, "load", lambda package, name, real=writer.sql.load: (
         lossy if (package, name) == ("lake", "export") else real(package, name)
     ))  # fmt: skip
 

@@ -14,11 +14,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from psycopg2.extras import execute_values
 
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import SourceError
 from americano_pipelines.lake.export import export
 from americano_pipelines.lake.manifest import paths
 from americano_pipelines.settings import Settings
-from americano_pipelines.stages import Stages
 from americano_pipelines_tests.conftest import Database
 
 # What Postgres admits in text: anything but NUL and lone surrogates.
@@ -66,7 +66,7 @@ def written(value: Any, kind: str) -> Any:
 
 
 def exported_rows(settings: Settings, select: str) -> list[tuple[Any, ...]]:
-    table = export(settings, Stages()).manifest.tables["behavioral_events"]
+    table = export(settings, StageTimer()).manifest.tables["behavioral_events"]
     files = [str(path) for bucket in table.buckets.values() for path in paths(settings, bucket)]
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -182,7 +182,7 @@ def test_a_value_that_its_type_in_duckdb_cannot_hold_is_refused_by_table_and_col
     settings: Settings, prisma: Database, kind: str
 ) -> None:
     prisma.execute(f"ALTER TABLE behavioral_events ADD COLUMN doubtful {kind}")
-    export(settings, Stages())
+    export(settings, StageTimer())
     before = (settings.lake_dir / "manifest.json").read_bytes()
     prisma.execute(
         f"UPDATE behavioral_events SET doubtful = %s::{kind} WHERE id = (SELECT max(id) FROM behavioral_events)",
@@ -190,7 +190,7 @@ def test_a_value_that_its_type_in_duckdb_cannot_hold_is_refused_by_table_and_col
     )
 
     with pytest.raises(SourceError, match=r"public\.behavioral_events: values .* 'doubtful' in 1 rows"):
-        export(settings, Stages())
+        export(settings, StageTimer())
     assert (settings.lake_dir / "manifest.json").read_bytes() == before
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from americano_pipelines import engine
+from americano_pipelines.common import duckdb_session
 from americano_pipelines.settings import PostgresTarget, Settings
-from americano_pipelines.sources.catalog import PostgresTable, find_tables
-from americano_pipelines.sources.figures import Figures, duckdb_figures, postgres_figures
-from americano_pipelines.sources.postgres import Snapshot, open_snapshot
-from americano_pipelines.sources.state import State, source_state
+from americano_pipelines.sources.change_detection import State, source_state
+from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, postgres_checksums
+from americano_pipelines.sources.postgres_catalog import PostgresTable, find_tables
+from americano_pipelines.sources.postgres_snapshot import Snapshot, open_snapshot
 
 
 def target_of(settings: Settings) -> PostgresTarget:
@@ -20,7 +20,7 @@ def target_of(settings: Settings) -> PostgresTarget:
 @contextmanager
 def opened(settings: Settings) -> Iterator[Snapshot]:
     """One snapshot in a session of its own."""
-    with engine.connect(settings) as connection, open_snapshot(connection, target_of(settings)) as snapshot:
+    with duckdb_session.connect(settings) as connection, open_snapshot(connection, target_of(settings)) as snapshot:
         yield snapshot
 
 
@@ -29,9 +29,11 @@ def scan(snapshot: Snapshot, table: PostgresTable) -> str:
     return f"(SELECT {table.projection} FROM {snapshot.relation(table.schema, table.relation)})"
 
 
-def both_figures(snapshot: Snapshot, table: PostgresTable) -> tuple[dict[str, Figures], dict[str, Figures]]:
+def both_figures(
+    snapshot: Snapshot, table: PostgresTable
+) -> tuple[dict[str, BucketChecksum], dict[str, BucketChecksum]]:
     """What Postgres counts and what DuckDB counts."""
-    return postgres_figures(snapshot, table), duckdb_figures(snapshot.connection, table, scan(snapshot, table))
+    return postgres_checksums(snapshot, table), duckdb_checksums(snapshot.connection, table, scan(snapshot, table))
 
 
 def events(snapshot: Snapshot, settings: Settings) -> PostgresTable:

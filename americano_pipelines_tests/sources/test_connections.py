@@ -10,7 +10,7 @@ import pytest
 
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings, load_settings
-from americano_pipelines.sources.postgres import APPLICATION_NAME
+from americano_pipelines.sources.postgres_snapshot import APPLICATION_NAME
 from americano_pipelines_tests.conftest import SYNC_ROLE, Database, Server, cut
 from americano_pipelines_tests.postgres_servers import Kinds
 from americano_pipelines_tests.sources.helpers import opened

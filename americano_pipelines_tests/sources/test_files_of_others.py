@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from americano_pipelines import engine
+from americano_pipelines.common import duckdb_session
 from americano_pipelines.errors import ConfigError, SourceError
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.files import FileTable, find_files
-from americano_pipelines.sources.places import expand
-from americano_pipelines.sources.values import check_values
+from americano_pipelines.sources.parquet_files import FileTable, find_files
+from americano_pipelines.sources.parquet_values import check_values
+from americano_pipelines.sources.path_expansion import expand
 
 TIME = datetime(2024, 3, 1, 12)  # noqa: DTZ001 - such files say nothing of zones
 Find = Callable[..., FileTable]
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def duck(settings_for: Callable[..., Settings]) -> Iterator[duckdb.DuckDBPyConnection]:
-    with engine.connect(settings_for()) as connection:
+    with duckdb_session.connect(settings_for()) as connection:
         yield connection
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from americano_pipelines.demo.programs import give_to_system_user
+from americano_pipelines.demo.postgres.cluster import give_to_system_user
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import new_password

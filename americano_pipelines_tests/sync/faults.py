@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines import durable
+from americano_pipelines.common import atomic_files
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.support import TABLES, lake_rows, published_rows, source_rows, sync, tidy, whole
 
@@ -31,10 +31,10 @@ class Place:
     """What lies in a data folder, to say later that it lies there still."""
 
     def __init__(self, settings: Settings) -> None:
-        link = publish.current(settings)
+        link = snapshots.current(settings)
         assert link is not None
         self.settings, self.link = settings, link
-        self.sha256 = durable.sha256(link)
+        self.sha256 = atomic_files.sha256(link)
         self.manifest = lake.read(settings)
         self.rows = self._rows()
 
@@ -46,8 +46,8 @@ class Place:
 
         And of what was begun nothing lies about.
         """
-        assert publish.current(self.settings) == self.link
-        assert durable.sha256(self.link) == self.sha256
+        assert snapshots.current(self.settings) == self.link
+        assert atomic_files.sha256(self.link) == self.sha256
         assert self._rows() == self.rows
         whole(self.settings)
         assert (lake.read(self.settings) != self.manifest) is exported

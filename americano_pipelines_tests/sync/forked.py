@@ -103,14 +103,14 @@ class Commands:
 def _run(request: dict[str, Any]) -> None:
     """In the forked process: become the command."""
     from americano_pipelines.cli import main
-    from americano_pipelines.defs import steps
+    from americano_pipelines.defs import step_errors
 
     for descriptor, name in ((1, "out"), (2, "err")):
         place = os.open(Path(request["folder"]) / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(place, descriptor)
     os.environ.clear()
     os.environ.update(cast("dict[str, str]", request["environment"]))
-    steps.RETRY_SECONDS = 0
+    step_errors.RETRY_SECONDS = 0
     if request["file_size"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], request["file_size"]))
     sys.argv = ["americano", *request["arguments"]]
@@ -125,7 +125,7 @@ def _run(request: dict[str, Any]) -> None:
 
 
 def _serve() -> None:
-    from americano_pipelines.defs import launch  # noqa: F401 - all that a command would import
+    from americano_pipelines.defs.sync import launch_sync  # noqa: F401 - all that a command would import
 
     for line in sys.stdin:
         pid = os.fork()

@@ -2,7 +2,7 @@
 
 import sys
 
-from americano_pipelines.lock import writer_lock
+from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.sync.support import sync
 

@@ -7,22 +7,22 @@ from typing import Any
 
 import duckdb
 
-from americano_pipelines import durable
+from americano_pipelines.common import atomic_files
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse import publish
-from americano_pipelines.warehouse.refresh import Outcome, refresh
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.refresh import RefreshResult, refresh
 from americano_pipelines_tests.conftest import Database
 
 READ = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchone())"
 TABLES = ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs")
 
 
-def sync(settings: Settings, *, full: bool = False) -> Outcome:
+def sync(settings: Settings, *, full: bool = False) -> RefreshResult:
     """What the nightly job does, in this process."""
-    stages = Stages()
+    stages = StageTimer()
     if settings.mode is Mode.POSTGRES:
         export(settings, stages, full=full)
     return refresh(settings, stages, full=full)
@@ -64,10 +64,10 @@ def _duckdb_rows(connection: duckdb.DuckDBPyConnection, relation: str, parameter
 
 def whole(settings: Settings) -> None:
     """What the link means is a published file, unchanged since, readable by another process."""
-    path, document = publish.current(settings), publish.read_document(settings)
+    path, document = snapshots.current(settings), snapshots.read_record(settings)
     assert path is not None
     assert document is not None
-    assert durable.sha256(path) == document.sha256
+    assert atomic_files.sha256(path) == document.sha256
     query = "SELECT count(*) FROM analytics.behavioral_events"
     read = subprocess.run(
         [sys.executable, "-c", READ, str(settings.published_path), query], capture_output=True, text=True, check=True
@@ -77,9 +77,9 @@ def whole(settings: Settings) -> None:
 
 def tidy(settings: Settings) -> None:
     """After a sync nothing lies about that nobody names."""
-    folders = [path for path in publish.snapshots_dir(settings).iterdir() if not path.name.startswith(".")]
+    folders = [path for path in snapshots.snapshots_dir(settings).iterdir() if not path.name.startswith(".")]
     assert len(folders) <= settings.americano_snapshots_kept
-    assert not list(publish.snapshots_dir(settings).glob(".*"))
+    assert not list(snapshots.snapshots_dir(settings).glob(".*"))
     assert not [path for path in settings.published_path.parent.glob(".*") if path.is_symlink()]
     if settings.mode is Mode.POSTGRES:
         assert {path.name for path in settings.lake_dir.iterdir() if path.name.startswith(".")} == set()

@@ -11,7 +11,7 @@ import pytest
 
 from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.postgres import APPLICATION_NAME
+from americano_pipelines.sources.postgres_snapshot import APPLICATION_NAME
 from americano_pipelines_tests.conftest import SYNC_ROLE, Database, Server, cut, new_server
 from americano_pipelines_tests.sync.faults import (
     BOTH,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines import durable
+from americano_pipelines.common import atomic_files
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.faults import (
     EVENTS,
@@ -119,7 +119,7 @@ def commands_without_privilege(tmp_path_factory: pytest.TempPathFactory) -> Iter
 READ_ONLY: dict[str, Callable[[Settings], Path]] = {
     "data folder": lambda settings: settings.data_dir,
     "lake": lambda settings: settings.lake_dir,
-    "snapshots": publish.snapshots_dir,
+    "snapshots": snapshots.snapshots_dir,
 }
 
 
@@ -233,17 +233,17 @@ def test_under_a_clock_that_was_set_back_the_newest_is_still_the_current_one_and
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner), americano_snapshots_kept=2)
     days = ["20300101", "20300102", "20260101", "20260102", "20260103"]
     ids = iter([f"{day}T000000Z-aaaaaaaa" for day in days for _ in range(1 if scanner else 2)])
-    monkeypatch.setattr(durable, "new_id", lambda: next(ids))
+    monkeypatch.setattr(atomic_files, "new_id", lambda: next(ids))
     kept = []
 
     for day in days:
         prisma.execute(EVERY_EVENT)
         assert sync(settings).changed
-        current = publish.current(settings)
+        current = snapshots.current(settings)
         assert current is not None
         assert current.parent.name.startswith(day)
         equal(settings, prisma)
-        kept.append([folder.name[:8] for folder in publish.snapshots(settings)])
+        kept.append([folder.name[:8] for folder in snapshots.snapshots(settings)])
 
     assert kept == [
         ["20300101"],

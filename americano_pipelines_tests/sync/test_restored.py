@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import Settings
-from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse.verify import verify
+from americano_pipelines.warehouse.source_comparison import compare_with_source
 from americano_pipelines_tests.conftest import Database, Server, cut, new_server
 from americano_pipelines_tests.sync.faults import EVENTS, MakeSettings, equal, synced
 from americano_pipelines_tests.sync.support import published_rows, source_rows, sync
@@ -93,7 +93,7 @@ def test_the_same_row_changed_under_the_same_transaction_id_is_found_by_the_deep
     sync(settings)
 
     assert published_rows(settings, EVENTS) != source_rows(database, EVENTS), "the limit that the guarantees name"
-    found = verify(settings, Stages(), deep=True).differences
+    found = compare_with_source(settings, StageTimer(), deep=True).differences
     assert [one.table for one in found] == [EVENTS]
     (identifier,) = database.execute("SELECT min(id) FROM behavioral_events")[0]
     assert {name for _, name in found[0].rows} == {identifier}

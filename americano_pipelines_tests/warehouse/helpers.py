@@ -6,23 +6,23 @@ from typing import Any
 
 import duckdb
 
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse import publish
-from americano_pipelines.warehouse.refresh import Outcome, refresh
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.refresh import RefreshResult, refresh
 
 
-def synced(settings: Settings, *, full: bool = False) -> Outcome:
+def synced(settings: Settings, *, full: bool = False) -> RefreshResult:
     """Do what the nightly job does, without Dagster."""
     if settings.mode is Mode.POSTGRES:
-        export(settings, Stages(), full=full)
-    return refresh(settings, Stages(), full=full)
+        export(settings, StageTimer(), full=full)
+    return refresh(settings, StageTimer(), full=full)
 
 
 def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
     """Ask the published file as it is at this moment."""
-    path = publish.current(settings)
+    path = snapshots.current(settings)
     with duckdb.connect(str(path), read_only=True) as connection:
         return connection.execute("SET TimeZone = 'UTC'").execute(query).fetchall()
 

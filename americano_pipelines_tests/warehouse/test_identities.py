@@ -13,10 +13,10 @@ import pytest
 
 from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.column_roles import Column, SourceTable, find_roles
 from americano_pipelines.sources.contracts import EVENTS, PROTOCOLS
-from americano_pipelines.sources.tables import Column, SourceTable, find_roles
-from americano_pipelines.warehouse import publish
-from americano_pipelines.warehouse.identities import check_identities
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.id_consistency import check_identities
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.support import sync
 
@@ -117,4 +117,4 @@ def test_postgres_is_asked_the_same_and_nothing_is_published(
 
     with pytest.raises(SourceError, match=r"behavioral_events\.userId \(numeric\(28,6\)\) and experiment_protocols"):
         sync(settings)
-    assert publish.current(settings) is None
+    assert snapshots.current(settings) is None

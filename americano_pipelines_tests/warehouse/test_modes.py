@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse import publish
+from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.warehouse.helpers import published, rows, synced, write_parquet
 
@@ -96,7 +96,7 @@ def test_postgres_and_scanner_mode_publish_the_same_tables_and_parquet_mode_too(
 
     with duckdb.connect() as connection:
         for name, settings in {"lake": lake, "scanner": scanner, "files": files}.items():
-            connection.execute(f"ATTACH '{publish.current(settings)}' AS {name} (READ_ONLY)")
+            connection.execute(f"ATTACH '{snapshots.current(settings)}' AS {name} (READ_ONLY)")
         relations = [f"analytics.{table}" for table in TABLES]
         relations += [f"research.{model}" for model in synced(lake).document.models]
         assert len(relations) == 13

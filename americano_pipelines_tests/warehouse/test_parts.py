@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from americano_pipelines.engine import connect
+from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.sources.contracts import BY_NAME
-from americano_pipelines.sources.tables import Column, SourceTable
 from americano_pipelines.warehouse.parts import in_parts
 
 # 60 MB of rows: one without a time, one infinitely early, 101 at one time.

@@ -7,13 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from americano_pipelines import durable
+from americano_pipelines.common import atomic_files
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import DataError, PublishError, SourceError, TransientSourceError
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Settings
-from americano_pipelines.stages import Stages
-from americano_pipelines.warehouse import build, checks, publish
+from americano_pipelines.warehouse import build, checks, snapshots
 from americano_pipelines.warehouse import refresh as module
 from americano_pipelines.warehouse.refresh import refresh
 from americano_pipelines_tests.conftest import Database
@@ -89,10 +89,10 @@ def test_another_history_of_the_same_rows_builds_anew(
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner))
     place = synced(settings).path
     assert place is not None
-    document = publish.read_document(settings)
+    document = snapshots.read_record(settings)
     assert document is not None
     other = document.model_copy(update={"source": {**document.source, "timeline": 99}})
-    durable.write_text(place.parent / "snapshot.json", other.model_dump_json())
+    atomic_files.write_text(place.parent / "snapshot.json", other.model_dump_json())
 
     assert synced(settings).changed
     assert not synced(settings).changed
@@ -141,7 +141,7 @@ def test_a_failed_blocking_check_publishes_nothing_and_leaves_the_old_file(
     assert outcome.path is None
     assert [(c.table, c.name, c.description) for c in outcome.blocked_by] == [("behavioral_events", check, found)]
     assert published(files) == before
-    assert not list(publish.snapshots_dir(files).glob(".*"))
+    assert not list(snapshots.snapshots_dir(files).glob(".*"))
 
 
 @pytest.mark.parametrize("mode", ["files", "postgres", "scanner"])
@@ -188,7 +188,7 @@ def test_one_changed_time_or_id_fails_the_reconciliation(
     monkeypatch.setattr(build, "duckdb_figures", tampered)
 
     assert [check.name for check in synced(files).blocked_by] == ["reconciled"]
-    assert publish.current(files) is None
+    assert snapshots.current(files) is None
 
 
 def test_warnings_do_not_stop_the_publication(files: Settings) -> None:
@@ -237,7 +237,7 @@ def test_a_missing_file_leaves_its_table_as_it_was_published(files: Settings) ->
     assert not outcome.document.tables["behavioral_events"].carried_over
     assert rows(files, "SELECT id FROM analytics.phase_assignments") == [("f",)]
     assert rows(files, "SELECT count(*) FROM analytics.behavioral_events") == [(90,)]
-    assert sorted(path.name for path in publish.snapshots_dir(files).iterdir() if path.name.startswith(".")) == []
+    assert sorted(path.name for path in snapshots.snapshots_dir(files).iterdir() if path.name.startswith(".")) == []
 
 
 def test_nothing_is_carried_over_from_a_file_that_somebody_wrote_to(files: Settings) -> None:
@@ -276,7 +276,7 @@ def test_a_file_replaced_while_it_is_read_is_noticed(files: Settings) -> None:
             write_parquet(events_file(files), EVENTS.replace("range(100)", "range(80)"))
 
     with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was being read"):
-        refresh(files, Stages(on_start=replace))
+        refresh(files, StageTimer(on_start=replace))
     assert published(files) == before
 
 
@@ -286,7 +286,7 @@ def test_a_file_cut_while_it_is_read_is_noticed(files: Settings) -> None:
             events_file(files).write_bytes(events_file(files).read_bytes()[:100])
 
     with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was being read"):
-        refresh(files, Stages(on_start=cut))
+        refresh(files, StageTimer(on_start=cut))
 
 
 def test_a_file_broken_behind_its_footer_is_named(files: Settings) -> None:
@@ -296,7 +296,7 @@ def test_a_file_broken_behind_its_footer_is_named(files: Settings) -> None:
 
     with pytest.raises(SourceError, match=r"events\.parquet: its rows cannot be read whole; nothing was published"):
         synced(files)
-    assert publish.current(files) is None
+    assert snapshots.current(files) is None
 
 
 def test_nothing_at_all_to_build_from_says_for_each_table_what_was_looked_for(
@@ -318,14 +318,14 @@ def test_a_lake_file_that_is_not_the_exported_one_is_not_published(
     settings = settings_for(**prisma.variables())
     synced(settings)
     before = published(settings)
-    bucket = export(settings, Stages()).manifest.tables["behavioral_events"].buckets["2025-02"]
+    bucket = export(settings, StageTimer()).manifest.tables["behavioral_events"].buckets["2025-02"]
     path = lake.paths(settings, bucket)[0]
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(bytes(content))
 
     with pytest.raises(DataError, match=r"2025-02/.*\.parquet is not as it was exported"):
-        refresh(settings, Stages(), full=True)
+        refresh(settings, StageTimer(), full=True)
     assert published(settings) == before
     assert synced(settings, full=True).changed
 
@@ -334,7 +334,7 @@ def test_without_an_export_there_is_nothing_to_build_from(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
     with pytest.raises(SourceError, match="there is no export in"):
-        refresh(settings_for(**prisma.variables()), Stages())
+        refresh(settings_for(**prisma.variables()), StageTimer())
 
 
 # Failures in the middle
@@ -344,16 +344,16 @@ def test_without_an_export_there_is_nothing_to_build_from(
 def test_a_failure_at_any_stage_leaves_nothing_behind(files: Settings, stage: str) -> None:
     synced(files)
     before = published(files)
-    folders = sorted(publish.snapshots_dir(files).iterdir())
+    folders = sorted(snapshots.snapshots_dir(files).iterdir())
 
     def fail(began: str) -> None:
         if began == stage:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refresh(files, Stages(on_start=fail), full=True)
+        refresh(files, StageTimer(on_start=fail), full=True)
     assert published(files) == before
-    assert sorted(publish.snapshots_dir(files).iterdir()) == folders
+    assert sorted(snapshots.snapshots_dir(files).iterdir()) == folders
 
 
 def test_a_lost_connection_in_the_middle_of_a_scan_can_be_tried_again(
@@ -366,9 +366,9 @@ def test_a_lost_connection_in_the_middle_of_a_scan_can_be_tried_again(
             prisma.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'americano_sync'")
 
     with pytest.raises(TransientSourceError, match=r"public\.behavioral_events") as error:
-        refresh(settings, Stages(on_start=cut))
+        refresh(settings, StageTimer(on_start=cut))
     assert prisma.server.password not in str(error.value)
-    assert publish.current(settings) is None
+    assert snapshots.current(settings) is None
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -1,1 +1,1 @@
-"""The training demo: a model that predicts whether a score will be high, from what was known before it."""
+"""The training demo: a model that predicts whether a score is high from what was known before it."""

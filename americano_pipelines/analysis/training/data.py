@@ -1,24 +1,26 @@
-"""What the training demo learns from: scored events and what was known before each, as one canonical document.
+"""Read the training data of the demo as one canonical document with a hash, and split it by time.
 
-Here belongs reading it out of the published file, with a hash of its own. Whose event a row is is not in it, but who is
-among them: so whoever is erased is found. What is learned from it is `model.py`.
+A random split would leak a learner's later days into training.
 """
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Literal
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from americano_pipelines import sql
 from americano_pipelines.analysis.pseudonym import pseudonym
+from americano_pipelines.common import sql
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import EVENTS
-from americano_pipelines.sources.tables import SourceTable
-from americano_pipelines.warehouse.document import Document
-from americano_pipelines.warehouse.models import role_value
+from americano_pipelines.warehouse.research_models import role_value
+from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 MAX_ROWS = 200_000  # the latest ones: at seven features some 100 MB while they are read
 # Feature to the role without which it says nothing; None for those that need only the time.
@@ -81,7 +83,7 @@ class TrainingData(BaseModel):
         return hashlib.sha256(self.canonical()).hexdigest()
 
 
-def training_statement(document: Document) -> tuple[str, str]:
+def training_statement(document: SnapshotRecord) -> tuple[str, str]:
     """The statement that reads the rows, its one value being the most of them, and the column with the scores.
 
     Raises:
@@ -105,7 +107,7 @@ def training_statement(document: Document) -> tuple[str, str]:
 
 
 def read_training_data(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, document: Document, *, max_rows: int = MAX_ROWS
+    connection: duckdb.DuckDBPyConnection, settings: Settings, document: SnapshotRecord, *, max_rows: int = MAX_ROWS
 ) -> TrainingData:
     """Read the latest scored events and what was known before each.
 
@@ -119,7 +121,7 @@ def read_training_data(
         AnalysisError: there is no column with scores.
     """
     statement, outcome = training_statement(document)
-    found = connection.execute(statement, [max_rows]).fetchall()
+    records = connection.execute(statement, [max_rows]).fetchall()
     played = document.tables[EVENTS.name].roles
     left_out = {
         name: f"no column plays the role {role}" for name, role in FEATURES.items() if role and role not in played
@@ -129,13 +131,79 @@ def read_training_data(
         outcome=outcome,
         features=[name for name in FEATURES if name not in left_out],
         left_out=left_out,
-        available=found[0][0] if found else 0,
-        learners=sorted(pseudonym(settings, learner) for learner in {row[3] for row in found} if learner is not None),
-        times_us=[row[1] for row in found],
-        scores=[row[2] for row in found],
-        rows=[[row[4 + place] for place in kept] for row in found],
+        available=records[0][0] if records else 0,
+        learners=sorted(pseudonym(settings, learner) for learner in {row[3] for row in records} if learner is not None),
+        times_us=[row[1] for row in records],
+        scores=[row[2] for row in records],
+        rows=[[row[4 + place] for place in kept] for row in records],
     )
 
 
 def _key(name: str) -> str:
     return name.replace("_", "").casefold()
+
+
+TRAINING_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Split:
+    """Features and labels of both parts.
+
+    Attributes:
+        features: names of the features that have a value in the training part.
+        left_out: the others, with the reason.
+        at_us: the first instant of the validation part, microseconds since 1970 UTC; all before it is training.
+        train: features, NaN where undefined; shape (training rows, features).
+        train_high: whether the score is high, 1 or 0; shape (training rows,).
+        validation: features; shape (validation rows, features).
+        validation_high: labels; shape (validation rows,).
+    """
+
+    features: list[str]
+    left_out: dict[str, str]
+    at_us: int
+    train: NDArray[np.float64]
+    train_high: NDArray[np.int64]
+    validation: NDArray[np.float64]
+    validation_high: NDArray[np.int64]
+
+
+def split_by_time(data: TrainingData, threshold: float) -> Split:
+    """Cut the rows where four fifths of them are past, instants kept whole, and label them.
+
+    Args:
+        data: the rows.
+        threshold: the score from which on it is high, in the outcome's unit.
+
+    Raises:
+        AnalysisError: a part is empty, or the training part holds nothing but high scores, or none.
+    """
+    times, count = np.asarray(data.times_us, dtype=np.int64), len(data.times_us)
+    at_us = int(times[int(count * TRAINING_SHARE)]) if count else 0
+    first = int(np.searchsorted(times, at_us))
+    if not first:
+        raise AnalysisError(f"{count} scored events are too few to learn from: none is left before the last 20 %")
+    values = np.asarray(data.rows, dtype=np.float64).reshape(count, len(data.features))
+    high = (np.asarray(data.scores) >= threshold).astype(np.int64)
+    if high[:first].min() == high[:first].max():
+        scores = np.asarray(data.scores[:first])
+        raise AnalysisError(
+            f"threshold {threshold:g}: {'every' if high[0] else 'no'} score of the training part reaches it, so there "
+            f"is nothing to tell apart; they lie between {scores.min():g} and {scores.max():g}"
+        )
+    observed = np.isfinite(values[:first]).sum(axis=0) > 0
+    never = {
+        name: "it has no value in the training part"
+        for name, kept in zip(data.features, observed, strict=True)
+        if not kept
+    }
+    return Split(
+        features=[name for name, kept in zip(data.features, observed, strict=True) if kept],
+        left_out=data.left_out | never,
+        at_us=at_us,
+        train=values[:first, observed],
+        train_high=high[:first],
+        validation=values[first:, observed],
+        validation_high=high[first:],
+    )

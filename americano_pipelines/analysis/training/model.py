@@ -1,27 +1,141 @@
-"""Training the demo's model and saying how good it is: per epoch, at the end, and against knowing nothing.
+"""Train the demo's model and evaluate it per epoch, at the end, and against the base rate.
 
-Here belongs the way from rows to a result. How it is fitted is `fit.py`; where it is recorded is not known here.
+The parameters stay importable without numpy, since Dagster loads them with the definitions.
 """
 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from americano_pipelines.analysis.training.data import TrainingData
-from americano_pipelines.analysis.training.fit import fit
-from americano_pipelines.analysis.training.parameters import TrainingParameters
-from americano_pipelines.analysis.training.picture import curve_csv, draw_curve
-from americano_pipelines.analysis.training.split import Split, split_by_time
+from americano_pipelines.analysis.training.data import Split, TrainingData, split_by_time
+from americano_pipelines.analysis.training.learning_curve import curve_csv, draw_curve
+from americano_pipelines.errors import AnalysisError
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
+
+
+NAME = "training_demo"
+ModelType = Literal["logistic_regression", "gradient_boosting"]
+# Where the loss on the demo's events still falls after several epochs: logistic regression takes one step a row.
+RATES: dict[ModelType, float] = {"logistic_regression": 0.0001, "gradient_boosting": 0.1}
+
+
+class TrainingParameters(BaseModel):
+    """Of the training demo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_type: ModelType = Field(
+        default="logistic_regression",
+        description="logistic_regression: gradient descent, an epoch is once through all rows. gradient_boosting: an "
+        "epoch is one more tree.",
+    )
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Step size; unset: 0.0001 for logistic regression, 0.1 for gradient boosting.",
+    )
+    epochs: int = Field(default=20, ge=1, le=1000, description="How often the model is improved.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order of rows in each epoch; boosting draws none.")
+    threshold: float = Field(
+        default=70,
+        allow_inf_nan=False,
+        description="A score is high from here on. A third of the demo's scores are, at 70 (75: 19 %, 80: 9 %).",
+    )
+
+    @property
+    def rate(self) -> float:
+        """The step size: the one that was asked for, or the model's own."""
+        return RATES[self.model_type] if self.learning_rate is None else self.learning_rate
+
+
+_LEAVES = 15  # of a tree
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model and what it gave in each epoch.
+
+    Attributes:
+        pipeline: takes raw features under their names and gives 1 for high, else 0.
+        train: probability of a high score after each epoch; shape (epochs, training rows).
+        validation: likewise; shape (epochs, validation rows).
+    """
+
+    pipeline: "Pipeline"
+    train: list[NDArray[np.float64]]
+    validation: list[NDArray[np.float64]]
+
+
+def fit(parts: Split, parameters: TrainingParameters) -> Fitted:
+    """Fit on the training part; means for what is undefined, and the scale, are the training part's too.
+
+    Raises:
+        AnalysisError: the learning rate is so high that the weights leave all bounds.
+    """
+    import pandas as pd
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    prepare = Pipeline([("impute", SimpleImputer(strategy="mean")), ("scale", StandardScaler())])
+    train = prepare.fit_transform(pd.DataFrame(parts.train, columns=parts.features))
+    validation = prepare.transform(pd.DataFrame(parts.validation, columns=parts.features))
+    epochs = _descent if parameters.model_type == "logistic_regression" else _boosting
+    classifier, gave = epochs(train, parts.train_high, validation, parameters)
+    pipeline = Pipeline([*prepare.steps, ("classify", classifier)])
+    return Fitted(pipeline, [loss for loss, _ in gave], [loss for _, loss in gave])
+
+
+_Epochs = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Probabilities for the training and the validation part after each epoch."""
+
+
+def _descent(
+    train: NDArray[np.float64], high: NDArray[np.int64], validation: NDArray[np.float64], parameters: TrainingParameters
+) -> tuple[Any, _Epochs]:
+    """Logistic regression by stochastic gradient descent at a constant rate."""
+    from sklearn.linear_model import SGDClassifier
+
+    classifier = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=parameters.rate, shuffle=False)
+    # The order is drawn here: the classifier's own seed would give every epoch the same.
+    rng = np.random.default_rng(parameters.seed)
+    gave: _Epochs = []
+    for _ in range(parameters.epochs):
+        order = rng.permutation(len(high))
+        try:
+            classifier.partial_fit(train[order], high[order], classes=[0, 1])
+        except ValueError as error:  # scikit-learn's word for an overflow
+            raise AnalysisError(f"learning_rate {parameters.rate:g} is too high for this data: {error}") from error
+        gave.append((classifier.predict_proba(train)[:, 1], classifier.predict_proba(validation)[:, 1]))
+    return classifier, gave
+
+
+def _boosting(
+    train: NDArray[np.float64], high: NDArray[np.int64], validation: NDArray[np.float64], parameters: TrainingParameters
+) -> tuple[Any, _Epochs]:
+    """Gradient boosting, one tree an epoch."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    classifier = HistGradientBoostingClassifier(
+        learning_rate=parameters.rate,
+        max_iter=parameters.epochs,
+        max_leaf_nodes=_LEAVES,
+        early_stopping=False,
+        random_state=parameters.seed,
+    ).fit(train, high)
+    staged = zip(classifier.staged_predict_proba(train), classifier.staged_predict_proba(validation), strict=True)
+    return classifier, [(of_train[:, 1], of_validation[:, 1]) for of_train, of_validation in staged]
+
 
 VERSION = "1"
 CURVE_CSV, CURVE_PNG, METADATA = "learning_curve.csv", "learning_curve.png", "metadata.json"
@@ -53,12 +167,12 @@ class Trained:
     dropped: dict[str, int]
 
 
-def train(data: TrainingData, asked: TrainingParameters, snapshot_id: str) -> Trained:
+def train(data: TrainingData, parameters: TrainingParameters, snapshot_id: str) -> Trained:
     """Train on the first four fifths of the rows, validate on what comes after.
 
     Args:
         data: the rows.
-        asked: the parameters.
+        parameters: the parameters.
         snapshot_id: where the rows are from, for the metadata.
 
     Raises:
@@ -66,8 +180,8 @@ def train(data: TrainingData, asked: TrainingParameters, snapshot_id: str) -> Tr
     """
     import pandas as pd
 
-    parts = split_by_time(data, asked.threshold)
-    fitted = fit(parts, asked)
+    parts = split_by_time(data, parameters.threshold)
+    fitted = fit(parts, parameters)
     share = float(parts.train_high.mean())
     series: dict[str, list[float]] = {}
     for name, high, gave in (
@@ -88,13 +202,13 @@ def train(data: TrainingData, asked: TrainingParameters, snapshot_id: str) -> Tr
     }
     sentence = _sentence(parts, numbers)
     dropped = {"scored events before the latest that were read": data.available - len(data.scores)}
-    results = _results(data, asked, snapshot_id, parts, numbers, dropped)
+    results = _results(data, parameters, snapshot_id, parts, numbers, dropped)
     files = {
         CURVE_CSV: curve_csv(series),
         CURVE_PNG: draw_curve(
             series,
             baselines={"loss": numbers["baseline_loss"], "accuracy": numbers["baseline_accuracy"]},
-            title=f"{asked.model_type.replace('_', ' ')}, {data.outcome} of {asked.threshold:g} and more",
+            title=f"{parameters.model_type.replace('_', ' ')}, {data.outcome} of {parameters.threshold:g} and more",
         ),
         METADATA: json.dumps(results, indent=2, sort_keys=True).encode(),
     }
@@ -130,7 +244,7 @@ def _sentence(parts: Split, numbers: dict[str, float]) -> str:
 
 def _results(
     data: TrainingData,
-    asked: TrainingParameters,
+    parameters: TrainingParameters,
     snapshot_id: str,
     parts: Split,
     numbers: dict[str, float],
@@ -140,8 +254,8 @@ def _results(
         "snapshot": snapshot_id,
         "data sha256": data.sha256,
         "outcome": data.outcome,
-        "high from": asked.threshold,
-        "parameters": {**asked.model_dump(mode="json"), "learning_rate": asked.rate},
+        "high from": parameters.threshold,
+        "parameters": {**parameters.model_dump(mode="json"), "learning_rate": parameters.rate},
         "features": list(parts.features),
         "features left out": dict(parts.left_out),
         "rows": {"available": data.available, "read": len(data.scores), **dropped},

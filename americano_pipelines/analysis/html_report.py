@@ -1,0 +1,71 @@
+"""Render one analysis as an HTML page that needs no other file."""
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from americano_pipelines.analysis.result import Analysis
+
+_STYLE = (
+    "body{font:16px/1.5 Georgia,serif;max-width:54rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}"
+    "p.verdict{font-size:1.1rem;border-left:4px solid #c8642b;padding-left:1rem}"
+    "p.standing{padding-left:calc(1rem + 4px)}"
+    "img{max-width:100%}table{border-collapse:collapse;font:13px/1.4 sans-serif;margin:.5rem 0}"
+    "td,th{border-bottom:1px solid #ddd;padding:.25rem .7rem;text-align:left;vertical-align:top}"
+    "footer{font:12px/1.5 sans-serif;color:#666;margin-top:2rem}"
+)
+
+
+def render_report(
+    analysis: Analysis, title: str, *, standing: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]
+) -> str:
+    """The page.
+
+    Args:
+        analysis: what came out.
+        title: what was analysed.
+        standing: whether it is the planned analysis, for people; it stands right under what was found.
+        parameters: as resolved; None is one that was not given.
+        facts: where it comes from: snapshot, extract, software, identifiers; shown at the end.
+    """
+    pictures = "".join(
+        f'<img alt="{escape(name)}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+        for name, content in analysis.pictures.items()
+    )
+    sections = "".join(
+        f"<h2>{escape(name.capitalize())}</h2>{_shown(value)}"
+        for name, value in analysis.results.items()
+        if name != "verdict"
+    )
+    shown_parameters = {name: "not given" if value is None else value for name, value in parameters.items()}
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
+        f'<p class="verdict">{escape(analysis.sentence)}</p><p class="standing">{escape(standing)}</p>'
+        f"{pictures}<h2>Method</h2><p>{escape(analysis.methods)}</p>{sections}<h2>Parameters</h2>{_shown(shown_parameters)}"
+        f"<footer><h2>Provenance</h2>{_shown(dict(facts))}</footer></body></html>"
+    )
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        rows = "".join(f"<tr><th>{escape(str(key))}</th><td>{_shown(item)}</td></tr>" for key, item in value.items())
+        return f"<table>{rows}</table>"
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        header = "".join(f"<th>{escape(str(name))}</th>" for name in value[0])
+        rows = "".join(f"<tr>{''.join(f'<td>{_shown(cell)}</td>' for cell in row.values())}</tr>" for row in value)
+        return f"<table><tr>{header}</tr>{rows}</table>"
+    if isinstance(value, list):
+        shown = [_shown(item) for item in value[:_MOST_ITEMS]]
+        return ", ".join(shown) + (f" … ({len(value)} in all)" if len(value) > _MOST_ITEMS else "")
+    if value is None:
+        return "not defined"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+# A page is for reading: the whole of a long list is in the results.
+_MOST_ITEMS = 12

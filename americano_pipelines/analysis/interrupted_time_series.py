@@ -1,0 +1,215 @@
+"""Describe a series without a verdict: interrupted time series (OLS, Bayesian) and change points.
+
+Each result carries the warning that its numbers need.
+"""
+
+from dataclasses import asdict
+
+from americano_pipelines.analysis.daily_series import Observations
+from americano_pipelines.analysis.plots import draw_lines, draw_phases
+from americano_pipelines.analysis.registry import ChangePointParameters, SegmentedParameters
+from americano_pipelines.analysis.result import Analysis, jsonable
+from americano_pipelines.statistics.bayesian_regression import PRIOR_SD, BayesianSegmented, bayesian
+from americano_pipelines.statistics.changepoint_search import change_points
+from americano_pipelines.statistics.segmented_regression import LAG_RULE, segmented
+
+BAYESIAN_VERSION = "1"
+
+
+def analyse_bayesian(observations: Observations, parameters: SegmentedParameters) -> Analysis:
+    """Sample the posterior of a line in each phase and tell what changes where they meet.
+
+    Raises:
+        AnalysisError: PyMC is not installed, or a phase has too few days for a line.
+    """
+    fit = bayesian(observations.days.values, observations.days.phase, observations.labels, seed=parameters.seed)
+    level, slope = fit.changes[:2]
+    protocol = observations.extract.protocol
+    picture = draw_lines(
+        observations.days.values,
+        observations.bands(),
+        fit.fitted,
+        fit.counterfactual,
+        outcome=observations.extract.outcome,
+        title=f"{protocol.name or protocol.protocol_id}: segmented regression, posterior means",
+    )
+    return Analysis(
+        name="interrupted_time_series",
+        version=BAYESIAN_VERSION,
+        sentence=posterior_sentence(fit),
+        results={
+            "posterior": jsonable(asdict(fit)),
+            "phases": jsonable(observations.phase_table()),
+            "counts": jsonable(observations.counts()),
+        },
+        pictures={"lines.png": picture},
+        methods=_methods(observations, fit),
+        verdict=None,
+        numbers={
+            "level_change": level.mean,
+            "level_change_low": level.interval[0],
+            "level_change_high": level.interval[1],
+            "level_change_above_zero": level.above_zero,
+            "slope_change": slope.mean,
+            "largest_r_hat": fit.largest_r_hat,
+            "smallest_ess": fit.smallest_ess,
+            "divergences": float(fit.divergences),
+        },
+        seed=fit.seed,
+        generator=f"NUTS, PyMC {fit.pymc}",
+    )
+
+
+def posterior_sentence(fit: BayesianSegmented) -> str:
+    """What is said of a posterior. Chains that did not agree come first: nothing after them can be trusted."""
+    level = fit.changes[0]
+    low, high = level.interval
+    sampled = (
+        f"R-hat at most {fit.largest_r_hat:.3f}, at least {fit.smallest_ess:,.0f} effective draws, "
+        f"{fit.divergences} divergences, seed {fit.seed}"
+    )
+    description = (
+        f"at the first day of {level.label} the level changed by {level.mean:+.2f} (posterior mean; 95 % credible "
+        f"interval {low:.2f} to {high:.2f}; probability of a rise {level.above_zero:.3f})"
+    )
+    if not fit.converged:
+        return f"Not to be relied on: the sampler did not converge ({sampled}). As far as it went, {description}."
+    return f"Described, not judged: {description}. The sampler converged ({sampled}). {fit.warning}"
+
+
+def _methods(observations: Observations, fit: BayesianSegmented) -> str:
+    return (
+        f"{observations.extract.outcome} was averaged by day and modelled as a line in time with a change of level "
+        "at the "
+        f"first day of each later phase and a change of slope from it on, over {fit.days} days with a value. In "
+        "units of the outcome's standard deviation and of mean phase lengths all coefficients had "
+        f"Normal(0, {PRIOR_SD:g}) priors and the independent normal errors a HalfNormal(1) scale. {fit.chains} "
+        f"chains of {fit.draws} draws each, after as many for tuning, were sampled with NUTS (PyMC {fit.pymc}, "
+        f"seed {fit.seed}). The largest R-hat was {fit.largest_r_hat:.3f}, the smallest effective sample size "
+        f"{fit.smallest_ess:,.0f}, with {fit.divergences} divergent transitions. Intervals are the middle 95 % of "
+        "the posterior."
+    )
+
+
+VERSION = "1"
+# Below this, errors of either kind are known to be far too small (Turner et al. 2020).
+_SHORT = 100
+
+
+def analyse_interrupted(observations: Observations, parameters: SegmentedParameters) -> Analysis:
+    """Fit a line to each phase, by the method that was asked for, and tell what changes where they meet.
+
+    Raises:
+        AnalysisError: a phase has too few days for a line, or the method needs what is not installed.
+    """
+    return (
+        analyse_bayesian(observations, parameters)
+        if parameters.method == "bayesian"
+        else analyse_segmented(observations, parameters)
+    )
+
+
+def analyse_segmented(observations: Observations, parameters: SegmentedParameters) -> Analysis:
+    """The same by least squares.
+
+    Raises:
+        AnalysisError: a phase has too few days for a line.
+    """
+    fit = segmented(observations.days.values, observations.days.phase, observations.labels, parameters.hac_lag)
+    level, slope = fit.changes[:2]
+    (low, high), (hac_low, hac_high) = level.interval, level.hac_interval
+    sentence = (
+        f"Described, not judged: at the first day of {level.label} the level changed by {level.value:+.2f} "
+        f"(95 % t interval {low:.2f} to {high:.2f} by least squares, {hac_low:.2f} to {hac_high:.2f} with Newey and "
+        f"West's errors). {fit.warning}"
+    )
+    if fit.days < _SHORT:
+        sentence += f" With {fit.days} days this series is short."
+    picture = draw_lines(
+        observations.days.values,
+        observations.bands(),
+        fit.fitted,
+        fit.counterfactual,
+        outcome=observations.extract.outcome,
+        title=f"{_name(observations)}: segmented regression",
+    )
+    methods = (
+        f"{observations.extract.outcome} was averaged by day and regressed on time, with a change of level at the "
+        "first day of "
+        f"each later phase and a change of slope from it on, by ordinary least squares over {fit.days} days with a "
+        "value; days without one kept their place in time. Errors are given twice: of least squares, and of Newey and "
+        f"West with a lag of {fit.hac_lag} days and without small-sample correction; intervals are t intervals with "
+        f"{fit.degrees_of_freedom} degrees of freedom. The counterfactual carries the first phase's line on."
+    )
+    return Analysis(
+        name="interrupted_time_series",
+        version=VERSION,
+        sentence=sentence,
+        results={
+            "regression": jsonable({**asdict(fit), "lag rule": LAG_RULE if parameters.hac_lag is None else "given"}),
+            "phases": jsonable(observations.phase_table()),
+            "counts": jsonable(observations.counts()),
+        },
+        pictures={"lines.png": picture},
+        methods=methods,
+        verdict=None,
+        numbers={
+            "level_change": level.value,
+            "level_change_low": low,
+            "level_change_high": high,
+            "slope_change": slope.value,
+            "durbin_watson": fit.durbin_watson,
+            "ljung_box_p": fit.ljung_box_p,
+        },
+    )
+
+
+def analyse_change_points(observations: Observations, parameters: ChangePointParameters) -> Analysis:
+    """Look for changes of level without being told where.
+
+    Raises:
+        AnalysisError: there are too few days.
+    """
+    # Days cut by a switch are in no phase and have no value; what was done outside all phases is not looked at.
+    changes = change_points(observations.days.values, min_size=parameters.min_size, factor=parameters.factor)
+    switches = ", ".join(str(int(band.first)) for band in observations.bands()[1:])
+    sentence = (
+        f"Exploration, no verdict: changes of level on day {', '.join(map(str, changes.days)) or 'none'}; phases "
+        "switch "
+        f"on day {switches}. {changes.note}"
+    )
+    picture = draw_phases(
+        observations.days.values,
+        observations.bands(),
+        observations.days.switched,
+        outcome=observations.extract.outcome,
+        title=f"{_name(observations)}: change points",
+        marked=changes.days,
+    )
+    methods = (
+        f"Changes of the level of {observations.extract.outcome}, averaged by day, were looked for with PELT: "
+        "squared error, "
+        f"every day a candidate, at least {changes.min_size} days between two changes, and a penalty of "
+        f"{parameters.factor:g} "
+        f"noise^2 ln(days) = {changes.penalty:.2f}, the noise ({changes.noise:.2f}) estimated from the median "
+        "difference "
+        "of neighbouring days. The search was repeated under other penalties."
+    )
+    return Analysis(
+        name="change_points",
+        version=VERSION,
+        sentence=sentence,
+        results={
+            "change points": jsonable(asdict(changes)),
+            "phases": jsonable(observations.phase_table()),
+            "counts": jsonable(observations.counts()),
+        },
+        pictures={"phases.png": picture},
+        methods=methods,
+        verdict=None,
+        numbers={"change_points": float(len(changes.days)), "penalty": changes.penalty, "noise": changes.noise},
+    )
+
+
+def _name(observations: Observations) -> str:
+    return observations.extract.protocol.name or observations.extract.protocol.protocol_id

@@ -1,0 +1,194 @@
+"""Read the preregistered plan of a protocol and decide whether a run is planned or exploratory.
+
+The plan stands with the phases, beside the randomization scheme: `interventionParams.analysis`, such as
+`{"type": "ABAB_RANDOMIZATION", "direction": "increase", "alpha": 0.05}`. `analysisPlan` is the same for people.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
+from americano_pipelines.errors import AnalysisError
+
+
+def plan_of(extract: Extract) -> dict[str, Any] | None:
+    """The plan that all phases record, None when they record none, or not the same."""
+    noted = [
+        phase.parameters.get("analysis") if isinstance(phase.parameters, dict) else None for phase in extract.phases
+    ]
+    first = noted[0] if noted else None
+    return first if isinstance(first, dict) and all(other == first for other in noted) else None
+
+
+def resolve(kind: Kind, overrides: Mapping[str, Any], extract: Extract) -> Parameters:
+    """The parameters of a run: what was given, else what the plan says of this analysis, else the defaults.
+
+    Raises:
+        AnalysisError: one is unknown or out of its bounds; the message names it.
+    """
+    planned = planned_of(kind, extract) or {}
+    values = {**planned, **overrides, "outcome": extract.outcome}
+    return parse(kind, values, planned=frozenset(planned) - overrides.keys() - {"outcome"})
+
+
+def parse(kind: Kind, values: Mapping[str, Any], *, planned: frozenset[str] = frozenset()) -> Parameters:
+    """Check parameters.
+
+    Args:
+        kind: the analysis.
+        values: its parameters.
+        planned: which of them the plan laid down, so that what is wrong with the plan is looked for there.
+
+    Raises:
+        AnalysisError: one is unknown or out of its bounds; the message names it.
+    """
+    try:
+        return kind.parameters.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, detail['loc'])) or 'parameters'}"
+            f"{' of the plan (interventionParams.analysis)' if planned & {*detail['loc']} else ''}: {detail['msg']}"
+            for detail in error.errors()
+        ]
+        raise AnalysisError(f"parameters of {kind.name}: {'; '.join(problems)}") from None
+
+
+def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
+    """What the plan says of this kind of analysis, None when it plans none of it."""
+    plan = plan_of(extract)
+    request = requested(str(plan.get("type"))) if plan else None
+    if plan is None or request is None or request[0] != kind.name:
+        return None
+    return {**{name: value for name, value in plan.items() if name != "type"}, **request[1]}
+
+
+@dataclass(frozen=True)
+class PlanCompliance:
+    """Whether a run is the planned analysis.
+
+    Attributes:
+        planned: it is: the primary outcome, the parameters of the plan, the first of that after the end.
+        reasons: what makes it exploratory; empty when it is planned.
+        earlier_runs: analyses of this protocol that gave a result before this one, of whatever kind.
+        unrecorded_runs: those that ended without a record before this one.
+    """
+
+    planned: bool
+    reasons: tuple[str, ...]
+    earlier_runs: int
+    unrecorded_runs: int = 0
+
+    @property
+    def label(self) -> str:
+        """For a table: `planned` or `exploratory`."""
+        return "planned" if self.planned else "exploratory"
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        more = f", {self.unrecorded_runs} more ended without a record" if self.unrecorded_runs else ""
+        came = f"{_times(self.earlier_runs)} before it{more}"
+        if self.planned:
+            shown = f"; {came}" if self.earlier_runs or self.unrecorded_runs else ""
+            return f"This is the planned analysis, the first after the end{shown}."
+        return f"Exploratory ({'; '.join(self.reasons)}); {came}."
+
+
+@dataclass(frozen=True)
+class PriorRun:
+    """An analysis of the same protocol that gave a result before.
+
+    Attributes:
+        analysis: its kind.
+        outcome: its outcome.
+        known_to_us: the instant of its data, microseconds since 1970 UTC; None when that is not known any more.
+    """
+
+    analysis: str
+    outcome: str
+    known_to_us: int | None
+
+
+@dataclass(frozen=True)
+class PriorRuns:
+    """What came before a run.
+
+    Attributes:
+        recorded: analyses of the protocol that gave a result.
+        unrecorded: how many ended without a record.
+        changed_records: files of the archive that are not as they were written; any may be one of these.
+    """
+
+    recorded: tuple[PriorRun, ...] = ()
+    unrecorded: int = 0
+    changed_records: int = 0
+
+
+def assess_compliance(
+    kind: Kind, parameters: Parameters, extract: Extract, *, ended: bool, ends_us: int, before: PriorRuns
+) -> PlanCompliance:
+    """Compare a run with the plan.
+
+    Args:
+        kind: the analysis.
+        parameters: as resolved.
+        extract: the input, with the plan.
+        ended: whether the plan was over at the instant of the data.
+        ends_us: when it is, microseconds since 1970 UTC.
+        before: what came before this run.
+    """
+    reasons = []
+    planned = planned_of(kind, extract)
+    if planned is None:
+        reasons.append(_other_plan(extract))
+    else:
+        try:
+            laid_down = resolve(kind, {}, extract)
+            reasons += [
+                f"{name} is {value!r}, {getattr(laid_down, name)!r} was planned"
+                for name, value in parameters.model_dump().items()
+                if value != getattr(laid_down, name)
+            ]
+        except AnalysisError as error:
+            reasons.append(f"the plan itself is not valid: {error}")
+    plan = plan_of(extract) or {}
+    if planned is not None and plan.get("outcome", extract.outcome) != extract.outcome:
+        reasons.append(f"the outcome is {extract.outcome}, {plan['outcome']!r} was planned")
+    if isinstance(parameters, AbabParameters) and (parameters.min_days, parameters.max_days) != (None, None):
+        reasons.append("bounds of the phases were given, not recorded as what was drawn from")
+    primary = extract.protocol.primary_outcome
+    if extract.outcome != primary:
+        reasons.append(f"the outcome is {extract.outcome}, the primary one is {primary or 'not stated'}")
+    if not ended:
+        reasons.append(f"the plan is not over before {datetime.fromtimestamp(ends_us / 1e6, UTC):%Y-%m-%d}")
+    elif any(
+        # By the end as it is now: a look at the same data counts although the plan was thought to last longer then.
+        (prior.known_to_us is None or prior.known_to_us >= ends_us)
+        and (prior.analysis, prior.outcome) == (kind.name, extract.outcome)
+        for prior in before.recorded
+    ):
+        reasons.append("it is not the first of its kind after the end")
+    if before.changed_records:
+        reasons.append(f"{before.changed_records} records in the archive were changed, and may be of earlier runs")
+    return PlanCompliance(not reasons, tuple(reasons), len(before.recorded), before.unrecorded)
+
+
+def _other_plan(extract: Extract) -> str:
+    plan = plan_of(extract)
+    if plan is None:
+        return "its phases record no plan of an analysis"
+    request = requested(str(plan.get("type")))
+    return (
+        f"what was planned is the {KINDS[request[0]].title}" if request else f"what was planned is {plan.get('type')!r}"
+    )
+
+
+def _times(number: int) -> str:
+    return {0: "no analysis of this protocol came", 1: "1 analysis of this protocol came"}.get(
+        number, f"{number} analyses of this protocol came"
+    )

@@ -1,0 +1,95 @@
+"""Output at a terminal: tables on standard output, progress on standard error.
+
+Progress is shown only on a terminal, and only for work that takes longer than two seconds.
+"""
+
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import rich.console
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from americano_pipelines.common import stage_timer
+from americano_pipelines.common.text_output import json_text, one_line, visible
+
+MOST_ROWS = 10
+
+
+class Console(rich.console.Console):
+    """A terminal that acts on no control character of a text: what it prints shows them as escapes."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as rich has them
+        """Turn every string that is printed, and every string in a table, into a line."""
+        return super().render_str(visible(text), **options)
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print a line that is not styled, such as an error's message."""
+    click.echo(visible(str(text)), err=err)
+
+
+def say_json(value: object) -> None:
+    """Print JSON."""
+    click.echo(json_text(value))
+
+
+def show_table(
+    console: Console,
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str = "",
+    most_rows: int = MOST_ROWS,
+) -> None:
+    """Print a table; of many rows the last ones, saying how many came before."""
+    if title:
+        console.print(title, soft_wrap=True)
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for index, name in enumerate(header):
+        numeric = bool(rows) and isinstance(rows[-1][index], int | float)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    if len(rows) > most_rows:
+        table.add_row(*(["…"] * len(header)))
+    for row in rows[-most_rows:]:
+        table.add_row(*_cells(row))
+    if len(rows) > most_rows:
+        table.caption = f"last {most_rows} of {len(rows):,} rows"
+        table.caption_justify = "left"
+    console.print(table)
+
+
+def _cells(row: Iterable[object]) -> list[Text]:
+    """Values as plain text: a label such as `[/b]` is data, not markup."""
+    return [
+        Text("-" if value is None else f"{value:,}" if isinstance(value, int) else one_line(str(value)))
+        for value in row
+    ]
+
+
+_QUIET_SECONDS = 2.0
+
+
+@contextmanager
+def progress(*, enabled: bool = True) -> Iterator[None]:
+    """Show the current stage and a spinner for the block, once it lasts longer than two seconds."""
+    console = Console(stderr=True)
+    # Asked of the stream itself: rich calls everything a terminal when FORCE_COLOR is set, as CI systems do.
+    if not enabled or not sys.stderr.isatty():
+        yield
+        return
+    status = console.status("starting")
+    timer = threading.Timer(_QUIET_SECONDS, status.start)
+    timer.start()
+    try:
+        with stage_timer.stage_listener(lambda stage: status.update(Text(one_line(stage)))):
+            yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()

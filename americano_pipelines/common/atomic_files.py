@@ -1,0 +1,87 @@
+"""Write files so that they are there whole or not at all, also after a crash.
+
+The order matters: a rename that reaches the disk before the bytes it names leaves an empty file after a power cut.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+def new_id() -> str:
+    """An identifier that sorts by time: `20261124T020000Z-3fa9c2d1`."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's bytes to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# A folder is synced the same way: the renames in it are its bytes.
+sync_folder = sync_file
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a finished file or folder to its place, durably; an existing file is replaced."""
+    if source.is_file():
+        sync_file(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+    sync_folder(target.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small text file as a whole."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    aside.write_text(text, encoding="utf-8")
+    move(aside, path)
+
+
+def swap_link(link: Path, target: Path) -> None:
+    """Point a symbolic link at another target, by its relative path, in one step."""
+    aside = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    aside.symlink_to(os.path.relpath(target, link.parent))
+    aside.replace(link)
+    sync_folder(link.parent)
+
+
+def try_writing(folder: Path) -> None:
+    """Write a small file into a folder and take it away again; the folder is made if it is not there.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".try.{secrets.token_hex(4)}"
+    try:
+        path.write_bytes(b"\0")
+        sync_file(path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, link or folder, whichever it is, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""Restrict what is written to the user that runs this, and to the group of AMERICANO_GROUP.
+
+Two layers, for the libraries (DuckDB, MLflow, Dagster, sqlite) choose the modes of most files. The process's umask,
+whichever it was started with, takes group and others out of what is made from then on. And the folders at the top
+are closed, so that files of earlier releases, or of programs under another umask, cannot be reached either.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from americano_pipelines.settings import Settings, group_id
+
+_OWNER_ONLY, _GROUP_READS = 0o077, 0o027
+# The demo's server has a folder of its own, which must stay its user's.
+_DEMO_SERVER = "postgres"
+# Never the group's: it tells who is who also in extracts that leave this machine.
+_SECRETS = frozenset({"pseudonym.key"})
+
+
+def restrict(settings: Settings) -> None:
+    """Set the umask of this process, whichever it was started with."""
+    os.umask(_umask(settings))
+
+
+def protect(settings: Settings) -> None:
+    """Set the umask, make the data folder, and close it and what lies at its top to others.
+
+    Cheap enough for every session: it looks at one level. A group is given to everything below once, when the data
+    folder has another one; new files inherit it.
+    """
+    restrict(settings)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    group = group_id(settings.americano_group) if settings.americano_group else None
+    for root in _roots(settings):
+        new_group = group is not None and root.stat().st_gid != group
+        for path in _below(root) if new_group else _top(root):
+            _close(path, group)
+        _close(root, group, passable=_is_passed_by_server(root, settings))
+
+
+def open_to_others(settings: Settings) -> list[Path]:
+    """What others of this machine may read or enter although it should be closed, for `americano doctor`."""
+    allowed = 0o750 if settings.americano_group else 0o700
+    open_paths = []
+    for root in _roots(settings):
+        for path in (root, *_top(root)):
+            passable = stat.S_IXOTH if _is_passed_by_server(path, settings) else 0
+            if stat.S_IMODE(path.lstat().st_mode) & 0o777 & ~(allowed | passable):
+                open_paths.append(path)
+    return open_paths
+
+
+def file_mode(settings: Settings) -> int:
+    """The mode of a file that is written once and never changed."""
+    return 0o444 & ~_umask(settings)
+
+
+def _umask(settings: Settings) -> int:
+    return _GROUP_READS if settings.americano_group else _OWNER_ONLY
+
+
+def _roots(settings: Settings) -> list[Path]:
+    """The data folder, and the folders of ours that settings may place elsewhere; as far as they are there."""
+    folders = (settings.data_dir, settings.dagster_dir, settings.published_path.parent / "snapshots")
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def _top(root: Path) -> Iterator[Path]:
+    # Parquet files may be put here by another user, and the demo's server belongs to one.
+    for path in root.iterdir():
+        if path.name != _DEMO_SERVER:
+            yield path
+
+
+def _below(root: Path) -> Iterator[Path]:
+    for path in _top(root):
+        if not path.is_symlink() and path.is_dir():
+            yield from path.rglob("*")
+        yield path
+
+
+def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
+    # Gone meanwhile, or of another user, who alone may change it: `doctor` names that.
+    with suppress(FileNotFoundError, PermissionError):
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+            return
+        theirs = None if path.name in _SECRETS else group
+        if theirs is not None and status.st_gid != theirs:
+            os.chown(path, -1, theirs)
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISDIR(status.st_mode):
+            # The set-group-id bit hands the group down to what is made in it.
+            wanted = 0o700 if theirs is None else 0o2750
+        else:
+            wanted = mode & (0o700 if theirs is None else 0o750)
+            wanted |= 0 if theirs is None else 0o040
+        wanted |= stat.S_IXOTH if passable else 0
+        if mode != wanted:
+            path.chmod(wanted)
+
+
+def _is_passed_by_server(path: Path, settings: Settings) -> bool:
+    """Whether the demo's server, a user of its own where we are root, has to pass through this folder to its own."""
+    return path == settings.data_dir and os.geteuid() == 0 and (path / _DEMO_SERVER).is_dir()

@@ -1,0 +1,127 @@
+"""Temporary folders with an owner: tell what a killed process left from what is in use.
+
+The sign of an owner is a lock (flock) on a file beside the folder. The operating system releases it when the
+process ends, however it ends. A process id would be given out again, and means nothing to a container that shares
+the folder; whoever gets the lock knows that the owner is gone. The lock file is made before the folder and removed
+after it, so a folder without one has no owner either. On a network file system this holds as far as its locks reach
+other hosts (NFS: yes, unless mounted with `nolock` or `local_lock`).
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_LOCK = ".owner"
+
+
+@contextmanager
+def temporary_folder(parent: Path, purpose: str) -> Iterator[Path]:
+    """Make an empty private folder for the block, removed at its end; after a kill by the next `sweep` of the parent.
+
+    Args:
+        parent: where to make it; holds nothing but such folders.
+        purpose: the beginning of its name, for people who look there.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = parent / f"{purpose}-{secrets.token_hex(8)}"
+    with held_file(_lock_of(folder)):
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held_file(path: Path) -> Iterator[int]:
+    """Make a file that is locked for the block, the sign that its process is alive; removed at the end.
+
+    Yields:
+        Its descriptor, open for writing.
+    """
+    descriptor = _made_and_locked(path)
+    try:
+        yield descriptor
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether the maker of a held file is alive; True also when this user may not ask."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def sweep(parent: Path) -> list[Path]:
+    """Remove what has no owner any more, also what releases before this one left there.
+
+    Returns:
+        What is still there: folders in use, and what this user may not remove.
+    """
+    entries = sorted(parent.iterdir()) if parent.is_dir() else []
+    # A lock file alone: its process was killed before it made the folder, or after it removed it.
+    folders = {path.with_name(path.name.removesuffix(_LOCK)) for path in entries}
+    for folder in folders:
+        with suppress(BlockingIOError, PermissionError), _lock_of_a_dead_owner(_lock_of(folder)):
+            _remove(folder)
+    return sorted(folder for folder in folders if os.path.lexists(folder))
+
+
+@contextmanager
+def _lock_of_a_dead_owner(path: Path) -> Iterator[None]:
+    """Take over the lock file for the block, if there is one, and remove it at the end.
+
+    Removed while it is locked: its maker may be about to lock it, and then sees that it is gone.
+
+    Raises:
+        BlockingIOError: its owner is alive; PermissionError: this user may not ask.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}{_LOCK}")
+
+
+def _made_and_locked(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        # A sweep may take the lock, and remove the file, between these two lines.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        with suppress(FileNotFoundError):  # another process sweeps too
+            shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

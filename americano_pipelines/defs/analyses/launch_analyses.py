@@ -1,0 +1,210 @@
+"""Run analyses from a shell, through the same job, partitions and instance as the UI, and read the results."""
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import dagster as dg
+
+from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.defs.analyses.assets import COMMAND_TAG, partitions, refusals, sync_protocol_partitions
+from americano_pipelines.defs.analyses.reconcile_mlflow import describe_end, step_failure
+from americano_pipelines.defs.analyses.request_sensor import RejectedRequest, plan_requests
+from americano_pipelines.defs.code_location import build_defs
+from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.jobs import ANALYSES, PREFIX
+from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.defs.sync.launch_sync import console_level
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.provenance.archive import records
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.snapshots import open_published
+
+
+@dataclass(frozen=True)
+class Launched:
+    """One analysis that was launched, or refused.
+
+    Attributes:
+        protocol_id: the protocol.
+        protocol: its name, or its id where it failed before that was known.
+        analysis: its kind; of a request that was refused, what the app calls it.
+        success: whether it is recorded.
+        sentence: what came out, or why it failed.
+        dagster_run_id: the Dagster run, None for a request that was refused before there was one.
+        verdict: the verdict's state, None for an analysis that judges nothing.
+        standing: `planned` or `exploratory`.
+        analysis_run_id: the app's row, None when there is none.
+        mlflow_run_id: its MLflow run, None where it failed.
+        sha256: hash of its record, likewise.
+    """
+
+    protocol_id: str
+    protocol: str
+    analysis: str
+    success: bool
+    sentence: str
+    dagster_run_id: str | None
+    verdict: str | None = None
+    standing: str | None = None
+    analysis_run_id: str | None = None
+    mlflow_run_id: str | None = None
+    sha256: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def read_launched(
+    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult, protocol_id: str, key: dg.AssetKey
+) -> Launched:
+    """What came of an analysis, by the events of its run."""
+    kind = key.path[-1]
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key == key:
+            values = {
+                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+            }
+            row = str(values["AnalysisRun id"])
+            return Launched(
+                protocol_id=protocol_id,
+                protocol=str(values["protocol"]),
+                analysis=kind,
+                success=True,
+                sentence=str(values["sentence"]),
+                verdict=str(values["state"]) if "state" in values else None,
+                standing=str(values["standing"]),
+                analysis_run_id=None if row == "none" else row,
+                mlflow_run_id=str(values["MLflow run id"]),
+                sha256=str(values["provenance sha256"]),
+                dagster_run_id=result.run_id,
+            )
+    failures = [event for event in result.all_events if event.is_step_failure and event.step_key == "__".join(key.path)]
+    reason = step_failure(failures[0])[0] if failures else describe_end(instance, result.dagster_run)
+    return Launched(protocol_id, protocol_id, kind, success=False, sentence=reason, dagster_run_id=result.run_id)
+
+
+def refused(rejected: RejectedRequest) -> Launched:
+    """A request that was refused, as an analysis that failed."""
+    return Launched(
+        protocol_id=rejected.request.protocol_id,
+        protocol=rejected.request.protocol_id,
+        analysis=rejected.request.analysis_type,
+        success=False,
+        sentence=f"row {rejected.request.analysis_run_id!r} is refused: {rejected.reason}",
+        dagster_run_id=None,
+        analysis_run_id=rejected.request.analysis_run_id,
+    )
+
+
+def without_partition(protocol_id: str, key: dg.AssetKey, reason: str) -> Launched:
+    """An analysis of a protocol that Dagster can have no partition for."""
+    return Launched(
+        protocol_id, protocol_id or "(empty id)", key.path[-1], success=False, sentence=reason, dagster_run_id=None
+    )
+
+
+def run_analyses(
+    settings: Settings, protocol_ids: Sequence[str] | None, kinds: Sequence[str], *, command: str
+) -> Iterator[Launched]:
+    """Run analyses of protocols, one Dagster run for each protocol, in this process.
+
+    Args:
+        settings: the published file and where records go.
+        protocol_ids: the protocols; None for all that are published. One that is named twice is analysed once.
+        kinds: names of `analysis.registry.KINDS`; empty for all.
+        command: what launches them, as it is recorded.
+
+    Raises:
+        AnalysisError: a protocol is not published; nothing is run then.
+        WarehouseUnavailableError: nothing is published.
+    """
+    keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or KINDS)]
+    with open_instance(settings) as instance:
+        published, without = _published(settings, instance)
+        for protocol_id, reason in without.items():
+            if protocol_ids is None or protocol_id in protocol_ids:
+                yield from (without_partition(protocol_id, key, reason) for key in keys)
+        protocol_ids = None if protocol_ids is None else [name for name in protocol_ids if name not in without]
+        if unknown := sorted(set(protocol_ids or ()) - set(published)):
+            raise AnalysisError(
+                f"no protocol {', '.join(unknown)} is published; there are {', '.join(published) or 'none at all'}"
+            )
+        job = build_defs(settings).resolve_job_def(ANALYSES)
+        for protocol_id in dict.fromkeys(published if protocol_ids is None else protocol_ids):
+            yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
+
+
+def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
+    """Run what no record has: of every published protocol the analyses that were not made of it yet.
+
+    Args:
+        settings: the published file and where records go.
+        command: what launches them, as it is recorded.
+
+    Raises:
+        WarehouseUnavailableError: nothing is published.
+    """
+    with open_instance(settings) as instance:
+        recorded = {(record.identity.protocol_id, record.identity.analysis) for _, record in records(settings)}
+        job = build_defs(settings).resolve_job_def(ANALYSES)
+        for protocol_id in _published(settings, instance)[0]:
+            if keys := [dg.AssetKey([PREFIX, kind]) for kind in KINDS if (protocol_id, kind) not in recorded]:
+                yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
+
+
+def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
+    """Carry out what the app requests, as the sensor `analysis_requests` would, in this process.
+
+    What is refused comes first, as analyses that failed; what has to wait is warned about.
+
+    Args:
+        settings: the app's database, the published file and where records go.
+        command: what launches them, as it is recorded.
+
+    Raises:
+        LinkError: the app's table cannot be read.
+    """
+    with open_instance(settings) as instance:
+        job = build_defs(settings).resolve_job_def(ANALYSES)
+        batch = plan_requests(settings, instance)
+        for reason in batch.waiting:
+            logging.getLogger(__name__).warning(reason)
+        yield from map(refused, batch.refused)
+        for request in batch.run_requests:
+            protocol_id, keys = str(request.partition_key), list(request.asset_selection or ())
+            tags = {**request.tags, COMMAND_TAG: command}
+            yield from _run(settings, instance, job, protocol_id, keys, request.run_config, tags)
+
+
+def _published(settings: Settings, instance: dg.DagsterInstance) -> tuple[list[str], dict[str, str]]:
+    """The published protocols that have a partition, and those that can have none, each with the reason."""
+    with open_published(settings) as connection:
+        sync_protocol_partitions(instance, connection)
+        return partitions(instance), refusals(connection)
+
+
+def _run(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    protocol_id: str,
+    keys: Sequence[dg.AssetKey],
+    config: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> Iterator[Launched]:
+    run_id = str(uuid.uuid4())
+    result = job.execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_id=run_id,
+        partition_key=protocol_id,
+        asset_selection=list(keys),
+        tags={**process_tags(instance, run_id), **tags},
+        run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
+    )
+    for key in keys:
+        yield read_launched(instance, result, protocol_id, key)

@@ -1,0 +1,74 @@
+"""Sensor `run_outcome`: reconcile MLflow and the app's rows with the Dagster runs that ended.
+
+https://docs.dagster.io/guides/automate/sensors
+"""
+
+import math
+import time
+from datetime import timedelta
+
+import dagster as dg
+
+from americano_pipelines.defs.analyses.reconcile_mlflow import reconcile_mlflow_runs, waiting_elsewhere
+from americano_pipelines.defs.analyses.reconcile_rows import ReconciledRows, reconcile_app_rows
+from americano_pipelines.defs.run_processes import fail_dead_runs
+from americano_pipelines.defs.run_retention import remove_old_runs
+from americano_pipelines.errors import AppRowError, TrackingError
+from americano_pipelines.mlflow_store.client import mark_unresponsive
+from americano_pipelines.settings import Settings
+
+_REMOVE_EVERY_SECONDS = 3600
+
+
+def reconcile_all(settings: Settings, instance: dg.DagsterInstance) -> tuple[list[str], list[str]]:
+    """Bring MLflow and the app into line with the Dagster runs that have ended, each although the other is down.
+
+    Returns:
+        What was looked after, and what could not be: that is tried again the next time.
+    """
+    done: list[str] = []
+    problems = waiting_elsewhere(settings, instance)
+    try:
+        done += reconcile_mlflow_runs(settings, instance)
+    except TrackingError as error:
+        problems.append(f"MLflow does not show yet how some runs ended: {error}")
+    try:
+        rows = reconcile_app_rows(settings, instance)
+    except AppRowError as error:
+        rows = ReconciledRows(problems=[f"the app does not show yet how some runs ended: {error}"])
+    done += [f"row {row_id}" for row_id in rows.rows]
+    return done, problems + rows.problems
+
+
+def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
+    """The sensor for these settings.
+
+    It looks for runs that are not settled, and is no run status sensor: one of those is told of an end once, and a
+    server that was down at that moment would never hear of it.
+    """
+    removed_at = -math.inf
+
+    @dg.sensor(
+        name="run_outcome",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Ends what killed processes left open: Dagster runs, their MLflow runs and the app's rows.",
+    )
+    def run_outcome(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        nonlocal removed_at
+        dead = fail_dead_runs(context.instance)
+        # This process lasts; in that of a command, what was silent is not asked again.
+        mark_unresponsive(settings.tracking_uri, silent=False)
+        done, problems = reconcile_all(settings, context.instance)
+        for problem in problems:
+            context.log.error(problem)
+        removed: list[str] = []
+        if time.monotonic() - removed_at > _REMOVE_EVERY_SECONDS:
+            removed = remove_old_runs(context.instance, timedelta(days=settings.americano_runs_kept_days))
+            # While there are more than one pass takes, the next tick goes on.
+            removed_at = removed_at if removed else time.monotonic()
+        messages = [f"{len(dead)} marked failed whose process is gone" if dead else "", ", ".join(done), *problems]
+        messages.append(f"{len(removed)} old runs of syncs removed" if removed else "")
+        return dg.SkipReason("; ".join(filter(None, messages)) or "no run has ended since")
+
+    return run_outcome

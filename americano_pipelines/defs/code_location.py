@@ -1,0 +1,57 @@
+"""Assemble the definitions for given settings: which assets, jobs, schedules and sensors each mode has."""
+
+import dagster as dg
+
+from americano_pipelines.common.duckdb_session import check_extension
+from americano_pipelines.defs.analyses.assets import build_analyses
+from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
+from americano_pipelines.defs.analyses.request_sensor import build_analysis_requests
+from americano_pipelines.defs.analyses.resources import build_mlflow, build_warehouse
+from americano_pipelines.defs.analyses.training_asset import build_training_demo
+from americano_pipelines.defs.jobs import ANALYSES, DESCRIPTION, NIGHTLY, build_schedule
+from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.defs.sync.arrival_sensor import build_parquet_arrival
+from americano_pipelines.defs.sync.deep_check import build_deep_check
+from americano_pipelines.defs.sync.source_assets import build_exports, build_files
+from americano_pipelines.defs.sync.warehouse_assets import build_tables
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.sources.column_roles import check_overrides
+
+
+def build_defs(settings: Settings) -> dg.Definitions:
+    """All definitions for these settings.
+
+    In-process execution also for what the UI starts: DuckDB uses every core by itself, and a process per
+    step costs more than the step (7 s against 18 s for an empty job of two assets).
+
+    Raises:
+        ConfigError: a setting is wrong, or duckdb and its Postgres extension do not belong together.
+    """
+    check_overrides(settings.americano_columns)
+    check_extension()
+    tables = build_tables(settings)
+    before = {Mode.PARQUET: build_files, Mode.POSTGRES: build_exports}.get(settings.mode)
+    assets = [tables] if before is None else [before(settings), tables]
+    job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets), description=DESCRIPTION)
+    analyses = build_analyses(settings)
+    research = dg.define_asset_job(
+        ANALYSES, selection=dg.AssetSelection.assets(*analyses), description="Every analysis of a protocol."
+    )
+    deep_check, weekly = build_deep_check(settings)
+    return dg.Definitions(
+        assets=[
+            *assets,
+            *analyses,
+            build_training_demo(settings),
+            *([] if settings.mode is Mode.PARQUET else asset_specs.postgres_specs()),
+        ],
+        jobs=[job, deep_check, research],
+        schedules=[build_schedule(settings), weekly],
+        sensors=[
+            build_run_outcome(settings),
+            *([build_analysis_requests(settings)] if settings.app is not None else []),
+            *([build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else []),
+        ],
+        resources={"mlflow": build_mlflow(settings), "warehouse": build_warehouse(settings)},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,111 @@
+"""Remove old runs of syncs from Dagster: its own retention removes ticks only.
+
+Choosing them and removing all that was kept of them belongs here. Runs of analyses stay: `americano verify` reads
+them, and requests are counted by them. So does the run that last materialized or observed an asset, for the UI
+shows it.
+"""
+
+import sqlite3
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+from americano_pipelines.defs.analyses.reconcile_mlflow import FINISHED_STATUSES, PLACE_TAG, ROWS_TAG
+from americano_pipelines.defs.jobs import NIGHTLY, PREFIX
+from americano_pipelines.defs.sync.deep_check import DEEP_CHECK
+
+# Materializing some assets in the UI makes a run of this job.
+_ASSET_JOB = "__ASSET_JOB"
+_PARTITION_TAG = "dagster/partition"
+# Of one pass: a first pass over a year's runs must not hold up the sync it follows. Each costs some milliseconds.
+MOST_RUNS = 100
+_BUSY_SECONDS = 5
+
+
+def remove_old_runs(instance: dg.DagsterInstance, older_than: timedelta) -> list[str]:
+    """Remove runs of syncs and deep checks that ended long ago, with their events and captured output.
+
+    Args:
+        instance: Dagster's.
+        older_than: since when they have ended.
+
+    Returns:
+        The runs that were removed, at most `MOST_RUNS`: the rest is for the next pass.
+    """
+    candidates = _old_runs(instance, datetime.now(UTC) - older_than)
+    if not candidates:
+        return []
+    shown = _shown(instance)
+    removed = [run.run_id for run in candidates if run.run_id not in shown][:MOST_RUNS]
+    for run_id in removed:
+        _remove(instance, run_id)
+    if removed:
+        _give_back(instance)
+    return removed
+
+
+def _old_runs(instance: dg.DagsterInstance, ended_before: datetime) -> list[dg.DagsterRun]:
+    runs: list[dg.DagsterRun] = []
+    for job in (NIGHTLY, DEEP_CHECK, _ASSET_JOB):
+        old = dg.RunsFilter(statuses=list(FINISHED_STATUSES), job_name=job, updated_before=ended_before)
+        # Of syncs hardly any old one stays, so the oldest come first. Of the UI's runs many may be analyses, which
+        # stay: there the newest come first, so that all are looked at in the days after they have become old.
+        records = instance.get_run_records(old, limit=2 * MOST_RUNS, ascending=job != _ASSET_JOB)
+        runs += [record.dagster_run for record in records]
+    return [run for run in runs if not _is_of_analyses(run)]
+
+
+def _is_of_analyses(run: dg.DagsterRun) -> bool:
+    keys = run.asset_selection or ()
+    return (
+        bool({PLACE_TAG, ROWS_TAG, _PARTITION_TAG} & run.tags.keys())
+        or any(key.path[0] == PREFIX for key in keys)
+        or (run.job_name == _ASSET_JOB and not keys)
+    )
+
+
+def _shown(instance: dg.DagsterInstance) -> set[str]:
+    """The runs that the UI shows of an asset: of its last materialization and its last observation."""
+    last = [
+        record
+        for key in instance.get_asset_keys()
+        for fetch in (instance.fetch_materializations, instance.fetch_observations)
+        for record in fetch(key, limit=1).records
+    ]
+    return {record.run_id for record in last}
+
+
+def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove a run; the run itself, by which the rest is found after an interruption, goes last."""
+    storage = instance.event_log_storage
+    instance.compute_log_manager.delete_logs(prefix=[run_id])
+    storage.delete_events(run_id)
+    if isinstance(storage, SqliteEventLogStorage):
+        shard = Path(storage.path_for_shard(run_id))
+        for path in (shard, *(shard.with_name(f"{shard.name}{end}") for end in ("-wal", "-shm", "-journal"))):
+            path.unlink(missing_ok=True)
+    instance.run_storage.delete_run(run_id)
+
+
+def _give_back(instance: dg.DagsterInstance) -> None:
+    """Give space back to the disk where a quarter of a file is free; a database server sees to that itself."""
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqliteEventLogStorage):
+        return
+    index = Path(storage.path_for_shard("index"))
+    for path in (index, index.parent.parent / "runs.db"):
+        # Another process reads or writes there: what is free is used by the next runs, and given back another time.
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(
+                sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+            ) as connection,
+        ):
+            pages, free = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")
+            )
+            if 4 * free > pages:
+                connection.execute("VACUUM")

@@ -1,0 +1,59 @@
+"""The frame of every step: true run tags and translated errors, and for a writing step the lock and stages."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from americano_pipelines.common.stage_timer import StageTimer
+from americano_pipelines.common.writer_lock import writer_lock
+from americano_pipelines.defs.run_processes import fail_dead_runs, tag_process
+from americano_pipelines.errors import AmericanoError, TransientSourceError
+from americano_pipelines.settings import Settings
+
+# A server that restarts is back within half a minute; whatever lasts longer is for a person, who may be waiting.
+MAX_RETRIES = 2
+RETRY_SECONDS = 10
+ERROR_KIND = "error"
+
+
+class SyncConfig(dg.Config):
+    """Options of a sync, shown in the launchpad.
+
+    Attributes:
+        full: export and build everything, even what did not change.
+    """
+
+    full: bool = False
+
+
+@contextmanager
+def sync_step(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[StageTimer]:
+    """Hold the writer lock for the block, as a step of `step_errors`."""
+    with step_errors(context), writer_lock(settings, on_wait=context.log.warning):
+        yield StageTimer(on_start=context.log.info)
+
+
+@contextmanager
+def step_errors(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
+    """Sign the run, and turn the block's errors into what Dagster should do about them.
+
+    A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
+    Anything else that a person must act on fails the run at once, with its message as the failure's text. What lies
+    below the message is left out: Dagster would keep it word for word, with an address and its password.
+    """
+    tag_process(context.instance, context.run.run_id)
+    fail_dead_runs(context.instance)
+    try:
+        yield
+    except TransientSourceError as error:
+        if context.retry_number >= MAX_RETRIES:
+            raise failure(error, f"still failing after {MAX_RETRIES} retries: {error}") from None
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_SECONDS) from error
+    except AmericanoError as error:
+        raise failure(error) from None
+
+
+def failure(error: AmericanoError, text: str | None = None) -> dg.Failure:
+    """The failure that no retry mends: the error's message, and in the metadata what kind of error it is."""
+    return dg.Failure(text or str(error), metadata={ERROR_KIND: type(error).__name__}, allow_retries=False)

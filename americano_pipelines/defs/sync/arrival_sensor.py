@@ -1,0 +1,182 @@
+"""Sensor `parquet_arrival` (parquet mode): start the job when export files are new or changed.
+
+Tell a complete new file from one still being written, one touched and one broken.
+
+The published file says whether a run did its work. A run that failed is tried again after a pause, a few times; a
+run that ended well and published nothing found that no content is new.
+
+A tick looks at names, sizes, times and footers, never at rows: whether a file's content is new is for the run to
+find out. The cursor has a bound whatever the number of files, and remembers the ticks before, not what is published.
+https://docs.dagster.io/guides/automate/sensors
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from pydantic import BaseModel
+
+from americano_pipelines.common.duckdb_session import connect
+from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.parquet_footers import check_footers
+from americano_pipelines.warehouse.unpublished_files import FileChange, Unpublished, unpublished
+
+ATTEMPTS = 3
+PAUSE = timedelta(minutes=10)
+_RUN_KEY_TAG = "dagster/run_key"
+
+
+def run_key(sha256: str, attempt: int) -> str:
+    """The key of a run for these files; Dagster starts no second one for a key."""
+    return f"{sha256[:32]} {attempt}"
+
+
+def why_not_again(instance: dg.DagsterInstance, sha256: str, attempt: int) -> str | None:
+    """Why no other run is asked for, after some for the same files and the same published file.
+
+    Args:
+        instance: where the runs are.
+        sha256: hash of the files that are not published.
+        attempt: how many runs were asked for.
+
+    Returns:
+        The reason; None when it is time for the next attempt.
+    """
+    tags = {_RUN_KEY_TAG: run_key(sha256, attempt)}
+    records = instance.get_run_records(dg.RunsFilter(tags=tags), limit=1)
+    if not records or not records[0].dagster_run.is_finished:
+        return "a run for these files was asked for and has not ended"
+    if records[0].dagster_run.is_success:
+        return "no new or changed file: a run found that what is published is their content"
+    if attempt >= ATTEMPTS:
+        return (
+            f"{attempt} runs for these files failed, the last one {records[0].dagster_run.run_id}; the next one is the "
+            "nightly one, or as soon as a file changes"
+        )
+    # Each pause twice as long: what failed for a network or a full disk is mended by then or later.
+    until = datetime.fromtimestamp(records[0].end_time or 0, UTC) + PAUSE * 2 ** (attempt - 1)
+    if until <= datetime.now(UTC):
+        return None
+    return f"run {records[0].dagster_run.run_id} for these files failed; the next attempt is at {until:%H:%M:%S} UTC"
+
+
+# Dagster ends a tick after 60 s and forgets what it did. 10,000 footers take 2 to 5 s on a fast disk.
+_SECONDS_A_TICK = 15.0
+_FILES_A_STEP = 1000
+_NAMED = 3
+_REMEMBERED = 50
+
+
+class Memory(BaseModel):
+    """The sensor's memory between ticks, its cursor.
+
+    Attributes:
+        sha256: hash of what was not published, as of the last tick.
+        checked: how many of those files, in their order, were found whole or were reported.
+        broken: the first few of them that are not, and how many.
+        reported: hashes of broken files that were reported.
+        asked_for: hash of what was not published when a run was asked for.
+        attempts: runs asked for because of that.
+    """
+
+    sha256: str = ""
+    checked: int = 0
+    broken: list[str] = []
+    broken_count: int = 0
+    reported: list[str] = []
+    asked_for: str = ""
+    attempts: int = 0
+
+
+def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
+    """The sensor for these settings."""
+
+    @dg.sensor(
+        name="parquet_arrival",
+        job_name=NIGHTLY,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts the nightly job when export files are complete and not the ones that are published.",
+    )
+    def parquet_arrival(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        memory = Memory.model_validate_json(context.cursor) if context.cursor else Memory()
+        try:
+            news = unpublished(settings)
+            problems, reason = scan(settings, news, memory)
+        except (FileNotFoundError, TransientSourceError) as error:
+            return dg.SensorResult(skip_reason=f"taken away while it was looked at: {error}", cursor=context.cursor)
+        except SourceError as error:
+            return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+        events = []
+        for change, problem in problems:
+            context.log.error(problem)
+            events.append(dg.AssetObservation(asset_specs.key("files", change.table), metadata={"broken": problem}))
+        if reason is None and memory.asked_for == news.sha256:
+            reason = why_not_again(context.instance, news.sha256, memory.attempts)
+        if reason is not None:
+            return dg.SensorResult(skip_reason=reason, cursor=memory.model_dump_json(), asset_events=events)
+        memory.attempts = memory.attempts + 1 if memory.asked_for == news.sha256 else 1
+        memory.asked_for = news.sha256
+        request = dg.RunRequest(run_key=run_key(news.sha256, memory.attempts))
+        return dg.SensorResult([request], cursor=memory.model_dump_json(), asset_events=events)
+
+    return parquet_arrival
+
+
+def scan(settings: Settings, news: Unpublished, memory: Memory) -> tuple[list[tuple[FileChange, str]], str | None]:
+    """Look at the files that are not published, and note in the memory how far that got.
+
+    While any file is incomplete or broken nothing is started: the run would read it too, and fail.
+
+    Returns:
+        The files that are found broken now, a few, with what is wrong; and why no run is to be started, None when
+        all files are complete.
+    """
+    if not news.changes:
+        memory.sha256, memory.checked, memory.broken, memory.broken_count = news.sha256, 0, [], 0
+        return [], "no new or changed file"
+    if news.sha256 != memory.sha256:
+        # Sizes and times must stand still for a whole interval: a file being copied grows.
+        memory.sha256, memory.checked, memory.broken, memory.broken_count = news.sha256, 0, [], 0
+        return [], f"waiting until {_named([str(change.path) for change in news.changes])} stood still for a tick"
+    problems = _check(settings, news.changes, memory)
+    if memory.checked < len(news.changes):
+        return problems, f"looked at {memory.checked:,} of {len(news.changes):,} new or changed files"
+    if memory.broken_count:
+        held = _named(memory.broken, memory.broken_count)
+        fresh = "; ".join(problem for _, problem in problems[:_NAMED])
+        return problems, fresh or f"held back until {held} can be read (reported before)"
+    return problems, None
+
+
+def _check(settings: Settings, changes: Sequence[FileChange], memory: Memory) -> list[tuple[FileChange, str]]:
+    """Check footers from where the last tick stopped; the new problems, as many as are worth naming."""
+    problems: list[tuple[FileChange, str]] = []
+    deadline = time.monotonic() + _SECONDS_A_TICK
+    if memory.checked >= len(changes):
+        return problems
+    with connect(settings) as connection:
+        while memory.checked < len(changes) and time.monotonic() < deadline:
+            step = changes[memory.checked : memory.checked + _FILES_A_STEP]
+            present = {change.path: change for change in step if change.stamp is not None}
+            for path, problem in check_footers(connection, list(present)).items():
+                memory.broken_count += 1
+                memory.broken = [*memory.broken, str(path)][:_NAMED]
+                name = hashlib.sha256(f"{path} {present[path].stamp}".encode()).hexdigest()[:16]
+                if name not in memory.reported and len(problems) < _REMEMBERED:
+                    memory.reported = [*memory.reported, name][-_REMEMBERED:]
+                    problems.append((present[path], problem))
+            memory.checked += len(step)
+    return problems
+
+
+def _named(names: Sequence[str], count: int | None = None) -> str:
+    """The first few names and how many there are."""
+    count = len(names) if count is None else count
+    more = f" and {count - _NAMED:,} more" if count > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"

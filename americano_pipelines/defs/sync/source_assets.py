@@ -1,0 +1,113 @@
+"""Assets `parquet/<table>` (postgres mode) and `files/<table>` (parquet mode).
+
+Files made by others have keys of their own: a key that turns from materialized to observed leaves its children
+stale for ever.
+
+https://docs.dagster.io/guides/build/assets/defining-assets#multi-asset
+
+https://docs.dagster.io/guides/build/assets/external-assets
+"""
+
+import warnings
+from collections.abc import Iterator
+
+import dagster as dg
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import connect
+from americano_pipelines.defs.run_processes import tag_process
+from americano_pipelines.defs.step_errors import SyncConfig, failure, sync_step
+from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.defs.sync.table_metadata import NO_ROWS, REPAIRED, Metadata, export_metadata, exported_again
+from americano_pipelines.errors import AmericanoError
+from americano_pipelines.lake.export import Export, export
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.parquet_files import find_files
+from americano_pipelines.warehouse.research_models import column_lineage
+
+
+def build_exports(settings: Settings) -> dg.AssetsDefinition:
+    """The exports for these settings."""
+
+    @dg.multi_asset(name="parquet_exports", specs=asset_specs.export_specs(), can_subset=True)
+    def parquet_exports(context: dg.AssetExecutionContext, config: SyncConfig) -> Iterator[dg.MaterializeResult[None]]:
+        with sync_step(context, settings) as stages:
+            done = export(settings, stages, full=config.full)
+            metadata = {name: _metadata(settings, done, name) for name in done.manifest.tables}
+        for path in done.repaired:
+            context.log.warning("%s", exported_again(path))
+        for name, reason in done.manifest.skipped.items():
+            context.log.warning("%s is skipped: %s", name, reason)
+            if asset_specs.key("parquet", name) in context.selected_asset_keys:
+                yield asset_specs.absent("parquet", name, reason)
+        for name, table in done.manifest.tables.items():
+            asset_key, changed = asset_specs.key("parquet", name), name in done.written
+            entries = {
+                **metadata[name],
+                "unchanged": not changed,
+                "compared at": done.checked_at,
+                REPAIRED: dg.MetadataValue.json(done.repaired),
+                "seconds": dg.MetadataValue.json(stages.seconds),
+            }
+            if asset_key in context.selected_asset_keys:
+                yield dg.MaterializeResult(
+                    asset_key=asset_key, metadata=entries, data_version=dg.DataVersion(table.state_sha256)
+                )
+            elif changed:
+                context.log_event(asset_specs.reported(asset_key, entries, table.state_sha256))
+
+    return parquet_exports
+
+
+def _metadata(settings: Settings, done: Export, name: str) -> Metadata:
+    table = done.manifest.tables[name]
+    source = table.source_table(name)
+    lineage = column_lineage(
+        f"SELECT {source.projection} FROM {sql.quote('source', name)}",  # noqa: S608 - quoted identifiers
+        {f"source.{name}": [column.name for column in table.columns]},
+    )
+    metadata = export_metadata(name, table, done.manifest, lineage, settings.lake_dir)
+    metadata["preview"] = NO_ROWS
+    return metadata
+
+
+def build_files(settings: Settings) -> dg.AssetsDefinition:
+    """The observed files for these settings."""
+    with warnings.catch_warnings():
+        # Beta since 1.8; one step for four files, observed in the job, is not to be had otherwise.
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        observing = dg.multi_observable_source_asset(
+            name="export_files", specs=asset_specs.file_specs(settings), can_subset=True
+        )
+
+    def export_files(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
+        tag_process(context.instance, context.run.run_id)
+        try:
+            with connect(settings) as connection:
+                tables, skipped = find_files(connection, settings)
+        except AmericanoError as error:
+            raise failure(error) from error
+        for name, reason in skipped.items():
+            context.log.warning("%s is skipped: %s", name, reason)
+            if asset_specs.key("files", name) in context.selected_asset_keys:
+                # Observed as absent rather than left out, for the reason that `defs.sync.asset_specs.absent` gives.
+                yield dg.ObserveResult(
+                    asset_key=asset_specs.key("files", name),
+                    data_version=asset_specs.ABSENT,
+                    metadata={"skipped": reason},
+                )
+        for name, table in tables.items():
+            if asset_specs.key("files", name) in context.selected_asset_keys:
+                yield dg.ObserveResult(
+                    asset_key=asset_specs.key("files", name),
+                    data_version=dg.DataVersion(table.state_sha256),
+                    metadata={
+                        "files": len(table.files),
+                        "bytes": sum(file.size for file in table.files),
+                        "roles": dg.MetadataValue.json(dict(table.roles)),
+                        "sha256": dg.MetadataValue.json({str(file.path): file.sha256 for file in table.files}),
+                    },
+                )
+
+    observed: dg.AssetsDefinition = observing(export_files)
+    return observed

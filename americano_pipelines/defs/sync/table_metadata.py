@@ -1,0 +1,177 @@
+"""Turn records of the lake and the warehouse into metadata that the UI can show.
+
+Which tables may show rows: Dagster keeps every preview from night to night, and no purge reaches into them. So only
+tables that count over all learners show any; a row of one person's, without the id too, is that person's.
+
+https://docs.dagster.io/guides/build/assets/metadata-and-tags/table-metadata
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from americano_pipelines.common.text_output import markdown, markdown_block
+from americano_pipelines.defs.sync.asset_specs import key_of
+from americano_pipelines.lake.manifest import LakeTable, Manifest
+from americano_pipelines.sources.column_roles import Column
+from americano_pipelines.sources.contracts import BY_NAME
+from americano_pipelines.warehouse.research_models import MODEL_BY_NAME, ColumnLineage
+from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, SnapshotRecord
+
+# Dates and numbers over all learners. Not by phase or protocol: a label or a protocol may be one person's.
+OVER_ALL_LEARNERS = frozenset(dg.AssetKey(["research", name]) for name in ("daily_events", "weekly_events"))
+NO_ROWS = "not shown: rows of persons are kept in the published file only, where a purge reaches them"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A small table in Markdown; nothing in its cells is Markdown."""
+    lines = ["| " + " | ".join(map(_cell, header)) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else markdown(str(value))
+
+
+Metadata = dict[str, Any]
+# Files of the lake that were found damaged or gone in a run, and exported again.
+REPAIRED = "repaired"
+
+
+def export_metadata(
+    name: str, table: LakeTable, manifest: Manifest, lineage: ColumnLineage, lake_dir: Path
+) -> Metadata:
+    """Metadata of an export."""
+    files = [file for bucket in table.buckets.values() for file in bucket.files]
+    return {
+        **_standard(
+            f"parquet.{name}", table.rows, _schema(table.columns, table.roles, name), _lineage(lineage, "postgres")
+        ),
+        "column lineage": _lineage_table(lineage, "postgres"),
+        "source table": table.found_as,
+        "path": dg.MetadataValue.path(str(lake_dir / name)),
+        "bytes": table.bytes,
+        "files": len(files),
+        "months": dg.MetadataValue.md(
+            markdown_table(("month", "rows", "bytes"), [_bucket_row(*item) for item in sorted(table.buckets.items())])
+        ),
+        "snapshot id": table.snapshot_id,
+        "instant of the source": manifest.taken_at,
+        "source snapshot": dg.MetadataValue.json(manifest.source),
+        "roles": dg.MetadataValue.json(table.roles),
+    }
+
+
+def exported_again(path: str) -> str:
+    """What is said of a damaged file of the lake."""
+    return f"{path} of the lake was gone or not as it was written; its rows were exported again"
+
+
+def table_metadata(name: str, table: BuiltTable, document: SnapshotRecord, upstream: str) -> Metadata:
+    """Metadata of a mirror."""
+    return {
+        **_standard(
+            f"analytics.{name}",
+            table.rows,
+            _schema(table.columns, table.roles, name),
+            _lineage(table.lineage, upstream),
+        ),
+        "column lineage": _lineage_table(table.lineage, upstream),
+        "source rows": table.source_rows,
+        "source": table.found_as,
+        "sort key": ", ".join(table.sort_key),
+        "indexes": ", ".join(table.indexes) or "none",
+        "roles": dg.MetadataValue.json(table.roles),
+        "carried over": table.carried_over,
+        **_published(document),
+        "instant of the source": table.instant,
+    }
+
+
+def model_metadata(name: str, model: BuiltModel, document: SnapshotRecord, upstream: str) -> Metadata:
+    """Metadata of a view or rollup."""
+    columns = [
+        dg.TableColumn(column, type_name, description=_meaning(model.lineage.get(column, []), document))
+        for column, type_name in model.columns.items()
+    ]
+    return {
+        **_standard(f"research.{name}", model.rows, dg.TableSchema(columns=columns), _lineage(model.lineage, upstream)),
+        "column lineage": _lineage_table(model.lineage, upstream),
+        "kind": "table" if MODEL_BY_NAME[name].materialized else "view",
+        "sql": dg.MetadataValue.md(markdown_block(model.sql.strip(), "sql")),
+        **_published(document),
+    }
+
+
+def _standard(
+    table_name: str, row_count: int | None, schema: dg.TableSchema, lineage: dg.TableColumnLineage
+) -> Metadata:
+    """The keys that Dagster's catalog and plots look for."""
+    return {
+        "dagster/table_name": table_name,
+        "dagster/column_schema": schema,
+        "dagster/column_lineage": lineage,
+        **({} if row_count is None else {"dagster/row_count": row_count}),
+    }
+
+
+def _published(document: SnapshotRecord) -> Metadata:
+    return {
+        "snapshot id": document.snapshot_id,
+        "instant of the source": document.instant,
+        "built at": document.built_at,
+        "built": document.built,
+        "file bytes": document.bytes,
+        "file sha256": document.sha256,
+    }
+
+
+def _schema(columns: Sequence[Column], roles: Mapping[str, str], name: str) -> dg.TableSchema:
+    descriptions = {column: BY_NAME[name].role(role).description for role, column in roles.items()}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                column.type,
+                description=descriptions.get(column.name),
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+                tags={role: "" for role, played_by in roles.items() if played_by == column.name},
+            )
+            for column in columns
+        ]
+    )
+
+
+def _meaning(sources: Sequence[tuple[str, str]], document: SnapshotRecord) -> str | None:
+    """What a column means that is one column of a source table under another name: its role's description."""
+    if len(sources) != 1:
+        return None
+    (dotted, column), name = sources[0], sources[0][0].partition(".")[2]
+    if not dotted.startswith("analytics.") or name not in document.tables:
+        return None
+    role = next((role for role, played_by in document.tables[name].roles.items() if played_by == column), None)
+    return BY_NAME[name].role(role).description if role else None
+
+
+def _lineage(lineage: ColumnLineage, upstream: str) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        deps_by_column={
+            column: [dg.TableColumnDep(key_of(table, upstream), name) for table, name in sources]
+            for column, sources in lineage.items()
+        }
+    )
+
+
+def _lineage_table(lineage: ColumnLineage, upstream: str) -> dg.MarkdownMetadataValue:
+    rows = [
+        (column, ", ".join(f"{key_of(table, upstream).to_user_string()}.{name}" for table, name in sources) or "-")
+        for column, sources in lineage.items()
+    ]
+    return dg.MetadataValue.md(markdown_table(("column", "comes from"), rows))
+
+
+def _bucket_row(name: str, bucket: Any) -> tuple[str, str, str]:  # noqa: ANN401 - a Bucket
+    return name, f"{bucket.rows:,}", f"{sum(file.bytes for file in bucket.files):,}"

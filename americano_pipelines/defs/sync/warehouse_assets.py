@@ -1,0 +1,169 @@
+"""Assets `analytics/<table>` and `research/<model>`: one step builds, reconciles, checks and publishes them.
+
+Selecting one refreshes whatever changed, as one snapshot: a published file never mixes instants. What was refreshed
+without being selected is reported beside it.
+
+https://docs.dagster.io/guides/test/asset-checks
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.stage_timer import StageTimer
+from americano_pipelines.defs.analyses.assets import sync_protocol_partitions
+from americano_pipelines.defs.step_errors import SyncConfig, sync_step
+from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.defs.sync.table_metadata import (
+    NO_ROWS,
+    OVER_ALL_LEARNERS,
+    REPAIRED,
+    Metadata,
+    exported_again,
+    markdown_table,
+    model_metadata,
+    table_metadata,
+)
+from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
+from americano_pipelines.lake.export import export
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.refresh import RefreshResult, refresh
+from americano_pipelines.warehouse.snapshot_record import CheckOutcome, SnapshotRecord
+from americano_pipelines.warehouse.snapshots import open_published, preview
+
+# More damaged files than this mean a broken disk, which somebody should see.
+MOST_REPAIRS = 20
+
+Results = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
+
+
+def build_tables(settings: Settings) -> dg.AssetsDefinition:
+    """The published tables for these settings."""
+    upstream = asset_specs.UPSTREAM_OF_TABLES[settings.mode]
+
+    @dg.multi_asset(
+        name="warehouse",
+        specs=asset_specs.table_specs(settings.mode),
+        check_specs=asset_specs.check_specs(),
+        can_subset=True,
+    )
+    def warehouse(context: dg.AssetExecutionContext, config: SyncConfig) -> Results:
+        with sync_step(context, settings) as stages:
+            outcome, repaired = _refreshed(context, settings, stages, full=config.full)
+            entries = _entries(settings, outcome, upstream) if outcome.path else {}
+            _keep_partitions(context, settings, outcome.document)
+        _report_skipped(context, outcome)
+        if outcome.path is None:
+            # Dagster does not stop the body at a failed blocking check: the results are given, then we stop.
+            yield from _checks(context, outcome)
+            failures = "\n".join(f"{check.table}, {check.name}: {check.description}" for check in outcome.blocked_by)
+            raise dg.Failure(f"nothing was published, for these checks failed:\n{failures}", allow_retries=False)
+        for asset_key, (metadata, state) in entries.items():
+            metadata |= {
+                "unchanged": outcome.before.get(".".join(asset_key.path)) == state,
+                "new snapshot": outcome.changed,
+                REPAIRED: dg.MetadataValue.json(repaired),
+                "seconds": dg.MetadataValue.json(stages.seconds),
+            }
+            if asset_key in context.selected_asset_keys:
+                yield dg.MaterializeResult(asset_key=asset_key, metadata=metadata, data_version=dg.DataVersion(state))
+            elif outcome.changed:
+                context.log_event(asset_specs.reported(asset_key, metadata, state))
+        yield from _checks(context, outcome)
+
+    return warehouse
+
+
+def _refreshed(
+    context: dg.AssetExecutionContext, settings: Settings, stages: StageTimer, *, full: bool
+) -> tuple[RefreshResult, list[str]]:
+    """Refresh; a file of the lake that is found damaged is exported again first, and that is said."""
+    repaired: list[str] = []
+    while True:
+        try:
+            return refresh(settings, stages, full=full), repaired
+        except LakeDamagedError as error:
+            if len(repaired) == MOST_REPAIRS:
+                raise
+            repaired.append(error.path.relative_to(settings.lake_dir).as_posix())
+            context.log.warning("%s", exported_again(repaired[-1]))
+            error.path.unlink(missing_ok=True)
+            export(settings, stages)
+
+
+def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[dg.AssetKey, tuple[Metadata, str]]:
+    """Metadata and data version of every asset in the published file."""
+    document = outcome.document
+    entries: dict[dg.AssetKey, tuple[Metadata, str]] = {}
+    for name, table in document.tables.items():
+        metadata = table_metadata(name, table, document, upstream)
+        entries[asset_specs.key("analytics", name)] = metadata, table.state_sha256
+    for name, model in document.models.items():
+        metadata = model_metadata(name, model, document, upstream)
+        entries[asset_specs.key("research", name)] = metadata, model.state_sha256
+    try:
+        with open_published(settings, wait_seconds=0) as connection:
+            for asset_key, (metadata, _) in entries.items():
+                metadata["path"] = dg.MetadataValue.path(str(outcome.path))
+                metadata["preview"] = _preview(connection, asset_key)
+    except WarehouseUnavailableError as error:
+        # Someone sits in the published file read-write; the sync is done all the same.
+        for metadata, _ in entries.values():
+            metadata["preview"] = f"not shown: {error}"
+    return entries
+
+
+def _keep_partitions(context: dg.AssetExecutionContext, settings: Settings, document: SnapshotRecord) -> None:
+    """A partition for each published protocol, also when nothing new was published: somebody may have wiped them."""
+    if "protocols" not in document.models:
+        return
+    try:
+        with open_published(settings, wait_seconds=0) as connection:
+            added, gone = sync_protocol_partitions(context.instance, connection)
+    except WarehouseUnavailableError as error:
+        context.log.warning("the partitions of the analyses were left as they are: %s", error)
+        return
+    if added or gone:
+        context.log.info("partitions: %d protocols added, %d taken away", len(added), len(gone))
+
+
+def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey) -> dg.MetadataValue:
+    """The first rows, if they are of nobody. A preview that fails must not make the run fail: the file is published."""
+    prefix, name = asset_key.path
+    if asset_key not in OVER_ALL_LEARNERS:
+        return dg.MetadataValue.text(NO_ROWS)
+    try:
+        header, rows = preview(connection, sql.quote(prefix, name))
+    except duckdb.Error as error:
+        return dg.MetadataValue.text(f"not shown: {error}")
+    return dg.MetadataValue.md(markdown_table(header, rows))
+
+
+def _report_skipped(context: dg.AssetExecutionContext, outcome: RefreshResult) -> None:
+    skipped = dict(outcome.document.skipped)
+    for name, reason in outcome.missing.items():
+        carried = name in outcome.document.tables
+        skipped[f"analytics.{name}"] = f"{reason}; the rows published before were kept" if carried else reason
+    for dotted, reason in skipped.items():
+        context.log.warning("%s is skipped: %s", dotted, reason)
+        context.log_event(dg.AssetObservation(asset_specs.key_of(dotted, ""), metadata={"skipped": reason}))
+
+
+def _checks(context: dg.AssetExecutionContext, outcome: RefreshResult) -> Iterator[dg.AssetCheckResult]:
+    for check in outcome.document.checks:
+        asset_key = asset_specs.key("analytics", check.table)
+        if dg.AssetCheckKey(asset_key, check.name) in context.selected_asset_check_keys:
+            yield _check_result(asset_key, check, outcome)
+
+
+def _check_result(asset_key: dg.AssetKey, check: CheckOutcome, outcome: RefreshResult) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset_key,
+        check_name=check.name,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=check.description,
+        metadata={**check.figures, "evaluated on snapshot": outcome.document.snapshot_id},
+    )

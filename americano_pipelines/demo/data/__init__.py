@@ -1,0 +1,1 @@
+"""The rows of the demo: protocols, learners, sessions and events, generated from fixed seeds."""

@@ -1,0 +1,161 @@
+"""Generate `behavioral_events`: scores that realise the protocols' truth, and the other columns."""
+
+from americano_pipelines.demo.data.design import daily_outcomes
+from americano_pipelines.demo.data.design import phases
+from americano_pipelines.demo.data.payloads import Moment
+from americano_pipelines.demo.data.payloads import payload_text
+from americano_pipelines.demo.data.protocols import PROTOCOLS
+from americano_pipelines.demo.data.sessions import DAYS
+from americano_pipelines.demo.data.sessions import DAY_MS
+from americano_pipelines.demo.data.sessions import Events
+from americano_pipelines.demo.data.sessions import FIRST_DAY
+from americano_pipelines.demo.data.sessions import KIND
+from americano_pipelines.demo.data.sessions import KINDS
+from americano_pipelines.demo.data.sessions import LEARNERS
+from americano_pipelines.demo.data.sessions import all_events
+from americano_pipelines.demo.data.tables import Table
+from americano_pipelines.demo.data.tables import Value
+from americano_pipelines.demo.data.tables import chance
+from americano_pipelines.demo.data.tables import make_ids
+from americano_pipelines.demo.data.tables import stream
+from americano_pipelines.demo.data.tables import timestamps
+from collections.abc import Iterable
+from numpy.typing import NDArray
+import numpy as np
+
+
+_SCORED = [KIND[name] for name in ("MISSION_COMPLETED", "VALIDATION_COMPLETED", "SESSION_ENDED")]
+_RATED_HARD = [KIND[name] for name in ("MISSION_STARTED", "MISSION_COMPLETED", "CARD_REVIEWED", "VALIDATION_COMPLETED")]
+_UNOBSERVED = [KIND[name] for name in ("SESSION_STARTED", "LECTURE_UPLOADED", "SEARCH_PERFORMED")]
+_SPREAD = 7  # points: standard deviation of single scores around their day's mean
+_WEEKS_WITHOUT_CLOCK = 2  # the application's first weeks stored neither timeOfDay nor dayOfWeek
+_CONTENT = {
+    "MISSION_STARTED": "clinical_case",
+    "MISSION_COMPLETED": "clinical_case",
+    "CARD_REVIEWED": "flashcard",
+    "VALIDATION_COMPLETED": "quiz",
+    "LECTURE_UPLOADED": "lecture",
+    "GRAPH_VIEWED": "concept_graph",
+    "RECOMMENDATION_VIEWED": "lecture",
+    "RECOMMENDATION_CLICKED": "lecture",
+}
+
+
+def learner_ids() -> list[str]:
+    """Ids of the learners, by number."""
+    return make_ids("learners", LEARNERS)
+
+
+def behavioral_events() -> Table:
+    """All events, in the order in which their rows reached the database."""
+    events = all_events(stream("rhythm"))
+    rng = stream("events")
+    count = len(events.time)
+    late = _late_sessions(rng, events)
+    scores = _scores(rng, events)
+    labels, seeds = _phase_labels(rng, events)
+    clock = events.day >= 7 * _WEEKS_WITHOUT_CLOCK
+    columns: dict[str, Iterable[Value]] = {
+        "id": make_ids("events", count),
+        "userId": _words(learner_ids(), events.learner),
+        "eventType": _words(KINDS, events.kind),
+        "eventData": _payloads(rng, events, scores, late > 0),
+        "timestamp": timestamps(events.time.tolist()),
+        "completionQuality": _qualities(rng, events, scores),
+        "contentType": _words([_CONTENT.get(kind) for kind in KINDS], events.kind),
+        "dayOfWeek": _kept((events.time // DAY_MS + 4) % 7, clock),  # 1970 began on a Thursday; Sunday is 0
+        "difficultyLevel": _difficulties(rng, events),
+        "engagementLevel": _engagements(rng, events),
+        "sessionPerformanceScore": scores,
+        "timeOfDay": _kept(events.time // 3_600_000 % 24, clock),
+        "experimentPhase": labels,
+        "randomizationSeed": seeds,
+        "contextMetadataId": _contexts(rng, events),
+    }
+    rows = list(zip(*columns.values(), strict=True))
+    arrival = np.argsort(events.time + late, kind="stable")
+    return Table("behavioral_events", tuple(columns), [rows[place] for place in arrival.tolist()])
+
+
+def _scores(rng: np.random.Generator, events: Events) -> list[Value]:
+    """Scores whose mean on each of a learner's days is that day's true level, but for rounding."""
+    level = rng.normal(62, 7, (LEARNERS, 1)) + rng.normal(6, 4, (LEARNERS, 1)) * np.arange(DAYS) / DAYS
+    level = level + rng.normal(0, 5, (LEARNERS, DAYS))
+    for protocol in PROTOCOLS:
+        first = (protocol.start - FIRST_DAY).days
+        level[protocol.learner, first : first + protocol.total_days] = daily_outcomes(protocol)
+    scored = np.isin(events.kind, _SCORED) & chance(rng, 0.93, len(events.kind))
+    day = (events.learner * DAYS + events.day)[scored]
+    spread = rng.normal(0, _SPREAD, len(day))
+    # Centred within the day: otherwise few scores a day would add noise that the protocols' table does not know of.
+    spread -= (np.bincount(day, spread) / np.maximum(np.bincount(day), 1))[day]
+    values = np.zeros(len(scored), dtype=np.int64)
+    values[scored] = np.rint(level.ravel()[day] + spread).clip(0, 100)
+    return _kept(values, scored)
+
+
+def _phase_labels(rng: np.random.Generator, events: Events) -> tuple[list[Value], list[Value]]:
+    """Label and seed of the phase an event falls in; about one label in a hundred was never written."""
+    labels: list[Value] = [None] * len(events.time)
+    seeds: list[Value] = [None] * len(events.time)
+    forgotten = chance(rng, 0.01, len(events.time))
+    for protocol in PROTOCOLS:
+        for phase in phases(protocol):
+            first = (phase.first - FIRST_DAY).days
+            inside = (events.learner == protocol.learner) & (events.day >= first) & (events.day < first + phase.days)
+            for place in np.flatnonzero(inside).tolist():
+                labels[place] = None if forgotten[place] else phase.label
+                seeds[place] = protocol.seed
+    return labels, seeds
+
+
+def _late_sessions(rng: np.random.Generator, events: Events) -> NDArray[np.int64]:
+    """Milliseconds by which an event's row came late: some sessions were studied offline and sent days later."""
+    sessions = int(events.session[-1]) + 1
+    delay = np.where(chance(rng, 0.03, sessions), rng.uniform(0.1, 14, sessions) * DAY_MS, 0)
+    return delay.astype(np.int64)[events.session]
+
+
+def _qualities(rng: np.random.Generator, events: Events, scores: list[Value]) -> list[Value]:
+    performance = np.array([50 if score is None else score for score in scores], dtype=np.float64)
+    care = performance + rng.normal(0, 15, len(performance))
+    known = np.isin(events.kind, _SCORED) & chance(rng, 0.95, len(care))
+    return _kept(np.array(["RUSHED", "NORMAL", "THOROUGH"])[np.digitize(care, (45, 72))], known)
+
+
+def _difficulties(rng: np.random.Generator, events: Events) -> list[Value]:
+    advance = events.day / DAYS + rng.normal(0.1, 0.3, len(events.day))  # harder matter as the year goes on
+    words = np.array(["BASIC", "INTERMEDIATE", "ADVANCED"])[np.digitize(advance, (0.4, 0.85))]
+    return _kept(words, np.isin(events.kind, _RATED_HARD))
+
+
+def _engagements(rng: np.random.Generator, events: Events) -> list[Value]:
+    sessions = int(events.session[-1]) + 1
+    interest = rng.normal(0, 1, sessions)[events.session] + rng.normal(0, 0.4, len(events.session))
+    words = np.array(["LOW", "MEDIUM", "HIGH"])[np.digitize(interest, (-0.8, 0.7))]
+    known = ~np.isin(events.kind, _UNOBSERVED) & chance(rng, 0.9, len(interest))
+    return _kept(words, known)
+
+
+def _contexts(rng: np.random.Generator, events: Events) -> list[Value]:
+    sessions = int(events.session[-1]) + 1
+    known = chance(rng, 0.15, sessions)[events.session]
+    return _kept(np.array(make_ids("contexts", sessions))[events.session], known)
+
+
+def _payloads(rng: np.random.Generator, events: Events, scores: list[Value], offline: NDArray[np.bool_]) -> list[Value]:
+    luck = rng.integers(0, 2**62, len(events.kind)).tolist()
+    texts: list[Value] = []
+    for kind, number, score, sent_later in zip(events.kind.tolist(), luck, scores, offline.tolist(), strict=True):
+        texts.append(payload_text(KINDS[kind], Moment(number, score, offline=sent_later)))
+    return texts
+
+
+def _words(words: Iterable[str | None], places: NDArray[np.int64]) -> list[Value]:
+    table = list(words)
+    return [table[place] for place in places.tolist()]
+
+
+def _kept(values: NDArray[np.generic], known: NDArray[np.bool_]) -> list[Value]:
+    """The values as Python objects, None where they are not known."""
+    return [value if keep else None for value, keep in zip(values.tolist(), known.tolist(), strict=True)]

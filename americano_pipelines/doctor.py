@@ -1,0 +1,196 @@
+"""Check each thing that the configured mode needs, and report one finding for each.
+
+Nothing is repaired and nothing is printed here.
+
+Only looking belongs here, no mending and no printing. What is tried by writing leaves nothing behind but a tag of
+MLflow's experiment and a time in Dagster's records. Each finding is one line.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from americano_pipelines.analysis.pseudonym import key_state
+from americano_pipelines.common import atomic_files, sql
+from americano_pipelines.common.duckdb_session import check_extension, connect, load_postgres_extension
+from americano_pipelines.common.file_permissions import open_to_others
+from americano_pipelines.errors import AmericanoError, SourceError, WarehouseUnavailableError, told_by_system
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.settings.mlflow_url import sqlite_file
+from americano_pipelines.sources.column_roles import check_overrides
+from americano_pipelines.sources.parquet_files import find_files
+from americano_pipelines.sources.postgres_catalog import find_tables
+from americano_pipelines.sources.postgres_snapshot import Snapshot, open_snapshot
+from americano_pipelines.warehouse.snapshots import current, open_published, read_record
+
+Level = Literal["ok", "warn", "FAIL"]
+
+_LINK_NEEDS = ("SELECT", "INSERT", "UPDATE")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One line: `FAIL` when the chosen mode cannot work because of it."""
+
+    level: Level
+    what: str
+    found: str
+
+
+def examine(settings: Settings) -> list[Diagnosis]:
+    """Look at everything, in the order in which a sync would need it."""
+    looks: list[Callable[[Settings], Iterator[Diagnosis]]] = [_mode, _data_folder, _extension]
+    looks.append(_files if settings.mode is Mode.PARQUET else _postgres)
+    looks += [_published, _pseudonym_key, _dagster_home, _mlflow, _app]
+    findings: list[Diagnosis] = []
+    for look in looks:
+        try:
+            findings.extend(look(settings))
+        except (AmericanoError, OSError) as error:
+            words = told_by_system(error) if isinstance(error, OSError) else str(error)
+            findings.append(Diagnosis("FAIL", look.__name__.strip("_").replace("_", " "), words))
+    return findings
+
+
+def _mode(settings: Settings) -> Iterator[Diagnosis]:
+    check_overrides(settings.americano_columns)
+    yield Diagnosis("ok", "mode", settings.mode.value)
+    if settings.compare_with_postgres and settings.postgres is None:
+        yield Diagnosis("warn", "COMPARE_WITH_POSTGRES", "is true, but no Postgres is configured to compare with")
+
+
+def _data_folder(settings: Settings) -> Iterator[Diagnosis]:
+    atomic_files.try_writing(settings.data_dir)
+    yield Diagnosis("ok", "data folder", str(settings.data_dir))
+    atomic_files.try_writing(settings.published_path.parent)
+    if exposed := open_to_others(settings):
+        names = ", ".join(map(str, exposed))
+        yield Diagnosis(
+            "warn", "file modes", f"open to other users of this machine: {names}; their owner may chmod them"
+        )
+
+
+def _extension(settings: Settings) -> Iterator[Diagnosis]:
+    with connect(settings) as connection:
+        load_postgres_extension(connection)
+    yield Diagnosis("ok", "DuckDB and its Postgres extension", check_extension().parent.name)
+
+
+def _files(settings: Settings) -> Iterator[Diagnosis]:
+    with connect(settings) as connection:
+        tables, skipped = find_files(connection, settings)
+    for name, table in tables.items():
+        size = sum(file.size for file in table.files)
+        yield Diagnosis("ok", name, f"{len(table.files)} Parquet files, {size:,} bytes, {table.found_as}")
+    for name, reason in skipped.items():
+        yield Diagnosis("warn", name, reason)
+    if not tables:
+        yield Diagnosis("FAIL", "parquet mode", "none of the four tables has a file")
+
+
+def _postgres(settings: Settings) -> Iterator[Diagnosis]:
+    target = settings.postgres
+    if target is None:
+        return
+    with connect(settings) as connection, open_snapshot(connection, target) as snapshot:
+        identity = snapshot.identity
+        yield Diagnosis("ok", "Postgres", f"{identity['server_version']} at {target.label}")
+        past = "may read past row-level security" if identity["bypasses_rls"] else "is subject to row-level security"
+        yield Diagnosis("ok" if identity["bypasses_rls"] else "warn", "role", f"{target.user} {past}")
+        tables, skipped = find_tables(snapshot, settings, hold=False)
+        for name, reason in skipped.items():
+            yield Diagnosis("warn", name, reason)
+    for name, table in tables.items():
+        # One snapshot each: a statement that policies refuse ends the transaction it is in.
+        with connect(settings) as connection:
+            security = "row-level security on" if table.row_security else "no row-level security"
+            try:
+                with open_snapshot(connection, target) as snapshot:
+                    _read_one(snapshot, table.schema, table.relation)
+                yield Diagnosis("ok", name, f"{table.found_as}, {security}, readable")
+            except SourceError as error:
+                yield Diagnosis("FAIL", name, f"{table.found_as}, {security}: {error}")
+
+
+def _read_one(snapshot: Snapshot, schema: str, relation: str) -> None:
+    snapshot.query(f"SELECT 1 AS one FROM {sql.quote(schema, relation)} LIMIT 1")  # noqa: S608 - quoted
+
+
+def _published(settings: Settings) -> Iterator[Diagnosis]:
+    link = settings.published_path
+    if link.exists() and not link.is_symlink():
+        yield Diagnosis(
+            "FAIL",
+            "published file",
+            f"{link} is a file of its own, not the link this project publishes by; move it away",
+        )
+        return
+    document, path = read_record(settings), current(settings)
+    if document is None or path is None:
+        yield Diagnosis("warn", "published file", f"nothing at {settings.published_path} yet; run `americano sync`")
+        return
+    try:
+        with open_published(settings, wait_seconds=0):
+            yield Diagnosis("ok", "published file", f"{document.snapshot_id}, source as of {document.instant}, {path}")
+    except WarehouseUnavailableError as error:
+        # The next sync publishes another one, and is not stopped by this.
+        yield Diagnosis("warn", "published file", str(error))
+
+
+def _dagster_home(settings: Settings) -> Iterator[Diagnosis]:
+    from americano_pipelines.defs.dagster_instance import reach_instance, try_writing
+
+    with reach_instance(settings) as instance:
+        try_writing(settings, instance)
+        yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, {instance.get_runs_count()} runs")
+
+
+def _pseudonym_key(settings: Settings) -> Iterator[Diagnosis]:
+    yield Diagnosis("ok", "pseudonym key", key_state(settings))
+
+
+def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
+    """A sync needs no MLflow, so what is wrong with it is a warning; an analysis would fail of it."""
+    from americano_pipelines.mlflow_store.client import open_store, try_writing
+
+    file = sqlite_file(settings.tracking_uri)
+    if file is not None and not file.exists():
+        # Its tables take long to make. The first analysis does so, if a file can be put there.
+        try:
+            atomic_files.try_writing(file.parent)
+        except OSError as error:
+            yield Diagnosis("warn", "MLflow", told_by_system(error))
+        else:
+            yield Diagnosis("ok", "MLflow", f"a local store (sqlite) at {file}, which the first analysis makes")
+        return
+    try:
+        store = open_store(settings)
+        try_writing(store)
+    except AmericanoError as error:
+        yield Diagnosis("warn", "MLflow", str(error))
+    else:
+        where = f"{store.label} answers" if file is None else f"a local store (sqlite) at {file}"
+        yield Diagnosis("ok", "MLflow", f"{where}, and takes what is recorded there")
+
+
+def _app(settings: Settings) -> Iterator[Diagnosis]:
+    from americano_pipelines.app_database.connection import connected
+
+    if settings.app is None:
+        return
+    try:
+        with connected(settings.app) as (cursor, table):
+            name = sql.quote(table.schema, table.name)
+            cursor.execute(
+                "SELECT " + " AND ".join(f"has_any_column_privilege(%s, '{p}')" for p in _LINK_NEEDS), (name,) * 3
+            )
+            allowed = cursor.fetchone()[0]
+    except AmericanoError as error:
+        yield Diagnosis("warn", "the app's analysis runs", str(error))
+    else:
+        said = (
+            f"{settings.app.user} may read and write {name}"
+            if allowed
+            else (f"{settings.app.user} may not read, insert and update {name}; run deploy/link_role.sql")
+        )
+        yield Diagnosis("ok" if allowed else "warn", "the app's analysis runs", said)

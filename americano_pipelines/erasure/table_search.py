@@ -1,0 +1,174 @@
+"""Search the tables of a snapshot and of the lake for a learner."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import connect, is_resource_error
+from americano_pipelines.common.temporary_folders import temporary_folder
+from americano_pipelines.lake import manifest as lake
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.column_roles import Column
+from americano_pipelines.sources.contracts import PROTOCOLS
+from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
+
+# Aliases that no column has.
+_ROWS, _LEARNER, _KEPT = "americano_rows", "americano_learner", "americano_kept"
+
+
+def in_snapshot(settings: Settings, path: Path, document: SnapshotRecord, learner: str) -> dict[str, int]:
+    """Where a published file names a learner.
+
+    Args:
+        settings: memory and the folder to copy to.
+        path: the file.
+        document: its record.
+        learner: the id.
+
+    Returns:
+        `<table>.<column>` to the number of rows.
+
+    Raises:
+        RoomError: for want of memory or disk.
+    """
+    with _attached(settings, path) as connection:
+        counts: dict[str, int] = {}
+        for name, table in document.tables.items():
+            relation = sql.quote(_KEPT, "analytics", name)
+            columns = [column for column in table.columns if column.name in _columns(connection, relation)]
+            counts |= _count(connection, name, relation, columns, table.roles.get("learner"), [], learner)
+        return counts
+
+
+def owners_in(settings: Settings, path: Path, document: SnapshotRecord) -> dict[str, set[str]]:
+    """Protocol to the ids of those who own it, in a published file; empty where it does not say.
+
+    Args:
+        settings: memory and the folder to copy to.
+        path: the file.
+        document: its record.
+
+    Raises:
+        RoomError: for want of memory or disk.
+    """
+    table = document.tables.get(PROTOCOLS.name)
+    if table is None or not {"id", "learner"} <= table.roles.keys():
+        return {}
+    protocol_id, learner = table.roles["id"], table.roles["learner"]
+    owners: dict[str, set[str]] = {}
+    with _attached(settings, path) as connection:
+        relation = sql.quote(_KEPT, "analytics", PROTOCOLS.name)
+        if {protocol_id, learner} <= _columns(connection, relation):
+            rows = connection.execute(
+                f"SELECT DISTINCT {sql.quote(protocol_id)}, {sql.quote(learner)} FROM {relation}"  # noqa: S608 - quoted
+            ).fetchall()
+            for owned, owner in rows:
+                if owned is not None and owner is not None:
+                    owners.setdefault(str(owned), set()).add(str(owner))
+    return owners
+
+
+def in_lake(settings: Settings, learner: str) -> dict[str, int]:
+    """Where the lake names a learner, by its manifest; empty when that cannot be read.
+
+    Returns:
+        `<table>.<column>` to the number of rows.
+
+    Raises:
+        RoomError: for want of memory or disk.
+    """
+    manifest = lake.read(settings)
+    counts: dict[str, int] = {}
+    if manifest is None:
+        return counts
+    with connect(settings) as connection:
+        for name, table in manifest.tables.items():
+            paths = [path for bucket in table.buckets.values() for path in lake.paths(settings, bucket)]
+            if paths:
+                relation = "read_parquet($2, hive_partitioning = false)"
+                files = [[sql.literal_path(path) for path in paths]]
+                learners = table.roles.get("learner")
+                counts |= _count(connection, name, relation, table.columns, learners, files, learner)
+    return counts
+
+
+@contextmanager
+def _attached(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A session with a published file attached for reading.
+
+    A file that somebody holds read-write is looked into by a copy, so nothing of theirs is disturbed. The copy lies in
+    a folder with an owner: where this process is killed, the next purge or sync removes it.
+    """
+    with ExitStack() as held:
+        connection = held.enter_context(connect(settings))
+        try:
+            _attach(connection, path)
+        except duckdb.IOException as error:
+            if is_resource_error(error):
+                raise
+            folder = held.enter_context(temporary_folder(settings.spill_dir, "copy"))
+            copy = folder / "copy.duckdb"
+            shutil.copyfile(path, copy)
+            _attach(connection, copy)
+        yield connection
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, relation: str) -> set[str]:
+    return {str(row[0]) for row in connection.execute(f"DESCRIBE {relation}").fetchall()}
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {_KEPT} (READ_ONLY)")
+
+
+def _count(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    relation: str,
+    columns: Sequence[Column],
+    learners: str | None,
+    parameters: list[Any],
+    learner: str,
+) -> dict[str, int]:
+    """Rows that name the learner, by column."""
+    equal = {column.name: condition for column in columns if (condition := _is(column, plays=column.name == learners))}
+    matches: dict[str, int] = {}
+    if equal:
+        counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in equal.values())
+        row = connection.execute(
+            f"SELECT {counts} FROM {relation} AS {_ROWS}, (SELECT CAST($1 AS VARCHAR) AS id) AS {_LEARNER}",  # noqa: S608 - quoted
+            [learner, *parameters],
+        ).fetchone()
+        matches = {name: int(count) for name, count in zip(equal, row or (), strict=True)}
+    for column in columns:
+        text = _json_text(column)
+        if text is not None:
+            statement = sql.render(sql.load("erasure", "named_in_json"), text=text, relation=relation, rows=_ROWS)
+            (count,) = connection.execute(statement, [learner, *parameters]).fetchone() or (0,)
+            matches[column.name] = matches.get(column.name, 0) + int(count)
+    return {f"{table}.{name}": count for name, count in matches.items() if count}
+
+
+def _is(column: Column, *, plays: bool) -> str | None:
+    """SQL that is true for a value which is the learner's id; None for a column that holds no ids."""
+    name, learner_id = f"{_ROWS}.{sql.quote(column.name)}", f"{_LEARNER}.id"
+    if column.type == "BLOB":
+        return f"'\\x' || lower(hex({name})) = lower({learner_id}) OR {name} = encode({learner_id})" if plays else None
+    if column.type == "VARCHAR":
+        # Padding of char(n) does not arrive here, but people copy it.
+        return f"{name} = {learner_id} OR {name} = rtrim({learner_id})"
+    return f"{name} = TRY_CAST({learner_id} AS {column.type})" if column.type == "UUID" or plays else None
+
+
+def _json_text(column: Column) -> str | None:
+    """SQL of a column as JSON text, None for one that holds no strings within something."""
+    name = f"{_ROWS}.{sql.quote(column.name)}"
+    if column.type in {"VARCHAR", "JSON"}:
+        return f"CAST({name} AS VARCHAR)"
+    nested = column.type.endswith("]") or column.type.startswith(("STRUCT", "MAP", "UNION"))
+    return f"CAST(to_json({name}) AS VARCHAR)" if nested else None

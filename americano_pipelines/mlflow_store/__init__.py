@@ -1,0 +1,1 @@
+"""MLflow: the client with bounded waits, runs, artifacts and registered models."""

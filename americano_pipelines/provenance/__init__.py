@@ -1,0 +1,1 @@
+"""Records of analyses: carry out and record one, keep it, list and compare them."""

@@ -1,0 +1,145 @@
+"""The archive of records and extracts: files named by their hash, written once; find and confirm records.
+
+The recorder gives the MLflow run the record's hash last of all. A record without it was left by a process that
+died.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from americano_pipelines.common import atomic_files
+from americano_pipelines.errors import AnalysisError, ResourceError, TamperedError
+from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run
+from americano_pipelines.mlflow_store.client import Store
+from americano_pipelines.mlflow_store.runs import HASH_TAG
+from americano_pipelines.provenance.record import Record
+from americano_pipelines.settings import Settings
+
+
+def records_dir(settings: Settings) -> Path:
+    """Where provenance records lie."""
+    return settings.data_dir / "provenance"
+
+
+def extracts_dir(settings: Settings) -> Path:
+    """Where extracts lie; they are kept although snapshots expire."""
+    return settings.extracts_dir
+
+
+def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
+    """Write a content-addressed file, durably and read-only; one that is there already is left as it is.
+
+    Args:
+        folder: where.
+        content: its bytes.
+        mode: who may read it, see `common.file_permissions.file_mode`.
+
+    Returns:
+        Its path and the hash that is its name.
+
+    Raises:
+        TamperedError: a file of that name is there, but holds something else.
+        RoomError: it cannot be written; nothing of it is left behind.
+    """
+    name = hashlib.sha256(content).hexdigest()
+    path = folder / f"{name}.json"
+    if path.exists():
+        get(folder, name)
+        return path, name
+    aside = folder / f".{name}.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.chmod(mode)
+        atomic_files.move(aside, path)
+    except OSError as error:
+        raise ResourceError(
+            f"{path} cannot be written: {error.strerror}. Make room there, or let this user write there, and run this "
+            "again"
+        ) from error
+    finally:
+        # A part of an extract would be a copy of a learner's days that nothing looks for.
+        with suppress(OSError):
+            aside.unlink()
+    return path, name
+
+
+def get(folder: Path, sha256: str) -> bytes:
+    """The content of a kept file.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+        TamperedError: its bytes are not the ones it was named by, or it is a folder.
+    """
+    path = folder / f"{sha256}.json"
+    try:
+        content = path.read_bytes()
+    except IsADirectoryError:
+        raise TamperedError(f"{path} was changed after it was written: it is a folder now") from None
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
+        raise TamperedError(f"{path} was changed after it was written: its hash is {actual} now")
+    return content
+
+
+_HASH = re.compile("[0-9a-fA-F]{8,64}")
+
+
+def record_files(settings: Settings) -> list[Path]:
+    """The files that are kept as records, intact or not."""
+    return list(records_dir(settings).glob("[!.]*.json"))
+
+
+def records(settings: Settings) -> Iterator[tuple[str, Record]]:
+    """Every intact record with its hash, in no order."""
+    for path in record_files(settings):
+        try:
+            yield path.stem, Record.parse(get(records_dir(settings), path.stem))
+        except (TamperedError, AnalysisError, OSError):
+            continue
+
+
+def find_record(settings: Settings, name: str) -> tuple[str, Record]:
+    """The record that somebody names.
+
+    Args:
+        settings: whose archive.
+        name: the MLflow run, the app's AnalysisRun, or the record's hash, of which 8 hex digits are enough. Of an
+            AnalysisRun that was carried out more than once, the last.
+
+    Returns:
+        Its hash and the record.
+
+    Raises:
+        AnalysisError: there is none, or more than one hash begins like this.
+        TamperedError: the hash is that of a record that was changed after it was written.
+    """
+    entries = list(records(settings))
+    if named := [
+        entry for entry in entries if name in {entry[1].tracking.get("run_id"), entry[1].identity.analysis_run_id}
+    ]:
+        return max(named, key=lambda entry: entry[1].identity.ended_at)
+    if _HASH.fullmatch(name):
+        hashes = sorted(path.stem for path in records_dir(settings).glob(f"{name.lower()}*.json"))
+        if len(hashes) > 1:
+            raise AnalysisError(f"{len(hashes)} records have a hash that begins with {name}: {', '.join(hashes)}")
+        if hashes:
+            return hashes[0], Record.parse(get(records_dir(settings), hashes[0]))
+    raise AnalysisError(
+        f"{records_dir(settings)} has no record of {name!r}: name an MLflow run, an AnalysisRun of the app, or the "
+        "hash of a record, of which 8 digits are enough"
+    )
+
+
+def confirming_run(store: Store, sha256: str, record: Record) -> MlflowRun | None:
+    """The MLflow run that has a record's hash; None when its run is gone, or has not that hash.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    run = find_run(store, str(record.tracking["run_id"]))
+    return run if run is not None and run.tags.get(HASH_TAG) == sha256 else None

@@ -1,0 +1,90 @@
+"""Compare the record's hash in each location: archive, MLflow tag and artifact, Dagster, the app's row.
+
+To change a result unnoticed somebody has to change all of them.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from americano_pipelines.mlflow_store.runs import HASH_TAG
+from americano_pipelines.provenance.archive import records, records_dir
+from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.recorder import RECORD
+from americano_pipelines.provenance.verify.findings import Finding, Status
+from americano_pipelines.provenance.verify.integrity import purged
+from americano_pipelines.provenance.verify.target import DagsterHashes, Target, app_hash
+from americano_pipelines.settings import Settings
+
+_FILE, _TAG, _ARTIFACT = "file in the archive", f"MLflow tag {HASH_TAG}", f"MLflow artifact {RECORD}"
+_DAGSTER, _ROW = "Dagster's metadata", "the app's row"
+
+
+def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> Iterator[Finding]:
+    """Look at all places.
+
+    Args:
+        settings: whose archive, and which app.
+        subject: the record.
+        in_dagster: what Dagster has of a record.
+
+    Raises:
+        TrackingError: MLflow does not answer; LinkError: the app's database does not.
+    """
+    path = records_dir(settings) / f"{subject.sha256}.json"
+    kept = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+    yield _location(_FILE, subject.sha256, kept)
+    run = subject.run
+    never = "it never was set: the recording did not come to its end"
+    yield _location(
+        _TAG, subject.sha256, run.record_tag if run else None, never if run and HASH_TAG in run.tags else ""
+    )
+    yield _location(_ARTIFACT, subject.sha256, run.sha256(RECORD) if run else None)
+    dagsters = _dagster(settings, subject, in_dagster)
+    yield dagsters
+    # That a row went on is believed of a record that Dagster has: anybody can write one that begins before another.
+    yield _row(settings, subject, may_have_gone_on=dagsters.status in {Status.MATCH, Status.PURGED})
+    for rival in subject.duplicate_records:
+        yield Finding(
+            "record", f"another record, {rival}", Status.DRIFT, "one MLflow run has one record; this is a second"
+        )
+
+
+def _location(what: str, sha256: str, actual: str | None, why_none: str = "") -> Finding:
+    if actual is None:
+        return Finding("record", what, Status.MISSING, why_none)
+    if actual == sha256:
+        return Finding("record", what, Status.MATCH)
+    return Finding("record", what, Status.DRIFT, f"{actual} is there")
+
+
+def _dagster(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> Finding:
+    """A step that was tried again is there as often as it came to its end: nobody has to guess what it went on to."""
+    hashes = in_dagster(subject.record)
+    if not hashes and subject.record.identity.protocol_id is not None and purged(settings, subject.record):
+        return Finding("record", _DAGSTER, Status.PURGED)  # its events show pictures of the learner's days
+    if subject.sha256 in hashes:
+        return Finding("record", _DAGSTER, Status.MATCH)
+    return _location(_DAGSTER, subject.sha256, ", ".join(hashes) or None)
+
+
+def _row(settings: Settings, subject: Target, *, may_have_gone_on: bool) -> Finding:
+    """The app's row, which has the hash of the last analysis only that answered it."""
+    row = app_hash(settings, subject.record)
+    if row.not_recorded is not None:
+        return Finding("record", _ROW, Status.NOT_RECORDED, row.not_recorded)
+    if may_have_gone_on and row.sha256 != subject.sha256:
+        for sha256, other in records(settings):
+            if sha256 == row.sha256 and _follows(subject.record, other):
+                return Finding("record", _ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")
+    return _location(_ROW, subject.sha256, row.sha256)
+
+
+def _follows(record: Record, other: Record) -> bool:
+    """Whether another record is of the same step of Dagster's, or of the same row, another MLflow run and later."""
+    row = record.identity.analysis_run_id
+    same = record.orchestrator == other.orchestrator or (row is not None and row == other.identity.analysis_run_id)
+    return (
+        same
+        and record.tracking["run_id"] != other.tracking["run_id"]
+        and record.identity.started_at < other.identity.started_at
+    )

@@ -1,0 +1,212 @@
+"""Compare what was recorded outside the record with it: MLflow run, artifacts, extract, snapshots, model."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from americano_pipelines.common import atomic_files
+from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store.artifacts import NONE_SUCH, ArtifactFolder, MlflowRun
+from americano_pipelines.mlflow_store.client import Store
+from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, hashes
+from americano_pipelines.mlflow_store.runs import HASH_TAG
+from americano_pipelines.provenance.archive import extracts_dir
+from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.recorder import EXTRACT, NAME_TAG, RECORD
+from americano_pipelines.provenance.verify.findings import Finding, Status, compare_values, drift_of
+from americano_pipelines.provenance.verify.target import Target
+from americano_pipelines.settings import Settings, redact
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.snapshots import PURGED
+
+
+def version(store: Store, record: Record) -> Iterator[Finding]:
+    """Compare what the version in the registry gives with the model that was registered; nothing without a model.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    if MODEL not in record.results:
+        return
+    model = RegisteredModel.model_validate(record.results[MODEL])
+    what = f"model {model.name} version {model.version}"
+    try:
+        model_version = store.ask(store.client.get_model_version, model.name, model.version)
+        taken_from = store.ask(store.client.get_model_version_download_uri, model.name, model.version)
+    except TrackingError as error:
+        if not _is_gone(error):
+            raise
+        yield Finding("MLflow", what, Status.MISSING)
+        return
+    folder = _folder(store, model)
+    # Who loads the version gets what lies there, whatever its source says.
+    if folder is not None and model_version.source == model.source and taken_from != folder.address:
+        detail = f"its files are taken from {redact(taken_from)}, and the model's are in {redact(folder.address)}"
+        yield Finding("MLflow", what, Status.DRIFT, detail)
+    else:
+        yield compare_values("MLflow", what, model.source, model_version.source)
+
+
+def files(store: Store, record: Record) -> Iterator[Finding]:
+    """Hash every file of the model; nothing without one.
+
+    Raises:
+        TrackingError: MLflow does not answer, or does not give a file that it lists.
+    """
+    if MODEL not in record.results:
+        return
+    model = RegisteredModel.model_validate(record.results[MODEL])
+    what, folder = f"model {model.model_id}", _folder(store, model)
+    if folder is None:
+        yield Finding("artifacts", what, Status.MISSING, "it was deleted")
+    elif model.files is None:
+        yield Finding("artifacts", what, Status.NOT_RECORDED, "its files were not hashed when this was recorded")
+    else:
+        recorded = {path: file.sha256 for path, file in model.files.items()}
+        actual = {path: file.sha256 for path, file in hashes(folder).items()}
+        yield from drift_of("artifacts", f"{what}:", recorded, actual)
+
+
+def _folder(store: Store, model: RegisteredModel) -> ArtifactFolder | None:
+    """Where the files of the logged model are, None when it was deleted."""
+    try:
+        return ArtifactFolder(store, store.ask(store.client.get_logged_model, model.model_id).artifact_location)
+    except TrackingError as error:
+        if _is_gone(error):
+            return None
+        raise
+
+
+def _is_gone(error: TrackingError) -> bool:
+    return error.error_code == NONE_SUCH
+
+
+_OF_MLFLOW = "mlflow."
+
+
+class _Card(BaseModel):
+    """What `erasure/extracts.py` writes of an extract that it removes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    extract_sha256: str
+    protocol_id: str | None
+    reason: str = Field(min_length=1)
+    purged_at: AwareDatetime
+
+
+def mlflow_run(subject: Target) -> Iterator[Finding]:
+    """Compare the MLflow run's status, tags, parameters and metrics with what was written there.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    run, logged = subject.run, subject.record.logged
+    if run is None:
+        tracking = subject.record.tracking
+        where = f"{tracking['run_id']} was recorded at {tracking['address']}; it was deleted, or that is another MLflow"
+        yield Finding("MLflow", "run", Status.MISSING, where)
+        return
+    yield compare_values("MLflow", "status", "FINISHED", str(run.run.info.status))
+    yield compare_values(
+        "MLflow", "experiment", subject.record.tracking["experiment_id"], str(run.run.info.experiment_id)
+    )
+    ours = {name: text for name, text in run.tags.items() if name in logged.tags or not _others(name)}
+    yield from drift_of("MLflow", "tag", logged.tags, ours)
+    if NAME_TAG in logged.tags and ours.get(NAME_TAG) == logged.tags[NAME_TAG] != run.run.info.run_name:
+        # MLflow keeps the name that it shows apart from the tag.
+        yield compare_values("MLflow", "name, as shown", logged.tags[NAME_TAG], run.run.info.run_name)
+    yield from drift_of("MLflow", "parameter", logged.params, dict(run.run.data.params))
+    yield from _metrics(run, logged.metrics)
+
+
+def _metrics(run: MlflowRun, recorded: dict[str, list[tuple[int, float]]]) -> Iterator[Finding]:
+    """Whole histories; and the value that MLflow shows, which it keeps apart from them.
+
+    A number that was undefined has no points on record, and must have none now.
+    """
+    shown = dict(run.run.data.metrics)
+    histories = {name: run.history(name) for name in sorted(shown.keys() | recorded.keys())}
+    actual = {name: repr(points) for name, points in histories.items() if points or not recorded.get(name)}
+    yield from drift_of("MLflow", "metric", {name: repr(points) for name, points in recorded.items()}, actual)
+    for name, points in recorded.items():
+        last = points[-1][1] if points else None
+        if histories[name] == points and shown.get(name) != last:
+            detail = f"recorded {last!r}, MLflow shows {shown.get(name)!r}"
+            yield Finding("MLflow", f"metric {name}, as shown", Status.DRIFT, detail)
+
+
+def _others(tag: str) -> bool:
+    """Whether a tag is MLflow's own, or the one that a record cannot hold: its own hash."""
+    return tag.startswith(_OF_MLFLOW) or tag == HASH_TAG
+
+
+def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
+    """Hash every file of the MLflow run.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    run, record = subject.run, subject.record
+    if run is None:
+        return
+    files = run.files()
+    for path, artifact in record.artifacts.items():
+        actual = run.sha256(path)
+        if actual is not None:
+            yield compare_values("artifacts", path, artifact.sha256, actual)
+        elif path in files:
+            yield Finding("artifacts", path, Status.MISSING, "MLflow lists it and does not give it, as with a link")
+        elif purged(settings, record) and (path == EXTRACT or not path.startswith("provenance/")):
+            yield Finding("artifacts", path, Status.PURGED)
+        else:
+            yield Finding("artifacts", path, Status.MISSING)
+    for path in files:
+        if path not in record.artifacts and path != RECORD:
+            yield Finding("artifacts", path, Status.EXTRA)
+
+
+def data(settings: Settings, record: Record) -> Iterator[Finding]:
+    """Hash the extract and the snapshots that it was read from."""
+    path = extracts_dir(settings) / f"{record.extract_sha256}.json"
+    what = f"extract {record.extract_sha256[:12]}"
+    if path.exists():
+        yield compare_values("data", what, record.extract_sha256, hashlib.sha256(path.read_bytes()).hexdigest())
+    else:
+        yield Finding("data", what, Status.PURGED if purged(settings, record) else Status.MISSING)
+    for snapshot_id, sha256 in sorted({source.snapshot_id: source.snapshot_sha256 for source in record.inputs}.items()):
+        yield _snapshot(settings, snapshot_id, sha256)
+
+
+def purged(settings: Settings, record: Record) -> bool:
+    """Whether the extract was removed on purpose; what shows the learner's days went with it.
+
+    A card that does not say so of this extract, of another protocol, or from before the analysis, is none.
+    """
+    try:
+        card = _Card.model_validate_json(
+            (extracts_dir(settings) / PURGED / f"{record.extract_sha256}.json").read_bytes()
+        )
+    except (OSError, ValidationError):
+        return False
+    return (
+        card.extract_sha256 == record.extract_sha256
+        # Where it was not sure whose events an extract holds, its card names no protocol.
+        and card.protocol_id in {None, record.identity.protocol_id}
+        and card.purged_at >= datetime.fromisoformat(record.identity.started_at)
+    )
+
+
+def _snapshot(settings: Settings, snapshot_id: str, sha256: str) -> Finding:
+    folder, what = snapshots.snapshots_dir(settings) / snapshot_id, f"snapshot {snapshot_id}"
+    if not folder.is_dir():
+        card = snapshots.snapshots_dir(settings) / PURGED / f"{snapshot_id}.json"
+        return Finding("data", what, Status.PURGED if card.exists() else Status.EXPIRED)
+    path = folder / snapshots.file_name(settings)
+    if not path.exists():
+        return Finding("data", what, Status.MISSING, f"{folder} has no {path.name}")
+    if path.with_name(f"{path.name}.wal").exists():
+        return Finding("data", what, Status.DRIFT, "somebody wrote to it: a write-ahead log lies beside it")
+    return compare_values("data", what, sha256, atomic_files.sha256(path))

@@ -1,0 +1,203 @@
+"""Repeat an analysis on its extract with its recorded parameters, and compare within tolerances."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any
+
+from pydantic import ValidationError
+
+from americano_pipelines.analysis.daily_series import observe
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.preregistration import parse
+from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.analysis.training.data import TrainingData
+from americano_pipelines.analysis.training.model import NAME as TRAINING
+from americano_pipelines.analysis.training.model import TrainingParameters, train
+from americano_pipelines.errors import AnalysisError, TamperedError
+from americano_pipelines.mlflow_store.registered_models import MODEL
+from americano_pipelines.provenance.archive import extracts_dir, get
+from americano_pipelines.provenance.capture import capture_environment
+from americano_pipelines.provenance.record import Record, canonical
+from americano_pipelines.provenance.recorder import EXTRACT
+from americano_pipelines.provenance.verify.findings import Finding, Status
+from americano_pipelines.provenance.verify.integrity import purged
+from americano_pipelines.provenance.verify.staleness import EVENTS_ASSET
+from americano_pipelines.provenance.verify.target import Target
+from americano_pipelines.settings import Settings
+
+RELATIVE = 1e-9
+# A number near 0 may be what two numbers of the outcome's size leave when they cancel out; sums of thousands of days
+# are off by some 1e-13 of that size.
+ABSOLUTE_OF_SCALE = 1e-12
+# What follows from draws; the observed statistic, the schedule and the verdict's state do not, or must not.
+_DRAWN = re.compile(
+    r"(test\.(p|p_interval|as_extreme|smallest_p|empty|interval|edges|counts)|verdict\.(why|sentence))(\.|\[|$)"
+)
+# Two runs of a sampler differ by more than this many standard errors once in 16,000 comparisons.
+_STANDARD_ERRORS = 4
+# Standard error of the 2.5 % quantile of a normal distribution in units of sd / sqrt(draws):
+# sqrt(.025 * .975) / density(1.96).
+_OF_QUANTILE = 2.67
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is asked of numbers.
+
+    Attributes:
+        absolute: how far numbers near 0 may be apart.
+        same_numpy: whether draws have to be the same, for numpy is.
+    """
+
+    absolute: float
+    same_numpy: bool
+
+    @classmethod
+    def of(cls, outcomes: Sequence[float | None], *, same_numpy: bool) -> "Tolerance":
+        """For an analysis of these outcomes."""
+        finite = [abs(value) for value in outcomes if value is not None and math.isfinite(value)]
+        return cls(ABSOLUTE_OF_SCALE * max([1.0, *finite]), same_numpy)
+
+
+def differences(recorded: dict[str, Any], repeated: dict[str, Any], closeness: Tolerance) -> list[tuple[str, str]]:
+    """What differs by more than it may: its path in the results, and how.
+
+    Args:
+        recorded: results of the record, as JSON.
+        repeated: results of now, as JSON.
+        closeness: what is asked of numbers.
+    """
+    listed = list(_walk("", recorded, repeated, closeness.absolute))
+    if "posterior" in recorded and "posterior" in repeated:
+        listed = [item for item in listed if not item[0].startswith("posterior.")]
+        return listed + list(_posterior(recorded["posterior"], repeated["posterior"]))
+    test, again = recorded.get("test"), repeated.get("test")
+    estimated = isinstance(test, dict) and test.get("p_interval") is not None
+    if estimated and not closeness.same_numpy and isinstance(test, dict) and isinstance(again, dict):
+        (low, high), p = test["p_interval"], again.get("p")
+        listed = [item for item in listed if not _DRAWN.match(item[0])]
+        if p is None or not low <= p <= high:
+            listed.append(("test.p", f"{p} is outside the recorded 99 % interval, {low} to {high}"))
+    return listed
+
+
+def _walk(path: str, recorded: Any, repeated: Any, absolute: float) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
+    if isinstance(recorded, dict) and isinstance(repeated, dict):
+        for name in recorded.keys() | repeated.keys():
+            inside = f"{path}.{name}" if path else name
+            if name not in recorded or name not in repeated:
+                yield inside, "was not there" if name not in recorded else "is not there any more"
+            else:
+                yield from _walk(inside, recorded[name], repeated[name], absolute)
+    elif isinstance(recorded, list) and isinstance(repeated, list) and len(recorded) == len(repeated):
+        for index, (item, other) in enumerate(zip_longest(recorded, repeated)):
+            yield from _walk(f"{path}[{index}]", item, other, absolute)
+    elif _numbers(recorded, repeated) and float in {type(recorded), type(repeated)}:
+        if not math.isclose(recorded, repeated, rel_tol=RELATIVE, abs_tol=absolute):
+            yield path, f"was {recorded!r}, is {repeated!r}"
+    elif type(recorded) is not type(repeated) or recorded != repeated:
+        yield path, f"was {_describe(recorded)}, is {_describe(repeated)}"
+
+
+def _numbers(*values: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether all are numbers, to which Python's truth values belong and JSON's do not."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _describe(value: Any) -> str:  # noqa: ANN401 - JSON
+    return f"a list of {len(value)}" if isinstance(value, list) else repr(value)
+
+
+def _posterior(recorded: dict[str, Any], repeated: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Means and intervals of two samples of a posterior, by the standard errors of both."""
+    for index, (was, now) in enumerate(zip_longest(recorded["changes"], repeated["changes"])):
+        path = f"posterior.changes[{index}]"
+        if was is None or now is None or (was["label"], was["what"]) != (now["label"], now["what"]):
+            yield path, "is another change"
+            continue
+        mean_error, tail_error = (
+            math.hypot(*(change["sd"] / math.sqrt(change[draws]) for change in (was, now)))
+            for draws in ("ess_bulk", "ess_tail")
+        )
+        pairs = [("mean", was["mean"], now["mean"], mean_error)]
+        pairs += [
+            (f"interval[{end}]", was["interval"][end], now["interval"][end], _OF_QUANTILE * tail_error)
+            for end in (0, 1)
+        ]
+        for name, before, after, error in pairs:
+            if abs(before - after) > _STANDARD_ERRORS * error:
+                yield f"{path}.{name}", f"was {before}, is {after}, and the samplers' error is {error:.3g}"
+
+
+_OF_TRAINING = frozenset({MODEL, "versions"})
+
+
+def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
+    """Do the analysis again and compare what it gives.
+
+    Raises:
+        TrackingError: MLflow has the extract, and does not give it.
+    """
+    record = subject.record
+    what = f"{record.identity.analysis} on its extract"
+    text = _extract(settings, subject)
+    if text is None:
+        why = (
+            "was purged" if purged(settings, record) else "is not left as it was, neither in the archive nor in MLflow"
+        )
+        yield Finding("rerun", what, Status.NOT_REPEATED, f"the extract {why}")
+        return
+    try:
+        again, outcomes = _trained(record, text) if record.identity.analysis == TRAINING else _analysed(record, text)
+    except (AnalysisError, ValidationError) as error:
+        yield Finding("rerun", what, Status.NOT_REPEATED, str(error))
+        return
+    # What a registry calls a model, and which versions trained it, is not what was learned.
+    recorded = {name: value for name, value in record.results.items() if name not in _OF_TRAINING}
+    packages = record.environment.get("packages")
+    numpy = packages.get("numpy") if isinstance(packages, dict) else None
+    closeness = Tolerance.of(
+        outcomes, same_numpy=numpy is not None and numpy == capture_environment().packages["numpy"]
+    )
+    mismatches = differences(recorded, again, closeness)
+    yield from [Finding("rerun", path, Status.DIFFERS, why) for path, why in mismatches] or [
+        Finding("rerun", what, Status.REPEATED, ", ".join(recorded))
+    ]
+
+
+def _analysed(record: Record, text: bytes) -> tuple[dict[str, Any], Sequence[float | None]]:
+    """Results of the analysis of a protocol, as JSON, and the outcomes that went in."""
+    if record.identity.analysis not in KINDS:
+        raise AnalysisError(f"there is no analysis called {record.identity.analysis!r} any more")
+    kind, extract = KINDS[record.identity.analysis], Extract.parse(text)
+    instant = next(source.instant for source in record.inputs if source.asset == EVENTS_ASSET)
+    as_of_us = round(datetime.fromisoformat(instant).timestamp() * 1_000_000)
+    # For the pictures only, which are not compared.
+    standing = "planned" if record.standing and record.standing.planned else "exploratory"
+    analysis = kind.analyse(observe(extract), parse(kind, record.config), as_of_us, standing)
+    return json.loads(canonical(analysis.results)), extract.values
+
+
+def _trained(record: Record, text: bytes) -> tuple[dict[str, Any], Sequence[float | None]]:
+    """Results of the training demo, as JSON, and the scores that went in."""
+    data = TrainingData.parse(text)
+    trained = train(data, TrainingParameters.model_validate(record.config), record.inputs[0].snapshot_id)
+    results = json.loads(canonical(trained.results))
+    return {name: value for name, value in results.items() if name not in _OF_TRAINING}, data.scores
+
+
+def _extract(settings: Settings, subject: Target) -> bytes | None:
+    """The extract as it was, wherever it is left."""
+    sha256 = subject.record.extract_sha256
+    try:
+        return get(extracts_dir(settings), sha256)
+    except (FileNotFoundError, TamperedError):
+        run = subject.run
+        text = run.content(EXTRACT) if run else None
+        return text if text is not None and hashlib.sha256(text).hexdigest() == sha256 else None

@@ -1,0 +1,93 @@
+"""Verify a record as a whole: run all checks in order and sum them up."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from americano_pipelines.mlflow_store.client import open_store
+from americano_pipelines.provenance.verify import integrity, staleness
+from americano_pipelines.provenance.verify.findings import FAULTS, STALE, Finding, Status
+from americano_pipelines.provenance.verify.hash_locations import hash_locations
+from americano_pipelines.provenance.verify.rerun import rerun
+from americano_pipelines.provenance.verify.target import DagsterHashes, Target, choose_target
+from americano_pipelines.settings import Settings
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        subject: the record that everything was compared with.
+        findings: one for each thing that was looked at.
+    """
+
+    subject: Target
+    findings: list[Finding]
+
+    @property
+    def faults(self) -> list[Finding]:
+        """What is not as it was recorded, or did not come out again."""
+        return [finding for finding in self.findings if finding.status in FAULTS]
+
+    @property
+    def stale(self) -> list[Finding]:
+        """What an analysis would not meet as it was."""
+        return [finding for finding in self.findings if finding.status in STALE]
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        if not self.faults:
+            purged = sum(finding.status is Status.PURGED for finding in self.findings)
+            if purged:
+                return f"verified, as far as it was not purged: {purged} {'things were' if purged > 1 else 'thing was'}"
+            return "verified: everything that was recorded is as it was"
+        by_status: dict[str, list[str]] = {}
+        for finding in self.faults:
+            by_status.setdefault(finding.status.value, []).append(finding.what)
+        return "; ".join(f"{status} in {', '.join(names)}" for status, names in by_status.items())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        record = self.subject.record
+        return {
+            "record": self.subject.sha256,
+            "taken_from": self.subject.taken_from,
+            "analysis": record.identity.analysis,
+            "protocol": record.identity.protocol_id,
+            "mlflow_run_id": record.tracking["run_id"],
+            "analysis_run_id": record.identity.analysis_run_id,
+            "verified": not self.faults,
+            "current": not self.stale,
+            "sentence": self.sentence,
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: bool) -> Verification:
+    """Verify a recorded analysis.
+
+    Args:
+        settings: whose archive, MLflow and app.
+        name: the MLflow run, the app's AnalysisRun, or the record's hash, of which 8 hex digits are enough.
+        in_dagster: what Dagster has of a record.
+        again: do the analysis again too.
+
+    Raises:
+        AnalysisError: there is no such record; TamperedError: nothing intact is left of it.
+        TrackingError: MLflow does not answer; LinkError: the app's database does not.
+    """
+    store = open_store(settings)
+    subject = choose_target(settings, store, name, in_dagster)
+    findings = [
+        *hash_locations(settings, subject, in_dagster),
+        *integrity.mlflow_run(subject),
+        *integrity.version(store, subject.record),
+        *integrity.artifacts(settings, subject),
+        *integrity.files(store, subject.record),
+        *integrity.data(settings, subject.record),
+        *staleness.check_environment(subject.record),
+        *staleness.present_data(settings, subject.record),
+        *(rerun(settings, subject) if again else ()),
+    ]
+    return Verification(subject, findings)

@@ -1,0 +1,112 @@
+"""Parse `MLFLOW_TRACKING_URI`: which addresses are valid, and where a relative one starts.
+
+Only the parsing of addresses belongs here; connecting is `mlflow_store/client.py`.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_SERVERS = frozenset({"http", "https"})
+# What MLflow keeps its records in. It knows no `postgres://`.
+_DATABASES = frozenset({"postgresql", "mysql", "mssql"})
+_ALLOWED = (
+    "allowed are http://host:port, https://host, sqlite:///file.db, and postgresql+psycopg2://, mysql+<driver>:// or "
+    "mssql+<driver>://user:password@host/database"
+)
+
+
+def parse_tracking_uri(value: str, root: Path) -> str:
+    """Check an address; a relative sqlite file starts at a folder, as every other path of the settings does.
+
+    Args:
+        value: the address as it was set.
+        root: the folder.
+
+    Returns:
+        The address as MLflow is given it.
+
+    Raises:
+        ValueError: saying what is wrong. The address itself is never in the text, for it may hold a password.
+    """
+    uri = value.strip()
+    scheme, mark, _ = uri.partition(":")
+    kind, _, driver = scheme.lower().partition("+")
+    if not mark or "/" in scheme or kind == "file":
+        raise ValueError(
+            "names a folder or nothing that MLflow knows; its store in a folder of files is gone since MLflow 3. "
+            f"For records on this machine use sqlite:///mlflow.db; {_ALLOWED}"
+        )
+    if scheme.lower() in _SERVERS:
+        _check_server(uri)
+        return uri
+    if kind == "sqlite":
+        return _sqlite(uri, driver, root)
+    if kind in _DATABASES:
+        _check_database(uri)
+        return uri
+    raise ValueError(f"starts with {scheme}:, which is no MLflow server or store this project can use; {_ALLOWED}")
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a sqlite address, None for any other."""
+    if not uri.startswith("sqlite:"):
+        return None
+    return Path(uri.partition("///")[2].partition("?")[0])
+
+
+def _check_server(uri: str) -> None:
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        # What urlsplit itself says may quote the password.
+        raise ValueError("cannot be taken apart: the port must be a number from 1 to 65535") from None
+    if not host or any(character.isspace() for character in parts.netloc):
+        raise ValueError("names no host, as http://host:port does")
+    if port == 0:
+        raise ValueError("the port must be a number from 1 to 65535")
+
+
+def _sqlite(uri: str, driver: str, root: Path) -> str:
+    start, mark, rest = uri.partition("///")
+    name, question, parameters = rest.partition("?")
+    if not mark or "/" in start or not name or name == ":memory:" or name.startswith("file:"):
+        raise ValueError(
+            "names no file; sqlite:///runs.db is one in the project's folder, sqlite:////var/lib/runs.db (four "
+            "strokes) one by its full path, and records in memory are gone with the process"
+        )
+    if driver not in {"", "pysqlite"}:
+        raise ValueError(f"asks for the sqlite driver {driver!r}, which MLflow cannot use; write sqlite:///")
+    path = (root / os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
+    if os.path.isdir(path) or name.endswith("/"):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        raise ValueError(f"{path} is a folder; name a file in it, such as sqlite:///{path / 'mlflow.db'}")
+    return f"sqlite:///{path}{question}{parameters}"
+
+
+def _check_database(uri: str) -> None:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        address = make_url(uri)
+        dialect = address.get_dialect()
+    except (SQLAlchemyError, ValueError):
+        raise ValueError(f"cannot be taken apart, or names a driver that is unknown; {_ALLOWED}") from None
+    if not address.host and not address.query.get("host"):
+        raise ValueError("names no host (a socket folder goes into ?host=/folder)")
+    if not address.database:
+        raise ValueError("names no database")
+    if address.port is not None and not 1 <= address.port <= 65535:  # noqa: PLR2004 - TCP's
+        raise ValueError("the port must be a number from 1 to 65535")
+    try:
+        dialect.import_dbapi()
+    except ImportError as error:
+        remedy = (
+            "write postgresql+psycopg2://, which is installed"
+            if address.get_backend_name() == "postgresql"
+            else "install it, or run an MLflow server over that database and name the server"
+        )
+        raise ValueError(
+            f"needs the Python package {error.name or dialect.driver}, which is not installed; {remedy}"
+        ) from None

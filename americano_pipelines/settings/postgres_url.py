@@ -1,0 +1,172 @@
+"""Parse and compare the addresses of Postgres, from `DATABASE_URL` or from the `PG_*` variables."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+DEFAULT_PORT = 5432
+# Parameters that Prisma reads from the URL itself and libpq refuses as unknown. `connection_limit`, `schema` and
+# `sslaccept` are honoured. The others tune Prisma's own pool and its prepared statements, of which there are none
+# here: a pooler is found out by asking the server, a statement is ended by PG_STATEMENT_TIMEOUT.
+PRISMA_ONLY = frozenset({"pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size"})
+LIBPQ_OPTIONS = frozenset(
+    {"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir", "sslsni", "sslnegotiation", "require_auth"}
+    | {"ssl_min_protocol_version", "ssl_max_protocol_version", "connect_timeout", "target_session_attrs"}
+    | {"channel_binding", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
+    | {"tcp_user_timeout", "application_name", "options"}
+)
+_FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir")
+_PKCS12 = frozenset({"sslidentity", "sslpassword"})
+_ACCEPTS = ("strict", "accept_invalid_certs")
+_TABLE = re.compile(r'(?:("[^"]+"|[^".]+)\.)?("[^"]+"|[^".]+)')
+
+
+@dataclass(frozen=True)
+class PostgresTarget:
+    """Address of one Postgres database.
+
+    Attributes:
+        host: a host name, or the folder of a unix socket.
+        port: TCP port, also the number in the socket's name.
+        user: the role to read as.
+        password: its password, empty for none; never shown.
+        database: the database's name.
+        schema: the schema to look in first (`?schema=` of a Prisma URL), `public` unless told.
+        options: further libpq parameters from the URL, such as `sslmode`.
+        connections: how many there may be at once (`?connection_limit=` of a Prisma URL), None for as many as pay.
+        statement_timeout: seconds after which the server ends a statement of ours.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+    schema: str = "public"
+    options: tuple[tuple[str, str], ...] = ()
+    connections: int | None = None
+    statement_timeout: int = 3600
+
+    @property
+    def label(self) -> str:
+        """The address for messages and metadata: no password in it."""
+        return f"{self.user}@{self.host}:{self.port}/{self.database}"
+
+
+def split_table(name: str) -> tuple[str | None, str]:
+    """Take `table`, `schema.table` or `"Schema"."Table"` apart; case is kept, quoted or not.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = _TABLE.fullmatch(name.strip())
+    if match is None:
+        raise ValueError('is not a table name; allowed are table, schema.table and, quoted, "schema"."table"')
+    schema, table = match.groups()
+    return schema and schema.strip('"'), table.strip('"')
+
+
+def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
+    """Read a `postgres://` or `postgresql://` address, as Prisma and libpq write it.
+
+    Args:
+        url: the address.
+        folder: where paths of certificates start that are not absolute.
+
+    Raises:
+        ValueError: saying which part is wrong. The address itself is never in the text.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # What urlsplit itself says may quote the password.
+        raise ValueError(
+            "cannot be taken apart: the port must be a number from 1 to 65535, and characters such as / ? # [ ] @ "
+            "in the password percent-encoded"
+        ) from None
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ValueError("must start with postgresql:// or postgres://")
+    query = _parameters(parts.query)
+    if "port" in query:
+        port = _whole_number(query.pop("port"), "the port must be a number from 1 to 65535", 65535)
+    if port == 0:
+        raise ValueError("the port must be a number from 1 to 65535")
+    host = query.pop("host", "") or unquote(parts.hostname or "")
+    database = query.pop("dbname", "") or unquote(parts.path.lstrip("/"))
+    user = query.pop("user", "") or unquote(parts.username or "")
+    password = query.pop("password", "") or unquote(parts.password or "")
+    if not host:
+        raise ValueError("names no host (a socket folder goes into ?host=/folder)")
+    if not database:
+        raise ValueError("names no database")
+    schema = query.pop("schema", "") or "public"
+    limit = query.pop("connection_limit", "")
+    connections = _whole_number(limit, "connection_limit must be a number from 1 on") if limit else None
+    options = _in_folder(_certificates(query), folder)
+    if unknown := sorted(options.keys() - PRISMA_ONLY - LIBPQ_OPTIONS):
+        raise ValueError(f"has parameters that are not understood: {', '.join(unknown)}")
+    return PostgresTarget(
+        host=host,
+        port=port or DEFAULT_PORT,
+        user=user or "postgres",
+        password=password,
+        database=database,
+        schema=schema,
+        options=tuple(sorted((key, value) for key, value in options.items() if key in LIBPQ_OPTIONS)),
+        connections=connections,
+    )
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """The part after the question mark as libpq and Prisma read it: a plus is a plus, as in paths."""
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return {unquote(name): unquote(value) for name, _, value in pairs}
+
+
+def _whole_number(text: str, reason: str, most: int | None = None) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0 or (most is not None and int(text) > most):
+        raise ValueError(reason)
+    return int(text)
+
+
+def _certificates(query: dict[str, str]) -> dict[str, str]:
+    """The parameters with what Prisma means by its TLS ones: `sslcert` is the authority, `strict` looks at the name.
+
+    Raises:
+        ValueError: one cannot be honoured. To leave it out would be to connect less safely than was asked for.
+    """
+    options = dict(query)
+    if refused := sorted(_PKCS12 & options.keys()):
+        raise ValueError(
+            f"has {' and '.join(refused)}, a PKCS #12 file, which libpq cannot read; write the client's certificate "
+            "and key to two PEM files and name them as sslcert and sslkey"
+        )
+    accept = options.pop("sslaccept", "")
+    if accept and accept not in _ACCEPTS:
+        raise ValueError(f"sslaccept must be {' or '.join(_ACCEPTS)}")
+    if "sslcert" in options and not options.keys() & {"sslkey", "sslrootcert"}:
+        options["sslrootcert"] = options.pop("sslcert")
+    mode = options.get("sslmode", "")
+    if accept == "strict":
+        if mode in {"disable", "allow"}:
+            raise ValueError(f"sslaccept=strict contradicts sslmode={mode}")
+        options["sslmode"] = "verify-full"
+        # Without a file of its own, the authorities that the machine trusts.
+        options.setdefault("sslrootcert", "system")
+    elif accept:
+        if mode.startswith("verify-"):
+            raise ValueError(f"sslaccept={accept} contradicts sslmode={mode}")
+        # With an authority libpq would look at the certificate all the same.
+        options.pop("sslrootcert", None)
+    elif options.get("sslrootcert") and mode in {"", "prefer", "require"}:
+        # libpq would look at nothing if the file is not there, and with `prefer` go on without TLS.
+        options["sslmode"] = "verify-full" if options["sslrootcert"] == "system" else "verify-ca"
+    return options
+
+
+def _in_folder(options: dict[str, str], folder: Path) -> dict[str, str]:
+    """The parameters with the paths of files made absolute."""
+    paths = {name for name in _FILES if options.get(name) and (name, options[name]) != ("sslrootcert", "system")}
+    return {name: str(folder / value) if name in paths else value for name, value in options.items()}

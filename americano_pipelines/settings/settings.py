@@ -1,0 +1,280 @@
+"""Derive the settings from the variables: mode, addresses, folders; refuse what cannot work.
+
+Turn pydantic's errors into messages for the person who set a variable.
+
+Reading values is `environment.py`. Here is the one place that turns pydantic's findings into messages for
+the person who set a variable.
+"""
+
+import os
+import re
+from dataclasses import replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import SecretStr, ValidationError, model_validator
+
+from americano_pipelines.errors import ConfigError
+from americano_pipelines.settings.environment import PROJECT_ROOT, Variables
+from americano_pipelines.settings.mlflow_url import parse_tracking_uri, sqlite_file
+from americano_pipelines.settings.path_overlap import leads_into, why_no_folder
+from americano_pipelines.settings.postgres_url import PostgresTarget, parse_url
+
+# Up to the last @, for a password may hold an unescaped one; and parameters that are secrets by their name.
+_USER_INFO = re.compile(r"//\S+@")
+_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
+# Names of our schemas: DuckDB calls the catalog after the file, and then `analytics.x` would be ambiguous.
+_SCHEMAS = frozenset({"analytics", "research", "meta"})
+# Names that DuckDB, or our own build, attaches something else under.
+_TAKEN = frozenset({"main", "memory", "system", "temp", "source", "published_before"})
+
+
+class Mode(StrEnum):
+    """How the source reaches the warehouse."""
+
+    PARQUET = "parquet"
+    POSTGRES = "postgres"
+    SCANNER = "scanner"
+
+
+class Settings(Variables):
+    """The checked settings that everything else is given."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        target, _ = self.postgres, self.app
+        if self.duckdb_use_postgres_scanner and target is None:
+            raise ValueError(
+                "DUCKDB_USE_POSTGRES_SCANNER: is true, but no Postgres is configured; set DATABASE_URL or PG_HOST"
+            )
+        self._check_folders()
+        self._check_published_name()
+        for table in ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs"):
+            if leads_into(self.parquet_input(table), self.lake_dir):
+                raise ValueError(
+                    f"{table.upper()}_PARQUET: leads into {self.lake_dir}, where our own exports are kept; "
+                    "these variables name files made by others, so point it elsewhere"
+                )
+        self._check_not_swept()
+        if odd := {"%", "?"} & set(str(self.dagster_dir)):
+            variable = "DAGSTER_HOME" if self.dagster_home else "AMERICANO_DATA_DIR"
+            raise ValueError(
+                f"{variable}: {self.dagster_dir} has a {odd.pop()} in it, and Dagster makes an address of it in which "
+                "that means something else; choose another folder"
+            )
+        return self
+
+    def _check_folders(self) -> None:
+        """Refuse what can never be a folder, before a run fails for it."""
+        for variable, path in [("AMERICANO_DATA_DIR", self.data_dir), *self._own_places()]:
+            folder = path if variable in {"AMERICANO_DATA_DIR", "DAGSTER_HOME"} else path.parent
+            if problem := why_no_folder(folder):
+                raise ValueError(f"{variable}: {problem}; choose another place")
+
+    def _check_not_swept(self) -> None:
+        """Refuse what would lie where whatever is not known there is swept away."""
+        swept = {
+            self.lake_dir: "whatever is no export of ours",
+            self.spill_dir: "what ended processes left",
+            self.published_path.parent / "snapshots": "whatever is no published file",
+        }
+        for variable, path in self._own_places():
+            for folder, what in swept.items():
+                # Only its folder is followed: the published name is itself a link into the folder of snapshots.
+                if (path.parent.resolve() / path.name).is_relative_to(folder.resolve()):
+                    raise ValueError(
+                        f"{variable}: lies inside {folder}, where {what} is swept away; point it elsewhere"
+                    )
+
+    def _own_places(self) -> list[tuple[str, Path]]:
+        """What these settings place on this machine, by variable; MLflow's file only where it is named."""
+        places = [("DUCKDB_DB_PATH", self.published_path), ("DAGSTER_HOME", self.dagster_dir)]
+        try:
+            store = sqlite_file(self.tracking_uri)
+        except ValueError as error:
+            raise ValueError(f"MLFLOW_TRACKING_URI: {error}") from None
+        if store is not None and self.mlflow_tracking_uri is not None:
+            places.append(("MLFLOW_TRACKING_URI", store))
+        return places
+
+    @cached_property
+    def postgres(self) -> PostgresTarget | None:
+        """The source's address, None when none is configured (neither DATABASE_URL nor PG_HOST set)."""
+        from_parts = None
+        if self.pg_host is not None:
+            from_parts = PostgresTarget(
+                host=self.pg_host,
+                port=self.pg_port,
+                user=self.pg_user,
+                password=self.pg_password.get_secret_value(),
+                database=self.pg_database,
+                statement_timeout=self.pg_statement_timeout,
+            )
+        if self.database_url is None:
+            return from_parts
+        try:
+            target = parse_url(self.database_url.get_secret_value(), PROJECT_ROOT)
+        except ValueError as error:
+            raise ValueError(f"DATABASE_URL: {error}") from None
+        target = replace(target, statement_timeout=self.pg_statement_timeout)
+        for name in ("host", "port", "user", "password", "database"):
+            variable = f"pg_{name}"
+            if variable not in self.model_fields_set:
+                continue
+            value = getattr(self, variable)
+            value = value.get_secret_value() if isinstance(value, SecretStr) else value
+            if value != getattr(target, name):
+                raise ValueError(
+                    f"{variable.upper()}: differs from the {name} in DATABASE_URL; set one of the two, or both alike"
+                )
+        return target
+
+    @cached_property
+    def app(self) -> PostgresTarget | None:
+        """Where the app's analysis runs are written, None when that is off."""
+        if self.analysis_runs_database_url is None:
+            return None
+        try:
+            return parse_url(self.analysis_runs_database_url.get_secret_value(), PROJECT_ROOT)
+        except ValueError as error:
+            raise ValueError(f"ANALYSIS_RUNS_DATABASE_URL: {error}") from None
+
+    def _check_published_name(self) -> None:
+        path = self.published_path
+        if path.is_dir():
+            raise ValueError(f"DUCKDB_DB_PATH: {path} is a folder; name a file in it, such as {path}/americano.duckdb")
+        if path.is_file() and (path.parent / "snapshot.json").is_file():
+            raise ValueError(
+                f"DUCKDB_DB_PATH: {path} is one of the published files themselves; name the link that leads to the "
+                "newest, or leave the variable unset"
+            )
+        if path.suffix.casefold() == ".duckdb" and path.stem.casefold() in _SCHEMAS:
+            schema = path.stem.casefold()
+            raise ValueError(
+                f"DUCKDB_DB_PATH: a file called {path.name} cannot serve a schema called {schema}: "
+                "DuckDB names the catalog after the file and then refuses "
+                f"{'analytics.behavioral_events' if schema == 'analytics' else f'what is in {schema}'} as ambiguous; "
+                "choose another name, such as americano.duckdb"
+            )
+        if path.stem.casefold() in _TAKEN:
+            raise ValueError(
+                f"DUCKDB_DB_PATH: {path.name} would be a catalog called {path.stem}, a name that is taken; "
+                "choose another one, such as americano.duckdb"
+            )
+        if path.suffix != ".duckdb":
+            raise ValueError(f"DUCKDB_DB_PATH: {path.name!r} does not end in .duckdb")
+
+    @property
+    def mode(self) -> Mode:
+        """The way in that these settings choose."""
+        if self.postgres is None:
+            return Mode.PARQUET
+        return Mode.SCANNER if self.duckdb_use_postgres_scanner else Mode.POSTGRES
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder, absolute."""
+        return _absolute(self.americano_data_dir)
+
+    @property
+    def published_path(self) -> Path:
+        """The link that readers open."""
+        if self.duckdb_db_path is None:
+            return self.data_dir / "duckdb" / "americano.duckdb"
+        return _absolute(self.duckdb_db_path)
+
+    @property
+    def lake_dir(self) -> Path:
+        """Our own Parquet exports and their manifest."""
+        return self.data_dir / "parquet"
+
+    @property
+    def extracts_dir(self) -> Path:
+        """The exact inputs of analyses; they are kept although snapshots expire."""
+        return self.data_dir / "extracts"
+
+    @property
+    def spill_dir(self) -> Path:
+        """Where DuckDB puts what does not fit into its memory limit."""
+        return self.data_dir / "tmp"
+
+    @property
+    def dagster_dir(self) -> Path:
+        """Dagster's home, absolute (Dagster refuses a relative one)."""
+        if self.dagster_home is None:
+            return self.data_dir / "dagster_home"
+        return _absolute(self.dagster_home)
+
+    @cached_property
+    def tracking_uri(self) -> str:
+        """Where MLflow records go; a relative sqlite file starts at the project's folder."""
+        if self.mlflow_tracking_uri is None:
+            return f"sqlite:///{self.data_dir / 'mlflow' / 'mlflow.db'}"
+        return parse_tracking_uri(self.mlflow_tracking_uri, PROJECT_ROOT)
+
+    def parquet_input(self, table: str) -> Path:
+        """The file, folder or glob that others fill for a table (parquet mode)."""
+        value: str | None = getattr(self, f"{table}_parquet")
+        return self.data_dir / "exports" / f"{table}.parquet" if value is None else _absolute(value)
+
+    def redacted(self) -> dict[str, str]:
+        """Every variable with the value that is in force, secrets as `***`, for `americano doctor`."""
+        shown = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                shown[name.upper()] = "***" if value.get_secret_value() else "(empty)"
+            elif value is None:
+                default = self._derived(name)
+                shown[name.upper()] = "(unset)" if default is None else f"(unset, so {redact(str(default))})"
+            else:
+                # An address may hold a password too.
+                shown[name.upper()] = redact(str(value))
+        return shown
+
+    def _derived(self, name: str) -> Path | str | None:
+        """What stands in for a variable that is not set, None where nothing does."""
+        if name.endswith("_parquet"):
+            # With Postgres configured, nobody reads these.
+            return self.parquet_input(name.removesuffix("_parquet")) if self.mode is Mode.PARQUET else None
+        derived: dict[str, Path | str] = {
+            "duckdb_db_path": self.published_path,
+            "dagster_home": self.dagster_dir,
+            "mlflow_tracking_uri": self.tracking_uri,
+        }
+        return derived.get(name)
+
+
+def redact(text: str) -> str:
+    """A text without the user information and secret parameters of the addresses in it."""
+    return _SECRET_PARAMETER.sub(r"\1***", _USER_INFO.sub("//***@", text))
+
+
+def _absolute(path: str | Path) -> Path:
+    """Relative paths start at the project's folder; `~` is the home folder, and nobody's home is left as it is."""
+    return (PROJECT_ROOT / os.path.expanduser(path)).absolute()  # noqa: PTH111 - Path.expanduser raises for that
+
+
+def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - what pydantic accepts for any field
+    """Read and check the settings.
+
+    Args:
+        overrides: field values that win over the environment, for tests and for the demo.
+
+    Raises:
+        ConfigError: a value is wrong; the message has a line for each variable, with what is allowed.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
+    field = str(problem["loc"][0])
+    return f"{field.upper()}: {message}. {Settings.model_fields[field].description}"

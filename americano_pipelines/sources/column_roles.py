@@ -1,0 +1,171 @@
+"""Match the columns of a source table to the roles of its contract, and check their types."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from americano_pipelines.common import sql
+from americano_pipelines.errors import ConfigError, SourceError
+from americano_pipelines.sources.contracts import BY_NAME, TableContract
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a source table.
+
+    Attributes:
+        name: its name in the source, case kept.
+        source_type: its type as the source names it.
+        type: the DuckDB type that holds its values exactly.
+        nullable: whether the source admits nulls.
+        detail: what else changes how values read: a default, enum labels, attributes, at any depth of its type.
+        as_text: nothing but the source's own text holds its values exactly, so that is what is copied.
+    """
+
+    name: str
+    source_type: str
+    type: str
+    nullable: bool = True
+    detail: str = ""
+    as_text: bool = False
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A source table as it was found.
+
+    Attributes:
+        contract: what it is.
+        found_as: where, for people: `public.behavioral_events` or a path.
+        columns: its columns in order.
+        roles: role name to column name; an optional role that no column plays is absent.
+        identity: hash of what tells it apart from another table under its name; empty for files, which have hashes.
+    """
+
+    contract: TableContract
+    found_as: str
+    columns: tuple[Column, ...]
+    roles: Mapping[str, str]
+    identity: str = field(default="", kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """Its name in the warehouse."""
+        return self.contract.name
+
+    def column(self, role: str) -> Column | None:
+        """The column that plays a role, None when none does."""
+        name = self.roles.get(role)
+        return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def projection(self) -> str:
+        """The select list that gives every column under its own name in its exact type."""
+        return ", ".join(f"CAST({sql.quote(c.name)} AS {c.type}) AS {sql.quote(c.name)}" for c in self.columns)
+
+    @property
+    def schema_sha256(self) -> str:
+        """Hash of names, types, defaults and enum labels: changes that touch no row show here."""
+        columns = [(c.name, c.source_type, c.type, c.nullable, c.detail) for c in self.columns]
+        return hashlib.sha256(json.dumps([columns, dict(self.roles)], sort_keys=True).encode()).hexdigest()
+
+
+_TIMES = ("DATE", "TIMESTAMP")
+# Written as text they are not the same in both engines, and it is as text that ids are hashed.
+_NO_IDS = ("FLOAT", "DOUBLE", "BLOB", *_TIMES)
+_ROLE_TYPES = {
+    "time": _TIMES,
+    "start": _TIMES,
+    "end": _TIMES,
+    "planned_days": ("INTEGER", "BIGINT", "SMALLINT", "TINYINT", "HUGEINT", "UINTEGER", "UBIGINT", "USMALLINT"),
+}
+
+
+def find_roles(
+    contract: TableContract, columns: Sequence[str], overrides: Mapping[str, str], found_as: str
+) -> dict[str, str]:
+    """Say which column plays which role.
+
+    Args:
+        contract: the table's contract.
+        columns: the column names that are there.
+        overrides: `"table.role"` to column name (setting AMERICANO_COLUMNS).
+        found_as: where the table was found, for the message.
+
+    Returns:
+        Role name to column name, for the roles that are played.
+
+    Raises:
+        ConfigError: an override names a column that is not there.
+        SourceError: no column plays a required role, or two names differ only in case.
+    """
+    folded = [column.casefold() for column in columns]
+    if twins := sorted({column for column in columns if folded.count(column.casefold()) > 1}):
+        raise SourceError(
+            f"{found_as}: the columns {', '.join(twins)} differ only in case, which DuckDB does not tell apart. "
+            "Offer a view that renames one of them"
+        )
+    by_key: dict[str, str] = {}
+    for column in columns:
+        by_key.setdefault(name_key(column), column)
+    roles = {}
+    for role in contract.roles:
+        override = overrides.get(f"{contract.name}.{role.name}")
+        if override is not None:
+            if override not in columns:
+                raise ConfigError(
+                    f"AMERICANO_COLUMNS: {contract.name}.{role.name} is set to {override!r}, "
+                    f"but {found_as} has the columns {', '.join(columns)}"
+                )
+            roles[role.name] = override
+            continue
+        match = next((by_key[name_key(alias)] for alias in role.aliases if name_key(alias) in by_key), None)
+        if match is not None:
+            roles[role.name] = match
+        elif role.required:
+            raise SourceError(
+                f"{found_as} has no {role.name} column: none of {', '.join(role.aliases)} is among its "
+                f"columns ({', '.join(columns)}). Rename the column, or name it in AMERICANO_COLUMNS as "
+                f'{{"{contract.name}.{role.name}": "<column>"}}'
+            )
+    return roles
+
+
+def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[str, str]) -> None:
+    """Refuse columns that cannot play their role: a time that is text, a number of days that is none.
+
+    Raises:
+        SourceError: naming the column, its role and the type it has.
+    """
+    types = {column.name: column for column in columns}
+    for role, name in roles.items():
+        column = types[name]
+        allowed = _ROLE_TYPES.get(role)
+        if allowed and (not column.type.startswith(allowed) or column.type.endswith("[]")):
+            raise SourceError(
+                f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be "
+                f"{'a whole number' if role == 'planned_days' else 'a date or a timestamp'}"
+            )
+        if role == "id" and column.type.startswith(_NO_IDS):
+            raise SourceError(
+                f"{found_as}: the id column {name!r} has type {column.source_type}, which Postgres and DuckDB write "
+                "differently, so a copy of it could not be checked. Offer a view with the id as text"
+            )
+
+
+def check_overrides(overrides: Mapping[str, str]) -> None:
+    """Refuse overrides of roles that do not exist.
+
+    Raises:
+        ConfigError: naming the wrong key and the ones there are.
+    """
+    known = {f"{contract.name}.{role.name}" for contract in BY_NAME.values() for role in contract.roles}
+    for key in overrides:
+        if key not in known:
+            raise ConfigError(f"AMERICANO_COLUMNS: {key!r} is no role; there are {', '.join(sorted(known))}")
+
+
+def name_key(name: str) -> str:
+    """What is compared of a name and an alias: neither case nor underscores, nor blanks around it."""
+    return name.strip().replace("_", "").casefold()

@@ -1,0 +1,234 @@
+"""Read the source tables and their columns from Postgres's catalog, with an exact DuckDB type for each."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from americano_pipelines.common import sql
+from americano_pipelines.errors import DataError, SourceError, TransientSourceError
+from americano_pipelines.settings import Settings, split_table
+from americano_pipelines.sources.column_roles import Column, SourceTable, check_role_types, find_roles
+from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
+from americano_pipelines.sources.postgres_snapshot import Snapshot, literal
+from americano_pipelines.sources.postgres_types import PostgresType, exact_type, unrepresentable
+
+_UNSTEADY = (
+    "the table, a column or a type was changed, swapped or removed while it was read (a migration does this). Nothing "
+    "was copied; the next attempt takes a new snapshot"
+)
+
+
+@dataclass(frozen=True)
+class PostgresTable(SourceTable):
+    """A source table in Postgres.
+
+    Attributes:
+        schema: the schema it lies in.
+        relation: its own name there.
+        has_row_versions: it is a plain table, so every row has an xmin; a view has none.
+        key: the id column, where it can be neither null nor repeated.
+        row_security: policies are in force on it.
+        parts: it and all below it (partitions, children, what a view reads), as they were when it was locked;
+            empty for a table that was only looked at.
+    """
+
+    schema: str
+    relation: str
+    has_row_versions: bool
+    key: str | None
+    row_security: bool
+    parts: tuple[str, ...] = ()
+
+    @property
+    def misfits(self) -> str:
+        """SQL for Postgres that is true for a row with a value that its column's DuckDB type cannot hold."""
+        conditions = [unrepresentable(column.name, column.type) for column in self.columns if not column.as_text]
+        return " OR ".join(condition for condition in conditions if condition) or "false"
+
+
+def find_tables(
+    snapshot: Snapshot, settings: Settings, *, hold: bool = True
+) -> tuple[dict[str, PostgresTable], dict[str, str]]:
+    """Look for every source table under each of its names.
+
+    Args:
+        snapshot: where to look.
+        settings: names that differ.
+        hold: the rows will be copied, so keep them from being taken away meanwhile; False only to look.
+
+    Returns:
+        The tables found, by warehouse name; and for the others why they are skipped.
+
+    Raises:
+        SourceError: the events are not there, a table may not be read, or a column cannot be copied exactly.
+    """
+    tables: dict[str, PostgresTable] = {}
+    skipped: dict[str, str] = {}
+    for contract in CONTRACTS:
+        names = source_names(contract, settings, snapshot.target.schema)
+        listing = snapshot.query(
+            sql.render(
+                sql.load("sources", "tables"),
+                schemas=literal(list({schema for schema, _ in names})),
+                names=literal([name for _, name in names]),
+            )
+        )
+        present = {(str(row[0]), str(row[1])): row for row in listing}
+        match = next((name for name in names if name in present), None)
+        if match is not None:
+            tables[contract.name] = _describe(snapshot, settings, contract, present[match])
+            continue
+        reason = f"no table {' or '.join('.'.join(name) for name in names)} in {snapshot.target.label}"
+        if contract is EVENTS:
+            raise SourceError(f"{reason}. Set PG_EVENTS_TABLE if the events table has another name")
+        skipped[contract.name] = reason
+    if hold:
+        tables = _lock_tables(snapshot, tables)
+    return tables, skipped
+
+
+@contextmanager
+def steady_tables(snapshot: Snapshot, settings: Settings) -> Iterator[tuple[dict[str, PostgresTable], dict[str, str]]]:
+    """The source tables for a block that copies or compares them, which must not change meanwhile.
+
+    A snapshot pins rows, and the catalog where it is read as tables. How a statement reads a column's name, a type or
+    an enum's label is what the catalog says at that moment: after a migration that was under way when the snapshot was
+    taken, and for what no lock holds (labels, composite types, partitions, functions of a view) at any time. So at the
+    end, also of a block that failed, the catalog is read again in a snapshot of its own, on the same connection.
+
+    Raises:
+        SourceError: as `find_tables`.
+        TransientSourceError: something of it is not what it was: what was read may never have existed.
+    """
+    tables, skipped = find_tables(snapshot, settings)
+    try:
+        yield tables, skipped
+    except TransientSourceError:
+        raise
+    except (SourceError, DataError) as error:
+        snapshot.renew(keep=False)
+        _check_steady(snapshot, settings, tables, error)
+        raise
+    snapshot.renew(keep=True)
+    _check_steady(snapshot, settings, tables, None)
+
+
+def _check_steady(
+    snapshot: Snapshot, settings: Settings, tables: Mapping[str, PostgresTable], failure: Exception | None
+) -> None:
+    """Compare the catalog as it is now with what was found.
+
+    Raises:
+        TransientSourceError: naming the tables that differ.
+    """
+    try:
+        now, _ = find_tables(snapshot, settings, hold=False)
+    except TransientSourceError:
+        raise
+    except SourceError as error:
+        raise TransientSourceError(f"{_UNSTEADY}. Now: {error}") from failure
+    current = {name: replace(table, parts=_identities(_parts(snapshot, table))) for name, table in now.items()}
+    names = sorted(name for name in tables.keys() | current.keys() if tables.get(name) != current.get(name))
+    if names:
+        raise TransientSourceError(f"{', '.join(names)}: {_UNSTEADY}") from failure
+
+
+def _lock_tables(snapshot: Snapshot, tables: Mapping[str, PostgresTable]) -> dict[str, PostgresTable]:
+    """Lock every table against being emptied or replaced, and make sure that none was since the snapshot.
+
+    TRUNCATE, DROP and a rewriting ALTER are not transactional in what older snapshots see: afterwards the table
+    reads as empty, in the copy and in the figures alike. A nightly "truncate and reload" would be published as
+    nothing.
+
+    Returns:
+        The tables with their parts.
+
+    Raises:
+        TransientSourceError: one was emptied, rewritten, replaced or removed after the snapshot was taken.
+    """
+    for table in tables.values():
+        relation = sql.quote(table.schema, table.relation)
+        try:
+            snapshot.query(f"SELECT 1 AS locked FROM {relation} LIMIT 0", table.found_as)  # noqa: S608 - quoted
+        except SourceError as error:
+            if "does not exist" not in str(error):
+                raise
+            raise TransientSourceError(f"{table.found_as}: {_UNSTEADY}. Now: {error}") from None
+    held = {}
+    for name, table in tables.items():
+        parts = _parts(snapshot, table)
+        if replaced := [str(relation) for relation, _, is_replaced in parts if is_replaced]:
+            raise TransientSourceError(
+                f"{table.found_as}: {', '.join(replaced)} was emptied, rewritten or replaced while the copy began, so "
+                "its rows as of the snapshot are gone. Nothing was copied; the next attempt takes a new snapshot"
+            )
+        held[name] = replace(table, parts=_identities(parts))
+    return held
+
+
+def _parts(snapshot: Snapshot, table: PostgresTable) -> list[tuple[Any, ...]]:
+    statement = sql.render(
+        sql.load("sources", "parts"), schemas=literal([table.schema]), names=literal([table.relation])
+    )
+    return snapshot.query(statement, table.found_as)
+
+
+def _identities(parts: list[tuple[Any, ...]]) -> tuple[str, ...]:
+    return tuple(str(identity) for _, identity, _ in parts)
+
+
+def source_names(contract: TableContract, settings: Settings, schema: str) -> list[tuple[str, str]]:
+    """The (schema, name) pairs a table may be found under, the most likely first."""
+    if contract is EVENTS and settings.pg_events_table:
+        own_schema, own_name = split_table(settings.pg_events_table)
+        return [(own_schema or schema, own_name)]
+    return [(schema, name) for name in contract.source_names]
+
+
+def _describe(
+    snapshot: Snapshot, settings: Settings, contract: TableContract, row: tuple[object, ...]
+) -> PostgresTable:
+    schema, relation, identity, readable, row_security, has_row_versions = row
+    found_as = f"{schema}.{relation}"
+    if not readable:
+        raise SourceError(
+            f"{snapshot.target.label}: the role {snapshot.target.user!r} may not read {found_as}. "
+            f"GRANT SELECT ON {sql.quote(str(schema), str(relation))} TO {sql.quote(snapshot.target.user)}"
+        )
+    rows = snapshot.query(
+        sql.render(
+            sql.load("sources", "columns"),
+            schemas=literal([str(schema)]),
+            names=literal([str(relation)]),
+        )
+    )
+    columns = tuple(_column(row) for row in rows)
+    roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
+    check_role_types(found_as, columns, roles)
+    return PostgresTable(
+        contract=contract,
+        found_as=found_as,
+        columns=columns,
+        roles=roles,
+        identity=hashlib.sha256(str(identity).encode()).hexdigest(),
+        schema=str(schema),
+        relation=str(relation),
+        has_row_versions=bool(has_row_versions),
+        key=next((str(name) for name, *_, is_key in rows if is_key and name == roles.get("id")), None),
+        row_security=bool(row_security),
+    )
+
+
+def _column(row: tuple[Any, ...]) -> Column:
+    name, shown_type, type_name, kind, element, element_kind, dimensions, precision, scale, nullable, detail, _ = row
+    exact = exact_type(PostgresType(type_name, kind, element, element_kind, dimensions, precision, scale))
+    return Column(
+        name=str(name),
+        source_type=str(shown_type),
+        type=exact or "VARCHAR",
+        nullable=bool(nullable),
+        detail=str(detail or ""),
+        as_text=exact is None,
+    )

@@ -1,0 +1,296 @@
+"""Open one read-only snapshot of the source Postgres, shared by every scan and query made on it.
+
+All reads go through one DuckDB transaction over the attached database: over one connection, or over several that
+share one exported REPEATABLE READ snapshot. So tables read minutes apart still belong to the same instant.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import is_resource_error, load_postgres_extension
+from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.sources.snapshot_connections import ATTACHED, NO_MORE_CONNECTIONS, Connections, startup_options
+
+# DuckDB hands on what Postgres said, not its SQLSTATE. A server that speaks another language makes these look
+# transient: retried twice, then told all the same. Only a superuser could set lc_messages for the session.
+_PERMANENT = (
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    "permission denied",
+    "no pg_hba.conf entry",
+    "invalid connection option",
+    "invalid sslmode value",
+    "does not support SSL",
+    "out of range",
+    # An array with more dimensions than its column says.
+    "does not match the schema",
+    "unrecognized configuration parameter",
+    "invalid value for parameter",
+)
+# Said by libpq and OpenSSL of certificates and keys, the server's and ours.
+_TLS = (
+    "certificate verify failed",
+    "server certificate for",
+    "root certificate",
+    "certificate file",
+    "private key file",
+    "certificate present",
+    "SSL error",
+    "weak sslmode",
+)
+# The session asks for none of the last two; a server or pooler that passes nothing on may have them all the same.
+_ENDED_BY = {
+    "transaction timeout": "transaction_timeout",
+    "idle-in-transaction timeout": "idle_in_transaction_session_timeout",
+    "idle-session timeout": "idle_session_timeout",
+}
+
+
+@contextmanager
+def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterator[None]:
+    """Turn DuckDB's errors about Postgres into ours, with the address and the table, never the password."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if is_resource_error(error):
+            raise
+        said = _reason(str(error))
+        text = said.replace(target.password, "***") if target.password else said
+        what = f"{target.label}{f', table {table}' if table else ''}"
+        if "row-level security" in said:
+            raise SourceError(
+                f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
+                "part of the rows. Nothing was copied. Give it BYPASSRLS "
+                f"(ALTER ROLE {sql.quote(target.user)} BYPASSRLS). Postgres said: {text}"
+            ) from None
+        if "statement timeout" in said:
+            raise SourceError(
+                f"{what}: a statement took longer than the {target.statement_timeout} seconds of PG_STATEMENT_TIMEOUT. "
+                f"Nothing was copied. Raise it if the server is only slow. Postgres said: {text}"
+            ) from None
+        if any(sign in said for sign in NO_MORE_CONNECTIONS):
+            # A role's or a database's limit stays; a server that is full may have room later.
+            lasting = "too many connections for" in said
+            raise (SourceError if lasting else TransientSourceError)(
+                f"{what}: Postgres admits no further connection. Nothing was copied. Set AMERICANO_THREADS=1 or "
+                "connection_limit=1 in DATABASE_URL, which need a single one; end other sessions of this role, or "
+                f"raise its limit (ALTER ROLE {sql.quote(target.user)} CONNECTION LIMIT). Postgres said: {text}"
+            ) from None
+        if "unsupported startup parameter" in said:
+            raise SourceError(
+                f"{what}: a connection pooler refuses what the session starts with. Nothing was copied. Connect to the "
+                "server itself, or add options and extra_float_digits to ignore_startup_parameters of pgbouncer: what "
+                f"it drops is set within the transaction and looked at. It said: {text}"
+            ) from None
+        if any(sign in said for sign in _TLS):
+            raise SourceError(
+                f"{what}: TLS could not be set up as DATABASE_URL asks for it (sslmode, sslaccept, sslcert, "
+                f"sslrootcert, sslkey). Nothing was copied. It said: {text}"
+            ) from None
+        if ended_by := next((name for sign, name in _ENDED_BY.items() if sign in said), None):
+            raise SourceError(
+                f"{what}: the server's {ended_by} ended the session. Nothing was copied. Raise it for this role "
+                f"(ALTER ROLE {sql.quote(target.user)} SET {ended_by}), or connect past the pooler that sets it. "
+                f"Postgres said: {text}"
+            ) from None
+        broken_value = isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
+        if broken_value or any(sign in said for sign in _PERMANENT):
+            raise SourceError(f"{what}: {text}") from None
+        raise TransientSourceError(f"{what}: {text}") from None
+
+
+def _reason(text: str) -> str:
+    """What Postgres said, without the statement that DuckDB quotes before it and the line it points at after."""
+    said = text
+    for mark in ("ERROR:", 'Unable to connect to Postgres at "', "FATAL:", "Failed to "):
+        _, separator, after = text.partition(mark)
+        if separator and mark == "Failed to ":
+            # The connection broke: the whole statement comes first.
+            said = text.rpartition('": ')[2]
+        elif separator:
+            # A failed connection quotes all its options first, and ends them with a quote and a colon.
+            said = after.partition('": ')[2] if mark.endswith('"') else after
+        if separator:
+            break
+    return " ".join(said.split("\nLINE ")[0].split())
+
+
+APPLICATION_NAME = "americano_pipelines"
+
+# One connection until more are known to be allowed; kept for as long as the snapshot, so that all can be looked at.
+_POOL = (
+    "pg_pool_max_connections = 1",
+    "pg_pool_acquire_mode = 'wait'",
+    "pg_pool_enable_reaper_thread = false",
+    "pg_pool_idle_timeout_millis = 0",
+    "pg_use_ctid_scan = false",
+)
+_SESSION_VARIABLES = ("PGTZ", "PGDATESTYLE", "PGCLIENTENCODING")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An open instant of the source.
+
+    Attributes:
+        connection: the DuckDB session whose transaction holds it; the database is attached as `source`.
+        target: where it is.
+        taken_at: Postgres's clock at the start of the transaction, ISO 8601, UTC.
+        identity: what tells this database's history apart from another's: system identifier, timeline,
+            database, when the server was started and where it answers, the snapshot's xmin and xmax, server version,
+            whether it is a replica.
+        connections: those it is read over.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    target: PostgresTarget
+    taken_at: str
+    identity: dict[str, Any]
+    connections: Connections
+
+    def query(self, statement: str, table: str | None = None) -> list[tuple[Any, ...]]:
+        """Run one SQL statement inside Postgres, in the snapshot.
+
+        Args:
+            statement: what to run.
+            table: the table it reads, for the message.
+
+        Raises:
+            SourceError: Postgres refuses it; TransientSourceError: Postgres went away.
+        """
+        with postgres_errors(self.target, table):
+            return self.connection.execute(
+                f"SELECT * FROM postgres_query('{ATTACHED}', $1)",  # noqa: S608 - a constant
+                [statement],
+            ).fetchall()
+
+    def renew(self, *, keep: bool) -> None:
+        """End the transaction and begin another, which sees what is there now.
+
+        Args:
+            keep: what was read counts, and what was written in DuckDB meanwhile stays.
+
+        Raises:
+            SourceError: what was read was not read at one instant.
+        """
+        with postgres_errors(self.target):
+            if keep:
+                self.connections.prove()
+                self.connection.execute("COMMIT")
+            else:
+                self.connection.execute("ROLLBACK")
+                # A file that was attached in the transaction is gone with it, and may have been the one in use.
+                self.connection.execute("USE memory")
+            self.connections.begin()
+
+    def relation(self, schema: str, table: str) -> str:
+        """The table's quoted name for scans by DuckDB."""
+        return sql.quote(ATTACHED, schema, table)
+
+
+@contextmanager
+def open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> Iterator[Snapshot]:
+    """Attach the source and hold one snapshot of it for the block.
+
+    Row-level security would otherwise filter rows without a word: with `row_security = off` Postgres raises
+    instead. The password travels as a bound value into a DuckDB secret, so it is in no statement, no
+    command line and no error text.
+
+    Args:
+        connection: a session from `common.duckdb_session.connect`; detached again on the way out.
+        target: the database to read.
+
+    Raises:
+        SourceError: it cannot be read; TransientSourceError: it cannot be reached at the moment.
+    """
+    with _without_session_variables():
+        yield from _open_snapshot(connection, target)
+
+
+def _open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> Iterator[Snapshot]:
+    load_postgres_extension(connection)
+    for setting in _POOL:
+        connection.execute(f"SET {setting}")
+    connections = Connections(connection, target)
+    try:
+        with postgres_errors(target):
+            _attach(connection, target, connections.settings)
+            if connections.examine():
+                connection.execute(f"DETACH {ATTACHED}")
+                _attach(connection, target, connections.settings)
+            connections.open()
+            connections.begin()
+            row = connection.execute(
+                f"SELECT * FROM postgres_query('{ATTACHED}', $1)",  # noqa: S608 - a constant
+                [sql.load("sources", "snapshot")],
+            ).fetchone()
+        identity: dict[str, Any] = json.loads(row[0]) if row else {}
+        taken_at = str(identity.pop("taken_at"))
+        yield Snapshot(connection, target, taken_at, identity, connections)
+        with postgres_errors(target):
+            connections.prove()
+            connection.execute("COMMIT")
+    finally:
+        _detach(connection)
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, target: PostgresTarget, settings: Mapping[str, str]) -> None:
+    parameters = ["TYPE postgres", "HOST $1", "PORT $2", "USER $3", "PASSWORD $4", "DATABASE $5"]
+    values = [target.host, str(target.port), target.user, target.password, target.database]
+    connection.execute(f"CREATE OR REPLACE TEMPORARY SECRET {ATTACHED} ({', '.join(parameters)})", values)
+    connection.execute(
+        f"ATTACH '{_connection_options(target, settings)}' AS {ATTACHED} (TYPE postgres, READ_ONLY, SECRET {ATTACHED})"
+    )
+
+
+@contextmanager
+def _without_session_variables() -> Iterator[None]:
+    """Keep libpq from taking time zone, date style and encoding from the environment: those would win over ours."""
+    kept = {name: os.environ.pop(name) for name in _SESSION_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _detach(connection: duckdb.DuckDBPyConnection) -> None:
+    for statement in (
+        "ROLLBACK",
+        f"DETACH {ATTACHED}",
+        f"DROP SECRET IF EXISTS {ATTACHED}",
+        "CALL disable_logging()",
+        "CALL truncate_duckdb_logs()",
+    ):
+        try:
+            connection.execute(statement)
+        except duckdb.Error:
+            # No transaction left, or the server is gone: there is nothing to end, and the error that
+            # matters is already on its way.
+            continue
+
+
+def _connection_options(target: PostgresTarget, settings: Mapping[str, str]) -> str:
+    asked = dict(target.options)
+    options = {
+        "application_name": APPLICATION_NAME,
+        "connect_timeout": "10",
+        **asked,
+        "client_encoding": "UTF8",
+        "options": startup_options(settings, asked.get("options", "")),
+    }
+    escaped = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in options.items()}
+    return sql.escape(" ".join(f"{name}='{value}'" for name, value in escaped.items()))
+
+
+def literal(values: Sequence[str]) -> str:
+    """Write strings as a Postgres array literal, for the statements that `postgres_query` cannot bind to."""
+    return "ARRAY[" + ", ".join(f"'{sql.escape(value)}'" for value in values) + "]::text[]"

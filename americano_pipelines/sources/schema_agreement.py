@@ -1,0 +1,210 @@
+"""Make the columns of several files the columns of one table, or say why that is impossible.
+
+Columns are the same when they have the same name (but for case), or play the same role and no file has both: then
+one was renamed. Types must be equal; a file without rows and a column without values agree with any type.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.errors import SourceError
+from americano_pipelines.sources.column_roles import Column, find_roles, name_key
+from americano_pipelines.sources.contracts import TableContract
+from americano_pipelines.sources.parquet_footers import FileColumn, Footer
+
+NULL = '"NULL"'
+# Without them a row belongs to no learner or cannot be told from another: a file that lacks one has it under a name
+# that is not known.
+_IN_EVERY_FILE = ("id", "learner")
+_TYPE_WITHOUT_VALUES = {"time": "TIMESTAMP", "start": "TIMESTAMP", "end": "TIMESTAMP", "planned_days": "INTEGER"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files of a table that are read alike.
+
+    Attributes:
+        paths: the files.
+        values: SQL of each of the table's columns that they have, by the column's name.
+    """
+
+    paths: tuple[Path, ...]
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What files have in common: columns, roles, and how each file gives them."""
+
+    columns: tuple[Column, ...]
+    roles: Mapping[str, str]
+    parts: tuple[Part, ...]
+
+
+def agree(
+    connection: duckdb.DuckDBPyConnection,
+    contract: TableContract,
+    footers: Mapping[Path, Footer],
+    keys: Mapping[str, str],
+    overrides: Mapping[str, str],
+) -> Agreement:
+    """Find the table that files make up together.
+
+    Args:
+        connection: where values are counted, in the columns whose types differ.
+        contract: the table's contract.
+        footers: the files with rows, in order of their names.
+        keys: column and type of each folder key.
+        overrides: setting AMERICANO_COLUMNS.
+
+    Raises:
+        SourceError: naming the files and the columns that do not agree.
+        ConfigError: an override names a column that a file does not have.
+    """
+    roles, names = _roles(contract, footers, keys, overrides)
+    spelled: dict[str, str] = {}
+    columns_given: dict[str, dict[Path, FileColumn]] = {}
+    for path, footer in footers.items():
+        for column in footer.columns:
+            wanted = names[path].get(column.name, column.name)
+            name = spelled.setdefault(wanted.casefold(), wanted)
+            columns_given.setdefault(name, {})[path] = column
+    played = {name: role for role, name in roles.items()}
+    types = {name: _type(connection, by_path, played.get(name, "")) for name, by_path in columns_given.items()}
+    columns = [Column(name, kind, kind) for name, kind in {**types, **keys}.items()]
+    parts: dict[tuple[tuple[str, str], ...], list[Path]] = {}
+    for path in footers:
+        values = {
+            name: _value(by_path[path], types[name]) for name, by_path in columns_given.items() if path in by_path
+        } | {name: f"CAST({sql.quote(name)} AS {kind})" for name, kind in keys.items()}
+        parts.setdefault(tuple(values.items()), []).append(path)
+    return Agreement(
+        tuple(columns),
+        {role: spelled.get(name.casefold(), name) for role, name in roles.items()},
+        tuple(Part(tuple(paths), dict(values)) for values, paths in parts.items()),
+    )
+
+
+def _roles(
+    contract: TableContract, footers: Mapping[Path, Footer], keys: Mapping[str, str], overrides: Mapping[str, str]
+) -> tuple[dict[str, str], dict[Path, dict[str, str]]]:
+    """Which column plays which role in the table, and the names that columns of single files are given for that."""
+    by_names: dict[tuple[str, ...], dict[str, str]] = {}
+    players: dict[str, dict[str, list[Path]]] = {}
+    names_of = {path: (*(column.name for column in footer.columns), *keys) for path, footer in footers.items()}
+    for path, names in names_of.items():
+        if names not in by_names:
+            by_names[names] = find_roles(contract, names, overrides, str(path))
+        for role, name in by_names[names].items():
+            players.setdefault(role, {}).setdefault(name, []).append(path)
+    roles: dict[str, str] = {}
+    columns_given: dict[Path, dict[str, str]] = {path: {} for path in footers}
+    for role, columns in players.items():
+        roles[role] = _best(contract, role, list(columns))
+        for name, paths in columns.items():
+            if name.casefold() == roles[role].casefold():
+                continue
+            _refuse_both(contract, role, (roles[role], name), columns[roles[role]], paths[0], names_of)
+            for path in paths:
+                columns_given[path][name] = roles[role]
+        having = {path for paths in columns.values() for path in paths}
+        lacking = [path for path in footers if path not in having]
+        if lacking and role in _IN_EVERY_FILE:
+            other = next(iter(columns.values()))[0]
+            raise SourceError(
+                f"{lacking[0]} has no {role} column (none of {', '.join(contract.role(role).aliases)} is among its "
+                f"columns {', '.join(names_of[lacking[0]])}), but {other} has {roles[role]!r}. Rename the column in "
+                "the file that lacks it; nothing was published"
+            )
+    return roles, columns_given
+
+
+def _best(contract: TableContract, role: str, names: Sequence[str]) -> str:
+    """Of the names under which files have a role's column, the one that stands first in the contract."""
+    aliases = [name_key(alias) for alias in contract.role(role).aliases]
+    return names[0] if len(names) == 1 else min(names, key=lambda name: aliases.index(name_key(name)))
+
+
+def _refuse_both(
+    contract: TableContract,
+    role: str,
+    pair: tuple[str, str],
+    having: Sequence[Path],
+    other: Path,
+    names_of: Mapping[Path, Sequence[str]],
+) -> None:
+    """A column was renamed only if no file has it under both names; else which of them plays the role is a guess."""
+    for path in having:
+        if pair[1].casefold() in {name.casefold() for name in names_of[path]}:
+            raise SourceError(
+                f"{contract.name}: the {role} column may be {pair[0]!r} or {pair[1]!r}: {path} has both, {other} only "
+                f"{pair[1]!r}. Say which it is in AMERICANO_COLUMNS, or rename columns so that the files agree; "
+                "nothing was published"
+            )
+
+
+def _type(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, FileColumn], role: str) -> str:
+    """The type of a column's values over the files."""
+    by_type: dict[str, dict[Path, FileColumn]] = {}
+    for path, column in columns.items():
+        by_type.setdefault(column.type, {})[path] = column
+    kinds = _distinct(list(by_type))
+    if len(kinds) > 1:
+        # A day on which nobody had a value is written as a column of doubles.
+        kinds = [kind for kind in kinds if _has_values(connection, by_type[kind])] or kinds[:1]
+    if len(kinds) > 1:
+        (path, column), (other, known) = (next(iter(by_type[kind].items())) for kind in (kinds[1], kinds[0]))
+        renamed = f"column {known.name!r} " if column.name.casefold() != known.name.casefold() else ""
+        raise SourceError(
+            f"{path}: column {column.name!r} is {column.type}, but {renamed}{known.type} in {other}. Files of one "
+            "table must agree on types; nothing was published"
+        )
+    if kinds[0] == NULL:
+        return _TYPE_WITHOUT_VALUES.get(role, "VARCHAR")
+    return kinds[0].replace(NULL, "VARCHAR")
+
+
+def _distinct(types: Sequence[str]) -> list[str]:
+    """The types that differ, but for what one says and another leaves open."""
+    definite = [kind for kind in types if NULL not in kind]
+    open_ones = [kind for kind in types if NULL in kind and not any(_fits(kind, other) for other in definite)]
+    kinds = definite + [kind for kind in open_ones if kind != NULL]
+    return [kind for kind in types if kind in kinds] or [NULL]
+
+
+def _fits(open_type: str, definite: str) -> bool:
+    """Whether a type is the other where it says anything: `"NULL"[]` and `INTEGER[]`."""
+    return re.fullmatch(".+".join(re.escape(part) for part in open_type.split(NULL)), definite) is not None
+
+
+def _has_values(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, FileColumn]) -> bool:
+    by_name: dict[str, list[str]] = {}
+    for path, column in columns.items():
+        by_name.setdefault(column.name, []).append(sql.literal_path(path))
+    for name, paths in by_name.items():
+        statement = f"SELECT count({sql.quote(name)}) FROM read_parquet($1, hive_partitioning = false)"  # noqa: S608 - quoted
+        try:
+            counted = connection.execute(statement, [paths]).fetchone()
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            raise SourceError(
+                f"column {name!r} cannot be read whole in {next(iter(columns))} or a file like it; nothing was "
+                f"published. DuckDB said: {str(error).strip()}"
+            ) from None
+        if counted != (0,):
+            return True
+    return False
+
+
+def _value(column: FileColumn, wanted: str) -> str:
+    """SQL of a column of a file in the table's type; what has another type has no values."""
+    if column.type == wanted:
+        return sql.quote(column.name)
+    nested = NULL in column.type and column.type != NULL and _fits(column.type, wanted)
+    return f"CAST({sql.quote(column.name) if nested else 'NULL'} AS {wanted})"

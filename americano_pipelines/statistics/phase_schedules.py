@@ -1,0 +1,159 @@
+"""Schedules of designs whose phase switches were randomised: count, list and draw them.
+
+**A day in which a phase switches** belongs to neither phase. Another assignment would have switched on another day,
+so each leaves out its own, and the day that was cut in fact counts wherever it lies within a phase of that
+assignment: without an effect it is a day like any other. Leaving out the same days under every assignment is no
+exact test: on data without an effect it rejected .011 to .080 of 2000 where .050 was due.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.statistics.prefix_sums import PrefixSums
+
+Lengths = NDArray[np.int64]
+"""Phase lengths in days, shape (assignments, phases)."""
+
+
+@dataclass(frozen=True)
+class PhaseSchedule:
+    """Every split of a number of days into phases whose lengths lie between bounds, equally likely.
+
+    Attributes:
+        total: days of all phases together.
+        treated: whether each phase is treatment, in order; shape (phases,).
+        shortest: fewest days of each phase, at least 1.
+        longest: most days of each phase.
+        cut: whether each phase begins within a day, which is then left out of its mean; empty when none does.
+    """
+
+    total: int
+    treated: tuple[bool, ...]
+    shortest: tuple[int, ...]
+    longest: tuple[int, ...]
+    cut: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no schedule.
+
+        Raises:
+            AnalysisError: the parts do not fit together.
+        """
+        if not len(self.treated) == len(self.shortest) == len(self.longest) == self._cut.size:
+            raise AnalysisError("a schedule needs a condition and bounds for each phase")
+        if not any(self.treated) or all(self.treated):
+            raise AnalysisError("a schedule needs treatment and baseline phases")
+        if any(not 1 <= low <= high for low, high in zip(self.shortest, self.longest, strict=True)):
+            raise AnalysisError("a phase lasts at least one day, and its shortest length is not above its longest")
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are."""
+        return self._ways[0][self.total]
+
+    def fits(self, lengths: Sequence[int]) -> bool:
+        """Whether these are lengths of such phases in so many days, within the bounds or not."""
+        return len(lengths) == len(self.treated) and sum(lengths) == self.total and min(lengths) >= 1
+
+    def contains(self, lengths: Sequence[int]) -> bool:
+        """Whether these phase lengths could have been drawn."""
+        return self.fits(lengths) and all(
+            low <= days <= high for low, days, high in zip(self.shortest, lengths, self.longest, strict=True)
+        )
+
+    def blocks(self, size: int) -> Iterator[Lengths]:
+        """All of them in lexicographic order, about `size` at a time and never twice as many."""
+        yield from self._completed(np.empty((1, 0), dtype=np.int64), np.array([self.total]), size)
+
+    def draw(self, generator: np.random.Generator, number: int) -> Lengths:
+        """Draw independently, each as likely as any other.
+
+        Phase by phase, a length in proportion to the ways in which the later phases can follow it.
+
+        Raises:
+            AnalysisError: there is nothing to draw from.
+        """
+        if self.count == 0:
+            raise AnalysisError(f"no phases within the bounds make {self.total} days")
+        left = np.full(number, self.total)
+        chosen = np.empty((number, len(self.treated)), dtype=np.int64)
+        for phase, (low, high) in enumerate(zip(self.shortest, self.longest, strict=True)):
+            follow = self._ways[phase + 1]
+            for rest in np.unique(left).tolist():
+                upto = list(accumulate(follow[rest - days] for days in range(low, min(high, rest) + 1)))
+                # Whole numbers of any size, divided once: the shares are right to the last bit.
+                shares = [ways / upto[-1] for ways in upto]
+                rows = np.flatnonzero(left == rest)
+                chosen[rows, phase] = low + np.searchsorted(shares, generator.random(rows.size), side="right")
+            left -= chosen[:, phase]
+        return chosen
+
+    def contrasts(self, prefix: PrefixSums, lengths: Lengths) -> NDArray[np.float64]:
+        """Mean of treatment phase means minus mean of baseline phase means, NaN where a phase has no value.
+
+        Args:
+            prefix: prefix sums of the days' values.
+            lengths: assignments.
+
+        Returns:
+            Shape (assignments,), in outcome units.
+        """
+        ends = np.cumsum(lengths, axis=1)
+        means = prefix.means(ends - lengths + self._cut, ends)
+        treated = np.array(self.treated)
+        result: NDArray[np.float64] = means[:, treated].mean(axis=1) - means[:, ~treated].mean(axis=1)
+        return result
+
+    def treated_days(self, lengths: Sequence[int]) -> NDArray[np.float64]:
+        """1 on treatment days, 0 on others, and 1/2 on a day cut between them; shape (days,)."""
+        days = np.repeat(np.array(self.treated, dtype=np.float64), lengths)
+        cut = (np.cumsum(lengths) - lengths)[1:][self._cut[1:] > 0]
+        days[cut] = (days[cut - 1] + days[cut]) / 2
+        return days
+
+    def days_for(self, assignments: int) -> int | None:
+        """Fewest days, with the same bounds, that admit so many assignments; None when the bounds never do."""
+        for total in range(sum(self.shortest), sum(self.longest) + 1):
+            if PhaseSchedule(total, self.treated, self.shortest, self.longest).count >= assignments:
+                return total
+        return None
+
+    @property
+    def _cut(self) -> NDArray[np.int64]:
+        return np.array(self.cut or (False,) * len(self.treated), dtype=np.int64)
+
+    @cached_property
+    def _ways(self) -> list[list[int]]:
+        """By phase and days left: how many ways there are to fill this phase and those after it."""
+        ways = [[0] * (self.total + 1) for _ in range(len(self.treated) + 1)]
+        ways[-1][0] = 1
+        for phase in range(len(self.treated) - 1, -1, -1):
+            before = [0, *accumulate(ways[phase + 1])]
+            for left in range(self.total + 1):
+                most, least = left - self.shortest[phase], left - self.longest[phase]
+                ways[phase][left] = before[max(most + 1, 0)] - before[max(least, 0)]
+        return ways
+
+    def _completed(self, chosen: Lengths, left: NDArray[np.int64], size: int) -> Iterator[Lengths]:
+        """These first phases with all that may follow them, in blocks."""
+        phase = chosen.shape[1]
+        if phase == len(self.treated):
+            yield chosen
+            return
+        # What the later phases can take is an interval, so the lengths that may be chosen now are one too.
+        low = np.maximum(self.shortest[phase], left - sum(self.longest[phase + 1 :]))
+        high = np.minimum(self.longest[phase], left - sum(self.shortest[phase + 1 :]))
+        number = np.maximum(high - low + 1, 0)
+        origin = np.repeat(np.arange(left.size), number)
+        days = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number) + low[origin]
+        chosen, left = np.column_stack((chosen[origin], days)), left[origin] - days
+        follow = np.array(self._ways[phase + 1], dtype=np.float64)[left]
+        group = (np.cumsum(follow) - follow) // size
+        for part in np.split(np.arange(left.size), np.flatnonzero(np.diff(group)) + 1):
+            yield from self._completed(chosen[part], left[part], size)

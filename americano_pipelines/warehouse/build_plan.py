@@ -1,0 +1,130 @@
+"""Decide whether a file is kept, patched or built anew, with the reason in words.
+
+Compare the source's state with what the published file really is: its own record, its size, its hash.
+
+**When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So it is built
+from nothing when more than 30 % of a table's rows were put in place of others since the last time (their row
+groups no longer follow each other in time), or when the file has grown by more than half (and 64 MB) over what it
+was then.
+Measured on 5 M rows: replacing one month of 23 adds a fifth to the file once, for the index is written again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.change_detection import same_history
+from americano_pipelines.sources.column_roles import Column, SourceTable
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.input_selection import Source
+from americano_pipelines.warehouse.inputs import TableInput
+from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, BuiltTable, SnapshotRecord
+
+Inputs = Mapping[str, TableInput]
+
+MOST_PATCHED = 0.3
+MOST_GROWTH = 1.5
+# Blocks are 256 KiB, so a small file doubles at the first change; it is not worth a thought below this.
+SMALL_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do.
+
+    Attributes:
+        action: `keep` what is published, `patch` a copy of it, or `build` from nothing.
+        reason: why, for people.
+        basis: the record of the file to patch.
+    """
+
+    action: Literal["keep", "patch", "build"]
+    reason: str
+    basis: SnapshotRecord | None = None
+
+
+def plan(
+    settings: Settings,
+    before: SnapshotRecord | None,
+    content: BuildFingerprint,
+    source: Source,
+    inputs: Inputs,
+    *,
+    full: bool,
+) -> Plan:
+    """Decide what to do.
+
+    Args:
+        settings: where the published file is.
+        before: its record, None when there is none.
+        content: what a build now would hold.
+        source: what it would be built from.
+        inputs: its tables, and those that are carried over.
+        full: asked to build from nothing.
+    """
+    reason = "asked for" if full else _rebuild_reason(settings, before, content, source)
+    if reason is not None or before is None:
+        return Plan("build", str(reason))
+    if before.content == content:
+        return Plan("keep", "nothing changed")
+    reason = _no_patch_reason(before, inputs)
+    if reason is not None:
+        return Plan("build", reason)
+    return Plan("patch", f"from snapshot {before.snapshot_id}", before)
+
+
+def _rebuild_reason(
+    settings: Settings, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
+) -> str | None:
+    """Why nothing of the published file may be used."""
+    now = snapshots.current(settings)
+    if before is None or now is None:
+        return "nothing was published before"
+    if not snapshots.as_published(now, before):
+        return f"{now} was written to after it was published, so nothing of it is used"
+    if not same_history(before.source, source.identity):
+        return "the source is another database, or has gone back in time"
+    for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version"):
+        if getattr(before.content, name) != getattr(content, name):
+            return f"it was built under another {name.replace('_sha256', '').replace('_', ' ')}"
+    return None
+
+
+def _no_patch_reason(before: SnapshotRecord, inputs: Inputs) -> str | None:
+    """Why replacing the changed months in a copy will not do."""
+    if before.tables.keys() != inputs.keys():
+        return "another set of tables"
+    for name, table_input in inputs.items():
+        built = before.tables[name]
+        if other := _other_table(built, table_input.table):
+            return f"{name} {other}"
+        if table_input.buckets is None and built.state_sha256 != table_input.state_sha256:
+            return f"{name} changed, and what changed in it is not known by month"
+        if built.rows_patched > MOST_PATCHED * max(1, built.rows):
+            return f"{built.rows_patched:,} of {built.rows:,} rows of {name} are out of place"
+    if before.bytes > max(MOST_GROWTH * before.fresh_bytes, before.fresh_bytes + SMALL_BYTES):
+        return f"the file has grown from {before.fresh_bytes:,} to {before.bytes:,} bytes"
+    return None
+
+
+def _other_table(built: BuiltTable, table: SourceTable) -> str | None:
+    """How a table differs from the one that was built, whatever its rows are."""
+    if (built.columns, built.roles, built.found_as) != (list(table.columns), dict(table.roles), table.found_as):
+        return f"has other columns: {drift(built.columns, table.columns)}"
+    if built.identity != table.identity:
+        return "is another table than before: swapped in, put back, created again or rewritten"
+    return None
+
+
+def drift(old: Sequence[Column], new: Sequence[Column]) -> str:
+    """What happened to a table's columns, in words."""
+    was, now = ({column.name: column for column in columns} for columns in (old, new))
+    words = [f"{name} added" for name in now if name not in was]
+    words += [f"{name} dropped" for name in was if name not in now]
+    for name in (name for name in now if name in was and was[name] != now[name]):
+        if was[name].source_type != now[name].source_type:
+            words.append(f"{name} is now {now[name].source_type}, was {was[name].source_type}")
+        else:
+            words.append(f"{name} has another default, label or nullability")
+    return ", ".join(words) or "another order, role or name"

@@ -1,0 +1,113 @@
+"""Check that the ids of learners and protocols read the same in every table.
+
+Joins compare the text of ids. '7' and '7.0', a text and its bytes, a UUID in capital letters join with nothing, and
+no row says so: the events are there, but belong to no protocol. Asked of the tables as they were built, whatever
+they were built from.
+"""
+
+from collections.abc import Mapping
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.errors import SourceError
+from americano_pipelines.sources.column_roles import Column, SourceTable, name_key
+from americano_pipelines.sources.contracts import JOINED, PROTOCOLS
+
+_WHOLE_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+_WRITTEN_ALIKE = {"VARCHAR", "UUID", *_WHOLE_NUMBERS, *(f"U{name}" for name in _WHOLE_NUMBERS)}
+
+
+def check_identities(
+    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, SourceTable], overrides: Mapping[str, str]
+) -> None:
+    """Refuse tables in which one learner or protocol is two.
+
+    Args:
+        connection: the file that was built.
+        tables: its source tables.
+        overrides: setting AMERICANO_COLUMNS; a role that it names is not a guess.
+
+    Raises:
+        SourceError: naming tables, columns and types.
+    """
+    for table in tables.values():
+        for role in table.roles:
+            if f"{table.name}.{role}" not in overrides:
+                _check_one_column(connection, table, role)
+    if PROTOCOLS.name not in tables:
+        return
+    for table_name, role, joined_role in JOINED:
+        if table_name not in tables:
+            continue
+        mine, theirs = tables[table_name].column(role), tables[PROTOCOLS.name].column(joined_role)
+        if mine is not None and theirs is not None:
+            _check_join(connection, (tables[table_name], mine), (tables[PROTOCOLS.name], theirs))
+
+
+def _check_one_column(connection: duckdb.DuckDBPyConnection, table: SourceTable, role: str) -> None:
+    """Half of the rows under an old name and half under a new one: half of them would have no learner."""
+    chosen = table.roles[role]
+    aliases = {name_key(alias) for alias in table.contract.role(role).aliases}
+    others = [column.name for column in table.columns if column.name != chosen and name_key(column.name) in aliases]
+    for other in others:
+        count = _count(
+            connection,
+            f"SELECT count(*) FROM {sql.quote('analytics', table.name)} "  # noqa: S608 - quoted
+            f"WHERE {sql.quote(chosen)} IS NULL AND {sql.quote(other)} IS NOT NULL",
+        )
+        if count:
+            raise SourceError(
+                f"{table.name}: the {role} column may be {chosen!r} or {other!r}: in {count:,} rows only {other!r} has "
+                f'a value. Say which it is in AMERICANO_COLUMNS as {{"{table.name}.{role}": "<column>"}}, or fill '
+                "one column in the source. Nothing was published"
+            )
+
+
+def _check_join(
+    connection: duckdb.DuckDBPyConnection, mine: tuple[SourceTable, Column], theirs: tuple[SourceTable, Column]
+) -> None:
+    sides = [_Side(table, column) for table, column in (mine, theirs)]
+    named = " and ".join(f"{side.table.name}.{side.column.name} ({side.column.source_type})" for side in sides)
+    if sides[0].kind != sides[1].kind:
+        if all(_count(connection, f"SELECT count(*) FROM ({side.values})") for side in sides):  # noqa: S608 - quoted
+            raise SourceError(
+                f"{named} are the same ids in types that are written differently, so no row of one would belong to any "
+                "of the other. Offer both in the same type, best as text. Nothing was published"
+            )
+        return
+    mixed = sides[0].column.type != sides[1].column.type
+    statement = sql.render(
+        sql.load("warehouse", "written_differently"),
+        mine=sides[0].values,
+        theirs=sides[1].values,
+        mixed=str(mixed).lower(),
+    )
+    if count := _count(connection, statement):
+        raise SourceError(
+            f"{named} are the same ids, but {count:,} of the first are written differently in the second: with blanks "
+            "around them, as 7.0 for 7, or as a UUID in other letters. No row of these would belong to any of the "
+            "other. Offer both written alike. Nothing was published"
+        )
+
+
+class _Side:
+    """A column of ids in one table."""
+
+    def __init__(self, table: SourceTable, column: Column) -> None:
+        self.table, self.column = table, column
+        self.kind = "text" if column.type in _WRITTEN_ALIKE or _has_no_scale(column.type) else column.type
+        name = sql.quote(column.name)
+        self.values = (
+            f"SELECT DISTINCT CAST({name} AS VARCHAR) AS id FROM {sql.quote('analytics', table.name)} "  # noqa: S608 - quoted
+            f"WHERE {name} IS NOT NULL"
+        )
+
+
+def _has_no_scale(duckdb_type: str) -> bool:
+    return duckdb_type.startswith("DECIMAL(") and duckdb_type.endswith(",0)")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
+    row = connection.execute(statement).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,137 @@
+"""Inputs of parquet mode: tables from files made by others, and tables carried over.
+
+Nothing is known of them by month, so they are built whole.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.errors import SourceError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums
+from americano_pipelines.sources.column_roles import SourceTable
+from americano_pipelines.sources.parquet_files import FileTable
+from americano_pipelines.sources.parquet_values import check_values
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.parts import Chunk
+
+VALUES_CHECKED = "values_checked"
+"""In the record of a published file: the values of all its files were checked."""
+
+
+def checked_before(settings: Settings) -> frozenset[str]:
+    """Hashes of the files whose values were checked when the published file was built."""
+    document = snapshots.read_record(settings)
+    if document is None or not document.source.get(VALUES_CHECKED):
+        return frozenset()
+    return frozenset(document.source["files"].values())
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """A table from files made by others; its figures come from reading the files a second time.
+
+    Attributes:
+        table: the table.
+        checked: hashes of files whose values were checked before.
+    """
+
+    table: FileTable
+    checked: frozenset[str] = frozenset()
+
+    @property
+    def state_sha256(self) -> str:
+        """Hash of the files and of what was made of their columns."""
+        return f"{self.table.state_sha256}:{self.table.schema_sha256}"
+
+    @property
+    def buckets(self) -> None:
+        """Nothing is known of a file by month."""
+
+    @property
+    def read_again(self) -> bool:
+        """It stands still, or `finish` says that it did not."""
+        return True
+
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
+        """All files at once: nothing is known of their order.
+
+        Raises:
+            SourceError: a file's checksums say that it is damaged, or it has values that would not arrive exactly.
+        """
+        try:
+            for file in self.table.files:
+                if file.sha256 not in self.checked:
+                    check_values(file.path, self.table.finer.get(file.path, ()))
+        except SourceError:
+            self.table.check_unchanged()
+            raise
+        return [(self.table.relation, self.table.parameters)]
+
+    def figures(
+        self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None
+    ) -> Mapping[str, BucketChecksum]:
+        """Figures of the files."""
+        return duckdb_checksums(connection, self.table, self.table.relation, self.table.parameters, only)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A file that changed says so; one that did not is broken behind its footer."""
+        try:
+            yield
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            self.table.check_unchanged()
+            raise SourceError(
+                f"{self.table.found_as}: its rows cannot be read whole; nothing was published. "
+                f"DuckDB said: {str(error).strip()}"
+            ) from None
+
+    def finish(self) -> None:
+        """Make sure that no file was written to meanwhile."""
+        self.table.check_unchanged()
+
+
+@dataclass(frozen=True)
+class CarriedInput:
+    """A table whose source is not there this time, carried over from the file published before."""
+
+    table: SourceTable
+    state_sha256: str
+    catalog: str
+    instant: str
+
+    @property
+    def buckets(self) -> None:
+        """It is carried over whole."""
+
+    @property
+    def _relation(self) -> str:
+        return sql.quote(self.catalog, "analytics", self.table.name)
+
+    @property
+    def read_again(self) -> bool:
+        """It stands still, or `finish` says that it did not."""
+        return True
+
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
+        """The published table."""
+        return [(self._relation, [])]
+
+    def figures(
+        self, connection: duckdb.DuckDBPyConnection, only: Collection[str] | None
+    ) -> Mapping[str, BucketChecksum]:
+        """Figures of the published table."""
+        return duckdb_checksums(connection, self.table, self._relation, only=only)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """The file was compared with its hash."""
+        return nullcontext()
+
+    def finish(self) -> None:
+        """A published file stands still."""

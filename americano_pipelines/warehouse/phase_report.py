@@ -1,0 +1,129 @@
+"""Run the four report patterns on the published file and time them."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import connect
+from americano_pipelines.errors import AmericanoError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.postgres_catalog import find_tables
+from americano_pipelines.sources.postgres_snapshot import open_snapshot
+from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
+from americano_pipelines.warehouse.snapshots import open_published, record_of
+
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Timed:
+    """An answer and how long it took.
+
+    Attributes:
+        columns: names.
+        rows: all rows.
+        first_ms: the first run, milliseconds: what it costs to come cold.
+        median_ms: median of the runs after it.
+    """
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+    first_ms: float
+    median_ms: float
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One pattern of the report.
+
+    Attributes:
+        name: its short name.
+        title: for people.
+        duckdb: the published file's answer; None when skipped.
+        postgres: Postgres's answer to the same query, where it was compared.
+        skipped: why there is no answer.
+        same: whether both gave the same rows, where compared.
+    """
+
+    name: str
+    title: str
+    duckdb: Timed | None = None
+    postgres: Timed | None = None
+    skipped: str | None = None
+    same: bool | None = None
+
+
+_PATTERNS = (
+    ("events_by_phase", "Events by phase"),
+    ("daily_events", "Events per day"),
+    ("weekly_events", "Events per week"),
+    ("events_by_protocol", "Events per protocol"),
+)
+
+
+def report(settings: Settings, *, compare: bool) -> list[Pattern]:
+    """Ask all patterns of the published file.
+
+    Args:
+        settings: where it is, and the Postgres to compare with.
+        compare: ask Postgres the daily aggregation too.
+
+    Raises:
+        WarehouseUnavailableError: nothing is published, or it is held read-write.
+    """
+    with open_published(settings) as connection:
+        document = record_of(connection)
+        patterns = [_pattern(connection, document, name, title) for name, title in _PATTERNS]
+        patterns.append(_comparison(settings, connection, compare=compare))
+    return patterns
+
+
+def _pattern(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord | None, name: str, title: str) -> Pattern:
+    """Ask a rollup's own query of the events, not the rollup: a stored answer has nothing to time."""
+    model = document.models.get(name) if document else None
+    if document is None or model is None:
+        reason = document.skipped.get(f"research.{name}") if document else "the published file has no record"
+        return Pattern(name, title, skipped=reason or f"research.{name} is missing")
+    return Pattern(name, title, _timed(lambda: _fetch(connection, model.sql)))
+
+
+def _comparison(settings: Settings, connection: duckdb.DuckDBPyConnection, *, compare: bool) -> Pattern:
+    name, title = "duckdb_against_postgres", "DuckDB against Postgres: events per day"
+    if not compare:
+        return Pattern(name, title, skipped="not asked for (COMPARE_WITH_POSTGRES or --compare-postgres)")
+    if settings.postgres is None:
+        return Pattern(name, title, skipped="no Postgres is configured; set DATABASE_URL or PG_HOST")
+    try:
+        with connect(settings) as session, open_snapshot(session, settings.postgres) as snapshot:
+            table = find_tables(snapshot, settings, hold=False)[0]["behavioral_events"]
+            time_column, learner = table.column("time"), table.column("learner")
+            if time_column is None or learner is None:
+                return Pattern(name, title, skipped=f"{table.found_as} has no learner column")
+            template = sql.load("warehouse", "phase_report")
+            columns = {"time": sql.quote(time_column.name), "learner": sql.quote(learner.name)}
+            source_query = sql.render(template, relation=sql.quote(table.schema, table.relation), **columns)
+            published_query = sql.render(template, relation=sql.quote("analytics", table.name), **columns)
+            theirs = _timed(lambda: (["day", "events", "learners"], snapshot.query(source_query)))
+        ours = _timed(lambda: _fetch(connection, published_query))
+    except (AmericanoError, duckdb.Error) as error:
+        return Pattern(name, title, skipped=f"the comparison failed: {error}")
+    return Pattern(name, title, ours, theirs, same=ours.rows == theirs.rows)
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    cursor = connection.execute(statement)
+    return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()
+
+
+def _timed(ask: Callable[[], tuple[list[str], list[tuple[Any, ...]]]]) -> Timed:
+    spent = []
+    for _ in range(1 + REPEATS):
+        started = time.perf_counter()
+        columns, rows = ask()
+        spent.append((time.perf_counter() - started) * 1000)
+    return Timed(columns, rows, round(spent[0], 2), round(statistics.median(spent[1:]), 2))

@@ -1,0 +1,205 @@
+"""The models of the `research` schema: views and rollups, what each needs, its SQL and column lineage.
+
+Their SQL reads roles and other models, so it is independent of the source's column names.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from americano_pipelines.common import sql
+from americano_pipelines.sources.column_roles import SourceTable
+from americano_pipelines.sources.contracts import BY_NAME
+
+ColumnLineage = dict[str, list[tuple[str, str]]]
+"""Output column to the (table, column) pairs it is computed from."""
+
+
+def column_lineage(statement: str, columns_of: Mapping[str, Sequence[str]]) -> ColumnLineage:
+    """Trace every output column of a statement one step back.
+
+    Args:
+        statement: a SELECT, or an INSERT around one, in DuckDB's SQL.
+        columns_of: the columns of each table it may read, by `schema.table`, in their real case.
+
+    Returns:
+        For each output column the columns it depends on, in order, names in their real case. A count of
+        rows depends on no column.
+    """
+    from sqlglot import exp, parse_one
+    from sqlglot.lineage import lineage
+    from sqlglot.schema import MappingSchema
+
+    real = {
+        (table.casefold(), column.casefold()): (table, column)
+        for table, columns in columns_of.items()
+        for column in columns
+    }
+    tree = parse_one(statement, dialect="duckdb")
+    query = tree if isinstance(tree, exp.Query) else tree.expression
+    # Bare columns resolve only when the parser knows which table has them.
+    schema = MappingSchema(dialect="duckdb")
+    for table, columns in columns_of.items():
+        schema.add_table(table, dict.fromkeys(columns, "VARCHAR"), dialect="duckdb")
+    traced: ColumnLineage = {}
+    for output in query.named_selects:
+        # A column, not its name: a name would be parsed as SQL, and any text can be one.
+        root = lineage(exp.column(output, quoted=True), query.copy(), schema=schema, dialect="duckdb")
+        origins: dict[tuple[str, str], None] = {}
+        for node in root.walk():
+            if isinstance(node.source, exp.Table):
+                table = f"{node.source.db}.{node.source.name}"
+                key = (table.casefold(), exp.to_column(node.name, dialect="duckdb").name.casefold())
+                if key in real:
+                    origins[real[key]] = None
+        traced[output] = list(origins)
+    return traced
+
+
+RoleNeed = tuple[str, str]
+"""A source table's name and a role in it."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A view or table in `research`.
+
+    Attributes:
+        name: its name there.
+        description: what a row is.
+        tables: the source tables its SQL reads in `analytics`.
+        models: the other models its SQL reads.
+        needs: roles without which it says nothing true, so it is left out.
+        materialized: a table, computed at build time; else a view.
+    """
+
+    name: str
+    description: str
+    tables: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    needs: tuple[RoleNeed, ...] = ()
+    materialized: bool = False
+
+
+_LEARNER = ("behavioral_events", "learner")
+_WINDOWS = (
+    _LEARNER,
+    ("experiment_protocols", "learner"),
+    ("phase_assignments", "protocol"),
+    ("phase_assignments", "start"),
+)
+
+MODELS = (
+    Model("events", "Events under canonical column names.", ("behavioral_events",)),
+    Model(
+        "protocols",
+        "Protocols under canonical column names.",
+        ("experiment_protocols",),
+        needs=(("experiment_protocols", "id"),),
+    ),
+    Model(
+        "phases",
+        "Phases with their learner and the window [starts_at, ends_at) they cover.",
+        ("phase_assignments",),
+        ("protocols",),
+        needs=(
+            ("experiment_protocols", "id"),
+            ("phase_assignments", "protocol"),
+            ("phase_assignments", "start"),
+        ),
+    ),
+    Model("analysis_runs", "Analysis runs under canonical column names.", ("analysis_runs",)),
+    Model(
+        "protocol_events",
+        "Events with each protocol they belong to: by their own id column, else by learner and phase window.",
+        (),
+        ("events", "phases"),
+    ),
+    Model("daily_events", "Events and learners per day (UTC).", (), ("events",), (_LEARNER,), materialized=True),
+    Model(
+        "weekly_events",
+        "Events and learners per week, named by its Monday (UTC).",
+        (),
+        ("events",),
+        (_LEARNER,),
+        materialized=True,
+    ),
+    Model(
+        "events_by_phase",
+        "Events and learners per phase label; a null label is outside any phase.",
+        (),
+        ("events",),
+        (_LEARNER, ("behavioral_events", "phase")),
+        materialized=True,
+    ),
+    Model(
+        "events_by_protocol",
+        "Events and learners per protocol.",
+        (),
+        ("protocol_events",),
+        (_LEARNER,),
+        materialized=True,
+    ),
+)
+MODEL_BY_NAME = {model.name: model for model in MODELS}
+
+
+def models_sha256() -> str:
+    """Hash of all models and their SQL: changed SQL rebuilds what was built with the old."""
+    folder = files("americano_pipelines.warehouse") / "sql"
+    texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in folder.iterdir())
+    return hashlib.sha256(repr((MODELS, texts)).encode()).hexdigest()
+
+
+def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
+    """A model's query over the tables that are there; a role that no column plays reads as NULL."""
+    name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
+    fragments = {}
+    for table in model.tables:
+        played = {role: role_value(tables[table], role) for role in tables[table].roles}
+        fragments.update({role.name: played.get(role.name, "NULL") for role in BY_NAME[table].roles})
+    return sql.render(sql.load("warehouse", name), **fragments)
+
+
+def role_value(table: SourceTable, role: str) -> str:
+    """SQL of a role's column, times in UTC whatever the time zone of the session that reads the view."""
+    column = table.column(role)
+    name = sql.quote(table.roles[role])
+    with_zone = column is not None and column.type == "TIMESTAMP WITH TIME ZONE"
+    return f"({name} AT TIME ZONE 'UTC')" if with_zone else name
+
+
+def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[str, str]) -> str | None:
+    """Why a model cannot be built from these tables, None when it can.
+
+    Args:
+        model: the model.
+        tables: the source tables that are there.
+        left_out: the models already left out, with the reason.
+    """
+    if model.name == "protocol_events":
+        if "events" in left_out:
+            return f"research.events is missing: {left_out['events']}"
+        if _has_protocol_ids(tables):
+            return None
+    needs = _WINDOWS if model.name == "protocol_events" else model.needs
+    for table in (*model.tables, *(need[0] for need in needs)):
+        if table not in tables:
+            return f"there is no {table}"
+    for table, role in needs:
+        if role not in tables[table].roles:
+            aliases = ", ".join(BY_NAME[table].role(role).aliases)
+            return f"{table} has no {role} column (none of {aliases})"
+    without = next((name for name in model.models if name in left_out), None)
+    return f"research.{without} is missing: {left_out[without]}" if without else None
+
+
+def state_sha256(model: Model, query: str, states: Mapping[str, str]) -> str:
+    """Hash of a model's SQL and of the states of what it reads: its data version."""
+    read = [f"analytics.{name}" for name in model.tables] + [f"research.{name}" for name in model.models]
+    return hashlib.sha256("\n".join([query, *(states.get(name, "") for name in read)]).encode()).hexdigest()
+
+
+def _has_protocol_ids(tables: Mapping[str, SourceTable]) -> bool:
+    return "behavioral_events" in tables and "protocol" in tables["behavioral_events"].roles

@@ -1,0 +1,154 @@
+"""The record of a snapshot: where its rows come from, what was built, what was checked.
+
+It lies as `meta.snapshot` inside the file, and beside it as `snapshot.json`, which adds the file's size and hash.
+"""
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from americano_pipelines.sources.checksums import BucketChecksum
+from americano_pipelines.sources.column_roles import Column
+from americano_pipelines.warehouse.research_models import ColumnLineage
+
+SIDECAR = "snapshot.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CheckOutcome(_Record):
+    """Outcome of one check of one source table.
+
+    Attributes:
+        table: the source table's name.
+        name: the check's name.
+        passed: whether it holds.
+        blocking: nothing is published when it does not.
+        description: what was found, in words.
+        figures: numbers behind it.
+    """
+
+    table: str
+    name: str
+    passed: bool
+    blocking: bool
+    description: str
+    figures: dict[str, Any] = {}
+
+
+class BuiltTable(_Record):
+    """A mirror table in `analytics`.
+
+    Attributes:
+        found_as: where its rows come from.
+        instant: the instant of the source they belong to, ISO 8601; an earlier one when they were carried over.
+        columns: its columns.
+        roles: role name to column name.
+        identity: hash of what tells the source's relation apart from another under its name; empty for files.
+        rows: rows in the table.
+        source_rows: rows in the source.
+        state_sha256: the source's state; equal states have equal rows.
+        buckets: bucket to its state in the source; empty when the state is known only as a whole.
+        sort_key: columns it is ordered by.
+        indexes: columns that have an index.
+        figures: bucket to figures, equal in source and table.
+        lineage: column to the source's columns it comes from, the source table named `source.<table>`.
+        carried_over: its source was not there; these are the rows published before.
+        rows_patched: rows put in place of others since the file was last built from nothing.
+    """
+
+    found_as: str
+    instant: str
+    columns: list[Column]
+    roles: dict[str, str]
+    identity: str = ""
+    rows: int
+    source_rows: int
+    state_sha256: str
+    buckets: dict[str, str]
+    sort_key: list[str]
+    indexes: list[str]
+    figures: dict[str, BucketChecksum]
+    lineage: ColumnLineage
+    carried_over: bool = False
+    rows_patched: int = 0
+
+
+class BuiltModel(_Record):
+    """A view or rollup in `research`.
+
+    Attributes:
+        sql: its query.
+        columns: column name to type.
+        rows: rows of a rollup, None for a view.
+        state_sha256: hash of the SQL and of the states of what it reads.
+        lineage: column to the (schema.table, column) pairs it comes from.
+    """
+
+    sql: str
+    columns: dict[str, str]
+    rows: int | None
+    lineage: ColumnLineage
+    state_sha256: str
+
+
+class BuildFingerprint(_Record):
+    """Everything that decides what a file holds; two files with equal content hold the same."""
+
+    mode: str
+    tables: dict[str, str]
+    contract_sha256: str
+    models_sha256: str
+    duckdb_version: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all of it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class SnapshotRecord(_Record):
+    """The record of one published file.
+
+    Attributes:
+        version: of this format.
+        snapshot_id: identifies the file.
+        built_at: when, ISO 8601, UTC.
+        instant: the instant of the source it holds, ISO 8601; in parquet mode when the files were read.
+        built: how: from nothing and why, or from which published file.
+        fresh_bytes: size of the file it goes back to, which was built from nothing.
+        source: what identifies that instant: the lake's snapshot, Postgres's identity, the files.
+        content: what it was built from.
+        tables: `analytics` tables.
+        models: `research` views and rollups.
+        skipped: tables and models that are not there (`analytics.<table>`, `research.<model>`), with the reason.
+        checks: outcomes of all checks, evaluated before it was published.
+        bytes: size of the file (0 inside the file itself, which cannot know).
+        sha256: hash of the file (empty inside the file itself).
+    """
+
+    version: Literal[2] = 2
+    snapshot_id: str
+    built_at: str
+    instant: str
+    built: str
+    fresh_bytes: int = 0
+    source: dict[str, Any]
+    content: BuildFingerprint
+    tables: dict[str, BuiltTable]
+    models: dict[str, BuiltModel]
+    skipped: dict[str, str]
+    checks: list[CheckOutcome]
+    bytes: int = 0
+    sha256: str = ""
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Data version of everything in the file, by `schema.name`."""
+        return {
+            **{f"analytics.{name}": table.state_sha256 for name, table in self.tables.items()},
+            **{f"research.{name}": model.state_sha256 for name, model in self.models.items()},
+        }

@@ -1,0 +1,229 @@
+"""Publish a finished file, keep the earlier ones, and open the published one for reading.
+
+The published name is a relative link to a file in a folder of its own: a process that sits in the old file, even
+read-write, neither stops the new one nor is disturbed, and its write-ahead log lies beside the old file, where no
+reader of the new one finds it.
+"""
+
+import glob
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from pydantic import ValidationError
+
+from americano_pipelines.common import atomic_files
+from americano_pipelines.common.duckdb_session import connect_to_read
+from americano_pipelines.errors import PublishError, WarehouseUnavailableError
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.snapshot_record import SIDECAR, SnapshotRecord
+
+PURGED = "purged"
+
+WAIT_SECONDS = 8.0
+PREVIEW_ROWS = 5
+_POLL_SECONDS = 0.25
+
+
+@contextmanager
+def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the published file read-only for the block.
+
+    The resolved path is opened, not the link: what is published meanwhile does not change what the block reads.
+
+    Raises:
+        WarehouseUnavailableError: nothing is published, or a process holds the file read-write.
+    """
+    deadline = time.monotonic() + wait_seconds
+    with ExitStack() as sessions:
+        while True:
+            path = current(settings)
+            if path is None:
+                raise WarehouseUnavailableError(
+                    f"nothing is published at {settings.published_path} yet; run `americano sync` first"
+                )
+            try:
+                connection = sessions.enter_context(connect_to_read(settings, path))
+                break
+            except duckdb.IOException as error:
+                if not path.exists() and path != current(settings):
+                    continue  # a sync published another one and swept this one between the two lines above
+                if "lock" not in str(error).lower():
+                    raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
+                if time.monotonic() > deadline:
+                    raise WarehouseUnavailableError(
+                        f"{path} is held read-write by another process; open it with -readonly there. {error}"
+                    ) from None
+                time.sleep(_POLL_SECONDS)
+        yield connection
+
+
+def record_of(connection: duckdb.DuckDBPyConnection) -> SnapshotRecord | None:
+    """The record that an open published file carries of itself, None when it has none that can be read."""
+    try:
+        row = connection.execute("SELECT document FROM meta.snapshot").fetchone()
+        return SnapshotRecord.model_validate_json(row[0]) if row else None
+    except (duckdb.CatalogException, ValidationError):
+        return None
+
+
+def preview(
+    connection: duckdb.DuckDBPyConnection, relation: str, parameters: list[Any] | None = None
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and the first few rows of a relation, for people to look at."""
+    cursor = connection.execute(f"FROM {relation} LIMIT {PREVIEW_ROWS}", parameters or [])
+    return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()
+
+
+_BUILDING = ".building"
+_REMOVING = ".removing-"
+
+
+def _building_dir(settings: Settings) -> Path:
+    # Named by the file: another published name may share the folder.
+    return snapshots_dir(settings) / f"{_BUILDING}-{file_name(settings)}"
+
+
+def snapshots_dir(settings: Settings) -> Path:
+    """Where published files lie, each in a folder named by its snapshot id."""
+    return settings.published_path.parent / "snapshots"
+
+
+def file_name(settings: Settings) -> str:
+    """The stem of the link: a client names the catalog after the file, which is then the same both ways."""
+    return settings.published_path.name
+
+
+def prepare(settings: Settings, snapshot_id: str) -> Path:
+    """Make an empty folder to build in, sweeping what interrupted builds left.
+
+    Returns:
+        The path of the file to build.
+
+    Raises:
+        PublishError: the published name is taken by something that is not our link.
+    """
+    link = settings.published_path
+    if link.exists() and not link.is_symlink():
+        raise PublishError(
+            f"{link} is a file of its own, not the link this project publishes by. Nothing was touched: "
+            "move it away, or set DUCKDB_DB_PATH to another name"
+        )
+    discard(settings)
+    building = _building_dir(settings)
+    (building / snapshot_id).mkdir(parents=True)
+    return building / snapshot_id / file_name(settings)
+
+
+def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[Path, SnapshotRecord]:
+    """Make a finished, closed file the published one.
+
+    Args:
+        settings: where the link lies and how many files are kept.
+        built: the file in its building folder, as `prepare` gave it.
+        document: its record; size and hash are added here.
+
+    Returns:
+        The path of the file in its final place, and its complete record.
+    """
+    atomic_files.sync_file(built)
+    size = built.stat().st_size
+    complete = document.model_copy(
+        update={"bytes": size, "sha256": atomic_files.sha256(built), "fresh_bytes": document.fresh_bytes or size}
+    )
+    atomic_files.write_text(built.parent / SIDECAR, complete.model_dump_json(indent=1))
+    place = snapshots_dir(settings) / document.snapshot_id
+    atomic_files.move(built.parent, place)
+    atomic_files.swap_link(settings.published_path, place / built.name)
+    # From here on it is published. What cannot be tidied up now is tidied up by the next one.
+    with suppress(OSError):
+        discard(settings)
+        _sweep(settings)
+    return place / built.name, complete
+
+
+def discard(settings: Settings) -> None:
+    """Remove whatever a build left that was not published."""
+    atomic_files.remove(_building_dir(settings))
+    for leftover in snapshots_dir(settings).glob(f"{_REMOVING}*"):
+        atomic_files.remove(leftover)
+    link = settings.published_path
+    for aside in link.parent.glob(f".{glob.escape(link.name)}.*"):
+        if aside.is_symlink():
+            aside.unlink()  # a link that was made and not yet swapped when its process was killed
+
+
+def as_published(path: Path, document: SnapshotRecord) -> bool:
+    """Whether nobody wrote to a published file: its bytes are the same and no write-ahead log lies beside it.
+
+    Whoever opens the file replays such a log, so its rows would be read although the bytes are untouched.
+    """
+    log = path.with_name(f"{path.name}.wal")
+    return not log.exists() and path.stat().st_size == document.bytes and atomic_files.sha256(path) == document.sha256
+
+
+def copy_of_published(settings: Settings, path: Path, document: SnapshotRecord) -> Path | None:
+    """A copy of a published file to build from; None when it no longer has the bytes it was published with.
+
+    A copy, because a process that holds the file read-write lets nobody else open it, and because its
+    write-ahead log stays behind.
+    """
+    copy = _building_dir(settings) / "published_before.duckdb"
+    shutil.copyfile(path, copy)
+    return copy if atomic_files.sha256(copy) == document.sha256 else None
+
+
+def snapshots(settings: Settings) -> list[Path]:
+    """Folders of the files published under this name, oldest first; whatever else lies there is not ours."""
+    name = file_name(settings)
+    return sorted(
+        path.parent for path in snapshots_dir(settings).glob(f"[!.]*/{SIDECAR}") if (path.parent / name).is_file()
+    )
+
+
+def current(settings: Settings) -> Path | None:
+    """The file that the link means at this moment, None when nothing was published yet."""
+    link = settings.published_path
+    if not link.is_symlink():
+        return None
+    resolved = Path(os.path.realpath(link))
+    return resolved if resolved.is_file() else None
+
+
+def read_record(settings: Settings) -> SnapshotRecord | None:
+    """The record of the published file, None when nothing is published or the record is not readable."""
+    now = current(settings)
+    return record_beside(now) if now else None
+
+
+def record_beside(path: Path) -> SnapshotRecord | None:
+    """The record beside a published file, None when there is none that can be read."""
+    try:
+        return SnapshotRecord.model_validate_json((path.parent / SIDECAR).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def _sweep(settings: Settings) -> None:
+    """Keep the newest files as configured; the current one always stays, and is the newest.
+
+    So whatever sorts after it is older: a clock that ran ahead, or was set back since, gave it its name.
+    """
+    now = current(settings)
+    others = [folder for folder in snapshots(settings) if now is None or not folder.samefile(now.parent)]
+    if now is not None:
+        others.sort(key=lambda folder: (folder.name <= now.parent.name, folder.name))
+    for folder in others[: max(0, len(others) - (settings.americano_snapshots_kept - 1))]:
+        remove_snapshot(folder)
+
+
+def remove_snapshot(folder: Path) -> None:
+    """Remove a published file's folder; whoever is killed meanwhile leaves it under a name that `discard` knows."""
+    aside = folder.with_name(f"{_REMOVING}{folder.name}")
+    atomic_files.move(folder, aside)
+    atomic_files.remove(aside)

@@ -1,0 +1,292 @@
+"""Compare the published file with the source as it is now, by month or row by row. Repair nothing.
+
+The sync trusts witnesses (row versions, hashes of files); this reads the rows themselves.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import connect
+from americano_pipelines.common.stage_timer import StageTimer
+from americano_pipelines.errors import WarehouseUnavailableError
+from americano_pipelines.lake.export import state_that_export_sees
+from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.sources.change_detection import bucket_expression, bucket_filter, rest_label, same_history
+from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, postgres_state_and_checksums
+from americano_pipelines.sources.column_roles import SourceTable
+from americano_pipelines.sources.parquet_files import find_files
+from americano_pipelines.sources.postgres_catalog import steady_tables
+from americano_pipelines.sources.postgres_scan import rows_of
+from americano_pipelines.sources.postgres_snapshot import open_snapshot
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.build_plan import drift
+from americano_pipelines.warehouse.inputs import ScannerInput
+from americano_pipelines.warehouse.parquet_inputs import FileInput
+from americano_pipelines.warehouse.snapshot_record import BuiltTable, SnapshotRecord
+
+
+@dataclass(frozen=True)
+class SourceTableView:
+    """A table in the source.
+
+    Attributes:
+        table: its columns.
+        relation: SQL of its rows.
+        parameters: what that binds.
+        figures: its figures by bucket.
+        states: bucket to the state that the next sync would see, None when that is known only of the whole.
+        state_sha256: its state as a whole.
+    """
+
+    table: SourceTable
+    relation: str
+    parameters: list[Any]
+    figures: Mapping[str, BucketChecksum]
+    states: Mapping[str, str] | None
+    state_sha256: str
+
+    def will_be_mended(self, bucket: str, built: BuiltTable) -> bool:
+        """Whether a bucket is to be in another state after the next sync than the one that was built."""
+        if self.states is None:
+            return self.state_sha256 != built.state_sha256
+        return self.states.get(bucket) != built.buckets.get(bucket)
+
+
+@contextmanager
+def source_table_views(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, document: SnapshotRecord, stages: StageTimer
+) -> Iterator[tuple[dict[str, SourceTableView], dict[str, str], bool]]:
+    """The source's tables: in one snapshot of Postgres, or from the files.
+
+    Args:
+        settings: the source.
+        connection: the session that compares.
+        document: the record of the published file.
+        stages: told what is being done.
+
+    Yields:
+        Table to side; tables that are not there, with the reason; whether states can be compared with the document's.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    if settings.mode is Mode.PARQUET or settings.postgres is None:
+        files, skipped = find_files(connection, settings)
+        yield {name: _file_side(connection, FileInput(table)) for name, table in files.items()}, skipped, True
+        return
+    with (
+        open_snapshot(connection, settings.postgres) as snapshot,
+        steady_tables(snapshot, settings) as (tables, skipped),
+    ):
+        comparable = same_history(document.source, snapshot.identity)
+        sides = {}
+        for name, table in tables.items():
+            relation, parameters = rows_of(snapshot, table, {}, ())
+            with stages.stage(f"count {name}"):
+                state, figures = postgres_state_and_checksums(snapshot, table)
+            built = document.tables.get(name)
+            same = comparable and built is not None and built.identity == table.identity
+            if settings.mode is Mode.POSTGRES:
+                state = dict(state_that_export_sees(settings, snapshot, table, state))
+            states = ScannerInput(table, snapshot, state).buckets if same else {}
+            sides[name] = SourceTableView(table, relation, parameters, figures, states, "")
+        yield sides, skipped, comparable
+
+
+def _file_side(connection: duckdb.DuckDBPyConnection, table_input: FileInput) -> SourceTableView:
+    table = table_input.table
+    return SourceTableView(
+        table, table.relation, table.parameters, table_input.figures(connection, None), None, table_input.state_sha256
+    )
+
+
+_PUBLISHED = "published"
+MOST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A bucket of a table that differs.
+
+    Attributes:
+        table: the table.
+        bucket: the month, `none` or `all`.
+        source: what the source has: rows, first and last time, checksum (deep: of whole rows).
+        published: what the published file has.
+        since: the source has changed this bucket since the sync and the next one will see that, and the published file
+            is the one that was published, to the byte. If not, the published file holds other rows than the ones it was
+            built from, or a change went unseen.
+        rows: deep only: up to twenty (side, id) pairs, side being where the row with this content is:
+            `source` or `published`. A changed row is there on both sides.
+    """
+
+    table: str
+    bucket: str
+    source: str
+    published: str
+    since: bool
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SourceComparison:
+    """What a comparison found.
+
+    Attributes:
+        snapshot_id: the published file.
+        compared: table to number of buckets compared.
+        differences: the buckets that differ.
+        missing: tables that are on one side only, with the reason.
+        damaged: tables that the published file does not have as it was built, with what it has.
+        comparable: whether the source's months can be told apart from those of the sync; not when it is
+            another database, or has gone back in time. The next sync reads everything anew then, so every difference
+            counts as made since, unless somebody wrote to the published file.
+    """
+
+    snapshot_id: str
+    compared: dict[str, int]
+    differences: list[Difference]
+    missing: dict[str, str]
+    damaged: dict[str, str]
+    comparable: bool
+
+    @property
+    def clean(self) -> bool:
+        """Whether the published file is what the source holds now."""
+        return not self.differences and not self.missing and not self.damaged
+
+    @property
+    def faults(self) -> list[Difference]:
+        """Differences that no change in the source explains."""
+        return [difference for difference in self.differences if not difference.since]
+
+
+def compare_with_source(settings: Settings, stages: StageTimer, *, deep: bool) -> SourceComparison:
+    """Compare the published file with the source.
+
+    Args:
+        settings: the source and the published file.
+        stages: told what is being done.
+        deep: compare whole rows, and name the ones that differ.
+
+    Raises:
+        WarehouseUnavailableError: nothing is published, or a process holds the file read-write.
+        SourceError: the source cannot be read.
+    """
+    path = snapshots.current(settings)
+    document = snapshots.record_beside(path) if path is not None else None
+    if document is None or path is None:
+        raise WarehouseUnavailableError(
+            f"nothing is published at {settings.published_path} yet; run `americano sync` first"
+        )
+    is_as_published = snapshots.as_published(path, document)
+    differences: list[Difference] = []
+    compared: dict[str, int] = {}
+    with connect(settings) as connection:
+        try:
+            connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {_PUBLISHED} (READ_ONLY)")
+        except duckdb.IOException as error:
+            raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
+        damaged = _damaged(connection, document)
+        with source_table_views(settings, connection, document, stages) as (sides, skipped, comparable):
+            missing = {name: reason for name, reason in skipped.items() if name in document.tables}
+            for name, side in sides.items():
+                built = document.tables.get(name)
+                if built is None:
+                    missing[name] = "in the source, but not published"
+                    continue
+                if name in damaged:
+                    continue
+                if list(side.table.columns) != built.columns:
+                    missing[name] = f"its columns have changed since: {drift(built.columns, side.table.columns)}"
+                    continue
+                relation = sql.quote(_PUBLISHED, "analytics", name)
+                with stages.stage(f"compare {name}"):
+                    ours = duckdb_checksums(connection, side.table, relation)
+                compared[name] = len(side.figures.keys() | ours.keys())
+                table_differences = _differing(side, built, side.figures, ours)
+                if deep:
+                    with stages.stage(f"compare the rows of {name}"):
+                        table_differences = _deep(connection, side, built, relation)
+                differences += [
+                    replace(difference, since=difference.since and is_as_published) for difference in table_differences
+                ]
+    return SourceComparison(document.snapshot_id, compared, differences, missing, damaged, comparable)
+
+
+def _damaged(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord) -> dict[str, str]:
+    """Tables whose columns are not the ones they were built with, because somebody wrote to the file."""
+    rows = connection.execute(sql.load("warehouse", "published_columns"), [_PUBLISHED]).fetchall()
+    actual = {str(table): dict(columns) for table, columns in rows}
+    damage = {}
+    for name, built in document.tables.items():
+        expected = {column.name: column.type for column in built.columns}
+        if name not in actual:
+            damage[name] = "the published file has no such table any more: somebody wrote to it"
+        elif actual[name] != expected:
+            odd = sorted(set(actual[name].items()) ^ set(expected.items()))
+            damage[name] = f"its columns were changed in the published file: {', '.join(column for column, _ in odd)}"
+    return damage
+
+
+def _differing(
+    side: SourceTableView, built: BuiltTable, source: Mapping[str, object], published: Mapping[str, object]
+) -> list[Difference]:
+    return [
+        Difference(
+            side.table.name,
+            bucket,
+            str(source.get(bucket, "nothing")),
+            str(published.get(bucket, "nothing")),
+            since=side.will_be_mended(bucket, built),
+        )
+        for bucket in sorted(source.keys() | published.keys())
+        if source.get(bucket) != published.get(bucket)
+    ]
+
+
+def _deep(
+    connection: duckdb.DuckDBPyConnection, side: SourceTableView, built: BuiltTable, relation: str
+) -> list[Difference]:
+    """Compare whole rows by a hash that DuckDB takes of both sides, then look into the months that differ."""
+    source_hashes = _row_hashes(connection, side.table, side.relation, side.parameters)
+    ours = _row_hashes(connection, side.table, relation, [])
+    differing = _differing(side, built, source_hashes, ours)
+    return [replace(difference, rows=_rows(connection, side, relation, difference.bucket)) for difference in differing]
+
+
+def _row_hashes(
+    connection: duckdb.DuckDBPyConnection, table: SourceTable, relation: str, parameters: list[Any]
+) -> dict[str, str]:
+    statement = sql.render(
+        sql.load("warehouse", "row_hashes"),
+        bucket=bucket_expression(table),
+        rest=rest_label(table),
+        columns=", ".join(sql.quote(column.name) for column in table.columns),
+        relation=relation,
+    )
+    return {
+        str(bucket): f"{rows} rows, hash {hashed}"
+        for bucket, rows, hashed in connection.execute(statement, parameters).fetchall()
+    }
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, side: SourceTableView, relation: str, bucket: str
+) -> list[tuple[str, str]]:
+    identifier = side.table.column("id")
+    statement = sql.render(
+        sql.load("warehouse", "row_differences"),
+        id=sql.quote(identifier.name) if identifier else "'(no id)'",
+        columns=", ".join(sql.quote(column.name) for column in side.table.columns),
+        source=side.relation,
+        published=relation,
+        where=bucket_filter(side.table, [bucket]),
+        most=str(MOST_ROWS),
+    )
+    return [(str(where), str(name)) for where, name in connection.execute(statement, side.parameters).fetchall()]

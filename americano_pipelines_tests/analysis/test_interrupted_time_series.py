@@ -1,0 +1,108 @@
+"""Interrupted time series and change points of a protocol: described, with their warnings, and never judged."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from americano_pipelines.analysis.daily_series import observe
+from americano_pipelines.analysis.interrupted_time_series import (
+    analyse_change_points,
+    analyse_interrupted,
+    posterior_sentence,
+)
+from americano_pipelines.analysis.registry import ChangePointParameters, SegmentedParameters
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.statistics.bayesian_regression import BayesianSegmented, Posterior
+from americano_pipelines_tests.analysis.examples import ONE, extract_of
+
+
+def test_the_regression_describes_and_does_not_judge() -> None:
+    found = analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters())
+
+    assert found.sentence.startswith(
+        "Described, not judged: at the first day of intervention_A_1 the level changed by +"
+    )
+    assert "about one time in four" in found.sentence
+    assert "Newey and West's errors are the worse of the two" in found.sentence
+    assert "verdict" not in found.results
+    assert found.verdict is None
+    first = found.results["regression"]["changes"][0]  # type: ignore[index, call-overload]
+    assert [found.numbers["level_change_low"], found.numbers["level_change_high"]] == first["interval"]
+    assert found.pictures["lines.png"].startswith(b"\x89PNG")
+
+
+def test_the_search_for_changes_is_exploration() -> None:
+    found = analyse_change_points(observe(extract_of(ONE)), ChangePointParameters())
+
+    assert found.sentence.startswith("Exploration, no verdict: changes of level on day ")
+    assert found.results["change points"]["min_size"] == 7  # type: ignore[index, call-overload]
+
+
+def test_without_pymc_a_bayesian_request_fails_and_is_never_answered_by_least_squares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pymc", None)
+
+    with pytest.raises(AnalysisError, match=r"pip install 'americano-pipelines\[bayesian\]'"):
+        analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters(method="bayesian"))
+
+
+def test_one_phase_has_nothing_that_changes() -> None:
+    extract = extract_of(ONE)
+    one = extract.model_copy(update={"phases": extract.phases[:1]})
+
+    with pytest.raises(AnalysisError, match="one phase only"):
+        analyse_interrupted(observe(one), SegmentedParameters())
+
+
+def posterior(**changed: object) -> BayesianSegmented:
+    level = Posterior("b", "level", 3.25, 1.5, (0.31, 6.2), 0.985, 1.002, 2400, 2100)
+    days = np.zeros(20)
+    made = BayesianSegmented(
+        changes=(level, replace(level, what="slope")),
+        days=20,
+        seed=11,
+        chains=4,
+        draws=1000,
+        divergences=0,
+        largest_r_hat=1.002,
+        smallest_ess=2100,
+        converged=True,
+        pymc="5",
+        fitted=days,
+        counterfactual=days,
+        counterfactual_interval=np.zeros((2, 20)),
+        warning="W.",
+    )
+    return replace(made, **changed)  # type: ignore[arg-type]
+
+
+def test_a_posterior_is_told_with_its_diagnostics_and_its_warning() -> None:
+    assert posterior_sentence(posterior()) == (
+        "Described, not judged: at the first day of b the level changed by +3.25 (posterior mean; 95 % credible "
+        "interval 0.31 to 6.20; probability of a rise 0.985). The sampler converged (R-hat at most 1.002, at least "
+        "2,100 effective draws, 0 divergences, seed 11). W."
+    )
+
+
+def test_a_sampler_that_did_not_converge_is_told_first() -> None:
+    told = posterior_sentence(posterior(converged=False, divergences=37, largest_r_hat=1.2))
+
+    assert told.startswith("Not to be relied on: the sampler did not converge (R-hat at most 1.200")
+    assert "37 divergences" in told
+
+
+@pytest.mark.slow
+def test_a_bayesian_request_is_answered_from_the_posterior() -> None:
+    pytest.importorskip("pymc")
+
+    found = analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters(method="bayesian", seed=5))
+
+    assert (found.name, found.verdict, found.seed) == ("interrupted_time_series", None, 5)
+    assert "regression" not in found.results
+    assert found.numbers["largest_r_hat"] is not None
+    assert found.numbers["smallest_ess"] is not None
+    assert "R-hat" in found.sentence
+    assert found.pictures["lines.png"].startswith(b"\x89PNG")

@@ -1,0 +1,159 @@
+"""What was drawn: switches within a day, two phases, days that alternate; all against brute force."""
+
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from americano_pipelines.analysis.abab import analyse_abab
+from americano_pipelines.analysis.daily_series import observe
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.randomization_scheme import read_scheme
+from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.statistics.phase_schedules import PhaseSchedule
+from americano_pipelines.statistics.phase_windows import DAY_US
+from americano_pipelines.statistics.randomization_test import randomization_test
+from americano_pipelines_tests.analysis.examples import LATER, ORIGIN, alternating, changed, switching
+
+HOURS = (0, 9, 0, 14.5)
+DRAWN = PhaseSchedule(36, (False, True, False, True), (6,) * 4, (12,) * 4)
+ORDER = "BTTBTBBTTBBT"
+PAIRS = {"scheme": "days", "treatedDays": 1, "blockDays": 2}
+
+
+def analysed(extract: Extract, **asked: object) -> Analysis:
+    return analyse_abab(observe(extract), AbabParameters.model_validate(asked), as_of_us=LATER, standing="planned")
+
+
+def difference(values: np.ndarray, lengths: tuple[int, ...]) -> float:
+    """Of the means of phases that begin at HOURS, from four events a day: by day, and days that are cut left out."""
+    phases = [
+        part[int(hour > 0) :].mean()
+        for part, hour in zip(np.split(values.reshape(-1, 4).mean(axis=1), np.cumsum(lengths)[:-1]), HOURS, strict=True)
+    ]
+    return float(phases[1] + phases[3] - phases[0] - phases[2]) / 2
+
+
+def series(generator: np.random.Generator, effect: float = 0) -> np.ndarray:
+    treated = np.repeat([0, 1, 0, 1], np.array([9, 8, 10, 9]) * 4)
+    return generator.normal(size=144) + np.repeat(generator.normal(size=36), 4) + effect * treated
+
+
+def test_switches_within_a_day_are_tested_as_each_assignment_would_have_had_them() -> None:
+    values = series(np.random.default_rng(5), effect=0.9)
+    extract = switching((9, 8, 10, 9), HOURS, values.tolist(), (6, 12))
+    splits = [lengths for lengths in product(range(6, 13), repeat=4) if sum(lengths) == 36]
+    all_differences = np.array([difference(values, lengths) for lengths in splits])
+    observed = difference(values, (9, 8, 10, 9))
+
+    found = analysed(extract, direction="increase")
+
+    assert observe(extract).days.switched == (9, 27)
+    assert found.numbers["observed"] == pytest.approx(observed)
+    assert found.numbers["assignments"] == len(splits)
+    assert found.numbers["p"] == (all_differences >= observed - 1e-9).mean()
+    means = [phase["mean of days"] for phase in found.results["phases"]]  # type: ignore[index, union-attr, call-overload]
+    assert observed == pytest.approx((means[1] + means[3] - means[0] - means[2]) / 2), "what the table of phases shows"
+    assert "left out, under each assignment its own" in found.methods
+
+
+@pytest.mark.parametrize("repetitions", [300, pytest.param(3000, marks=pytest.mark.slow)])
+def test_with_switches_within_a_day_the_level_is_kept_from_events_to_p(repetitions: int) -> None:
+    generator = np.random.default_rng(21)
+    asked = AbabParameters(direction="decrease")
+    rejected = 0
+    for lengths in DRAWN.draw(generator, repetitions):
+        values = series(generator) + np.arange(144) / 8
+        extract = switching(lengths.tolist(), HOURS, values.tolist(), (6, 12))
+        case = read_scheme(observe(extract), asked).case
+        assert case is not None
+        rejected += randomization_test([case], direction="decrease").p <= asked.alpha
+
+    nominal = np.floor(asked.alpha * DRAWN.count) / DRAWN.count
+    print(f"calibration, from events: {rejected / repetitions:.4f} of {repetitions}, nominal {nominal:.4f}")  # noqa: T201
+    assert abs(rejected / repetitions - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / repetitions)
+
+
+def test_two_phases_have_as_many_assignments_as_start_points() -> None:
+    values = np.random.default_rng(2).normal(size=120) + 2 * np.repeat([0, 1], 60)
+    extract = switching((15, 15), (0, 0), values.tolist(), (5, 25))
+    extract = extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"design": "AB"})})
+    days = values.reshape(-1, 4).mean(axis=1)
+    all_differences = np.array([days[start:].mean() - days[:start].mean() for start in range(5, 26)])
+
+    found = analysed(extract, direction="increase")
+
+    assert (found.verdict, found.numbers["assignments"]) == ("benefit", 21)
+    assert found.numbers["observed"] == pytest.approx(all_differences[10])
+    assert found.numbers["p"] == (all_differences >= all_differences[10] - 1e-9).mean()
+    assert found.results["appraisal"]["rating"] == "does not meet"  # type: ignore[index, call-overload]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "admitted"),
+    [
+        (PAIRS, lambda order: all(order[at : at + 2].sum() == 1 for at in range(0, 12, 2))),
+        ({"scheme": "days", "treatedDays": 6}, lambda _: True),
+        (
+            {"scheme": "days", "treatedDays": 6, "maxRunDays": 2},
+            lambda order: all(0 < order[at : at + 3].sum() < 3 for at in range(10)),
+        ),
+    ],
+    ids=["pairs", "any order", "short runs"],
+)
+def test_alternating_days_are_tested_against_every_order_of_their_scheme(scheme: dict[str, Any], admitted: Any) -> None:
+    treated = np.array([letter == "T" for letter in ORDER])
+    values = np.random.default_rng(4).normal(size=12) + 1.5 * treated
+    orders = [np.isin(np.arange(12), days) for days in combinations(range(12), 6)]
+    all_differences = np.array(
+        [values[order].mean() - values[~order].mean() for order in orders if admitted(order.astype(int))]
+    )
+    observed = values[treated].mean() - values[~treated].mean()
+
+    found = analysed(alternating(ORDER, values.tolist(), scheme), direction="increase")
+
+    assert found.numbers["observed"] == pytest.approx(observed)
+    assert found.numbers["mean_difference"] == pytest.approx(observed)
+    assert found.numbers["assignments"] == all_differences.size
+    assert found.numbers["p"] == (all_differences >= observed - 1e-9).mean()
+    assert found.results["test"]["statistic"].startswith("mean of the treatment days")  # type: ignore[index, union-attr, call-overload]
+    assert "every order of treatment and baseline days" in found.methods
+    assert found.results["appraisal"]["rating"] == "meets"  # type: ignore[index, call-overload]
+
+
+def test_an_order_that_its_scheme_does_not_admit_is_described() -> None:
+    found = analysed(alternating("TTBBTBBTTBBT", list(np.arange(12.0)), PAIRS), direction="increase")
+
+    assert found.verdict == "no verdict"
+    assert "could not have been drawn. Descriptively, treatment days differed" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [{}, {"minDays": 1, "maxDays": 3}, {"scheme": "coin", "treatedDays": 6}, {"scheme": "days", "treatedDays": "6"}],
+)
+def test_an_alternation_without_its_scheme_is_refused_and_told_how_to_record_it(recorded: dict[str, Any]) -> None:
+    with pytest.raises(AnalysisError, match="ALTERNATING has no randomization test without its scheme: record it in"):
+        analysed(alternating(ORDER, list(np.arange(12.0)), recorded))
+
+
+def test_a_scheme_that_not_all_phases_record_is_none() -> None:
+    extract = alternating(ORDER, list(np.arange(12.0)), PAIRS)
+
+    with pytest.raises(AnalysisError, match="without its scheme"):
+        analysed(changed(extract, 3, parameters={"randomization": {**PAIRS, "blockDays": 4}}))
+
+
+def test_an_alternation_that_switched_within_a_day_gets_no_verdict() -> None:
+    extract = alternating(ORDER, [1.0, 9, 9, 1, 9, 1, 1, 9, 9, 1, 1, 9], PAIRS)
+    late = changed(extract, 3, starts_us=ORIGIN + 4 * DAY_US + DAY_US // 2)
+
+    found = analysed(late, direction="increase")
+
+    assert analysed(extract, direction="increase").verdict == "benefit"
+    assert found.sentence.startswith(
+        "No verdict: not a randomisation test, for the condition changed within days, and whole days were drawn. Desc"
+    )

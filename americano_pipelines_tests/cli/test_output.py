@@ -1,0 +1,63 @@
+"""What a person at a terminal sees while they wait, and that nobody else sees it."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from americano_pipelines_tests.conftest import environment
+
+SLOW = """
+import time
+from americano_pipelines.cli.output import progress
+from americano_pipelines.common.stage_timer import StageTimer
+with progress({enabled}), StageTimer().stage("load the events"):
+    time.sleep({seconds})
+print("done")
+"""
+
+
+def on_a_terminal(code: str, tmp_path: Path) -> str:
+    """What a process whose standard error is a terminal writes there."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        with closing(os.fdopen(theirs, "wb", buffering=0)) as terminal:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                env=environment(tmp_path / "data") | {"TERM": "xterm"},
+                stdout=subprocess.DEVNULL,
+                stderr=terminal,
+            )
+        seen = b""
+        while process.poll() is None or select.select([screen], [], [], 0)[0]:
+            if select.select([screen], [], [], 0.1)[0]:
+                try:
+                    seen += screen.read(4096) or b""
+                except OSError:  # Linux: the other end is closed
+                    break
+    assert process.wait(timeout=30) == 0, seen
+    return seen.decode()
+
+
+def test_a_terminal_shows_the_stage_after_two_seconds(tmp_path: Path) -> None:
+    assert "load the events" in on_a_terminal(SLOW.format(enabled="", seconds=3), tmp_path)
+
+
+def test_a_terminal_shows_nothing_for_what_is_quick(tmp_path: Path) -> None:
+    assert on_a_terminal(SLOW.format(enabled="", seconds=0.5), tmp_path) == ""
+
+
+def test_a_terminal_shows_nothing_when_json_is_asked_for(tmp_path: Path) -> None:
+    assert on_a_terminal(SLOW.format(enabled="enabled=False", seconds=2.5), tmp_path) == ""
+
+
+def test_a_pipe_gets_no_progress_not_even_with_forced_colours(tmp_path: Path) -> None:
+    variables = environment(tmp_path / "data") | {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "TERM": "xterm"}
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW.format(enabled="", seconds=2.5)], env=variables, capture_output=True, check=True
+    )
+
+    assert (done.stdout, done.stderr) == (b"done\n", b"")

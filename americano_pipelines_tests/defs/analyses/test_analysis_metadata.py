@@ -1,0 +1,41 @@
+"""What Dagster remembers of a record, of a run that materialized more than once."""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from americano_pipelines.defs.analyses.analysis_metadata import HASH, materialization_hashes, recorded_hashes
+from americano_pipelines.settings import Settings
+from americano_pipelines_tests.provenance.records import kept_record
+
+
+def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_no_other(
+    settings_for: Callable[..., Settings],
+) -> None:
+    settings = settings_for()
+    made = [
+        ("change_points", "protocol_0", {HASH: "first"}),
+        ("change_points", "protocol_0", {HASH: "second"}),
+        ("change_points", "protocol_0", {"no": "hash"}),
+        ("change_points", "protocol_1", {HASH: "another protocol's"}),
+        ("abab_randomization", "protocol_0", {HASH: "another analysis's"}),
+    ]
+
+    @dg.op
+    def analyse(context: dg.OpExecutionContext) -> None:
+        for name, partition, metadata in made:
+            context.log_event(dg.AssetMaterialization(["analysis", name], partition=partition, metadata=metadata))
+
+    @dg.job
+    def tried_again() -> None:
+        analyse()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = tried_again.execute_in_process(instance=instance).run_id
+        _, record = kept_record(settings, analysis="change_points", dagster_run=run_id)
+        _, other = kept_record(settings, analysis="change_points", dagster_run="of another run")
+
+        assert recorded_hashes(instance, record) == ["first", "second"]
+        assert recorded_hashes(instance, other) == []
+    with materialization_hashes(settings) as in_dagster:
+        assert in_dagster(record) == [], "there is no home"

@@ -1,0 +1,371 @@
+"""The analysis assets on the demo's own experiments: judged as they were made, recorded, linked, shown."""
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import psycopg2
+import pytest
+from psycopg2.extras import RealDictCursor
+
+from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.defs.analyses.assets import COMMAND_TAG, actor, partitions
+from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
+from americano_pipelines.defs.analyses.resources import build_warehouse, reading
+from americano_pipelines.defs.code_location import build_defs
+from americano_pipelines.defs.jobs import ANALYSES
+from americano_pipelines.demo.data.analysis_rows import protocol_ids
+from americano_pipelines.demo.data.protocols import PROTOCOLS
+from americano_pipelines.demo.server import DemoServer
+from americano_pipelines.mlflow_store.client import open_store
+from americano_pipelines.mlflow_store.runs import search
+from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
+from americano_pipelines.provenance.record import Record
+from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines_tests.conftest import VARIABLES, Database
+from americano_pipelines_tests.defs.conftest import Runner, failure, metadata
+from americano_pipelines_tests.statistics.examples import TRUTHS
+
+ABAB, ITS, CHANGES = "abab_randomization", "interrupted_time_series", "change_points"
+IDS = protocol_ids()
+
+
+@dataclass(frozen=True)
+class Study:
+    """The demo's server, a data folder with what it holds published, and an instance of Dagster's."""
+
+    server: DemoServer
+    settings: Settings
+    instance: dg.DagsterInstance
+
+    def run(self, name: str, *kinds: str, **config: Any) -> dg.ExecuteInProcessResult:
+        """Run analyses of a protocol, by the protocol's short name."""
+        job = build_defs(self.settings).resolve_job_def(ANALYSES)
+        return job.execute_in_process(
+            instance=self.instance,
+            partition_key=IDS[name],
+            raise_on_error=False,
+            asset_selection=[dg.AssetKey(["analysis", kind]) for kind in kinds],
+            run_config={"ops": {f"analysis__{kind}": {"config": config} for kind in kinds}},
+        )
+
+    def row(self, analysis_run_id: str) -> dict[str, Any]:
+        """The app's row."""
+        return self.ask("SELECT * FROM analysis_runs WHERE id = %s", analysis_run_id)[0]
+
+    def ask(self, statement: str, *bound: Any) -> list[dict[str, Any]]:
+        """Ask the app's database as its owner."""
+        postgres = self.server.postgres
+        with psycopg2.connect(
+            host=postgres.host, port=postgres.port, user="postgres", dbname="americano", cursor_factory=RealDictCursor
+        ) as link:
+            link.autocommit = True
+            with link.cursor() as cursor:
+                cursor.execute(statement, bound)
+                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+
+
+@pytest.fixture(scope="module")
+def study(server_folder: Path, empty_store: Path) -> Iterator[Study]:
+    folder = server_folder / "study"
+    server = DemoServer(folder)
+    try:
+        server.up()
+        with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+            for name in VARIABLES:
+                patch.setenv(name, "")
+            values = {name.lower(): value for name, value in server.environment().items()}
+            settings = load_settings(americano_data_dir=folder, log_level="WARNING", **values)
+            (folder / "mlflow").mkdir()
+            (folder / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
+            assert Runner(settings, instance).run().success
+            yield Study(server, settings, instance)
+    finally:
+        server.down()
+
+
+def shown(result: dg.ExecuteInProcessResult, kind: str = ABAB) -> dict[str, Any]:
+    assert result.success, failure(result)
+    return metadata(result, f"analysis/{kind}")
+
+
+def record_of(study: Study, sha256: str) -> Record:
+    return Record.parse(get(records_dir(study.settings), sha256))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
+def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol: Any) -> None:
+    found = shown(study.run(protocol.name, ABAB))
+
+    assert found["state"] == TRUTHS[protocol.name]
+    assert (found["standing"], found["runs before"]) == ("planned", 0)
+    assert found["sentence"].endswith("This is the planned analysis, the first after the end.")
+    record = record_of(study, found["provenance sha256"])
+    assert record.config["direction"] == protocol.direction
+    assert record.results["test"]["schedule from"] == "recorded with the phases"  # type: ignore[index, call-overload]
+
+
+def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
+    found = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
+    sha256 = found["provenance sha256"]
+    record = record_of(study, sha256)
+    store = open_store(study.settings)
+    run = store.client.get_run(found["MLflow run id"])
+    row = study.row(found["AnalysisRun id"])
+
+    assert run.data.tags["provenance.sha256"] == sha256
+    assert row["resultsSummary"]["provenance_sha256"] == sha256
+    assert run.info.status == "FINISHED"
+    assert record.logged.tags.items() <= run.data.tags.items()
+    assert record.logged.params == run.data.params
+    assert {name: points[-1][1] for name, points in record.logged.metrics.items() if points} == run.data.metrics
+    assert (row["status"], row["mlflowRunId"]) == ("COMPLETED", run.info.run_id)
+    assert row["resultsSummary"]["verdict"] == found["state"] == record.verdict
+    assert row["codeCommitHash"] == record.code.commit == run.data.tags["git.commit"]
+    assert row["dataVersionHash"] == record.extract_sha256 == run.data.tags["data.sha256"]
+    assert run.data.tags["data.snapshot_id"] == found["snapshot id"] == record.inputs[0].snapshot_id
+    assert (extracts_dir(study.settings) / f"{record.extract_sha256}.json").is_file()
+    assert set(record.artifacts) >= {"phases.png", "distribution.png", "daily.csv", "report.html", "results.json",
+                                     "provenance/extract.json", "provenance/requirements.lock"}  # fmt: skip
+    learner = study.ask('SELECT "userId" FROM experiment_protocols WHERE id = %s', IDS["worked_examples"])[0]["userId"]
+    assert learner not in record.canonical().decode()
+    assert learner not in get(extracts_dir(study.settings), record.extract_sha256).decode()
+
+
+def test_the_exact_tags_are_on_every_run_and_unknown_is_said(study: Study) -> None:
+    found = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)
+    tags = open_store(study.settings).client.get_run(found["MLflow run id"]).data.tags
+    ours = {name for name in tags if not name.startswith("mlflow.")}
+
+    assert ours == {"git.commit", "git.dirty", "dvc.lock.sha256", "analysis_run_id", "service", "env",
+                    "dagster_run_id", "dagster.asset_key", "dagster.partition", "data.snapshot_id", "data.sha256",
+                    "provenance.sha256"}  # fmt: skip
+    assert tags["dvc.lock.sha256"] == "unknown"
+    assert (tags["dagster.asset_key"], tags["dagster.partition"]) == (
+        "analysis/change_points",
+        IDS["phone_on_the_desk"],
+    )
+    assert tags["service"] == "americano_pipelines"
+
+
+def test_a_second_look_is_exploratory_and_counts_what_came_before(study: Study) -> None:
+    shown(study.run("lecture_podcasts", ABAB))
+    before = shown(study.run("lecture_podcasts", ABAB))["runs before"]
+    again = shown(study.run("lecture_podcasts", ABAB))
+
+    assert (again["standing"], again["runs before"]) == ("exploratory", before + 1)
+    assert "it is not the first of its kind after the end" in again["sentence"]
+    assert f"{before + 1} analyses of this protocol came before it" in again["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"direction": "either"}, "direction is 'either', 'increase' was planned"),
+        ({"alpha": 0.01}, "alpha is 0.01, 0.05 was planned"),
+        ({"outcome": "timeOfDay"}, "the outcome is timeOfDay, the primary one is sessionPerformanceScore"),
+    ],
+)
+def test_another_question_than_was_planned_is_exploratory(study: Study, config: dict[str, Any], why: str) -> None:
+    found = shown(study.run("spaced_retrieval", ABAB, **config))
+
+    assert found["standing"] == "exploratory"
+    assert why in found["sentence"]
+
+
+def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(study: Study) -> None:
+    study.ask(
+        'UPDATE phase_assignments SET "plannedDuration" = "plannedDuration" + 900, "endDate" = NULL '
+        'WHERE "protocolId" = %s AND "phaseLabel" = %s',
+        IDS["reminder_messages"],
+        "intervention_A_2",
+    )
+    study.ask('UPDATE experiment_protocols SET "endDate" = NULL WHERE id = %s', IDS["reminder_messages"])
+    assert Runner(study.settings, study.instance).run().success
+
+    found = shown(study.run("reminder_messages", ABAB))
+
+    assert (found["state"], found["standing"]) == ("no verdict", "exploratory")
+    assert "the plan is not over before 20" in found["sentence"]
+
+
+def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Study, tmp_path: Path) -> None:
+    for _ in range(2):
+        found = shown(study.run("worked_examples", ABAB))
+    client, run_id = open_store(study.settings).client, found["MLflow run id"]
+    page = Path(client.download_artifacts(run_id, "report.html", str(tmp_path))).read_text(encoding="utf-8")
+
+    assert page.index('<p class="standing">Exploratory (') < page.index("<h2>")
+    assert "<tr><th>direction</th><td>increase</td></tr>" in page[page.index("<h2>Parameters</h2>") :]
+    assert found["improvement"] == "increase"
+    assert record_of(study, found["provenance sha256"]).not_captured.keys() >= {"orchestrator.url", "tracking.url"}
+
+
+def test_pictures_and_tables_are_shown(study: Study) -> None:
+    found = shown(study.run("morning_warm_up", ITS, ABAB))
+
+    for picture in ("phases", "distribution"):
+        code = found[picture].split("base64,")[1].rstrip(")")
+        assert base64.b64decode(code).startswith(b"\x89PNG")
+    assert "| baseline_1 | baseline |" in found["planned and actual"]
+    assert "| days with a value |" in found["left out and counted"]
+    assert found["p"] > 0.05
+    assert "lines" in metadata(study.run("morning_warm_up", ITS), f"analysis/{ITS}")
+
+
+def test_the_launchpad_offers_what_can_be_asked(study: Study) -> None:
+    job = build_defs(study.settings).resolve_job_def(ANALYSES)
+    fields = job.nodes_in_topological_order[0].definition.config_schema.config_type.fields  # type: ignore[attr-defined]
+    assert fields["improvement"].description.startswith("Which way")
+    assert " It must be above 0, below 1. Unset: as planned, else 0.05." in fields["alpha"].description
+    assert fields["min_days"].description.endswith(" It must be at least 1.")
+    refused = study.run("spaced_retrieval", ABAB, alpha=1.5)
+    assert "alpha: Input should be less than 1" in failure(refused)
+    with pytest.raises(dg.DagsterInvalidConfigError, match="direction"):
+        study.run("spaced_retrieval", ABAB, direction="up")
+
+
+def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Study) -> None:
+    made = shown(study.run("background_music", CHANGES), CHANGES)["AnalysisRun id"]
+    row = study.row(made)
+
+    assert (row["analysisType"], row["status"], row["protocolId"]) == (
+        "CHANGE_POINT_DETECTION", "COMPLETED", IDS["background_music"]
+    )  # fmt: skip
+    assert len(made) == 25
+    assert row["inputParams"]["outcome"] == "sessionPerformanceScore"
+    assert row["completedAt"] >= row["startedAt"]
+    found = shown(study.run("background_music", ITS), ITS)
+    assert found["AnalysisRun id"] == "none"
+    assert found["link"].startswith("none: the app has no word for this analysis")
+
+
+def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:
+    (request,) = study.ask(
+        'UPDATE analysis_runs SET "inputParams" = \'{"outcome": "eventType"}\' '
+        "WHERE \"protocolId\" = %s AND status = 'PENDING' RETURNING id",
+        IDS["background_music"],
+    )
+    result = study.run("background_music", ABAB, analysis_run_id=request["id"])
+
+    assert not result.success
+    assert "'eventType' is no outcome" in failure(result)
+    row = study.row(request["id"])
+    assert row["status"] == "FAILED"
+    assert "'eventType' is no outcome" in row["errorMessage"]
+    again = study.run("background_music", ABAB, analysis_run_id=request["id"])
+    assert "is FAILED, not PENDING" in failure(again)
+    assert study.row(request["id"])["status"] == "FAILED"
+
+
+@pytest.mark.skipif(find_spec("pymc") is not None, reason="PyMC is installed here")
+def test_a_bayesian_request_without_the_extra_fails_and_is_answered_by_nothing_else(study: Study) -> None:
+    (request,) = study.ask(
+        "UPDATE analysis_runs SET \"analysisType\" = 'BAYESIAN_ITS' WHERE \"protocolId\" = %s AND status = 'PENDING' "
+        "RETURNING id",
+        IDS["interleaved_practice"],
+    )
+    result = study.run("interleaved_practice", ITS, method="bayesian", analysis_run_id=request["id"])
+
+    assert "needs PyMC" in failure(result)
+    row = study.row(request["id"])
+    assert row["status"] == "FAILED"
+    assert "needs PyMC" in row["errorMessage"]
+    assert "regression" not in json.dumps(row["resultsSummary"])
+
+
+def test_the_warehouse_is_opened_read_only(study: Study) -> None:
+    with (
+        dg.build_resources({"warehouse": build_warehouse(study.settings)}) as resources,
+        reading(study.settings, resources.warehouse) as (connection, document),
+    ):
+        assert document.snapshot_id
+        with pytest.raises(duckdb.InvalidInputException, match="read-only"):
+            connection.execute("CREATE TABLE meta.mine (x INTEGER)")
+
+
+def test_partitions_follow_the_protocols(runner: Callable[..., Runner], prisma: Database) -> None:
+    made = runner(**prisma.variables())
+    assert made.run().success
+    assert partitions(made.instance) == ["protocol_0", "protocol_1"]
+
+    prisma.execute("DELETE FROM experiment_protocols WHERE id = 'protocol_0'")
+    assert made.run().success
+    assert partitions(made.instance) == ["protocol_1"]
+    made.instance.delete_dynamic_partition("protocols", "protocol_1")
+    assert made.run().success  # nothing new is published, and yet
+    assert partitions(made.instance) == ["protocol_1"]
+
+
+def test_a_row_without_an_app_is_recorded_and_not_taken(
+    settings_for: Callable[..., Settings], prisma: Database
+) -> None:
+    settings = settings_for(**prisma.variables())
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert Runner(settings, instance).run().success
+        job = build_defs(settings).resolve_job_def(ANALYSES)
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key="protocol_1",
+            asset_selection=[dg.AssetKey(["analysis", CHANGES])],
+            run_config={"ops": {f"analysis__{CHANGES}": {"config": {"analysis_run_id": "run_0"}}}},
+        )
+    found = shown(result, CHANGES)
+    assert found["AnalysisRun id"] == "run_0"
+    assert found["link"] == "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
+    assert prisma.execute("SELECT status FROM analysis_runs WHERE id = 'run_0'") == [("PENDING",)]
+
+
+def test_every_kind_has_an_asset(study: Study) -> None:
+    assets = build_defs(study.settings).resolve_asset_graph()
+    assert {dg.AssetKey(["analysis", name]) for name in KINDS} <= set(assets.get_all_asset_keys())
+
+
+def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
+    def actors(launched: Iterable[Launched]) -> set[str]:
+        return {record_of(study, one.sha256).identity.actor for one in launched if one.sha256}
+
+    by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)["provenance sha256"]
+    again = dg.DagsterRun(ANALYSES, tags={COMMAND_TAG: "americano analyse"}, parent_run_id="r1", root_run_id="r1")
+
+    assert record_of(study, by_hand).identity.actor == "a person, in the UI or by a command of Dagster's"
+    ids = [IDS["phone_on_the_desk"]]
+    assert actors(run_analyses(study.settings, ids, [CHANGES], command="americano analyse")) == {"americano analyse"}
+    assert actors(run_requests(study.settings, command="a command")) == {"a command"}
+    assert actor(again) == "a person, who had Dagster run r1 executed again"
+
+
+def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
+    found = shown(study.run("interleaved_practice", ABAB))
+    path = records_dir(study.settings) / f"{found['provenance sha256']}.json"
+    content = path.read_bytes()
+    path.unlink()
+    assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["sentence"]
+
+    path.write_bytes(content + b" ")
+    try:
+        doubt = shown(study.run("interleaved_practice", ABAB))
+        assert "1 records in the archive were changed, and may be of earlier runs" in doubt["sentence"]
+    finally:
+        path.write_bytes(content)
+
+
+def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_counted(study: Study) -> None:
+    store = open_store(study.settings)
+    shown(study.run("phone_on_the_desk", ABAB))
+    runs = search(store, store.experiment_id, f"tags.`dagster.partition` = '{IDS['phone_on_the_desk']}'")
+    nested = [run for run in runs if run.data.tags["dagster.asset_key"] == f"analysis/{ABAB}"]
+    analyses = [run for run in nested if "mlflow.parentRunId" in run.data.tags]
+    for run in analyses:
+        store.client.set_tag(run.info.run_id, "provenance.sha256", "unknown")
+
+    found = shown(study.run("phone_on_the_desk", ABAB))
+
+    assert found["standing"] == "planned"
+    assert f"{len(analyses)} more ended without a record" in found["sentence"]

@@ -1,0 +1,151 @@
+"""An MLflow that never answers, or is down: how often it is waited for, and what people are told."""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from americano_pipelines.defs.analyses import request_sensor
+from americano_pipelines.defs.analyses.launch_analyses import run_analyses, run_requests
+from americano_pipelines.defs.analyses.reconcile_mlflow import EXPERIMENT_TAG, OPEN, STATUS_TAG
+from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
+from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.mlflow_store import client
+from americano_pipelines.mlflow_store.tracking_errors import CLIENT_ENVIRONMENT
+from americano_pipelines.settings import Settings
+from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines_tests.prisma_database import link_url, row
+from americano_pipelines_tests.silent_server import SilentServer, silent_server
+from americano_pipelines_tests.sync.support import sync
+
+BOTH = ["protocol_0", "protocol_1"]
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentServer]:
+    for name in CLIENT_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(client, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.5)
+    with silent_server() as made:
+        yield made
+
+
+@pytest.fixture
+def published(prisma: Database, settings_for: Callable[..., Settings]) -> Callable[[str], Settings]:
+    """Settings of a published file and an app, with an MLflow of that address."""
+    settings = settings_for(**prisma.variables())
+    sync(settings)
+
+    def make(address: str) -> Settings:
+        values: dict[str, Any] = prisma.variables(analysis_runs_database_url=link_url(prisma))
+        return settings_for(**values, mlflow_tracking_uri=address)
+
+    return make
+
+
+def leave_open(settings: Settings) -> None:
+    """Leave what a killed run does: it has ended, and its MLflow run is open as far as Dagster's records know."""
+    with dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance:
+        tags = {EXPERIMENT_TAG: "1", STATUS_TAG: OPEN}
+        failed = dg.DagsterRunStatus.FAILURE
+        instance.add_run(dg.DagsterRun(job_name="analyses", run_id=str(uuid.uuid4()), status=failed, tags=tags))
+
+
+def test_an_analysis_waits_for_a_silent_server_once(published: Callable[[str], Settings], silent: SilentServer) -> None:
+    settings = published(silent.url)
+    with open_instance(settings):
+        pass
+    leave_open(settings)
+
+    first, second = run_analyses(settings, BOTH, ["change_points"], command="a test")
+
+    assert not first.success
+    assert f"MLFLOW_TRACKING_URI={silent.url}" in first.sentence
+    assert "timeout" in first.sentence
+    assert f"MLFLOW_TRACKING_URI={silent.url}" in second.sentence
+    assert len(silent.asked) == 3, "what was left open asks once, each analysis once; at the end nothing does"
+
+
+def test_an_analysis_that_finds_nothing_open_has_the_whole_patience(
+    published: Callable[[str], Settings], silent: SilentServer
+) -> None:
+    settings = published(silent.url)
+
+    list(run_analyses(settings, BOTH[:1], ["change_points"], command="a test"))
+
+    assert len(silent.asked) == 2
+
+
+def test_a_command_that_needs_no_mlflow_asks_a_silent_one_once_or_not_at_all(
+    settings_for: Callable[..., Settings], silent: SilentServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_for(mlflow_tracking_uri=silent.url)
+    with open_instance(settings):
+        pass
+    assert silent.asked == []
+    leave_open(settings)
+
+    with open_instance(settings):
+        assert len(silent.asked) == 1
+
+    assert len(silent.asked) == 1
+    assert "MLflow does not show yet how some runs ended" in caplog.text
+
+
+def test_each_tick_asks_a_silent_server_once(settings_for: Callable[..., Settings], silent: SilentServer) -> None:
+    settings = settings_for(mlflow_tracking_uri=silent.url)
+    with open_instance(settings):
+        pass
+    leave_open(settings)
+    with dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance:
+        for times in (1, 2):
+            told = build_run_outcome(settings).evaluate_tick(dg.build_sensor_context(instance=instance))
+            assert "MLFLOW_TRACKING_URI" in str(told.skip_message)
+            assert len(silent.asked) == times
+
+
+def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(
+    published: Callable[[str], Settings],
+    prisma: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
+    address = f"http://127.0.0.1:{free_port()}"
+    settings = published(address)
+    told = f"failed: MLFLOW_TRACKING_URI={address} does not take what is recorded there"
+    (one,) = run_analyses(settings, BOTH[:1], ["change_points"], command="a test")
+    assert one.sentence.startswith(f"Dagster run {one.dagster_run_id} {told}")
+
+    (request,) = run_requests(settings, command="a test")
+    assert told in request.sentence
+    assert list(run_requests(settings, command="a test")) == []
+    assert re.search(r"run_0 waits until [\d:]+ UTC; the last time: Dagster run ", caplog.text)
+    assert told in caplog.text
+
+    monkeypatch.setattr(request_sensor, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(request_sensor, "ATTEMPTS_WITHOUT_MLFLOW", 2)
+    (again,) = run_requests(settings, command="a test")
+    assert told in again.sentence
+    assert row(prisma) == ("PENDING", None)
+    (refused,) = run_requests(settings, command="a test")
+
+    status, why = row(prisma)
+    assert status == "FAILED"
+    assert why.startswith("started 2 times and never got as far as taking this row; the last time: ")
+    assert told in why
+    assert not refused.success
+    assert refused.sentence == f"row 'run_0' is refused: {why}"
+
+
+def test_what_is_named_twice_is_analysed_once(published: Callable[[str], Settings]) -> None:
+    settings = published(f"http://127.0.0.1:{free_port()}")
+
+    found = list(run_analyses(settings, [*BOTH, *BOTH], ["change_points"] * 2, command="a test"))
+
+    assert [(one.protocol_id, one.analysis) for one in found] == [(name, "change_points") for name in BOTH]

@@ -1,0 +1,261 @@
+"""Requests of the app in real processes: two workers for one row, a daemon that is killed and one that carries on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import pytest
+
+from americano_pipelines.app_database.connection import APPLICATION_NAME
+from americano_pipelines.defs.analyses.assets import PROTOCOLS
+from americano_pipelines.defs.analyses.reconcile_mlflow import ROW_MISSED, ROW_RECONCILED, ROW_TAG
+from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
+from americano_pipelines.defs.analyses.request_sensor import REQUEST_TAG
+from americano_pipelines.defs.dagster_instance import prepare_home
+from americano_pipelines.mlflow_store.client import open_store
+from americano_pipelines.provenance.archive import records
+from americano_pipelines.settings import Settings
+from americano_pipelines_tests.conftest import Database, environment
+from americano_pipelines_tests.defs.conftest import wait_until
+from americano_pipelines_tests.prisma_database import link_url, row
+from americano_pipelines_tests.sync.support import sync
+
+MODULE = "americano_pipelines.definitions"
+ASSET = "analysis/abab_randomization"
+# One look at all sensors by the daemon's own code, which kills itself where it is told to: dagster/_daemon/sensor.py.
+KILLED_TICK = f"""
+import logging, signal, sys
+import dagster as dg
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget
+from dagster._daemon.sensor import execute_sensor_iteration
+
+target = ModuleTarget({MODULE!r}, attribute=None, working_directory=None, location_name=None)
+with dg.DagsterInstance.get() as instance, WorkspaceProcessContext(instance, target) as workspace:
+    flags = {{"analysis_requests": {{sys.argv[1]: signal.SIGKILL}}}}
+    list(execute_sensor_iteration(workspace, logging.getLogger("tick"), None, None, debug_crash_flags=flags))
+"""
+
+
+class Place:
+    """A data folder with a published file, its Dagster home, and processes on it."""
+
+    def __init__(self, settings: Settings, values: dict[str, Any]) -> None:
+        self.settings, self.values = settings, values
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *command: str) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                env=environment(self.settings.data_dir, dagster_home=self.settings.dagster_dir, **self.values),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    def analyse(self) -> "subprocess.Popen[bytes]":
+        """Start a worker on row `run_1`."""
+        config = {"ops": {ASSET.replace("/", "__"): {"config": {"analysis_run_id": "run_1"}}}}
+        command = ("asset", "materialize", "-m", MODULE, "--select", ASSET, "--partition", "protocol_1")
+        return self.start("-m", "dagster", *command, "--config-json", json.dumps(config))
+
+    def settle(self) -> list[dg.DagsterRun]:
+        """What `run_outcome` does at a tick; all runs after it."""
+        with dg.DagsterInstance.from_config(str(self.settings.dagster_dir)) as instance:
+            build_run_outcome(self.settings).evaluate_tick(dg.build_sensor_context(instance=instance))
+            return list(instance.get_runs())
+
+    @property
+    def log(self) -> Path:
+        return self.settings.data_dir / "log"
+
+    def told(self) -> str:
+        return self.log.read_text()[-5000:]
+
+    def runs(self, row_id: str) -> list[dg.DagsterRun]:
+        """The Dagster runs of a request."""
+        with dg.DagsterInstance.from_config(str(self.settings.dagster_dir)) as instance:
+            return list(instance.get_runs(dg.RunsFilter(tags={REQUEST_TAG: row_id})))
+
+    def recorded(self, row_id: str) -> list[str]:
+        """The Dagster runs whose analysis of a row was recorded."""
+        return [
+            str(one.orchestrator["dagster_run_id"])
+            for _, one in records(self.settings)
+            if one.identity.analysis_run_id == row_id
+        ]
+
+    def stop(self) -> None:
+        for process in self.started:
+            # Its session: what a killed process had started is in no family any more.
+            for one in psutil.process_iter():
+                if _session(one.pid) == process.pid:
+                    one.kill()
+            process.wait(timeout=30)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+@pytest.fixture
+def place(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Iterator[Place]:
+    # Four phases of 14 days, as they were planned: else there is no test.
+    prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
+    values = prisma.variables(analysis_runs_database_url=link_url(prisma))
+    settings = settings_for(**values)
+    sync(settings)
+    (settings.data_dir / "mlflow").mkdir()
+    (settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
+    with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
+        instance.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+    made = Place(settings, values)
+    yield made
+    made.stop()
+
+
+@pytest.mark.slow
+def test_of_two_processes_with_one_row_one_carries_it_out(place: Place, prisma: Database) -> None:
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        f"WHERE application_name = '{APPLICATION_NAME}' AND wait_event_type = 'Lock' AND datname = '{prisma.name}'"
+    )
+    with closing(prisma.server.connect(prisma.name)) as link, link.cursor() as cursor:
+        link.autocommit = False
+        # Held back until both stand before the row, whichever of them starts faster.
+        cursor.execute("SELECT FROM analysis_runs WHERE id = 'run_1' FOR UPDATE")
+        workers = [place.analyse() for _ in range(2)]
+        wait_until(lambda: prisma.execute(waiting) == [(2,)], f"both workers, see {place.log}", seconds=120)
+        link.commit()
+    ends = sorted(worker.wait(timeout=120) for worker in workers)
+
+    assert ends[0] == 0 < ends[1], place.told()
+    (winner,) = place.recorded("run_1")
+    assert row(prisma, "run_1", "status::text, \"resultsSummary\" ->> 'dagster_run_id'") == ("COMPLETED", winner)
+    assert "'run_1' is RUNNING, not PENDING: another worker has it" in place.log.read_text()
+    store = open_store(place.settings)
+    found = store.client.search_runs([store.experiment_id], "tags.analysis_run_id = 'run_1'")
+    assert [run.info.status for run in found] == ["FINISHED"]
+    with dg.DagsterInstance.from_config(str(place.settings.dagster_dir)) as instance:
+        ended = {run.run_id: run.status for run in instance.get_runs()}
+    assert ended.pop(winner) == dg.DagsterRunStatus.SUCCESS
+    assert list(ended.values()) == [dg.DagsterRunStatus.FAILURE]
+
+
+def until_taken(place: Place, prisma: Database, worker: "subprocess.Popen[bytes]") -> None:
+    def look() -> bool:
+        assert worker.poll() is None, place.told()
+        return row(prisma, "run_1")[0] == "RUNNING"
+
+    wait_until(look, "the row to be taken", seconds=120)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_leaves_a_row_that_says_so(place: Place, prisma: Database) -> None:
+    worker = place.analyse()
+    until_taken(place, prisma, worker)
+    worker.kill()
+    worker.wait()
+
+    (run,) = place.settle()
+
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    status, told = row(prisma, "run_1")
+    assert status == "FAILED"
+    assert told.startswith(f"Dagster run {run.run_id} failed: process {worker.pid} on ")
+    assert told.endswith("ended without finishing this run")
+    assert run.tags[f"{ROW_TAG}run_1"] == ROW_RECONCILED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_app_that_does_not_take_a_recorded_analysis_gets_it_later(
+    place: Place, prisma: Database, *, killed: bool
+) -> None:
+    with closing(prisma.server.connect(prisma.name)) as link, link.cursor() as cursor:
+        link.autocommit = False
+        worker = place.analyse()
+        until_taken(place, prisma, worker)
+        # Nobody can write the row while this lasts, and the worker waits for some seconds only.
+        cursor.execute("SELECT FROM analysis_runs WHERE id = 'run_1' FOR UPDATE")
+        waiting = f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{prisma.name}'"
+        wait_until(lambda: prisma.execute(waiting) == [(1,)], f"the worker, see {place.log}", seconds=120)
+        if killed:
+            worker.kill()
+            worker.wait()
+        else:
+            assert worker.wait(timeout=120) == 0, place.told()
+            assert "The analysis is recorded, but row run_1 was not completed" in place.log.read_text()
+        assert row(prisma, "run_1") == ("RUNNING", None)
+        link.rollback()
+
+    (run,) = place.settle()
+
+    assert run.status == (dg.DagsterRunStatus.FAILURE if killed else dg.DagsterRunStatus.SUCCESS)
+    assert place.recorded("run_1") == [run.run_id]
+    assert row(prisma, "run_1", "status::text, \"resultsSummary\" ->> 'dagster_run_id'") == ("COMPLETED", run.run_id)
+
+
+@pytest.mark.slow
+def test_an_app_that_is_away_when_a_worker_begins_fails_the_run_and_keeps_the_request(
+    place: Place, prisma: Database
+) -> None:
+    prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT 0")
+    try:
+        assert place.analyse().wait(timeout=120) > 0
+    finally:
+        prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT -1")
+
+    (run,) = place.settle()
+
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert run.tags[f"{ROW_TAG}run_1"] == ROW_MISSED
+    assert row(prisma, "run_1") == ("PENDING", None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("where", "made"),
+    [
+        ("RUN_CREATED", [dg.DagsterRunStatus.NOT_STARTED]),
+        # The daemon that queued it is gone; the next takes it from the queue.
+        ("RUN_LAUNCHED", [dg.DagsterRunStatus.QUEUED]),
+    ],
+)
+def test_a_daemon_that_dies_between_a_run_and_its_start_loses_no_request_and_runs_none_twice(
+    place: Place, prisma: Database, where: str, made: list[dg.DagsterRunStatus]
+) -> None:
+    prisma.execute("UPDATE analysis_runs SET \"analysisType\" = 'GRANGER_CAUSALITY' WHERE id = 'run_0'")
+    assert place.start("-c", KILLED_TICK, where).wait(timeout=180) == -signal.SIGKILL, place.told()
+    before = place.runs("run_1")
+    assert [run.status for run in before] == made
+    assert row(prisma, "run_1")[0] == "PENDING"
+
+    place.start(str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", MODULE)
+    ended = "SELECT count(*) FROM analysis_runs WHERE status IN ('COMPLETED', 'FAILED')"
+    wait_until(lambda: prisma.execute(ended) == [(2,)], f"both rows, see {place.log}", seconds=240)
+    (run,) = before
+    wait_until(lambda: place.runs("run_1")[0].is_finished, "the run's end", seconds=60)
+
+    assert [(one.run_id, one.status) for one in place.runs("run_1")] == [(run.run_id, dg.DagsterRunStatus.SUCCESS)]
+    assert place.recorded("run_1") == [run.run_id]
+    assert row(prisma, "run_1") == ("COMPLETED", None)
+    status, told = row(prisma)
+    assert status == "FAILED"
+    assert told.startswith("there is no analysis GRANGER_CAUSALITY here")
+    assert place.runs("run_0") == []

@@ -1,0 +1,288 @@
+"""Sensor `analysis_requests`: which run each pending row of the app gets, tick by tick."""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData, JobFailureData
+
+from americano_pipelines.defs.analyses.assets import PROTOCOLS
+from americano_pipelines.defs.analyses.reconcile_mlflow import ROW_MISSED, ROW_OPEN, ROW_RECONCILED, ROW_TAG
+from americano_pipelines.defs.analyses.request_sensor import (
+    ATTEMPTS,
+    ATTEMPTS_WITHOUT_MLFLOW,
+    REQUEST_TAG,
+    plan_requests,
+)
+from americano_pipelines.defs.code_location import build_defs
+from americano_pipelines.errors import TransientAppRowError
+from americano_pipelines.settings import Settings
+from americano_pipelines_tests.conftest import Database, free_port
+from americano_pipelines_tests.prisma_database import link_url, row
+
+STATUS = dg.DagsterRunStatus
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        made.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+        yield made
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """One whose partitions a whole tick can look up, as it does in a process of its own."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        made.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+        yield made
+
+
+@pytest.fixture
+def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Settings:
+    return settings_for(analysis_runs_database_url=link_url(prisma))
+
+
+def tick(settings: Settings, instance: dg.DagsterInstance) -> Any:
+    definitions = build_defs(settings)
+    (sensor,) = [one for one in definitions.sensors or () if one.name == "analysis_requests"]
+    reference = instance.get_ref() if instance.is_persistent else None
+    context = dg.build_sensor_context(instance=instance, instance_ref=reference, definitions=definitions)
+    assert isinstance(sensor, dg.SensorDefinition)
+    return sensor.evaluate_tick(context)
+
+
+def add_run(instance: dg.DagsterInstance, status: STATUS, row_state: str | None = None, row_id: str = "run_0") -> str:
+    """A Dagster run for a row, as Dagster would have it."""
+    tags = {REQUEST_TAG: row_id} | ({f"{ROW_TAG}{row_id}": row_state} if row_state else {})
+    run = dg.DagsterRun(job_name="analyses", run_id=str(uuid.uuid4()), status=status, tags=tags)
+    instance.add_run(run)
+    return run.run_id
+
+
+def add_run_without_mlflow(instance: dg.DagsterInstance, ended: datetime) -> str:
+    """A run for `run_0` that ended then, for MLflow did not answer."""
+    run_id = add_run(instance, STATUS.STARTED)
+    for kind, data in (
+        (dg.DagsterEventType.RESOURCE_INIT_FAILURE, EngineEventData()),
+        (dg.DagsterEventType.RUN_FAILURE, JobFailureData(error=None, failure_reason=None)),
+    ):
+        event = dg.DagsterEvent(kind.value, "analyses", message="no MLflow", event_specific_data=data)
+        instance.report_dagster_event(event, run_id, timestamp=ended.timestamp())
+    return run_id
+
+
+def key_of(settings: Settings, instance: dg.DagsterInstance) -> str | None:
+    """The key of the run that `run_0` would get now."""
+    keys = {one.tags[REQUEST_TAG]: one.run_key for one in plan_requests(settings, instance).run_requests}
+    return keys.get("run_0")
+
+
+def test_a_request_becomes_a_run_of_its_analysis_and_protocol_with_its_parameters(
+    settings: Settings, on_disk: dg.DagsterInstance, prisma: Database
+) -> None:
+    prisma.execute(
+        "UPDATE analysis_runs SET \"inputParams\" = '{\"alpha\": 0.01}' WHERE id = 'run_0'; UPDATE analysis_runs "
+        "SET \"analysisType\" = 'BAYESIAN_ITS', \"inputParams\" = '{\"seed\": 4}' WHERE id = 'run_1'"
+    )
+
+    first, second = tick(settings, on_disk).run_requests
+
+    assert (first.asset_selection, first.partition_key) == (
+        [dg.AssetKey(["analysis", "abab_randomization"])],
+        "protocol_0",
+    )
+    assert first.run_config == {
+        "ops": {"analysis__abab_randomization": {"config": {"alpha": 0.01, "analysis_run_id": "run_0"}}}
+    }
+    assert (second.asset_selection, second.partition_key) == (
+        [dg.AssetKey(["analysis", "interrupted_time_series"])], "protocol_1"
+    )  # fmt: skip
+    assert second.run_config == {
+        "ops": {
+            "analysis__interrupted_time_series": {
+                "config": {"seed": 4, "method": "bayesian", "analysis_run_id": "run_1"}
+            }
+        }
+    }
+    assert first.tags[REQUEST_TAG] == "run_0"
+    assert row(prisma) == ("PENDING", None), "the run claims it, not the sensor"
+
+
+def test_the_configuration_that_is_asked_for_is_one_the_asset_takes(
+    settings: Settings, instance: dg.DagsterInstance, prisma: Database
+) -> None:
+    prisma.execute(
+        'UPDATE analysis_runs SET "inputParams" = \'{"direction": "increase", "seed": "3", "alpha": 0.1, '
+        '"ratio_scale": true, "improvement": "decrease", "outcome": "timeOfDay", "min_days": 3}\''
+    )
+
+    for request in plan_requests(settings, instance).run_requests:
+        job = (
+            build_defs(settings)
+            .resolve_job_def("analyses")
+            .get_subset(asset_selection=set(request.asset_selection or ()))
+        )
+        assert dg.validate_run_config(job, request.run_config)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            "\"analysisType\" = 'GRANGER_CAUSALITY'",
+            "there is no analysis GRANGER_CAUSALITY here; what can be asked for is",
+        ),
+        ('"inputParams" = \'{"alpha": 7}\'', "parameters of abab_randomization: alpha"),
+        ("\"inputParams\" = '[]'", "inputParams is no JSON object"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_failed_with_the_reason_and_holds_nobody_up(
+    settings: Settings, on_disk: dg.DagsterInstance, prisma: Database, change: str, why: str
+) -> None:
+    prisma.execute(f"UPDATE analysis_runs SET {change} WHERE id = 'run_0'")
+
+    (request,) = tick(settings, on_disk).run_requests
+
+    assert request.tags[REQUEST_TAG] == "run_1"
+    status, told = row(prisma)
+    assert status == "FAILED"
+    assert why in told
+    prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
+    assert tick(settings, on_disk).skip_message == "the app asks for nothing"
+
+
+def test_a_protocol_that_is_not_published_yet_is_waited_for(
+    settings: Settings, on_disk: dg.DagsterInstance, prisma: Database
+) -> None:
+    for name in ("protocol_0", "protocol_1"):
+        on_disk.delete_dynamic_partition(str(PROTOCOLS.name), name)
+
+    told = tick(settings, on_disk)
+
+    assert not told.run_requests
+    assert "run_0 waits until protocol protocol_0 is published: by the next sync" in told.skip_message
+    on_disk.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_1"])
+    assert [one.partition_key for one in tick(settings, on_disk).run_requests] == ["protocol_1"]
+    assert row(prisma) == ("PENDING", None)
+
+
+def test_while_a_run_may_still_take_the_row_no_other_is_started(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    first = key_of(settings, instance)
+    assert first is not None
+    assert key_of(settings, instance) == first, "asked for twice, it is one run to Dagster"
+
+    for status in (STATUS.STARTING, STATUS.STARTED, STATUS.CANCELING):
+        run_id = add_run(instance, status)
+        found = plan_requests(settings, instance)
+        assert f"run_0 has Dagster run {run_id}" in found.waiting
+        assert [one.tags[REQUEST_TAG] for one in found.run_requests] == ["run_1"]
+        instance.delete_run(run_id)
+    add_run(instance, STATUS.NOT_STARTED)
+    assert key_of(settings, instance) == first, "Dagster starts the run it has of this key"
+
+
+def test_a_request_is_started_again_a_few_times_and_then_refused(
+    settings: Settings, instance: dg.DagsterInstance, prisma: Database
+) -> None:
+    keys = []
+    for state in (None, ROW_OPEN, ROW_MISSED):
+        keys.append(key_of(settings, instance))
+        last = add_run(instance, STATUS.FAILURE, state)
+    assert len(keys) == ATTEMPTS == len(set(keys))
+    assert None not in keys
+
+    assert key_of(settings, instance) is None
+
+    assert row(prisma) == (
+        "FAILED",
+        f"started 3 times and never got as far as taking this row; the last time: Dagster run {last} failed",
+    )
+    assert row(prisma, "run_1") == ("PENDING", None)
+
+
+def test_a_request_waits_for_an_mlflow_that_is_away_longer_each_time_and_is_refused_after_a_day(
+    settings: Settings, instance: dg.DagsterInstance, prisma: Database
+) -> None:
+    for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
+        now = datetime.now(UTC)
+        run_id = add_run_without_mlflow(instance, now - timedelta(minutes=0.6 * minutes))
+        (told,) = plan_requests(settings, instance).waiting
+        assert re.match(r"run_0 waits until [\d:]{8} UTC; the last time: ", told)
+        assert f"Dagster run {run_id} failed: no MLflow" in told
+        instance.delete_run(run_id)
+        add_run_without_mlflow(instance, now - timedelta(minutes=minutes, seconds=1))
+        assert key_of(settings, instance) is not None
+
+    for _ in range(ATTEMPTS - 1):
+        add_run(instance, STATUS.FAILURE)
+        assert key_of(settings, instance) is not None, "those do not count as its own"
+    for _ in range(ATTEMPTS_WITHOUT_MLFLOW - 8):
+        assert row(prisma)[0] == "PENDING"
+        add_run_without_mlflow(instance, now - timedelta(minutes=30))
+        key_of(settings, instance)
+
+    status, why = row(prisma)
+    assert status == "FAILED"
+    assert why.startswith(f"started {ATTEMPTS - 1 + ATTEMPTS_WITHOUT_MLFLOW} times and never got as far as")
+    assert why.endswith("failed: no MLflow")
+
+
+def test_a_row_that_is_set_to_pending_again_is_started_anew(settings: Settings, instance: dg.DagsterInstance) -> None:
+    keys = set()
+    for state in (ROW_MISSED, ROW_MISSED, ROW_RECONCILED, ROW_MISSED, ROW_MISSED):
+        add_run(instance, STATUS.FAILURE, state)
+        keys.add(key_of(settings, instance))
+    assert None not in keys
+    assert len(keys) == 5
+
+    add_run(instance, STATUS.CANCELED, ROW_MISSED)
+    assert key_of(settings, instance) is None
+
+
+def test_a_key_is_new_although_an_earlier_run_was_deleted(settings: Settings, instance: dg.DagsterInstance) -> None:
+    first = add_run(instance, STATUS.FAILURE)
+    used = {key_of(settings, instance)}
+    add_run(instance, STATUS.FAILURE)
+    instance.delete_run(first)
+
+    assert key_of(settings, instance) not in used
+
+
+def test_not_more_are_started_at_once_than_can_be_watched(
+    settings: Settings, instance: dg.DagsterInstance, prisma: Database
+) -> None:
+    prisma.execute(
+        "INSERT INTO analysis_runs SELECT (jsonb_populate_record(one, jsonb_build_object('id', 'more_' || i))).* "
+        "FROM analysis_runs AS one, generate_series(1, 40) AS i WHERE id = 'run_0'"
+    )
+
+    found = plan_requests(settings, instance)
+
+    assert len(found.run_requests) == 20
+    assert sum(told.endswith("waits its turn") for told in found.waiting) == 22
+
+
+def test_without_an_app_there_is_no_such_sensor(
+    settings_for: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    settings = settings_for()
+
+    assert [one.name for one in build_defs(settings).sensors or ()] == ["run_outcome", "parquet_arrival"]
+    assert plan_requests(settings, instance).run_requests == []
+
+
+def test_an_app_that_is_down_fails_the_tick_and_nothing_else(
+    settings_for: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    url = f"postgresql://u:p@127.0.0.1:{free_port()}/d"
+
+    with pytest.raises(TransientAppRowError, match="cannot be reached"):
+        tick(settings_for(analysis_runs_database_url=url), instance)

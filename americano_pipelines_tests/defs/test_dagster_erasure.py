@@ -1,0 +1,48 @@
+"""Which of Dagster's runs a purge takes, and which it has to wait for."""
+
+import dagster as dg
+import pytest
+
+from americano_pipelines.defs.dagster_erasure import runs_of, runs_under_way
+from americano_pipelines.defs.jobs import NIGHTLY
+
+
+@dg.op
+def nothing() -> None:
+    pass
+
+
+@dg.job
+def analyses() -> None:
+    nothing()
+
+
+@dg.job(name=NIGHTLY)
+def nightly() -> None:
+    nothing()
+
+
+@pytest.fixture
+def instance() -> "dg.DagsterInstance":
+    return dg.DagsterInstance.ephemeral()
+
+
+def test_runs_that_ended_go_by_protocol_or_by_name_and_no_others(instance: dg.DagsterInstance) -> None:
+    def run(status: dg.DagsterRunStatus, protocol_id: str) -> str:
+        tags = {"dagster/partition": protocol_id}
+        return instance.create_run_for_job(analyses, status=status, tags=tags).run_id
+
+    failed, done = run(dg.DagsterRunStatus.FAILURE, "theirs"), run(dg.DagsterRunStatus.SUCCESS, "theirs")
+    named, _ = run(dg.DagsterRunStatus.SUCCESS, "a"), run(dg.DagsterRunStatus.SUCCESS, "b")
+    run(dg.DagsterRunStatus.STARTED, "theirs")
+
+    assert runs_of(instance, {"theirs"}, {named, "no such run"}) == sorted([failed, done, named])
+    assert runs_of(instance, set(), set()) == []
+
+
+def test_a_run_at_work_is_told_unless_it_is_a_sync(instance: dg.DagsterInstance) -> None:
+    busy = instance.create_run_for_job(analyses, status=dg.DagsterRunStatus.STARTED)
+    instance.create_run_for_job(analyses, status=dg.DagsterRunStatus.SUCCESS)
+    instance.create_run_for_job(nightly, status=dg.DagsterRunStatus.STARTED)
+
+    assert runs_under_way(instance) == [busy.run_id]

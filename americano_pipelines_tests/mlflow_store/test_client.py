@@ -1,0 +1,209 @@
+"""Where runs are recorded: the default, any server, and what is said when it does not answer."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store import client
+from americano_pipelines.mlflow_store.client import open_store, open_store_if_responsive
+from americano_pipelines.mlflow_store.runs import analysis_run, end, get_or_create_parent_run
+from americano_pipelines.mlflow_store.tracking_errors import CLIENT_ENVIRONMENT, creation_lock
+from americano_pipelines.settings import Settings
+from americano_pipelines_tests.conftest import environment, free_port
+from americano_pipelines_tests.mlflow_server import MlflowServer
+from americano_pipelines_tests.silent_server import SilentServer, silent_server
+
+
+@pytest.fixture(autouse=True)
+def _own_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CLIENT_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def silent() -> Iterator[SilentServer]:
+    with silent_server() as made:
+        yield made
+
+
+def test_by_default_records_and_artifacts_lie_under_the_data_folder(
+    settings_for: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = settings_for()
+    store = open_store(settings)
+    parent = get_or_create_parent_run(store, settings, "a-dagster-run", "nightly", {})
+    file = tmp_path / "page.html"
+    file.write_text("<p>")
+
+    with analysis_run(store, parent, "one", {}) as run:
+        run.log_artifact(file)
+    end(store, parent, "FINISHED")
+
+    assert (settings.data_dir / "mlflow" / "mlflow.db").is_file()
+    kept = list((settings.data_dir / "mlflow" / "artifacts").rglob("page.html"))
+    assert [path.read_text() for path in kept] == ["<p>"]
+    assert run.url is None
+    assert store.client.get_experiment(store.experiment_id).name == "Americano/Research"
+    assert open_store(settings).experiment_id == store.experiment_id
+
+
+def test_a_server_that_refuses_is_named_with_what_to_do(settings_for: Callable[..., Settings]) -> None:
+    port = free_port()
+
+    with pytest.raises(TrackingError) as told:
+        open_store(settings_for(mlflow_tracking_uri=f"http://tracker:s3cret@127.0.0.1:{port}"))
+
+    text = str(told.value)
+    assert text.startswith(f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} does not take what is recorded there: ")
+    assert "Is the server running" in text
+    assert "s3cret" not in text
+
+
+def test_a_server_that_never_answers_is_asked_twice_and_given_up(
+    settings_for: Callable[..., Settings], silent: SilentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+
+    with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=.* timeout"):
+        open_store(settings_for(mlflow_tracking_uri=silent.url))
+
+    assert len(silent.asked) == 2
+    # What somebody set themselves is left; the rest is ours, and twice the time and a pause is below 20 s.
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "1"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+    assert 2 * int(CLIENT_ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + 3 < 20
+
+
+def test_who_was_silent_gets_one_more_question_and_none_where_nobody_works(
+    settings_for: Callable[..., Settings], silent: SilentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An analysis at its worst: asked in vain before it, waited for in full, and asked once more.
+    whole = 2 * int(CLIENT_ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + 1
+    assert client.PROBE_SECONDS + whole + client.CONNECT_SECONDS <= 20
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.5)
+    settings = settings_for(mlflow_tracking_uri=silent.url)
+    for attempts in (2, 3, 4):
+        with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=.* timeout"):
+            open_store(settings)
+        assert len(silent.asked) == attempts
+
+    with pytest.raises(
+        TrackingError, match=r"MLFLOW_TRACKING_URI=.*did not answer before, and is not waited for again"
+    ):
+        open_store_if_responsive(settings)
+
+    assert len(silent.asked) == 4
+
+
+def test_who_answers_again_is_trusted_again(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for()
+    client.mark_unresponsive(settings.tracking_uri, silent=True)
+    with pytest.raises(TrackingError, match="not waited for again"):
+        open_store_if_responsive(settings)
+
+    store = open_store(settings)
+
+    assert open_store_if_responsive(settings).experiment_id == store.experiment_id
+
+
+def test_nobody_stands_behind_another_that_waits_for_a_silent_server(
+    settings_for: Callable[..., Settings], silent: SilentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr("americano_pipelines.mlflow_store.tracking_errors._LOCK_SECONDS", 0.2)
+    settings = settings_for(mlflow_tracking_uri=silent.url)
+
+    with creation_lock(settings), pytest.raises(TrackingError, match="timeout"):
+        open_store(settings)
+
+    assert len(silent.asked) == 2
+
+
+def test_a_database_that_refuses_is_tried_once(
+    settings_for: Callable[..., Settings], capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = f"postgresql+psycopg2://tracker:s3cret@127.0.0.1:{free_port()}/americano_mlflow"
+
+    with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=postgresql\+psycopg2://\*\*\*@.*onnection refused"):
+        open_store(settings_for(mlflow_tracking_uri=address))
+
+    assert "retried" not in "".join(capfd.readouterr())
+
+
+def test_a_folder_that_cannot_be_is_told(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for()
+    settings.data_dir.mkdir()
+    (settings.data_dir / "mlflow").write_text("a file where the folder belongs")
+
+    with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=sqlite:.*File exists"):
+        open_store(settings)
+
+
+def test_a_deleted_experiment_is_not_written_to(settings_for: Callable[..., Settings]) -> None:
+    store = open_store(settings_for())
+    store.client.delete_experiment(store.experiment_id)
+
+    with pytest.raises(TrackingError, match="MLFLOW_EXPERIMENT_NAME: the experiment 'Americano/Research' was deleted"):
+        open_store(settings_for())
+
+
+def test_who_waits_for_a_waiting_process_gives_up_too(
+    settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("americano_pipelines.mlflow_store.tracking_errors._LOCK_SECONDS", 0.2)
+    settings = settings_for()
+
+    with (
+        creation_lock(settings),
+        pytest.raises(TrackingError, match="another process has been busy with MLFLOW_TRACKING_URI"),
+        creation_lock(settings),
+    ):
+        pass
+
+
+PARENT = """
+import sys
+from americano_pipelines.settings import load_settings
+from americano_pipelines.mlflow_store.runs import get_or_create_parent_run
+from americano_pipelines.mlflow_store.client import open_store
+settings = load_settings()
+store = open_store(settings)
+print(get_or_create_parent_run(store, settings, "a-dagster-run", "job", {}))
+"""
+
+
+def test_two_processes_at_once_make_one_store_and_one_run(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for()
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", PARENT], env=environment(settings.data_dir), stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+
+    made = [process.communicate(timeout=120)[0].strip() for process in both]
+
+    assert [process.returncode for process in both] == [0, 0]
+    assert made[0] == made[1] != ""
+
+
+def test_the_process_s_own_address_changes_nothing(
+    settings_for: Callable[..., Settings], mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    import mlflow
+
+    settings = settings_for()
+    mlflow.set_tracking_uri(mlflow_server.url)
+    store = open_store(settings)
+
+    run_id = store.client.create_run(store.experiment_id).info.run_id
+
+    assert (tmp_path / "data" / "mlflow" / "mlflow.db").is_file()
+    assert store.client.get_run(run_id).info.artifact_uri.startswith(tmp_path.as_uri())
+    mlflow.set_tracking_uri(None)

@@ -1,0 +1,124 @@
+"""Logging and registering a model on a real server, whatever server the process has set."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store.client import Store, open_store
+from americano_pipelines.mlflow_store.registered_models import CANDIDATE, log_model, make_candidate
+from americano_pipelines.mlflow_store.runs import AnalysisRun, analysis_run, get_or_create_parent_run
+from americano_pipelines.settings import Settings
+from americano_pipelines_tests.mlflow_server import MlflowServer
+
+
+@pytest.fixture
+def settings(mlflow_server: MlflowServer, settings_for: Callable[..., Settings]) -> Settings:
+    return settings_for(mlflow_tracking_uri=mlflow_server.url)
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    return open_store(settings)
+
+
+@pytest.fixture
+def parent(store: Store, settings: Settings, request: pytest.FixtureRequest) -> str:
+    return get_or_create_parent_run(store, settings, request.node.name, "job", {})
+
+
+def fitted() -> tuple[Any, Any]:
+    """A pipeline, and rows to ask it about."""
+    import pandas as pd
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows = pd.DataFrame({"told": np.linspace(-1, 1, 50)})
+    pipeline = Pipeline([("scale", StandardScaler()), ("classify", SGDClassifier(loss="log_loss", random_state=0))])
+    return pipeline.fit(rows, (rows["told"] > 0).astype(int)), rows
+
+
+def test_it_goes_to_the_run_and_the_server_that_are_named(
+    store: Store, parent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", elsewhere)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(elsewhere)
+    try:
+        model, rows = fitted()
+        with analysis_run(store, parent, "trains", {}) as run:
+            made = log_model(run, model, rows.head(3), "named")
+        assert mlflow.get_tracking_uri() == elsewhere
+    finally:
+        mlflow.set_tracking_uri(before)
+
+    assert not (tmp_path / "elsewhere.db").exists()
+    logged = store.client.get_logged_model(made.model_id)
+    assert (logged.status, logged.source_run_id, logged.experiment_id) == ("READY", run.run_id, store.experiment_id)
+    outputs = store.client.get_run(run.run_id).outputs
+    assert [one.model_id for one in outputs.model_outputs] == [made.model_id]
+    assert store.client.get_run(parent).outputs.model_outputs == []
+    assert store.client.get_model_version("named", made.version).run_id == run.run_id
+
+
+def test_its_files_are_hashed_as_they_lie_on_the_server(
+    store: Store, parent: str, mlflow_server: MlflowServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, rows = fitted()
+    with analysis_run(store, parent, "trains", {}) as run:
+        capfd.readouterr()
+        made = log_model(run, model, rows.head(3), "hashed")
+
+    folder = mlflow_server.artifacts / store.experiment_id / "models" / made.model_id / "artifacts"
+    there = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "model.skops", "input_example.json"} <= there.keys()
+    assert made.files is not None
+    assert {path: (file.sha256, file.bytes) for path, file in made.files.items()} == {
+        path: (hashlib.sha256(content).hexdigest(), len(content)) for path, content in there.items()
+    }
+    assert "Downloading" not in capfd.readouterr().err
+
+
+def test_it_loads_from_the_server_as_the_candidate(store: Store, parent: str) -> None:
+    import mlflow
+
+    model, rows = fitted()
+    with analysis_run(store, parent, "trains", {}) as run:
+        first = log_model(run, model, rows.head(3), "loads")
+        second = log_model(run, model, rows.head(3), "loads")
+        for registered in (first, second):
+            make_candidate(run, registered)
+
+    assert (first.version, second.version) == ("1", "2")
+    assert str(store.client.get_model_version_by_alias("loads", CANDIDATE).version) == "2"
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store.uri)
+    try:
+        loaded = mlflow.pyfunc.load_model(f"models:/loads@{CANDIDATE}")
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert loaded.predict(rows).tolist() == model.predict(rows).tolist()
+    assert loaded.metadata.get_input_schema().input_names() == ["told"]
+    assert loaded.input_example.equals(rows.head(3))
+
+
+def test_a_name_that_the_registry_refuses_is_told(store: Store, parent: str) -> None:
+    model, rows = fitted()
+
+    def trains(run: AnalysisRun) -> None:
+        log_model(run, model, rows.head(3), "no/slash")
+
+    with (
+        pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI.*no/slash"),
+        analysis_run(store, parent, "trains", {}) as run,
+    ):
+        trains(run)
+    assert store.client.get_run(run.run_id).info.status == "FAILED"

@@ -1,0 +1,112 @@
+"""Recorded analyses of a published file, made without Dagster, and ways to tamper with them."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from americano_pipelines.mlflow_store.client import Store, open_store
+from americano_pipelines.mlflow_store.runs import analysis_run, get_or_create_parent_run
+from americano_pipelines.provenance.capture import RunContext
+from americano_pipelines.provenance.perform import perform, prepare
+from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.recorder import Recorded
+from americano_pipelines.provenance.verify.findings import Finding, Status
+from americano_pipelines.provenance.verify.target import DagsterHashes
+from americano_pipelines.provenance.verify.verification import Verification, verify
+from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.snapshots import open_published
+from americano_pipelines_tests.conftest import VARIABLES, Database, Server, cut
+from americano_pipelines_tests.sync.support import sync
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A data folder with a published file and an MLflow database."""
+
+    settings: Settings
+    store: Store
+    database: Database
+
+    def analyse(
+        self, kind: str = "abab_randomization", *, row: str | None = None, dagster_run: str | None = None, **given: Any
+    ) -> Recorded:
+        """Carry out and record an analysis of `protocol_1`."""
+        dagster_run_id = dagster_run or secrets.token_hex(8)
+        parent = get_or_create_parent_run(self.store, self.settings, dagster_run_id, "job", {})
+        with open_published(self.settings) as connection:
+            document = snapshots.read_record(self.settings)
+            assert document is not None
+            prepared = prepare(self.settings, connection, document, "protocol_1", kind, given)
+            task = RunContext(dagster_run_id, f"analysis/{kind}", "protocol_1", "a test", row)
+            with analysis_run(self.store, parent, kind, {}) as run:
+                return perform(run, self.settings, prepared, task).recorded
+
+    def verify(self, name: str, in_dagster: DagsterHashes | None = None, *, again: bool = False) -> Verification:
+        """Verify; Dagster has the right hash unless it is said what it has."""
+        return verify(self.settings, name, in_dagster or remembered, again=again)
+
+    def artifact(self, recorded: Recorded, path: str) -> Path:
+        """The file of an artifact."""
+        return self.settings.data_dir / "mlflow" / "artifacts" / run_id(recorded) / "artifacts" / path
+
+
+def remembered(record: Record) -> list[str]:
+    """What Dagster has of a record that is as it was."""
+    return [record.sha256]
+
+
+def run_id(recorded: Recorded) -> str:
+    """Its MLflow run."""
+    return str(recorded.record.tracking["run_id"])
+
+
+def faults(found: Verification) -> dict[str, Status]:
+    """Each fault's thing and status."""
+    return {one.what: one.status for one in found.faults}
+
+
+def finding(found: Verification, what: str) -> Finding:
+    """The one finding of a thing."""
+    (one,) = [one for one in found.findings if one.what == what]
+    return one
+
+
+@contextmanager
+def altered(path: Path, content: bytes | None) -> Iterator[None]:
+    """Change or remove a file for the block; it may be one that other tests share."""
+    before, mode = path.read_bytes(), path.stat().st_mode
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        path.write_bytes(before)
+        path.chmod(mode)
+
+
+@pytest.fixture(scope="module")
+def lab(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    database = cut(server, "prisma")
+    # Four phases of 14 days, as they were planned: else there is no test.
+    database.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in VARIABLES:
+            patch.setenv(name, "")
+        folder = tmp_path_factory.mktemp("lab") / "data"
+        settings = load_settings(americano_data_dir=folder, log_level="WARNING", **database.variables())
+    sync(settings)
+    return Lab(settings, open_store(settings), database)
+
+
+@pytest.fixture(scope="module")
+def record(lab: Lab) -> Record:
+    """One record that no test touches."""
+    return lab.analyse().record

@@ -1,0 +1,113 @@
+"""Which code ran: from a real git repository, a dirty one, one that is somebody else's, and none."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.provenance import capture
+from americano_pipelines.provenance.capture import capture_code
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with one analysis module."""
+    folder = tmp_path / "project"
+    module = folder / "americano_pipelines" / "research" / "a.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("x = 1\n")
+    monkeypatch.setattr(capture, "PROJECT_ROOT", folder)
+    monkeypatch.setattr(capture, "_PACKAGE", folder / "americano_pipelines")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def committed(folder: Path) -> str:
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "one")
+    git(folder, "remote", "add", "origin", "https://somebody:secret@example.org/repo.git")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_a_clean_tree(project: Path) -> None:
+    commit = committed(project)
+
+    found = capture_code()
+
+    assert (found.commit, found.dirty, found.diff) == (commit, False, "")
+    assert found.repository == "https://example.org/repo.git"
+    assert found.modules == {"research/a.py": hashlib.sha256(b"x = 1\n").hexdigest()}
+    assert found.not_captured == {}
+
+
+def test_a_changed_file_and_an_untracked_one_make_it_dirty_and_stand_in_the_diff(project: Path) -> None:
+    committed(project)
+    clean = capture_code()
+    (project / "americano_pipelines/research/a.py").write_text("x = 2\n")
+    (project / "new.txt").write_text("?")
+
+    found = capture_code()
+
+    assert found.dirty
+    assert "-x = 1\n+x = 2\n" in found.diff
+    assert "untracked: new.txt\n" in found.diff
+    assert found.diff_sha256 != clean.diff_sha256
+    assert found.modules_sha256 != clean.modules_sha256
+
+
+def test_only_code_stands_in_the_diff_without_its_secrets_and_the_rest_is_named(project: Path) -> None:
+    module, settings = project / "americano_pipelines/research/a.py", project / ".env.team"
+    settings.write_text("X=1\n")
+    committed(project)
+    settings.write_text("X=hunter2-of-the-settings\n")
+    module.write_text('x = 2\npassword = "hunter2"\nurl = "postgresql://u:hunter2@db/x"\n')
+
+    found = capture_code()
+
+    assert "hunter2" not in found.diff
+    assert "+x = 2\n+(withheld: looks like a secret)\n+(withheld: looks like a secret)\n" in found.diff
+    assert "withheld: 2 lines that look like secrets\nchanged, not shown: .env.team\n" in found.diff
+    assert found.not_captured["diff"] == "2 lines that look like secrets were withheld"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://oauth2:glpat-secret@example.org/x.git", "https://example.org/x.git"),
+        ("https://example.org/x.git?private_token=secret", "https://example.org/x.git?private_token=***"),
+        ("git@example.org:team/x.git", "git@example.org:team/x.git"),
+        ("oauth2:secret@example.org:x.git", "example.org:x.git"),
+    ],
+)
+def test_a_remotes_address_is_shown_without_its_secret(project: Path, address: str, shown: str) -> None:
+    committed(project)
+    git(project, "remote", "set-url", "origin", address)
+
+    assert capture_code().repository == shown
+
+
+@pytest.mark.usefixtures("project")
+def test_without_git_the_modules_are_still_hashed_and_the_rest_is_unknown() -> None:
+    found = capture_code()
+
+    assert (found.commit, found.dirty, found.repository) == ("unknown", None, "unknown")
+    assert found.not_captured.keys() == {"commit", "dirty", "repository", "diff"}
+    assert found.modules
+
+
+def test_a_project_inside_another_repository_is_not_that_repositorys_code(project: Path) -> None:
+    (project.parent / "other.txt").write_text("")
+    committed(project.parent)
+
+    found = capture_code()
+
+    assert found.commit == "unknown"
+    assert "is not the top of a git repository" in found.not_captured["commit"]

@@ -1,0 +1,62 @@
+"""The list of analyses: whatever became of them, in MLflow and in the archive."""
+
+import pytest
+
+from americano_pipelines.mlflow_store.runs import HASH_TAG, SERVICE, analysis_run, get_or_create_parent_run
+from americano_pipelines.provenance.run_listing import ListedRun, list_runs
+from americano_pipelines_tests.provenance.conftest import Lab, altered, run_id
+
+
+def listed(lab: Lab) -> dict[str, ListedRun]:
+    return {one.mlflow_run_id: one for one in list_runs(lab.settings, lab.store)}
+
+
+def test_every_analysis_with_what_became_of_it_newest_first(lab: Lab) -> None:
+    first = lab.analyse(row="run_1")
+    tags = {"service": SERVICE, "dagster.asset_key": "analysis/change_points", "dagster.partition": "protocol_0"}
+    parent = get_or_create_parent_run(lab.store, lab.settings, "fails", "job", {})
+    with (
+        pytest.raises(ValueError, match="no"),
+        analysis_run(lab.store, parent, "a title", tags) as failed,
+    ):
+        raise ValueError("no")
+    running = lab.store.client.create_run(lab.store.experiment_id, tags=tags | {"mlflow.parentRunId": parent})
+    deleted = lab.analyse("change_points", dagster_run="later deleted")
+    lab.store.client.delete_run(run_id(deleted))
+
+    found = list_runs(lab.settings, lab.store)
+
+    assert [one.mlflow_run_id for one in found] == [
+        run_id(deleted), running.info.run_id, failed.run_id, run_id(first)
+    ]  # fmt: skip
+    assert [one.status for one in found] == ["gone", "RUNNING", "FAILED", "FINISHED"]
+    assert parent not in listed(lab)
+    one = found[-1]
+    assert (one.analysis, one.protocol_id, one.protocol) == ("abab_randomization", "protocol_1", "Protocol 1")
+    assert (one.verdict, one.standing, one.record) == (first.record.verdict, "exploratory", first.sha256)
+    assert (one.analysis_run_id, one.dagster_run_id) == ("run_1", first.record.orchestrator["dagster_run_id"])
+    assert (found[2].analysis, found[2].protocol, found[2].record) == ("change_points", "Protocol 0", None)
+    assert (found[0].analysis, found[0].verdict, found[0].record) == ("change_points", None, deleted.sha256)
+
+
+def test_without_a_published_file_protocols_go_by_their_ids_and_a_changed_record_is_none(lab: Lab) -> None:
+    recorded = lab.analyse()
+    aside = lab.settings.published_path.with_suffix(".aside")
+    lab.settings.published_path.rename(aside)
+    try:
+        assert listed(lab)[run_id(recorded)].protocol == "protocol_1"
+    finally:
+        aside.rename(lab.settings.published_path)
+
+    with altered(recorded.path, b"{}"):
+        found = listed(lab)[run_id(recorded)]
+    assert (found.status, found.record, found.verdict) == ("FINISHED", None, None)
+
+
+def test_a_record_that_its_run_does_not_name_is_none(lab: Lab) -> None:
+    recorded = lab.analyse()
+    lab.store.client.set_tag(run_id(recorded), HASH_TAG, "unknown")
+
+    found = listed(lab)[run_id(recorded)]
+
+    assert (found.status, found.record, found.verdict) == ("FINISHED", None, None)

@@ -1,0 +1,131 @@
+"""The hash in the app's row is looked at too, when there is an app."""
+
+import pytest
+
+from americano_pipelines.app_database import lifecycle
+from americano_pipelines.errors import AnalysisError, TamperedError
+from americano_pipelines.mlflow_store.runs import HASH_TAG
+from americano_pipelines.provenance import app_link
+from americano_pipelines.provenance.verify.findings import Status
+from americano_pipelines.provenance.verify.verification import Verification, verify
+from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+from americano_pipelines_tests.prisma_database import ABAB
+from americano_pipelines_tests.provenance.conftest import Lab, faults, finding, remembered, run_id
+
+ROLE = (PROJECT_ROOT / "deploy" / "link_role.sql").read_text()
+ROW = "the app's row"
+
+
+@pytest.fixture
+def linked(lab: Lab) -> Settings:
+    """The lab's settings with the app's database, as the role that may write nothing else."""
+    lab.database.execute(ROLE)
+    lab.database.execute("ALTER ROLE americano_link PASSWORD 'link'")
+    url = f"postgresql://americano_link:link@127.0.0.1:{lab.database.server.postgres.port}/{lab.database.name}"
+    values = lab.database.variables(analysis_runs_database_url=url)
+    return load_settings(americano_data_dir=lab.settings.data_dir, log_level="WARNING", **values)
+
+
+def looked(settings: Settings, name: str) -> Verification:
+    return verify(settings, name, remembered, again=False)
+
+
+def test_the_row_as_it_was_completed_edited_and_gone(lab: Lab, linked: Settings) -> None:
+    assert linked.app is not None
+    lifecycle.claim(linked.app, "run_1", "took run_1", ABAB)
+    recorded = lab.analyse(row="run_1", dagster_run="took run_1")
+    assert faults(looked(linked, "run_1")) == {ROW: Status.MISSING}, "it is RUNNING, and has no hash"
+
+    app_link.complete(linked.app, "run_1", recorded.record)
+    assert faults(looked(linked, "run_1")) == {}
+    assert finding(looked(linked, "run_1"), ROW).status is Status.MATCH
+
+    edit = 'UPDATE analysis_runs SET "resultsSummary" = \'{"provenance_sha256": "0"}\' WHERE id = \'run_1\''
+    lab.database.execute(edit)
+    assert faults(looked(linked, "run_1")) == {ROW: Status.DRIFT}
+    lab.database.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
+    assert faults(looked(linked, run_id(recorded))) == {ROW: Status.MISSING}
+
+
+def test_a_row_that_was_run_again_has_gone_on_to_the_later_record(lab: Lab, linked: Settings) -> None:
+    first, last = (lab.analyse(row="run_0", dagster_run=f"took run_0 {time}") for time in range(2))
+    assert linked.app is not None
+    lifecycle.claim(linked.app, "run_0", "took run_0 1", ABAB)
+    app_link.complete(linked.app, "run_0", last.record)
+
+    found = looked(linked, run_id(first))
+
+    assert faults(found) == {}
+    assert (finding(found, ROW).status, last.sha256 in finding(found, ROW).detail) == (Status.NOT_RECORDED, True)
+    assert looked(linked, "run_0").subject.sha256 == last.sha256
+
+    def in_dagster(_: object) -> list[str]:
+        return [last.sha256]
+
+    invented = faults(verify(linked, run_id(first), in_dagster, again=False))
+    assert invented == {"Dagster's metadata": Status.DRIFT, ROW: Status.DRIFT}, "anybody can write an earlier one"
+
+
+def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_given(lab: Lab, linked: Settings) -> None:
+    recorded = lab.analyse()
+    assert linked.app is not None
+    assert finding(looked(linked, run_id(recorded)), ROW).status is Status.NOT_RECORDED
+
+    by = recorded.record.orchestrator
+    lifecycle.create(
+        linked.app,
+        str(by["dagster_run_id"]),
+        str(by["asset_key"]),
+        "protocol_1",
+        "ABAB_RANDOMIZATION",
+        "afterwards",
+        {},
+    )
+    assert faults(looked(linked, run_id(recorded))) == {ROW: Status.MISSING}
+    app_link.complete(
+        linked.app, lifecycle.row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"]), recorded.record
+    )
+    assert finding(looked(linked, run_id(recorded)), ROW).status is Status.MATCH
+
+
+def test_a_row_whose_id_is_the_empty_text(lab: Lab, linked: Settings) -> None:
+    recorded = lab.analyse(row="", dagster_run="no id")
+    assert linked.app is not None
+    row = lifecycle.create(
+        linked.app, "no id", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "no id", {}
+    )
+    lab.database.execute(f"UPDATE analysis_runs SET id = '' WHERE id = '{row}'")
+    app_link.complete(linked.app, "", recorded.record)
+
+    found = looked(linked, "")
+
+    assert (found.subject.sha256, faults(found)) == (recorded.sha256, {})
+    assert finding(found, ROW).status is Status.MATCH
+
+
+def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothing_does_is_not(
+    lab: Lab, linked: Settings
+) -> None:
+    recorded = lab.analyse(dagster_run="vouched")
+    assert linked.app is not None
+    row = lifecycle.create(
+        linked.app, "vouched", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "vouched", {}
+    )
+    app_link.complete(linked.app, row, recorded.record)
+    lab.store.client.delete_tag(run_id(recorded), HASH_TAG)
+    recorded.path.unlink()
+
+    found = verify(linked, run_id(recorded), lambda _: [], again=False)
+
+    assert found.subject.taken_from == "MLflow's copy, for the archive's is gone"
+    assert faults(found) == dict.fromkeys(
+        ("file in the archive", f"MLflow tag {HASH_TAG}", "Dagster's metadata"), Status.MISSING
+    )
+    with pytest.raises(TamperedError, match="no other place knows that hash"):
+        lab.verify(run_id(recorded), lambda _: [])
+    lab.artifact(recorded, "provenance/record.json").unlink()
+    with pytest.raises(AnalysisError, match="has no record: it is FINISHED"):
+        lab.verify(run_id(recorded), lambda _: [])
+    lab.store.client.set_tag(run_id(recorded), HASH_TAG, recorded.sha256)
+    with pytest.raises(TamperedError, match=f"only its hash is left, {recorded.sha256}"):
+        lab.verify(run_id(recorded), lambda _: [])

@@ -1,0 +1,74 @@
+"""The interval of the effect is what the test does not reject, no more and no less."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from americano_pipelines.statistics.phase_schedules import PhaseSchedule
+from americano_pipelines.statistics.randomization_test import randomization_test
+from americano_pipelines.statistics.reference_set import Case
+from americano_pipelines_tests.statistics.examples import ABAB, MORITZ, cases
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None)
+def test_the_interval_holds_exactly_the_effects_that_are_not_rejected(one: Case) -> None:
+    confidence = 0.6  # small schedules have few assignments
+    found = randomization_test([one], direction=None, confidence=confidence).interval
+    assert isinstance(one.schedule, PhaseSchedule)
+    marks = one.schedule.treated_days(one.observed)
+
+    def rejected(effect: float) -> bool:
+        rest = [Case(one.values - effect * marks, one.schedule, one.observed)]
+        tests = [randomization_test(rest, direction=direction) for direction in ("increase", "decrease")]  # type: ignore[arg-type]
+        return any(test.p <= (1 - confidence) / 2 for test in tests)
+
+    low, high = (-1e6 if found.low is None else found.low), (1e6 if found.high is None else found.high)
+    margin = 1e-4 * (1 + abs(found.low or 0) + abs(found.high or 0))
+    assert rejected(low - margin) is (found.low is not None)
+    assert rejected(high + margin) is (found.high is not None)
+    if high - low > 3 * margin:
+        assert not rejected(low + margin)
+        assert not rejected(high - margin)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 1 - 0.1])
+def test_one_in_twenty_is_enough_for_nine_tenths(confidence: float) -> None:
+    schedule = PhaseSchedule(23, ABAB, (5,) * 4, (23,) * 4)
+    assert schedule.count == 20
+    values = np.repeat([0.0, 9.0, 0.0, 9.0], [5, 6, 6, 6]) + np.random.default_rng(0).normal(size=23)
+
+    found = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction=None, confidence=confidence).interval
+
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 9 < found.high
+    wider = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction=None, confidence=0.95).interval
+    assert (wider.low, wider.high) == (None, None)
+
+
+def test_the_interval_comes_in_the_outcomes_units() -> None:
+    plain, scaled = (
+        randomization_test([Case(factor * MORITZ.values, MORITZ.schedule, MORITZ.observed)], direction=None).interval
+        for factor in (1, 60)
+    )
+
+    assert plain.low is not None
+    assert plain.high is not None
+    assert plain.low < 12.44881 < plain.high
+    assert (scaled.low, scaled.high) == (pytest.approx(60 * plain.low), pytest.approx(60 * plain.high))
+
+
+@pytest.mark.slow
+def test_it_holds_the_true_effect_as_often_as_it_claims() -> None:
+    schedule, generator, repetitions = PhaseSchedule(40, ABAB, (6,) * 4, (14,) * 4), np.random.default_rng(9), 2000
+    held = 0
+    for row in schedule.draw(generator, repetitions):
+        days = generator.normal(size=40) + 0.05 * np.arange(40) + 3 * schedule.treated_days(row.tolist())
+        found = randomization_test([Case(days, schedule, row.tolist())], direction=None, confidence=0.9).interval
+        held += (found.low is None or found.low <= 3) and (found.high is None or found.high >= 3)
+
+    number = schedule.count
+    nominal = 1 - 2 * (number * 5 // 100) / number
+    print(f"coverage: {held / repetitions:.4f} of {repetitions}, nominal {nominal:.4f}, N = {number}")  # noqa: T201
+    assert abs(held / repetitions - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / repetitions)

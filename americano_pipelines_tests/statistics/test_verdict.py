@@ -1,0 +1,183 @@
+"""The verdict: four states, and no verdict where one is forbidden."""
+
+import numpy as np
+import pytest
+
+from americano_pipelines.demo.data.design import daily_outcomes, phases
+from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
+from americano_pipelines.statistics.phase_schedules import PhaseSchedule
+from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
+from americano_pipelines.statistics.reference_set import Case
+from americano_pipelines.statistics.verdict import judge
+from americano_pipelines_tests.statistics.examples import TRUTHS
+
+ABAB = (False, True, False, True)
+
+
+def outcome_of(values: np.ndarray, direction: Direction | None) -> RandomizationTest:
+    schedule = PhaseSchedule(values.size, ABAB, (5,) * 4, (values.size,) * 4)
+    return randomization_test([Case(values, schedule, [values.size // 4] * 4)], direction=direction)
+
+
+def stepped(effect: float, days: int = 40) -> np.ndarray:
+    noise = np.random.default_rng(1).normal(size=days)
+    return noise + effect * np.repeat([0, 1, 0, 1], days // 4)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
+def test_the_demos_protocols_are_judged_as_their_generator_says(protocol: DemoProtocol) -> None:
+    schedule = PhaseSchedule(protocol.total_days, ABAB, (protocol.min_days,) * 4, (protocol.max_days,) * 4)
+    case = Case(daily_outcomes(protocol), schedule, [phase.days for phase in phases(protocol)])
+
+    found = judge(randomization_test([case], direction=protocol.direction), level=0.05, improvement="increase")
+
+    assert found.state == TRUTHS[protocol.name]
+
+
+@pytest.mark.parametrize(
+    ("effect", "direction", "improvement", "state"),
+    [
+        (4, "increase", "increase", "benefit"),
+        (4, "increase", "decrease", "harm"),
+        (-4, "decrease", "decrease", "benefit"),
+        (-4, None, "increase", "harm"),
+        (4, None, "increase", "benefit"),
+        (-4, "increase", "increase", "not shown"),
+        (0, None, "increase", "not shown"),
+    ],
+)
+def test_direction_and_improvement_decide_what_a_finding_means(
+    effect: float, direction: Direction | None, improvement: Direction, state: str
+) -> None:
+    found = judge(outcome_of(stepped(effect), direction), level=0.05, improvement=improvement)
+
+    assert found.state == state
+    assert "of 1,771 assignments that could have been drawn" in found.sentence
+
+
+def test_an_objection_forbids_a_verdict_however_small_p_is() -> None:
+    found = judge(
+        outcome_of(stepped(9), "increase"),
+        level=0.05,
+        improvement="increase",
+        objections=("no randomisation is recorded",),
+    )
+
+    assert (found.state, found.why) == ("no verdict", "no randomisation is recorded")
+    assert found.sentence.startswith("No verdict: no randomisation is recorded. Descriptively, treatment days differed")
+
+
+def test_too_few_assignments_forbid_a_verdict_and_say_how_many_days_it_takes() -> None:
+    test = outcome_of(stepped(9, 20), "increase")
+    assert test.smallest_p == 1
+
+    found = judge(test, level=0.05, improvement="increase", remedy="; with the same bounds 23 days would be needed")
+
+    assert (found.state, found.why) == ("no verdict", "too few assignments")
+    assert "at least 20 assignments are needed; with the same bounds 23 days would be needed. D" in found.sentence
+
+
+def test_an_estimate_that_cannot_tell_is_undecided() -> None:
+    values = stepped(0.62)
+    schedule = PhaseSchedule(40, ABAB, (5,) * 4, (40,) * 4)
+    case = Case(values, schedule, [10, 10, 10, 10])
+    exact = randomization_test([case], direction="increase")
+    drawn = randomization_test([case], direction="increase", most_exact=10, draws=200)
+
+    found = judge(drawn, level=exact.p, improvement="increase")
+
+    assert (found.state, found.why) == ("no verdict", "undecided: more draws are needed")
+
+
+def test_a_trend_that_hides_an_increase_is_not_called_a_harm() -> None:
+    schedule = PhaseSchedule(40, ABAB, (7,) * 4, (13,) * 4)
+    noise = 0.3 * np.random.default_rng(0).normal(size=40)
+    values = -1.0 * np.arange(40) + 6 * np.repeat([0, 1, 0, 1], 10) + noise
+    test = randomization_test([Case(values, schedule, [10, 10, 10, 10])], direction="increase")
+    assert test.p <= 0.05
+    assert test.observed < 0
+    assert test.interval.low is not None
+    assert test.interval.low > 0
+
+    found = judge(test, level=0.05, improvement="increase")
+
+    assert (found.state, found.why) == ("no verdict", "the test and the difference point opposite ways")
+
+
+def test_enough_assignments_that_cannot_be_told_apart_are_too_few_as_well() -> None:
+    schedule = PhaseSchedule(23, ABAB, (5,) * 4, (23,) * 4)
+    values = np.repeat([0.0, 9.0, 0.0, 9.0], [5, 6, 6, 6]) + np.random.default_rng(0).normal(size=23)
+    values[5] = np.nan
+    test = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase")
+
+    found = judge(test, level=0.05, improvement="increase", remedy="; 23 days would be needed")
+
+    assert (found.state, found.why) == ("no verdict", "too few assignments that can be told apart")
+    assert "days would be needed" not in found.sentence
+    assert "p cannot be smaller than .100" in found.sentence
+    assert (
+        "no two-sided 95% interval: more than 0 of 20 assignments are as extreme whatever the effect" in found.sentence
+    )
+
+
+def test_a_plan_that_could_not_have_been_drawn_gets_no_verdict_however_small_p_is() -> None:
+    values = np.repeat([0.0, 9.0, 0.0, 9.0], [4, 12, 12, 12])
+    schedule = PhaseSchedule(40, ABAB, (5,) * 4, (20,) * 4)
+    test = randomization_test([Case(values, schedule, [4, 12, 12, 12])], direction="increase")
+
+    found = judge(test, level=0.05, improvement="increase")
+
+    assert test.p < 0.05
+    assert found.state == "no verdict"
+    assert found.why == "not a randomisation test, for what was observed could not have been drawn"
+
+
+def test_a_difference_against_what_was_declared_is_told_although_it_was_not_tested() -> None:
+    against = judge(outcome_of(stepped(-4), "increase"), level=0.05, improvement="increase")
+    for_it = judge(outcome_of(stepped(0.3), "increase"), level=0.01, improvement="increase")
+
+    assert (against.state, for_it.state) == ("not shown", "not shown")
+    assert against.sentence.endswith("the other way than the increase that was declared, which was not tested.")
+    assert "other way" not in for_it.sentence
+
+
+def test_p_at_the_level_is_enough_and_above_it_is_not() -> None:
+    test = outcome_of(stepped(4), "increase")
+
+    assert judge(test, level=test.p, improvement="increase").state == "benefit"
+    assert judge(test, level=test.p * 0.999, improvement="increase").state != "benefit"
+
+
+def test_a_difference_that_every_assignment_shows_is_not_sold_as_an_effect() -> None:
+    """A steep trend and no effect: the treatment phases are the later ones under every assignment."""
+    schedule = PhaseSchedule(40, ABAB, (9,) * 4, (11,) * 4)
+    trend = 1.0 * np.arange(40) + np.random.default_rng(3).normal(size=40)
+    warned = "; under every assignment they differ this way, as a trend would make them, so this difference is not"
+
+    steep, level = (
+        judge(
+            randomization_test([Case(values, schedule, [10, 10, 10, 10])], direction="increase"),
+            level=0.1,
+            improvement="increase",
+        )
+        for values in (trend, trend - 1.0 * np.arange(40))
+    )
+
+    assert steep.state == "not shown"
+    assert "differed from baseline days by +9" in steep.sentence
+    assert warned in steep.sentence
+    assert warned not in level.sentence
+
+
+@pytest.mark.parametrize("effect", [0.9, 4])
+def test_a_one_sided_finding_whose_two_sided_interval_holds_0_says_so(effect: float) -> None:
+    test = outcome_of(stepped(effect), "increase")
+    assert test.interval.low is not None
+    holds_0 = effect < 1
+    assert (test.interval.low < 0) is holds_0
+
+    found = judge(test, level=0.05, improvement="increase")
+
+    assert found.state == "benefit"
+    assert ("The interval looks both ways and holds 0; the test looked one way only." in found.sentence) is holds_0
+    assert "two-sided 95% interval" in found.sentence
