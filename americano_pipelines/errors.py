@@ -6,7 +6,7 @@ State in the message what happened, where, and what to do. Any other exception i
 import errno
 from pathlib import Path
 
-from americano_pipelines.common.text_output import visible
+from americano_pipelines.text_output import visible
 
 _ROOM, _PERMISSION = "make room there", "let this user write there"
 # "Input/output error" or "Stale file handle" names no remedy. Each of these goes before "and run this again".

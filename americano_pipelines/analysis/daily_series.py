@@ -12,11 +12,11 @@ from pydantic import JsonValue
 
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.plots import Band
-from americano_pipelines.common.text_output import csv_cell
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.daily_values import Days, days
 from americano_pipelines.statistics.phase_windows import DAY_US, StatedPhase, Timeline, timeline
 from americano_pipelines.statistics.prefix_sums import Values
+from americano_pipelines.text_output import csv_cell
 
 
 @dataclass(frozen=True)

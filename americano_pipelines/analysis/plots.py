@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from americano_pipelines.common.text_output import visible
+from americano_pipelines.text_output import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from americano_pipelines.common import stage_timer
-from americano_pipelines.common.text_output import json_text, one_line, visible
+from americano_pipelines.text_output import json_text, one_line, visible
 
 MOST_ROWS = 10
 

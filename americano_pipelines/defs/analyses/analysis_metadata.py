@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from americano_pipelines.common.text_output import one_line
 from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
+from americano_pipelines.text_output import one_line
 
 if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PerformedAnalysis

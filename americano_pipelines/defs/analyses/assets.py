@@ -12,7 +12,6 @@ import duckdb
 
 from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.app_database.matching import merge_parameters
-from americano_pipelines.common.text_output import one_line
 from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row, created_row
 from americano_pipelines.defs.analyses.config import ROW_FIELD, given_parameters, launchpad
@@ -23,6 +22,7 @@ from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.provenance.record import sha256_of
 from americano_pipelines.settings import Settings
+from americano_pipelines.text_output import one_line
 
 if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PreparedAnalysis

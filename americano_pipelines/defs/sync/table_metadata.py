@@ -12,11 +12,11 @@ from typing import Any
 
 import dagster as dg
 
-from americano_pipelines.common.text_output import markdown, markdown_block
 from americano_pipelines.defs.sync.asset_specs import key_of
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.sources.column_roles import Column
 from americano_pipelines.sources.contracts import BY_NAME
+from americano_pipelines.text_output import markdown, markdown_block
 from americano_pipelines.warehouse.research_models import MODEL_BY_NAME, ColumnLineage
 from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, SnapshotRecord
 

@@ -8,8 +8,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from americano_pipelines.cli.output import Console, show_table
-from americano_pipelines.common.text_output import csv_cell, json_text, markdown, markdown_block, one_line, visible
 from americano_pipelines.errors import SourceError
+from americano_pipelines.text_output import csv_cell, json_text, markdown, markdown_block, one_line, visible
 
 NASTY = "\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\u202eevil\u2066\r\x00\ud800"
 LABELS = [
