@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -179,7 +179,9 @@ def sparing(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute(f"SET memory_limit = '{whole}B'")
+        # The limit is the database's. A transaction that has failed takes no statement, and would hide why it failed.
+        with closing(connection.cursor()) as session:
+            session.execute(f"SET memory_limit = '{whole}B'")
 
 
 def load_postgres_extension(connection: duckdb.DuckDBPyConnection) -> None:

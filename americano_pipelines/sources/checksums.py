@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -40,6 +41,15 @@ class BucketChecksum:
     min_us: int
     max_us: int
     checksum: int
+
+    def __str__(self) -> str:
+        """The figures as a part of a sentence."""
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        first, last = (
+            (epoch + timedelta(microseconds=time)).isoformat(" ").removesuffix("+00:00")
+            for time in (self.min_us, self.max_us)
+        )
+        return f"{self.rows:,} rows from {first} to {last} (checksum {self.checksum:x})"
 
 
 def postgres_checksums(

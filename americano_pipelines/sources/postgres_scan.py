@@ -85,12 +85,16 @@ def wide_parts(
 
 
 def row_bytes(snapshot: Snapshot, table: PostgresTable, rows: int) -> int:
-    """Average bytes of a row in Postgres, its compressed values included as they are kept; 0 for a view."""
+    """Average bytes of a row in Postgres, its compressed values included as they are kept.
+
+    0 for a view, and for a small table: its pages are mostly empty, so the average would say nothing.
+    """
     place = sql.escape(sql.quote(table.schema, table.relation))
     (size,) = snapshot.query(f"SELECT pg_table_size('{place}'::regclass)", table.found_as)[0]
-    return int(size) // max(1, rows)
+    return int(size) // max(1, rows) if int(size) > _SMALL_BYTES else 0
 
 
+_SMALL_BYTES = 1 << 20
 # A row is wide from here on. An event of the app has about 470 bytes.
 WIDE_BYTES = 600
 # And fat from here on: of 2,048 rows, which are read at once, 16 MB.

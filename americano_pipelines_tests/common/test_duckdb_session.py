@@ -23,8 +23,8 @@ from americano_pipelines_tests.warehouse.helpers import published, synced, write
 
 LOADER = """
 import json, sys
-from americano_pipelines.common.duckdb_session import connect; from americano_pipelines.common.duckdb_session import
-load_postgres_extension from americano_pipelines.settings import load_settings
+from americano_pipelines.common.duckdb_session import connect, load_postgres_extension
+from americano_pipelines.settings import load_settings
 with connect(load_settings()) as connection:
     connection.execute("SET extension_directory = $1", [sys.argv[1]])
     load_postgres_extension(connection)

@@ -210,7 +210,7 @@ def test_nothing_is_swept_by_a_manifest_that_cannot_be_read_until_there_is_anoth
     (settings.lake_dir / lake.NAME).write_bytes(b"{")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "find_tables", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(module, "steady_tables", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             exported(settings)
 

@@ -56,7 +56,7 @@ def test_a_changed_contract_model_or_engine_builds_anew(
     if what == "contract_sha256":
         monkeypatch.setattr(module, "contract_sha256", lambda: "another")
     elif what == "models_sha256":
-        monkeypatch.setattr(module.models, "models_sha256", lambda: "another")
+        monkeypatch.setattr(module.research_models, "models_sha256", lambda: "another")
     else:
         monkeypatch.setattr(duckdb, "__version__", "9.9.9")
 
@@ -65,13 +65,13 @@ def test_a_changed_contract_model_or_engine_builds_anew(
 
 
 def test_changed_sql_changes_the_models_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = module.models.models_sha256()
+    before = module.research_models.models_sha256()
     source = Path(module.__file__).parent / "sql"
     (tmp_path / "sql").mkdir()
     for file in source.iterdir():
         (tmp_path / "sql" / file.name).write_text(file.read_text() + (" " if file.name == "load.sql" else ""))
-    monkeypatch.setattr(module.models, "files", lambda _: tmp_path)
-    assert module.models.models_sha256() != before
+    monkeypatch.setattr(module.research_models, "files", lambda _: tmp_path)
+    assert module.research_models.models_sha256() != before
 
 
 def test_another_column_for_a_role_builds_anew(files: Settings, settings_for: Callable[..., Settings]) -> None:
@@ -167,8 +167,8 @@ def test_a_copy_that_differs_from_the_source_is_not_published(
 
     failed = next(check for check in outcome.blocked_by if check.table == "behavioral_events")
     assert failed.name == "reconciled"
-    assert failed.description.startswith("behavioral_events, 2025-01: source Figures(rows=")
-    assert "copy Figures(rows=3," in failed.description
+    assert failed.description.startswith("behavioral_events, 2025-01: source ")
+    assert ", copy 3 rows from 2025-01-01 " in failed.description
     assert published(settings) == before
 
 
@@ -178,14 +178,14 @@ def test_a_copy_that_differs_from_the_source_is_not_published(
 def test_one_changed_time_or_id_fails_the_reconciliation(
     files: Settings, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    counted = build.duckdb_figures
+    counted = build.duckdb_checksums
 
     def tampered(connection: duckdb.DuckDBPyConnection, table: object, relation: str) -> object:
         if "behavioral_events" in relation:
             connection.execute(f"UPDATE {relation} {change}")
         return counted(connection, table, relation)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(build, "duckdb_figures", tampered)
+    monkeypatch.setattr(build, "duckdb_checksums", tampered)
 
     assert [check.name for check in synced(files).blocked_by] == ["reconciled"]
     assert snapshots.current(files) is None

@@ -140,9 +140,9 @@ def test_a_retry_that_finds_the_server_back_succeeds(
         calls.append(arguments)
         if len(calls) == 1:
             raise TransientSourceError("the server is restarting")
-        return postgres_catalog.find_tables(*arguments)  # type: ignore[arg-type]
+        return postgres_catalog.steady_tables(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(export, "find_tables", once_broken)
+    monkeypatch.setattr(export, "steady_tables", once_broken)
     result = runner(**prisma.variables()).run()
 
     assert result.success
