@@ -235,7 +235,7 @@ def test_a_role_under_row_level_security_fails_instead_of_seeing_less(
         source_state(snapshot, find_tables(snapshot, settings)[0]["experiment_protocols"])
 
     def scan(snapshot: Snapshot) -> None:
-        with postgres_snapshot.translated(snapshot.target, "public.analysis_runs"):
+        with postgres_snapshot.postgres_errors(snapshot.target, "public.analysis_runs"):
             snapshot.connection.execute(f"FROM {snapshot.relation('public', 'analysis_runs')}").fetchall()
 
     for read in (state, scan):
@@ -318,7 +318,7 @@ def test_a_value_that_cannot_be_converted_is_not_worth_another_try(
 
     with (
         pytest.raises(SourceError, match=r"table public\.events: .*Malformed JSON") as refused,
-        postgres_snapshot.translated(target, "public.events"),
+        postgres_snapshot.postgres_errors(target, "public.events"),
     ):
         raise error
     assert not isinstance(refused.value, TransientSourceError)
@@ -330,7 +330,7 @@ def test_a_value_that_cannot_be_converted_is_not_worth_another_try(
 def test_want_of_room_is_not_taken_for_a_failure_of_postgres(
     settings_for: Callable[..., Settings], error: duckdb.Error
 ) -> None:
-    with pytest.raises(type(error)), postgres_snapshot.translated(target_of(settings_for(pg_host="127.0.0.1"))):
+    with pytest.raises(type(error)), postgres_snapshot.postgres_errors(target_of(settings_for(pg_host="127.0.0.1"))):
         raise error
 
 
