@@ -108,6 +108,7 @@ def test_while_the_source_has_the_learner_nothing_is_removed(
     assert kept(settings) > before
 
 
+@pytest.mark.slow
 def test_a_snapshot_built_from_nothing_that_never_held_the_learner_stays(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
         ("analysis_runs", "artifactPaths", f"{{a,{LEARNER}}}"),
     ],
 )
+@pytest.mark.slow
 def test_a_learner_is_found_wherever_they_are_named(
     prisma: Database, cli: Cli, table: str, column: str, value: str
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_learner_is_found_wherever_they_are_named(
     assert done.json["still_there"] == {f"{table}.{column}": 2, f"lake: {table}.{column}": 2}
 
 
+@pytest.mark.slow
 def test_a_lake_that_is_not_in_use_any_more_goes_too(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
@@ -239,6 +242,7 @@ def test_a_kept_file_without_its_record_is_condemned(
     ("kind", "shown", "others"),
     [("bigint", "3", "duration"), ("bytea", "\\x03", None), ("numeric(10,2)", "3", "duration"), ("uuid", UUID, None)],
 )
+@pytest.mark.slow
 def test_the_learners_own_column_is_searched_in_any_type_and_numbers_elsewhere_are_no_ids(
     older: Database, settings_for: Callable[..., Settings], kind: str, shown: str, others: str | None
 ) -> None:

@@ -38,6 +38,7 @@ def extract_of(settings: Settings, learner: str, protocol_id: str) -> Path:
         pytest.param(b"1" * 64, False, id="replaced under an earlier release"),
     ],
 )
+@pytest.mark.slow
 def test_with_another_key_a_learner_is_found_by_protocol_and_what_is_not_reached_is_told(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings], content: bytes | None, *, card: bool
 ) -> None:

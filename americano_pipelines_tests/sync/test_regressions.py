@@ -231,6 +231,7 @@ def test_a_column_dropped_and_added_again_is_seen(
 
 @BOTH
 @pytest.mark.parametrize("name", ["t", '"ROW"', "behavioral_events"])
+@pytest.mark.slow
 def test_a_change_is_seen_in_a_view_with_a_column_of_any_name(
     prisma: Database, settings_for: MakeSettings, name: str, *, scanner: bool
 ) -> None:

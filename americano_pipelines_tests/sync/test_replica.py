@@ -53,6 +53,7 @@ def written(database: SourceDatabase) -> Iterator[None]:
 
 
 @BOTH
+@pytest.mark.slow
 def test_a_standby_that_receives_is_read_at_one_instant(
     postgres_kinds: Kinds, settings_for: MakeSettings, *, scanner: bool
 ) -> None:

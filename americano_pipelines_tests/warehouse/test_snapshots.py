@@ -313,6 +313,7 @@ print(reads, json.dumps(sorted(seen)))
         "after the link",
     ],
 )
+@pytest.mark.slow
 def test_a_sync_killed_at_any_moment_leaves_a_whole_file_published(
     settings: Settings, export: Callable[[int], Path], start: Callable[..., Worker], moment: str
 ) -> None:

@@ -88,6 +88,7 @@ def test_another_seed_gives_other_descents() -> None:
 
 
 @pytest.mark.parametrize("model_type", BOTH)
+@pytest.mark.slow
 def test_what_comes_later_does_not_change_the_model(model_type: ModelType) -> None:
     data = made(1)
     other = made(1, seed=5)

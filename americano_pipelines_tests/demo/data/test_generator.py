@@ -70,6 +70,7 @@ def p_value(values: list[float], lengths: tuple[int, ...], splits: list[tuple[in
     return sum(statistic(split) >= least for split in splits) / len(splits)
 
 
+@pytest.mark.slow
 def test_another_process_generates_the_same_rows() -> None:
     program = (
         "import hashlib; from americano_pipelines.demo.data.generator import generate;"
@@ -80,6 +81,7 @@ def test_another_process_generates_the_same_rows() -> None:
     assert theirs.strip() == hashlib.sha256(repr(generate()).encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_year_of_sixty_learners(tables: Mapping[str, Rows]) -> None:
     events = tables["behavioral_events"]
     assert 190_000 < len(events) < 210_000

@@ -242,6 +242,7 @@ def test_a_forged_record_in_every_place_but_dagsters(lab: Lab) -> None:
     path.unlink()
 
 
+@pytest.mark.slow
 def test_dagster_has_none_or_another(lab: Lab) -> None:
     recorded = lab.analyse()
 
@@ -249,6 +250,7 @@ def test_dagster_has_none_or_another(lab: Lab) -> None:
     assert faults(lab.verify(run_id(recorded), lambda _: ["0" * 64])) == {"Dagster's metadata": Status.DRIFT}
 
 
+@pytest.mark.slow
 def test_of_a_step_that_was_tried_again_dagster_has_every_record(lab: Lab) -> None:
     first, last = (lab.analyse(dagster_run="tried twice") for _ in range(2))
 
