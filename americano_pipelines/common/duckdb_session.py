@@ -171,8 +171,7 @@ def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
 def sparing(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Halve the memory limit for the block, but not below 256 MiB, where wide rows are moved.
 
-    What DuckDB holds outside of its limit grows with the width of the rows: 130 to 400 MB beside 512 MB were seen for
-    rows of 750 bytes.
+    What DuckDB holds outside of its limit grows with the width of the rows.
     """
     whole = memory_limit(connection)
     connection.execute(f"SET memory_limit = '{max(whole // 2, min(whole, _SPARED_TO))}B'")

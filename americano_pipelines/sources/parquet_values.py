@@ -2,8 +2,7 @@
 
 DuckDB 1.5 looks at no page checksum, and cuts nanoseconds off where it has no type for them (a time, an instant
 with zone, INT96). Both are looked for with PyArrow, only in files that carry checksums or such columns: column by
-column in small batches, which are dropped at once. 5 M rows of 15 columns take about as long as DuckDB's own
-reading.
+column in small batches, which are dropped at once.
 """
 
 from collections.abc import Iterator, Sequence

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import duckdb
+import pytest
 
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines_tests.postgres_servers import Kinds, SourceDatabase
