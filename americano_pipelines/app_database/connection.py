@@ -91,7 +91,7 @@ class AppTable:
         """Make sure that an enum column, or one of plain text, can hold a label.
 
         Raises:
-            LinkError: it cannot; the message has the labels there are.
+            AppRowError: it cannot; the message has the labels there are.
         """
         labels = self.columns[column].labels
         if labels and label not in labels:
@@ -101,7 +101,7 @@ class AppTable:
         """The values that the table has a column for.
 
         Raises:
-            LinkError: the status or the type is none of the app's.
+            AppRowError: the status or the type is none of the app's.
         """
         for name in _LABELLED:
             if name in values:
@@ -171,8 +171,8 @@ def connected(target: PostgresTarget) -> Iterator[tuple[Any, AppTable]]:
         A psycopg2 cursor, and the table as it is now.
 
     Raises:
-        LinkError: the table is not there, or refuses what is asked or written.
-        TransientLinkError: Postgres cannot be reached at the moment.
+        AppRowError: the table is not there, or refuses what is asked or written.
+        TransientAppRowError: Postgres cannot be reached at the moment.
     """
     import psycopg2
     from psycopg2.extras import register_default_json, register_default_jsonb
@@ -204,7 +204,7 @@ def with_retries(function: Callable[[], R]) -> R:
     """Call again, twice, while the app's database cannot be reached.
 
     Raises:
-        TransientLinkError: it still cannot.
+        TransientAppRowError: it still cannot.
     """
     for seconds in WAITS_SECONDS:
         try:

@@ -21,8 +21,8 @@ def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, ans
         What the row asks for.
 
     Raises:
-        LinkError: it is not pending, not there, or asks for something else, and is left as it is.
-        TransientLinkError: the app's database cannot be reached.
+        AppRowError: it is not pending, not there, or asks for something else, and is left as it is.
+        TransientAppRowError: the app's database cannot be reached.
     """
     if (taken := with_retries(lambda: statements.claim(target, analysis_run_id, dagster_run_id, answer))) is not None:
         return taken
@@ -47,7 +47,7 @@ def create(
         Its id.
 
     Raises:
-        LinkError: the app requires a value that there is none of; TransientLinkError: it cannot be reached.
+        AppRowError: the app requires a value that there is none of; TransientAppRowError: it cannot be reached.
     """
     analysis_run_id = row_id(dagster_run_id, asset_key, protocol_id)
     values = {
@@ -73,7 +73,7 @@ def fail(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, reas
         Whether the row was still this run's, and RUNNING.
 
     Raises:
-        LinkError: the table cannot say whose the row is; TransientLinkError: it cannot be reached.
+        AppRowError: the table cannot say whose the row is; TransientAppRowError: it cannot be reached.
     """
     return with_retries(lambda: statements.fail_orphaned_row(target, analysis_run_id, dagster_run_id, reason))
 

@@ -107,7 +107,7 @@ class RowMatcher:
             analysis_type: what it asks for, in the app's word.
 
         Raises:
-            LinkError: it is another's; the message says what it is.
+            AppRowError: it is another's; the message says what it is.
         """
         wanted = analysis_type not in REQUESTABLE if self.app_type is None else analysis_type == self.app_type
         if not wanted or self.protocol_id not in (None, protocol_id):

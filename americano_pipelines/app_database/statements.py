@@ -20,7 +20,7 @@ def read_row(target: PostgresTarget, analysis_run_id: str) -> dict[str, Any] | N
     """A row as it is now, column to value; None when there is none.
 
     Raises:
-        LinkError: the table cannot be read; TransientLinkError: Postgres cannot be reached at the moment.
+        AppRowError: the table cannot be read; TransientAppRowError: Postgres cannot be reached at the moment.
     """
     with connected(target) as (cursor, table):
         return _read(cursor, table, analysis_run_id)
@@ -48,8 +48,8 @@ def complete(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, 
         The columns that were written.
 
     Raises:
-        RowNotOursError: there is no such row, or it is not this run's.
-        LinkError: it cannot be written; TransientLinkError as `read_row`.
+        RowOwnershipError: there is no such row, or it is not this run's.
+        AppRowError: it cannot be written; TransientAppRowError as `read_row`.
     """
     from psycopg2 import errors, sql
 
@@ -88,8 +88,8 @@ def create(target: PostgresTarget, analysis_run_id: str, values: Mapping[str, An
         The columns that were written.
 
     Raises:
-        LinkError: a required column has no value, a label does not exist, or the app does not have the protocol;
-            TransientLinkError as `read_row`.
+        AppRowError: a required column has no value, a label does not exist, or the app does not have the protocol;
+            TransientAppRowError as `read_row`.
     """
     from psycopg2 import errors, sql
 
@@ -143,7 +143,7 @@ def pending(target: PostgresTarget, limit: int) -> list[Request]:
     """Requests that nobody has claimed, oldest first.
 
     Raises:
-        LinkError: the table cannot be read; TransientLinkError: Postgres cannot be reached at the moment.
+        AppRowError: the table cannot be read; TransientAppRowError: Postgres cannot be reached at the moment.
     """
     from psycopg2 import sql
 
@@ -177,7 +177,7 @@ def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, ans
         The request; None when it is not pending any more, or not there.
 
     Raises:
-        LinkError: it asks for something else; and as TransientLinkError, as `pending`.
+        AppRowError: it asks for something else; and as TransientAppRowError, as `pending`.
     """
     from psycopg2 import sql
 
@@ -235,7 +235,7 @@ def reject_request(target: PostgresTarget, analysis_run_id: str, reason: str) ->
         Whether it was still pending.
 
     Raises:
-        LinkError: it cannot be written; TransientLinkError: Postgres cannot be reached at the moment.
+        AppRowError: it cannot be written; TransientAppRowError: Postgres cannot be reached at the moment.
     """
     from psycopg2 import sql
 
@@ -251,8 +251,8 @@ def fail_orphaned_row(target: PostgresTarget, analysis_run_id: str, dagster_run_
         Whether it was: a row that is another run's by now is left alone.
 
     Raises:
-        RowNotOursError: the table has no place where the row could say whose it is.
-        LinkError, TransientLinkError: as `reject_request`.
+        RowOwnershipError: the table has no place where the row could say whose it is.
+        AppRowError, TransientAppRowError: as `reject_request`.
     """
     from psycopg2 import sql
 

@@ -26,7 +26,7 @@ def resource_errors(settings: Settings) -> Iterator[None]:
     """Turn "disk full", "out of memory" and "may not write" into an error that says what to do.
 
     Raises:
-        RoomError: instead of DuckDB's or the operating system's error.
+        ResourceError: instead of DuckDB's or the operating system's error.
     """
     try:
         yield
@@ -83,7 +83,7 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
         database: the file to open read-write, None for one in memory.
 
     Raises:
-        RoomError: what is done in the block needs more memory or disk than there is.
+        ResourceError: what is done in the block needs more memory or disk than there is.
     """
     with resource_errors(settings):
         file_permissions.protect(settings)

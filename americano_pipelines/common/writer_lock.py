@@ -39,7 +39,7 @@ def writer_lock(
 
     Raises:
         LockHeldError: it is still held after that time; the message names the holder and since when.
-        RoomError: the lock cannot be written.
+        ResourceError: the lock cannot be written.
     """
     published = settings.published_path
     deadline = time.monotonic() + wait_seconds

@@ -52,7 +52,7 @@ def delete_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> None:
     Can be done again after an interruption: the run itself, by which it is found, goes last.
 
     Raises:
-        RoomError: a file of Dagster's cannot be rewritten.
+        ResourceError: a file of Dagster's cannot be rewritten.
     """
     storage = instance.event_log_storage
     keys = {asset_specs.key(PREFIX, name) for name in KINDS}

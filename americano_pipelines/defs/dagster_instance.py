@@ -51,7 +51,7 @@ def reach_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     Raises:
         ConfigError: what is in the Dagster home is no configuration that Dagster takes.
-        RoomError: Dagster's records cannot be written.
+        ResourceError: Dagster's records cannot be written.
     """
     try:
         with ExitStack() as opened:
@@ -92,7 +92,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     Raises:
         ConfigError: what is in the Dagster home is no configuration that Dagster takes.
-        RoomError: Dagster's records cannot be written.
+        ResourceError: Dagster's records cannot be written.
     """
     with reach_instance(settings) as instance:
         fail_dead_runs(instance)

@@ -16,7 +16,7 @@ def find_items(settings: Settings, learner: str, owners: Mapping[str, set[str]] 
         owners: what an earlier look found of who owns which protocol: a sync may have removed that snapshot since.
 
     Raises:
-        RoomError: for want of memory or disk.
+        ResourceError: for want of memory or disk.
     """
     from americano_pipelines.erasure.data_files import clean_snapshots, find_published, find_snapshots, protocol_owners
     from americano_pipelines.erasure.extracts import find_extracts, unjudged_extracts, whom
@@ -60,7 +60,7 @@ def erase(settings: Settings, learner: str, *, sure: bool, owners: Mapping[str, 
         owners: as for `find_items`.
 
     Raises:
-        LockHeldError: another process writes; RoomError: as `find_items`.
+        LockHeldError: another process writes; ResourceError: as `find_items`.
     """
     from americano_pipelines.common.temporary_folders import sweep
     from americano_pipelines.common.writer_lock import writer_lock

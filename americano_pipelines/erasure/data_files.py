@@ -57,7 +57,7 @@ def find_published(settings: Settings, learner: str) -> dict[str, int]:
         `<table>.<column>` to the number of rows; empty when there is nothing.
 
     Raises:
-        RoomError: the file cannot be looked into for want of memory or disk.
+        ResourceError: the file cannot be looked into for want of memory or disk.
     """
     now = snapshots.current(settings)
     document = snapshots.record_beside(now) if now is not None else None
@@ -75,7 +75,7 @@ def find_snapshots(settings: Settings, learner: str) -> list[SnapshotToErase]:
         learner: the learner's id, as the source writes it.
 
     Raises:
-        RoomError: as `find_published`.
+        ResourceError: as `find_published`.
     """
     now = snapshots.current(settings)
     to_erase = []
@@ -105,7 +105,7 @@ def protocol_owners(settings: Settings) -> dict[str, set[str]]:
     """Protocol to the ids of those who own it in any published file that is kept.
 
     Raises:
-        RoomError: as `find_published`.
+        ResourceError: as `find_published`.
     """
     owners: dict[str, set[str]] = {}
     for path in sorted(snapshots.snapshots_dir(settings).glob(f"[!.]*/{snapshots.file_name(settings)}")):

@@ -34,7 +34,7 @@ def in_snapshot(settings: Settings, path: Path, document: SnapshotRecord, learne
         `<table>.<column>` to the number of rows.
 
     Raises:
-        RoomError: for want of memory or disk.
+        ResourceError: for want of memory or disk.
     """
     with _attached(settings, path) as connection:
         counts: dict[str, int] = {}
@@ -54,7 +54,7 @@ def owners_in(settings: Settings, path: Path, document: SnapshotRecord) -> dict[
         document: its record.
 
     Raises:
-        RoomError: for want of memory or disk.
+        ResourceError: for want of memory or disk.
     """
     table = document.tables.get(PROTOCOLS.name)
     if table is None or not {"id", "learner"} <= table.roles.keys():
@@ -80,7 +80,7 @@ def in_lake(settings: Settings, learner: str) -> dict[str, int]:
         `<table>.<column>` to the number of rows.
 
     Raises:
-        RoomError: for want of memory or disk.
+        ResourceError: for want of memory or disk.
     """
     manifest = lake.read(settings)
     counts: dict[str, int] = {}

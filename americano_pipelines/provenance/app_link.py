@@ -24,8 +24,8 @@ def complete(target: PostgresTarget, analysis_run_id: str, record: Record) -> li
         The columns that were written.
 
     Raises:
-        RowNotOursError: the row is gone, or another run's by now.
-        LinkError: it cannot be written; TransientLinkError: the app's database cannot be reached.
+        RowOwnershipError: the row is gone, or another run's by now.
+        AppRowError: it cannot be written; TransientAppRowError: the app's database cannot be reached.
     """
     dagster_run_id = str(record.orchestrator["dagster_run_id"])
     return with_retries(lambda: statements.complete(target, analysis_run_id, dagster_run_id, row_values(record)))
@@ -99,8 +99,8 @@ def link_record(settings: Settings, target: PostgresTarget, name: str) -> Linked
     Raises:
         AnalysisError: there is no such record; TamperedError: it was changed.
         TrackingError: MLflow does not answer.
-        LinkError: it was not recorded to its end, the row shows a later analysis, is another run's or asks for
-            something else, or none can be made; TransientLinkError: the app's database cannot be reached.
+        AppRowError: it was not recorded to its end, the row shows a later analysis, is another run's or asks for
+            something else, or none can be made; TransientAppRowError: the app's database cannot be reached.
     """
     sha256, record = find_record(settings, name)
     run = confirming_run(open_store(settings), sha256, record)

@@ -43,7 +43,7 @@ def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
 
     Raises:
         TamperedError: a file of that name is there, but holds something else.
-        RoomError: it cannot be written; nothing of it is left behind.
+        ResourceError: it cannot be written; nothing of it is left behind.
     """
     name = hashlib.sha256(content).hexdigest()
     path = folder / f"{name}.json"

@@ -157,8 +157,8 @@ def test_a_data_folder_that_cannot_be_made_is_told_without_a_traceback(cli: Cli,
 
     done = cli("sync", americano_data_dir=tmp_path / "file" / "data")
 
-    assert done.code == 1
-    assert done.err.startswith("failed: ")
+    assert done.code == 2
+    assert done.err.startswith("configuration: AMERICANO_DATA_DIR: ")
     assert str(tmp_path / "file") in done.err
 
 

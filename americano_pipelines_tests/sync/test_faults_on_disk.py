@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_is_told_and_the_next_sync_mends_it(
     done = commands.run("sync", "--json", data_dir=settings.data_dir, **values)
 
     assert done.code == 1
-    assert done.json["error_kind"] == "RoomError"
+    assert done.json["error_kind"] == "ResourceError"
     assert f"{settings.data_dir}/" in done.json["error"]
     assert "No space left on device" in done.json["error"]
     assert "Nothing was published; make room" in done.json["error"]
@@ -95,7 +95,7 @@ def test_a_file_that_may_not_grow_is_told_and_the_next_sync_mends_it(
     done = commands.run("sync", "--json", data_dir=settings.data_dir, file_size=most_bytes, **values)
 
     assert done.code == 1
-    assert done.json["error_kind"] == "RoomError"
+    assert done.json["error_kind"] == "ResourceError"
     assert f"{settings.data_dir}/" in done.json["error"]
     assert "File too large" in done.json["error"]
     assert "Nothing was published; make room" in done.json["error"]
@@ -143,7 +143,7 @@ def test_a_folder_that_may_not_be_written_to_is_told_and_the_next_sync_mends_it(
             folder.chmod(0o755)
 
     assert done.code == 1
-    assert done.json["error_kind"] == "RoomError"
+    assert done.json["error_kind"] == "ResourceError"
     assert done.json["error"].startswith(f"{top}")
     assert "Permission denied. Nothing was published; let this user write there" in done.json["error"]
     before.is_untouched(exported=what == "snapshots")

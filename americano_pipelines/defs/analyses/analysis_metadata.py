@@ -88,7 +88,7 @@ def materialization_hashes(settings: Settings) -> Iterator[Callable[[Record], li
     It gives none when Dagster has no such materialization, or no home here.
 
     Raises:
-        RoomError: Dagster's records cannot be opened.
+        ResourceError: Dagster's records cannot be opened.
     """
     if not settings.dagster_dir.is_dir():
         yield lambda _: []

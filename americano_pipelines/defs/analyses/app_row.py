@@ -29,7 +29,7 @@ def claimed_row(
         What it asks for, None when there is nothing to do.
 
     Raises:
-        LinkError: it is not pending, not there, or of another protocol or type than this analysis answers.
+        AppRowError: it is not pending, not there, or of another protocol or type than this analysis answers.
     """
     target = settings.app
     if requested_row is None or target is None:
@@ -63,7 +63,7 @@ def created_row(
         Its id, None when there is none.
 
     Raises:
-        LinkError: it cannot be made.
+        AppRowError: it cannot be made.
     """
     called, target = app_type(kind.name, parameters), settings.app
     if requested_row is not None or target is None or called is None:

@@ -166,7 +166,7 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
         command: what launches them, as it is recorded.
 
     Raises:
-        LinkError: the app's table cannot be read.
+        AppRowError: the app's table cannot be read.
     """
     with open_instance(settings) as instance:
         job = build_defs(settings).resolve_job_def(ANALYSES)

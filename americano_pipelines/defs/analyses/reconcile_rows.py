@@ -45,7 +45,7 @@ def reconcile_app_rows(settings: Settings, instance: dg.DagsterInstance) -> Reco
     it costs a question to Dagster's records.
 
     Raises:
-        TransientLinkError: the app's database cannot be reached; the same runs are tried again the next time.
+        TransientAppRowError: the app's database cannot be reached; the same runs are tried again the next time.
     """
     settled = ReconciledRows()
     if settings.app is None:

@@ -100,7 +100,7 @@ def plan_requests(settings: Settings, instance: dg.DagsterInstance) -> RequestBa
     """Look at the app's pending rows: those that cannot be carried out are refused; without an app there are none.
 
     Raises:
-        LinkError: the app's table cannot be read or written; TransientLinkError: it cannot be reached.
+        AppRowError: the app's table cannot be read or written; TransientAppRowError: it cannot be reached.
     """
     batch, target = RequestBatch(), settings.app
     requests = pending(target, _LOOKED_AT) if target is not None else []

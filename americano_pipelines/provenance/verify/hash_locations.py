@@ -28,7 +28,7 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
         in_dagster: what Dagster has of a record.
 
     Raises:
-        TrackingError: MLflow does not answer; LinkError: the app's database does not.
+        TrackingError: MLflow does not answer; AppRowError: the app's database does not.
     """
     path = records_dir(settings) / f"{subject.sha256}.json"
     kept = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None

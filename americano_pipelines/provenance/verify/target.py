@@ -38,7 +38,7 @@ def app_hash(settings: Settings, record: Record) -> AppHash:
     """Read the row of a recorded analysis.
 
     Raises:
-        LinkError: the app's database cannot be read; TransientLinkError: it cannot be reached.
+        AppRowError: the app's database cannot be read; TransientAppRowError: it cannot be reached.
     """
     identity, by = record.identity, record.orchestrator
     if settings.app is None:
@@ -93,7 +93,7 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
     Raises:
         AnalysisError: there is none, or the MLflow run of that name was never recorded.
         TamperedError: what is left of it is vouched for by no other place.
-        TrackingError: MLflow does not answer; LinkError: the app's database does not.
+        TrackingError: MLflow does not answer; AppRowError: the app's database does not.
     """
     try:
         sha256, record = find_record(settings, name)

@@ -75,7 +75,7 @@ def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: b
 
     Raises:
         AnalysisError: there is no such record; TamperedError: nothing intact is left of it.
-        TrackingError: MLflow does not answer; LinkError: the app's database does not.
+        TrackingError: MLflow does not answer; AppRowError: the app's database does not.
     """
     store = open_store(settings)
     subject = choose_target(settings, store, name, in_dagster)
