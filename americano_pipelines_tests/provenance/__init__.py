@@ -1,1 +1,1 @@
-"""Tests of americano_pipelines.tracking."""
+"""Tests of americano_pipelines.provenance."""

@@ -1,1 +1,1 @@
-"""Tests of americano_pipelines.research."""
+"""Tests of americano_pipelines.statistics."""
