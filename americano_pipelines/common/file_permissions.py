@@ -93,8 +93,8 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
             os.chown(path, -1, theirs)
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
-            # The set-group-id bit hands the group down to what is made in it.
-            wanted = 0o700 if theirs is None else 0o2750
+            # The set-group-id bit hands the group down to what is made in it. A folder that its owner closed stays so.
+            wanted = (mode & 0o700) | (0 if theirs is None else 0o2050)
         else:
             wanted = mode & (0o700 if theirs is None else 0o750)
             wanted |= 0 if theirs is None else 0o040

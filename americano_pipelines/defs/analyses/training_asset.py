@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from americano_pipelines.analysis.training.data import read_training_data
 from americano_pipelines.analysis.training.model import NAME, TrainingParameters
 from americano_pipelines.defs.analyses.analysis_metadata import pictures, recorded_metadata
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row
@@ -61,6 +60,7 @@ def build_training_demo(settings: Settings) -> dg.AssetsDefinition:
     )
     def training_demo(context: dg.AssetExecutionContext, config: TrainingConfig) -> dg.MaterializeResult[None]:
         # Not above: numpy comes with it, and the definitions are loaded by every process of Dagster.
+        from americano_pipelines.analysis.training.data import read_training_data
         from americano_pipelines.provenance.training_run import perform_training
 
         row_id = config.analysis_run_id

@@ -18,7 +18,10 @@ import pytest
 from americano_pipelines.demo.postgres.cluster import SUPERUSER, EmbeddedPostgresError, let_through
 from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 
-START = "import sys, pathlib, americano_pipelines.demo.postgres.embedded as e; e.EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()"
+START = (
+    "import sys, pathlib, americano_pipelines.demo.postgres.embedded as e;"
+    " e.EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()"
+)
 
 RIGHT, WRONG = "korrekt 馬", "falsch"
 
