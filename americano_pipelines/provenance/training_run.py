@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from americano_pipelines.analysis.training.data import MAX_ROWS, TrainingData, training_statement
-from americano_pipelines.analysis.training.model import NAME, VERSION, Trained, TrainingParameters, train
+from americano_pipelines.analysis.training.model import VERSION, Trained, train
+from americano_pipelines.analysis.training.training_parameters import NAME, TrainingParameters
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, log_model, make_candidate
 from americano_pipelines.mlflow_store.runs import AnalysisRun
 from americano_pipelines.provenance.capture import CapturedContext, RunContext

@@ -1,61 +1,23 @@
-"""Train the demo's model and evaluate it per epoch, at the end, and against the base rate.
-
-The parameters stay importable without numpy, since Dagster loads them with the definitions.
-"""
+"""Train the demo's model and evaluate it per epoch, at the end, and against the base rate."""
 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import JsonValue
 
 from americano_pipelines.analysis.training.data import Split, TrainingData, split_by_time
 from americano_pipelines.analysis.training.learning_curve import curve_csv, draw_curve
+from americano_pipelines.analysis.training.training_parameters import TrainingParameters
 from americano_pipelines.errors import AnalysisError
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
-
-
-NAME = "training_demo"
-ModelType = Literal["logistic_regression", "gradient_boosting"]
-# Where the loss on the demo's events still falls after several epochs: logistic regression takes one step a row.
-RATES: dict[ModelType, float] = {"logistic_regression": 0.0001, "gradient_boosting": 0.1}
-
-
-class TrainingParameters(BaseModel):
-    """Of the training demo."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model_type: ModelType = Field(
-        default="logistic_regression",
-        description="logistic_regression: gradient descent, an epoch is once through all rows. gradient_boosting: an "
-        "epoch is one more tree.",
-    )
-    learning_rate: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="Step size; unset: 0.0001 for logistic regression, 0.1 for gradient boosting.",
-    )
-    epochs: int = Field(default=20, ge=1, le=1000, description="How often the model is improved.")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order of rows in each epoch; boosting draws none.")
-    threshold: float = Field(
-        default=70,
-        allow_inf_nan=False,
-        description="A score is high from here on. A third of the demo's scores are, at 70 (75: 19 %, 80: 9 %).",
-    )
-
-    @property
-    def rate(self) -> float:
-        """The step size: the one that was asked for, or the model's own."""
-        return RATES[self.model_type] if self.learning_rate is None else self.learning_rate
 
 
 _LEAVES = 15  # of a tree

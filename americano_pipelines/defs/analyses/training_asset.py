@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from americano_pipelines.analysis.training.model import NAME, TrainingParameters
+from americano_pipelines.analysis.training.training_parameters import NAME, TrainingParameters
 from americano_pipelines.defs.analyses.analysis_metadata import pictures, recorded_metadata
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row
 from americano_pipelines.defs.analyses.assets import actor

@@ -17,8 +17,9 @@ from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.preregistration import parse
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.analysis.training.data import TrainingData
-from americano_pipelines.analysis.training.model import NAME as TRAINING
-from americano_pipelines.analysis.training.model import TrainingParameters, train
+from americano_pipelines.analysis.training.model import train
+from americano_pipelines.analysis.training.training_parameters import NAME as TRAINING
+from americano_pipelines.analysis.training.training_parameters import TrainingParameters
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.mlflow_store.registered_models import MODEL
 from americano_pipelines.provenance.archive import extracts_dir, get

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from americano_pipelines.analysis.training.data import TrainingData, split_by_time
-from americano_pipelines.analysis.training.model import ModelType, TrainingParameters, accuracy, log_loss, train
+from americano_pipelines.analysis.training.model import accuracy, log_loss, train
+from americano_pipelines.analysis.training.training_parameters import ModelType, TrainingParameters
 from americano_pipelines.errors import AnalysisError
 
 BOTH: tuple[ModelType, ...] = ("logistic_regression", "gradient_boosting")

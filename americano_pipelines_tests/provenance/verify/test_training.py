@@ -6,7 +6,7 @@ import secrets
 import pytest
 
 from americano_pipelines.analysis.training.data import read_training_data
-from americano_pipelines.analysis.training.model import ModelType, TrainingParameters
+from americano_pipelines.analysis.training.training_parameters import ModelType, TrainingParameters
 from americano_pipelines.mlflow_store.runs import analysis_run, get_or_create_parent_run
 from americano_pipelines.provenance.capture import RunContext, capture_context
 from americano_pipelines.provenance.training_run import PerformedTraining, perform_training
