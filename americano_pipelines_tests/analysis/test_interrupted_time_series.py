@@ -45,7 +45,7 @@ def test_without_pymc_a_bayesian_request_fails_and_is_never_answered_by_least_sq
 ) -> None:
     monkeypatch.setitem(sys.modules, "pymc", None)
 
-    with pytest.raises(AnalysisError, match=r"pip install 'americano-pipelines\[bayesian\]'"):
+    with pytest.raises(AnalysisError, match=r"pip install -e '\.\[bayesian\]'"):
         analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters(method="bayesian"))
 
 
