@@ -18,7 +18,7 @@ VALUES, PHASE = np.array(PRE + POST, dtype=np.float64), np.repeat([0, 1], 12)
 def test_without_pymc_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymc", None)
 
-    with pytest.raises(AnalysisError, match=r"pip install 'americano-pipelines\[bayesian\]'"):
+    with pytest.raises(AnalysisError, match=r"pip install -e '\.\[bayesian\]'"):
         bayesian(VALUES, PHASE, ["pre", "post"], seed=1)
 
 

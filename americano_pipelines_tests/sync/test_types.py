@@ -1,7 +1,7 @@
 """Every type, value by value: each way of reading, the first sync and a change, on each kind of server."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from americano_pipelines.settings import Settings, load_settings
-from americano_pipelines_tests.conftest import SYNC_ROLE, Database, Server
+from americano_pipelines_tests.conftest import SYNC_ROLE, Database
 from americano_pipelines_tests.postgres_servers import Kinds
 from americano_pipelines_tests.sync.support import sync
 
@@ -104,7 +104,7 @@ ALTER TYPE place ADD ATTRIBUTE more text CASCADE;
 ALTER TYPE place DROP ATTRIBUTE street CASCADE;
 """
 ROWS = 60
-SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("14", "15", "17", "standby", "latin1")]
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("14", "15", "17", "standby", "pooler", "latin1")]
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,6 @@ class Source:
         return _comparable(self.types, read)
 
 
-@pytest.fixture(scope="session")
-def kinds(server: Server, server_folder: Path) -> Iterator[Kinds]:
-    started = Kinds(server, server_folder)
-    yield started
-    started.close()
-
-
 @pytest.fixture(params=["scanned", pytest.param("as text", marks=pytest.mark.slow)])
 def types(request: pytest.FixtureRequest) -> dict[str, list[str]]:
     return SCANNED if request.param == "scanned" else {**SCANNED, **AS_TEXT}
@@ -136,9 +129,12 @@ def types(request: pytest.FixtureRequest) -> dict[str, list[str]]:
 @pytest.mark.parametrize("kind", ["18", *SLOW])
 @pytest.mark.timeout(600)
 def test_every_value_of_every_type_arrives_the_first_time_and_after_changes(
-    kinds: Kinds, tmp_path: Path, kind: str, types: dict[str, list[str]]
+    postgres_kinds: Kinds, tmp_path: Path, kind: str, types: dict[str, list[str]]
 ) -> None:
-    database = kinds(kind).database()
+    database = postgres_kinds(kind).database()
+    if kind == "14":
+        # Scales below zero came with Postgres 15.
+        types = {name: values for name, values in types.items() if name != "numeric(5,-2)"}
     source = Source(database, types)
     columns = ", ".join(f"c{number} {name}" for number, name in enumerate(types))
     database.execute(

@@ -81,11 +81,13 @@ def test_files_are_compared_too(settings_for: Make, tmp_path: Path) -> None:
     settings = settings_for(behavioral_events_parquet=str(path))
     sync(settings)
     assert deep_check(settings).success
-    tamper(settings, "event_type = 'other'", "event_id = (SELECT min(event_id) FROM analytics.behavioral_events)")
-
-    assert "does not hold the rows it was built from" in failure(deep_check(settings))
     write_parquet(path, events_query(40))
     assert deep_check(settings).success, "the file is another one now"
+    tamper(settings, "event_type = 'other'", "event_id = (SELECT min(event_id) FROM analytics.behavioral_events)")
+
+    assert "does not hold the rows it was built from" in failure(deep_check(settings)), "another file explains no edit"
+    write_parquet(path, events_query(50))
+    assert "does not hold the rows it was built from" in failure(deep_check(settings))
 
 
 def test_before_the_first_sync_it_says_so(prisma: Database, settings_for: Make) -> None:

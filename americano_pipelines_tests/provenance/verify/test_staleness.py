@@ -42,7 +42,7 @@ def test_code_and_environment_that_are_others_are_named(record: Record) -> None:
     changed = {name: one for name, one in by_name(check_environment(other)).items() if one.status is Status.CHANGED}
 
     assert set(changed) == {"commit", "modules of the analyses", "package numpy", "requirements.lock"}
-    assert changed["modules of the analyses"].detail == "statistics/daily_values.py, research/gone.py"
+    assert changed["modules of the analyses"].detail == "research/gone.py, statistics/daily_values.py"
     assert changed["package numpy"].detail.startswith("was '1.0', is ")
 
 
