@@ -6,7 +6,7 @@ Only looking belongs here, no mending and no printing. What is tried by writing 
 MLflow's experiment and a time in Dagster's records. Each finding is one line.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +17,12 @@ from americano_pipelines.common.file_permissions import open_to_others
 from americano_pipelines.errors import AmericanoError, SourceError, WarehouseUnavailableError, told_by_system
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.settings.mlflow_url import sqlite_file
-from americano_pipelines.sources.column_roles import check_overrides
+from americano_pipelines.sources.column_roles import Column, SourceTable, check_overrides
 from americano_pipelines.sources.parquet_files import find_files
-from americano_pipelines.sources.postgres_catalog import find_tables
+from americano_pipelines.sources.postgres_catalog import PostgresTable, find_tables
 from americano_pipelines.sources.postgres_snapshot import Snapshot, open_snapshot
+from americano_pipelines.sources.unreadable_values import WITHOUT_ENCODING, server_encoding, undecodable_values
+from americano_pipelines.warehouse.id_consistency import unlike_types
 from americano_pipelines.warehouse.snapshots import current, open_published, read_record
 
 Level = Literal["ok", "warn", "FAIL"]
@@ -79,6 +81,13 @@ def _extension(settings: Settings) -> Iterator[Diagnosis]:
 def _files(settings: Settings) -> Iterator[Diagnosis]:
     with connect(settings) as connection:
         tables, skipped = find_files(connection, settings)
+
+        def has_values(name: str, column: Column) -> bool:
+            table = tables[name]
+            statement = f"SELECT 1 FROM {table.relation} WHERE {sql.quote(column.name)} IS NOT NULL LIMIT 1"  # noqa: S608 - quoted
+            return connection.execute(statement, table.parameters).fetchone() is not None
+
+        yield from _ids(tables, has_values)
     for name, table in tables.items():
         size = sum(file.size for file in table.files)
         yield Diagnosis("ok", name, f"{len(table.files)} Parquet files, {size:,} bytes, {table.found_as}")
@@ -100,20 +109,42 @@ def _postgres(settings: Settings) -> Iterator[Diagnosis]:
         tables, skipped = find_tables(snapshot, settings, hold=False)
         for name, reason in skipped.items():
             yield Diagnosis("warn", name, reason)
+    readable: dict[str, PostgresTable] = {}
     for name, table in tables.items():
         # One snapshot each: a statement that policies refuse ends the transaction it is in.
         with connect(settings) as connection:
             security = "row-level security on" if table.row_security else "no row-level security"
             try:
                 with open_snapshot(connection, target) as snapshot:
-                    _read_one(snapshot, table.schema, table.relation)
+                    _read_one(snapshot, table)
+                readable[name] = table
                 yield Diagnosis("ok", name, f"{table.found_as}, {security}, readable")
             except SourceError as error:
                 yield Diagnosis("FAIL", name, f"{table.found_as}, {security}: {error}")
 
+    with connect(settings) as connection, open_snapshot(connection, target) as snapshot:
 
-def _read_one(snapshot: Snapshot, schema: str, relation: str) -> None:
-    snapshot.query(f"SELECT 1 AS one FROM {sql.quote(schema, relation)} LIMIT 1")  # noqa: S608 - quoted
+        def has_values(name: str, column: Column) -> bool:
+            table = readable[name]
+            relation = sql.quote(table.schema, table.relation)
+            statement = f"SELECT 1 AS one FROM {relation} WHERE {sql.quote(column.name)} IS NOT NULL LIMIT 1"  # noqa: S608 - quoted
+            return bool(snapshot.query(statement, table.found_as))
+
+        yield from _ids(readable, has_values)
+
+
+def _ids(tables: Mapping[str, SourceTable], has_values: Callable[[str, Column], bool]) -> Iterator[Diagnosis]:
+    """What a sync refuses for its types, after all rows were read."""
+    for words in unlike_types(tables, has_values):
+        yield Diagnosis("FAIL", "ids", words)
+
+
+def _read_one(snapshot: Snapshot, table: PostgresTable) -> None:
+    relation = sql.quote(table.schema, table.relation)
+    snapshot.query(f"SELECT 1 AS one FROM {relation} LIMIT 1", table.found_as)  # noqa: S608 - quoted
+    if server_encoding(snapshot) == "SQL_ASCII" and (counts := undecodable_values(snapshot, table)):
+        columns = ", ".join(f"{name!r} in {count:,} rows" for name, count in counts.items())
+        raise SourceError(f"bytes that are no UTF-8 in {columns}. {WITHOUT_ENCODING}")
 
 
 def _published(settings: Settings) -> Iterator[Diagnosis]:

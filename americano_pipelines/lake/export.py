@@ -13,8 +13,9 @@ from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.change_detection import State, is_untouched, same_history, source_state
 from americano_pipelines.sources.checksums import BucketChecksum, postgres_checksums, postgres_state_and_checksums
-from americano_pipelines.sources.postgres_catalog import PostgresTable, steady_tables
+from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_snapshot import Snapshot, open_snapshot
+from americano_pipelines.sources.steady_tables import steady_tables
 
 
 @dataclass(frozen=True)

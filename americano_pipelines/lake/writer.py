@@ -12,8 +12,9 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.change_detection import NO_MONTH, WHOLE, State, bucket_expression, bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.postgres_catalog import PostgresTable
+from americano_pipelines.sources.postgres_errors import postgres_errors
 from americano_pipelines.sources.postgres_scan import FAT_BYTES, WIDE_BYTES, row_bytes, rows_of, wide_parts
-from americano_pipelines.sources.postgres_snapshot import Snapshot, postgres_errors
+from americano_pipelines.sources.postgres_snapshot import Snapshot
 
 _STAGING = ".staging"
 _BUCKET_COLUMN = "americano_bucket"

@@ -98,10 +98,19 @@ def _describe_misfits(snapshot: Snapshot, table: PostgresTable, relation: str) -
     counts = ", ".join(f"count(*) FILTER (WHERE {c}) AS {sql.quote(n)}" for n, c in conditions.items() if c)
     numbers = snapshot.query(f"SELECT {counts} FROM {relation} AS t", table.found_as)[0]  # noqa: S608 - quoted
     names = [name for name, condition in conditions.items() if condition]
-    worst = ", ".join(f"{name!r} in {count:,} rows" for name, count in zip(names, numbers, strict=True) if count)
+    counted = {name: count for name, count in zip(names, numbers, strict=True) if count}
+    worst = ", ".join(f"{name!r} in {count:,} rows" for name, count in counted.items())
+    identifier = table.column("id")
+    example = ""
+    if identifier is not None and counted:
+        condition = conditions[next(iter(counted))]
+        shown = f"{sql.quote(identifier.name)}::text"
+        rows = snapshot.query(f"SELECT {shown} FROM {relation} AS t WHERE {condition} LIMIT 1", table.found_as)  # noqa: S608 - quoted
+        example = f", for example in the row with the id {rows[0][0]!r}" if rows else ""
     return (
         f"{table.found_as}: values that DuckDB cannot hold (NaN in a numeric, a time after the year 294246, an array "
-        f"of several dimensions or not starting at 1) in {worst}. Correct them, or offer a view with the column as text"
+        f"of several dimensions or not starting at 1) in {worst}{example}. Correct them, or "
+        "offer a view with the column as text"
     )
 
 

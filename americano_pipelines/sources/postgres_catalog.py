@@ -1,20 +1,19 @@
 """Read the source tables and their columns from Postgres's catalog, with an exact DuckDB type for each."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from americano_pipelines.common import sql
-from americano_pipelines.errors import DataError, SourceError, TransientSourceError
+from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_role_types, find_roles
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
 from americano_pipelines.sources.postgres_snapshot import Snapshot, literal
 from americano_pipelines.sources.postgres_types import PostgresType, exact_type, unrepresentable
 
-_UNSTEADY = (
+UNSTEADY = (
     "the table, a column or a type was changed, swapped or removed while it was read (a migration does this). Nothing "
     "was copied; the next attempt takes a new snapshot"
 )
@@ -89,52 +88,6 @@ def find_tables(
     return tables, skipped
 
 
-@contextmanager
-def steady_tables(snapshot: Snapshot, settings: Settings) -> Iterator[tuple[dict[str, PostgresTable], dict[str, str]]]:
-    """The source tables for a block that copies or compares them, which must not change meanwhile.
-
-    A snapshot pins rows, and the catalog where it is read as tables. How a statement reads a column's name, a type or
-    an enum's label is what the catalog says at that moment: after a migration that was under way when the snapshot was
-    taken, and for what no lock holds (labels, composite types, partitions, functions of a view) at any time. So at the
-    end, also of a block that failed, the catalog is read again in a snapshot of its own, on the same connection.
-
-    Raises:
-        SourceError: as `find_tables`.
-        TransientSourceError: something of it is not what it was: what was read may never have existed.
-    """
-    tables, skipped = find_tables(snapshot, settings)
-    try:
-        yield tables, skipped
-    except TransientSourceError:
-        raise
-    except (SourceError, DataError) as error:
-        snapshot.renew(keep=False)
-        _check_steady(snapshot, settings, tables, error)
-        raise
-    snapshot.renew(keep=True)
-    _check_steady(snapshot, settings, tables, None)
-
-
-def _check_steady(
-    snapshot: Snapshot, settings: Settings, tables: Mapping[str, PostgresTable], failure: Exception | None
-) -> None:
-    """Compare the catalog as it is now with what was found.
-
-    Raises:
-        TransientSourceError: naming the tables that differ.
-    """
-    try:
-        now, _ = find_tables(snapshot, settings, hold=False)
-    except TransientSourceError:
-        raise
-    except SourceError as error:
-        raise TransientSourceError(f"{_UNSTEADY}. Now: {error}") from failure
-    current = {name: replace(table, parts=_identities(_parts(snapshot, table))) for name, table in now.items()}
-    names = sorted(name for name in tables.keys() | current.keys() if tables.get(name) != current.get(name))
-    if names:
-        raise TransientSourceError(f"{', '.join(names)}: {_UNSTEADY}") from failure
-
-
 def _lock_tables(snapshot: Snapshot, tables: Mapping[str, PostgresTable]) -> dict[str, PostgresTable]:
     """Lock every table against being emptied or replaced, and make sure that none was since the snapshot.
 
@@ -155,27 +108,29 @@ def _lock_tables(snapshot: Snapshot, tables: Mapping[str, PostgresTable]) -> dic
         except SourceError as error:
             if "does not exist" not in str(error):
                 raise
-            raise TransientSourceError(f"{table.found_as}: {_UNSTEADY}. Now: {error}") from None
+            raise TransientSourceError(f"{table.found_as}: {UNSTEADY}. Now: {error}") from None
     held = {}
     for name, table in tables.items():
-        parts = _parts(snapshot, table)
+        parts = parts_of(snapshot, table)
         if replaced := [str(relation) for relation, _, is_replaced in parts if is_replaced]:
             raise TransientSourceError(
                 f"{table.found_as}: {', '.join(replaced)} was emptied, rewritten or replaced while the copy began, so "
                 "its rows as of the snapshot are gone. Nothing was copied; the next attempt takes a new snapshot"
             )
-        held[name] = replace(table, parts=_identities(parts))
+        held[name] = replace(table, parts=identities(parts))
     return held
 
 
-def _parts(snapshot: Snapshot, table: PostgresTable) -> list[tuple[Any, ...]]:
+def parts_of(snapshot: Snapshot, table: PostgresTable) -> list[tuple[Any, ...]]:
+    """A table and all below it: name, identity, whether it was emptied or replaced since the snapshot."""
     statement = sql.render(
         sql.load("sources", "parts"), schemas=literal([table.schema]), names=literal([table.relation])
     )
     return snapshot.query(statement, table.found_as)
 
 
-def _identities(parts: list[tuple[Any, ...]]) -> tuple[str, ...]:
+def identities(parts: list[tuple[Any, ...]]) -> tuple[str, ...]:
+    """The identities of the parts."""
     return tuple(str(identity) for _, identity, _ in parts)
 
 

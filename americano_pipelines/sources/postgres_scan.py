@@ -40,14 +40,14 @@ def rows_of(
     else:
         # Casting to text is Postgres's to do, and the scan of a column that DuckDB has no type for would not. A query
         # gives an enum's values as text too: a list of them would come as '{A,B}'.
-        columns = ", ".join(_selected(column) for column in table.columns)
+        columns = ", ".join(selected(column) for column in table.columns)
         where = "true" if len(wanted) == len(state) else where
         query = f"SELECT {columns} FROM {sql.quote(table.schema, table.relation)} WHERE {where}"  # noqa: S608 - quoted
         relation, parameters, where = f"postgres_query('{ATTACHED}', $1)", [query], "true"
     return f"(SELECT {table.projection} FROM {relation} WHERE {where})", parameters  # noqa: S608 - quoted
 
 
-def _selected(column: Column) -> str:
+def selected(column: Column) -> str:
     """SQL, for Postgres, of a column as a query is to give it."""
     name = sql.quote(column.name)
     types = {"VARCHAR": "text", "VARCHAR[]": "text[]"}
@@ -65,7 +65,7 @@ def wide_parts(
     where = "true" if len(wanted) == len(state) else bucket_filter(table, wanted)
     place = sql.quote(table.schema, table.relation)
     rows = snapshot.query(f"SELECT ctid::text, {size} FROM {place} WHERE {where} ORDER BY ctid", table.found_as)  # noqa: S608 - quoted
-    columns = ", ".join(_selected(column) for column in table.columns)
+    columns = ", ".join(selected(column) for column in table.columns)
     parts: list[list[str]] = [[]]
     held = 0
     for row, length in rows:

@@ -5,7 +5,7 @@ no row says so: the events are there, but belong to no protocol. Asked of the ta
 they were built from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import duckdb
 
@@ -35,6 +35,27 @@ def check_identities(
         for role in table.roles:
             if f"{table.name}.{role}" not in overrides:
                 _check_one_column(connection, table, role)
+    for mine, theirs in _joins(tables):
+        _check_join(connection, mine, theirs)
+
+
+def unlike_types(tables: Mapping[str, SourceTable], has_values: Callable[[str, Column], bool]) -> Iterator[str]:
+    """Say which columns hold the same ids in types that are written differently, before anything is built.
+
+    Args:
+        tables: the source tables.
+        has_values: whether a column of the table of that name holds anything but nulls; asked only of columns that
+            differ.
+    """
+    for sides in _joins(tables):
+        if _kind(sides[0][1]) != _kind(sides[1][1]) and all(has_values(table.name, column) for table, column in sides):
+            yield _describe_types(sides)
+
+
+def _joins(
+    tables: Mapping[str, SourceTable],
+) -> Iterator[tuple[tuple[SourceTable, Column], tuple[SourceTable, Column]]]:
+    """The columns of ids that belong together, as far as they are there."""
     if PROTOCOLS.name not in tables:
         return
     for table_name, role, joined_role in JOINED:
@@ -42,7 +63,18 @@ def check_identities(
             continue
         mine, theirs = tables[table_name].column(role), tables[PROTOCOLS.name].column(joined_role)
         if mine is not None and theirs is not None:
-            _check_join(connection, (tables[table_name], mine), (tables[PROTOCOLS.name], theirs))
+            yield (tables[table_name], mine), (tables[PROTOCOLS.name], theirs)
+
+
+def _describe_types(sides: Sequence[tuple[SourceTable, Column]]) -> str:
+    return (
+        f"{_names(sides)} are the same ids in types that are written differently, so no row of one would belong to any "
+        "of the other. Offer both in the same type, best as text. Nothing was published"
+    )
+
+
+def _names(sides: Sequence[tuple[SourceTable, Column]]) -> str:
+    return " and ".join(f"{table.name}.{column.name} ({column.source_type})" for table, column in sides)
 
 
 def _check_one_column(connection: duckdb.DuckDBPyConnection, table: SourceTable, role: str) -> None:
@@ -68,13 +100,9 @@ def _check_join(
     connection: duckdb.DuckDBPyConnection, mine: tuple[SourceTable, Column], theirs: tuple[SourceTable, Column]
 ) -> None:
     sides = [_Side(table, column) for table, column in (mine, theirs)]
-    named = " and ".join(f"{side.table.name}.{side.column.name} ({side.column.source_type})" for side in sides)
-    if sides[0].kind != sides[1].kind:
+    if _kind(mine[1]) != _kind(theirs[1]):
         if all(_count(connection, f"SELECT count(*) FROM ({side.values})") for side in sides):  # noqa: S608 - quoted
-            raise SourceError(
-                f"{named} are the same ids in types that are written differently, so no row of one would belong to any "
-                "of the other. Offer both in the same type, best as text. Nothing was published"
-            )
+            raise SourceError(_describe_types((mine, theirs)))
         return
     mixed = sides[0].column.type != sides[1].column.type
     statement = sql.render(
@@ -85,9 +113,9 @@ def _check_join(
     )
     if count := _count(connection, statement):
         raise SourceError(
-            f"{named} are the same ids, but {count:,} of the first are written differently in the second: with blanks "
-            "around them, as 7.0 for 7, or as a UUID in other letters. No row of these would belong to any of the "
-            "other. Offer both written alike. Nothing was published"
+            f"{_names((mine, theirs))} are the same ids, but {count:,} of the first are written differently in the "
+            "second: with blanks around them, as 7.0 for 7, or as a UUID in other letters. No row of these would "
+            "belong to any of the other. Offer both written alike. Nothing was published"
         )
 
 
@@ -96,7 +124,6 @@ class _Side:
 
     def __init__(self, table: SourceTable, column: Column) -> None:
         self.table, self.column = table, column
-        self.kind = "text" if column.type in _WRITTEN_ALIKE or _has_no_scale(column.type) else column.type
         name = sql.quote(column.name)
         self.values = (
             f"SELECT DISTINCT CAST({name} AS VARCHAR) AS id FROM {sql.quote('analytics', table.name)} "  # noqa: S608 - quoted
@@ -104,8 +131,10 @@ class _Side:
         )
 
 
-def _has_no_scale(duckdb_type: str) -> bool:
-    return duckdb_type.startswith("DECIMAL(") and duckdb_type.endswith(",0)")
+def _kind(column: Column) -> str:
+    """Equal for columns in which the same id has the same text."""
+    has_no_scale = column.type.startswith("DECIMAL(") and column.type.endswith(",0)")
+    return "text" if column.type in _WRITTEN_ALIKE or has_no_scale else column.type
 
 
 def _count(connection: duckdb.DuckDBPyConnection, statement: str) -> int:

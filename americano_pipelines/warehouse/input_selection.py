@@ -18,8 +18,8 @@ from americano_pipelines.sources.change_detection import source_state
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import BY_NAME
 from americano_pipelines.sources.parquet_files import find_files
-from americano_pipelines.sources.postgres_catalog import steady_tables
 from americano_pipelines.sources.postgres_snapshot import open_snapshot
+from americano_pipelines.sources.steady_tables import steady_tables
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.inputs import LakeInput, ScannerInput, TableInput
 from americano_pipelines.warehouse.parquet_inputs import VALUES_CHECKED, CarriedInput, FileInput, checked_before

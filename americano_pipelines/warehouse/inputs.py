@@ -16,8 +16,9 @@ from americano_pipelines.sources.change_detection import NO_MONTH, State, state_
 from americano_pipelines.sources.checksums import BucketChecksum, postgres_checksums
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.postgres_catalog import PostgresTable
+from americano_pipelines.sources.postgres_errors import postgres_errors
 from americano_pipelines.sources.postgres_scan import FAT_BYTES, WIDE_BYTES, row_bytes, rows_of, wide_parts
-from americano_pipelines.sources.postgres_snapshot import Snapshot, postgres_errors
+from americano_pipelines.sources.postgres_snapshot import Snapshot
 from americano_pipelines.warehouse.parts import Chunk
 
 _ASIDE = "americano_aside"

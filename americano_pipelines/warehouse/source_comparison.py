@@ -3,8 +3,8 @@
 The sync trusts witnesses (row versions, hashes of files); this reads the rows themselves.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,9 +20,9 @@ from americano_pipelines.sources.change_detection import bucket_expression, buck
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, postgres_state_and_checksums
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.parquet_files import find_files
-from americano_pipelines.sources.postgres_catalog import steady_tables
 from americano_pipelines.sources.postgres_scan import rows_of
 from americano_pipelines.sources.postgres_snapshot import open_snapshot
+from americano_pipelines.sources.steady_tables import steady_tables
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.build_plan import drift
 from americano_pipelines.warehouse.inputs import ScannerInput
@@ -41,6 +41,7 @@ class SourceTableView:
         figures: its figures by bucket.
         states: bucket to the state that the next sync would see, None when that is known only of the whole.
         state_sha256: its state as a whole.
+        reading: a block that turns errors of reading the source into ours.
     """
 
     table: SourceTable
@@ -49,6 +50,7 @@ class SourceTableView:
     figures: Mapping[str, BucketChecksum]
     states: Mapping[str, str] | None
     state_sha256: str
+    reading: Callable[[], AbstractContextManager[None]]
 
     def will_be_mended(self, bucket: str, built: BuiltTable) -> bool:
         """Whether a bucket is to be in another state after the next sync than the one that was built."""
@@ -93,15 +95,18 @@ def source_table_views(
             same = comparable and built is not None and built.identity == table.identity
             if settings.mode is Mode.POSTGRES:
                 state = dict(state_that_export_sees(settings, snapshot, table, state))
-            states = ScannerInput(table, snapshot, state).buckets if same else {}
-            sides[name] = SourceTableView(table, relation, parameters, figures, states, "")
+            table_input = ScannerInput(table, snapshot, state)
+            states = table_input.buckets if same else {}
+            sides[name] = SourceTableView(table, relation, parameters, figures, states, "", table_input.reading)
         yield sides, skipped, comparable
 
 
 def _file_side(connection: duckdb.DuckDBPyConnection, table_input: FileInput) -> SourceTableView:
     table = table_input.table
+    with table_input.reading():
+        figures = table_input.figures(connection, None)
     return SourceTableView(
-        table, table.relation, table.parameters, table_input.figures(connection, None), None, table_input.state_sha256
+        table, table.relation, table.parameters, figures, None, table_input.state_sha256, table_input.reading
     )
 
 
@@ -254,7 +259,8 @@ def _deep(
     connection: duckdb.DuckDBPyConnection, side: SourceTableView, built: BuiltTable, relation: str
 ) -> list[Difference]:
     """Compare whole rows by a hash that DuckDB takes of both sides, then look into the months that differ."""
-    source_hashes = _row_hashes(connection, side.table, side.relation, side.parameters)
+    with side.reading():
+        source_hashes = _row_hashes(connection, side.table, side.relation, side.parameters)
     ours = _row_hashes(connection, side.table, relation, [])
     differing = _differing(side, built, source_hashes, ours)
     return [replace(difference, rows=_rows(connection, side, relation, difference.bucket)) for difference in differing]
@@ -289,4 +295,6 @@ def _rows(
         where=bucket_filter(side.table, [bucket]),
         most=str(MOST_ROWS),
     )
-    return [(str(where), str(name)) for where, name in connection.execute(statement, side.parameters).fetchall()]
+    with side.reading():
+        rows = connection.execute(statement, side.parameters).fetchall()
+    return [(str(where), str(name)) for where, name in rows]

@@ -1,5 +1,6 @@
 """`americano doctor`: what is configured, what is reachable, whether the mode can work."""
 
+import re
 import shutil
 import threading
 import urllib.error
@@ -18,11 +19,13 @@ from americano_pipelines.defs.dagster_instance import reach_instance
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.run_owners import OWNER_TAG
 from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, Done, free_port
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 from americano_pipelines_tests.mlflow_server import MlflowServer
 from americano_pipelines_tests.prisma_database import link_url
+from americano_pipelines_tests.sync.support import sync
 
 STARTED = dg.DagsterRunStatus.STARTED
 
@@ -270,3 +273,36 @@ def test_the_apps_rows_are_looked_at(cli: Cli, prisma: Database) -> None:
 
     assert lines(well, "ok")["the app's analysis runs"] == 'americano_link may read and write "public"."analysis_runs"'
     assert "run deploy/link_role.sql" in lines(less, "warn")["the app's analysis runs"]
+
+
+@pytest.mark.parametrize("rows", [True, False], ids=["with rows", "empty"])
+def test_ids_that_a_sync_would_refuse_fail_beforehand(
+    prisma: Database, cli: Cli, settings_for: Callable[..., Settings], *, rows: bool
+) -> None:
+    prisma.execute('ALTER TABLE behavioral_events ALTER "userId" TYPE double precision USING 7')
+    if not rows:
+        prisma.execute("TRUNCATE behavioral_events")
+
+    done = cli("doctor", **prisma.variables())
+
+    failed = lines(done, "FAIL")
+    if not rows:
+        assert failed == {}, "an empty table says nothing of ids"
+        return
+    assert "behavioral_events.userId (double precision) and experiment_protocols.userId (text)" in failed["ids"]
+    with pytest.raises(SourceError, match=re.escape(failed["ids"])):
+        sync(settings_for(**prisma.variables()))
+
+
+def test_ids_of_files_that_a_sync_would_refuse_fail_beforehand(cli: Cli, tmp_path: Path) -> None:
+    events, protocols = (
+        write_parquet(tmp_path / f"{name}.parquet", query)
+        for name, query in (
+            ("events", "SELECT 1 AS id, 7.0::double AS user_id, TIMESTAMP '2024-01-01' AS ts"),
+            ("protocols", "SELECT 1 AS id, '7' AS user_id"),
+        )
+    )
+
+    done = cli("doctor", behavioral_events_parquet=events, experiment_protocols_parquet=protocols)
+
+    assert "behavioral_events.user_id (DOUBLE) and experiment_protocols.user_id (VARCHAR)" in lines(done, "FAIL")["ids"]

@@ -26,6 +26,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources import postgres_snapshot, snapshot_connections
 from americano_pipelines.sources.change_detection import source_state
 from americano_pipelines.sources.postgres_catalog import find_tables
+from americano_pipelines.sources.postgres_errors import postgres_errors
 from americano_pipelines.sources.postgres_snapshot import Snapshot, open_snapshot
 from americano_pipelines_tests.conftest import Database, environment, free_port
 from americano_pipelines_tests.sources.helpers import opened, target_of
@@ -235,7 +236,7 @@ def test_a_role_under_row_level_security_fails_instead_of_seeing_less(
         source_state(snapshot, find_tables(snapshot, settings)[0]["experiment_protocols"])
 
     def scan(snapshot: Snapshot) -> None:
-        with postgres_snapshot.postgres_errors(snapshot.target, "public.analysis_runs"):
+        with postgres_errors(snapshot.target, "public.analysis_runs"):
             snapshot.connection.execute(f"FROM {snapshot.relation('public', 'analysis_runs')}").fetchall()
 
     for read in (state, scan):
@@ -318,20 +319,36 @@ def test_a_value_that_cannot_be_converted_is_not_worth_another_try(
 
     with (
         pytest.raises(SourceError, match=r"table public\.events: .*Malformed JSON") as refused,
-        postgres_snapshot.postgres_errors(target, "public.events"),
+        postgres_errors(target, "public.events"),
     ):
         raise error
     assert not isinstance(refused.value, TransientSourceError)
 
 
 @pytest.mark.parametrize(
-    "error", [duckdb.OutOfMemoryException("no more"), duckdb.IOException("write: No space left on device")]
+    "error",
+    [
+        duckdb.OutOfMemoryException("no more"),
+        duckdb.IOException("write: No space left on device"),
+        duckdb.IOException('Could not write to file "/x": Input/output error'),
+        duckdb.IOException('Cannot open file "/x": Read-only file system'),
+    ],
 )
 def test_want_of_room_is_not_taken_for_a_failure_of_postgres(
     settings_for: Callable[..., Settings], error: duckdb.Error
 ) -> None:
-    with pytest.raises(type(error)), postgres_snapshot.postgres_errors(target_of(settings_for(pg_host="127.0.0.1"))):
+    with pytest.raises(type(error)), postgres_errors(target_of(settings_for(pg_host="127.0.0.1"))):
         raise error
+
+
+def test_a_full_disk_of_the_server_is_not_taken_for_one_of_this_machine(settings_for: Callable[..., Settings]) -> None:
+    said = 'Failed to execute query "SELECT": ERROR:  could not write to file "base/1": No space left on device'
+
+    with (
+        pytest.raises(TransientSourceError, match=r"postgres@127\.0\.0\.1:.*could not write to file"),
+        postgres_errors(target_of(settings_for(pg_host="127.0.0.1"))),
+    ):
+        raise duckdb.IOException(said)
 
 
 def test_no_more_connections_than_allowed_are_opened_however_many_threads_there_are(

@@ -11,7 +11,7 @@ import pytest
 from americano_pipelines.defs import step_errors
 from americano_pipelines.defs.sync import warehouse_assets
 from americano_pipelines.errors import SourceError, TransientSourceError
-from americano_pipelines.sources import postgres_catalog
+from americano_pipelines.sources import steady_tables
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.defs.conftest import (
     Runner,
@@ -140,7 +140,7 @@ def test_a_retry_that_finds_the_server_back_succeeds(
         calls.append(arguments)
         if len(calls) == 1:
             raise TransientSourceError("the server is restarting")
-        return postgres_catalog.steady_tables(*arguments)  # type: ignore[arg-type]
+        return steady_tables.steady_tables(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(export, "steady_tables", once_broken)
     result = runner(**prisma.variables()).run()

@@ -1,0 +1,163 @@
+"""Turn what DuckDB says about Postgres into the project's errors, permanent or transient, with address and table."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import is_resource_error
+from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.sources.snapshot_connections import NO_MORE_CONNECTIONS
+
+# DuckDB hands on what Postgres said, not its SQLSTATE. A server that speaks another language makes these look
+# transient: retried twice, then told all the same. Only a superuser could set lc_messages for the session.
+_PERMANENT = (
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    "permission denied",
+    "no pg_hba.conf entry",
+    "invalid connection option",
+    "invalid sslmode value",
+    "does not support SSL",
+    "unrecognized configuration parameter",
+    "invalid value for parameter",
+)
+_ENCODING = ("invalid byte sequence for encoding", "has no equivalent in encoding")
+# Said of a value, by whatever reads it: by Postgres also where a view computes it, or where its page is damaged.
+_VALUE = (
+    *_ENCODING,
+    "out of range",
+    "does not match the schema",  # an array with more dimensions than its column says
+    "invalid input syntax for",
+    "invalid input value for enum",
+    "division by zero",
+    "value too long for type",
+    "field overflow",
+    "malformed array literal",
+    "malformed record literal",
+    "cannot cast jsonb",
+    "unsupported Unicode escape sequence",
+    "missing chunk number",
+    "unexpected chunk",
+    "data is corrupt",
+    "invalid page in block",
+)
+# Said by libpq and OpenSSL of certificates and keys, the server's and ours.
+_TLS = (
+    "certificate verify failed",
+    "server certificate for",
+    "root certificate",
+    "certificate file",
+    "private key file",
+    "certificate present",
+    "SSL error",
+    "weak sslmode",
+)
+# The session asks for none of the last two; a server or pooler that passes nothing on may have them all the same.
+_ENDED_BY = {
+    "transaction timeout": "transaction_timeout",
+    "idle-in-transaction timeout": "idle_in_transaction_session_timeout",
+    "idle-session timeout": "idle_session_timeout",
+}
+
+
+class UnreadableValueError(SourceError):
+    """A value of a table cannot be read; `said` is why, without the address and the table.
+
+    Never shown as it is: `unreadable_values.py` adds the column and the row.
+    """
+
+    def __init__(self, message: str, said: str, table: str) -> None:
+        super().__init__(message)
+        self.said, self.table = said, table
+
+    @property
+    def is_encoding(self) -> bool:
+        """Whether bytes are no text in the encoding of the database."""
+        return any(sign in self.said for sign in _ENCODING)
+
+
+@contextmanager
+def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterator[None]:
+    """Turn DuckDB's errors about Postgres into ours, with the address and the table, never the password."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if is_resource_error(error):
+            raise
+        said = _reason(str(error))
+        text = said.replace(target.password, "***") if target.password else said
+        what = f"{target.label}{f', table {table}' if table else ''}"
+        if refusal := _refusal(target, said, what) or _interruption(target, said, what):
+            refusal_type, words = refusal
+            raise refusal_type(f"{words}: {text}") from None
+        permanent = any(sign in said for sign in _PERMANENT)
+        broken = isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
+        broken = broken or any(sign in said for sign in _VALUE)
+        if broken and not permanent and table is not None:
+            raise UnreadableValueError(f"{what}: {text}", text, table) from None
+        raise (SourceError if broken or permanent else TransientSourceError)(f"{what}: {text}") from None
+
+
+def _refusal(target: PostgresTarget, said: str, what: str) -> tuple[type[SourceError], str] | None:
+    """The error and its words where the role or the address cannot be used as they are."""
+    if "row-level security" in said:
+        return SourceError, (
+            f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
+            "part of the rows. Nothing was copied. Give it BYPASSRLS "
+            f"(ALTER ROLE {sql.quote(target.user)} BYPASSRLS). Postgres said"
+        )
+    if any(sign in said for sign in NO_MORE_CONNECTIONS):
+        # A role's or a database's limit stays; a server that is full may have room later.
+        return SourceError if "too many connections for" in said else TransientSourceError, (
+            f"{what}: Postgres admits no further connection. Nothing was copied. Set AMERICANO_THREADS=1 or "
+            "connection_limit=1 in DATABASE_URL, which need a single one; end other sessions of this role, or "
+            f"raise its limit (ALTER ROLE {sql.quote(target.user)} CONNECTION LIMIT). Postgres said"
+        )
+    if "unsupported startup parameter" in said:
+        return SourceError, (
+            f"{what}: a connection pooler refuses what the session starts with. Nothing was copied. Connect to the "
+            "server itself, or add options and extra_float_digits to ignore_startup_parameters of pgbouncer: what "
+            "it drops is set within the transaction and looked at. It said"
+        )
+    if any(sign in said for sign in _TLS):
+        return SourceError, (
+            f"{what}: TLS could not be set up as DATABASE_URL asks for it (sslmode, sslaccept, sslcert, "
+            "sslrootcert, sslkey). Nothing was copied. It said"
+        )
+    return None
+
+
+def _interruption(target: PostgresTarget, said: str, what: str) -> tuple[type[SourceError], str] | None:
+    """The error and its words where a time limit ended the session."""
+    if "statement timeout" in said:
+        return SourceError, (
+            f"{what}: a statement took longer than the {target.statement_timeout} seconds of PG_STATEMENT_TIMEOUT. "
+            "Nothing was copied. Raise it if the server is only slow. Postgres said"
+        )
+    if ended_by := next((name for sign, name in _ENDED_BY.items() if sign in said), None):
+        return SourceError, (
+            f"{what}: the server's {ended_by} ended the session. Nothing was copied. Raise it for this role "
+            f"(ALTER ROLE {sql.quote(target.user)} SET {ended_by}), or connect past the pooler that sets it. "
+            "Postgres said"
+        )
+    return None
+
+
+def _reason(text: str) -> str:
+    """What Postgres said, without the statement that DuckDB quotes before it and the line it points at after."""
+    said = text
+    for mark in ("ERROR:", 'Unable to connect to Postgres at "', "FATAL:", "Failed to "):
+        _, separator, after = text.partition(mark)
+        if separator and mark == "Failed to ":
+            # The connection broke: the whole statement comes first.
+            said = text.rpartition('": ')[2]
+        elif separator:
+            # A failed connection quotes all its options first, and ends them with a quote and a colon.
+            said = after.partition('": ')[2] if mark.endswith('"') else after
+        if separator:
+            break
+    return " ".join(said.split("\nLINE ")[0].split())

@@ -1,0 +1,61 @@
+"""Keep the source tables steady for a block that copies or compares them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from americano_pipelines.errors import DataError, SourceError, TransientSourceError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.postgres_catalog import UNSTEADY, PostgresTable, find_tables, identities, parts_of
+from americano_pipelines.sources.postgres_errors import UnreadableValueError
+from americano_pipelines.sources.postgres_snapshot import Snapshot
+from americano_pipelines.sources.unreadable_values import locate_value
+
+
+@contextmanager
+def steady_tables(snapshot: Snapshot, settings: Settings) -> Iterator[tuple[dict[str, PostgresTable], dict[str, str]]]:
+    """The source tables for a block that copies or compares them, which must not change meanwhile.
+
+    A snapshot pins rows, and the catalog where it is read as tables. How a statement reads a column's name, a type or
+    an enum's label is what the catalog says at that moment: after a migration that was under way when the snapshot was
+    taken, and for what no lock holds (labels, composite types, partitions, functions of a view) at any time. So at the
+    end, also of a block that failed, the catalog is read again in a snapshot of its own, on the same connection.
+
+    Raises:
+        SourceError: as `find_tables`; or a value cannot be read, with its column and an example row.
+        TransientSourceError: something of it is not what it was: what was read may never have existed.
+    """
+    tables, skipped = find_tables(snapshot, settings)
+    try:
+        yield tables, skipped
+    except TransientSourceError:
+        raise
+    except (SourceError, DataError) as error:
+        snapshot.renew(keep=False)
+        _check_steady(snapshot, settings, tables, error)
+        if isinstance(error, UnreadableValueError):
+            table = next(table for table in tables.values() if table.found_as == error.table)
+            raise locate_value(snapshot, table, error) from None
+        raise
+    snapshot.renew(keep=True)
+    _check_steady(snapshot, settings, tables, None)
+
+
+def _check_steady(
+    snapshot: Snapshot, settings: Settings, tables: Mapping[str, PostgresTable], failure: Exception | None
+) -> None:
+    """Compare the catalog as it is now with what was found.
+
+    Raises:
+        TransientSourceError: naming the tables that differ.
+    """
+    try:
+        now, _ = find_tables(snapshot, settings, hold=False)
+    except TransientSourceError:
+        raise
+    except SourceError as error:
+        raise TransientSourceError(f"{UNSTEADY}. Now: {error}") from failure
+    current = {name: replace(table, parts=identities(parts_of(snapshot, table))) for name, table in now.items()}
+    names = sorted(name for name in tables.keys() | current.keys() if tables.get(name) != current.get(name))
+    if names:
+        raise TransientSourceError(f"{', '.join(names)}: {UNSTEADY}") from failure
