@@ -46,6 +46,12 @@ REMEDIES = {
 }
 
 
+def system_words(error: OSError) -> str:
+    """What the operating system said, and what to do about it where that is known."""
+    remedy = REMEDIES.get(error.errno or 0)
+    return f"{error.strerror or error}{f'; {remedy}' if remedy else ''}"
+
+
 def told_by_system(error: OSError, place: Path | None = None) -> str:
     """An error of the operating system in words: which path, what it is, what to do.
 
@@ -55,8 +61,7 @@ def told_by_system(error: OSError, place: Path | None = None) -> str:
     """
     # Of two names, as when a file is copied, the second is the one that is written.
     path = error.filename2 or error.filename or place
-    remedy = REMEDIES.get(error.errno or 0)
-    return f"{f'{path}: ' if path else ''}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
+    return f"{f'{path}: ' if path else ''}{system_words(error)}"
 
 
 class AmericanoError(Exception):

@@ -15,7 +15,15 @@ from americano_pipelines.common.temporary_folders import sweep, temporary_folder
 from americano_pipelines.errors import REMEDIES, ConfigError, ResourceError
 from americano_pipelines.settings import Settings
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What this machine's disks say, in the order in which DuckDB's words are searched for them.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FAULTS = (
+    *_FULL,
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EUCLEAN, errno.ESTALE),
+    *(errno.EREMOTEIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
+# Before what a server said: it has disks too, and no room on one of those is not ours to make.
+_OF_SERVER = ("ERROR:", "FATAL:", "Unable to connect to Postgres")
 # Sorting and appending in parts failed with 71 MiB, also parts of 9 MB.
 _SPARED_TO = 256 << 20
 EXTENSION_PACKAGE = "duckdb-extension-postgres-scanner"
@@ -38,10 +46,14 @@ def resource_errors(settings: Settings) -> Iterator[None]:
         # An IOException while it writes, a TransactionException when it is the commit that finds no room.
         if not is_resource_error(error):
             raise
-        raise ResourceError(
-            "there is no room to write. Nothing was published; make room on that disk, or raise the limit on the size "
-            f"of files, and run this again. DuckDB said: {error}"
-        ) from None
+        number = _fault(error)
+        words = f"this machine's disk fails. Nothing was published; {REMEDIES.get(number or 0, '')}"
+        if number in _FULL:
+            words = (
+                "there is no room to write. Nothing was published; make room on that disk, or raise the limit on the "
+                "size of files,"
+            )
+        raise ResourceError(f"{words} and run this again. DuckDB said: {error}") from None
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
@@ -69,9 +81,16 @@ def _first_line(error: duckdb.Error) -> str:
 
 
 def is_resource_error(error: duckdb.Error) -> bool:
-    """Whether DuckDB failed for want of memory or disk on this machine, wherever it was reading from."""
+    """Whether DuckDB failed for want of memory or for a disk of this machine, wherever it was reading from."""
+    return isinstance(error, duckdb.OutOfMemoryException) or _fault(error) is not None
+
+
+def _fault(error: duckdb.Error) -> int | None:
+    """The number of the system's error that DuckDB failed for; None when it was another, or a server's."""
     said = str(error)
-    return isinstance(error, duckdb.OutOfMemoryException) or any(os.strerror(number) in said for number in _FULL)
+    if any(sign in said for sign in _OF_SERVER):
+        return None
+    return next((number for number in _FAULTS if os.strerror(number) in said), None)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from americano_pipelines.common import atomic_files
-from americano_pipelines.errors import AnalysisError, ResourceError, TamperedError
+from americano_pipelines.errors import AnalysisError, ResourceError, TamperedError, system_words
 from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import HASH_TAG
@@ -57,10 +57,7 @@ def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
         aside.chmod(mode)
         atomic_files.move(aside, path)
     except OSError as error:
-        raise ResourceError(
-            f"{path} cannot be written: {error.strerror}. Make room there, or let this user write there, and run this "
-            "again"
-        ) from error
+        raise ResourceError(f"{path} cannot be written: {system_words(error)}, and run this again") from error
     finally:
         # A part of an extract would be a copy of a learner's days that nothing looks for.
         with suppress(OSError):

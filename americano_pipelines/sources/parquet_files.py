@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from americano_pipelines.common import atomic_files, sql
-from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
+from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError, system_words
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import SourceTable, check_role_types
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
@@ -144,7 +144,7 @@ def hash_file(path: Path) -> InputFile:
     except FileNotFoundError:
         raise TransientSourceError(f"{path} was taken away while it was being read; nothing was published") from None
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}. Nothing was published") from None
+        raise SourceError(f"{path} cannot be read: {system_words(error)}. Nothing was published") from None
     return InputFile(path, stamp[0], stamp, sha256)
 
 

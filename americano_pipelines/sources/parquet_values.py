@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.errors import REMEDIES, SourceError, TransientSourceError, system_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,12 +63,19 @@ def check_values(path: Path, finer: Sequence[str]) -> None:
                         )
     except FileNotFoundError:
         raise TransientSourceError(f"{path} was taken away while it was being read; nothing was published") from None
-    except (OSError, pa.ArrowException) as error:
-        of_column = f"column {column!r} " if column else ""
-        raise SourceError(
-            f"{path}: {of_column}is damaged or cannot be read whole: {error}. Have the file written again; nothing was "
-            "published"
-        ) from None
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise SourceError(_damaged(path, column, error)) from None
+        raise SourceError(f"{path} cannot be read: {system_words(error)}. Nothing was published") from None
+    except pa.ArrowException as error:
+        raise SourceError(_damaged(path, column, error)) from None
+
+
+def _damaged(path: Path, column: str, error: Exception) -> str:
+    return (
+        f"{path}: {f'column {column!r} ' if column else ''}is damaged or cannot be read whole: {error}. Have the file "
+        "written again; nothing was published"
+    )
 
 
 def _has_checksums(stream: BinaryIO, metadata: "pq.FileMetaData") -> bool:

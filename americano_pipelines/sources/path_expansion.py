@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.errors import SourceError, TransientSourceError, system_words
 
 # What lies in the folder of a table that has a log of its own: only the log says which files belong to the table.
 # By the folder that gives it away and what is in there.
@@ -44,7 +44,7 @@ def expand(location: Path) -> list[Path]:
         ) from None
     except OSError as error:
         raise SourceError(
-            f"{error.filename or location} cannot be looked into: {error.strerror}. Nothing was published"
+            f"{error.filename or location} cannot be looked into: {system_words(error)}. Nothing was published"
         ) from None
     return paths
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import duckdb
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import is_resource_error
 from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums
@@ -83,9 +84,9 @@ class FileInput:
         """A file that changed says so; one that did not is broken behind its footer."""
         try:
             yield
-        except duckdb.OutOfMemoryException:
-            raise
         except duckdb.Error as error:
+            if is_resource_error(error):
+                raise
             self.table.check_unchanged()
             raise SourceError(
                 f"{self.table.found_as}: its rows cannot be read whole; nothing was published. "

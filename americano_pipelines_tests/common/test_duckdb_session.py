@@ -194,6 +194,14 @@ def test_a_wrong_version_stops_a_session_before_postgres_is_asked(
             duckdb.IOException("IO Error: write failed: No space left on device"),
             "there is no room to write. Nothing was published; make room on that disk",
         ),
+        (
+            duckdb.IOException('IO Error: Could not write to file "/x/y": Input/output error'),
+            "disk fails. Nothing was published; the disk or the connection to it fails: .* and run this again",
+        ),
+        (
+            duckdb.IOException('IO Error: Cannot open file "/x/y": Read-only file system'),
+            "Nothing was published; let this user write there and run this again",
+        ),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "^/x/y: No space left on device. .*make room there"),
         (OSError(errno.ENOSPC, "No space left on device", "/from", None, "/to"), "^/to: No space left on device"),
         (

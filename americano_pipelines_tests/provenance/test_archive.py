@@ -60,7 +60,7 @@ def test_without_room_it_says_where_and_leaves_no_part_behind(tmp_path: Path) ->
         resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
 
     assert str(told.value).startswith(f"{tmp_path / 'extracts'}/")
-    assert "cannot be written: File too large. Make room there" in str(told.value)
+    assert "cannot be written: File too large; make room there" in str(told.value)
     assert list((tmp_path / "extracts").iterdir()) == []
 
 
