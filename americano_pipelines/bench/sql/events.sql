@@ -21,8 +21,8 @@ SELECT setseed(0.42);
 
 INSERT INTO behavioral_events
 SELECT
-    'c' || substr(md5(i::text), 1, 24),
-    'c' || substr(md5((i % 2000)::text), 1, 24),
+    'c' || substr(encode(sha256(i::text::bytea), 'hex'), 1, 24),
+    'c' || substr(encode(sha256((i % 2000)::text::bytea), 'hex'), 1, 24),
     (ARRAY['CARD_REVIEWED', 'MISSION_STARTED', 'MISSION_COMPLETED', 'SEARCH_PERFORMED'])[1 + i % 4],
     jsonb_build_object('card', i, 'note', 'what was done in event ' || i, 'score', i % 100, 'tags', ARRAY['a', 'b']),
     timestamp '2024-01-01' + (
@@ -37,7 +37,7 @@ SELECT
     i % 24,
     CASE WHEN i % 10 = 0 THEN 'baseline_1' END,
     42,
-    'c' || substr(md5((i + 7)::text), 1, 24)
+    'c' || substr(encode(sha256((i + 7)::text::bytea), 'hex'), 1, 24)
 FROM generate_series(1, {rows}) AS i;
 
 CREATE INDEX ON behavioral_events ("timestamp");
