@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from americano_pipelines.settings import Settings, load_settings
-from americano_pipelines_tests.conftest import SYNC_ROLE, Database
+from americano_pipelines_tests.conftest import SYNC_ROLE, Database, Server, cut
 from americano_pipelines_tests.sync.support import TABLES, lake_rows, published_rows, source_rows, sync
 
 TIMES = st.one_of(
@@ -31,36 +32,59 @@ TIMES = st.one_of(
     .map(str),
 )
 IDS = st.integers(0, 30).map("event_{}".format)
+EVENTS, OTHER_NAME = "behavioral_events", '"BehavioralEvent"'
 TEXTS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=20)
+
+
+@dataclass
+class Source:
+    """A database as it is now.
+
+    Attributes:
+        database: where it is.
+        events: the events' table, quoted.
+        columns: how many were added to it.
+        prepared_columns: the same of the table that may be swapped in; None when there is none.
+    """
+
+    database: Database
+    events: str = EVENTS
+    columns: int = 0
+    prepared_columns: int | None = None
 
 
 class AnyHistory(RuleBasedStateMachine):
     """Changes of the source and syncs, in any order."""
 
-    new_database: ClassVar[Callable[[str], Database]]
+    server: ClassVar[Server]
     scanner: ClassVar[bool]
 
     @initialize()
     def start(self) -> None:
-        self.database = type(self).new_database("prisma")
-        self.database.execute("DELETE FROM behavioral_events WHERE hashtext(id) % 40 <> 0")
+        self.source = Source(cut(self.server, "prisma"))
+        self.sources = [self.source]
+        self.run("DELETE FROM behavioral_events WHERE hashtext(id) % 40 <> 0")
         self.folder = Path(tempfile.mkdtemp(prefix="history-"))
-        self.settings = load_settings(
-            **self.database.variables(americano_data_dir=self.folder, duckdb_use_postgres_scanner=self.scanner)
-        )
-        self.columns = 0
-        self.prepared_columns: int | None = None
-        self.databases = [self.database]
         self.steps = 0
         sync(self.settings)
 
     def teardown(self) -> None:
-        for copy in self.databases[1:]:
-            Database(copy.server, "postgres").execute(f"DROP DATABASE {copy.name} WITH (FORCE)")
+        for source in self.sources:
+            self.run_elsewhere(f"DROP DATABASE {source.database.name} WITH (FORCE)")
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, statement: str, *values: Any) -> None:
-        self.database.execute(statement, values or None)
+    @property
+    def settings(self) -> Settings:
+        return load_settings(
+            **self.source.database.variables(americano_data_dir=self.folder, duckdb_use_postgres_scanner=self.scanner)
+        )
+
+    def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement in the source, where the events may have another name."""
+        return self.source.database.execute(statement.replace(EVENTS, self.source.events), values or None)
+
+    def run_elsewhere(self, statement: str) -> None:
+        Database(self.server, "postgres").execute(statement)
 
     @rule(identifier=IDS, when=TIMES, note=TEXTS, score=st.none() | st.integers(-5, 105))
     def insert(self, identifier: str, when: str, note: str, score: int | None) -> None:
@@ -105,24 +129,36 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule()
     def add_a_column(self) -> None:
-        self.columns += 1
-        self.run(f"ALTER TABLE behavioral_events ADD COLUMN extra_{self.columns} integer DEFAULT {self.columns}")
+        self.source.columns += 1
+        number = self.source.columns
+        self.run(f"ALTER TABLE behavioral_events ADD COLUMN extra_{number} integer DEFAULT {number}")
 
-    @precondition(lambda self: self.columns > 0)
+    @precondition(lambda self: self.source.columns > 0)
     @rule()
     def drop_a_column(self) -> None:
-        self.run(f"ALTER TABLE behavioral_events DROP COLUMN extra_{self.columns}")
-        self.columns -= 1
+        self.run(f"ALTER TABLE behavioral_events DROP COLUMN extra_{self.source.columns}")
+        self.source.columns -= 1
+
+    @rule()
+    def swap_the_names_of_two_columns(self) -> None:
+        renamings = (("contentType", "aside"), ("difficultyLevel", "contentType"), ("aside", "difficultyLevel"))
+        self.run("; ".join(f'ALTER TABLE behavioral_events RENAME "{old}" TO "{new}"' for old, new in renamings))
 
     @rule()
     def rename_an_enum_label(self) -> None:
-        labels = [row[0] for row in self.database.execute('SELECT unnest(enum_range(NULL::"EngagementLevel"))::text')]
+        labels = [row[0] for row in self.run('SELECT unnest(enum_range(NULL::"EngagementLevel"))::text')]
         self.run(f"ALTER TYPE \"EngagementLevel\" RENAME VALUE '{labels[0]}' TO '{labels[0]}_'")
 
-    @precondition(lambda self: self.prepared_columns is None)
+    @rule()
+    def rename_the_table(self) -> None:
+        name = OTHER_NAME if self.source.events == EVENTS else EVENTS
+        self.source.database.execute(f"ALTER TABLE {self.source.events} RENAME TO {name}")
+        self.source.events = name
+
+    @precondition(lambda self: self.source.prepared_columns is None)
     @rule(score=st.integers(0, 3))
     def prepare_a_table(self, score: int) -> None:
-        self.prepared_columns = self.columns
+        self.source.prepared_columns = self.source.columns
         self.run(
             "CREATE TABLE prepared (LIKE behavioral_events INCLUDING ALL);"
             "INSERT INTO prepared SELECT * FROM behavioral_events;"
@@ -130,15 +166,20 @@ class AnyHistory(RuleBasedStateMachine):
             f"GRANT SELECT ON prepared TO {SYNC_ROLE}"
         )
 
-    @precondition(lambda self: self.prepared_columns is not None)
+    @precondition(lambda self: self.source.prepared_columns is not None)
     @rule(keep=st.booleans())
     def swap_the_prepared_table_in(self, *, keep: bool) -> None:
         self.run(
             "ALTER TABLE behavioral_events RENAME TO aside; ALTER TABLE prepared RENAME TO behavioral_events;"
             + ("ALTER TABLE aside RENAME TO prepared" if keep else "DROP TABLE aside")
         )
-        columns, self.columns = self.columns, self.prepared_columns or 0
-        self.prepared_columns = columns if keep else None
+        columns, self.source.columns = self.source.columns, self.source.prepared_columns or 0
+        self.source.prepared_columns = columns if keep else None
+
+    @precondition(lambda self: self.source.prepared_columns == self.source.columns)
+    @rule()
+    def restore_the_rows_of_the_prepared_table(self) -> None:
+        self.run("BEGIN; TRUNCATE behavioral_events; INSERT INTO behavioral_events SELECT * FROM prepared; COMMIT")
 
     @rule()
     def create_the_table_again(self) -> None:
@@ -148,31 +189,58 @@ class AnyHistory(RuleBasedStateMachine):
             f"ALTER TABLE again RENAME TO behavioral_events; GRANT SELECT ON behavioral_events TO {SYNC_ROLE}"
         )
 
-    @precondition(lambda self: len(self.databases) == 1)
+    @precondition(lambda self: len(self.sources) == 1)
     @rule()
     def copy_the_database(self) -> None:
-        copy = Database(self.database.server, f"{self.database.name}_copy")
-        Database(copy.server, "postgres").execute(f"CREATE DATABASE {copy.name} TEMPLATE {self.database.name}")
-        self.databases.append(copy)
-        self.state_of_copy = (self.columns, self.prepared_columns)
+        name = f"{self.source.database.name}_copy"
+        self._cut_from(self.source, name)
+        self.sources.append(replace(self.source, database=Database(self.server, name)))
 
-    @precondition(lambda self: len(self.databases) == 2)
+    @precondition(lambda self: len(self.sources) > 1)
     @rule()
     def turn_to_the_other_database(self) -> None:
-        other = next(database for database in self.databases if database is not self.database)
-        self.database = other
-        self.settings = load_settings(
-            **other.variables(americano_data_dir=self.folder, duckdb_use_postgres_scanner=self.scanner)
-        )
-        before, self.state_of_copy = self.state_of_copy, (self.columns, self.prepared_columns)
-        self.columns, self.prepared_columns = before
+        self.source = self._other()
+
+    @rule()
+    def rename_the_database(self) -> None:
+        name = self.source.database.name
+        self._rename(self.source, name.removesuffix("_new") if name.endswith("_new") else f"{name}_new")
+
+    @precondition(lambda self: len(self.sources) > 1)
+    @rule()
+    def swap_the_names_of_the_databases(self) -> None:
+        other = self._other()
+        name, name_of_other = self.source.database.name, other.database.name
+        for source, new in ((self.source, f"{name}_aside"), (other, name), (self.source, name_of_other)):
+            self._rename(source, new)
+        self.source = other
+
+    @precondition(lambda self: len(self.sources) > 1)
+    @rule()
+    def restore_the_database_from_the_other(self) -> None:
+        other, name = self._other(), self.source.database.name
+        self.run_elsewhere(f"DROP DATABASE {name} WITH (FORCE)")
+        self._cut_from(other, name)
+        self.source = replace(other, database=self.source.database)
+        self.sources = [other, self.source]
+
+    def _other(self) -> Source:
+        return next(source for source in self.sources if source is not self.source)
+
+    def _cut_from(self, source: Source, name: str) -> None:
+        self.run_elsewhere(f"CREATE DATABASE {name} TEMPLATE {source.database.name}")
+        self.run_elsewhere(f"GRANT CONNECT ON DATABASE {name} TO {SYNC_ROLE}")
+
+    def _rename(self, source: Source, name: str) -> None:
+        self.run_elsewhere(f"ALTER DATABASE {source.database.name} RENAME TO {name}")
+        source.database = replace(source.database, name=name)
 
     @rule(how=st.sampled_from(["VACUUM FULL", "VACUUM FREEZE", "ANALYZE", "CLUSTER"]))
     def maintain(self, how: str) -> None:
-        target = "behavioral_events"
+        target = self.source.events
         key = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = %s::regclass AND indisprimary"
-        (index,) = self.database.execute(key, (target,))[0]
-        self.database.execute(f"CLUSTER {target} USING {index}" if how.startswith("CLUSTER") else f"{how} {target}")
+        (index,) = self.run(key, target)[0]
+        self.run(f"CLUSTER {target} USING {index}" if how.startswith("CLUSTER") else f"{how} {target}")
 
     @rule()
     def rebuild(self) -> None:
@@ -187,20 +255,18 @@ class AnyHistory(RuleBasedStateMachine):
         outcome = sync(self.settings)
         assert outcome.blocked_by == []
         for table in TABLES:
-            there = source_rows(self.database, table)
-            assert published_rows(self.settings, table) == there
+            expected = source_rows(self.source.database, self.source.events if table == EVENTS else table)
+            assert published_rows(self.settings, table) == expected
             if not self.scanner:
-                assert lake_rows(self.settings, table) == there
+                assert lake_rows(self.settings, table) == expected
         assert not sync(self.settings).changed
 
 
 @pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
 @pytest.mark.parametrize("examples", [3, pytest.param(25, marks=pytest.mark.slow)], ids=["some", "many"])
 @pytest.mark.timeout(1200)
-def test_after_any_history_the_copy_is_the_source(
-    new_database: Callable[[str], Database], *, scanner: bool, examples: int
-) -> None:
-    machine = type("Machine", (AnyHistory,), {"new_database": staticmethod(new_database), "scanner": scanner})
+def test_after_any_history_the_copy_is_the_source(server: Server, *, scanner: bool, examples: int) -> None:
+    machine = type("Machine", (AnyHistory,), {"server": server, "scanner": scanner})
     run_state_machine_as_test(
         machine,
         settings=settings(
