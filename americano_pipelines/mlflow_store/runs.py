@@ -118,6 +118,8 @@ def search(store: Store, experiment_id: str, condition: str, *, deleted: bool = 
     """
     from mlflow.entities import ViewType
 
+    if not experiment_id:  # a reader found no experiment
+        return []
     runs: list[Run] = []
     token: str | None = None
     while True:
@@ -249,10 +251,9 @@ def analysis_run(store: Store, parent_run_id: str, name: str, tags: Mapping[str,
     try:
         yield opened
     except BaseException as error:
-        # The first error is the one to be told; and a store that is lost is not waited for again.
+        # The first error says more than one of a server that is down.
         with suppress(TrackingError):
-            if not store.lost:
-                end(store, opened.run_id, "FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
+            end(store, opened.run_id, "FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
         raise
     end(store, opened.run_id, "FINISHED")
 

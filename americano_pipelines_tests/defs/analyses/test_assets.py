@@ -15,11 +15,12 @@ import pytest
 from psycopg2.extras import RealDictCursor
 
 from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.defs.analyses.assets import COMMAND_TAG, actor, partitions
+from americano_pipelines.defs.analyses.assets import COMMAND_TAG, actor
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
 from americano_pipelines.defs.analyses.resources import build_warehouse, reading
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES
+from americano_pipelines.defs.protocol_partitions import partitions
 from americano_pipelines.demo.data.analysis_rows import protocol_ids
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
