@@ -18,7 +18,7 @@ from americano_pipelines.mlflow_store.tracking_errors import creation_lock
 from americano_pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Run as Run  # noqa: PLC0414 - also for annotations elsewhere
 
 
 HASH_TAG = "provenance.sha256"

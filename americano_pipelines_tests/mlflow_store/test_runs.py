@@ -157,8 +157,9 @@ def test_a_server_that_stops_answering_is_told_once_and_settled_later(
         mlflow_server.signal(signal.SIGCONT)
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    assert status(store, run.run_id) == status(store, parent) == "RUNNING"
-    assert set(set_final_statuses(store, store.experiment_id, "silent", "FAILED")) == {parent, run.run_id}
+    # The server may take the end of the analysis when it goes on: it was sent, and answered too late.
+    assert status(store, parent) == "RUNNING"
+    assert parent in set_final_statuses(store, store.experiment_id, "silent", "FAILED")
     assert status(store, run.run_id) == status(store, parent) == "FAILED"
 
 
