@@ -129,6 +129,11 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert (row["status"], row["mlflowRunId"]) == ("COMPLETED", run.info.run_id)
     assert row["resultsSummary"]["verdict"] == found["state"] == record.verdict
     assert row["codeCommitHash"] == record.code.commit == run.data.tags["git.commit"]
+    assert run.data.tags["mlflow.source.git.commit"] == record.code.commit
+    assert run.data.tags["mlflow.note.content"].startswith(record.sentence)
+    (used,) = run.inputs.dataset_inputs
+    assert record.extract_sha256.startswith(used.dataset.digest)
+    assert len(used.dataset.digest) == 36
     assert row["dataVersionHash"] == record.extract_sha256 == run.data.tags["data.sha256"]
     assert run.data.tags["data.snapshot_id"] == found["snapshot id"] == record.inputs[0].snapshot_id
     assert (extracts_dir(study.settings) / f"{record.extract_sha256}.json").is_file()
