@@ -1,9 +1,6 @@
 """Check each thing that the configured mode needs, and report one finding for each.
 
-Nothing is repaired and nothing is printed here.
-
-Only looking belongs here, no mending and no printing. What is tried by writing leaves nothing behind but a tag of
-MLflow's experiment and a time in Dagster's records. Each finding is one line.
+Repair nothing and print nothing. What is tried by writing leaves nothing behind.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -169,10 +166,14 @@ def _published(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _dagster_home(settings: Settings) -> Iterator[Diagnosis]:
-    from americano_pipelines.defs.dagster_instance import reach_instance, try_writing
+    from americano_pipelines.defs.dagster_instance import open_instance_to_read, try_writing
 
-    with reach_instance(settings) as instance:
-        try_writing(settings, instance)
+    with open_instance_to_read(settings) as instance:
+        if instance is None:
+            atomic_files.try_writing(settings.dagster_dir)
+            yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, which the first run installs")
+            return
+        try_writing(settings)
         yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, {instance.get_runs_count()} runs")
 
 
@@ -182,7 +183,7 @@ def _pseudonym_key(settings: Settings) -> Iterator[Diagnosis]:
 
 def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
     """A sync needs no MLflow, so what is wrong with it is a warning; an analysis would fail of it."""
-    from americano_pipelines.mlflow_store.client import open_store, try_writing
+    from americano_pipelines.mlflow_store.client import open_store_to_read, try_writing
 
     file = sqlite_file(settings.tracking_uri)
     if file is not None and not file.exists():
@@ -195,7 +196,7 @@ def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
             yield Diagnosis("ok", "MLflow", f"a local store (sqlite) at {file}, which the first analysis makes")
         return
     try:
-        store = open_store(settings)
+        store = open_store_to_read(settings)
         try_writing(store)
     except AmericanoError as error:
         yield Diagnosis("warn", "MLflow", str(error))

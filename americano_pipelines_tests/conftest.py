@@ -1,5 +1,6 @@
 """What all tests share: a real Postgres, databases cut from templates, settings that see no `.env`."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -282,6 +283,15 @@ def americano(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
         )
 
     return run
+
+
+def file_hashes(*folders: Path) -> dict[str, str]:
+    """Path to hash of every file below folders; a folder counts too, and a link by where it leads."""
+    hashes = {}
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        hashes[str(path)] = hashlib.sha256(content).hexdigest()
+    return hashes
 
 
 def environment(data_dir: Path, **values: Any) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy import URL
 
 from americano_pipelines.settings import PROJECT_ROOT
 from americano_pipelines_tests.defs.conftest import wait_until
@@ -54,6 +55,15 @@ class MlflowServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database_uri(self) -> str:
+        """The address of the database that it keeps its records in."""
+        names = ("USER", "PASSWORD", "HOST", "PORT")
+        user, password, host, port = (self.variables[f"MLFLOW_DB_{name}"] for name in names)
+        return URL.create("postgresql+psycopg2", user, password, host, int(port), "americano_mlflow").render_as_string(
+            hide_password=False
+        )
 
     @property
     def artifacts(self) -> Path:

@@ -14,6 +14,7 @@ from americano_pipelines.sources.path_expansion import expand
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.analyses.launch_analyses import Launched
+    from americano_pipelines.demo.server import DemoServer
 
 
 COMMAND, JUDGED = "americano demo run", "abab_randomization"
@@ -146,28 +147,30 @@ def is_unconfigured(settings: Settings) -> bool:
 
 def hint(settings: Settings) -> str | None:
     """What to do when the settings point at the demo's Postgres and it does not run."""
-    from americano_pipelines.demo.server import DemoServer
-
     if is_unconfigured(settings):
         return "To make the demo the source of your commands, run `americano demo env --write`."
-    server = DemoServer(settings.data_dir)
-    in_use = settings.postgres is not None and settings.postgres.host == server.environment()["PG_HOST"]
-    return (
-        "The demo's Postgres is not running: `americano demo up` starts it."
-        if in_use and not server.is_running()
-        else None
-    )
+    server = _server_in_use(settings)
+    if server is None or server.is_running():
+        return None
+    return "The demo's Postgres is not running: `americano demo up` starts it."
 
 
 def start_if_in_use(settings: Settings) -> None:
     """Start the demo's Postgres where the settings point at it, it was made before, and it does not run."""
+    server = _server_in_use(settings)
+    if server is not None and (settings.data_dir / "postgres").is_dir() and not server.is_running():
+        server.up()
+        click.echo("the demo's Postgres was started; `americano demo down` stops it", err=True)
+
+
+def _server_in_use(settings: Settings) -> "DemoServer | None":
+    """The demo's server where the settings point at it; it listens on a socket, so a host that is no path is not it."""
+    if settings.postgres is None or not settings.postgres.host.startswith("/"):
+        return None
     from americano_pipelines.demo.server import DemoServer
 
     server = DemoServer(settings.data_dir)
-    in_use = settings.postgres is not None and settings.postgres.host == server.environment()["PG_HOST"]
-    if in_use and (settings.data_dir / "postgres").is_dir() and not server.is_running():
-        server.up()
-        click.echo("the demo's Postgres was started; `americano demo down` stops it", err=True)
+    return server if settings.postgres.host == server.environment()["PG_HOST"] else None
 
 
 def _up(settings: Settings) -> None:

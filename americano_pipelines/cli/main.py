@@ -1,35 +1,57 @@
 """The command group, and how errors reach the user.
 
-Each command imports what it needs when it runs, so that `americano --help` does not load Dagster.
+A command's module is imported when that command runs: a sync loads nothing of the analyses.
 """
 
 import os
 import sys
+from importlib import import_module
 
 import click
 
-from americano_pipelines.cli.analyse import analyse
-from americano_pipelines.cli.bench import bench
-from americano_pipelines.cli.demo import demo
-from americano_pipelines.cli.dev import dev, doctor
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import say
-from americano_pipelines.cli.purge import purge
-from americano_pipelines.cli.records import compare, link, runs
-from americano_pipelines.cli.report import report
-from americano_pipelines.cli.sync import sync, verify_sync
-from americano_pipelines.cli.verify import verify
 from americano_pipelines.errors import AmericanoError, ConfigError, told_by_system
 
+# Command to its module.
+COMMANDS = {
+    "sync": "sync",
+    "analyse": "analyse",
+    "verify-sync": "sync",
+    "verify": "verify",
+    "runs": "records",
+    "compare": "records",
+    "link": "records",
+    "purge": "purge",
+    "relocate": "relocate",
+    "report": "report",
+    "doctor": "dev",
+    "demo": "demo",
+    "dev": "dev",
+    "bench": "bench",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """A group that imports the module of a command when that command is asked for."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """The names, as help shows them."""
+        return sorted(COMMANDS)
+
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, None when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"americano_pipelines.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="americano-pipelines")
 def group() -> None:
     """Postgres to Parquet to DuckDB, whole or not at all."""
-
-
-for command in (sync, analyse, verify_sync, verify, runs, compare, link, purge, report, doctor, demo, dev, bench):
-    group.add_command(command)
 
 
 def main() -> None:

@@ -120,12 +120,12 @@ _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(*, as_json: bool) -> None:
     """List all analyses, newest first: those that failed or still run too, and records whose MLflow run is gone."""
-    from americano_pipelines.mlflow_store.client import open_store
+    from americano_pipelines.mlflow_store.client import open_store_to_read
     from americano_pipelines.provenance.run_listing import list_runs
 
     settings = load_settings()
     with progress(enabled=not as_json):
-        listed_runs = list_runs(settings, open_store(settings))
+        listed_runs = list_runs(settings, open_store_to_read(settings))
     if as_json:
         say_json([asdict(run) for run in listed_runs])
     else:

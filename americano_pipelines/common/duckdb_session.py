@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from americano_pipelines.common import file_permissions, sql
-from americano_pipelines.common.temporary_folders import sweep, temporary_folder
+from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import REMEDIES, ConfigError, ResourceError
 from americano_pipelines.settings import Settings
 
@@ -148,12 +148,11 @@ def session(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyCo
 
 @contextmanager
 def spill_folder(settings: Settings) -> Iterator[Path]:
-    """Make a folder to spill to for one session; what killed sessions left is removed first.
+    """Make a folder to spill to for one session; what killed sessions left is removed by the next sync.
 
     DuckDB names its spill files without a process id and takes no lock on them: two sessions with one folder read
     each other's rows, without an error or with a segmentation fault.
     """
-    sweep(settings.spill_dir)
     with temporary_folder(settings.spill_dir, "spill") as folder:
         yield folder
 

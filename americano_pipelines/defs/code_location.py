@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from americano_pipelines.common.duckdb_session import check_extension
 from americano_pipelines.defs.analyses.assets import build_analyses
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
 from americano_pipelines.defs.analyses.request_sensor import build_analysis_requests
@@ -12,26 +11,17 @@ from americano_pipelines.defs.jobs import ANALYSES, DESCRIPTION, NIGHTLY, build_
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.arrival_sensor import build_parquet_arrival
 from americano_pipelines.defs.sync.deep_check import build_deep_check
-from americano_pipelines.defs.sync.source_assets import build_exports, build_files
-from americano_pipelines.defs.sync.warehouse_assets import build_tables
+from americano_pipelines.defs.sync.sync_job import EXECUTOR, sync_assets
 from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.column_roles import check_overrides
 
 
 def build_defs(settings: Settings) -> dg.Definitions:
-    """All definitions for these settings.
-
-    In-process execution also for what the UI starts: DuckDB uses every core by itself, and a process per
-    step costs more than the step (7 s against 18 s for an empty job of two assets).
+    """All definitions for these settings; what the UI starts is executed in one process too.
 
     Raises:
         ConfigError: a setting is wrong, or duckdb and its Postgres extension do not belong together.
     """
-    check_overrides(settings.americano_columns)
-    check_extension()
-    tables = build_tables(settings)
-    before = {Mode.PARQUET: build_files, Mode.POSTGRES: build_exports}.get(settings.mode)
-    assets = [tables] if before is None else [before(settings), tables]
+    assets = sync_assets(settings)
     job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets), description=DESCRIPTION)
     analyses = build_analyses(settings)
     research = dg.define_asset_job(
@@ -53,5 +43,5 @@ def build_defs(settings: Settings) -> dg.Definitions:
             *([build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else []),
         ],
         resources={"mlflow": build_mlflow(settings), "warehouse": build_warehouse(settings)},
-        executor=dg.in_process_executor,
+        executor=EXECUTOR,
     )

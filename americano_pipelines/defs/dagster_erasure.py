@@ -13,9 +13,8 @@ import dagster as dg
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 
 from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.defs.jobs import NIGHTLY, PREFIX
+from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.defs.sync.deep_check import DEEP_CHECK
 from americano_pipelines.errors import ResourceError
 
 _PARTITION_TAG = "dagster/partition"

@@ -1,11 +1,10 @@
 """The Dagster home of a data folder: install its configuration and open the instance."""
 
-import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -15,13 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError
 
 from americano_pipelines.common import atomic_files, file_permissions
-from americano_pipelines.defs.analyses.reconcile_sensor import reconcile_all
-from americano_pipelines.defs.run_processes import fail_dead_runs
-from americano_pipelines.defs.run_retention import remove_old_runs
 from americano_pipelines.errors import ConfigError, ResourceError
 from americano_pipelines.settings import PROJECT_ROOT, Settings
 
 TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
+# Files of Dagster's default storage below the home.
+_RECORDS = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -46,18 +44,62 @@ def prepare_home(settings: Settings) -> Path:
 
 
 @contextmanager
-def reach_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the data folder's instance as it is: nothing is repaired.
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Open the data folder's instance, and install its home if it is missing. No run is changed.
 
     Raises:
         ConfigError: what is in the Dagster home is no configuration that Dagster takes.
         ResourceError: Dagster's records cannot be written.
     """
+    with _opened(settings, prepare_home) as instance:
+        yield instance
+
+
+@contextmanager
+def open_instance_to_read(settings: Settings) -> Iterator[dg.DagsterInstance | None]:
+    """Open the data folder's instance without writing anything; None where no home is installed.
+
+    Raises:
+        ConfigError, ResourceError: as `open_instance`.
+    """
+    if not (settings.dagster_dir / TEMPLATE.name).exists():
+        yield None
+        return
+    with _opened(settings, lambda settings: settings.dagster_dir) as instance:
+        yield instance
+
+
+def try_writing(settings: Settings) -> None:
+    """Find out whether a run could write to the Dagster home, and leave nothing behind.
+
+    Each folder takes a file that is removed again, and each sqlite file a write lock. Records that a configuration of
+    the user's keeps elsewhere are not tried.
+
+    Raises:
+        OSError: one of the folders takes no file.
+        ResourceError: a file of records cannot be written.
+    """
+    home = settings.dagster_dir
+    for folder in (home, home / "history", home / "history" / "runs", home / "schedules", home / "storage"):
+        if folder.is_dir():
+            atomic_files.try_writing(folder)
+    for file in (home / name for name in _RECORDS):
+        if not file.is_file():
+            continue
+        try:
+            with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise _not_written(settings, error) from error
+
+
+@contextmanager
+def _opened(settings: Settings, home: Callable[[Settings], Path]) -> Iterator[dg.DagsterInstance]:
     try:
-        with ExitStack() as opened:
+        with ExitStack() as stack:
             try:
-                home = str(prepare_home(settings))
-                instance = opened.enter_context(dg.DagsterInstance.from_config(home))
+                instance = stack.enter_context(dg.DagsterInstance.from_config(str(home(settings))))
             except (dg.DagsterError, CheckError, YAMLError, ImportError) as error:
                 raise ConfigError(
                     f"DAGSTER_HOME: {settings.dagster_dir} cannot be opened: {_short(error)}. Mend its "
@@ -65,48 +107,16 @@ def reach_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
                 ) from error
             yield instance
     except DBAPIError as error:
-        raise ResourceError(
-            f"Dagster's records in {settings.dagster_dir} cannot be written: {error.orig}. Is that disk full, or may "
-            "nothing be written there?"
-        ) from error
+        raise _not_written(settings, error.orig) from error
 
 
-def try_writing(settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Write where a run would: Dagster's records of runs, and the folders of the home.
-
-    Raises:
-        OSError: one of the folders takes no file.
-    """
-    instance.daemon_cursor_storage.set_cursor_values({"americano/doctor": datetime.now(UTC).isoformat()})
-    for folder in (settings.dagster_dir, settings.dagster_dir / "history" / "runs", settings.dagster_dir / "storage"):
-        if folder.is_dir():
-            atomic_files.try_writing(folder)
-
-
-@contextmanager
-def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the data folder's instance; runs that died with their process are marked failed first.
-
-    Before and after, the MLflow runs and the app's rows of all runs that have ended are given their end. An MLflow that
-    does not answer at once is not waited for, only warned about: a sync needs none, and what is open stays so.
-
-    Raises:
-        ConfigError: what is in the Dagster home is no configuration that Dagster takes.
-        ResourceError: Dagster's records cannot be written.
-    """
-    with reach_instance(settings) as instance:
-        fail_dead_runs(instance)
-        _reconcile(settings, instance)
-        yield instance
-        _reconcile(settings, instance)
-        remove_old_runs(instance, timedelta(days=settings.americano_runs_kept_days))
+def _not_written(settings: Settings, reason: object) -> ResourceError:
+    return ResourceError(
+        f"Dagster's records in {settings.dagster_dir} cannot be written: {reason}. Is that disk full, or may "
+        "nothing be written there?"
+    )
 
 
 def _short(error: Exception) -> str:
     """Dagster answers a wrong key with all the keys there are."""
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _reconcile(settings: Settings, instance: dg.DagsterInstance) -> None:
-    for problem in reconcile_all(settings, instance)[1]:
-        logging.getLogger(__name__).warning(problem)

@@ -21,7 +21,7 @@ def find_items(settings: Settings, learner: str, owners: Mapping[str, set[str]] 
     from americano_pipelines.erasure.data_files import clean_snapshots, find_published, find_snapshots, protocol_owners
     from americano_pipelines.erasure.extracts import find_extracts, unjudged_extracts, whom
     from americano_pipelines.erasure.mlflow_runs import find_copies, has_records, models_trained_on
-    from americano_pipelines.mlflow_store.client import open_store
+    from americano_pipelines.mlflow_store.client import open_store_to_read
 
     published, snapshots = find_published(settings, learner), find_snapshots(settings, learner)
     known = protocol_owners(settings)
@@ -39,7 +39,7 @@ def find_items(settings: Settings, learner: str, owners: Mapping[str, set[str]] 
         )
     if has_records(settings):
         try:
-            report.copies, problems = find_copies(settings, open_store(settings), erased, extracts)
+            report.copies, problems = find_copies(settings, open_store_to_read(settings), erased, extracts)
             report.problems += problems
         except TrackingError as error:
             report.problems.append(f"what MLflow runs have was not looked at: {error}")
@@ -89,9 +89,6 @@ def erase(settings: Settings, learner: str, *, sure: bool, owners: Mapping[str, 
 
 def _clean_mlflow(report: ErasureReport) -> None:
     for copy in report.copies:
-        if copy.files.store.lost:
-            report.problems.append(f"MLflow run {copy.files.run_id} was not cleaned: MLflow does not answer any more")
-            continue
         try:
             for path in copy.paths:
                 copy.files.remove(path)
@@ -101,14 +98,12 @@ def _clean_mlflow(report: ErasureReport) -> None:
 
 
 def _find_dagster_runs(settings: Settings, report: ErasureReport) -> None:
-    if not settings.dagster_dir.is_dir():
-        return
     from americano_pipelines.defs.dagster_erasure import runs_of
-    from americano_pipelines.defs.dagster_instance import open_instance
+    from americano_pipelines.defs.dagster_instance import open_instance_to_read
 
     try:
-        with open_instance(settings) as instance:
-            report.dagster_runs = runs_of(instance, *_protocols_and_runs(settings, report))
+        with open_instance_to_read(settings) as instance:
+            report.dagster_runs = [] if instance is None else runs_of(instance, *_protocols_and_runs(settings, report))
     except ResourceError as error:
         report.problems.append(str(error))
 

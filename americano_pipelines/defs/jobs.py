@@ -11,7 +11,7 @@ from americano_pipelines.settings import Settings
 ANALYSES = "analyses"
 PREFIX = "analysis"
 
-NIGHTLY = "nightly_sync"
+NIGHTLY, DEEP_CHECK = "nightly_sync", "deep_check"
 
 
 DESCRIPTION = "Copy the source into a new published file, whole or not at all."

@@ -13,9 +13,8 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from americano_pipelines.defs.analyses.reconcile_mlflow import FINISHED_STATUSES, PLACE_TAG, ROWS_TAG
-from americano_pipelines.defs.jobs import NIGHTLY, PREFIX
-from americano_pipelines.defs.sync.deep_check import DEEP_CHECK
+from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
+from americano_pipelines.defs.run_tags import FINISHED_STATUSES, PLACE_TAG, ROWS_TAG
 
 # Materializing some assets in the UI makes a run of this job.
 _ASSET_JOB = "__ASSET_JOB"

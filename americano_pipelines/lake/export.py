@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from americano_pipelines.common import atomic_files
+from americano_pipelines.common import atomic_files, temporary_folders
 from americano_pipelines.common.duckdb_session import connect, resource_errors
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import ConfigError
@@ -58,7 +58,8 @@ def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Exp
 
 
 def _tidy_up(settings: Settings) -> None:
-    """Remove what the manifest does not name: what was replaced, and what a failed or killed export left."""
+    """Remove what the manifest does not name, and what killed sessions left: both may fill the disk."""
+    temporary_folders.sweep(settings.spill_dir)
     lake_writer.clean_up(settings)
     lake.sweep(settings)
 

@@ -163,8 +163,6 @@ class MlflowRun:
             try:
                 entries = self._listed(folders.pop())
             except TrackingError:
-                if self.store.lost:
-                    raise
                 self.store.ask(self.store.client.get_run, self.run_id)
                 continue
             folders += [entry.path for entry in entries if entry.is_dir]
@@ -181,8 +179,6 @@ class MlflowRun:
             try:
                 arrived = self.store.ask(self.store.client.download_artifacts, self.run_id, path, folder)
             except TrackingError as error:
-                if self.store.lost:
-                    raise
                 if not _is_gone(error):
                     self._listed(path.rpartition("/")[0])
                 return None

@@ -4,59 +4,31 @@ Importing mlflow takes seconds, so only `open_store` does.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from americano_pipelines.errors import TrackingError
-from americano_pipelines.mlflow_store.data_folder import artifacts_uri, rebase_artifact_uris
+from americano_pipelines.mlflow_store.data_folder import artifacts_uri, check_location
 from americano_pipelines.mlflow_store.tracking_errors import (
     as_tracking_error,
     creation_lock,
     is_server,
-    is_timeout,
     prepare_client,
 )
 from americano_pipelines.settings import Settings, redact
+from americano_pipelines.settings.mlflow_url import sqlite_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-_DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
 CONNECT_SECONDS = 5
-# Of one question that is asked once, where nobody's work depends on the answer.
-PROBE_SECONDS = 2
-# Addresses that this process waited for in vain, and has not heard of since.
-_UNRESPONSIVE: set[str] = set()
-
-
-def check(settings: Settings) -> None:
-    """Make sure that an address may be worked with, before MLflow's own client tries it.
-
-    A database is connected to once: MLflow tries ten times, for minutes, also with a wrong password. A server's client
-    is bounded, so a server is asked only if it was silent before: then this is its one chance, and a shorter wait.
-
-    Raises:
-        TrackingError: it does not answer.
-    """
-    if not is_server(settings.tracking_uri) or settings.tracking_uri in _UNRESPONSIVE:
-        _probe(settings.tracking_uri, CONNECT_SECONDS)
-
-
-def check_quickly(settings: Settings) -> None:
-    """Make sure that an address is worth a wait where nobody's work depends on it; ask at most once while it is silent.
-
-    Raises:
-        TrackingError: it does not answer within two seconds, or was silent before.
-    """
-    uri = settings.tracking_uri
-    if uri in _UNRESPONSIVE:
-        raise TrackingError(f"MLFLOW_TRACKING_URI={redact(uri)} did not answer before, and is not waited for again")
-    _probe(uri, PROBE_SECONDS)
+VERSION_SECONDS = 2
+# MLflow keeps an experiment of this id in every store that was ever opened for writing.
+_DEFAULT_EXPERIMENT = "0"
+_DOCTOR_TAG = "americano.doctor"
 
 
 def check_version(uri: str) -> None:
@@ -73,41 +45,24 @@ def check_version(uri: str) -> None:
 
     credentials = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
     response = http_request(  # type: ignore[no-untyped-call]
-        credentials, "/version", "GET", timeout=PROBE_SECONDS, max_retries=0, raise_on_status=False
+        credentials, "/version", "GET", timeout=VERSION_SECONDS, max_retries=0, raise_on_status=False
     )
-    told_version = response.text.strip()
-    major, mine = told_version.partition(".")[0], VERSION.partition(".")[0]
+    server_version = response.text.strip()
+    major, mine = server_version.partition(".")[0], VERSION.partition(".")[0]
     if response.ok and major.isdecimal() and major != mine:
         raise TrackingError(
-            f"MLFLOW_TRACKING_URI={redact(uri)} is an MLflow server {told_version}, and this project needs {mine}.x "
+            f"MLFLOW_TRACKING_URI={redact(uri)} is an MLflow server {server_version}, and this project needs {mine}.x "
             f"(its client is {VERSION}; versions that far apart do not understand each other). Upgrade that server, or "
             "name another one"
         )
 
 
-def mark_unresponsive(uri: str, *, silent: bool) -> None:
-    """Remember in this process whether an address was waited for in vain."""
-    (_UNRESPONSIVE.add if silent else _UNRESPONSIVE.discard)(uri)
+def _connect(uri: str) -> None:
+    """Connect to a database once: MLflow tries ten times, for minutes, also with a wrong password.
 
-
-def _probe(uri: str, seconds: float) -> None:
-    """Ask once. A server that says anything at all answers: what it refuses, its client says better."""
-    if is_server(uri):
-        import requests
-
-        try:
-            # As the client's, with the proxies and the certificates of the environment.
-            requests.get(f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1", timeout=seconds)
-        except requests.Timeout as error:
-            mark_unresponsive(uri, silent=True)
-            raise as_tracking_error(uri, error) from None
-        except requests.RequestException:
-            return
-    elif urlsplit(uri).scheme.partition("+")[0] in _DATABASES:
-        _connect(uri, seconds)
-
-
-def _connect(uri: str, seconds: float) -> None:
+    Raises:
+        TrackingError: it refuses, or does not answer within `CONNECT_SECONDS`.
+    """
     from sqlalchemy import create_engine, make_url
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
@@ -115,12 +70,9 @@ def _connect(uri: str, seconds: float) -> None:
     try:
         address = make_url(uri)
         kind = address.get_backend_name()
-        if kind == "sqlite" and address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        arguments = {"connect_timeout": seconds} if kind in {"postgresql", "mysql"} else {}
+        arguments = {"connect_timeout": CONNECT_SECONDS} if kind in {"postgresql", "mysql"} else {}
         create_engine(address, poolclass=NullPool, connect_args=arguments).connect().close()
     except (SQLAlchemyError, ImportError, OSError) as error:
-        mark_unresponsive(uri, silent=True)
         raise as_tracking_error(uri, error) from None
 
 
@@ -135,14 +87,12 @@ class Store:
     Attributes:
         client: speaks to it, and to no other, whatever the process's own tracking URI is.
         uri: its address, as MLflow takes it; may hold a password.
-        experiment_id: the experiment that analyses go to.
-        lost: whether it was waited for in vain; then nobody waits for it a second time.
+        experiment_id: the experiment that analyses go to; empty where a reader finds none.
     """
 
     client: "MlflowClient"
     uri: str
     experiment_id: str
-    lost: bool = False
 
     @property
     def label(self) -> str:
@@ -168,73 +118,117 @@ class Store:
         try:
             return function(*args, **kwargs)
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-            if is_timeout(error):
-                self.lost = True
-                mark_unresponsive(self.uri, silent=True)
             raise as_tracking_error(self.uri, error) from None
 
 
 def open_store(settings: Settings) -> Store:
-    """Reach the configured MLflow, and make the experiment if it is not there.
+    """Open the configured MLflow to write to it, and create the experiment if it is missing.
 
     Artifacts of a database lie under the data folder; where a server keeps its own is the server's business.
 
     Raises:
-        TrackingError: it does not answer within some seconds, is of another major version than this client, or the
-            experiment is deleted there.
+        TrackingError: it does not answer within some seconds, is of another major version than this client, its
+            experiment is deleted, or it records another place of the data folder (see `americano relocate`).
     """
     prepare_client()
     uri = settings.tracking_uri
-    # A server is asked by all at once: who stood behind another that waits for it would wait twice.
+    # Processes ask a server side by side: a process behind a lock would wait for the one before it and then itself.
     with nullcontext() if is_server(uri) else creation_lock(settings):
-        check(settings)
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        except (MlflowException, SQLAlchemyError) as error:
-            # A file that is no database is told as it comes, not wrapped by MLflow.
-            raise as_tracking_error(uri, error) from None
-        rebase_artifact_uris(settings)
-        store = Store(client, uri, "")
-        experiment_id = _experiment(store, settings)
-    if is_server(uri):
-        store.ask(check_version, uri)
-    if experiment_id is None:
+        check_location(settings)
+        if (file := sqlite_file(uri)) is not None:
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise as_tracking_error(uri, error) from None
+        store = _open(settings, uri)
+    if not store.experiment_id:
         with creation_lock(settings):
-            experiment_id = _experiment(store, settings) or _make_experiment(store, settings)
-    store.experiment_id = experiment_id
-    mark_unresponsive(uri, silent=False)
+            store.experiment_id = _experiment(store, settings) or _make_experiment(store, settings)
     return store
 
 
-def open_store_if_responsive(settings: Settings) -> Store:
-    """Reach the configured MLflow where that can as well be done later: as `open_store`, if it answers at once.
+def open_store_to_read(settings: Settings) -> Store:
+    """Open the configured MLflow and create nothing: no file, no table, no experiment.
+
+    A sqlite file is opened read-only, a Postgres database in read-only transactions. A sqlite file that is missing
+    reads as an empty store, which is held in memory.
 
     Raises:
-        TrackingError: also when it was silent before; it is not waited for again in this process.
+        TrackingError: as `open_store`.
     """
-    check_quickly(settings)
-    return open_store(settings)
+    prepare_client()
+    check_location(settings)
+    return _open(settings, _read_only(settings.tracking_uri))
 
 
 def try_writing(store: Store) -> None:
-    """Write a tag to the experiment, for which a server asks the same permission as for a run in it.
+    """Find out whether a run could be recorded, and leave nothing behind.
+
+    A database takes a statement that is rolled back. A server has no such thing: a tag of an experiment, for which it
+    asks the same permission as for a run, is set and deleted again.
 
     Raises:
         TrackingError: it is not taken.
     """
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    store.ask(store.client.set_experiment_tag, store.experiment_id, "americano.last_doctor", now)
+    if is_server(store.uri):
+        experiment_id = store.experiment_id or _DEFAULT_EXPERIMENT
+        store.ask(store.client.set_experiment_tag, experiment_id, _DOCTOR_TAG, "")
+        # Releases of MLflow before 3.3 cannot delete it.
+        with suppress(TrackingError):
+            store.ask(store.client.delete_experiment_tag, experiment_id, _DOCTOR_TAG)
+    else:
+        store.ask(_try_statement, store.uri)
 
 
-def _experiment(store: Store, settings: Settings) -> str | None:
+def _try_statement(uri: str) -> None:
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    with create_engine(uri, poolclass=NullPool).connect() as connection:
+        connection.execute(text("UPDATE experiments SET name = name"))
+        connection.rollback()
+
+
+def _open(settings: Settings, client_uri: str) -> Store:
+    """Open a client on an address, for the store that the settings name, and look for the experiment."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = settings.tracking_uri
+    if not is_server(uri):
+        _connect(client_uri)
+    try:
+        store = Store(MlflowClient(tracking_uri=client_uri, registry_uri=client_uri), uri, "")
+    except (MlflowException, SQLAlchemyError) as error:
+        # SQLAlchemy's error about a file that is no database arrives unwrapped.
+        raise as_tracking_error(uri, error) from None
+    store.experiment_id = _experiment(store, settings)
+    if is_server(uri):
+        store.ask(check_version, uri)
+    return store
+
+
+def _read_only(uri: str) -> str:
+    """The address by which MLflow's client can change nothing in a database."""
+    from sqlalchemy import make_url
+
+    if (file := sqlite_file(uri)) is not None:
+        # With the driver's name MLflow does not take the address for a path whose folders it has to create.
+        return f"sqlite+pysqlite:///file:{quote(str(file))}?mode=ro&uri=true" if file.exists() else "sqlite://"
+    if is_server(uri) or make_url(uri).get_backend_name() != "postgresql":
+        return uri
+    address = make_url(uri)
+    options = " ".join(filter(None, [str(address.query.get("options", "")), "-c default_transaction_read_only=on"]))
+    return address.update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+
+def _experiment(store: Store, settings: Settings) -> str:
+    """The experiment's id, empty when there is none."""
     name = settings.mlflow_experiment_name
     experiment = store.ask(store.client.get_experiment_by_name, name)
     if experiment is None:
-        return None
+        return ""
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"MLFLOW_EXPERIMENT_NAME: the experiment {name!r} was deleted in MLflow ({store.label}); restore it there "

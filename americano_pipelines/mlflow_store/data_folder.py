@@ -1,15 +1,21 @@
-"""The default MLflow database inside the data folder, which can be moved and copied.
+"""The default MLflow database inside the data folder, and how it follows a folder that was moved or copied.
 
-MLflow keeps the address of every run's files as a whole, so a copy would read and write in the folder that it was
-copied from. A database or server that MLFLOW_TRACKING_URI names is left as it is.
+MLflow records the full address of every run's files. After a move those addresses name the former folder, so nothing
+is read or written until `relocate` has rewritten them. A database or server that MLFLOW_TRACKING_URI names is left
+as it is.
 
 https://mlflow.org/docs/latest/self-hosting/architecture/artifact-store/
 """
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
-from americano_pipelines.mlflow_store.tracking_errors import as_tracking_error
+from americano_pipelines.common.writer_lock import writer_lock
+from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store.tracking_errors import as_tracking_error, creation_lock
 from americano_pipelines.settings import Settings, redact
 
 # Every column that holds where files lie. A version of a registered model has it when it is of no logged model.
@@ -22,9 +28,26 @@ _ADDRESSES = {
 _WAIT_SECONDS = 10  # for another process that writes to it
 
 
+@dataclass(frozen=True)
+class Rebased:
+    """Addresses of one column that begin with a former folder.
+
+    Attributes:
+        table: MLflow's table.
+        column: its column.
+        former: the address of the former artifact folder.
+        rows: how many rows have it.
+    """
+
+    table: str
+    column: str
+    former: str
+    rows: int
+
+
 def is_default_database(settings: Settings) -> bool:
     """Whether records go to the data folder's own database."""
-    return settings.tracking_uri == f"sqlite:///{settings.data_dir / 'mlflow' / 'mlflow.db'}"
+    return settings.tracking_uri == f"sqlite:///{_file(settings)}"
 
 
 def store_label(settings: Settings) -> str:
@@ -37,37 +60,106 @@ def artifacts_uri(settings: Settings) -> str:
     return (settings.data_dir / "mlflow" / "artifacts").as_uri()
 
 
-def rebase_artifact_uris(settings: Settings) -> None:
-    """Let the data folder's own database, which has its tables, mean the artifacts beside it.
+def check_location(settings: Settings) -> None:
+    """Make sure that the data folder's own database names the artifacts beside it; ask nothing of another store.
 
-    What was made by this project in a folder that stood elsewhere is known by how its addresses end; experiments that
-    people gave another place keep it. The caller holds the lock (`mlflow_store.tracking_errors.creation_lock`).
+    Raises:
+        TrackingError: it names a former folder.
+    """
+    if not _is_present(settings):
+        return
+    with _connected(settings, "ro") as connection:
+        former = _former_addresses(connection, artifacts_uri(settings))
+    if former:
+        raise TrackingError(
+            f"the data folder was moved or copied to {settings.data_dir}, and MLflow's records in it still name "
+            f"{', '.join(former)}. Run `americano relocate` once (with --dry-run it only says what it would change)"
+        )
+
+
+def relocate(settings: Settings, *, dry_run: bool) -> list[Rebased]:
+    """Rewrite the addresses of former folders in the data folder's own database, in one transaction.
+
+    A former folder is known by how the address of an experiment ends; experiments that people gave another place keep
+    it. No sync and no other process that creates MLflow objects runs meanwhile.
+
+    Args:
+        settings: the data folder.
+        dry_run: change nothing.
+
+    Returns:
+        What was, or would be, rewritten; empty when every address is right.
+
+    Raises:
+        TrackingError: the database cannot be read, or cannot be written.
+        LockHeldError: another process writes to the data folder.
+    """
+    if not _is_present(settings):
+        return []
+    present = artifacts_uri(settings)
+    with ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(writer_lock(settings, wait_seconds=0))
+            stack.enter_context(creation_lock(settings))
+        connection = stack.enter_context(_connected(settings, "ro" if dry_run else "rw"))
+        rebased = [
+            Rebased(table, column, former, rows)
+            for former in _former_addresses(connection, present)
+            for table, columns in _ADDRESSES.items()
+            for column in columns
+            if (rows := _count(connection, table, column, former))
+        ]
+        for item in () if dry_run else rebased:
+            connection.execute(
+                f"UPDATE {item.table} SET {item.column} = ? || substr({item.column}, ?) "  # noqa: S608 - names from above
+                f"WHERE {item.column} = ? OR substr({item.column}, 1, ?) = ?",
+                (present, len(item.former) + 1, item.former, len(item.former) + 1, f"{item.former}/"),
+            )
+    return rebased
+
+
+def _file(settings: Settings) -> Path:
+    return settings.data_dir / "mlflow" / "mlflow.db"
+
+
+def _is_present(settings: Settings) -> bool:
+    return is_default_database(settings) and _file(settings).is_file()
+
+
+@contextmanager
+def _connected(settings: Settings, mode: str) -> Iterator[sqlite3.Connection]:
+    """Open the database (`ro` or `rw`) for one transaction.
 
     Raises:
         TrackingError: the database does not take it.
     """
-    if not is_default_database(settings):
-        return
-    present = artifacts_uri(settings)
     try:
-        with closing(sqlite3.connect(settings.data_dir / "mlflow" / "mlflow.db", timeout=_WAIT_SECONDS)) as link, link:
-            former = link.execute(
-                "SELECT DISTINCT artifact_location FROM experiments "
-                "WHERE artifact_location LIKE 'file://%/mlflow/artifacts' AND artifact_location != ?",
-                (present,),
-            ).fetchall()
-            for (before,) in former:
-                for table, columns in _ADDRESSES.items():
-                    for column in columns:
-                        _rewrite(link, table, column, before, present)
+        with (
+            closing(
+                sqlite3.connect(f"{_file(settings).as_uri()}?mode={mode}", uri=True, timeout=_WAIT_SECONDS)
+            ) as link,
+            link,
+        ):
+            yield link
     except sqlite3.Error as error:
         raise as_tracking_error(settings.tracking_uri, error) from None
 
 
-def _rewrite(link: sqlite3.Connection, table: str, column: str, before: str, present: str) -> None:
-    """Put one address in the place of another at the beginning of a column's values."""
-    link.execute(
-        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 - names from above
-        f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-        (present, len(before) + 1, before, len(before) + 1, f"{before}/"),
+def _former_addresses(connection: sqlite3.Connection, present: str) -> list[str]:
+    # A process that was killed while MLflow made the database left one without tables.
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+        return []
+    rows = connection.execute(
+        "SELECT DISTINCT artifact_location FROM experiments "
+        "WHERE artifact_location LIKE 'file://%/mlflow/artifacts' AND artifact_location != ? ORDER BY 1",
+        (present,),
     )
+    return [str(address) for (address,) in rows]
+
+
+def _count(connection: sqlite3.Connection, table: str, column: str, former: str) -> int:
+    (rows,) = connection.execute(
+        f"SELECT count(*) FROM {table} WHERE {column} = ? OR substr({column}, 1, ?) = ?",  # noqa: S608 - names from above
+        (former, len(former) + 1, f"{former}/"),
+    ).fetchone()
+    return int(rows)

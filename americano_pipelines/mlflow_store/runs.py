@@ -18,7 +18,7 @@ from americano_pipelines.mlflow_store.tracking_errors import creation_lock
 from americano_pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Run as Run  # noqa: PLC0414 - also for annotations elsewhere
 
 
 HASH_TAG = "provenance.sha256"
@@ -118,6 +118,8 @@ def search(store: Store, experiment_id: str, condition: str, *, deleted: bool = 
     """
     from mlflow.entities import ViewType
 
+    if not experiment_id:  # a reader found no experiment
+        return []
     runs: list[Run] = []
     token: str | None = None
     while True:
@@ -138,7 +140,9 @@ def search(store: Store, experiment_id: str, condition: str, *, deleted: bool = 
 PARENT_TAG = "mlflow.parentRunId"
 # What MLflow takes at once, and how long a value may be before it is cut: mlflow/utils/validation.py.
 _PER_BATCH = 100
-_LONGEST_PARAM, _LONGEST_TAG = 6000, 8000
+_LONGEST_PARAM, _LONGEST_TAG, _LONGEST_DIGEST = 6000, 8000, 36
+# What MLflow's own pages show.
+_NOTE_TAG, _COMMIT_TAG, _CONTEXT_TAG = "mlflow.note.content", "mlflow.source.git.commit", "mlflow.data.context"
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,38 @@ class AnalysisRun:
         """
         self.store.ask(self.store.client.log_artifact, self.run_id, str(path), folder)
 
+    def describe(self, sentence: str, *, commit: str | None) -> None:
+        """Fill the fields of MLflow's own page: the description, and the commit of the source.
+
+        People may edit the description afterwards, so neither is part of a record.
+
+        Args:
+            sentence: what came out.
+            commit: hash of the commit that the code was at, None where it is not known.
+
+        Raises:
+            TrackingError: MLflow does not take it.
+        """
+        self.set_tags({_NOTE_TAG: sentence} | ({_COMMIT_TAG: commit} if commit else {}))
+
+    def log_dataset(self, name: str, sha256: str, *, source: str) -> None:
+        """Log what the analysis read, for MLflow's column of datasets.
+
+        Args:
+            name: shown in MLflow.
+            sha256: hash of its content; MLflow keeps the first 36 digits.
+            source: where it lies, relative to the data folder.
+
+        Raises:
+            TrackingError: MLflow does not take it.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        # MLflow's own digest of a table covers 10,000 rows and ignores times.
+        dataset = Dataset(name=name, digest=sha256[:_LONGEST_DIGEST], source_type="local", source=source)
+        used = DatasetInput(dataset, [InputTag(_CONTEXT_TAG, "analysis")])
+        self.store.ask(self.store.client.log_inputs, self.run_id, datasets=[used])
+
     def _log_points(self, points: Sequence[tuple[str, float | None, int]]) -> None:
         from mlflow.entities import Metric
 
@@ -249,10 +285,9 @@ def analysis_run(store: Store, parent_run_id: str, name: str, tags: Mapping[str,
     try:
         yield opened
     except BaseException as error:
-        # The first error is the one to be told; and a store that is lost is not waited for again.
+        # The first error says more than one of a server that is down.
         with suppress(TrackingError):
-            if not store.lost:
-                end(store, opened.run_id, "FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
+            end(store, opened.run_id, "FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
         raise
     end(store, opened.run_id, "FINISHED")
 

@@ -63,19 +63,6 @@ def creation_lock(settings: Settings) -> Iterator[None]:
         lock.release()
 
 
-def is_timeout(error: Exception) -> bool:
-    """Whether an answer never came. One that says no costs nothing to ask again, nor does a refused connection.
-
-    The client wraps what requests raises, which wraps what urllib3 found in the end.
-    """
-    from requests import Timeout
-    from urllib3.exceptions import TimeoutError as NoAnswer
-
-    cause = error.__context__ or error
-    reasons = [getattr(argument, "reason", None) for argument in cause.args]
-    return isinstance(cause, Timeout) or any(isinstance(reason, NoAnswer) for reason in reasons)
-
-
 def is_server(uri: str) -> bool:
     """Whether an address is a server's, not a database's."""
     return urlsplit(uri).scheme in {"http", "https"}

@@ -15,7 +15,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from americano_pipelines.mlflow_store.runs import Run
 
 
 _PARTITION, _ASSET, _UNKNOWN = "dagster.partition", "dagster.asset_key", "unknown"

@@ -156,6 +156,12 @@ def record(
         text = new_record.canonical()
         path, sha256 = put(records_dir(settings), text, file_permissions.file_mode(settings))
         _upload(run, Path(folder), RECORD, text)
+    exploratory = output.standing is not None and not output.standing.planned
+    sentence = f"{output.sentence} This result is exploratory." if exploratory else output.sentence
+    run.describe(sentence, commit=captured.code.commit)
+    extract_file = extracts_dir(settings) / f"{new_record.extract_sha256}.json"
+    source = extract_file.relative_to(settings.data_dir).as_posix()
+    run.log_dataset("extract", new_record.extract_sha256, source=source)
     run.set_tags({HASH_TAG: sha256})
     return Recorded(new_record, sha256, path)
 

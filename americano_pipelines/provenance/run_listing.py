@@ -17,7 +17,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshots import open_published
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from americano_pipelines.mlflow_store.runs import Run
 
 
 GONE = "gone"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from americano_pipelines.common import atomic_files, sql
+from americano_pipelines.common import atomic_files, sql, temporary_folders
 from americano_pipelines.common.duckdb_session import connect, resource_errors
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import SourceError
@@ -61,6 +61,7 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
     """
     try:
         with resource_errors(settings):
+            temporary_folders.sweep(settings.spill_dir)
             return _refresh(settings, stages, full=full)
     except BaseException:
         snapshots.discard(settings)

@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.dagster_instance import reach_instance
+from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.run_owners import OWNER_TAG
 from americano_pipelines.defs.run_processes import process_tags
@@ -235,14 +235,14 @@ def test_a_dagster_home_that_cannot_be_opened_fails(cli: Cli, tmp_path: Path, co
 
 def test_nothing_in_the_dagster_home_is_repaired(cli: Cli, settings_for: Callable[..., Settings]) -> None:
     settings = settings_for()
-    with reach_instance(settings) as instance:
+    with open_instance(settings) as instance:
         run = instance.create_run_for_job(build_defs(settings).resolve_job_def(NIGHTLY), status=STARTED)
         instance.add_run_tags(run.run_id, process_tags(instance, run.run_id) | {OWNER_TAG: "gone.owner"})
 
     done = cli("doctor")
 
     assert lines(done, "ok")["Dagster home"] == f"{settings.dagster_dir}, 1 runs"
-    with reach_instance(settings) as instance:
+    with open_instance(settings) as instance:
         assert instance.get_run_by_id(run.run_id).status == STARTED, "it is dead, but a look is no repair"
 
 

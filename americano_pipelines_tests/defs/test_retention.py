@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 
 from americano_pipelines.defs import run_retention
-from americano_pipelines.defs.analyses.reconcile_mlflow import PLACE_TAG
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.run_retention import remove_old_runs
+from americano_pipelines.defs.run_tags import PLACE_TAG
 from americano_pipelines.defs.sync.deep_check import DEEP_CHECK
 from americano_pipelines_tests.defs.conftest import Runner, events_query, write_parquet
 

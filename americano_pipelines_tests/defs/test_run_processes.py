@@ -17,9 +17,10 @@ import pytest
 
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.defs import run_owners
-from americano_pipelines.defs.dagster_instance import TEMPLATE, open_instance, reach_instance
+from americano_pipelines.defs.dagster_instance import TEMPLATE, open_instance
 from americano_pipelines.defs.run_owners import BOOT_TAG, HOME_TAG, NAMESPACE_TAG, OWNER_TAG
 from americano_pipelines.defs.run_processes import HOST_TAG, PID_TAG, RUN_TAG, STARTED_TAG, fail_dead_runs, process_tags
+from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.conftest import environment
@@ -162,10 +163,11 @@ def test_a_run_of_an_earlier_release_is_told_by_its_host(instance: dg.DagsterIns
 
 IN_A_CONTAINER = """
 import sys, time
-from americano_pipelines.defs.dagster_instance import reach_instance
+from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.settings import load_settings
-with reach_instance(load_settings()) as instance:
+with open_instance(load_settings()) as instance:
     instance.add_run_tags(sys.argv[1], process_tags(instance, sys.argv[1]))
     print("signed", flush=True)
     time.sleep(60)
@@ -179,7 +181,7 @@ def test_a_run_of_a_container_that_is_gone_is_failed_and_of_a_living_one_is_left
     if shutil.which("unshare") is None or subprocess.run([*CONTAINER, "true"], check=False).returncode:
         pytest.skip("this machine lets nobody have another host name and other process ids")
     settings = settings_for()
-    with reach_instance(settings) as instance:
+    with open_instance(settings) as instance:
         run_id = instance.create_run_for_job(_job, status=STARTED).run_id
         code = f"import socket; socket.sethostname('another-name'){IN_A_CONTAINER}"
         with subprocess.Popen(
@@ -258,7 +260,7 @@ def test_a_sign_ends_with_its_process_and_not_with_a_child(settings_for: Callabl
             child.kill()
 
 
-def test_a_killed_sync_is_marked_failed_at_the_next_start(
+def test_a_killed_sync_is_marked_failed_by_the_next_command(
     settings_for: Callable[..., Settings], start: Start, tmp_path: Path
 ) -> None:
     file = write_parquet(tmp_path / "in" / "events.parquet", events_query())
@@ -272,6 +274,11 @@ def test_a_killed_sync_is_marked_failed_at_the_next_start(
         assert run.status == STARTED, "its process lives"
         victim.send_signal(signal.SIGKILL)
         victim.wait()
+    with open_instance(settings) as instance:
+        (run,) = instance.get_runs()
+        assert run.status == STARTED, "opening repairs nothing"
+    with instance_for_runs(settings):
+        pass
     with open_instance(settings) as instance:
         (run,) = instance.get_runs()
         assert run.status == FAILED

@@ -1,6 +1,7 @@
 """Where runs are recorded: the default, any server, and what is said when it does not answer."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.errors import TrackingError
-from americano_pipelines.mlflow_store import client
-from americano_pipelines.mlflow_store.client import open_store, open_store_if_responsive
-from americano_pipelines.mlflow_store.runs import analysis_run, end, get_or_create_parent_run
+from americano_pipelines.mlflow_store.artifacts import find_run
+from americano_pipelines.mlflow_store.client import open_store, open_store_to_read, try_writing
+from americano_pipelines.mlflow_store.runs import analysis_run, end, get_or_create_parent_run, search
 from americano_pipelines.mlflow_store.tracking_errors import CLIENT_ENVIRONMENT, creation_lock
 from americano_pipelines.settings import Settings
-from americano_pipelines_tests.conftest import environment, free_port
+from americano_pipelines_tests.conftest import environment, file_hashes, free_port
 from americano_pipelines_tests.mlflow_server import MlflowServer
 from americano_pipelines_tests.silent_server import SilentServer, silent_server
 
@@ -79,37 +80,37 @@ def test_a_server_that_never_answers_is_asked_twice_and_given_up(
     assert 2 * int(CLIENT_ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + 3 < 20
 
 
-def test_who_was_silent_gets_one_more_question_and_none_where_nobody_works(
-    settings_for: Callable[..., Settings], silent: SilentServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # An analysis at its worst: asked in vain before it, waited for in full, and asked once more.
-    whole = 2 * int(CLIENT_ENVIRONMENT["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + 1
-    assert client.PROBE_SECONDS + whole + client.CONNECT_SECONDS <= 20
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.5)
-    settings = settings_for(mlflow_tracking_uri=silent.url)
-    for attempts in (2, 3, 4):
-        with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=.* timeout"):
-            open_store(settings)
-        assert len(silent.asked) == attempts
-
-    with pytest.raises(
-        TrackingError, match=r"MLFLOW_TRACKING_URI=.*did not answer before, and is not waited for again"
-    ):
-        open_store_if_responsive(settings)
-
-    assert len(silent.asked) == 4
-
-
-def test_who_answers_again_is_trusted_again(settings_for: Callable[..., Settings]) -> None:
+def test_a_reader_creates_nothing(settings_for: Callable[..., Settings], empty_store: Path, tmp_path: Path) -> None:
     settings = settings_for()
-    client.mark_unresponsive(settings.tracking_uri, silent=True)
-    with pytest.raises(TrackingError, match="not waited for again"):
-        open_store_if_responsive(settings)
+    store = open_store_to_read(settings)
 
-    store = open_store(settings)
+    assert search(store, store.experiment_id, "tags.service = 'any'") == []
+    assert find_run(store, "0" * 32) is None
+    assert not settings.data_dir.exists()
 
-    assert open_store_if_responsive(settings).experiment_id == store.experiment_id
+    (settings.data_dir / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, settings.data_dir / "mlflow" / "mlflow.db")
+    before = file_hashes(tmp_path)
+    store = open_store_to_read(settings)
+    try_writing(store)
+
+    assert store.experiment_id == ""
+    with pytest.raises(TrackingError, match="readonly database"):
+        store.ask(store.client.create_experiment, "mine")
+    assert file_hashes(tmp_path) == before
+
+
+def test_a_reader_of_a_server_s_database_changes_nothing_in_it(
+    settings_for: Callable[..., Settings], mlflow_server: MlflowServer
+) -> None:
+    settings = settings_for(mlflow_tracking_uri=mlflow_server.database_uri, mlflow_experiment_name="none yet")
+    store = open_store_to_read(settings)
+
+    try_writing(store)
+    with pytest.raises(TrackingError, match="read-only transaction"):
+        store.ask(store.client.create_experiment, "none yet")
+
+    assert store.experiment_id == ""
 
 
 def test_nobody_stands_behind_another_that_waits_for_a_silent_server(

@@ -1,4 +1,4 @@
-"""The default database after its data folder was copied, moved and renamed: files are read and written beside it."""
+"""The default database after its data folder was copied or moved: refused until `americano relocate` was run."""
 
 import shutil
 import subprocess
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.mlflow_store.client import open_store
-from americano_pipelines.mlflow_store.data_folder import store_label
+from americano_pipelines.common.writer_lock import writer_lock
+from americano_pipelines.errors import LockHeldError, TrackingError
+from americano_pipelines.mlflow_store.client import Store, open_store, open_store_to_read
+from americano_pipelines.mlflow_store.data_folder import relocate, store_label
 from americano_pipelines.settings import Settings, load_settings
-from americano_pipelines_tests.conftest import environment
+from americano_pipelines_tests.conftest import environment, file_hashes
 
 RECORD = """
 import sys, tempfile
@@ -65,12 +67,13 @@ def original(tmp_path: Path, empty_store: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_copy_reads_and_writes_its_own_files_and_never_the_original_s(original: Path, tmp_path: Path) -> None:
+def test_a_copy_that_was_relocated_reads_and_writes_its_own_files(original: Path, tmp_path: Path) -> None:
     run_id = python(RECORD, original, "first")
     copy = tmp_path / "copy"
     shutil.copytree(original, copy)
     (page,) = copy.rglob("page.html")
     page.write_text("first, of the copy")
+    assert relocate(load_settings(americano_data_dir=copy), dry_run=False)
 
     python(RECORD, copy, "second")
 
@@ -80,19 +83,26 @@ def test_a_copy_reads_and_writes_its_own_files_and_never_the_original_s(original
     assert python(READ, original, run_id) == "first"
 
 
-@pytest.mark.slow
-def test_a_folder_that_was_moved_goes_on_working(original: Path, tmp_path: Path) -> None:
-    run_id = python(RECORD, original, "first")
-    moved = original.rename(tmp_path / "moved")
-
-    assert python(READ, moved, run_id) == "first"
-    python(RECORD, moved, "second")
-
-    assert pages(moved) == ["first", "second"]
-    assert not original.exists()
+@pytest.fixture
+def moved(original: Path, tmp_path: Path) -> Settings:
+    """The settings of a data folder that was moved after its experiment was made."""
+    open_store(load_settings(americano_data_dir=original))
+    return load_settings(americano_data_dir=original.rename(tmp_path / "moved"))
 
 
-def test_models_and_their_versions_move_along(original: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("opening", [open_store, open_store_to_read])
+def test_a_moved_folder_is_refused_with_the_command_and_nothing_is_written(
+    moved: Settings, opening: Callable[[Settings], Store]
+) -> None:
+    before = file_hashes(moved.data_dir)
+
+    with pytest.raises(TrackingError, match=r"was moved or copied to .*moved.*Run `americano relocate` once"):
+        opening(moved)
+
+    assert file_hashes(moved.data_dir) == before
+
+
+def test_models_and_their_versions_are_relocated_once(original: Path, tmp_path: Path) -> None:
     settings = load_settings(americano_data_dir=original)
     store = open_store(settings)
     model = store.client.create_logged_model(store.experiment_id, name="model")
@@ -101,9 +111,22 @@ def test_models_and_their_versions_move_along(original: Path, tmp_path: Path) ->
     store.client.create_registered_model("from elsewhere")
     store.client.create_model_version("from elsewhere", "s3://bucket/mlflow/artifacts/model")
     moved = load_settings(americano_data_dir=original.rename(tmp_path / "moved"))
+    before = file_hashes(moved.data_dir)
 
+    planned = relocate(moved, dry_run=True)
+    assert file_hashes(moved.data_dir) == before
+    with writer_lock(moved), pytest.raises(LockHeldError):
+        relocate(moved, dry_run=False)
+    assert relocate(moved, dry_run=False) == planned
+    assert relocate(moved, dry_run=False) == []
+
+    assert {(item.table, item.column): item.rows for item in planned} == {
+        ("experiments", "artifact_location"): 1,
+        ("logged_models", "artifact_location"): 1,
+        ("model_versions", "source"): 1,
+        ("model_versions", "storage_location"): 1,
+    }
     client = open_store(moved).client
-
     expected = model.artifact_location.replace(original.as_uri(), moved.data_dir.as_uri())
     assert expected.startswith((tmp_path / "moved").as_uri())
     assert client.get_logged_model(model.model_id).artifact_location == expected
@@ -124,6 +147,7 @@ def test_places_that_people_gave_their_experiments_stay(original: Path, tmp_path
     copy = tmp_path / "copy"
     shutil.copytree(original, copy)
 
+    relocate(load_settings(americano_data_dir=copy), dry_run=False)
     client = open_store(load_settings(americano_data_dir=copy)).client
 
     assert {name: client.get_experiment(number).artifact_location for name, number in theirs.items()} == places

@@ -1,7 +1,6 @@
 """Logging and registering a model on a real server, whatever server the process has set."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +8,10 @@ import numpy as np
 import pytest
 
 from americano_pipelines.errors import TrackingError
-from americano_pipelines.mlflow_store.client import Store, open_store
+from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, log_model, make_candidate
-from americano_pipelines.mlflow_store.runs import AnalysisRun, analysis_run, get_or_create_parent_run
-from americano_pipelines.settings import Settings
+from americano_pipelines.mlflow_store.runs import AnalysisRun, analysis_run
 from americano_pipelines_tests.mlflow_server import MlflowServer
-
-
-@pytest.fixture
-def settings(mlflow_server: MlflowServer, settings_for: Callable[..., Settings]) -> Settings:
-    return settings_for(mlflow_tracking_uri=mlflow_server.url)
-
-
-@pytest.fixture
-def store(settings: Settings) -> Store:
-    return open_store(settings)
-
-
-@pytest.fixture
-def parent(store: Store, settings: Settings, request: pytest.FixtureRequest) -> str:
-    return get_or_create_parent_run(store, settings, request.node.name, "job", {})
 
 
 def fitted() -> tuple[Any, Any]:

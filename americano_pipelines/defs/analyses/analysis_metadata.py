@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.dagster_instance import open_instance_to_read
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
@@ -90,16 +90,16 @@ def materialization_hashes(settings: Settings) -> Iterator[Callable[[Record], li
     Raises:
         ResourceError: Dagster's records cannot be opened.
     """
-    if not settings.dagster_dir.is_dir():
-        yield lambda _: []
-        return
-    with open_instance(settings) as instance:
-        yield lambda record: recorded_hashes(instance, record)
+    with open_instance_to_read(settings) as instance:
+        yield lambda record: [] if instance is None else recorded_hashes(instance, record)
 
 
 def recorded_hashes(instance: dg.DagsterInstance, record: Record) -> list[str]:
     """The hashes in the metadata of all materializations of a record's asset and partition by its Dagster run."""
     by = record.orchestrator
+    # Dagster creates a file of events for a run that it is asked about and does not have.
+    if not instance.has_run(str(by["dagster_run_id"])):
+        return []
     events = instance.get_records_for_run(str(by["dagster_run_id"]), of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     hashes = []
     for event in events.records:

@@ -12,7 +12,7 @@ import dagster as dg
 from americano_pipelines.analysis.registry import Kind, Parameters, app_type
 from americano_pipelines.app_database import lifecycle
 from americano_pipelines.app_database.matching import Request, RowMatcher, row_matcher
-from americano_pipelines.defs.analyses.reconcile_mlflow import ROW_OPEN, ROW_RECONCILED, ROW_TAG, ROWS_TAG
+from americano_pipelines.defs.run_tags import ROW_OPEN, ROW_RECONCILED, ROW_TAG, ROWS_TAG
 from americano_pipelines.errors import AppRowError
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.record import Record

@@ -1,14 +1,11 @@
 """Assets `analysis/<kind>`: one analysis of one protocol a partition, recorded and linked to the app's row.
 
-https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets#dynamic-partitions
-
 https://docs.dagster.io/guides/build/assets/defining-assets
 """
 
 from typing import TYPE_CHECKING
 
 import dagster as dg
-import duckdb
 
 from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.app_database.matching import merge_parameters
@@ -17,6 +14,7 @@ from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row,
 from americano_pipelines.defs.analyses.config import ROW_FIELD, given_parameters, launchpad
 from americano_pipelines.defs.analyses.resources import reading
 from americano_pipelines.defs.jobs import PREFIX
+from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.provenance.capture import RunContext
@@ -26,52 +24,6 @@ from americano_pipelines.text_output import one_line
 
 if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PreparedAnalysis
-
-
-PROTOCOLS = dg.DynamicPartitionsDefinition(name="protocols")
-_NAME = "protocols"
-
-
-def partitions(instance: dg.DagsterInstance) -> list[str]:
-    """The protocols that have a partition."""
-    return sorted(instance.get_dynamic_partitions(_NAME))
-
-
-def sync_protocol_partitions(
-    instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnection
-) -> tuple[list[str], list[str]]:
-    """Make the partitions those of the protocols in a published file.
-
-    What was materialized for one that goes stays in Dagster's records.
-
-    Args:
-        instance: Dagster's.
-        connection: the published file, open, with `research.protocols`.
-
-    Returns:
-        The partitions that were added, and those that were taken away.
-    """
-    rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id IS NOT NULL")
-    # Dagster takes a partition without a name for no partition: such a protocol is refused by `refusals`.
-    published = {str(protocol_id) for (protocol_id,) in rows.fetchall()} - {""}
-    existing = set(partitions(instance))
-    added, gone = sorted(published - existing), sorted(existing - published)
-    if added:
-        instance.add_dynamic_partitions(_NAME, added)
-    for protocol_id in gone:
-        instance.delete_dynamic_partition(_NAME, protocol_id)
-    return added, gone
-
-
-def refusals(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The published protocols that can have no partition, each with the reason.
-
-    Args:
-        connection: the published file, open, with `research.protocols`.
-    """
-    rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id = ''").fetchall()
-    reason = "the protocol's id is empty, and Dagster knows an analysis by it: give the protocol an id in the source"
-    return {str(protocol_id): reason for (protocol_id,) in rows}
 
 
 UPSTREAM = (("research", "protocols"), ("research", "phases"), ("analytics", "behavioral_events"))

@@ -9,15 +9,17 @@ from typing import Any
 import dagster as dg
 
 from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.defs.analyses.assets import COMMAND_TAG, partitions, refusals, sync_protocol_partitions
-from americano_pipelines.defs.analyses.reconcile_mlflow import describe_end, step_failure
+from americano_pipelines.defs.analyses.assets import COMMAND_TAG
 from americano_pipelines.defs.analyses.request_sensor import RejectedRequest, plan_requests
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.jobs import ANALYSES, PREFIX
+from americano_pipelines.defs.protocol_partitions import partitions, refusals, sync_protocol_partitions
+from americano_pipelines.defs.run_ends import describe_end, step_failure
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.defs.sync.launch_sync import console_level
+from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.mlflow_store.data_folder import check_location
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshots import open_published
@@ -123,7 +125,8 @@ def run_analyses(
         WarehouseUnavailableError: nothing is published.
     """
     keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or KINDS)]
-    with open_instance(settings) as instance:
+    check_location(settings)
+    with instance_for_runs(settings) as instance:
         published, without = _published(settings, instance)
         for protocol_id, reason in without.items():
             if protocol_ids is None or protocol_id in protocol_ids:
@@ -148,7 +151,8 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
     Raises:
         WarehouseUnavailableError: nothing is published.
     """
-    with open_instance(settings) as instance:
+    check_location(settings)
+    with instance_for_runs(settings) as instance:
         recorded = {(record.identity.protocol_id, record.identity.analysis) for _, record in records(settings)}
         job = build_defs(settings).resolve_job_def(ANALYSES)
         for protocol_id in _published(settings, instance)[0]:
@@ -168,7 +172,8 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
     Raises:
         AppRowError: the app's table cannot be read.
     """
-    with open_instance(settings) as instance:
+    check_location(settings)
+    with instance_for_runs(settings) as instance:
         job = build_defs(settings).resolve_job_def(ANALYSES)
         batch = plan_requests(settings, instance)
         for reason in batch.waiting:

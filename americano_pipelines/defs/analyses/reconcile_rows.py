@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from americano_pipelines.app_database import statements
-from americano_pipelines.defs.analyses.reconcile_mlflow import (
+from americano_pipelines.defs.run_ends import describe_end
+from americano_pipelines.defs.run_tags import (
     FINISHED_STATUSES,
     PLACE_TAG,
     ROW_MISSED,
@@ -13,12 +14,12 @@ from americano_pipelines.defs.analyses.reconcile_mlflow import (
     ROW_RECONCILED,
     ROW_TAG,
     ROWS_TAG,
-    describe_end,
 )
 from americano_pipelines.errors import AmericanoError, RowOwnershipError, TrackingError, TransientAppRowError
+from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
 from americano_pipelines.provenance.app_link import row_values
-from americano_pipelines.provenance.archive import records
+from americano_pipelines.provenance.archive import confirming_run, records
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import PostgresTarget, Settings
 
@@ -38,6 +39,47 @@ class ReconciledRows:
     problems: list[str] = field(default_factory=list)
 
 
+@dataclass
+class _Confirmation:
+    """Ask MLflow which records are complete; after an error it is not asked again in the same pass.
+
+    Attributes:
+        settings: whose MLflow.
+        store: that MLflow, once it was opened.
+        error: why it could not be opened.
+    """
+
+    settings: Settings
+    store: Store | None = None
+    error: TrackingError | None = None
+
+    def is_complete(self, run: dg.DagsterRun, recorded: RecordedAnalysis) -> bool:
+        """Whether a record in the archive was recorded to its end: a run may die before MLflow has its hash.
+
+        Raises:
+            TrackingError: MLflow does not answer, or is another one than the run was recorded in.
+        """
+        if run.status == dg.DagsterRunStatus.SUCCESS:
+            return True
+        label = store_label(self.settings)
+        if (recorded_label := run.tags.get(PLACE_TAG, label)) != label:
+            raise TrackingError(
+                f"it was recorded in MLflow at {recorded_label}, which alone can say whether its record is whole; the "
+                f"row waits until MLFLOW_TRACKING_URI, which is {label} now, is that again"
+            )
+        return confirming_run(self._open(), *recorded) is not None
+
+    def _open(self) -> Store:
+        if self.error is not None:
+            raise self.error
+        try:
+            self.store = self.store or open_store(self.settings)
+        except TrackingError as error:
+            self.error = error
+            raise
+        return self.store
+
+
 def reconcile_app_rows(settings: Settings, instance: dg.DagsterInstance) -> ReconciledRows:
     """Bring the rows of Dagster runs that have ended into line; without an app, do nothing.
 
@@ -53,12 +95,13 @@ def reconcile_app_rows(settings: Settings, instance: dg.DagsterInstance) -> Reco
     waiting = instance.get_runs(dg.RunsFilter(statuses=list(FINISHED_STATUSES), tags={ROWS_TAG: ROW_OPEN}))
     # Most have none left open: what was well is settled by the run itself.
     kept = _kept(settings, {run.run_id for run in waiting if _open_rows(run)})
+    confirmation = _Confirmation(settings)
     for run in waiting:
         problems = []
         for row_id in _open_rows(run):
             recorded = kept.get((run.run_id, row_id))
             try:
-                settled.rows.append(_settle(settings, settings.app, instance, run, row_id, recorded))
+                settled.rows.append(_settle(confirmation, settings.app, instance, run, row_id, recorded))
             except TransientAppRowError:
                 raise
             except AmericanoError as error:
@@ -76,7 +119,7 @@ def _open_rows(run: dg.DagsterRun) -> list[str]:
 
 
 def _settle(
-    settings: Settings,
+    confirmation: _Confirmation,
     target: PostgresTarget,
     instance: dg.DagsterInstance,
     run: dg.DagsterRun,
@@ -86,7 +129,7 @@ def _settle(
     """Settle one row; the row, and why it is left alone if it is."""
     text, state = row_id, ROW_RECONCILED
     try:
-        if recorded is not None and _is_vouched_for(settings, run, recorded):
+        if recorded is not None and confirmation.is_complete(run, recorded):
             statements.complete(target, row_id, run.run_id, row_values(recorded[1]))
         else:
             state = _given_up(target, instance, run, row_id)
@@ -102,27 +145,6 @@ def _given_up(target: PostgresTarget, instance: dg.DagsterInstance, run: dg.Dags
         return ROW_RECONCILED
     row = statements.read_row(target, row_id)
     return ROW_RECONCILED if row is not None and statements.owner(row) == run.run_id else ROW_MISSED
-
-
-def _is_vouched_for(settings: Settings, run: dg.DagsterRun, recorded: RecordedAnalysis) -> bool:
-    """Whether a record in the archive was recorded to its end: a run may die before MLflow has its hash.
-
-    Raises:
-        TrackingError: MLflow does not answer at once, or is another one than the run was recorded in.
-    """
-    if run.status == dg.DagsterRunStatus.SUCCESS:
-        return True
-    label = store_label(settings)
-    if (recorded_label := run.tags.get(PLACE_TAG, label)) != label:
-        raise TrackingError(
-            f"it was recorded in MLflow at {recorded_label}, which alone can say whether its record is whole; the "
-            "row waits "
-            f"until MLFLOW_TRACKING_URI, which is {label} now, is that again"
-        )
-    from americano_pipelines.mlflow_store.client import open_store_if_responsive
-    from americano_pipelines.provenance.archive import confirming_run
-
-    return confirming_run(open_store_if_responsive(settings), *recorded) is not None
 
 
 def _kept(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], RecordedAnalysis]:

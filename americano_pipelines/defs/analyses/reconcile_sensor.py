@@ -14,7 +14,6 @@ from americano_pipelines.defs.analyses.reconcile_rows import ReconciledRows, rec
 from americano_pipelines.defs.run_processes import fail_dead_runs
 from americano_pipelines.defs.run_retention import remove_old_runs
 from americano_pipelines.errors import AppRowError, TrackingError
-from americano_pipelines.mlflow_store.client import mark_unresponsive
 from americano_pipelines.settings import Settings
 
 _REMOVE_EVERY_SECONDS = 3600
@@ -57,8 +56,6 @@ def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
     def run_outcome(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         nonlocal removed_at
         dead = fail_dead_runs(context.instance)
-        # This process lasts; in that of a command, what was silent is not asked again.
-        mark_unresponsive(settings.tracking_uri, silent=False)
         done, problems = reconcile_all(settings, context.instance)
         for problem in problems:
             context.log.error(problem)

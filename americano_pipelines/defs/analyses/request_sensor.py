@@ -16,11 +16,12 @@ import dagster as dg
 
 from americano_pipelines.app_database.matching import Request, resolve_request
 from americano_pipelines.app_database.statements import pending, reject_request
-from americano_pipelines.defs.analyses.assets import partitions
 from americano_pipelines.defs.analyses.config import ROW_FIELD
-from americano_pipelines.defs.analyses.reconcile_mlflow import ROW_RECONCILED, ROW_TAG, describe_end
 from americano_pipelines.defs.jobs import ANALYSES, PREFIX
+from americano_pipelines.defs.protocol_partitions import partitions
 from americano_pipelines.defs.retry_pause import next_attempt_at
+from americano_pipelines.defs.run_ends import describe_end
+from americano_pipelines.defs.run_tags import ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
 

@@ -19,14 +19,9 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 
 from americano_pipelines.common.duckdb_session import config, reader_spill_folder, session
-from americano_pipelines.defs.analyses.reconcile_mlflow import (
-    EXPERIMENT_TAG,
-    OPEN,
-    PLACE_TAG,
-    STATUS_TAG,
-    mlflow_status,
-)
+from americano_pipelines.defs.analyses.reconcile_mlflow import mlflow_status
 from americano_pipelines.defs.run_processes import tag_process
+from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PLACE_TAG, STATUS_TAG
 from americano_pipelines.errors import TrackingError, WarehouseUnavailableError
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
@@ -75,8 +70,8 @@ def build_mlflow(settings: Settings) -> dg.ResourceDefinition:
         finally:
             opened.leave()
             status = mlflow_status(instance, run.run_id)
-            # A store that was lost is not waited for again: `run_outcome` comes back to it.
-            if status is not None and not store.lost:
+            # Where MLflow does not answer any more, the reconciliation after the run comes back to it.
+            if status is not None:
                 with suppress(TrackingError):
                     end(store, run_id, status)
 

@@ -9,14 +9,12 @@ https://docs.dagster.io/guides/build/jobs/op-jobs
 import dagster as dg
 
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.defs.jobs import cron_schedule
+from americano_pipelines.defs.jobs import DEEP_CHECK, cron_schedule
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import markdown
 from americano_pipelines.warehouse.source_comparison import Difference, SourceComparison, compare_with_source
-
-DEEP_CHECK = "deep_check"
 
 
 def build_deep_check(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:

@@ -7,12 +7,11 @@ from typing import Any, cast
 import dagster as dg
 
 from americano_pipelines.common.stage_timer import peak_memory_mb
-from americano_pipelines.defs.analyses.reconcile_mlflow import step_failure
-from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.dagster_instance import open_instance
-from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.run_ends import step_failure
 from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.defs.sync.sync_job import nightly_job
 from americano_pipelines.defs.sync.table_metadata import REPAIRED
+from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.warehouse.snapshots import current, read_record
 
@@ -78,9 +77,9 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
     Raises:
         ConfigError: a setting is wrong.
     """
-    job = build_defs(settings).resolve_job_def(NIGHTLY)
+    job = nightly_job(settings)
     run_id = str(uuid.uuid4())
-    with open_instance(settings) as instance:
+    with instance_for_runs(settings) as instance:
         result = job.execute_in_process(
             instance=instance,
             raise_on_error=False,

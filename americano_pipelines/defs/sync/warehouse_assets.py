@@ -13,7 +13,7 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.defs.analyses.assets import sync_protocol_partitions
+from americano_pipelines.defs.protocol_partitions import sync_protocol_partitions
 from americano_pipelines.defs.step_errors import SyncConfig, sync_step
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import (

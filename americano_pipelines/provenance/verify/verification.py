@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from americano_pipelines.mlflow_store.client import open_store
+from americano_pipelines.mlflow_store.client import open_store_to_read
 from americano_pipelines.provenance.verify import integrity, staleness
 from americano_pipelines.provenance.verify.findings import FAULTS, STALE, Finding, Status
 from americano_pipelines.provenance.verify.hash_locations import hash_locations
@@ -77,7 +77,7 @@ def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: b
         AnalysisError: there is no such record; TamperedError: nothing intact is left of it.
         TrackingError: MLflow does not answer; AppRowError: the app's database does not.
     """
-    store = open_store(settings)
+    store = open_store_to_read(settings)
     subject = choose_target(settings, store, name, in_dagster)
     findings = [
         *hash_locations(settings, subject, in_dagster),

@@ -15,11 +15,12 @@ import pytest
 from psycopg2.extras import RealDictCursor
 
 from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.defs.analyses.assets import COMMAND_TAG, actor, partitions
+from americano_pipelines.defs.analyses.assets import COMMAND_TAG, actor
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
 from americano_pipelines.defs.analyses.resources import build_warehouse, reading
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES
+from americano_pipelines.defs.protocol_partitions import partitions
 from americano_pipelines.demo.data.analysis_rows import protocol_ids
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
@@ -128,6 +129,11 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert (row["status"], row["mlflowRunId"]) == ("COMPLETED", run.info.run_id)
     assert row["resultsSummary"]["verdict"] == found["state"] == record.verdict
     assert row["codeCommitHash"] == record.code.commit == run.data.tags["git.commit"]
+    assert run.data.tags["mlflow.source.git.commit"] == record.code.commit
+    assert run.data.tags["mlflow.note.content"].startswith(record.sentence)
+    (used,) = run.inputs.dataset_inputs
+    assert record.extract_sha256.startswith(used.dataset.digest)
+    assert len(used.dataset.digest) == 36
     assert row["dataVersionHash"] == record.extract_sha256 == run.data.tags["data.sha256"]
     assert run.data.tags["data.snapshot_id"] == found["snapshot id"] == record.inputs[0].snapshot_id
     assert (extracts_dir(study.settings) / f"{record.extract_sha256}.json").is_file()

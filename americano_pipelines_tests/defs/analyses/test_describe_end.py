@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from americano_pipelines.defs.analyses.reconcile_mlflow import describe_end
+from americano_pipelines.defs.run_ends import describe_end
 from americano_pipelines.errors import TrackingError
 
 OURS = "MLFLOW_TRACKING_URI=here does not take it: is the server running?"

@@ -14,8 +14,9 @@ import dagster as dg
 import psutil
 import pytest
 
-from americano_pipelines.defs.analyses.reconcile_mlflow import OPEN, STATUS_TAG
 from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.run_tags import OPEN, STATUS_TAG
+from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment, free_port
@@ -74,7 +75,9 @@ class Location:
         (run,) = instance.get_runs()
         return run
 
-    def at_the_next_start(self) -> tuple[dg.DagsterRunStatus, Statuses]:
+    def after_the_next_command(self) -> tuple[dg.DagsterRunStatus, Statuses]:
+        with instance_for_runs(self.settings):
+            pass
         with open_instance(self.settings) as instance:
             run = self.dagster_run(instance)
             assert run.tags[STATUS_TAG] != OPEN
@@ -134,7 +137,7 @@ def test_finished_when_every_step_succeeded(location: Location, executor: str) -
 
     assert location.statuses() == {name: "FINISHED", "first": "FINISHED", "second": "FINISHED"}
     assert location.run_data(name).params == {"status_in_second": "RUNNING"}
-    assert location.at_the_next_start() == (
+    assert location.after_the_next_command() == (
         dg.DagsterRunStatus.SUCCESS,
         {name: "FINISHED", "first": "FINISHED", "second": "FINISHED"},
     )
@@ -147,7 +150,7 @@ def test_failed_when_a_step_failed(location: Location, executor: str) -> None:
 
     expected = {name: "FAILED", "first": "FINISHED", "fail": "FAILED"}
     assert location.statuses() == expected
-    assert location.at_the_next_start() == (dg.DagsterRunStatus.FAILURE, expected)
+    assert location.after_the_next_command() == (dg.DagsterRunStatus.FAILURE, expected)
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
@@ -164,18 +167,18 @@ def test_killed_when_it_was_cancelled(location: Location, executor: str) -> None
 
     expected = {name: "KILLED", "first": "FINISHED", "hang": "KILLED"}
     assert location.statuses() == expected
-    assert location.at_the_next_start() == (dg.DagsterRunStatus.CANCELED, expected)
+    assert location.after_the_next_command() == (dg.DagsterRunStatus.CANCELED, expected)
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_failed_at_the_next_start_when_its_process_was_killed(location: Location, executor: str) -> None:
+def test_failed_after_the_next_command_when_its_process_was_killed(location: Location, executor: str) -> None:
     name = f"hangs_{executor}"
     process = location.job(name)
     location.until_it_hangs(process)
     kill_family(process)
     assert location.statuses() == {name: "RUNNING", "first": "FINISHED", "hang": "RUNNING"}
 
-    assert location.at_the_next_start() == (
+    assert location.after_the_next_command() == (
         dg.DagsterRunStatus.FAILURE,
         {name: "FAILED", "first": "FINISHED", "hang": "FAILED"},
     )
@@ -195,7 +198,7 @@ def test_a_step_s_process_that_is_killed_fails_the_run(location: Location) -> No
     step.kill()
     assert process.wait() != 0
 
-    assert location.at_the_next_start() == (
+    assert location.after_the_next_command() == (
         dg.DagsterRunStatus.FAILURE,
         {"hangs_multiprocess": "FAILED", "first": "FINISHED", "hang": "FAILED"},
     )
@@ -213,7 +216,7 @@ def test_assets_of_no_named_job_are_named_in_mlflow_and_end_too(location: Locati
 def test_an_upload_that_does_not_arrive_fails_the_run(location: Location) -> None:
     assert location.run("asset", "materialize", "--select", "uploading") != 0
 
-    assert location.at_the_next_start() == (
+    assert location.after_the_next_command() == (
         dg.DagsterRunStatus.FAILURE,
         {"uploading": "FAILED", "upload": "FAILED"},
     )
@@ -254,7 +257,7 @@ def test_a_server_that_falls_silent_fails_the_run_and_shows_it_later(
         mlflow_server.signal(signal.SIGCONT)
 
     # Whether the analysis's own end arrived is chance: the request was sent, and answered too late.
-    status, shown = location.at_the_next_start()
+    status, shown = location.after_the_next_command()
     assert status == dg.DagsterRunStatus.FAILURE
     assert shown["hangs_in_process"] == "FAILED"
     assert OPEN not in shown.values()

@@ -16,19 +16,13 @@ import dagster as dg
 import psutil
 import pytest
 
-from americano_pipelines.defs.analyses.reconcile_mlflow import (
-    EXPERIMENT_TAG,
-    OPEN,
-    PLACE_TAG,
-    STATUS_TAG,
-    mlflow_status,
-    reconcile_mlflow_runs,
-)
+from americano_pipelines.defs.analyses.reconcile_mlflow import mlflow_status, reconcile_mlflow_runs
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome, reconcile_all
 from americano_pipelines.defs.analyses.resources import build_mlflow
 from americano_pipelines.defs.dagster_instance import prepare_home
 from americano_pipelines.defs.run_owners import OWNER_TAG
 from americano_pipelines.defs.run_processes import PID_TAG, process_tags
+from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PLACE_TAG, STATUS_TAG
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
@@ -177,9 +171,9 @@ def test_where_a_run_is_recorded_stands_on_it_without_secrets(
 LIGHT = """
 import sys
 import dagster as dg
-from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.settings import load_settings
-with open_instance(load_settings()):
+with instance_for_runs(load_settings()):
     pass
 print("mlflow" in sys.modules)
 """

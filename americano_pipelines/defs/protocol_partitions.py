@@ -1,0 +1,52 @@
+"""The dynamic partitions of the analyses: one for each published protocol, brought up to date by every sync.
+
+https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets#dynamic-partitions
+"""
+
+import dagster as dg
+import duckdb
+
+PROTOCOLS = dg.DynamicPartitionsDefinition(name="protocols")
+_NAME = "protocols"
+
+
+def partitions(instance: dg.DagsterInstance) -> list[str]:
+    """The protocols that have a partition."""
+    return sorted(instance.get_dynamic_partitions(_NAME))
+
+
+def sync_protocol_partitions(
+    instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnection
+) -> tuple[list[str], list[str]]:
+    """Make the partitions those of the protocols in a published file.
+
+    What was materialized for one that goes stays in Dagster's records.
+
+    Args:
+        instance: Dagster's.
+        connection: the published file, open, with `research.protocols`.
+
+    Returns:
+        The partitions that were added, and those that were taken away.
+    """
+    rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id IS NOT NULL")
+    # Dagster takes a partition without a name for no partition: such a protocol is refused by `refusals`.
+    published = {str(protocol_id) for (protocol_id,) in rows.fetchall()} - {""}
+    existing = set(partitions(instance))
+    added, gone = sorted(published - existing), sorted(existing - published)
+    if added:
+        instance.add_dynamic_partitions(_NAME, added)
+    for protocol_id in gone:
+        instance.delete_dynamic_partition(_NAME, protocol_id)
+    return added, gone
+
+
+def refusals(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The published protocols that can have no partition, each with the reason.
+
+    Args:
+        connection: the published file, open, with `research.protocols`.
+    """
+    rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id = ''").fetchall()
+    reason = "the protocol's id is empty, and Dagster knows an analysis by it: give the protocol an id in the source"
+    return {str(protocol_id): reason for (protocol_id,) in rows}

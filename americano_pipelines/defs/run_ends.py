@@ -1,0 +1,54 @@
+"""Say in words how a Dagster run or a step ended, from its events."""
+
+import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
+
+from americano_pipelines import errors
+from americano_pipelines.defs.step_errors import ERROR_KIND
+
+
+def describe_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """Say how a run that has ended did so, and why as far as its events tell."""
+    if run.status == dg.DagsterRunStatus.CANCELED:
+        return f"Dagster run {run.run_id} was cancelled"
+    if run.status == dg.DagsterRunStatus.SUCCESS:
+        return f"Dagster run {run.run_id} ended without recording it"
+    steps = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+    descriptions = [f"{event.step_key}: {step_failure(event)[0]}" for event in steps]
+    if not descriptions:
+        ends = _events(instance, run, dg.DagsterEventType.RUN_FAILURE)
+        descriptions = [_run_failure(event) for event in ends]
+    return f"Dagster run {run.run_id} failed" + (f": {'; '.join(descriptions)}" if descriptions else "")
+
+
+def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
+    """The message of a step that failed, and the class of its error; None when nobody foresaw it."""
+    data = event.step_failure_data
+    failure_data = data.user_failure_data
+    if failure_data is not None and failure_data.description:
+        kind = failure_data.metadata.get(ERROR_KIND)
+        return failure_data.description, str(kind.value) if kind is not None else None
+    return _reason(data.error) if data.error else str(event.message), None
+
+
+def _run_failure(event: dg.DagsterEvent) -> str:
+    """Why a run failed before any step did: a resource could not be opened, or its process was gone."""
+    data = event.job_failure_data
+    # Typed as if it were always there: who reports an end from outside gives a message only.
+    return _reason(data.error) if data and data.error else str(event.message).strip()
+
+
+def _reason(error: SerializableErrorInfo) -> str:
+    """What lies at the bottom of an error, or above that in our own words: they say what to do."""
+    chain = [error]
+    while (cause := chain[-1].cause) is not None:
+        chain.append(cause)
+    known = next((link for link in chain if hasattr(errors, str(link.cls_name))), chain[-1])
+    # As a traceback's last line has it: the class, with its module where it has one, and the text.
+    text = known.message.strip()
+    return text.partition(": ")[2] if hasattr(errors, str(known.cls_name)) else text
+
+
+def _events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+    records = instance.get_records_for_run(run.run_id, of_type=kind).records
+    return [record.event_log_entry.get_dagster_event() for record in records]
