@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -36,6 +37,11 @@ VALUES: dict[str, tuple[Any, list[Any]]] = {
     "lists": (pa.list_(pa.int64()), [[1, None], [], None]),
     "empty lists": (pa.list_(pa.null()), [[], None]),
     "wide": (pa.decimal256(40, 2), [None]),
+    "single": (pa.float32(), [0.1, -0.0, None]),
+    "flags": (pa.bool_(), [True, False, None]),
+    "days": (pa.date32(), [TIME.date(), None]),
+    "money": (pa.decimal128(10, 2), [Decimal("1.10"), None]),
+    "finer money": (pa.decimal128(12, 4), [Decimal("1.1001"), None]),
 }
 
 
@@ -45,6 +51,7 @@ class File:
 
     folder: str
     learner: str | None
+    time: str
     extra: str | None
     kind: str
     learner_kind: str
@@ -55,6 +62,7 @@ FILES = st.builds(
     File,
     folder=st.sampled_from([""] * 8 + ["phase=A", "phase=007", "phase=7", "phase=a%20b", "phase=2024-01-01"]),
     learner=st.sampled_from([*["user_id"] * 5, *LEARNERS, None]),
+    time=st.sampled_from([*["ts"] * 8, "TS", "event_time", "timestamp"]),
     extra=st.sampled_from(["x", "x", "x", "X", None]),
     kind=st.sampled_from([*["int64"] * 8, *VALUES]),
     learner_kind=st.sampled_from([*["text"] * 6, "int64", "null", "no values"]),
@@ -66,7 +74,7 @@ HISTORIES = st.lists(st.lists(FILES, min_size=1, max_size=3), min_size=1, max_si
 def write(path: Path, number: int, file: File) -> None:
     """Write it, with ids that no other file has."""
     columns = {"id": pa.array([f"{number}-{at}" for at in range(len(file.rows))], pa.string())}
-    columns["ts"] = pa.array([TIME] * len(file.rows), pa.timestamp("us"))
+    columns[file.time] = pa.array([TIME] * len(file.rows), pa.timestamp("us"))
     for name, kind in ((file.learner, file.learner_kind), (file.extra, file.kind)):
         if name is not None:
             data_type, values = VALUES[kind]
@@ -91,7 +99,9 @@ def rows_of(path: Path, folder: Path, names: set[str]) -> list[tuple[Any, ...]]:
 
 
 def _plain(scalar: Any) -> Any:
-    return scalar.value if pa.types.is_timestamp(scalar.type) else scalar.as_py()
+    value = scalar.value if pa.types.is_timestamp(scalar.type) else scalar.as_py()
+    # As another scale writes it.
+    return value.normalize() if isinstance(value, Decimal) else value
 
 
 def published(given: Settings) -> list[tuple[Any, ...]]:
@@ -106,10 +116,11 @@ def published(given: Settings) -> list[tuple[Any, ...]]:
             name, kind = columns["x"][:2]
             extra = f"epoch_ns(mirror.{name})" if kind.startswith("TIMESTAMP") else f"mirror.{name}"
         phase = "CAST(mirror.phase AS VARCHAR)" if "phase" in columns else "NULL"
-        return connection.execute(
+        rows = connection.execute(
             f"SELECT events.event_id, events.learner_id, {phase}, {extra} FROM research.events "
             "JOIN analytics.behavioral_events AS mirror ON mirror.id = events.event_id"
         ).fetchall()
+    return [(*row[:3], row[3].normalize() if isinstance(row[3], Decimal) else row[3]) for row in rows]
 
 
 def follow(history: list[list[File]], folder: Path, outcomes: Counter[str]) -> None:
@@ -131,7 +142,7 @@ def follow(history: list[list[File]], folder: Path, outcomes: Counter[str]) -> N
         if said is not None:
             outcomes["refused"] += 1
             assert any(str(path) in said for path in paths), said
-            shapes = {(f.folder == "", f.learner, f.extra, f.kind, f.learner_kind) for f in files if f.rows}
+            shapes = {(f.folder == "", f.learner, f.time, f.extra, f.kind, f.learner_kind) for f in files if f.rows}
             assert len(shapes) > 1 or any(f.kind in {"instants", "wide"} for f in files), f"files that agree: {said}"
         else:
             outcomes["published"] += 1

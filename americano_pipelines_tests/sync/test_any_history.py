@@ -263,7 +263,7 @@ class AnyHistory(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
-@pytest.mark.parametrize("examples", [3, pytest.param(25, marks=pytest.mark.slow)], ids=["some", "many"])
+@pytest.mark.parametrize("examples", [3, pytest.param(8, marks=pytest.mark.slow)], ids=["some", "many"])
 @pytest.mark.timeout(1200)
 def test_after_any_history_the_copy_is_the_source(server: Server, *, scanner: bool, examples: int) -> None:
     machine = type("Machine", (AnyHistory,), {"server": server, "scanner": scanner})
