@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.duckdb_session import connect, resource_errors
+from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.common.stage_timer import StageTimer
+from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.lake import manifest as lake
-from americano_pipelines.lake import writer as lake_writer
 from americano_pipelines.lake.manifest import LakeTable, Manifest
+from americano_pipelines.lake.writer import Writer
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.change_detection import State, is_untouched, same_history, source_state
 from americano_pipelines.sources.checksums import BucketChecksum, postgres_checksums, postgres_state_and_checksums
@@ -58,7 +60,7 @@ def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Exp
 
 def _tidy_up(settings: Settings) -> None:
     """Remove what the manifest does not name: what was replaced, and what a failed or killed export left."""
-    lake_writer.clean_up(settings)
+    sweep_leftovers(settings)
     lake.sweep(settings)
 
 
@@ -78,8 +80,9 @@ def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
         connect(settings) as connection,
         open_snapshot(connection, target) as snapshot,
         steady_tables(snapshot, settings) as (source_tables, skipped),
+        temporary_folder(settings.lake_dir, "staging") as staging,
     ):
-        writer = lake_writer.Writer(settings, snapshot, atomic_files.new_id())
+        writer = Writer(settings.lake_dir, staging, snapshot, atomic_files.new_id())
         if before is not None and not same_history(before.source, snapshot.identity):
             before = None
         for name, table in source_tables.items():

@@ -191,8 +191,7 @@ def clear(settings: Settings) -> None:
 
 
 def _ours(folder: Path) -> Iterator[Path]:
-    """Every exported file, and every manifest that was written aside and never renamed."""
-    yield from list(folder.glob(f".{NAME}.*"))
+    """Every exported file."""
     for table in BY_NAME:
         for path in list(folder.glob(f"{table}/*/*.parquet")):
             if _EXPORTED.fullmatch(path.name):

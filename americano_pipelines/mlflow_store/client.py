@@ -136,12 +136,14 @@ class Store:
         client: speaks to it, and to no other, whatever the process's own tracking URI is.
         uri: its address, as MLflow takes it; may hold a password.
         experiment_id: the experiment that analyses go to.
+        temporary_dir: where to download files to; what a killed process leaves there is swept.
         lost: whether it was waited for in vain; then nobody waits for it a second time.
     """
 
     client: "MlflowClient"
     uri: str
     experiment_id: str
+    temporary_dir: Path
     lost: bool = False
 
     @property
@@ -198,7 +200,7 @@ def open_store(settings: Settings) -> Store:
             # A file that is no database is told as it comes, not wrapped by MLflow.
             raise as_tracking_error(uri, error) from None
         rebase_artifact_uris(settings)
-        store = Store(client, uri, "")
+        store = Store(client, uri, "", settings.spill_dir)
         experiment_id = _experiment(store, settings)
     if is_server(uri):
         store.ask(check_version, uri)

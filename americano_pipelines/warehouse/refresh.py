@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import duckdb
 
 from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import connect, resource_errors
+from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
@@ -59,15 +61,13 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
         LakeDamagedError: a file of the lake is not as it was exported; nothing was published.
         PublishError: the published name is taken by something else.
     """
-    try:
-        with resource_errors(settings):
-            return _refresh(settings, stages, full=full)
-    except BaseException:
-        snapshots.discard(settings)
-        raise
+    with resource_errors(settings):
+        sweep_leftovers(settings)
+        with ExitStack() as building:
+            return _refresh(settings, stages, building, full=full)
 
 
-def _refresh(settings: Settings, stages: StageTimer, *, full: bool) -> RefreshResult:
+def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, full: bool) -> RefreshResult:
     snapshot_id = atomic_files.new_id()
     before, now = snapshots.read_record(settings), snapshots.current(settings)
     states = before.states if before is not None else {}
@@ -82,11 +82,10 @@ def _refresh(settings: Settings, stages: StageTimer, *, full: bool) -> RefreshRe
             with stages.stage("compare with what is published"):
                 todo = plan(settings, before, content, source, inputs, full=full)
             if todo.action == "keep" and before is not None:
-                snapshots.discard(settings)
                 return RefreshResult(before, now, changed=False, missing=source.skipped, before=states)
-            path = snapshots.prepare(settings, snapshot_id)
+            path = building.enter_context(snapshots.building(settings, snapshot_id))
             if before is not None and now is not None and carried:
-                attach_published(settings, connection, now, before, carried, source)
+                attach_published(path.parent.parent, connection, now, before, carried, source)
             with stages.stage("copy the published file" if todo.basis else "prepare"):
                 _open(settings, connection, path, todo)
             document = _build(connection, path, source, inputs, content, todo, stages)
@@ -99,7 +98,6 @@ def _refresh(settings: Settings, stages: StageTimer, *, full: bool) -> RefreshRe
             connection.execute(f"USE memory; DETACH {catalog}")
     outcome = RefreshResult(document, None, changed=True, missing=source.skipped, before=states)
     if outcome.blocked_by:
-        snapshots.discard(settings)
         return outcome
     with stages.stage("publish"):
         place, document = snapshots.publish(settings, path, document)

@@ -221,7 +221,7 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
     assert not one.path.exists()
     assert find_snapshots(settings, LEARNER) == []
     sync(settings, full=True)
-    assert not list(snapshots.snapshots_dir(settings).glob(".removing-*"))
+    assert not list(snapshots.snapshots_dir(settings).glob(".*"))
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff")])
