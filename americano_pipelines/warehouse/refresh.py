@@ -13,8 +13,8 @@ from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import connect, resource_errors
 from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.errors import SourceError
-from americano_pipelines.settings import Settings
+from americano_pipelines.errors import DataError, SourceError, UnreadableRecordError
+from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.warehouse import build, checks, research_models, snapshots
 from americano_pipelines.warehouse.build_plan import Plan, plan
@@ -69,18 +69,30 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
 
 def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, full: bool) -> RefreshResult:
     snapshot_id = atomic_files.new_id()
-    before, now = snapshots.read_record(settings), snapshots.current(settings)
+    now, damage = snapshots.current(settings), None
+    try:
+        before = snapshots.read_record(settings)
+    except UnreadableRecordError as error:
+        before, damage = None, error
     states = before.states if before is not None else {}
     with connect(settings) as connection:
         with open_source(settings, connection, stages) as source:
             carried = carried_over(settings, before, source)
             inputs = {**source.inputs, **carried}
+            if damage is not None and settings.mode is Mode.PARQUET and source.skipped:
+                # Tables without files are carried over from the published file, by its record.
+                raise DataError(
+                    f"{damage}. {', '.join(source.skipped)} cannot be carried over: put their files back and sync "
+                    f"again, or remove {settings.published_path} to publish without them"
+                )
             if not source.inputs:
                 reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
             with stages.stage("compare with what is published"):
                 todo = plan(settings, before, content, source, inputs, full=full)
+                if damage is not None and not full:
+                    todo = replace(todo, reason=str(damage))
             if todo.action == "keep" and before is not None:
                 return RefreshResult(before, now, changed=False, missing=source.skipped, before=states)
             path = building.enter_context(snapshots.building(settings, snapshot_id))

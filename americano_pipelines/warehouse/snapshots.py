@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.temporary_folders import temporary_folder
-from americano_pipelines.errors import PublishError, WarehouseUnavailableError
+from americano_pipelines.errors import PublishError, UnreadableRecordError, WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshot_record import SIDECAR, SnapshotRecord
 
@@ -180,17 +180,32 @@ def current(settings: Settings) -> Path | None:
 
 
 def read_record(settings: Settings) -> SnapshotRecord | None:
-    """The record of the published file, None when nothing is published or the record is not readable."""
+    """The record of the published file, None when nothing is published.
+
+    Raises:
+        UnreadableRecordError: it is missing, empty or malformed.
+    """
     now = current(settings)
     return record_beside(now) if now else None
 
 
-def record_beside(path: Path) -> SnapshotRecord | None:
-    """The record beside a published file, None when there is none that can be read."""
+def record_beside(path: Path) -> SnapshotRecord:
+    """The record beside a published file.
+
+    Raises:
+        UnreadableRecordError: it is missing, empty or malformed.
+    """
+    record = path.parent / SIDECAR
     try:
-        return SnapshotRecord.model_validate_json((path.parent / SIDECAR).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
-        return None
+        return SnapshotRecord.model_validate_json(record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problem = "is missing"
+    except (ValidationError, UnicodeDecodeError):
+        problem = "is no record of this version"
+    raise UnreadableRecordError(
+        f"{record} {problem}, so what {path.name} beside it holds is not known; the next `americano sync` publishes "
+        "another file"
+    )
 
 
 def _sweep(settings: Settings) -> None:

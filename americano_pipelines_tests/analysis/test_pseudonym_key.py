@@ -68,7 +68,7 @@ def test_processes_that_begin_at_once_end_with_one_key(settings_for: Make) -> No
     found = {process.communicate()[0] for process in processes}
 
     assert found == {f"{pseudonym(settings, 'learner_1')}\n"}
-    assert not list(settings.data_dir.glob(".pseudonym*"))
+    assert not list(settings.data_dir.glob(".tmp-*"))
 
 
 @pytest.mark.parametrize(
