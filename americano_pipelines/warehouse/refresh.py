@@ -79,12 +79,8 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
         with open_source(settings, connection, stages) as source:
             carried = carried_over(settings, before, source)
             inputs = {**source.inputs, **carried}
-            if damage is not None and settings.mode is Mode.PARQUET and source.skipped:
-                # Tables without files are carried over from the published file, by its record.
-                raise DataError(
-                    f"{damage}. {', '.join(source.skipped)} cannot be carried over: put their files back and sync "
-                    f"again, or remove {settings.published_path} to publish without them"
-                )
+            if damage is not None and settings.mode is Mode.PARQUET:
+                _check_nothing_is_lost(settings, damage, source)
             if not source.inputs:
                 reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
@@ -114,6 +110,21 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
     with stages.stage("publish"):
         place, document = snapshots.publish(settings, path, document)
     return replace(outcome, document=document, path=place)
+
+
+def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, source: Source) -> None:
+    """Refuse to build anew where a published table has no files: it is carried over by the record, which is unreadable.
+
+    Raises:
+        DataError: there is such a table.
+    """
+    with snapshots.open_published(settings) as connection:
+        names = {str(row[0]) for row in connection.execute(sql.load("warehouse", "published_tables")).fetchall()}
+    if lost := sorted(names & source.skipped.keys()):
+        raise DataError(
+            f"{damage}. {', '.join(lost)} cannot be carried over from it: put the files back and sync again, or remove "
+            f"{settings.published_path} to publish without them"
+        )
 
 
 def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, todo: Plan) -> None:

@@ -1,6 +1,7 @@
 """`americano purge`: an erased learner is in no file that is kept, and what never held them stays."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -219,8 +220,14 @@ def kept_files(settings: Settings, learner: str) -> list[Item]:
     return [item for item in items(settings, learner) if item.fate is Fate.GOES]
 
 
-def stopped(_: Path) -> None:
-    raise KeyboardInterrupt
+def stop_at_snapshot(path: Path, *, ignore_errors: bool = False) -> None:
+    """Remove a folder, but stop where it is a snapshot's."""
+    if ".tmp-removed-" in str(path):
+        raise KeyboardInterrupt
+    remove_folder(path, ignore_errors=ignore_errors)
+
+
+remove_folder = shutil.rmtree
 
 
 def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
@@ -232,7 +239,7 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
     sync(settings, full=True)
     (one,) = kept_files(settings, LEARNER)
     with monkeypatch.context() as patch:
-        patch.setattr(atomic_files.shutil, "rmtree", stopped)
+        patch.setattr(atomic_files.shutil, "rmtree", stop_at_snapshot)
         with pytest.raises(KeyboardInterrupt):
             SnapshotFiles(settings).remove([one])
 

@@ -455,7 +455,7 @@ def test_a_record_that_cannot_be_read_drops_no_table_without_files(files: Settin
     (first.path.parent / "snapshot.json").write_bytes(b"")
     files.parquet_input("phase_assignments").unlink()
 
-    with pytest.raises(DataError, match=r"snapshot.json .*phase_assignments.* cannot be carried over: put their files"):
+    with pytest.raises(DataError, match=r"snapshot.json .*phase_assignments.* cannot be carried over from it"):
         synced(files)
 
     assert snapshots.current(files) == first.path
