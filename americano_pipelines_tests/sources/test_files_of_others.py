@@ -1,7 +1,7 @@
 """Files that other programs write: drifting names and types, folders, tables with a log, damage. Right or refused."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,38 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from americano_pipelines.common import duckdb_session
 from americano_pipelines.errors import ConfigError, SourceError
-from americano_pipelines.settings import Settings
-from americano_pipelines.sources.parquet_files import FileTable, find_files
+from americano_pipelines.sources.parquet_files import FileTable
 from americano_pipelines.sources.parquet_values import check_values
 from americano_pipelines.sources.path_expansion import expand
 
 TIME = datetime(2024, 3, 1, 12)  # noqa: DTZ001 - such files say nothing of zones
 Find = Callable[..., FileTable]
 Rows = Callable[[FileTable], list[dict[str, Any]]]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def duck(settings_for: Callable[..., Settings]) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb_session.connect(settings_for()) as connection:
-        yield connection
-
-
-@pytest.fixture
-def find(duck: duckdb.DuckDBPyConnection, settings_for: Callable[..., Settings], folder: Path) -> Find:
-    def find(location: Path = folder, **values: Any) -> FileTable:
-        tables, _ = find_files(duck, settings_for(behavioral_events_parquet=str(location), **values))
-        return tables["behavioral_events"]
-
-    return find
 
 
 @pytest.fixture

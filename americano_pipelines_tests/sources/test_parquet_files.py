@@ -1,33 +1,19 @@
 """Exports made by others: which files count, and what is wrong with those that cannot be used."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from americano_pipelines.common import duckdb_session
 from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.parquet_files import FileTable, find_files
 from americano_pipelines.sources.path_expansion import expand
 
 ROW = "SELECT 'e1' AS id, 'l1' AS user_id, TIMESTAMP '2024-01-01' AS ts"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def duck(settings_for: Callable[..., Settings]) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb_session.connect(settings_for()) as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -41,17 +27,6 @@ def write(folder: Path, duck: duckdb.DuckDBPyConnection) -> Callable[..., Path]:
         return path
 
     return write
-
-
-@pytest.fixture
-def find(duck: duckdb.DuckDBPyConnection, settings_for: Callable[..., Settings]) -> Callable[..., FileTable]:
-    """The events table that a location gives."""
-
-    def found(location: Path, **values: Any) -> FileTable:
-        tables, _ = find_files(duck, settings_for(behavioral_events_parquet=str(location), **values))
-        return tables["behavioral_events"]
-
-    return found
 
 
 def rows(duck: duckdb.DuckDBPyConnection, table: FileTable) -> list[tuple[Any, ...]]:

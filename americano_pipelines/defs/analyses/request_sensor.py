@@ -8,7 +8,7 @@ https://docs.dagster.io/guides/automate/sensors
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import takewhile
 from typing import Any
 
@@ -19,6 +19,7 @@ from americano_pipelines.app_database.statements import pending, reject_request
 from americano_pipelines.defs.analyses.config import ROW_FIELD
 from americano_pipelines.defs.jobs import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions
+from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.run_ends import describe_end
 from americano_pipelines.defs.run_tags import ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import AnalysisError
@@ -29,7 +30,7 @@ ATTEMPTS = 3
 # none of the request's own. After a minute there is another, then after twice as long each time, at most an hour: so
 # these last for a day.
 ATTEMPTS_WITHOUT_MLFLOW = 30
-_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 60, 3600
+_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 
 def retry_delay(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.RunRecord]) -> str | None:
@@ -58,9 +59,8 @@ def retry_delay(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.
         )
     if not without or not without[0]:
         return None
-    pause = timedelta(seconds=min(_PAUSE_SECONDS * 2 ** (sum(without) - 1), _LONGEST_PAUSE_SECONDS))
-    until = datetime.fromtimestamp(in_vain[0].end_time or 0, UTC) + pause
-    return f"until {until:%H:%M:%S} UTC; the last time: {last}" if until > datetime.now(UTC) else None
+    until = next_attempt_at(in_vain[0], sum(without), _PAUSE, _LONGEST_PAUSE)
+    return f"until {until:%H:%M:%S} UTC; the last time: {last}" if until is not None else None
 
 
 def _lacked_a_resource(instance: dg.DagsterInstance, run: dg.RunRecord) -> bool:

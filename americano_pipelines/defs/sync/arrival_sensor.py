@@ -13,13 +13,14 @@ https://docs.dagster.io/guides/automate/sensors
 import hashlib
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 from pydantic import BaseModel
 
 from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
@@ -58,9 +59,9 @@ def why_not_again(instance: dg.DagsterInstance, sha256: str, attempt: int) -> st
             f"{attempt} runs for these files failed, the last one {records[0].dagster_run.run_id}; the next one is the "
             "nightly one, or as soon as a file changes"
         )
-    # Each pause twice as long: what failed for a network or a full disk is mended by then or later.
-    until = datetime.fromtimestamp(records[0].end_time or 0, UTC) + PAUSE * 2 ** (attempt - 1)
-    if until <= datetime.now(UTC):
+    # What failed for a network or a full disk is mended by then or later.
+    until = next_attempt_at(records[0], attempt, PAUSE)
+    if until is None:
         return None
     return f"run {records[0].dagster_run.run_id} for these files failed; the next attempt is at {until:%H:%M:%S} UTC"
 

@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -105,7 +106,7 @@ def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(
     assert re.search(r"run_0 waits until [\d:]+ UTC; the last time: Dagster run ", caplog.text)
     assert told in caplog.text
 
-    monkeypatch.setattr(request_sensor, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(request_sensor, "_PAUSE", timedelta(0))
     monkeypatch.setattr(request_sensor, "ATTEMPTS_WITHOUT_MLFLOW", 2)
     (again,) = run_requests(settings, command="a test")
     assert told in again.sentence
