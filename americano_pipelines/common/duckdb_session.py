@@ -167,13 +167,17 @@ def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 @contextmanager
-def sparing(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Halve the memory limit for the block, but not below 256 MiB, where wide rows are moved.
+def sparing(connection: duckdb.DuckDBPyConnection, at_least: int = _SPARED_TO) -> Iterator[None]:
+    """Halve the memory limit for the block, where wide rows are moved.
 
     What DuckDB holds outside of its limit grows with the width of the rows.
+
+    Args:
+        connection: the session.
+        at_least: bytes below which the limit is not lowered.
     """
     whole = memory_limit(connection)
-    connection.execute(f"SET memory_limit = '{max(whole // 2, min(whole, _SPARED_TO))}B'")
+    connection.execute(f"SET memory_limit = '{max(whole // 2, min(whole, max(at_least, _SPARED_TO)))}B'")
     try:
         yield
     finally:

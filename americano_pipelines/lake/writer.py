@@ -12,8 +12,9 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.change_detection import NO_MONTH, WHOLE, State, bucket_expression, bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.postgres_catalog import PostgresTable
-from americano_pipelines.sources.postgres_scan import FAT_BYTES, WIDE_BYTES, row_bytes, rows_of, wide_parts
+from americano_pipelines.sources.postgres_scan import rows_of
 from americano_pipelines.sources.postgres_snapshot import Snapshot, postgres_errors
+from americano_pipelines.sources.row_widths import WIDE_BYTES, row_ranges, row_widths
 
 _STAGING = ".staging"
 _BUCKET_COLUMN = "americano_bucket"
@@ -28,7 +29,7 @@ _FLUSH_ROWS = 122_880
 # rows of 750 bytes on two threads the COPY held 841 MB, and failed, at 512 MB; with 10000 rows 543 MB.
 _FLUSH_SHARE = 32
 # For the fat rows that are read at once.
-_PART_SHARE = 16
+_RANGE_SHARE = 16
 
 
 def clean_up(settings: Settings) -> None:
@@ -103,20 +104,21 @@ class Writer:
             return {}
         folder = self._staging / table.name
         connection = self._snapshot.connection
-        relation, parameters = rows_of(self._snapshot, table, state, wanted)
-        width = row_bytes(self._snapshot, table, sum(part.rows for part in state.values()))
+        budget = memory_limit(connection) // _RANGE_SHARE
+        widths = row_widths(self._snapshot, table, sum(part.rows for part in state.values()), budget)
         with ExitStack() as bounds, postgres_errors(self._snapshot.target, table.found_as):
-            if width > WIDE_BYTES:
+            ranges = [rows_of(self._snapshot, table, state, wanted)]
+            if widths.may_be_fat:
+                ranges = row_ranges(self._snapshot, table, state, wanted, budget)
+            if widths.average > WIDE_BYTES or len(ranges) > 1:
                 bounds.enter_context(sparing(connection))
-            self._bound(width)
-            if width > FAT_BYTES and table.has_row_versions:
-                share = memory_limit(connection) // _PART_SHARE
-                for number, chunk in enumerate(wide_parts(self._snapshot, table, state, wanted, share)):
-                    self._copy(table, *chunk, folder / str(number))
-            elif len(wanted) <= MOST_BUCKETS_AT_ONCE:
-                self._copy(table, relation, parameters, folder)
+            # A range is held whole: its rows fit into memory, and may be a few of a megabyte among thousands.
+            self._bound(widths.average, flush=len(ranges) == 1)
+            if len(ranges) == 1 and len(wanted) > MOST_BUCKETS_AT_ONCE:
+                self._copy_in_groups(table, *ranges[0], sorted(wanted), folder)
             else:
-                self._copy_in_groups(table, relation, parameters, sorted(wanted), folder)
+                for number, chunk in enumerate(ranges):
+                    self._copy(table, *chunk, folder / str(number))
         files: dict[str, list[LakeFile]] = {}
         for staged in sorted(folder.rglob("*.parquet")):
             name = self._bucket(table, staged.parent.name.partition("=")[2])
@@ -126,14 +128,14 @@ class Writer:
             raise DataError(f"{table.found_as}: {', '.join(strange)} exported, but Postgres counted no such rows")
         return files
 
-    def _bound(self, width: int) -> None:
-        """Bound what the partitioned COPY holds before it writes, by the width of the rows."""
+    def _bound(self, width: int, *, flush: bool) -> None:
+        """Bound a row group, and with `flush` what the partitioned COPY holds before it writes, by the rows' width."""
         connection = self._snapshot.connection
         rows = _FLUSH_ROWS
         self._row_group = ""
-        if width > WIDE_BYTES:
+        if width > WIDE_BYTES or not flush:
             share = memory_limit(connection) // _FLUSH_SHARE
-            rows = min(rows, max(1, share // width))
+            rows = min(rows, max(1, share // width)) if flush else rows
             # Not in steps of 2,048, as the number of rows: a row may be of a megabyte.
             self._row_group = f", ROW_GROUP_SIZE_BYTES {share}"
         connection.execute(f"SET partitioned_write_flush_threshold = {rows}")

@@ -40,11 +40,16 @@ def rows_of(
     else:
         # Casting to text is Postgres's to do, and the scan of a column that DuckDB has no type for would not. A query
         # gives an enum's values as text too: a list of them would come as '{A,B}'.
-        columns = ", ".join(_selected(column) for column in table.columns)
+        columns = selected_columns(table)
         where = "true" if len(wanted) == len(state) else where
         query = f"SELECT {columns} FROM {sql.quote(table.schema, table.relation)} WHERE {where}"  # noqa: S608 - quoted
         relation, parameters, where = f"postgres_query('{ATTACHED}', $1)", [query], "true"
     return f"(SELECT {table.projection} FROM {relation} WHERE {where})", parameters  # noqa: S608 - quoted
+
+
+def selected_columns(table: PostgresTable) -> str:
+    """SQL, for Postgres, of all columns as a query is to give them."""
+    return ", ".join(_selected(column) for column in table.columns)
 
 
 def _selected(column: Column) -> str:
@@ -52,50 +57,3 @@ def _selected(column: Column) -> str:
     name = sql.quote(column.name)
     types = {"VARCHAR": "text", "VARCHAR[]": "text[]"}
     return f"{name}::{types[column.type]} AS {name}" if column.type in types else name
-
-
-def wide_parts(
-    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str], budget: int
-) -> list[tuple[str, list[str]]]:
-    """The rows of `rows_of` in parts of about `budget` bytes each, for rows of which a few thousand fill the memory.
-
-    DuckDB reads 2,048 rows at once, whatever their width; so a part is a list of rows.
-    """
-    size = f"octet_length(ROW({', '.join(sql.quote(column.name) for column in table.columns)})::text)"
-    where = "true" if len(wanted) == len(state) else bucket_filter(table, wanted)
-    place = sql.quote(table.schema, table.relation)
-    rows = snapshot.query(f"SELECT ctid::text, {size} FROM {place} WHERE {where} ORDER BY ctid", table.found_as)  # noqa: S608 - quoted
-    columns = ", ".join(_selected(column) for column in table.columns)
-    parts: list[list[str]] = [[]]
-    held = 0
-    for row, length in rows:
-        if parts[-1] and held + int(length) > budget:
-            parts.append([])
-            held = 0
-        parts[-1].append(str(row))
-        held += int(length)
-    return [
-        (
-            f"(SELECT {table.projection} FROM postgres_query('{ATTACHED}', $1))",  # noqa: S608 - quoted
-            [f"SELECT {columns} FROM {place} WHERE ctid = ANY(ARRAY[{', '.join(map(repr, part))}]::tid[])"],  # noqa: S608 - quoted
-        )
-        for part in parts
-        if part
-    ]
-
-
-def row_bytes(snapshot: Snapshot, table: PostgresTable, rows: int) -> int:
-    """Average bytes of a row in Postgres, its compressed values included as they are kept.
-
-    0 for a view, and for a small table: its pages are mostly empty, so the average would say nothing.
-    """
-    place = sql.escape(sql.quote(table.schema, table.relation))
-    (size,) = snapshot.query(f"SELECT pg_table_size('{place}'::regclass)", table.found_as)[0]
-    return int(size) // max(1, rows) if int(size) > _SMALL_BYTES else 0
-
-
-_SMALL_BYTES = 1 << 20
-# A row is wide from here on. An event of the app has about 470 bytes.
-WIDE_BYTES = 600
-# And fat from here on: of 2,048 rows, which are read at once, 16 MB.
-FAT_BYTES = 8192

@@ -11,11 +11,12 @@ from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.sources.change_detection import bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, total
 from americano_pipelines.sources.column_roles import SourceTable
-from americano_pipelines.warehouse import checks, parts, research_models
+from americano_pipelines.warehouse import checks, research_models
 from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.parquet_inputs import CarriedInput
 from americano_pipelines.warehouse.research_models import column_lineage
 from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, CheckOutcome
+from americano_pipelines.warehouse.sort_ranges import SortedChunks, sort_key, sort_ranges
 
 
 def build_table(
@@ -131,11 +132,9 @@ def build_models(
 def _load(connection: duckdb.DuckDBPyConnection, table_input: TableInput, only: Collection[str] | None) -> None:
     with table_input.reading():
         for chunk in table_input.chunks(only):
-            pieces, spare = (
-                parts.in_parts(connection, table_input.table, chunk) if table_input.read_again else ([chunk], False)
-            )
-            with sparing(connection) if spare else nullcontext():
-                for relation, parameters in pieces:
+            cut = sort_ranges(connection, table_input.table, chunk) if table_input.read_again else SortedChunks([chunk])
+            with nullcontext() if cut.bytes_at_once is None else sparing(connection, cut.bytes_at_once):
+                for relation, parameters in cut.chunks:
                     connection.execute(_load_statement(table_input.table, relation), parameters)
 
 
@@ -157,7 +156,7 @@ def _built(
         source_rows=total(source),
         state_sha256=table_input.state_sha256,
         buckets=dict(table_input.buckets or {}),
-        sort_key=parts.sort_key(table),
+        sort_key=sort_key(table),
         indexes=indexes,
         figures=dict(copy),
         lineage=column_lineage(
@@ -177,5 +176,5 @@ def _load_statement(table: SourceTable, relation: str) -> str:
         columns=", ".join(sql.quote(c.name) for c in table.columns),
         projection=table.projection,
         relation=relation,
-        order=", ".join(sql.quote(name) for name in parts.sort_key(table)) or "1",
+        order=", ".join(sql.quote(name) for name in sort_key(table)) or "1",
     )

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -16,13 +17,13 @@ from americano_pipelines.sources.change_detection import NO_MONTH, State, state_
 from americano_pipelines.sources.checksums import BucketChecksum, postgres_checksums
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.postgres_catalog import PostgresTable
-from americano_pipelines.sources.postgres_scan import FAT_BYTES, WIDE_BYTES, row_bytes, rows_of, wide_parts
+from americano_pipelines.sources.postgres_scan import rows_of
 from americano_pipelines.sources.postgres_snapshot import Snapshot, postgres_errors
-from americano_pipelines.warehouse.parts import Chunk
+from americano_pipelines.sources.row_widths import WIDE_BYTES, RowWidths, row_ranges, row_widths
+from americano_pipelines.warehouse.sort_ranges import Chunk
 
-_ASIDE = "americano_aside"
-# Of the memory limit, for the rows that are read at once.
-_PART_SHARE = 16
+# Of the memory limit, for the fat rows that are read at once.
+_RANGE_SHARE = 16
 
 
 class TableInput(Protocol):
@@ -149,33 +150,54 @@ class ScannerInput:
 
     @property
     def read_again(self) -> bool:
-        """Wide rows are kept aside first."""
-        return self._row_bytes() > WIDE_BYTES
+        """Wide rows are set aside in files first."""
+        return self._is_wide
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
-        """One read of all that is wanted; wide rows by way of a table that may spill."""
+        """One read of all that is wanted; wide rows by way of files, which are read again in the order of the key."""
         wanted = [name for name in self.state if only is None or name in only]
         if not wanted:
             return []
-        width = self._row_bytes()
-        if width <= WIDE_BYTES:
+        if not self._is_wide:
             return [rows_of(self.snapshot, self.table, self.state, wanted)]
         connection = self.snapshot.connection
-        aside = sql.quote("temp", "main", f"{_ASIDE}_{self.table.name}")
-        columns = ", ".join(f"{sql.quote(c.name)} {c.type}" for c in self.table.columns)
+        ranges = [rows_of(self.snapshot, self.table, self.state, wanted)]
+        if self._widths.may_be_fat:
+            ranges = row_ranges(self.snapshot, self.table, self.state, wanted, self._range_bytes)
+        folder = self._folder
+        folder.mkdir()
+        # Without it the size of a row group is not bounded.
         connection.execute("SET preserve_insertion_order = false")
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {aside} ({columns})")
+        files = [folder / f"{number}.parquet" for number in range(len(ranges))]
         with sparing(connection):
-            parts = [rows_of(self.snapshot, self.table, self.state, wanted)]
-            if width > FAT_BYTES and self.table.has_row_versions:
-                budget = memory_limit(connection) // _PART_SHARE
-                parts = wide_parts(self.snapshot, self.table, self.state, wanted, budget)
-            for relation, parameters in parts:
-                connection.execute(f"INSERT INTO {aside} FROM {relation}", parameters)
-        return [(aside, [])]
+            for file, (relation, parameters) in zip(files, ranges, strict=True):
+                statement = sql.render(
+                    sql.load("warehouse", "set_aside"),
+                    relation=relation,
+                    file=sql.escape(str(file)),
+                    bytes=str(self._range_bytes),
+                )
+                connection.execute(statement, parameters)
+        return [("read_parquet($1, hive_partitioning = false)", [[sql.literal_path(file) for file in files]])]
 
-    def _row_bytes(self) -> int:
-        return row_bytes(self.snapshot, self.table, sum(part.rows for part in self.state.values()))
+    @property
+    def _folder(self) -> Path:
+        """In the session's own folder to spill to, which goes with the session, however that ends."""
+        (place,) = self.snapshot.connection.execute("SELECT current_setting('temp_directory')").fetchone() or ("",)
+        return Path(str(place)) / f"rows-{self.table.name}"
+
+    @property
+    def _is_wide(self) -> bool:
+        return self._widths.average > WIDE_BYTES or self._widths.may_be_fat
+
+    @cached_property
+    def _widths(self) -> RowWidths:
+        rows = sum(part.rows for part in self.state.values())
+        return row_widths(self.snapshot, self.table, rows, self._range_bytes)
+
+    @cached_property
+    def _range_bytes(self) -> int:
+        return memory_limit(self.snapshot.connection) // _RANGE_SHARE
 
     def figures(
         self,
@@ -190,10 +212,8 @@ class ScannerInput:
         return postgres_errors(self.snapshot.target, self.table.found_as)
 
     def finish(self) -> None:
-        """A snapshot stands still; what was kept aside goes."""
-        self.snapshot.connection.execute(
-            f"DROP TABLE IF EXISTS {sql.quote('temp', 'main', f'{_ASIDE}_{self.table.name}')}"
-        )
+        """A snapshot does not change; the files set aside are removed."""
+        atomic_files.remove(self._folder)
 
 
 def _tokens(state: Mapping[str, State]) -> dict[str, str]:

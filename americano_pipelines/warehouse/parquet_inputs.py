@@ -17,7 +17,7 @@ from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.parquet_files import FileTable
 from americano_pipelines.sources.parquet_values import check_values
 from americano_pipelines.warehouse import snapshots
-from americano_pipelines.warehouse.parts import Chunk
+from americano_pipelines.warehouse.sort_ranges import Chunk
 
 VALUES_CHECKED = "values_checked"
 """In the record of a published file: the values of all its files were checked."""

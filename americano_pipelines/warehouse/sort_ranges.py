@@ -1,0 +1,146 @@
+"""Cut a relation into ranges of its sort key that follow each other, so that each is sorted within the memory limit.
+
+DuckDB spills while it sorts, but not the texts of the rows that it merges and appends: 400,000 rows of 750 bytes
+failed at 512 MB with gigabytes free on the disk. Sorted range after range they need a fraction of the limit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import memory_limit
+from americano_pipelines.errors import ResourceError
+from americano_pipelines.sources.column_roles import Column, SourceTable
+from americano_pipelines.sources.row_widths import VECTOR_ROWS
+
+Chunk = tuple[str, list[Any]]
+"""SQL of a relation and the values it binds."""
+# Of the memory limit, for the rows of one sort. With a quarter, 300 MB of rows took 512 MB as they were sorted.
+_SHARE = 8
+_BYTES_PER_VALUE = 16
+_TEXT = ("VARCHAR", "JSON")
+# Encoded in a file and in memory: numbers and short texts take less than a third in a file.
+_DECODED = 3
+# DuckDB compresses 2,048 rows at once, all in memory: 300 rows of a megabyte failed at 256 MB and passed at 384.
+_OVERHEAD = 1.25
+_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class SortedChunks:
+    """A chunk to load, in ranges.
+
+    Attributes:
+        chunks: the ranges, in the order of the sort key; the chunk itself where it fits into memory as a whole.
+        bytes_at_once: memory to load a range, None where nothing bounds it but the limit.
+    """
+
+    chunks: list[Chunk]
+    bytes_at_once: int | None = None
+
+
+def sort_key(table: SourceTable) -> list[str]:
+    """The columns that a mirror is sorted by."""
+    return [column.name for role in (table.contract.sort_role, "id") if (column := table.column(role))]
+
+
+def sort_ranges(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk: Chunk) -> SortedChunks:
+    """Cut a chunk into ranges where its rows do not fit into memory at once.
+
+    Args:
+        connection: the session that reads it.
+        table: its columns, in the types that it is sorted in.
+        chunk: a relation that can be read more than once, and the values it binds.
+
+    Raises:
+        ResourceError: its rows are so wide that 2,048 of them do not fit.
+    """
+    limit = memory_limit(connection)
+    # Without a sort key the first column is sorted by.
+    names = sort_key(table) or [table.columns[0].name]
+    keys = [column for name in names for column in table.columns if column.name == name]
+    keys = [column for column in keys if not _is_nested(column)]
+    if not keys or _at_most(connection, table, chunk) <= limit // _SHARE:
+        return SortedChunks([chunk])
+    relation, parameters = chunk
+    typed = f"(SELECT {table.projection} FROM {relation})"  # noqa: S608 - quoted
+    ranges = _Ranges(connection, table, limit // _SHARE)
+    chunks = ranges.cut((typed, parameters), keys)
+    needed = int(_OVERHEAD * ranges.bytes_at_once)
+    if needed > limit:
+        raise ResourceError(
+            f"{table.found_as}: {VECTOR_ROWS} of its rows take {ranges.bytes_at_once // _MB} MB, and DuckDB writes so "
+            f"many at once. Nothing was published; set AMERICANO_MEMORY_LIMIT to {needed // _MB + 1}MB or more"
+        )
+    return SortedChunks(chunks, needed)
+
+
+class _Ranges:
+    """Cuts relations of one table and notes the widest rows."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, table: SourceTable, budget: int) -> None:
+        self.bytes_at_once = 0
+        self._connection, self._budget = connection, budget
+        self._bytes = " + ".join(_bytes(column) for column in table.columns)
+
+    def cut(self, chunk: Chunk, keys: Sequence[Column]) -> list[Chunk]:
+        """Ranges of the first key; the rows of a key that are too many are cut by the next."""
+        relation, parameters = chunk
+        key, *others = keys
+        name = sql.quote(key.name)
+        statement = sql.render(
+            sql.load("warehouse", "key_ranges"),
+            key=name,
+            bytes=self._bytes,
+            relation=relation,
+            budget=str(self._budget),
+            vector=str(VECTOR_ROWS),
+        )
+        chunks: list[Chunk] = []
+        before = ""
+        for last, is_single, size, at_once in self._connection.execute(statement, parameters).fetchall():
+            self.bytes_at_once = max(self.bytes_at_once, int(at_once))
+            value = f"CAST('{sql.escape(str(last))}' AS {key.type})"
+            upto = f"{name} IS NULL" if last is None else f"{name} <= {value}"
+            condition = upto if last is None or not before else f"{name} > {before} AND {upto}"
+            part: Chunk = (f"(FROM {relation} WHERE {condition})", parameters)
+            chunks += self.cut(part, others) if is_single and size > self._budget and others else [part]
+            before = before if last is None else value
+        return chunks
+
+
+def _at_most(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk: Chunk) -> int:
+    """About the most that a chunk's rows take in memory: by the footers of its files, else by reading it."""
+    relation, parameters = chunk
+    columns = table.columns
+    from_footers = 0
+    if "read_parquet($1" in relation:
+        statement = sql.load("warehouse", "parquet_bytes")
+        rows, encoded, in_dictionary = connection.execute(statement, parameters).fetchone() or (0, 0, [])
+        from_footers = _DECODED * int(encoded or 0) + int(rows or 0) * _BYTES_PER_VALUE * len(columns)
+        # A dictionary holds each text once: 300 rows with one text of a megabyte took a megabyte by the footers.
+        columns = tuple(c for c in columns if c.type in _TEXT and c.name in in_dictionary)
+        if not columns:
+            return from_footers
+    size = " + ".join(_bytes(column) for column in columns)
+    row = connection.execute(f"SELECT sum({size}) FROM {relation}", parameters).fetchone()  # noqa: S608 - quoted
+    return from_footers + (int(row[0] or 0) if row else 0)
+
+
+def _bytes(column: Column) -> str:
+    """SQL of the bytes that a value takes in memory."""
+    name = sql.quote(column.name)
+    if column.type in _TEXT:
+        return f"{_BYTES_PER_VALUE} + coalesce(strlen({name}), 0)"
+    if column.type == "BLOB":
+        return f"{_BYTES_PER_VALUE} + coalesce(octet_length({name}), 0)"
+    if _is_nested(column):
+        return f"{_BYTES_PER_VALUE} + coalesce(strlen(CAST({name} AS VARCHAR)), 0)"
+    return str(_BYTES_PER_VALUE)
+
+
+def _is_nested(column: Column) -> bool:
+    return column.type.endswith("]") or column.type.startswith(("STRUCT", "MAP", "UNION"))

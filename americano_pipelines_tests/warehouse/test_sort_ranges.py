@@ -1,0 +1,76 @@
+"""What does not fit into memory at once is sorted in ranges: all rows, in the order that one sort gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from americano_pipelines.common.duckdb_session import connect
+from americano_pipelines.errors import ResourceError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.column_roles import Column, SourceTable
+from americano_pipelines.sources.contracts import BY_NAME
+from americano_pipelines.warehouse.sort_ranges import sort_ranges
+
+MakeSettings = Callable[..., Settings]
+# 60 MB of rows: 101 at one time, one infinitely early; half of them have one time, or none.
+ROWS = """
+CREATE TEMP TABLE americano_test AS
+SELECT i AS id, repeat(md5(CAST(i AS VARCHAR)), 40) AS payload,
+    CASE WHEN i = 6 THEN TIMESTAMP '-infinity' WHEN i BETWEEN 1000 AND 1100 THEN TIMESTAMP '2024-03-01' ELSE {ts} END
+    AS ts
+FROM range(48000) AS t(i)
+"""
+SPREAD = "TIMESTAMP '2024-01-01' + INTERVAL 1 SECOND * (hash(i) % 10000000)"
+TIMES = {
+    "all different": f"CASE WHEN i <> 5 THEN {SPREAD} END",
+    "half at one time": f"CASE WHEN i % 2 = 0 THEN TIMESTAMP '2024-02-01' ELSE {SPREAD} END",
+    "half without a time": f"CASE WHEN i % 2 = 0 THEN {SPREAD} END",
+}
+TABLE = SourceTable(
+    contract=BY_NAME["behavioral_events"],
+    found_as="a test",
+    columns=(Column("id", "", "BIGINT"), Column("payload", "", "VARCHAR"), Column("ts", "", "TIMESTAMP")),
+    roles={"time": "ts", "id": "id"},
+)
+
+
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
+def test_ranges_give_the_rows_and_the_order_of_one_sort(settings_for: MakeSettings, times: str) -> None:
+    with connect(settings_for(americano_memory_limit="150MB", americano_threads=1)) as connection:
+        connection.execute(ROWS.format(ts=times))
+        ranges = sort_ranges(connection, TABLE, ("americano_test", []))
+        rows = [
+            connection.execute(f"SELECT id FROM {relation} ORDER BY ts, id", parameters).fetchall()
+            for relation, parameters in ranges.chunks
+        ]
+        whole = connection.execute("SELECT id FROM americano_test ORDER BY ts, id").fetchall()
+
+    assert len(rows) >= 3
+    assert max(map(len, rows)) < 20000
+    assert [row for part in rows for row in part] == whole
+
+
+def test_what_fits_is_sorted_at_once(settings_for: MakeSettings) -> None:
+    with connect(settings_for(americano_memory_limit="1GB", americano_threads=1)) as connection:
+        connection.execute(ROWS.format(ts=SPREAD))
+        ranges = sort_ranges(connection, TABLE, ("americano_test", []))
+    assert ranges.chunks == [("americano_test", [])]
+    assert ranges.bytes_at_once is None
+
+
+def test_rows_too_wide_for_the_limit_name_the_limit_that_would_do(settings_for: MakeSettings, tmp_path: Path) -> None:
+    # 2,048 rows of 80 kB are 164 MB; DuckDB needs a quarter more to write them.
+    file = tmp_path / "fat.parquet"
+    with duckdb.connect(config={"threads": 1}) as connection:
+        rows = "SELECT i AS id, repeat('x', 80000) AS payload, NULL::TIMESTAMP AS ts FROM range(4000) t(i)"
+        connection.execute(f"COPY ({rows}) TO '{file}'")
+
+    def cut(limit: str) -> int | None:
+        with connect(settings_for(americano_memory_limit=limit, americano_threads=1)) as connection:
+            return sort_ranges(connection, TABLE, ("read_parquet($1)", [[str(file)]])).bytes_at_once
+
+    assert (cut("205MB") or 0) > 164_000_000
+    with pytest.raises(ResourceError, match="set AMERICANO_MEMORY_LIMIT to 205MB or more"):
+        cut("150MB")
