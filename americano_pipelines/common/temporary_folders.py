@@ -11,8 +11,9 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _LOCK = ".owner"
@@ -37,6 +38,17 @@ def temporary_folder(parent: Path, purpose: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def reader_temporary_folder(parent: Path, purpose: str) -> Iterator[Path]:
+    """Make a folder as `temporary_folder`; where this user cannot write in `parent`, a private one of the system's."""
+    with ExitStack() as folders:
+        try:
+            folder = folders.enter_context(temporary_folder(parent, purpose))
+        except OSError:
+            folder = Path(folders.enter_context(tempfile.TemporaryDirectory()))
+        yield folder
 
 
 @contextmanager

@@ -37,8 +37,6 @@ class DagsterRuns:
 
     def find(self, learner: Learner) -> list[Item]:
         """The ended runs of the learner's protocols, and those that recorded an extract which goes or went."""
-        if not self._settings.dagster_dir.is_dir():
-            return []
         gone = purged_extracts(self._settings)
         gone |= {
             item.extract_sha256: item.protocol_id

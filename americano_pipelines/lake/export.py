@@ -60,7 +60,7 @@ def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Exp
 
 
 def _tidy_up(settings: Settings) -> None:
-    """Remove what the manifest does not name: what was replaced, and what a failed or killed export left."""
+    """Remove what the manifest does not name, and what killed processes left: both may fill the disk."""
     sweep_leftovers(settings)
     lake.sweep(settings)
 

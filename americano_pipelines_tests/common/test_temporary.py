@@ -16,6 +16,7 @@ from americano_pipelines.common.temporary_folders import (
     has_owner,
     held_file,
     is_held,
+    reader_temporary_folder,
     sweep,
     temporary_folder,
 )
@@ -88,6 +89,15 @@ def test_a_lock_is_taken_over_by_a_descriptor_that_may_write(tmp_path: Path, mon
         assert sweep(tmp_path, PATTERN) == [own]
         assert has_owner(own)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_who_cannot_write_there_has_a_private_folder_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with reader_temporary_folder(tmp_path / "file", "download") as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not folder.exists()
+    with reader_temporary_folder(tmp_path / "tmp", "download") as folder:
+        assert folder.parent == tmp_path / "tmp"
 
 
 def test_other_files_beside_temporary_folders_stay(tmp_path: Path) -> None:
