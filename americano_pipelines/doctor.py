@@ -11,7 +11,13 @@ from americano_pipelines.analysis.pseudonym import key_state
 from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import check_extension, connect, load_postgres_extension
 from americano_pipelines.common.file_permissions import open_to_others
-from americano_pipelines.errors import AmericanoError, SourceError, WarehouseUnavailableError, told_by_system
+from americano_pipelines.errors import (
+    AmericanoError,
+    SourceError,
+    UnreadableRecordError,
+    WarehouseUnavailableError,
+    told_by_system,
+)
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.settings.mlflow_url import sqlite_file
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_overrides
@@ -153,7 +159,11 @@ def _published(settings: Settings) -> Iterator[Diagnosis]:
             f"{link} is a file of its own, not the link this project publishes by; move it away",
         )
         return
-    document, path = read_record(settings), current(settings)
+    try:
+        document, path = read_record(settings), current(settings)
+    except UnreadableRecordError as error:
+        yield Diagnosis("warn", "published file", str(error))
+        return
     if document is None or path is None:
         yield Diagnosis("warn", "published file", f"nothing at {settings.published_path} yet; run `americano sync`")
         return

@@ -104,8 +104,12 @@ class WarehouseUnavailableError(AmericanoError):
     """The published file is not there yet, or another process holds it open read-write."""
 
 
+class UnreadableRecordError(WarehouseUnavailableError):
+    """The record beside a published file is missing, empty or malformed; the message names it and what to do."""
+
+
 class LakeDamagedError(DataError):
-    """A file of the lake is not as it was exported; `path` says which. Exporting again mends it."""
+    """A file of the lake, or its manifest, is not as it was written; `path` says which. Exporting again mends it."""
 
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(message)

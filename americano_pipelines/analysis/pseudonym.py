@@ -1,20 +1,15 @@
 """Give learners keyed pseudonyms for extracts, records and MLflow.
 
-Without the key nobody can find a learner's pseudonym by trying all ids.
-
-The keyed hash and its key. Without the key it cannot be found out by trials which learner a pseudonym means; with
-an empty or a known one it can. So the key is checked at every use. A card beside it has the key's id, which does
-not give the key away: a key that is lost or replaced is told by it, for extracts under two keys cannot be found by
-the learner.
+Without the key nobody can find a learner's pseudonym by trying all ids; with an empty or a known key anybody can. So
+the key is checked at every use. A card beside it has the key's id, which does not disclose the key: it shows that a key
+was lost or replaced, and extracts under two keys cannot be found by the learner.
 """
 
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from americano_pipelines.common import atomic_files, file_permissions
@@ -103,19 +98,9 @@ def _usable_key(settings: Settings) -> bytes:
 
 
 def _make_key(path: Path) -> None:
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(secrets.token_hex(32))
-            stream.flush()
-            os.fsync(stream.fileno())
-        with suppress(FileExistsError):
-            os.link(aside, path)  # unlike a rename, it does not replace the key that another process just made
-        atomic_files.sync_folder(path.parent)
-        atomic_files.sync_folder(path.parent.parent)
-    finally:
-        aside.unlink()
+    atomic_files.create_text(path, secrets.token_hex(32))
+    # The data folder itself may be new.
+    atomic_files.sync_folder(path.parent.parent)
 
 
 def _read_key(settings: Settings) -> bytes | None:

@@ -1,9 +1,7 @@
 """Create the benchmark's Postgres: an embedded server with one large events table, removed afterwards."""
 
-import secrets
-import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import psycopg2
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.stage_timer import StageTimer
+from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.demo.postgres.cluster import SUPERUSER
 from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.settings import Settings, load_settings
@@ -67,10 +66,11 @@ def dataset(base: Settings, rows: int, stages: StageTimer) -> Iterator[Dataset]:
         rows: rows of the events table.
         stages: told what is being done.
     """
-    folder = base.data_dir / f"bench-{secrets.token_hex(4)}"
-    folder.mkdir(parents=True)
-    postgres = EmbeddedPostgres(folder / "postgres", server_settings={"max_wal_size": "8GB", "shared_buffers": "256MB"})
-    try:
+    with temporary_folder(base.data_dir, "bench") as folder, ExitStack() as at_end:
+        postgres = EmbeddedPostgres(
+            folder / "postgres", server_settings={"max_wal_size": "8GB", "shared_buffers": "256MB"}
+        )
+        at_end.callback(postgres.stop)
         with stages.stage("start Postgres"):
             postgres.start()
         created = Dataset(folder, postgres, rows)
@@ -78,6 +78,3 @@ def dataset(base: Settings, rows: int, stages: StageTimer) -> Iterator[Dataset]:
             created.execute(sql.render(sql.load("bench", "events"), rows=str(rows)))
             created.execute("VACUUM ANALYZE behavioral_events")
         yield created
-    finally:
-        postgres.stop()
-        shutil.rmtree(folder, ignore_errors=True)

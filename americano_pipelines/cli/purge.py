@@ -26,7 +26,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
     When the learner is still in it nothing is removed, and the exit code is 1.
     """
     from americano_pipelines.defs.erase import erase, find_items
-    from americano_pipelines.erasure.data_files import under_other_names
+    from americano_pipelines.erasure.snapshot_files import OTHER_NAME
 
     settings = load_settings()
     if not learner.strip():
@@ -36,7 +36,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         erasure = find_items(settings, learner)
     problems = erasure.problems
     if not dry_run:
-        names_learner, owners = erasure.seen, erasure.owners
+        names_learner, owners = erasure.names_learner, erasure.owners
         summary = run_sync(settings, full=True, quiet=as_json)
         if not summary.success:
             say(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
@@ -44,16 +44,14 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         with progress(enabled=not as_json):
             erasure = erase(settings, learner, sure=names_learner or unseen, owners=owners)
         problems = erasure.problems + _not_purged(erasure)
-    others = [str(path) for path in under_other_names(settings)]
-    if others and not problems:
-        problems = ["files published under another name were not looked at: purge once more with that DUCKDB_DB_PATH"]
+    others = [item.name for item in erasure.items if item.kind == OTHER_NAME]
     if as_json:
-        shown = [
-            {"kind": kind, "what": what, "bytes": size, "reason": reason} for kind, what, size, reason in erasure.rows()
+        going = [
+            {"kind": item.kind, "what": item.name, "bytes": item.bytes, "reason": item.reason} for item in erasure.going
         ]
         report = {
-            "still_there": erasure.published,
-            "found": shown,
+            "still_there": erasure.in_source,
+            "found": going,
             "removed": erasure.removed,
             "remains": erasure.remains(),
             "others": others,
@@ -69,9 +67,9 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
 
 def _not_purged(erasure: "ErasureReport") -> list[str]:
     """Why nothing was removed although something is there."""
-    if erasure.published:
+    if erasure.in_source:
         return ["the source still has this learner: erase them there, then purge again"]
-    if erasure.doubtful and erasure.rows():
+    if erasure.doubtful and erasure.going:
         unseen = (
             "no file shows this id: is it spelled as the source writes it? The files above may hold rows that were "
             "deleted before; --unseen removes them"
@@ -82,20 +80,19 @@ def _not_purged(erasure: "ErasureReport") -> list[str]:
 
 def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool) -> None:
     console = Console(highlight=False)
-    gone = set(erasure.removed)
-    rows = erasure.rows()
+    removed = set(erasure.removed)
     for title, part in (
-        ("removed", [row for row in rows if row[1] in gone]),
-        ("would be removed" if dry_run else "not removed", [row for row in rows if row[1] not in gone]),
+        ("removed", [item for item in erasure.going if item.name in removed]),
+        ("would be removed" if dry_run else "not removed", [i for i in erasure.going if i.name not in removed]),
     ):
         if part:
-            lines = [(kind, what, "" if size is None else size, why) for kind, what, size, why in part]
+            lines = [(item.kind, item.name, "" if item.bytes is None else item.bytes, item.reason) for item in part]
             show_table(
                 console, ("what", "name", "bytes", "why"), lines, title=f"[bold]{title}[/]", most_rows=len(lines)
             )
-    if not rows:
+    if not erasure.going:
         console.print("no kept snapshot holds this learner, or may")
-    for place, count in erasure.published.items():
+    for place, count in erasure.in_source.items():
         if dry_run:
             console.print(
                 f"[yellow]published now[/] {place}: {count:,} rows; a purge makes a full sync first, and removes this "

@@ -1,14 +1,19 @@
 """Write files so that they are there whole or not at all, also after a crash.
 
-The order matters: a rename that reaches the disk before the bytes it names leaves an empty file after a power cut.
+The order matters: a rename that reaches the disk before the bytes it names leaves an empty file after a power cut. What
+a killed process did not rename lies in a temporary folder, which the next sweep removes.
 """
 
 import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from americano_pipelines.common.temporary_folders import temporary_folder
 
 _CHUNK = 1 << 20
 
@@ -40,18 +45,46 @@ def move(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file at; after the block the file gets its name, or nothing is left of it on an error."""
+    with temporary_folder(path.parent, "aside") as folder:
+        aside = folder / path.name
+        yield aside
+        move(aside, path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a small text file as a whole."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    aside.write_text(text, encoding="utf-8")
-    move(aside, path)
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def create_text(path: Path, text: str) -> bool:
+    """Write a small text file, for its owner only, unless there is one.
+
+    Returns:
+        Whether it was written; False when the file was there, or another process was faster.
+    """
+    with temporary_folder(path.parent, "aside") as folder:
+        aside = folder / path.name
+        aside.touch(mode=0o600)
+        aside.write_text(text, encoding="utf-8")
+        sync_file(aside)
+        try:
+            path.hardlink_to(aside)  # unlike a rename, it does not replace the file of another process
+        except FileExistsError:
+            return False
+        sync_folder(path.parent)
+    return True
 
 
 def swap_link(link: Path, target: Path) -> None:
     """Point a symbolic link at another target, by its relative path, in one step."""
-    aside = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
-    aside.symlink_to(os.path.relpath(target, link.parent))
-    aside.replace(link)
+    with temporary_folder(link.parent, "aside") as folder:
+        aside = folder / link.name
+        aside.symlink_to(os.path.relpath(target, link.parent))
+        aside.replace(link)
     sync_folder(link.parent)
 
 
@@ -61,13 +94,10 @@ def try_writing(folder: Path) -> None:
     Raises:
         OSError: it cannot be.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".try.{secrets.token_hex(4)}"
-    try:
+    with temporary_folder(folder, "try") as aside:
+        path = aside / "try"
         path.write_bytes(b"\0")
         sync_file(path)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -1,21 +1,25 @@
-"""Temporary folders with an owner: tell what a killed process left from what is in use.
+"""Make temporary folders that have an owner, and remove those whose owner has ended.
 
-The sign of an owner is a lock (flock) on a file beside the folder. The operating system releases it when the
-process ends, however it ends. A process id would be given out again, and means nothing to a container that shares
-the folder; whoever gets the lock knows that the owner is gone. The lock file is made before the folder and removed
-after it, so a folder without one has no owner either. On a network file system this holds as far as its locks reach
-other hosts (NFS: yes, unless mounted with `nolock` or `local_lock`).
+Everything that is not written at its final place is written into such a folder. The sign of an owner is a lock (flock)
+on a file beside the folder. The operating system releases it when the process ends, however it ends. A process id is
+given out again, and means nothing to another container that shares the folder. The lock file is made before the folder
+and removed after it, so a folder without one has no owner. On a network file system this holds as far as its locks
+reach other hosts (NFS: yes, unless mounted with `nolock` or `local_lock`).
 """
 
 import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _LOCK = ".owner"
+_PREFIX = ".tmp-"
+PATTERN = f"{_PREFIX}*"
+"""The names of temporary folders and their lock files, in a folder that holds other files too."""
 
 
 @contextmanager
@@ -23,17 +27,28 @@ def temporary_folder(parent: Path, purpose: str) -> Iterator[Path]:
     """Make an empty private folder for the block, removed at its end; after a kill by the next `sweep` of the parent.
 
     Args:
-        parent: where to make it; holds nothing but such folders.
-        purpose: the beginning of its name, for people who look there.
+        parent: where to make it; what is written there can be renamed to a place in `parent` in one step.
+        purpose: a part of its name, for people who look there.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    folder = parent / f"{purpose}-{secrets.token_hex(8)}"
+    folder = parent / f"{_PREFIX}{purpose}-{secrets.token_hex(8)}"
     with held_file(_lock_of(folder)):
         folder.mkdir(mode=0o700)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def reader_temporary_folder(parent: Path, purpose: str) -> Iterator[Path]:
+    """Make a folder as `temporary_folder`; where this user cannot write in `parent`, a private one of the system's."""
+    with ExitStack() as folders:
+        try:
+            folder = folders.enter_context(temporary_folder(parent, purpose))
+        except OSError:
+            folder = Path(folders.enter_context(tempfile.TemporaryDirectory()))
+        yield folder
 
 
 @contextmanager
@@ -68,19 +83,33 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def sweep(parent: Path) -> list[Path]:
-    """Remove what has no owner any more, also what releases before this one left there.
+def sweep(parent: Path, pattern: str = "*") -> list[Path]:
+    """Remove the temporary folders in a folder that have no owner.
+
+    Args:
+        parent: where they are.
+        pattern: `PATTERN` where other files are beside them; without it, whatever is there is removed.
 
     Returns:
-        What is still there: folders in use, and what this user may not remove.
+        What is left: folders in use, and what this user may not remove.
     """
-    entries = sorted(parent.iterdir()) if parent.is_dir() else []
-    # A lock file alone: its process was killed before it made the folder, or after it removed it.
-    folders = {path.with_name(path.name.removesuffix(_LOCK)) for path in entries}
+    folders = temporary_folders(parent, pattern)
     for folder in folders:
         with suppress(BlockingIOError, PermissionError), _lock_of_a_dead_owner(_lock_of(folder)):
             _remove(folder)
-    return sorted(folder for folder in folders if os.path.lexists(folder))
+    return [folder for folder in folders if os.path.lexists(folder)]
+
+
+def temporary_folders(parent: Path, pattern: str = "*") -> list[Path]:
+    """The temporary folders in a folder, in use or not; arguments as of `sweep`."""
+    entries = parent.glob(pattern) if parent.is_dir() else ()
+    # A lock file alone: its process was killed before it made the folder, or after it removed it.
+    return sorted({path.with_name(path.name.removesuffix(_LOCK)) for path in entries})
+
+
+def has_owner(folder: Path) -> bool:
+    """Whether the process that made a temporary folder is alive; True also when this user may not ask."""
+    return is_held(_lock_of(folder))
 
 
 @contextmanager
@@ -93,7 +122,8 @@ def _lock_of_a_dead_owner(path: Path) -> Iterator[None]:
         BlockingIOError: its owner is alive; PermissionError: this user may not ask.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # Not read-only: NFS answers an exclusive lock of such a descriptor with EBADF.
+        descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         yield
         return

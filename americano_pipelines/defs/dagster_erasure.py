@@ -6,22 +6,81 @@ output, and a copy of an asset's last materialization in the table of assets.
 """
 
 import sqlite3
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 
 from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.defs.dagster_instance import open_instance, open_instance_to_read
+from americano_pipelines.defs.dagster_storage import opened, refresh_asset_entry, remove_events, shared_files
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.erasure.extracts import purged_extracts
+from americano_pipelines.erasure.store import Fate, Item, Learner
 from americano_pipelines.errors import ResourceError
+from americano_pipelines.provenance.archive import records
+from americano_pipelines.settings import Settings
 
+KIND = "Dagster run"
 _PARTITION_TAG = "dagster/partition"
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-# The name of the file that mirrors the events of assets of all runs.
-_INDEX = "index"
 _BUSY_SECONDS = 30
+
+
+class DagsterRuns:
+    """Dagster's runs and events, as a store of an erasure."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._had_analyses = False
+
+    def find(self, learner: Learner) -> list[Item]:
+        """The ended runs of the learner's protocols, and those that recorded an extract which goes or went."""
+        gone = purged_extracts(self._settings)
+        gone |= {
+            item.extract_sha256: item.protocol_id
+            for item in learner.items
+            if item.extract_sha256 is not None and item.fate is Fate.GOES
+        }
+        recorded = {
+            str(record.orchestrator["dagster_run_id"])
+            for _, record in records(self._settings)
+            if record.extract_sha256 in gone and record.identity.protocol_id is not None
+        }
+        # A run that was killed before it had an extract is known by its protocol only.
+        theirs = {protocol_id for protocol_id in learner.protocols if len(learner.owners.get(protocol_id, "1")) == 1}
+        protocols = theirs | {protocol_id for protocol_id in gone.values() if protocol_id is not None}
+        self._had_analyses = bool(protocols or recorded)
+        try:
+            with open_instance_to_read(self._settings) as instance:
+                run_ids = [] if instance is None else runs_of(instance, protocols, recorded)
+        except ResourceError as error:
+            return [Item("Dagster", "Dagster", str(error), Fate.UNREACHED)]
+        return [Item(KIND, run_id, "analysed a protocol of the learner") for run_id in run_ids]
+
+    def remove(self, items: Sequence[Item]) -> list[Item]:
+        """Delete the runs so that no file of Dagster's has anything of them; name the analyses that are at work."""
+        if not self._settings.dagster_dir.is_dir():
+            return []
+        left = []
+        try:
+            with open_instance(self._settings) as instance:
+                if items or self._had_analyses:
+                    delete_runs(instance, [item.name for item in items])
+                left = [
+                    Item(
+                        "Dagster run at work",
+                        run_id,
+                        f"Dagster run {run_id} is at work, perhaps on an earlier snapshot: purge once more when it has "
+                        "ended",
+                        Fate.UNREACHED,
+                    )
+                    for run_id in runs_under_way(instance)
+                ]
+        except ResourceError as error:
+            left.append(Item("Dagster", "Dagster", str(error), Fate.UNREACHED))
+        return left
 
 
 def runs_under_way(instance: dg.DagsterInstance) -> list[str]:
@@ -48,12 +107,12 @@ def runs_of(instance: dg.DagsterInstance, protocols: Collection[str], recorded: 
 def delete_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> None:
     """Delete runs that have ended, so that no file of Dagster's has anything of them.
 
-    Can be done again after an interruption: the run itself, by which it is found, goes last.
+    Can be done again after an interruption: a run, by which the rest is found, goes after its events, and the files are
+    written anew each time.
 
     Raises:
         ResourceError: a file of Dagster's cannot be rewritten.
     """
-    storage = instance.event_log_storage
     keys = {asset_specs.key(PREFIX, name) for name in KINDS}
     for run_id in run_ids:
         materializations = instance.get_records_for_run(
@@ -61,35 +120,20 @@ def delete_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> None:
         ).records
         keys |= {record.asset_key for record in materializations if record.asset_key is not None}
         instance.compute_log_manager.delete_logs(prefix=[run_id])
-        storage.delete_events(run_id)
-        _rewrite(storage, run_id)
-        instance.delete_run(run_id)
+        remove_events(instance, run_id)
     for key in sorted(keys):
-        _show_what_is_left(instance, key)
-    _rewrite(storage, _INDEX)
+        refresh_asset_entry(instance, key)
+    for run_id in run_ids:
+        # Not the instance's own method: it opens the file of events once more, which makes a new one.
+        instance.run_storage.delete_run(run_id)
+    for path in shared_files(instance):
+        _rewrite(path)
 
 
-def _show_what_is_left(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
-    """Let an asset's entry have its latest materialization that is left, for it keeps a copy of it."""
-    storage = instance.event_log_storage
-    entries = instance.get_asset_records([key])
-    if not entries or entries[0].asset_entry.last_materialization_record is None:
-        return
-    left = instance.fetch_materializations(key, limit=1).records
-    if not left:
-        instance.wipe_assets([key])
-    elif isinstance(storage, SqlEventLogStorage):
-        storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
-        storage.wipe_asset_cached_status(key)
-
-
-def _rewrite(storage: object, shard: str) -> None:
-    """Write a file of events anew without its free pages; a database server sees to that itself."""
-    if not isinstance(storage, SqliteEventLogStorage):
-        return
-    path = storage.path_for_shard(shard)
+def _rewrite(path: Path) -> None:
+    """Write a sqlite file anew without its free pages, in which deleted text stays."""
     try:
-        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+        with opened(path, _BUSY_SECONDS) as connection:
             connection.execute("VACUUM")
             (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error as error:

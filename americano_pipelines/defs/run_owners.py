@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from americano_pipelines.common import atomic_files
 from americano_pipelines.common.temporary_folders import held_file, is_held, sweep
 
 # The file that the process holds; the home it lies in; and which start of which machine, and which numbering of its
@@ -99,11 +100,7 @@ def _identity(home: Path) -> str:
         with suppress(FileNotFoundError):
             return f"{file.read_text()}.{file.stat().st_ino}"
         home.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
-        aside.write_text(secrets.token_hex(8))
-        with suppress(FileExistsError):
-            file.hardlink_to(aside)
-        aside.unlink()
+        atomic_files.create_text(file, secrets.token_hex(8))
 
 
 def _file_system(path: Path) -> tuple[str, str]:

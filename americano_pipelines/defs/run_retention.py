@@ -6,13 +6,12 @@ shows it.
 """
 
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from americano_pipelines.defs.dagster_storage import opened, remove_events, shared_files
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.run_tags import FINISHED_STATUSES, PLACE_TAG, ROWS_TAG
 
@@ -79,30 +78,16 @@ def _shown(instance: dg.DagsterInstance) -> set[str]:
 
 def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
     """Remove a run; the run itself, by which the rest is found after an interruption, goes last."""
-    storage = instance.event_log_storage
     instance.compute_log_manager.delete_logs(prefix=[run_id])
-    storage.delete_events(run_id)
-    if isinstance(storage, SqliteEventLogStorage):
-        shard = Path(storage.path_for_shard(run_id))
-        for path in (shard, *(shard.with_name(f"{shard.name}{end}") for end in ("-wal", "-shm", "-journal"))):
-            path.unlink(missing_ok=True)
+    remove_events(instance, run_id)
     instance.run_storage.delete_run(run_id)
 
 
 def _give_back(instance: dg.DagsterInstance) -> None:
     """Give space back to the disk where a quarter of a file is free; a database server sees to that itself."""
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqliteEventLogStorage):
-        return
-    index = Path(storage.path_for_shard("index"))
-    for path in (index, index.parent.parent / "runs.db"):
+    for path in shared_files(instance):
         # Another process reads or writes there: what is free is used by the next runs, and given back another time.
-        with (
-            suppress(sqlite3.OperationalError),
-            closing(
-                sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
-            ) as connection,
-        ):
+        with suppress(sqlite3.OperationalError), opened(path, _BUSY_SECONDS) as connection:
             pages, free = (
                 connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")
             )

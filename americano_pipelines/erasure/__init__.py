@@ -1,1 +1,1 @@
-"""Find and remove what is kept of one learner: snapshots, extracts, files of MLflow runs."""
+"""Find and remove what is kept of one learner, store by store."""

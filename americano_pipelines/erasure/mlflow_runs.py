@@ -3,16 +3,18 @@
 The record, the lock file, the diff and the numbers of a run stay; models stay too and are named.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from americano_pipelines.erasure.extracts import Erased, ExtractToErase, summarize_extract
+from americano_pipelines.erasure.extracts import KIND as EXTRACT_KIND
+from americano_pipelines.erasure.extracts import summarize_extract, write_card
+from americano_pipelines.erasure.store import Fate, Item, Learner
+from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.artifacts import RunFiles, find_run_files, runs_with_data
-from americano_pipelines.mlflow_store.client import Store
+from americano_pipelines.mlflow_store.client import Store, open_store, open_store_to_read
 from americano_pipelines.mlflow_store.registered_models import MODEL
 from americano_pipelines.provenance.archive import extracts_dir, records
 from americano_pipelines.provenance.perform import DAILY, REPORT, RESULTS
@@ -20,32 +22,78 @@ from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT
 from americano_pipelines.settings import Settings
 
+KIND = "MLflow run"
 _PROVENANCE = "provenance/"
-# Why an extract is not condemned either: its pseudonyms are of another key.
-_UNJUDGED = "was made with another key"
 _AT_WORK = frozenset({"RUNNING", "SCHEDULED"})
 
 
-@dataclass(frozen=True)
-class RunCopies:
-    """What an MLflow run has of a learner's days.
+class MlflowRuns:
+    """The files of MLflow runs, as a store of an erasure."""
 
-    Attributes:
-        files: the run.
-        extract: the extract that it is of.
-        paths: its files that show them.
-        bytes: their size.
-        others: files that people added, which nobody looked into.
-    """
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-    files: RunFiles
-    extract: ExtractToErase
-    paths: list[str]
-    bytes: int
-    others: list[str]
+    def find(self, learner: Learner) -> list[Item]:
+        """The runs whose files show the learner's days or may; what cannot be looked at; models that stay.
+
+        Looked at are the runs of extracts that go, and those whose extract is not in the archive: it was purged while
+        MLflow did not answer, or the run failed before it was recorded. These are judged by the extract that they hold.
+        """
+        going = {item.name: item for item in learner.items if item.kind == EXTRACT_KIND and item.fate is Fate.GOES}
+        items = _models(self._settings, going)
+        if not _has_runs(self._settings):
+            return items
+        try:
+            return items + self._runs(open_store_to_read(self._settings), learner, going)
+        except TrackingError as error:
+            reason = f"what MLflow runs have was not looked at: {error}"
+            return [*items, Item("MLflow", "MLflow", reason, Fate.UNREACHED)]
+
+    def remove(self, items: Sequence[Item]) -> list[Item]:
+        """Remove the files, after the card of an extract that only MLflow has."""
+        if not items:
+            return []
+        try:
+            store = open_store(self._settings)
+        except TrackingError as error:
+            return [_not_cleaned(item, str(error)) for item in items]
+        left = []
+        for item in items:
+            if not (extracts_dir(self._settings) / f"{item.extract_sha256}.json").exists():
+                write_card(self._settings, item)
+            try:
+                if (files := find_run_files(store, item.name)) is not None:
+                    for path in item.files:
+                        files.remove(path)
+            except TrackingError as error:
+                left.append(_not_cleaned(item, str(error)))
+        return left
+
+    def _runs(self, store: Store, learner: Learner, going: dict[str, Item]) -> list[Item]:
+        kept = {path.stem for path in extracts_dir(self._settings).glob("[!.]*.json")} - going.keys()
+        recorded = {str(record.tracking["run_id"]): record for _, record in records(self._settings)}
+        runs, items = runs_with_data(store), []
+        for run_id, record in recorded.items():
+            if run_id in runs or record.extract_sha256 in kept:
+                continue
+            if (files := find_run_files(store, run_id)) is not None:
+                runs[run_id] = files
+            elif record.tracking["address"] != store.label:
+                reason = (
+                    f"MLflow run {run_id} was recorded at {record.tracking['address']} and is not at {store.label}: "
+                    "purge once more with that MLFLOW_TRACKING_URI"
+                )
+                items.append(Item(KIND, run_id, reason, Fate.UNREACHED))
+        for run_id, files in runs.items():
+            record_of = recorded.get(run_id)
+            # People can change the tag, not the record.
+            sha256 = record_of.extract_sha256 if record_of else files.run.data.tags["data.sha256"]
+            if sha256 not in kept:
+                items += _of_run(files, learner, going.get(sha256), sha256, record_of)
+        return items
 
 
-def has_records(settings: Settings) -> bool:
+def _has_runs(settings: Settings) -> bool:
     """Whether there may be runs at all: a database that is no file yet need not be made to look into it."""
     try:
         address = make_url(settings.tracking_uri)
@@ -54,70 +102,71 @@ def has_records(settings: Settings) -> bool:
     return address.get_backend_name() != "sqlite" or Path(address.database or "").is_file()
 
 
-def find_copies(
-    settings: Settings, store: Store, erased: Erased, condemned: Iterable[ExtractToErase]
-) -> tuple[list[RunCopies], list[str]]:
-    """The files of MLflow runs that go with a learner.
-
-    Looked at are the runs of condemned extracts, and those whose extract is not in the archive: it was purged while
-    MLflow did not answer, or the run failed before it was recorded. These are judged by the extract that they hold.
-
-    Args:
-        settings: the archive.
-        store: where the runs are.
-        erased: the learner.
-        condemned: the extracts that go.
-
-    Returns:
-        What was found, and in words what could not be looked at.
-
-    Raises:
-        TrackingError: MLflow does not answer.
-    """
-    going = {judged.sha256: judged for judged in condemned}
-    left = {path.stem for path in extracts_dir(settings).glob("[!.]*.json")} - going.keys()
-    recorded = {str(judged.tracking["run_id"]): judged for _, judged in records(settings)}
-    runs, problems = runs_with_data(store), []
-    for run_id, record in recorded.items():
-        if run_id in runs or record.extract_sha256 in left:
-            continue
-        if (files := find_run_files(store, run_id)) is not None:
-            runs[run_id] = files
-        elif record.tracking["address"] != store.label:
-            problems.append(
-                f"MLflow run {run_id} was recorded at {record.tracking['address']} and is not at {store.label}: "
-                "purge once more with that MLFLOW_TRACKING_URI"
-            )
-    copies = []
-    for run_id, files in runs.items():
-        record_of = recorded.get(run_id)
-        # People can change the tag, not the record.
-        sha256 = record_of.extract_sha256 if record_of else files.run.data.tags["data.sha256"]
-        if sha256 in left:
-            continue
-        sizes = files.sizes()
-        paths = [path for path in sizes if _shows_days(path, record_of)]
-        judged = _judged(files, erased, going.get(sha256), sha256, paths) if paths else None
-        if judged is None:
-            continue
-        if not judged.holds and judged.reason == _UNJUDGED:
-            problems.append(
-                f"{erased.key_problem}. Whose events MLflow run {run_id} has is not known, for no kept snapshot has "
-                "its protocol. Purge once more with the key that made them"
-            )
-            continue
-        if files.run.info.status in _AT_WORK:
-            problems.append(f"MLflow run {run_id} is still at work: purge once more when it has ended")
-            continue
-        others = [path for path in sizes if path not in paths and not path.startswith(_PROVENANCE)]
-        copies.append(RunCopies(files, judged, paths, sum(sizes[path] for path in paths), others))
-    return copies, problems
-
-
-def models_trained_on(settings: Settings, extracts: Collection[str]) -> list[tuple[str, str]]:
-    """Name and version of the registered models that were trained on extracts, named by hash."""
+def _models(settings: Settings, extracts: Collection[str]) -> list[Item]:
+    """The registered models that were trained on extracts, named by hash."""
     models = [record.results.get(MODEL) for _, record in records(settings) if record.extract_sha256 in extracts]
-    return sorted({(str(model["name"]), str(model["version"])) for model in models if isinstance(model, dict)})
+    names = sorted({(str(model["name"]), str(model["version"])) for model in models if isinstance(model, dict)})
+    return [
+        Item(
+            "model",
+            f"{name} version {version}",
+            f"model {name} version {version} was trained on data that held this learner, or may have",
+            Fate.STAYS,
+        )
+        for name, version in names
+    ]
+
+
+def _of_run(files: RunFiles, learner: Learner, going: Item | None, sha256: str, record: Record | None) -> list[Item]:
+    """The items of a run; none where its extract surely is another learner's."""
+    sizes = files.sizes()
+    paths = tuple(path for path in sizes if _shows_days(path, record))
+    if not paths:
+        return []
+    run_id, reason, protocol_id, holds = files.run_id, "", None, False
+    if going is not None and going.names_learner:
+        reason, protocol_id, holds = going.reason, going.protocol_id, True
+    else:
+        reason = "whose events it holds is not known; only MLflow had it"
+        if EXTRACT in paths:
+            extract = summarize_extract(files.content(EXTRACT), sha256)
+            holds = learner.owns(extract)
+            if holds:
+                reason, protocol_id = "holds the learner's events; only MLflow had it", extract.protocol_id
+            elif learner.is_not_of(extract):
+                return []
+            elif extract.learners is not None and extract.intact:
+                unknown = (
+                    f"{learner.key_problem}. Whose events MLflow run {run_id} has is not known, for no kept snapshot "
+                    "has its protocol. Purge once more with the key that made them"
+                )
+                return [Item(KIND, run_id, unknown, Fate.UNREACHED)]
+    if files.run.info.status in _AT_WORK:
+        at_work = f"MLflow run {run_id} is still at work: purge once more when it has ended"
+        return [Item(KIND, run_id, at_work, Fate.UNREACHED)]
+    others = [path for path in sizes if path not in paths and not path.startswith(_PROVENANCE)]
+    run = Item(
+        kind=KIND,
+        name=run_id,
+        reason=f"{', '.join(paths)}: extract {sha256[:12]} {reason}",
+        names_learner=holds,
+        bytes=sum(sizes[path] for path in paths),
+        protocol_id=protocol_id,
+        extract_sha256=sha256,
+        files=paths,
+    )
+    return [
+        run,
+        *(
+            Item(
+                "file",
+                f"{run_id}/{path}",
+                f"{path} of MLflow run {run_id} was added by people, and was not looked into",
+                Fate.STAYS,
+            )
+            for path in others
+        ),
+    ]
 
 
 def _shows_days(path: str, record: Record | None) -> bool:
@@ -129,21 +178,5 @@ def _shows_days(path: str, record: Record | None) -> bool:
     )
 
 
-def _judged(
-    files: RunFiles, erased: Erased, condemned: ExtractToErase | None, sha256: str, paths: list[str]
-) -> ExtractToErase | None:
-    """The extract of a run, if it goes; one that the archive cannot tell about is asked itself."""
-    if condemned is not None and condemned.holds:
-        return condemned
-    reason, protocol_id, holds, size = "whose events it holds is not known", None, False, 0
-    if EXTRACT in paths:
-        content = files.content(EXTRACT)
-        it, size = summarize_extract(content, sha256), len(content)
-        holds = erased.owns(it)
-        if holds:
-            reason, protocol_id = "holds the learner's events", it.protocol_id
-        elif it.learners is not None and it.intact:
-            if erased.is_not_of(it):
-                return None
-            return ExtractToErase(sha256, None, None, holds, _UNJUDGED, size)
-    return ExtractToErase(sha256, None, protocol_id, holds, f"{reason}; only MLflow had it", size)
+def _not_cleaned(item: Item, why: str) -> Item:
+    return Item(KIND, item.name, f"MLflow run {item.name} was not cleaned: {why}", Fate.UNREACHED)

@@ -1,7 +1,7 @@
 """Search the tables of a snapshot and of the lake for a learner."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect, is_resource_error
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.lake import manifest as lake
+from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import Column
 from americano_pipelines.sources.contracts import PROTOCOLS
@@ -57,29 +58,38 @@ def owners_in(settings: Settings, path: Path, document: SnapshotRecord) -> dict[
         ResourceError: for want of memory or disk.
     """
     table = document.tables.get(PROTOCOLS.name)
-    if table is None or not {"id", "learner"} <= table.roles.keys():
+    if table is None:
         return {}
-    protocol_id, learner = table.roles["id"], table.roles["learner"]
-    owners: dict[str, set[str]] = {}
     with _attached(settings, path) as connection:
         relation = sql.quote(_KEPT, "analytics", PROTOCOLS.name)
-        if {protocol_id, learner} <= _columns(connection, relation):
-            rows = connection.execute(
-                f"SELECT DISTINCT {sql.quote(protocol_id)}, {sql.quote(learner)} FROM {relation}"  # noqa: S608 - quoted
-            ).fetchall()
-            for owned, owner in rows:
-                if owned is not None and owner is not None:
-                    owners.setdefault(str(owned), set()).add(str(owner))
-    return owners
+        return _owners(connection, relation, table.roles, [], _columns(connection, relation))
+
+
+def owners_in_lake(settings: Settings) -> dict[str, set[str]]:
+    """Protocol to the ids of those who own it, in the lake; empty where it does not say.
+
+    Raises:
+        LakeDamagedError: its manifest cannot be read.
+        ResourceError: for want of memory or disk.
+    """
+    manifest = lake.read(settings)
+    table = manifest.tables.get(PROTOCOLS.name) if manifest is not None else None
+    files = _lake_files(settings, table) if table is not None else []
+    if table is None or not files:
+        return {}
+    with connect(settings) as connection:
+        columns = {column.name for column in table.columns}
+        return _owners(connection, "read_parquet($1, hive_partitioning = false)", table.roles, [files], columns)
 
 
 def in_lake(settings: Settings, learner: str) -> dict[str, int]:
-    """Where the lake names a learner, by its manifest; empty when that cannot be read.
+    """Where the lake names a learner, by its manifest; empty when there is none.
 
     Returns:
         `<table>.<column>` to the number of rows.
 
     Raises:
+        LakeDamagedError: its manifest cannot be read.
         ResourceError: for want of memory or disk.
     """
     manifest = lake.read(settings)
@@ -88,13 +98,37 @@ def in_lake(settings: Settings, learner: str) -> dict[str, int]:
         return counts
     with connect(settings) as connection:
         for name, table in manifest.tables.items():
-            paths = [path for bucket in table.buckets.values() for path in lake.paths(settings, bucket)]
-            if paths:
+            if files := _lake_files(settings, table):
                 relation = "read_parquet($2, hive_partitioning = false)"
-                files = [[sql.literal_path(path) for path in paths]]
                 learners = table.roles.get("learner")
-                counts |= _count(connection, name, relation, table.columns, learners, files, learner)
+                counts |= _count(connection, name, relation, table.columns, learners, [files], learner)
     return counts
+
+
+def _lake_files(settings: Settings, table: LakeTable) -> list[str]:
+    """The files of a table, those that are there: a sync exports the others again."""
+    paths = [path for bucket in table.buckets.values() for path in lake.paths(settings, bucket)]
+    return [sql.literal_path(path) for path in paths if path.exists()]
+
+
+def _owners(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    roles: Mapping[str, str],
+    parameters: list[Any],
+    columns: Collection[str],
+) -> dict[str, set[str]]:
+    owners: dict[str, set[str]] = {}
+    if not {"id", "learner"} <= roles.keys() or not {roles["id"], roles["learner"]} <= set(columns):
+        return owners
+    rows = connection.execute(
+        f"SELECT DISTINCT {sql.quote(roles['id'])}, {sql.quote(roles['learner'])} FROM {relation}",  # noqa: S608 - quoted
+        parameters,
+    ).fetchall()
+    for protocol_id, owner in rows:
+        if protocol_id is not None and owner is not None:
+            owners.setdefault(str(protocol_id), set()).add(str(owner))
+    return owners
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from americano_pipelines.common import atomic_files, temporary_folders
+from americano_pipelines.common import atomic_files
 from americano_pipelines.common.duckdb_session import connect, resource_errors
+from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.errors import ConfigError
+from americano_pipelines.common.temporary_folders import temporary_folder
+from americano_pipelines.errors import ConfigError, LakeDamagedError
 from americano_pipelines.lake import manifest as lake
-from americano_pipelines.lake import writer as lake_writer
 from americano_pipelines.lake.manifest import LakeTable, Manifest
+from americano_pipelines.lake.writer import Writer
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.change_detection import State, is_untouched, same_history, source_state
 from americano_pipelines.sources.checksums import BucketChecksum, postgres_checksums, postgres_state_and_checksums
@@ -58,9 +60,8 @@ def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Exp
 
 
 def _tidy_up(settings: Settings) -> None:
-    """Remove what the manifest does not name, and what killed sessions left: both may fill the disk."""
-    temporary_folders.sweep(settings.spill_dir)
-    lake_writer.clean_up(settings)
+    """Remove what the manifest does not name, and what killed processes left: both may fill the disk."""
+    sweep_leftovers(settings)
     lake.sweep(settings)
 
 
@@ -68,20 +69,19 @@ def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
     target = settings.postgres
     if target is None:
         raise ConfigError("PG_HOST: no Postgres is configured to export from; set DATABASE_URL or PG_HOST")
-    before = None if full else lake.read(settings)
+    before, repaired = (None, []) if full else _read_manifest(settings)
     settings.lake_dir.mkdir(parents=True, exist_ok=True)
     damaged = lake.damaged(settings, before) if before is not None else {}
-    repaired = [path for paths in damaged.values() for path in paths.values()]
-    if not full and before is None and lake.is_there(settings):
-        repaired.append(lake.NAME)
+    repaired += [path for paths in damaged.values() for path in paths.values()]
     tables: dict[str, LakeTable] = {}
     written: dict[str, list[str]] = {}
     with (
         connect(settings) as connection,
         open_snapshot(connection, target) as snapshot,
         steady_tables(snapshot, settings) as (source_tables, skipped),
+        temporary_folder(settings.lake_dir, "staging") as staging,
     ):
-        writer = lake_writer.Writer(settings, snapshot, atomic_files.new_id())
+        writer = Writer(settings.lake_dir, staging, snapshot, atomic_files.new_id())
         if before is not None and not same_history(before.source, snapshot.identity):
             before = None
         for name, table in source_tables.items():
@@ -117,11 +117,19 @@ def state_that_export_sees(
         table: the table in it.
         state: its state in it. An export that finds the table untouched does not ask for it.
     """
-    before = lake.read(settings)
+    before, _ = _read_manifest(settings)
     if before is None or not same_history(before.source, snapshot.identity):
         return state
     kept = _kept(before, table.name, table)
     return kept.state if kept is not None and is_untouched(snapshot, table, kept.rows, before.source) else state
+
+
+def _read_manifest(settings: Settings) -> tuple[Manifest | None, list[str]]:
+    """The manifest, and its name where it cannot be read: then everything is exported anew, and the run says so."""
+    try:
+        return lake.read(settings), []
+    except LakeDamagedError:
+        return None, [lake.NAME]
 
 
 def _kept(before: Manifest | None, name: str, table: PostgresTable) -> LakeTable | None:

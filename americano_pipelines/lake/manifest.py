@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from americano_pipelines.common import atomic_files
+from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.change_detection import State, state_sha256
 from americano_pipelines.sources.checksums import BucketChecksum
@@ -119,12 +120,22 @@ class Manifest(_Record):
 
 
 def read(settings: Settings) -> Manifest | None:
-    """The manifest, None when there is none or it cannot be read as one (then everything is exported anew)."""
+    """The manifest, None when there is none.
+
+    Raises:
+        LakeDamagedError: it is empty or malformed.
+    """
+    path = settings.lake_dir / NAME
     try:
-        text = (settings.lake_dir / NAME).read_text(encoding="utf-8")
-        return Manifest.model_validate_json(text)
-    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return None
+    except (ValidationError, UnicodeDecodeError):
+        raise LakeDamagedError(
+            f"{path} is no manifest of this version, so what the lake holds is not known; `americano sync` in postgres "
+            "mode exports everything anew",
+            path,
+        ) from None
 
 
 def is_there(settings: Settings) -> bool:
@@ -164,8 +175,9 @@ def sweep(settings: Settings) -> None:
     What we did not make stays: the folder may have been there before us. So does everything while there is a
     manifest that cannot be read.
     """
-    manifest = read(settings)
-    if manifest is None and is_there(settings):
+    try:
+        manifest = read(settings)
+    except LakeDamagedError:
         return
     tables = manifest.tables.values() if manifest is not None else ()
     named = {file.path for table in tables for bucket in table.buckets.values() for file in bucket.files}
@@ -182,7 +194,7 @@ def holds_files(settings: Settings) -> bool:
 
 
 def clear(settings: Settings) -> None:
-    """Remove the lake: our files, then the manifest that names them; whatever else lies there stays."""
+    """Remove the lake: our files, then the manifest that names them; files of others stay."""
     for path in _ours(settings.lake_dir):
         path.unlink()
         if not any(path.parent.iterdir()):
@@ -191,8 +203,7 @@ def clear(settings: Settings) -> None:
 
 
 def _ours(folder: Path) -> Iterator[Path]:
-    """Every exported file, and every manifest that was written aside and never renamed."""
-    yield from list(folder.glob(f".{NAME}.*"))
+    """Every exported file."""
     for table in BY_NAME:
         for path in list(folder.glob(f"{table}/*/*.parquet")):
             if _EXPORTED.fullmatch(path.name):

@@ -8,7 +8,6 @@ from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import memory_limit, sparing
 from americano_pipelines.errors import DataError
 from americano_pipelines.lake.manifest import Bucket, LakeFile, LakeTable
-from americano_pipelines.settings import Settings
 from americano_pipelines.sources.change_detection import NO_MONTH, WHOLE, State, bucket_expression, bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.postgres_catalog import PostgresTable
@@ -17,7 +16,6 @@ from americano_pipelines.sources.postgres_scan import rows_of
 from americano_pipelines.sources.postgres_snapshot import Snapshot
 from americano_pipelines.sources.row_widths import WIDE_BYTES, row_ranges, row_widths
 
-_STAGING = ".staging"
 _BUCKET_COLUMN = "americano_bucket"
 _ROWS = "americano_rows"
 # A partitioned COPY keeps buffers for every bucket and thread: with 512 MB it ran out at 200 months on 4 threads
@@ -33,11 +31,6 @@ _FLUSH_SHARE = 32
 _RANGE_SHARE = 16
 
 
-def clean_up(settings: Settings) -> None:
-    """Remove what was being written, by an export that failed or was interrupted."""
-    atomic_files.remove(settings.lake_dir / _STAGING)
-
-
 class Writer:
     """Writes the tables of one export, in one snapshot.
 
@@ -45,11 +38,19 @@ class Writer:
         snapshot_id: the export; part of every file's name, so that no file of an older export is overwritten.
     """
 
-    def __init__(self, settings: Settings, snapshot: Snapshot, snapshot_id: str) -> None:
+    def __init__(self, lake: Path, staging: Path, snapshot: Snapshot, snapshot_id: str) -> None:
+        """Take the folders and the snapshot.
+
+        Args:
+            lake: the lake's folder.
+            staging: a temporary folder in it, for files that are being written.
+            snapshot: the snapshot.
+            snapshot_id: the export.
+        """
         self.snapshot_id = snapshot_id
-        self._lake = settings.lake_dir
+        self._lake = lake
         self._snapshot = snapshot
-        self._staging = settings.lake_dir / _STAGING
+        self._staging = staging
         # Which row comes first in a file does not matter, and keeping the heap's order costs memory.
         snapshot.connection.execute("SET preserve_insertion_order = false")
         self._row_group = ""

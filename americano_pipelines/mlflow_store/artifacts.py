@@ -7,12 +7,12 @@ https://mlflow.org/docs/latest/self-hosting/architecture/artifact-store/
 """
 
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import HASH_TAG, search
@@ -59,8 +59,8 @@ class ArtifactFolder:
 
     def content(self, path: str) -> bytes:
         """The bytes of a file that is there."""
-        with tempfile.TemporaryDirectory() as folder:
-            return Path(self.store.ask(self._repository.download_artifacts, path, folder)).read_bytes()
+        with reader_temporary_folder(self.store.temporary_dir, "download") as folder:
+            return Path(self.store.ask(self._repository.download_artifacts, path, str(folder))).read_bytes()
 
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is none to remove."""
@@ -175,9 +175,9 @@ class MlflowRun:
         Raises:
             TrackingError: MLflow gives neither it nor the list of the folder that it should be in.
         """
-        with tempfile.TemporaryDirectory() as folder:
+        with reader_temporary_folder(self.store.temporary_dir, "download") as folder:
             try:
-                arrived = self.store.ask(self.store.client.download_artifacts, self.run_id, path, folder)
+                arrived = self.store.ask(self.store.client.download_artifacts, self.run_id, path, str(folder))
             except TrackingError as error:
                 if not _is_gone(error):
                     self._listed(path.rpartition("/")[0])

@@ -6,6 +6,7 @@ Importing mlflow takes seconds, so only `open_store` does.
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import quote
 
@@ -88,11 +89,13 @@ class Store:
         client: speaks to it, and to no other, whatever the process's own tracking URI is.
         uri: its address, as MLflow takes it; may hold a password.
         experiment_id: the experiment that analyses go to; empty where a reader finds none.
+        temporary_dir: where to download files to; what a killed process leaves there is swept.
     """
 
     client: "MlflowClient"
     uri: str
     experiment_id: str
+    temporary_dir: Path
 
     @property
     def label(self) -> str:
@@ -199,7 +202,7 @@ def _open(settings: Settings, client_uri: str) -> Store:
     if not is_server(uri):
         _connect(client_uri)
     try:
-        store = Store(MlflowClient(tracking_uri=client_uri, registry_uri=client_uri), uri, "")
+        store = Store(MlflowClient(tracking_uri=client_uri, registry_uri=client_uri), uri, "", settings.spill_dir)
     except (MlflowException, SQLAlchemyError) as error:
         # SQLAlchemy's error about a file that is no database arrives unwrapped.
         raise as_tracking_error(uri, error) from None

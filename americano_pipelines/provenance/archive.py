@@ -5,10 +5,8 @@ died.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from americano_pipelines.common import atomic_files
@@ -50,18 +48,12 @@ def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
     if path.exists():
         get(folder, name)
         return path, name
-    aside = folder / f".{name}.{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        aside.chmod(mode)
-        atomic_files.move(aside, path)
+        with atomic_files.written_aside(path) as aside:
+            aside.write_bytes(content)
+            aside.chmod(mode)
     except OSError as error:
         raise ResourceError(f"{path} cannot be written: {system_words(error)}, and run this again") from error
-    finally:
-        # A part of an extract would be a copy of a learner's days that nothing looks for.
-        with suppress(OSError):
-            aside.unlink()
     return path, name
 
 

@@ -5,7 +5,6 @@ recorded.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from americano_pipelines.common import file_permissions
+from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.mlflow_store.artifacts import Artifact
 from americano_pipelines.mlflow_store.runs import (
     DAGSTER_RUN_TAG,
@@ -102,9 +102,10 @@ def record(
     provenance = {EXTRACT: output.extract, **_lock()}
     if captured.code.diff:
         provenance[DIFF] = captured.code.diff.encode()
-    with tempfile.TemporaryDirectory() as folder:
+    # In the data folder, for a killed process leaves it behind: only there it is found and removed.
+    with temporary_folder(settings.spill_dir, "upload") as folder:
         artifacts = {
-            name: _upload(run, Path(folder), name, content) for name, content in {**output.files, **provenance}.items()
+            name: _upload(run, folder, name, content) for name, content in {**output.files, **provenance}.items()
         }
         put(extracts_dir(settings), output.extract, file_permissions.file_mode(settings))
         new_record = Record(
@@ -155,7 +156,7 @@ def record(
         )
         text = new_record.canonical()
         path, sha256 = put(records_dir(settings), text, file_permissions.file_mode(settings))
-        _upload(run, Path(folder), RECORD, text)
+        _upload(run, folder, RECORD, text)
     exploratory = output.standing is not None and not output.standing.planned
     sentence = f"{output.sentence} This result is exploratory." if exploratory else output.sentence
     run.describe(sentence, commit=captured.code.commit)

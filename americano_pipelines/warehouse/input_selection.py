@@ -101,19 +101,19 @@ def carried_over(settings: Settings, before: SnapshotRecord | None, source: Sour
 
 
 def attach_published(
-    settings: Settings,
+    folder: Path,
     connection: duckdb.DuckDBPyConnection,
     now: Path,
     before: SnapshotRecord,
     carried: Collection[str],
     source: Source,
 ) -> None:
-    """Attach the published file for the tables that are carried over from it.
+    """Attach a copy of the published file, in a temporary folder, for the tables that are carried over from it.
 
     Raises:
         DataError: it is not as it was published, so nothing is carried over from it.
     """
-    copy = snapshots.copy_of_published(settings, now, before)
+    copy = snapshots.copy_of_published(folder, now, before)
     if copy is None:
         raise DataError(
             f"{now} was written to after it was published, so {', '.join(carried)} cannot be carried over from it: "

@@ -11,7 +11,7 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import is_resource_error
-from americano_pipelines.errors import SourceError
+from americano_pipelines.errors import SourceError, UnreadableRecordError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums
 from americano_pipelines.sources.column_roles import SourceTable
@@ -26,7 +26,10 @@ VALUES_CHECKED = "values_checked"
 
 def checked_before(settings: Settings) -> frozenset[str]:
     """Hashes of the files whose values were checked when the published file was built."""
-    document = snapshots.read_record(settings)
+    try:
+        document = snapshots.read_record(settings)
+    except UnreadableRecordError:
+        return frozenset()
     if document is None or not document.source.get(VALUES_CHECKED):
         return frozenset()
     return frozenset(document.source["files"].values())

@@ -2,17 +2,19 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from americano_pipelines.common import atomic_files, sql, temporary_folders
+from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import connect, resource_errors
+from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.errors import SourceError
-from americano_pipelines.settings import Settings
+from americano_pipelines.errors import DataError, SourceError, UnreadableRecordError
+from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.warehouse import build, checks, research_models, snapshots
 from americano_pipelines.warehouse.build_plan import Plan, plan
@@ -59,35 +61,39 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
         LakeDamagedError: a file of the lake is not as it was exported; nothing was published.
         PublishError: the published name is taken by something else.
     """
-    try:
-        with resource_errors(settings):
-            temporary_folders.sweep(settings.spill_dir)
-            return _refresh(settings, stages, full=full)
-    except BaseException:
-        snapshots.discard(settings)
-        raise
+    with resource_errors(settings):
+        sweep_leftovers(settings)
+        with ExitStack() as building:
+            return _refresh(settings, stages, building, full=full)
 
 
-def _refresh(settings: Settings, stages: StageTimer, *, full: bool) -> RefreshResult:
+def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, full: bool) -> RefreshResult:
     snapshot_id = atomic_files.new_id()
-    before, now = snapshots.read_record(settings), snapshots.current(settings)
+    now, damage = snapshots.current(settings), None
+    try:
+        before = snapshots.read_record(settings)
+    except UnreadableRecordError as error:
+        before, damage = None, error
     states = before.states if before is not None else {}
     with connect(settings) as connection:
         with open_source(settings, connection, stages) as source:
             carried = carried_over(settings, before, source)
             inputs = {**source.inputs, **carried}
+            if damage is not None and settings.mode is Mode.PARQUET:
+                _check_nothing_is_lost(settings, damage, source)
             if not source.inputs:
                 reasons = "\n".join(f"  {name}: {reason}" for name, reason in source.skipped.items())
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
             with stages.stage("compare with what is published"):
                 todo = plan(settings, before, content, source, inputs, full=full)
+                if damage is not None and not full:
+                    todo = replace(todo, reason=str(damage))
             if todo.action == "keep" and before is not None:
-                snapshots.discard(settings)
                 return RefreshResult(before, now, changed=False, missing=source.skipped, before=states)
-            path = snapshots.prepare(settings, snapshot_id)
+            path = building.enter_context(snapshots.building(settings, snapshot_id))
             if before is not None and now is not None and carried:
-                attach_published(settings, connection, now, before, carried, source)
+                attach_published(path.parent.parent, connection, now, before, carried, source)
             with stages.stage("copy the published file" if todo.basis else "prepare"):
                 _open(settings, connection, path, todo)
             document = _build(connection, path, source, inputs, content, todo, stages)
@@ -100,11 +106,25 @@ def _refresh(settings: Settings, stages: StageTimer, *, full: bool) -> RefreshRe
             connection.execute(f"USE memory; DETACH {catalog}")
     outcome = RefreshResult(document, None, changed=True, missing=source.skipped, before=states)
     if outcome.blocked_by:
-        snapshots.discard(settings)
         return outcome
     with stages.stage("publish"):
         place, document = snapshots.publish(settings, path, document)
     return replace(outcome, document=document, path=place)
+
+
+def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, source: Source) -> None:
+    """Refuse to build anew where a published table has no files: it is carried over by the record, which is unreadable.
+
+    Raises:
+        DataError: there is such a table.
+    """
+    with snapshots.open_published(settings) as connection:
+        names = {str(row[0]) for row in connection.execute(sql.load("warehouse", "published_tables")).fetchall()}
+    if lost := sorted(names & source.skipped.keys()):
+        raise DataError(
+            f"{damage}. {', '.join(lost)} cannot be carried over from it: put the files back and sync again, or remove "
+            f"{settings.published_path} to publish without them"
+        )
 
 
 def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, todo: Plan) -> None:

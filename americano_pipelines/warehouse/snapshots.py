@@ -5,7 +5,6 @@ read-write, neither stops the new one nor is disturbed, and its write-ahead log 
 reader of the new one finds it.
 """
 
-import glob
 import os
 import shutil
 import time
@@ -19,7 +18,8 @@ from pydantic import ValidationError
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.duckdb_session import connect_to_read
-from americano_pipelines.errors import PublishError, WarehouseUnavailableError
+from americano_pipelines.common.temporary_folders import temporary_folder
+from americano_pipelines.errors import PublishError, UnreadableRecordError, WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshot_record import SIDECAR, SnapshotRecord
 
@@ -80,15 +80,6 @@ def preview(
     return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()
 
 
-_BUILDING = ".building"
-_REMOVING = ".removing-"
-
-
-def _building_dir(settings: Settings) -> Path:
-    # Named by the file: another published name may share the folder.
-    return snapshots_dir(settings) / f"{_BUILDING}-{file_name(settings)}"
-
-
 def snapshots_dir(settings: Settings) -> Path:
     """Where published files lie, each in a folder named by its snapshot id."""
     return settings.published_path.parent / "snapshots"
@@ -99,10 +90,11 @@ def file_name(settings: Settings) -> str:
     return settings.published_path.name
 
 
-def prepare(settings: Settings, snapshot_id: str) -> Path:
-    """Make an empty folder to build in, sweeping what interrupted builds left.
+@contextmanager
+def building(settings: Settings, snapshot_id: str) -> Iterator[Path]:
+    """Make a temporary folder to build in for the block.
 
-    Returns:
+    Yields:
         The path of the file to build.
 
     Raises:
@@ -114,10 +106,9 @@ def prepare(settings: Settings, snapshot_id: str) -> Path:
             f"{link} is a file of its own, not the link this project publishes by. Nothing was touched: "
             "move it away, or set DUCKDB_DB_PATH to another name"
         )
-    discard(settings)
-    building = _building_dir(settings)
-    (building / snapshot_id).mkdir(parents=True)
-    return building / snapshot_id / file_name(settings)
+    with temporary_folder(snapshots_dir(settings), "building") as folder:
+        (folder / snapshot_id).mkdir()
+        yield folder / snapshot_id / file_name(settings)
 
 
 def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[Path, SnapshotRecord]:
@@ -125,7 +116,7 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
 
     Args:
         settings: where the link lies and how many files are kept.
-        built: the file in its building folder, as `prepare` gave it.
+        built: the file in its temporary folder, as `building` gave it.
         document: its record; size and hash are added here.
 
     Returns:
@@ -142,20 +133,8 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
     atomic_files.swap_link(settings.published_path, place / built.name)
     # From here on it is published. What cannot be tidied up now is tidied up by the next one.
     with suppress(OSError):
-        discard(settings)
         _sweep(settings)
     return place / built.name, complete
-
-
-def discard(settings: Settings) -> None:
-    """Remove whatever a build left that was not published."""
-    atomic_files.remove(_building_dir(settings))
-    for leftover in snapshots_dir(settings).glob(f"{_REMOVING}*"):
-        atomic_files.remove(leftover)
-    link = settings.published_path
-    for aside in link.parent.glob(f".{glob.escape(link.name)}.*"):
-        if aside.is_symlink():
-            aside.unlink()  # a link that was made and not yet swapped when its process was killed
 
 
 def as_published(path: Path, document: SnapshotRecord) -> bool:
@@ -167,13 +146,18 @@ def as_published(path: Path, document: SnapshotRecord) -> bool:
     return not log.exists() and path.stat().st_size == document.bytes and atomic_files.sha256(path) == document.sha256
 
 
-def copy_of_published(settings: Settings, path: Path, document: SnapshotRecord) -> Path | None:
+def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Path | None:
     """A copy of a published file to build from; None when it no longer has the bytes it was published with.
 
     A copy, because a process that holds the file read-write lets nobody else open it, and because its
     write-ahead log stays behind.
+
+    Args:
+        folder: the temporary folder to copy it to.
+        path: the published file.
+        document: its record.
     """
-    copy = _building_dir(settings) / "published_before.duckdb"
+    copy = folder / "published_before.duckdb"
     shutil.copyfile(path, copy)
     return copy if atomic_files.sha256(copy) == document.sha256 else None
 
@@ -196,17 +180,32 @@ def current(settings: Settings) -> Path | None:
 
 
 def read_record(settings: Settings) -> SnapshotRecord | None:
-    """The record of the published file, None when nothing is published or the record is not readable."""
+    """The record of the published file, None when nothing is published.
+
+    Raises:
+        UnreadableRecordError: it is missing, empty or malformed.
+    """
     now = current(settings)
     return record_beside(now) if now else None
 
 
-def record_beside(path: Path) -> SnapshotRecord | None:
-    """The record beside a published file, None when there is none that can be read."""
+def record_beside(path: Path) -> SnapshotRecord:
+    """The record beside a published file.
+
+    Raises:
+        UnreadableRecordError: it is missing, empty or malformed.
+    """
+    record = path.parent / SIDECAR
     try:
-        return SnapshotRecord.model_validate_json((path.parent / SIDECAR).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
-        return None
+        return SnapshotRecord.model_validate_json(record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problem = "is missing"
+    except (ValidationError, UnicodeDecodeError):
+        problem = "is no record of this version"
+    raise UnreadableRecordError(
+        f"{record} {problem}, so what {path.name} beside it holds is not known; the next `americano sync` publishes "
+        "another file"
+    )
 
 
 def _sweep(settings: Settings) -> None:
@@ -223,7 +222,7 @@ def _sweep(settings: Settings) -> None:
 
 
 def remove_snapshot(folder: Path) -> None:
-    """Remove a published file's folder; whoever is killed meanwhile leaves it under a name that `discard` knows."""
-    aside = folder.with_name(f"{_REMOVING}{folder.name}")
-    atomic_files.move(folder, aside)
-    atomic_files.remove(aside)
+    """Remove a published file's folder; when this process is killed meanwhile, the next sweep removes the rest."""
+    with temporary_folder(folder.parent, "removed") as aside:
+        atomic_files.move(folder, aside / folder.name)
+        atomic_files.remove(aside / folder.name)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.contracts import CONTRACTS
 from americano_pipelines.sources.parquet_files import stamp_of
@@ -62,7 +63,10 @@ def unpublished(settings: Settings) -> Unpublished:
         SourceError: a folder may not be read, or the files are not a table's own.
         FileNotFoundError: a file was taken away while it was looked at.
     """
-    document = snapshots.read_record(settings)
+    try:
+        document = snapshots.read_record(settings)
+    except UnreadableRecordError:
+        document = None  # every file counts as changed, and the sync that follows publishes anew
     if document is not None and document.content.mode != Mode.PARQUET.value:
         document = None
     published = document.source.get(STAMPS, {}) if document is not None else {}

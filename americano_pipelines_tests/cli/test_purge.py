@@ -1,6 +1,7 @@
 """`americano purge`: an erased learner is in no file that is kept, and what never held them stays."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,9 @@ import duckdb
 import pytest
 
 from americano_pipelines.common import atomic_files
-from americano_pipelines.erasure.data_files import find_published, find_snapshots, remove_snapshot_files
+from americano_pipelines.erasure.lake_files import LakeFiles
+from americano_pipelines.erasure.snapshot_files import SnapshotFiles
+from americano_pipelines.erasure.store import Fate, Item, Learner
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database, Done
@@ -198,11 +201,33 @@ def test_a_failed_sync_purges_nothing(prisma: Database, cli: Cli, settings_for: 
 
 def looked(settings: Settings, learner: str) -> tuple[dict[str, int], list[str]]:
     """What a purge would find, without Dagster around it."""
-    return find_published(settings, learner), [one.what for one in find_snapshots(settings, learner)]
+    return in_source(settings, learner), [item.name for item in kept_files(settings, learner)]
 
 
-def stopped(_: Path) -> None:
-    raise KeyboardInterrupt
+def items(settings: Settings, learner: str) -> list[Item]:
+    """What snapshots and lake have of a learner."""
+    erased = Learner(learner, {}, frozenset())
+    return [*SnapshotFiles(settings).find(erased), *LakeFiles(settings).find(erased)]
+
+
+def in_source(settings: Settings, learner: str) -> dict[str, int]:
+    """Places in the published file and the lake in use, to rows."""
+    return {item.name: item.rows or 0 for item in items(settings, learner) if item.fate is Fate.IN_SOURCE}
+
+
+def kept_files(settings: Settings, learner: str) -> list[Item]:
+    """The kept files that go."""
+    return [item for item in items(settings, learner) if item.fate is Fate.GOES]
+
+
+def stop_at_snapshot(path: Path, *, ignore_errors: bool = False) -> None:
+    """Remove a folder, but stop where it is a snapshot's."""
+    if ".tmp-removed-" in str(path):
+        raise KeyboardInterrupt
+    remove_folder(path, ignore_errors=ignore_errors)
+
+
+remove_folder = shutil.rmtree
 
 
 def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
@@ -212,16 +237,17 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
     sync(settings)
     prisma.execute(ERASE)
     sync(settings, full=True)
-    (one,) = find_snapshots(settings, LEARNER)
+    (one,) = kept_files(settings, LEARNER)
     with monkeypatch.context() as patch:
-        patch.setattr(atomic_files.shutil, "rmtree", stopped)
+        patch.setattr(atomic_files.shutil, "rmtree", stop_at_snapshot)
         with pytest.raises(KeyboardInterrupt):
-            remove_snapshot_files(settings, one)
+            SnapshotFiles(settings).remove([one])
 
+    assert one.path is not None
     assert not one.path.exists()
-    assert find_snapshots(settings, LEARNER) == []
+    assert kept_files(settings, LEARNER) == []
     sync(settings, full=True)
-    assert not list(snapshots.snapshots_dir(settings).glob(".removing-*"))
+    assert not list(snapshots.snapshots_dir(settings).glob(".*"))
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff")])
@@ -233,8 +259,8 @@ def test_a_kept_file_without_its_record_is_condemned(
     sync(settings, full=True)
     damage(snapshots.snapshots_dir(settings) / first / "snapshot.json")
 
-    (one,) = find_snapshots(settings, "nobody")
-    assert (one.what, one.holds) == (first, {})
+    (one,) = kept_files(settings, "nobody")
+    assert (one.name, one.names_learner) == (first, False)
     assert "its record is missing or cannot be read" in one.reason
 
 
@@ -274,12 +300,12 @@ def test_escaped_and_nested_strings_are_read_as_what_they_mean(
     settings = settings_for(**prisma.variables())
     sync(settings)
 
-    found = find_published(settings, "Jürgen")
+    places = in_source(settings, "Jürgen")
 
-    assert {place: rows for place, rows in found.items() if "lake" not in place} == {
+    assert {place: rows for place, rows in places.items() if "lake" not in place} == {
         "experiment_protocols.note": 2, "experiment_protocols.told": 2
     }  # fmt: skip
-    assert find_published(settings, "rgen") == {}
+    assert in_source(settings, "rgen") == {}
 
 
 def test_a_file_that_somebody_holds_is_looked_into_all_the_same(
@@ -297,7 +323,7 @@ def test_a_file_that_somebody_holds_is_looked_into_all_the_same(
     try:
         assert shell.stdout is not None
         assert shell.stdout.readline() == "held\n"
-        assert find_snapshots(settings, LEARNER) == [], "it never held the learner, so it stays"
+        assert kept_files(settings, LEARNER) == [], "it never held the learner, so it stays"
     finally:
         shell.communicate("")
 
@@ -336,6 +362,24 @@ def test_files_under_another_name_are_said_not_to_have_been_looked_at(
     assert "purge once more with that DUCKDB_DB_PATH" in done.err
 
 
+def test_a_manifest_or_record_that_cannot_be_read_is_no_proof_that_nothing_is_there(
+    prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = prisma.variables()
+    settings = settings_for(**values)
+    published = sync(settings).path
+    assert published is not None
+    manifest, record = settings.lake_dir / "manifest.json", published.parent / "snapshot.json"
+    for path in (manifest, record):
+        path.write_bytes(b"")
+
+    done = cli("purge", "--learner", LEARNER, "--dry-run", "--json", **values)
+
+    assert done.code == 1
+    assert f"{manifest} is no manifest" in done.err
+    assert f"{record} is no record" in done.err
+
+
 def test_what_others_put_into_the_lakes_folder_stays(prisma: Database, settings_for: Callable[..., Settings]) -> None:
     sync(settings_for(**prisma.variables()))
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner="true"))
@@ -343,8 +387,8 @@ def test_what_others_put_into_the_lakes_folder_stays(prisma: Database, settings_
     notes.write_text("mine")
     (settings.lake_dir / "manifest.json").unlink()
 
-    (one,) = find_snapshots(settings, LEARNER)
+    (one,) = kept_files(settings, LEARNER)
     assert "its manifest is missing" in one.reason
-    remove_snapshot_files(settings, one)
+    LakeFiles(settings).remove([one])
 
     assert [path for path in settings.lake_dir.rglob("*") if path.is_file()] == [notes]

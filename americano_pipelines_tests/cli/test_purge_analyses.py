@@ -16,7 +16,9 @@ from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.jobs import ANALYSES
-from americano_pipelines.erasure.extracts import find_extracts, pseudonyms, remove_extract, whom
+from americano_pipelines.erasure.extracts import Extracts
+from americano_pipelines.erasure.learner import identify
+from americano_pipelines.erasure.store import Fate
 from americano_pipelines.provenance.archive import extracts_dir, put, records
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
@@ -119,7 +121,7 @@ def test_of_an_erased_learner_only_the_records_stay(
     assert analyse(settings, OTHER, KINDS[0]).success
     root = settings.data_dir / "mlflow"
     theirs, others = [one for _, one in of(settings, PROTOCOL)], [one for _, one in of(settings, OTHER)]
-    words = {LEARNER.encode(), *(one.encode() for one in pseudonyms(settings, LEARNER))}
+    words = {LEARNER.encode(), pseudonym(settings, LEARNER).encode()}
     # What the other learner's days hold too, such as a date, tells nobody's.
     words |= set.union(*(traces(artifacts(root, one)) for one in theirs)) - traces(artifacts(root, others[0]))
     kept_of_other = artifacts(root, others[0])
@@ -263,20 +265,33 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
     aside = folder / f".{'a' * 64}.4711"
     aside.write_bytes(b'{"protocol": {"lear')
 
-    found = {one.path: one for one in find_extracts(settings, whom(settings, uuid, {}), set())}
+    store = Extracts(settings)
+    found = {item.path: item for item in store.find(identify(settings, uuid, {}))}
 
     assert found.keys() == {theirs, among, silent, damaged, aside}
-    assert {path for path, one in found.items() if one.holds} == {theirs, among}
+    assert {path for path, item in found.items() if item.names_learner} == {theirs, among}
     assert found[theirs].protocol_id == "p"
     assert "is damaged" in found[damaged].reason
     assert "does not say whose events it holds" in found[silent].reason
-    for one in found.values():
-        remove_extract(settings, one)
+    assert store.remove(list(found.values())) == []
     assert [path for path in folder.iterdir() if path.is_file()] == [others]
     cards = {path.stem: path.read_text() for path in (folder / "purged").iterdir()}
     assert cards.keys() == {path.stem for path in (theirs, among, silent, damaged)}
-    assert not any(name in card for card in cards.values() for name in (*pseudonyms(settings, uuid), uuid))
-    assert find_extracts(settings, whom(settings, uuid, {}), set()) == []
+    assert not any(name in card for card in cards.values() for name in (pseudonym(settings, uuid.lower()), uuid))
+    assert store.find(identify(settings, uuid, {})) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}"])
+def test_a_card_that_cannot_be_read_is_named(settings_for: Callable[..., Settings], content: bytes) -> None:
+    settings = settings_for()
+    card = extracts_dir(settings) / "purged" / f"{'a' * 64}.json"
+    card.parent.mkdir(parents=True)
+    card.write_bytes(content)
+
+    (item,) = Extracts(settings).find(identify(settings, LEARNER, {}))
+
+    assert item.fate is Fate.UNREACHED
+    assert item.reason.startswith(f"{card} is no card of a purged extract")
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Temporary folders: private, gone at the end, and swept when their process is gone and no earlier."""
 
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -9,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.common.temporary_folders import held_file, is_held, sweep, temporary_folder
+from americano_pipelines.common.temporary_folders import (
+    PATTERN,
+    has_owner,
+    held_file,
+    is_held,
+    reader_temporary_folder,
+    sweep,
+    temporary_folder,
+)
 
 OWNER = """
 import sys
@@ -60,7 +70,47 @@ def test_a_killed_owners_folder_is_swept_and_a_living_ones_is_left(tmp_path: Pat
     assert list(parent.iterdir()) == []
 
 
-def test_what_earlier_releases_left_has_no_owner(tmp_path: Path) -> None:
+def test_a_lock_is_taken_over_by_a_descriptor_that_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS makes byte-range locks of flock: an exclusive one needs a descriptor for writing, or ends with EBADF."""
+    lock = fcntl.flock
+
+    def lock_as_on_nfs(descriptor: int, operation: int) -> None:
+        for needed, modes in (
+            (fcntl.LOCK_EX, (os.O_WRONLY, os.O_RDWR)), (fcntl.LOCK_SH, (os.O_RDONLY, os.O_RDWR))
+        ):  # fmt: skip
+            if operation & needed and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE not in modes:
+                raise OSError(errno.EBADF, "Bad file descriptor")
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_as_on_nfs)
+    (tmp_path / ".tmp-spill-0").mkdir()
+    (tmp_path / ".tmp-spill-0.owner").touch()
+    with temporary_folder(tmp_path, "spill") as own:
+        assert sweep(tmp_path, PATTERN) == [own]
+        assert has_owner(own)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_who_cannot_write_there_has_a_private_folder_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with reader_temporary_folder(tmp_path / "file", "download") as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not folder.exists()
+    with reader_temporary_folder(tmp_path / "tmp", "download") as folder:
+        assert folder.parent == tmp_path / "tmp"
+
+
+def test_other_files_beside_temporary_folders_stay(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").touch()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".tmp-aside-0").mkdir()
+    (tmp_path / ".tmp-aside-0" / "manifest.json").touch()
+
+    assert sweep(tmp_path, PATTERN) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", ".hidden"}
+
+
+def test_what_has_no_lock_file_has_no_owner(tmp_path: Path) -> None:
     (tmp_path / "duckdb_temp_storage_DEFAULT-0.tmp").write_text("rows")
     (tmp_path / "looked_into_x.duckdb").write_text("rows")
     (tmp_path / "folder").mkdir()

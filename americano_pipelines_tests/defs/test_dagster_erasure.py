@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from americano_pipelines.defs import dagster_storage
 from americano_pipelines.defs.dagster_erasure import runs_of, runs_under_way
 from americano_pipelines.defs.jobs import NIGHTLY
 
@@ -38,6 +39,11 @@ def test_runs_that_ended_go_by_protocol_or_by_name_and_no_others(instance: dg.Da
 
     assert runs_of(instance, {"theirs"}, {named, "no such run"}) == sorted([failed, done, named])
     assert runs_of(instance, set(), set()) == []
+
+
+def test_private_names_are_those_of_the_release_they_were_seen_on() -> None:
+    """After an upgrade, check `defs/dagster_storage.py`, run the tests of purge and retention, and name the release."""
+    assert dg.__version__ == dagster_storage.SEEN_ON
 
 
 def test_a_run_at_work_is_told_unless_it_is_a_sync(instance: dg.DagsterInstance) -> None:

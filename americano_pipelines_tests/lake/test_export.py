@@ -8,7 +8,7 @@ import pytest
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.errors import ConfigError, DataError, TransientSourceError
+from americano_pipelines.errors import ConfigError, DataError, LakeDamagedError, TransientSourceError
 from americano_pipelines.lake import export as module
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake import writer
@@ -132,20 +132,24 @@ def test_a_harmed_file_is_exported_again(settings: Settings, harm: str) -> None:
     assert set(exported(settings).written) == set()
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"version": 1}', b"\xff\xfe"])
-def test_an_unreadable_manifest_exports_everything(settings: Settings, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b'{"version": 1}', b"\xff\xfe"])
+def test_an_unreadable_manifest_is_named_and_exports_everything(settings: Settings, content: bytes) -> None:
     exported(settings)
-    (settings.lake_dir / "manifest.json").write_bytes(content)
+    path = settings.lake_dir / "manifest.json"
+    path.write_bytes(content)
 
+    with pytest.raises(LakeDamagedError, match=f"{path} is no manifest"):
+        lake.read(settings)
     again = exported(settings)
 
+    assert again.repaired == ["manifest.json"]
     assert set(again.written) == TABLES
     assert parquet_files(settings) == named_files(again.manifest)
 
 
 def orphan(settings: Settings) -> None:
     """What an export that was killed before its manifest leaves: files that nobody names, one half written."""
-    for folder in (settings.lake_dir / EVENTS / "2025-03", settings.lake_dir / ".staging" / EVENTS):
+    for folder in (settings.lake_dir / EVENTS / "2025-03", settings.lake_dir / ".tmp-staging-0" / EVENTS):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "20240101T000000Z-00000000-data_0.parquet").write_bytes(b"PAR1")
 

@@ -90,7 +90,7 @@ def in_the_middle_of_a_copy(commands: Commands, settings: Settings, **values: An
 
             wait_for(met, "a copy of the events")
         if not settings.duckdb_use_postgres_scanner:
-            assert (settings.lake_dir / ".staging" / EVENTS).is_dir()
+            assert list(settings.lake_dir.glob(f".tmp-staging-*/{EVENTS}"))
         yield running
     finally:
         running.go_on()

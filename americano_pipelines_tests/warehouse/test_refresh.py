@@ -9,7 +9,7 @@ import pytest
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.errors import DataError, PublishError, SourceError, TransientSourceError
+from americano_pipelines.errors import DataError, PublishError, SourceError, TransientSourceError, UnreadableRecordError
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Settings
@@ -429,3 +429,33 @@ def test_nothing_is_carried_over_from_another_mode(
 
     assert set(outcome.document.tables) == {"behavioral_events"}
     assert "analytics.phase_assignments" in outcome.document.skipped
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff"])
+def test_a_record_that_cannot_be_read_is_named_and_the_next_sync_builds_anew(
+    files: Settings, content: bytes | None
+) -> None:
+    first = synced(files)
+    assert first.path is not None
+    record = first.path.parent / "snapshot.json"
+    record.unlink() if content is None else record.write_bytes(content)
+
+    with pytest.raises(UnreadableRecordError, match=f"{record} .*the next `americano sync` publishes another"):
+        snapshots.read_record(files)
+    again = synced(files)
+
+    assert again.changed
+    assert str(record) in again.document.built
+    assert set(again.document.tables) == set(first.document.tables)
+
+
+def test_a_record_that_cannot_be_read_drops_no_table_without_files(files: Settings) -> None:
+    first = synced(files)
+    assert first.path is not None
+    (first.path.parent / "snapshot.json").write_bytes(b"")
+    files.parquet_input("phase_assignments").unlink()
+
+    with pytest.raises(DataError, match=r"snapshot.json .*phase_assignments.* cannot be carried over from it"):
+        synced(files)
+
+    assert snapshots.current(files) == first.path

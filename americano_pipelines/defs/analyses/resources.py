@@ -22,7 +22,7 @@ from americano_pipelines.common.duckdb_session import config, reader_spill_folde
 from americano_pipelines.defs.analyses.reconcile_mlflow import mlflow_status
 from americano_pipelines.defs.run_processes import tag_process
 from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PLACE_TAG, STATUS_TAG
-from americano_pipelines.errors import TrackingError, WarehouseUnavailableError
+from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
 from americano_pipelines.mlflow_store.runs import end, get_or_create_parent_run
@@ -129,11 +129,6 @@ def reading(
         pass
     path = Path(warehouse.database)
     document = snapshots.record_beside(path)
-    if document is None:
-        raise WarehouseUnavailableError(
-            f"{path} has no record beside it that can be read: it was swept, or is none of ours. Run this again, or "
-            "`americano sync` first"
-        )
     # The resource does not close its connection when the block fails; the session does.
     with warehouse.get_connection() as connection, session(connection):
         yield connection, document

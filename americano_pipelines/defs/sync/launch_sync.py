@@ -1,6 +1,7 @@
 """Run the nightly job from a shell, on the same instance as the UI, and summarize its events."""
 
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.defs.sync.sync_job import nightly_job
 from americano_pipelines.defs.sync.table_metadata import REPAIRED
 from americano_pipelines.defs.upkeep import instance_for_runs
+from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.warehouse.snapshots import current, read_record
 
@@ -122,7 +124,10 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
                 changed.add(event.asset_key.path[1])
         elif event.is_step_failure:
             summary.error, summary.error_kind = step_failure(event)
-    document, path = read_record(settings), current(settings)
+    document, path = None, current(settings)
+    # After a sync that failed the record may still be the one that could not be read.
+    with suppress(UnreadableRecordError):
+        document = read_record(settings)
     if document is not None and path is not None:
         summary.snapshot_id, summary.path, summary.instant = document.snapshot_id, str(path), document.instant
         summary.built = document.built

@@ -1,0 +1,102 @@
+"""Collect what the stores call a learner: spellings of the id, protocols, and pseudonyms under any key."""
+
+import re
+import uuid
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+
+from americano_pipelines.analysis.pseudonym import existing_key, pseudonym_under
+from americano_pipelines.erasure.extracts import kept_extracts, summarize_extract
+from americano_pipelines.erasure.store import Learner
+from americano_pipelines.errors import PseudonymKeyError
+from americano_pipelines.provenance.archive import records
+from americano_pipelines.settings import Settings
+
+# In a record's queries.
+_PSEUDONYM = re.compile(r"learner-[0-9a-f]{20}")
+
+
+def identify(settings: Settings, learner_id: str, owners: Mapping[str, set[str]]) -> Learner:
+    """Collect what the stores call a learner.
+
+    Extracts and records have a pseudonym and a protocol. Where snapshots know a protocol's only owner, its pseudonym is
+    that owner's, whichever key made it; so other extracts of theirs are found although the key was lost or replaced.
+
+    Args:
+        settings: the data folder, whose key made the pseudonyms.
+        learner_id: the learner's id, as the source writes it.
+        owners: protocol to the ids of those who own it, in any snapshot or the lake.
+    """
+    ids = spellings(learner_id)
+    protocols = {protocol_id for protocol_id, owner_ids in owners.items() if not ids.isdisjoint(owner_ids)}
+    named = _pseudonyms_by_protocol(settings)
+    key, problem = None, None
+    try:
+        key = existing_key(settings)
+    except PseudonymKeyError as error:
+        problem = str(error)
+    if problem is None and named:
+        problem = _other_key(named, key, owners)
+    theirs = _under(key, ids)
+    others = _under(key, {owner for owner_ids in owners.values() for owner in owner_ids} - ids)
+    if problem is not None:
+        for protocol_id, pseudonyms in named.items():
+            owner_ids = owners.get(protocol_id, set())
+            if owner_ids and owner_ids <= ids:
+                theirs |= pseudonyms
+            elif owner_ids and ids.isdisjoint(owner_ids):
+                others |= pseudonyms
+        # Whose it is does not follow where a protocol changed hands.
+        theirs, others = theirs - others, others - theirs
+    of_theirs = {protocol_id for protocol_id, pseudonyms in named.items() if pseudonyms and pseudonyms <= theirs}
+    return Learner(
+        id=learner_id,
+        owners=owners,
+        pseudonyms=frozenset(theirs),
+        protocols=frozenset(protocols | (of_theirs - owners.keys())),
+        other_protocols=frozenset(owners.keys() - protocols),
+        other_pseudonyms=frozenset(others),
+        key_problem=problem,
+    )
+
+
+def spellings(learner_id: str) -> set[str]:
+    """An id as the source and as DuckDB write it: without padding, UUIDs and bytes in lower case."""
+    spelled = {learner_id, learner_id.rstrip(" ")}
+    if learner_id.startswith("\\x"):
+        spelled.add(learner_id.lower())
+    with suppress(ValueError):
+        spelled.add(str(uuid.UUID(learner_id)))
+    return spelled
+
+
+def _under(key: bytes | None, ids: Collection[str]) -> set[str]:
+    return {pseudonym_under(key, learner_id) for learner_id in ids} if key is not None else set()
+
+
+def _pseudonyms_by_protocol(settings: Settings) -> dict[str, set[str]]:
+    """Protocol to the pseudonyms that extracts and records have for its learner, under any key."""
+    named: dict[str, set[str]] = {}
+    for sha256, _, content in kept_extracts(settings):
+        extract = summarize_extract(content, sha256)
+        if extract.intact and extract.protocol_id is not None and extract.learners is not None:
+            named.setdefault(extract.protocol_id, set()).update(extract.learners)
+    for _, record in records(settings):
+        if record.identity.protocol_id is not None:
+            queries = " ".join(source.query for source in record.inputs)
+            named.setdefault(record.identity.protocol_id, set()).update(_PSEUDONYM.findall(queries))
+    return named
+
+
+def _other_key(named: Mapping[str, set[str]], key: bytes | None, owners: Mapping[str, set[str]]) -> str | None:
+    """Why the key cannot be the one of all analyses, None where nothing shows that."""
+    if key is None:
+        return "pseudonym.key is missing, and analyses were made with one: restore it from a backup"
+    for protocol_id, pseudonyms in named.items():
+        ids = {spelled for owner in owners.get(protocol_id, ()) for spelled in spellings(owner)}
+        if ids and not pseudonyms <= _under(key, ids):
+            return (
+                f"an analysis of protocol {protocol_id} was not made with the present pseudonym.key: restore the key "
+                "that made it from a backup"
+            )
+    return None

@@ -1,0 +1,155 @@
+"""Find and remove a learner in kept snapshots; look for them in the published file, which follows the source.
+
+A kept file goes as a whole: its hash is in the records of analyses, and a rewritten file would have another. A card in
+`snapshots/purged/` says that it was purged, so that it does not count as lost or expired. Files that were patched go
+too, whatever their tables show: DuckDB leaves a deleted row's bytes where they were.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from americano_pipelines.common import atomic_files
+from americano_pipelines.erasure.store import Fate, Item, Learner
+from americano_pipelines.erasure.table_search import in_snapshot, owners_in
+from americano_pipelines.errors import UnreadableRecordError
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.snapshots import PURGED
+
+KIND = "snapshot"
+OTHER_NAME = "published under another name"
+
+
+class SnapshotFiles:
+    """The published file and the kept ones, as a store of an erasure."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def find(self, learner: Learner) -> list[Item]:
+        """Where the published file has the learner, and the kept files that hold them or may."""
+        now = snapshots.current(self._settings)
+        items = self._in_published(now, learner.id) if now is not None else []
+        for path in _files(self._settings):
+            if now is None or not path.samefile(now):
+                item = self._kept(path, learner.id)
+                items += [item] if item is not None else []
+        for path in _under_other_names(self._settings):
+            reason = f"{path} was {OTHER_NAME} and not looked at: purge once more with that DUCKDB_DB_PATH"
+            items.append(Item(OTHER_NAME, str(path), reason, Fate.UNREACHED, path=path))
+        return items
+
+    def remove(self, items: Sequence[Item]) -> list[Item]:
+        """Remove kept files for good; a process that has one open keeps its bytes on the disk until it ends."""
+        for item in items:
+            if item.path is None:
+                continue
+            card = {"snapshot_id": item.name, "reason": item.reason, "purged_at": datetime.now(UTC).isoformat()}
+            folder = snapshots.snapshots_dir(self._settings) / PURGED
+            folder.mkdir(exist_ok=True)
+            atomic_files.write_text(folder / f"{item.name}.json", json.dumps(card, indent=1))
+            snapshots.remove_snapshot(item.path)
+        return []
+
+    def _in_published(self, path: Path, learner_id: str) -> list[Item]:
+        try:
+            document = snapshots.record_beside(path)
+        except UnreadableRecordError as error:
+            reason = f"whether the published file has the learner is not known: {error}"
+            return [Item("published file", str(path), reason, Fate.UNREACHED, path=path)]
+        return items_in_source(in_snapshot(self._settings, path, document, learner_id))
+
+    def _kept(self, path: Path, learner_id: str) -> Item | None:
+        """The item of a kept file, None where it holds nothing of the learner."""
+        holds: dict[str, int] = {}
+        may_hold = None
+        try:
+            document = snapshots.record_beside(path)
+        except UnreadableRecordError:
+            may_hold = "its record is missing or cannot be read, so what it holds is not known"
+        else:
+            holds = in_snapshot(self._settings, path, document, learner_id)
+            if document.built.startswith("patch"):
+                may_hold = "was patched, and what was deleted before may still be in the file"
+        if not holds and may_hold is None:
+            return None
+        reason = describe_rows(holds) if holds else str(may_hold)
+        folder = path.parent
+        return Item(
+            KIND, folder.name, reason, names_learner=bool(holds), bytes=size_of_folder(folder), path=folder
+        )  # fmt: skip
+
+
+def items_in_source(counts: dict[str, int], prefix: str = "") -> list[Item]:
+    """Items of what follows the source.
+
+    Args:
+        counts: `<table>.<column>` to the rows that name the learner.
+        prefix: what comes before that in the name.
+    """
+    return [
+        Item("row", f"{prefix}{place}", "the source has it", Fate.IN_SOURCE, names_learner=True, rows=rows)
+        for place, rows in counts.items()
+    ]
+
+
+def describe_rows(counts: dict[str, int]) -> str:
+    """Why a file goes that has rows of the learner."""
+    return f"holds rows of the learner: {', '.join(f'{place} {rows:,}' for place, rows in counts.items())}"
+
+
+def size_of_folder(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def protocol_owners(settings: Settings) -> dict[str, set[str]]:
+    """Protocol to the ids of those who own it in any published file that is kept.
+
+    Raises:
+        ResourceError: a file cannot be looked into for want of memory or disk.
+    """
+    owners: dict[str, set[str]] = {}
+    for path in _files(settings):
+        try:
+            document = snapshots.record_beside(path)
+        except UnreadableRecordError:
+            continue  # it goes as a whole
+        for protocol_id, ids in owners_in(settings, path, document).items():
+            owners.setdefault(protocol_id, set()).update(ids)
+    return owners
+
+
+def snapshots_without(settings: Settings, items: Iterable[Item]) -> set[str]:
+    """Ids of the snapshots that are there, can be looked into, and show no row of the learner.
+
+    Args:
+        settings: where they are.
+        items: what `SnapshotFiles` has of the learner.
+    """
+    now, name = snapshots.current(settings), snapshots.file_name(settings)
+    readable = {folder.name for folder in snapshots.snapshots(settings) if _has_record(folder / name)}
+    named = {item.name for item in items if item.kind == KIND and item.names_learner}
+    if now is not None and any(item.fate is Fate.IN_SOURCE for item in items):
+        named.add(now.parent.name)
+    return readable - named
+
+
+def _has_record(path: Path) -> bool:
+    try:
+        snapshots.record_beside(path)
+    except UnreadableRecordError:
+        return False
+    return True
+
+
+def _files(settings: Settings) -> list[Path]:
+    return sorted(snapshots.snapshots_dir(settings).glob(f"[!.]*/{snapshots.file_name(settings)}"))
+
+
+def _under_other_names(settings: Settings) -> list[Path]:
+    """Files in the folder of snapshots that were published under another name."""
+    paths = snapshots.snapshots_dir(settings).glob("[!.]*/*.duckdb")
+    return sorted(path for path in paths if path.name != snapshots.file_name(settings))
