@@ -1,7 +1,7 @@
 """Give learners keyed pseudonyms for extracts, records and MLflow.
 
-Without the key nobody can find a learner's pseudonym by trying all ids; with an empty or a known key anybody can. So
-the key is checked at every use. A card beside it has the key's id, which does not disclose the key: it shows that a key
+Trying all ids finds a learner's pseudonym only with the key, so an empty or a known key protects nothing. The key is
+checked at every use. A card beside it has the key's id, which does not disclose the key: it shows that a key
 was lost or replaced, and extracts under two keys cannot be found by the learner.
 """
 

@@ -16,9 +16,9 @@ def stores(settings: Settings) -> list[Store]:
     from americano_pipelines.defs.dagster_erasure import DagsterRuns
     from americano_pipelines.erasure.extracts import Extracts
     from americano_pipelines.erasure.lake_files import LakeFiles
-    from americano_pipelines.erasure.leftovers import Leftovers
     from americano_pipelines.erasure.mlflow_runs import MlflowRuns
     from americano_pipelines.erasure.snapshot_files import SnapshotFiles
+    from americano_pipelines.erasure.temporary_files import Leftovers
 
     kinds = (Leftovers, SnapshotFiles, LakeFiles, Extracts, MlflowRuns, DagsterRuns)
     return [kind(settings) for kind in kinds]

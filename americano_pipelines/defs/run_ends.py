@@ -22,7 +22,7 @@ def describe_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
 
 
 def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
-    """The message of a step that failed, and the class of its error; None when nobody foresaw it."""
+    """The message of a step that failed, and the class of its error; None when it is not one of ours."""
     data = event.step_failure_data
     failure_data = data.user_failure_data
     if failure_data is not None and failure_data.description:

@@ -12,9 +12,8 @@ from americano_pipelines.sources.change_detection import NO_MONTH, WHOLE, State,
 from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_errors import postgres_errors
-from americano_pipelines.sources.postgres_scan import rows_of
 from americano_pipelines.sources.postgres_snapshot import Snapshot
-from americano_pipelines.sources.row_widths import WIDE_BYTES, row_ranges, row_widths
+from americano_pipelines.sources.row_widths import Reading, plan_reading
 
 _BUCKET_COLUMN = "americano_bucket"
 _ROWS = "americano_rows"
@@ -27,8 +26,6 @@ _FLUSH_ROWS = 122_880
 # Of the memory limit, for the wide rows that a thread holds before it writes them, and for one row group. With 122880
 # rows of 750 bytes on two threads the COPY held 841 MB, and failed, at 512 MB; with 10000 rows 543 MB.
 _FLUSH_SHARE = 32
-# For the fat rows that are read at once.
-_RANGE_SHARE = 16
 
 
 class Writer:
@@ -105,21 +102,15 @@ class Writer:
         if not wanted:
             return {}
         folder = self._staging / table.name
-        connection = self._snapshot.connection
-        budget = memory_limit(connection) // _RANGE_SHARE
-        widths = row_widths(self._snapshot, table, sum(part.rows for part in state.values()), budget)
         with ExitStack() as bounds, postgres_errors(self._snapshot.target, table.found_as):
-            ranges = [rows_of(self._snapshot, table, state, wanted)]
-            if widths.may_be_fat:
-                ranges = row_ranges(self._snapshot, table, state, wanted, budget)
-            if widths.average > WIDE_BYTES or len(ranges) > 1:
-                bounds.enter_context(sparing(connection))
-            # A range is held whole: its rows fit into memory, and may be a few of a megabyte among thousands.
-            self._bound(widths.average, flush=len(ranges) == 1)
-            if len(ranges) == 1 and len(wanted) > MOST_BUCKETS_AT_ONCE:
-                self._copy_in_groups(table, *ranges[0], sorted(wanted), folder)
+            reading = plan_reading(self._snapshot, table, state, wanted)
+            if reading.is_wide:
+                bounds.enter_context(sparing(self._snapshot.connection))
+            self._bound(reading)
+            if not reading.is_cut and len(wanted) > MOST_BUCKETS_AT_ONCE:
+                self._copy_in_groups(table, *reading.ranges[0], sorted(wanted), folder)
             else:
-                for number, chunk in enumerate(ranges):
+                for number, chunk in enumerate(reading.ranges):
                     self._copy(table, *chunk, folder / str(number))
         files: dict[str, list[LakeFile]] = {}
         for staged in sorted(folder.rglob("*.parquet")):
@@ -130,14 +121,15 @@ class Writer:
             raise DataError(f"{table.found_as}: {', '.join(strange)} exported, but Postgres counted no such rows")
         return files
 
-    def _bound(self, width: int, *, flush: bool) -> None:
-        """Bound a row group, and with `flush` what the partitioned COPY holds before it writes, by the rows' width."""
+    def _bound(self, reading: Reading) -> None:
+        """Bound what the partitioned COPY holds before it writes, by the width of the rows."""
         connection = self._snapshot.connection
         rows = _FLUSH_ROWS
         self._row_group = ""
-        if width > WIDE_BYTES or not flush:
+        if reading.is_wide:
             share = memory_limit(connection) // _FLUSH_SHARE
-            rows = min(rows, max(1, share // width)) if flush else rows
+            # A range is held whole: its rows fit into memory, and may be a few of a megabyte among thousands.
+            rows = rows if reading.is_cut else min(rows, max(1, share // reading.average))
             # Not in steps of 2,048, as the number of rows: a row may be of a megabyte.
             self._row_group = f", ROW_GROUP_SIZE_BYTES {share}"
         connection.execute(f"SET partitioned_write_flush_threshold = {rows}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import memory_limit
 from americano_pipelines.sources.change_detection import State, bucket_filter
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_scan import rows_of, selected_columns
@@ -19,6 +20,8 @@ WIDE_BYTES = 600
 # And fat from here on: of 2,048 rows, which are read at once, 16 MB.
 FAT_BYTES = 8192
 VECTOR_ROWS = 2048
+# Of the memory limit, for the fat rows that are read at once.
+_RANGE_SHARE = 16
 # Fewer than a page has of the app's rows; of rows of a megabyte they take Postgres half a second.
 _SAMPLE_ROWS = 256
 _SMALL_BYTES = 1 << 20
@@ -37,6 +40,53 @@ class RowWidths:
 
     average: int
     may_be_fat: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of some buckets are to be read.
+
+    Attributes:
+        ranges: SQL of relations that together have the rows, each with the values it binds; one, or several where the
+            rows are too wide to be read at once.
+        average: bytes of a row.
+    """
+
+    ranges: list[tuple[str, list[str]]]
+    average: int
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether each range is to be read, and written, on its own."""
+        return len(self.ranges) > 1
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether memory is to be spared while the rows are moved."""
+        return self.is_cut or self.average > WIDE_BYTES
+
+
+def plan_reading(
+    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str]
+) -> Reading:
+    """Plan how to read the rows of some buckets: at once, or in ranges.
+
+    Args:
+        snapshot: the snapshot to read in.
+        table: the table.
+        state: all its buckets.
+        wanted: the buckets to read.
+    """
+    budget = range_bytes(snapshot)
+    widths = row_widths(snapshot, table, sum(part.rows for part in state.values()), budget)
+    if widths.may_be_fat:
+        return Reading(row_ranges(snapshot, table, state, wanted, budget), widths.average)
+    return Reading([rows_of(snapshot, table, state, wanted)], widths.average)
+
+
+def range_bytes(snapshot: Snapshot) -> int:
+    """Bytes of rows that may be read at once."""
+    return memory_limit(snapshot.connection) // _RANGE_SHARE
 
 
 def row_widths(snapshot: Snapshot, table: PostgresTable, rows: int, budget: int) -> RowWidths:
@@ -84,13 +134,15 @@ def row_ranges(
     """
     where = "true" if len(wanted) == len(state) else bucket_filter(table, wanted)
     relation = sql.quote(table.schema, table.relation)
+    names = [sql.quote(column.name) for column in table.columns]
     statement = sql.render(
         sql.load("sources", "row_ranges"),
-        columns=_columns(table),
+        columns=", ".join(names),
         is_long=" OR ".join(
-            f"pg_column_compression({name}) IS NOT NULL OR pg_column_size({name}) > {WIDE_BYTES}"
-            for name in (sql.quote(column.name) for column in table.columns)
+            f"pg_column_compression({name}) IS NOT NULL OR pg_column_size({name}) > {WIDE_BYTES}" for name in names
         ),
+        # Not of the row: to make one Postgres fetches the values that it keeps elsewhere.
+        stored_bytes=" + ".join(f"coalesce(pg_column_size({name}), 0)" for name in names),
         relation=relation,
         where=where,
         budget=str(budget),

@@ -3,14 +3,13 @@
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import duckdb
 
 from americano_pipelines.common import atomic_files, sql
-from americano_pipelines.common.duckdb_session import memory_limit, sparing
+from americano_pipelines.common.duckdb_session import sparing
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.change_detection import NO_MONTH, State, state_sha256, time_expression
@@ -18,13 +17,9 @@ from americano_pipelines.sources.checksums import BucketChecksum, postgres_check
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_errors import postgres_errors
-from americano_pipelines.sources.postgres_scan import rows_of
 from americano_pipelines.sources.postgres_snapshot import Snapshot
-from americano_pipelines.sources.row_widths import WIDE_BYTES, RowWidths, row_ranges, row_widths
+from americano_pipelines.sources.row_widths import plan_reading, range_bytes
 from americano_pipelines.warehouse.sort_ranges import Chunk
-
-# Of the memory limit, for the fat rows that are read at once.
-_RANGE_SHARE = 16
 
 
 class TableInput(Protocol):
@@ -151,32 +146,31 @@ class ScannerInput:
 
     @property
     def read_again(self) -> bool:
-        """Wide rows are set aside in files first."""
-        return self._is_wide
+        """Wide rows were set aside in files."""
+        return self._folder.is_dir()
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
         """One read of all that is wanted; wide rows by way of files, which are read again in the order of the key."""
         wanted = [name for name in self.state if only is None or name in only]
         if not wanted:
             return []
-        if not self._is_wide:
-            return [rows_of(self.snapshot, self.table, self.state, wanted)]
+        reading = plan_reading(self.snapshot, self.table, self.state, wanted)
+        if not reading.is_wide:
+            return list(reading.ranges)
         connection = self.snapshot.connection
-        ranges = [rows_of(self.snapshot, self.table, self.state, wanted)]
-        if self._widths.may_be_fat:
-            ranges = row_ranges(self.snapshot, self.table, self.state, wanted, self._range_bytes)
         folder = self._folder
         folder.mkdir()
         # Without it the size of a row group is not bounded.
         connection.execute("SET preserve_insertion_order = false")
-        files = [folder / f"{number}.parquet" for number in range(len(ranges))]
+        files = [folder / f"{number}.parquet" for number in range(len(reading.ranges))]
+        bytes_at_once = str(range_bytes(self.snapshot))
         with sparing(connection):
-            for file, (relation, parameters) in zip(files, ranges, strict=True):
+            for file, (relation, parameters) in zip(files, reading.ranges, strict=True):
                 statement = sql.render(
                     sql.load("warehouse", "set_aside"),
                     relation=relation,
                     file=sql.escape(str(file)),
-                    bytes=str(self._range_bytes),
+                    bytes=bytes_at_once,
                 )
                 connection.execute(statement, parameters)
         return [("read_parquet($1, hive_partitioning = false)", [[sql.literal_path(file) for file in files]])]
@@ -186,19 +180,6 @@ class ScannerInput:
         """In the session's own folder to spill to, which goes with the session, however that ends."""
         (place,) = self.snapshot.connection.execute("SELECT current_setting('temp_directory')").fetchone() or ("",)
         return Path(str(place)) / f"rows-{self.table.name}"
-
-    @property
-    def _is_wide(self) -> bool:
-        return self._widths.average > WIDE_BYTES or self._widths.may_be_fat
-
-    @cached_property
-    def _widths(self) -> RowWidths:
-        rows = sum(part.rows for part in self.state.values())
-        return row_widths(self.snapshot, self.table, rows, self._range_bytes)
-
-    @cached_property
-    def _range_bytes(self) -> int:
-        return memory_limit(self.snapshot.connection) // _RANGE_SHARE
 
     def figures(
         self,

@@ -42,7 +42,7 @@ class Summary:
         seconds: seconds per stage.
         peak_memory_mb: most memory this process held.
         error: why it failed.
-        error_kind: the class of that error, such as `SourceError`; None when nobody foresaw it.
+        error_kind: the class of that error, such as `SourceError`; None when it is not one of ours.
     """
 
     mode: str

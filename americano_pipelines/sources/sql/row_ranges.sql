@@ -1,12 +1,12 @@
 -- Runs in Postgres: the last place of every range of about so many bytes that a table is cut into, and the most bytes
 -- that as many rows as DuckDB reads at once take, where they follow each other.
--- A row without compressed and long values is not written as text: that would take as long as to read the table.
+-- A row without compressed and long values is not looked into: that would take as long as to read the table.
 WITH sizes AS MATERIALIZED (
     SELECT
         ctid AS place,
         CASE
             WHEN {is_long} THEN octet_length(ROW({columns})::text)::bigint
-            ELSE pg_column_size(ROW({columns}))
+            ELSE {stored_bytes}
         END AS bytes
     FROM {relation}
     WHERE {where}
