@@ -114,25 +114,35 @@ def has_owner(folder: Path) -> bool:
 
 @contextmanager
 def _lock_of_a_dead_owner(path: Path) -> Iterator[None]:
-    """Take over the lock file for the block, if there is one, and remove it at the end.
+    """Take over the lock file for the block, and remove it at the end.
 
     Removed while it is locked: its maker may be about to lock it, and then sees that it is gone.
 
     Raises:
         BlockingIOError: its owner is alive; PermissionError: this user may not ask.
     """
-    try:
-        # Not read-only: NFS answers an exclusive lock of such a descriptor with EBADF.
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        yield
-        return
+    descriptor = _opened_or_made(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(descriptor).st_nlink:
+            # Another sweep removed it meanwhile, and its maker has made it anew and works: seen in one of 300 folders.
+            raise BlockingIOError
         yield
         path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _opened_or_made(path: Path) -> int:
+    """Open the lock file; make it where there is none, so that its maker cannot make it while the folder is removed."""
+    try:
+        # Not read-only: NFS answers an exclusive lock of such a descriptor with EBADF.
+        return os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise BlockingIOError from None
 
 
 def _lock_of(folder: Path) -> Path:
@@ -140,13 +150,25 @@ def _lock_of(folder: Path) -> Path:
 
 
 def _made_and_locked(path: Path) -> int:
+    """Make the lock file and lock it.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    lost = False
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            if lost:  # a sweep has made it, and is about to remove it
+                continue
+            raise
         # A sweep may take the lock, and remove the file, between these two lines.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor
         os.close(descriptor)
+        lost = True
 
 
 def _remove(path: Path) -> None:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,50 @@ def test_sweeping_never_takes_a_folder_that_is_just_being_made(tmp_path: Path) -
         for sweeper in sweepers:
             sweeper.join()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_made_anew_while_a_sweep_looks_at_its_former_lock_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lock = tmp_path / ".tmp-spill", tmp_path / ".tmp-spill.owner"
+    lock.touch()
+    lock_file = fcntl.flock
+
+    with ExitStack() as owner:
+
+        def lock_later(descriptor: int, operation: int) -> None:
+            if operation & fcntl.LOCK_NB and not folder.exists():
+                # Another sweep removes the lock of a maker that has not locked it yet, and the maker makes it anew.
+                lock.unlink()
+                owner.enter_context(held_file(lock))
+                folder.mkdir()
+            lock_file(descriptor, operation)
+
+        monkeypatch.setattr(fcntl, "flock", lock_later)
+        assert sweep(tmp_path) == [folder]
+        assert is_held(lock)
+
+
+def test_a_lock_that_is_made_while_a_sweep_finds_none_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lock = tmp_path / ".tmp-spill", tmp_path / ".tmp-spill.owner"
+    folder.mkdir()
+    open_file = os.open
+
+    with ExitStack() as owner:
+
+        def open_before(path: Path, flags: int, mode: int = 0o777) -> int:
+            try:
+                return open_file(path, flags, mode)
+            except FileNotFoundError:
+                monkeypatch.undo()
+                owner.enter_context(held_file(lock))
+                raise
+
+        monkeypatch.setattr(os, "open", open_before)
+        assert sweep(tmp_path) == [folder]
+        assert is_held(lock)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")

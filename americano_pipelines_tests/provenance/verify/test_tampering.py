@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.erasure.extracts import ExtractToErase, remove_extract
+from americano_pipelines.erasure.extracts import write_card
+from americano_pipelines.erasure.store import Item
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
 from americano_pipelines.provenance.verify.findings import FAULTS, Status
@@ -316,7 +317,7 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
     recorded = lab.analyse("change_points")
     sha256 = recorded.record.extract_sha256
     card = extracts_dir(lab.settings) / "purged" / f"{sha256}.json"
-    remove_extract(lab.settings, ExtractToErase(sha256, None, "protocol_1", holds=True, reason="theirs", bytes=0))
+    write_card(lab.settings, Item("extract", sha256, "theirs", protocol_id="protocol_1", extract_sha256=sha256))
     for path in ("provenance/extract.json", "daily.csv", "report.html", "phases.png"):
         lab.artifact(recorded, path).unlink()
 
