@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _MOST = 200
+_LISTED = 100
 
 
 @click.command()
@@ -32,8 +33,8 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
 
     FIRST and SECOND are MLflow runs, AnalysisRuns of the app, or hashes of records, of which 8 digits are enough.
     """
-    from americano_pipelines.provenance.archive import find_record
     from americano_pipelines.provenance.comparison import compare as line_up
+    from americano_pipelines.provenance.record_index import find_record
 
     settings = load_settings()
     with progress(enabled=not as_json):
@@ -117,17 +118,23 @@ _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def runs(*, as_json: bool) -> None:
-    """List all analyses, newest first: those that failed or still run too, and records whose MLflow run is gone."""
+@click.option("--all", "all_runs", is_flag=True, help=f"List all, not only the newest {_LISTED}.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; lists all.")
+def runs(*, all_runs: bool, as_json: bool) -> None:
+    """List analyses, newest first: also those that failed or still run, and records whose MLflow run is gone."""
     from americano_pipelines.mlflow_store.client import open_store_to_read
     from americano_pipelines.provenance.run_listing import list_runs
 
     settings = load_settings()
     with progress(enabled=not as_json):
-        listed_runs = list_runs(settings, open_store_to_read(settings))
+        # One more than is shown tells whether there are older ones.
+        limit = None if all_runs or as_json else _LISTED + 1
+        listed_runs = list_runs(settings, open_store_to_read(settings), limit)
     if as_json:
         say_json([asdict(run) for run in listed_runs])
+    elif len(listed_runs) == limit:
+        _show_runs(listed_runs[:_LISTED])
+        click.echo(f"these are the newest {_LISTED}; `americano runs --all` lists the older ones too")
     else:
         _show_runs(listed_runs)
 

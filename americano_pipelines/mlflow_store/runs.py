@@ -40,6 +40,8 @@ TAGS = (
     "provenance.sha256",
 )
 SERVICE = "americano_pipelines"
+PARENT_TAG = "mlflow.parentRunId"
+_PER_PAGE = 1000
 _FINAL_STATUSES = frozenset({"FINISHED", "FAILED", "KILLED"})
 
 
@@ -116,6 +118,12 @@ def search(store: Store, experiment_id: str, condition: str, *, deleted: bool = 
     Raises:
         TrackingError: MLflow does not answer.
     """
+    return _search(store, experiment_id, condition, "ASC", deleted=deleted)
+
+
+def _search(
+    store: Store, experiment_id: str, condition: str, order: str, *, limit: int | None = None, deleted: bool = False
+) -> "list[Run]":
     from mlflow.entities import ViewType
 
     if not experiment_id:  # a reader found no experiment
@@ -128,16 +136,26 @@ def search(store: Store, experiment_id: str, condition: str, *, deleted: bool = 
             [experiment_id],
             filter_string=condition,
             run_view_type=ViewType.ALL if deleted else ViewType.ACTIVE_ONLY,
-            order_by=["attributes.start_time ASC"],
+            max_results=_PER_PAGE if limit is None else min(limit - len(runs), _PER_PAGE),
+            order_by=[f"attributes.start_time {order}"],
             page_token=token,
         )
         runs += page
         token = page.token
-        if not token:
+        if not token or len(runs) == limit:
             return runs
 
 
-PARENT_TAG = "mlflow.parentRunId"
+def newest_analysis_runs(store: Store, limit: int | None) -> "list[Run]":
+    """The runs of analyses, newest first, at most `limit` of them; those of whole Dagster runs are left out.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    condition = f"tags.service = '{SERVICE}' AND tags.`{PARENT_TAG}` LIKE '%'"
+    return _search(store, store.experiment_id, condition, "DESC", limit=limit)
+
+
 # What MLflow takes at once, and how long a value may be before it is cut: mlflow/utils/validation.py.
 _PER_BATCH = 100
 _LONGEST_PARAM, _LONGEST_TAG, _LONGEST_DIGEST = 6000, 8000, 36

@@ -12,8 +12,9 @@ from americano_pipelines.app_database.matching import RowMatcher, row_matcher
 from americano_pipelines.errors import AppRowError
 from americano_pipelines.mlflow_store.artifacts import MlflowRun
 from americano_pipelines.mlflow_store.client import open_store
-from americano_pipelines.provenance.archive import confirming_run, find_record, records
+from americano_pipelines.provenance.archive import confirming_run
 from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.record_index import find_record, find_records
 from americano_pipelines.settings import PostgresTarget, Settings
 
 
@@ -94,7 +95,7 @@ def link_record(settings: Settings, target: PostgresTarget, name: str) -> Linked
     Args:
         settings: whose archive and MLflow.
         target: the app's database.
-        name: as `provenance.archive.find_record` takes it.
+        name: as `provenance.record_index.find_record` takes it.
 
     Raises:
         AnalysisError: there is no such record; TamperedError: it was changed.
@@ -121,8 +122,8 @@ def link_record(settings: Settings, target: PostgresTarget, name: str) -> Linked
 
 
 def _check_last(settings: Settings, row_id: str, record: Record) -> None:
-    for sha256, other in records(settings):
-        if other.identity.analysis_run_id == row_id and other.identity.ended_at > record.identity.ended_at:
+    for sha256, other in find_records(settings, "analysis_run_id", row_id):
+        if other.identity.ended_at > record.identity.ended_at:
             raise AppRowError(
                 f"row {row_id} was carried out again after this, at {other.identity.ended_at} (record {sha256[:12]}); "
                 "link that one"

@@ -1,11 +1,10 @@
-"""The archive of records and extracts: files named by their hash, written once; find and confirm records.
+"""Keep records and extracts as files that are named by their hash and written once.
 
-The recorder gives the MLflow run the record's hash last of all. A record without it was left by a process that
-died.
+The recorder gives the MLflow run the record's hash last of all. A record whose run lacks it was left by a process
+that died.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,9 +74,6 @@ def get(folder: Path, sha256: str) -> bytes:
     return content
 
 
-_HASH = re.compile("[0-9a-fA-F]{8,64}")
-
-
 def record_files(settings: Settings) -> list[Path]:
     """The files that are kept as records, intact or not."""
     return list(records_dir(settings).glob("[!.]*.json"))
@@ -90,38 +86,6 @@ def records(settings: Settings) -> Iterator[tuple[str, Record]]:
             yield path.stem, Record.parse(get(records_dir(settings), path.stem))
         except (TamperedError, AnalysisError, OSError):
             continue
-
-
-def find_record(settings: Settings, name: str) -> tuple[str, Record]:
-    """The record that somebody names.
-
-    Args:
-        settings: whose archive.
-        name: the MLflow run, the app's AnalysisRun, or the record's hash, of which 8 hex digits are enough. Of an
-            AnalysisRun that was carried out more than once, the last.
-
-    Returns:
-        Its hash and the record.
-
-    Raises:
-        AnalysisError: there is none, or more than one hash begins like this.
-        TamperedError: the hash is that of a record that was changed after it was written.
-    """
-    entries = list(records(settings))
-    if named := [
-        entry for entry in entries if name in {entry[1].tracking.get("run_id"), entry[1].identity.analysis_run_id}
-    ]:
-        return max(named, key=lambda entry: entry[1].identity.ended_at)
-    if _HASH.fullmatch(name):
-        hashes = sorted(path.stem for path in records_dir(settings).glob(f"{name.lower()}*.json"))
-        if len(hashes) > 1:
-            raise AnalysisError(f"{len(hashes)} records have a hash that begins with {name}: {', '.join(hashes)}")
-        if hashes:
-            return hashes[0], Record.parse(get(records_dir(settings), hashes[0]))
-    raise AnalysisError(
-        f"{records_dir(settings)} has no record of {name!r}: name an MLflow run, an AnalysisRun of the app, or the "
-        "hash of a record, of which 8 digits are enough"
-    )
 
 
 def confirming_run(store: Store, sha256: str, record: Record) -> MlflowRun | None:

@@ -1,6 +1,6 @@
 """Find the prior analyses of a protocol, in the archive and in MLflow.
 
-One of them is not enough: a record can be removed from the archive, and runs can be deleted in MLflow.
+Neither is enough: a record can be removed from the archive, and a run can be deleted in MLflow.
 """
 
 from datetime import datetime
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from americano_pipelines.analysis.preregistration import PriorRun, PriorRuns
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import HASH_TAG, PARENT_TAG, search
-from americano_pipelines.provenance.archive import record_files, records
 from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.record_index import find_entries, find_records
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 
@@ -24,8 +24,8 @@ _PARTITION, _ASSET, _UNKNOWN = "dagster.partition", "dagster.asset_key", "unknow
 def find_prior_runs(settings: Settings, store: Store, protocol_id: str, run_id: str) -> PriorRuns:
     """The analyses of a protocol before the one whose MLflow run this is.
 
-    A record whose MLflow run never got its hash was left by a process that died while it recorded: nobody was given
-    that result, so it takes nothing from the next one, but it is counted.
+    A record whose MLflow run never got its hash was left by a process that died while it recorded. Its result was never
+    shown, so it does not make the next run exploratory; it is only counted.
 
     Args:
         settings: whose archive.
@@ -37,19 +37,16 @@ def find_prior_runs(settings: Settings, store: Store, protocol_id: str, run_id: 
         TrackingError: MLflow does not answer.
     """
     runs = {run.info.run_id: run for run in _runs(store, protocol_id) if run.info.run_id != run_id}
-    # Listed first: a record that somebody writes meanwhile is none that was changed.
-    names, intact = {path.stem for path in record_files(settings)}, dict(records(settings))
     recorded = []
-    for record in intact.values():
-        if record.identity.protocol_id != protocol_id:
-            continue
+    for _, record in find_records(settings, "protocol_id", protocol_id):
         run = runs.get(str(record.tracking["run_id"]))
         if run is None or _hash(run) is not None:
             recorded.append(_of_record(record))
             runs.pop(str(record.tracking["run_id"]), None)
     recorded += [_of_run(run) for run in runs.values() if _hash(run) is not None]
     ended = [run for run in runs.values() if _hash(run) is None and run.info.status != "RUNNING"]
-    return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(names - intact.keys()))
+    changed = find_entries(settings, "readable", False)  # noqa: FBT003 - a value of the column
+    return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed))
 
 
 def _runs(store: Store, protocol_id: str) -> "list[Run]":

@@ -25,6 +25,7 @@ from americano_pipelines.mlflow_store.runs import (
 from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
 from americano_pipelines.provenance.capture import LOCK, CapturedContext, Code, RunContext, now
 from americano_pipelines.provenance.record import CodePart, CompliancePart, Identity, Input, Logged, Record
+from americano_pipelines.provenance.record_index import update_index
 from americano_pipelines.provenance.secret_filter import without_addresses
 from americano_pipelines.settings import Settings
 
@@ -156,6 +157,7 @@ def record(
         )
         text = new_record.canonical()
         path, sha256 = put(records_dir(settings), text, file_permissions.file_mode(settings))
+        update_index(settings)
         _upload(run, folder, RECORD, text)
     exploratory = output.standing is not None and not output.standing.planned
     sentence = f"{output.sentence} This result is exploratory." if exploratory else output.sentence

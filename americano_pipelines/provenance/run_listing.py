@@ -1,6 +1,5 @@
 """List all analyses: MLflow's runs in any state, and records whose run is gone from MLflow."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -9,10 +8,10 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.errors import WarehouseUnavailableError
+from americano_pipelines.mlflow_store.artifacts import find_run
 from americano_pipelines.mlflow_store.client import Store
-from americano_pipelines.mlflow_store.runs import HASH_TAG, PARENT_TAG, SERVICE, search
-from americano_pipelines.provenance.archive import records
-from americano_pipelines.provenance.record import Record
+from americano_pipelines.mlflow_store.runs import HASH_TAG, newest_analysis_runs
+from americano_pipelines.provenance.record_index import IndexEntry, find_entries, newest_entries
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshots import open_published
 
@@ -61,48 +60,62 @@ class ListedRun:
     record: str | None
 
 
-def list_runs(settings: Settings, store: Store) -> list[ListedRun]:
-    """All analyses, newest first.
+def list_runs(settings: Settings, store: Store, limit: int | None = None) -> list[ListedRun]:
+    """List analyses, newest first.
+
+    Args:
+        settings: whose archive and published file.
+        store: MLflow.
+        limit: how many, None for all.
 
     Raises:
         TrackingError: MLflow does not answer.
     """
-    known = {str(item.tracking["run_id"]): (sha256, item) for sha256, item in records(settings)}
     names = _protocol_names(settings)
-    runs = list(_of_mlflow(store, known, names))
-    listed = {item.mlflow_run_id for item in runs}
-    runs += [_of_record(*each, GONE, names) for run_id, each in known.items() if run_id not in listed]
-    return sorted(runs, key=lambda item: item.started, reverse=True)
-
-
-def _of_mlflow(store: Store, known: dict[str, tuple[str, Record]], names: dict[str, str]) -> Iterator[ListedRun]:
-    for run in search(store, store.experiment_id, f"tags.service = '{SERVICE}'"):
-        if PARENT_TAG not in run.data.tags:
-            continue  # that of a whole Dagster run
-        sha256, record = known.get(run.info.run_id, (None, None))
-        # The tag is set last: without it the recording did not come to its end.
-        if sha256 is not None and record is not None and run.data.tags.get(HASH_TAG) == sha256:
-            yield _of_record(sha256, record, str(run.info.status), names)
+    runs = newest_analysis_runs(store, limit)
+    # The tag is set last: without it the recording did not come to its end.
+    entries = {entry.sha256: entry for entry in find_entries(settings, "sha256", *map(_record_tag, runs))}
+    listed = []
+    for run in runs:
+        entry = entries.get(_record_tag(run))
+        if entry is not None and entry.mlflow_run_id == run.info.run_id:
+            listed.append(_of_entry(entry, str(run.info.status), names))
         else:
-            yield _without_record(store, run, names)
+            listed.append(_without_record(store, run, names))
+    run_ids = {run.info.run_id for run in runs}
+    oldest = listed[-1].started if listed and len(listed) == limit else ""
+    for entry in newest_entries(settings, limit):
+        # A run just older than the list may have a record that is not.
+        if entry.mlflow_run_id in run_ids or _started(entry) < oldest:
+            continue
+        if not oldest or find_run(store, str(entry.mlflow_run_id)) is None:
+            listed.append(_of_entry(entry, GONE, names))
+    return sorted(listed, key=lambda run: run.started, reverse=True)[:limit]
 
 
-def _of_record(sha256: str, record: Record, status: str, names: dict[str, str]) -> ListedRun:
-    identity = record.identity
+def _record_tag(run: "Run") -> str:
+    return str(run.data.tags.get(HASH_TAG, _UNKNOWN))
+
+
+def _started(entry: IndexEntry) -> str:
+    return datetime.fromisoformat(str(entry.started_at)).isoformat(timespec="milliseconds")
+
+
+def _of_entry(entry: IndexEntry, status: str, names: dict[str, str]) -> ListedRun:
     return ListedRun(
-        started=datetime.fromisoformat(identity.started_at).isoformat(timespec="milliseconds"),
-        analysis=identity.analysis,
-        protocol_id=identity.protocol_id,
-        protocol=names.get(identity.protocol_id or "", identity.protocol_id),
+        started=_started(entry),
+        analysis=entry.analysis,
+        protocol_id=entry.protocol_id,
+        protocol=names.get(entry.protocol_id or "", entry.protocol_id),
         status=status,
-        verdict=record.verdict,
-        standing=None if record.standing is None else "planned" if record.standing.planned else "exploratory",
-        sentence=record.sentence,
-        mlflow_run_id=str(record.tracking["run_id"]),
-        mlflow_url=record.tracking["url"],
-        analysis_run_id=identity.analysis_run_id,
-        dagster_run_id=record.orchestrator["dagster_run_id"],
-        record=sha256,
+        verdict=entry.verdict,
+        standing=None if entry.planned is None else "planned" if entry.planned else "exploratory",
+        sentence=entry.sentence,
+        mlflow_run_id=str(entry.mlflow_run_id),
+        mlflow_url=entry.mlflow_url,
+        analysis_run_id=entry.analysis_run_id,
+        dagster_run_id=entry.dagster_run_id,
+        record=entry.sha256,
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from americano_pipelines.errors import AnalysisError, TamperedError
-from americano_pipelines.provenance.archive import find_record, records_dir
+from americano_pipelines.provenance.archive import records_dir
+from americano_pipelines.provenance.record_index import find_record
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.provenance.records import kept_record
 

@@ -20,7 +20,7 @@ from americano_pipelines.defs.sync.launch_sync import console_level
 from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.mlflow_store.data_folder import check_location
-from americano_pipelines.provenance.archive import records
+from americano_pipelines.provenance.record_index import newest_entries
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshots import open_published
 
@@ -153,7 +153,7 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
     """
     check_location(settings)
     with instance_for_runs(settings) as instance:
-        recorded = {(record.identity.protocol_id, record.identity.analysis) for _, record in records(settings)}
+        recorded = {(entry.protocol_id, entry.analysis) for entry in newest_entries(settings)}
         job = build_defs(settings).resolve_job_def(ANALYSES)
         for protocol_id in _published(settings, instance)[0]:
             if keys := [dg.AssetKey([PREFIX, kind]) for kind in KINDS if (protocol_id, kind) not in recorded]:

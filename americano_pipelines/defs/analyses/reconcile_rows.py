@@ -19,8 +19,9 @@ from americano_pipelines.errors import AmericanoError, RowOwnershipError, Tracki
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
 from americano_pipelines.provenance.app_link import row_values
-from americano_pipelines.provenance.archive import confirming_run, records
+from americano_pipelines.provenance.archive import confirming_run
 from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.record_index import find_records
 from americano_pipelines.settings import PostgresTarget, Settings
 
 RecordedAnalysis = tuple[str, Record]
@@ -151,7 +152,7 @@ def _kept(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], Record
     """The records of Dagster runs, by run and row; of a step that was tried again, the last."""
     if not run_ids:
         return {}
-    recorded = [entry for entry in records(settings) if entry[1].orchestrator["dagster_run_id"] in run_ids]
+    recorded = [entry for run_id in run_ids for entry in find_records(settings, "dagster_run_id", run_id)]
     recorded.sort(key=lambda entry: entry[1].identity.ended_at)
     return {
         (str(record.orchestrator["dagster_run_id"]), str(record.identity.analysis_run_id)): (sha256, record)

@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Iterator
 
 from americano_pipelines.mlflow_store.runs import HASH_TAG
-from americano_pipelines.provenance.archive import records, records_dir
+from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.record_index import find_records
 from americano_pipelines.provenance.recorder import RECORD
 from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.provenance.verify.integrity import purged
@@ -72,9 +73,9 @@ def _row(settings: Settings, subject: Target, *, may_have_gone_on: bool) -> Find
     row = app_hash(settings, subject.record)
     if row.not_recorded is not None:
         return Finding("record", _ROW, Status.NOT_RECORDED, row.not_recorded)
-    if may_have_gone_on and row.sha256 != subject.sha256:
-        for sha256, other in records(settings):
-            if sha256 == row.sha256 and _follows(subject.record, other):
+    if may_have_gone_on and row.sha256 is not None and row.sha256 != subject.sha256:
+        for sha256, other in find_records(settings, "sha256", row.sha256):
+            if _follows(subject.record, other):
                 return Finding("record", _ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")
     return _location(_ROW, subject.sha256, row.sha256)
 

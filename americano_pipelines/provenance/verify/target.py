@@ -15,8 +15,9 @@ from americano_pipelines.errors import AmericanoError, AnalysisError, TamperedEr
 from americano_pipelines.mlflow_store.artifacts import UNSET, MlflowRun, find_run
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import HASH_TAG, search
-from americano_pipelines.provenance.archive import find_record, records, records_dir
+from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.record_index import find_record, find_records
 from americano_pipelines.provenance.recorder import RECORD
 from americano_pipelines.settings import Settings
 
@@ -87,7 +88,7 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
     Args:
         settings: whose archive.
         store: MLflow.
-        name: as `provenance.archive.find_record` takes it.
+        name: as `provenance.record_index.find_record` takes it.
         in_dagster: what Dagster has of a record.
 
     Raises:
@@ -106,11 +107,7 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
             why = "was changed" if (records_dir(settings) / f"{sha256}.json").exists() else "is gone"
             return Target(record, sha256, f"MLflow's copy, for the archive's {why}", named, ())
     run = find_run(store, str(record.tracking["run_id"]))
-    intact = {sha256: record} | {
-        other: other_record
-        for other, other_record in records(settings)
-        if other_record.tracking["run_id"] == record.tracking["run_id"]
-    }
+    intact = {sha256: record} | dict(find_records(settings, "mlflow_run_id", str(record.tracking["run_id"])))
     if name in {record.tracking["run_id"], record.identity.analysis_run_id}:
         # Not named by its hash: of several, the one that Dagster has, whose log is the hardest to rewrite.
         sha256 = max(

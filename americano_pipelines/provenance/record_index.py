@@ -1,0 +1,249 @@
+"""Index the provenance records: find those of a protocol, a run or a row without opening every file.
+
+The index is a cache. A file whose size or change time differs from its entry is read again, so an index that is
+missing, stale or damaged costs time and hides no record.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from americano_pipelines.common import sql
+from americano_pipelines.errors import AnalysisError, TamperedError
+from americano_pipelines.provenance.archive import get, records_dir
+from americano_pipelines.provenance.record import Record
+from americano_pipelines.settings import Settings
+
+INDEX = "index.sqlite3"
+# Of the table in record_index.sql: an index of another version is built anew.
+_VERSION = 1
+# Another analysis writes one row: longer than this the lock is held by something that hangs.
+_LOCK_SECONDS = 5.0
+
+Column = Literal["sha256", "protocol_id", "mlflow_run_id", "analysis_run_id", "dagster_run_id", "readable"]
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """What the index holds of one record file.
+
+    Attributes:
+        sha256: the file's name.
+        bytes: its size.
+        changed_ns: its change time (ctime, nanoseconds since 1970), which no program can set back.
+        readable: whether it is an intact record; if not, all that follows is None.
+        analysis: which analysis.
+        protocol_id: of which protocol, None for an analysis of none.
+        mlflow_run_id: the MLflow run.
+        mlflow_url: its page, None where MLflow has no pages.
+        analysis_run_id: the app's row, None without one.
+        dagster_run_id: the Dagster run.
+        started_at: ISO 8601, UTC.
+        ended_at: likewise.
+        verdict: the verdict's state, None for an analysis that judges nothing.
+        planned: whether it is the planned analysis, None for one that no protocol plans.
+        sentence: the result in words.
+    """
+
+    sha256: str
+    bytes: int
+    changed_ns: int
+    readable: bool
+    analysis: str | None = None
+    protocol_id: str | None = None
+    mlflow_run_id: str | None = None
+    mlflow_url: str | None = None
+    analysis_run_id: str | None = None
+    dagster_run_id: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    verdict: str | None = None
+    planned: bool | None = None
+    sentence: str | None = None
+
+
+_COLUMNS = ", ".join(field.name for field in fields(IndexEntry))
+_HASH = re.compile("[0-9a-fA-F]{8,64}")
+_INSERT = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * len(fields(IndexEntry)))})"  # noqa: S608 - only ?
+
+
+def find_entries(settings: Settings, column: Column, *values: str | bool) -> list[IndexEntry]:
+    """The entries of record files with one of some values in a column, in the order of their end; writes nothing."""
+    statement = f"SELECT {_COLUMNS} FROM entries WHERE {sql.quote(column)} = ?"  # noqa: S608 - a constant
+    with _entries(settings) as connection:
+        entries = [_entry(row) for value in values for row in connection.execute(statement, (value,))]
+    return sorted(entries, key=lambda entry: entry.ended_at or "")
+
+
+def newest_entries(settings: Settings, limit: int | None = None) -> list[IndexEntry]:
+    """The entries of intact records, newest first, at most `limit` of them; writes nothing."""
+    with _entries(settings) as connection:
+        statement = f"SELECT {_COLUMNS} FROM entries WHERE readable ORDER BY started_at DESC LIMIT ?"  # noqa: S608
+        return [_entry(row) for row in connection.execute(statement, (-1 if limit is None else limit,))]
+
+
+def find_records(settings: Settings, column: Column, value: str) -> list[tuple[str, Record]]:
+    """The intact records with a value in a column, with their hashes, in the order of their end.
+
+    Each is read from its file, and its hash checked; writes nothing.
+    """
+    matching = []
+    for entry in find_entries(settings, column, value):
+        with suppress(TamperedError, AnalysisError, OSError):
+            matching.append((entry.sha256, Record.parse(get(records_dir(settings), entry.sha256))))
+    return matching
+
+
+def find_record(settings: Settings, name: str) -> tuple[str, Record]:
+    """Find the record that a name means; writes nothing.
+
+    Args:
+        settings: whose archive.
+        name: the MLflow run, the app's AnalysisRun, or the record's hash, of which 8 hex digits are enough. Of an
+            AnalysisRun that was carried out more than once, the last.
+
+    Returns:
+        Its hash and the record.
+
+    Raises:
+        AnalysisError: there is none, or more than one hash begins like this.
+        TamperedError: the hash is that of a record that was changed after it was written.
+    """
+    folder = records_dir(settings)
+    if named := [*find_records(settings, "mlflow_run_id", name), *find_records(settings, "analysis_run_id", name)]:
+        return max(named, key=lambda entry: entry[1].identity.ended_at)
+    if _HASH.fullmatch(name):
+        hashes = sorted(path.stem for path in folder.glob(f"{name.lower()}*.json"))
+        if len(hashes) > 1:
+            raise AnalysisError(f"{len(hashes)} records have a hash that begins with {name}: {', '.join(hashes)}")
+        if hashes:
+            return hashes[0], Record.parse(get(folder, hashes[0]))
+    raise AnalysisError(
+        f"{folder} has no record of {name!r}: name an MLflow run, an AnalysisRun of the app, or the hash of a record, "
+        "of which 8 digits are enough"
+    )
+
+
+def update_index(settings: Settings) -> None:
+    """Write the entries of new and changed files, and remove those of files that are gone.
+
+    An index that cannot be written is left as it is: readers then read the files that it lacks.
+    """
+    path = records_dir(settings) / INDEX
+    try:
+        _update(path, settings)
+    except sqlite3.OperationalError:
+        return  # another process holds the lock, or the disk is full
+    except sqlite3.DatabaseError:
+        # No database any more, such as after a power cut.
+        path.unlink(missing_ok=True)
+        with suppress(sqlite3.Error):
+            _update(path, settings)
+
+
+def _update(path: Path, settings: Settings) -> None:
+    with closing(sqlite3.connect(path, timeout=_LOCK_SECONDS)) as connection:
+        if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+            connection.execute("DROP TABLE IF EXISTS entries")
+            connection.executescript(sql.load("provenance", "record_index"))
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            known, present = _known(connection, "main"), _present(settings)
+            connection.executemany("DELETE FROM entries WHERE sha256 = ?", [(name,) for name in known - present.keys()])
+            connection.executemany(_INSERT, map(astuple, _read(settings, present, known)))
+
+
+@contextmanager
+def _entries(settings: Settings) -> Iterator[sqlite3.Connection]:
+    """A connection in whose view `entries` every record file has a row, as the file is now."""
+    with closing(sqlite3.connect("file::memory:", uri=True)) as connection:
+        known = _attach(connection, records_dir(settings) / INDEX)
+        present = _present(settings)
+        connection.executescript(sql.load("provenance", "record_index"))
+        connection.executemany(_INSERT, map(astuple, _read(settings, present, known)))
+        if known:
+            stale = [(name,) for name in known if present.get(name) != known[name]]
+            connection.execute("CREATE TEMP TABLE stale (sha256 TEXT PRIMARY KEY)")
+            connection.executemany("INSERT INTO stale VALUES (?)", stale)
+            connection.execute(
+                "CREATE TEMP VIEW entries AS SELECT * FROM main.entries "
+                "UNION ALL SELECT * FROM stored.entries WHERE sha256 NOT IN (SELECT sha256 FROM stale)"
+            )
+        yield connection
+
+
+def _attach(connection: sqlite3.Connection, path: Path) -> dict[str, tuple[int, int]]:
+    """Attach the index as it lies on disk; empty where there is none that can be used."""
+    if not path.exists():
+        return {}
+    try:
+        connection.execute("ATTACH ? AS stored", (f"file:{quote(str(path))}?mode=ro",))
+        if connection.execute("PRAGMA stored.user_version").fetchone() == (_VERSION,):
+            return _known(connection, "stored")
+    except sqlite3.Error:
+        pass  # damaged, or its writer was killed in the middle
+    return {}
+
+
+def _known(connection: sqlite3.Connection, schema: str) -> dict[str, tuple[int, int]]:
+    """Hash to size and change time of every entry."""
+    rows = connection.execute(f"SELECT sha256, bytes, changed_ns FROM {schema}.entries")  # noqa: S608 - a constant
+    return {sha256: (size, changed_ns) for sha256, size, changed_ns in rows}
+
+
+def _present(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Hash to size and change time of every file, intact or not."""
+    present = {}
+    with suppress(FileNotFoundError), os.scandir(records_dir(settings)) as files:
+        for file in files:
+            if file.name.endswith(".json") and not file.name.startswith("."):
+                status = file.stat()
+                present[file.name.removesuffix(".json")] = status.st_size, status.st_ctime_ns
+    return present
+
+
+def _read(
+    settings: Settings, present: dict[str, tuple[int, int]], known: dict[str, tuple[int, int]]
+) -> Iterator[IndexEntry]:
+    """The entries of files that the index lacks or that changed since."""
+    for sha256, (size, changed_ns) in present.items():
+        if known.get(sha256) == (size, changed_ns):
+            continue
+        try:
+            record = Record.parse(get(records_dir(settings), sha256))
+        except (TamperedError, AnalysisError, OSError):
+            yield IndexEntry(sha256, size, changed_ns, readable=False)
+            continue
+        identity = record.identity
+        yield IndexEntry(
+            sha256,
+            size,
+            changed_ns,
+            readable=True,
+            analysis=identity.analysis,
+            protocol_id=identity.protocol_id,
+            mlflow_run_id=record.tracking["run_id"],
+            mlflow_url=record.tracking["url"],
+            analysis_run_id=identity.analysis_run_id,
+            dagster_run_id=record.orchestrator["dagster_run_id"],
+            started_at=identity.started_at,
+            ended_at=identity.ended_at,
+            verdict=record.verdict,
+            planned=None if record.standing is None else record.standing.planned,
+            sentence=record.sentence,
+        )
+
+
+def _entry(row: tuple[object, ...]) -> IndexEntry:
+    """An entry from a row of the table; sqlite has no truth values."""
+    values = dict(zip((field.name for field in fields(IndexEntry)), row, strict=True))
+    values["readable"] = bool(values["readable"])
+    values["planned"] = None if values["planned"] is None else bool(values["planned"])
+    return IndexEntry(**values)  # type: ignore[arg-type]
