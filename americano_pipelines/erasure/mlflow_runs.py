@@ -13,7 +13,7 @@ from americano_pipelines.erasure.extracts import KIND as EXTRACT_KIND
 from americano_pipelines.erasure.extracts import summarize_extract, write_card
 from americano_pipelines.erasure.store import Fate, Item, Learner
 from americano_pipelines.errors import TrackingError
-from americano_pipelines.mlflow_store.artifacts import RunFiles, find_run_files, runs_with_data
+from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run, runs_with_data
 from americano_pipelines.mlflow_store.client import Store, open_store, open_store_to_read
 from americano_pipelines.mlflow_store.registered_models import MODEL
 from americano_pipelines.provenance.archive import extracts_dir, records
@@ -62,9 +62,9 @@ class MlflowRuns:
             if not (extracts_dir(self._settings) / f"{item.extract_sha256}.json").exists():
                 write_card(self._settings, item)
             try:
-                if (files := find_run_files(store, item.name)) is not None:
+                if (run := find_run(store, item.name, deleted=True)) is not None:
                     for path in item.files:
-                        files.remove(path)
+                        run.folder.remove(path)
             except TrackingError as error:
                 left.append(_not_cleaned(item, str(error)))
         return left
@@ -76,20 +76,20 @@ class MlflowRuns:
         for run_id, record in recorded.items():
             if run_id in runs or record.extract_sha256 in kept:
                 continue
-            if (files := find_run_files(store, run_id)) is not None:
-                runs[run_id] = files
+            if (run := find_run(store, run_id, deleted=True)) is not None:
+                runs[run_id] = run
             elif record.tracking["address"] != store.label:
                 reason = (
                     f"MLflow run {run_id} was recorded at {record.tracking['address']} and is not at {store.label}: "
                     "purge once more with that MLFLOW_TRACKING_URI"
                 )
                 items.append(Item(KIND, run_id, reason, Fate.UNREACHED))
-        for run_id, files in runs.items():
-            record_of = recorded.get(run_id)
+        for run_id, run in runs.items():
+            record_of_run = recorded.get(run_id)
             # People can change the tag, not the record.
-            sha256 = record_of.extract_sha256 if record_of else files.run.data.tags["data.sha256"]
+            sha256 = record_of_run.extract_sha256 if record_of_run else run.tags["data.sha256"]
             if sha256 not in kept:
-                items += _of_run(files, learner, going.get(sha256), sha256, record_of)
+                items += _of_run(run, learner, going.get(sha256), sha256, record_of_run)
         return items
 
 
@@ -117,19 +117,19 @@ def _models(settings: Settings, extracts: Collection[str]) -> list[Item]:
     ]
 
 
-def _of_run(files: RunFiles, learner: Learner, going: Item | None, sha256: str, record: Record | None) -> list[Item]:
+def _of_run(run: MlflowRun, learner: Learner, going: Item | None, sha256: str, record: Record | None) -> list[Item]:
     """The items of a run; none where its extract surely is another learner's."""
-    sizes = files.sizes()
+    sizes = run.folder.sizes()
     paths = tuple(path for path in sizes if _shows_days(path, record))
     if not paths:
         return []
-    run_id, reason, protocol_id, holds = files.run_id, "", None, False
+    run_id, reason, protocol_id, holds = run.run_id, "", None, False
     if going is not None and going.names_learner:
         reason, protocol_id, holds = going.reason, going.protocol_id, True
     else:
         reason = "whose events it holds is not known; only MLflow had it"
         if EXTRACT in paths:
-            extract = summarize_extract(files.content(EXTRACT), sha256)
+            extract = summarize_extract(run.folder.content(EXTRACT), sha256)
             holds = learner.owns(extract)
             if holds:
                 reason, protocol_id = "holds the learner's events; only MLflow had it", extract.protocol_id
@@ -141,11 +141,11 @@ def _of_run(files: RunFiles, learner: Learner, going: Item | None, sha256: str, 
                     "has its protocol. Purge once more with the key that made them"
                 )
                 return [Item(KIND, run_id, unknown, Fate.UNREACHED)]
-    if files.run.info.status in _AT_WORK:
+    if run.run.info.status in _AT_WORK:
         at_work = f"MLflow run {run_id} is still at work: purge once more when it has ended"
         return [Item(KIND, run_id, at_work, Fate.UNREACHED)]
     others = [path for path in sizes if path not in paths and not path.startswith(_PROVENANCE)]
-    run = Item(
+    item = Item(
         kind=KIND,
         name=run_id,
         reason=f"{', '.join(paths)}: extract {sha256[:12]} {reason}",
@@ -156,7 +156,7 @@ def _of_run(files: RunFiles, learner: Learner, going: Item | None, sha256: str, 
         files=paths,
     )
     return [
-        run,
+        item,
         *(
             Item(
                 "file",

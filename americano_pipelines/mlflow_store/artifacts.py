@@ -31,6 +31,9 @@ class Artifact(FrozenModel):
 
 # What MLflow says of a run or model that it does not have.
 NONE_SUCH = "RESOURCE_DOES_NOT_EXIST"
+_NOT_FOUND = frozenset({NONE_SUCH, "INVALID_PARAMETER_VALUE"})
+# What the tags of a run that was opened and not yet recorded say.
+UNSET = "unknown"
 
 
 @dataclass(frozen=True)
@@ -74,54 +77,8 @@ class ArtifactFolder:
 
 
 @dataclass(frozen=True)
-class RunFiles(ArtifactFolder):
-    """The files of a run.
-
-    Attributes:
-        run: the run.
-    """
-
-    run: "Run"
-
-    @property
-    def run_id(self) -> str:
-        """Its id."""
-        return str(self.run.info.run_id)
-
-
-def runs_with_data(store: Store) -> dict[str, RunFiles]:
-    """Id to run of all in the experiment that say which extract they are of, deleted ones too.
-
-    Raises:
-        TrackingError: MLflow does not answer.
-    """
-    runs = search(store, store.experiment_id, "tags.`data.sha256` != 'unknown'", deleted=True)
-    return {run.info.run_id: RunFiles(store, run.info.artifact_uri, run) for run in runs}
-
-
-def find_run_files(store: Store, run_id: str) -> RunFiles | None:
-    """The run of an id, None when there is none.
-
-    Raises:
-        TrackingError: MLflow does not answer.
-    """
-    try:
-        run = store.ask(store.client.get_run, run_id)
-    except TrackingError as error:
-        if error.error_code == NONE_SUCH:
-            return None
-        raise
-    return RunFiles(store, run.info.artifact_uri, run)
-
-
-# What the tags of a run that was opened and not yet recorded say.
-UNSET = "unknown"
-_NOT_FOUND = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
-
-
-@dataclass(frozen=True)
 class MlflowRun:
-    """A run that is there.
+    """A run of MLflow, to read.
 
     Attributes:
         store: where.
@@ -135,6 +92,11 @@ class MlflowRun:
     def run_id(self) -> str:
         """Its id."""
         return str(self.run.info.run_id)
+
+    @property
+    def folder(self) -> ArtifactFolder:
+        """The folder of its artifacts."""
+        return ArtifactFolder(self.store, self.run.info.artifact_uri)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -193,8 +155,8 @@ class MlflowRun:
         return self.store.ask(self.store.client.list_artifacts, self.run_id, folder or None)
 
 
-def find_run(store: Store, run_id: str) -> MlflowRun | None:
-    """The run of an id, None when there is none, or it was deleted.
+def find_run(store: Store, run_id: str, *, deleted: bool = False) -> MlflowRun | None:
+    """The run of an id; None when MLflow has none, or, unless asked for, only a deleted one.
 
     Raises:
         TrackingError: MLflow does not answer.
@@ -205,7 +167,17 @@ def find_run(store: Store, run_id: str) -> MlflowRun | None:
         if _is_gone(error):
             return None
         raise
-    return MlflowRun(store, run) if run.info.lifecycle_stage == "active" else None
+    return MlflowRun(store, run) if deleted or run.info.lifecycle_stage == "active" else None
+
+
+def runs_with_data(store: Store) -> dict[str, MlflowRun]:
+    """Id to run of all in the experiment that say which extract they are of, deleted ones too.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    runs = search(store, store.experiment_id, "tags.`data.sha256` != 'unknown'", deleted=True)
+    return {run.info.run_id: MlflowRun(store, run) for run in runs}
 
 
 def _is_gone(error: TrackingError) -> bool:
