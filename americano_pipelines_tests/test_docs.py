@@ -1,25 +1,193 @@
-"""Files that the documents name exist."""
+"""README and docs agree with the code: paths, links, settings, commands, messages, names of tests."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from americano_pipelines.cli.main import COMMANDS, group
 from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines.settings.environment import Variables
 
-PAGES = [PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md"))]
-PLACES = [PROJECT_ROOT / name for name in ("", "americano_pipelines", "americano_pipelines_tests")]
+DOCS = PROJECT_ROOT / "docs"
+PACKAGE, TESTS = PROJECT_ROOT / "americano_pipelines", PROJECT_ROOT / "americano_pipelines_tests"
+README = PROJECT_ROOT / "README.md"
+PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+MOST_LINES = 150
+
+# Defaults that the page writes in another way than pydantic holds them, by field.
+WRITTEN_DEFAULTS = {
+    "duckdb_db_path": "`<data>/duckdb/americano.duckdb`",
+    "dagster_home": "`<data>/dagster_home`",
+    "mlflow_tracking_uri": "`sqlite:///<data>/mlflow/mlflow.db`",
+    "americano_threads": "all cores",
+}
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of all table rows of a text, without headers' rules."""
+    rows = re.findall(r"^\|(.+)\|$", text, re.MULTILINE)
+    return [[cell.strip() for cell in row.split("|")] for row in rows if set(row) - set("-|")]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def named_paths(text: str) -> set[str]:
+    """Modules, SQL files and packages that a text names: in code spans, and in diagrams without any mark."""
+    diagrams = "\n".join(re.findall(r"^```mermaid\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    files = {*re.findall(r"`([\w/]+\.(?:py|sql))`", prose), *re.findall(r"[\w/]+\.(?:py|sql)\b", diagrams)}
+    folders = {folder for folder in re.findall(r"`([a-z_][\w/]*/)`", prose) if not folder.startswith("data/")}
+    return files | folders
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_modules_and_sql_files_that_a_page_names_exist(page: Path) -> None:
-    names = re.findall(r"`([\w/]+\.(?:py|sql))`", page.read_text(encoding="utf-8"))
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    places = (PROJECT_ROOT, PACKAGE, TESTS)
 
-    assert [name for name in names if not any((place / name).exists() for place in PLACES)] == []
+    missing = [name for name in named_paths(text_of(page)) if not any((place / name).exists() for place in places)]
+
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_of_a_page_lead_to_files(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+def test_tests_that_a_page_names_exist(page: Path) -> None:
+    names = set(re.findall(r"`(test_\w+)(?:\[\w+\])?`", text_of(page)))
+    sources = "\n".join(map(text_of, TESTS.rglob("test_*.py")))
+    defined = set(re.findall(r"^def (test_\w+)\(", sources, re.MULTILINE))
 
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    assert names - defined == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_to_files_and_headings(page: Path) -> None:
+    links = re.findall(r"\]\(([^):]+)\)", text_of(page))
+    broken = []
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+def test_readme_leads_to_every_page() -> None:
+    linked = {(PROJECT_ROOT / link).resolve() for link in re.findall(r"\]\((docs/[^)#]+)\)", text_of(README))}
+
+    assert [page.name for page in DOCS.glob("*.md") if page not in linked] == []
+
+
+def test_readme_is_short() -> None:
+    assert len(text_of(README).splitlines()) <= MOST_LINES
+
+
+def default_of(name: str) -> str:
+    value = Variables.model_fields[name].default
+    if name in WRITTEN_DEFAULTS:
+        return WRITTEN_DEFAULTS[name]
+    if name.endswith("_parquet"):
+        return f"`<data>/exports/{name.removesuffix('_parquet')}.parquet`"
+    if name in {"pg_password", "americano_columns"} or value is None:
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def test_settings_page_has_every_variable_with_default_and_description() -> None:
+    page = text_of(DOCS / "settings.md").partition("\n## ")[0]
+    expected = {
+        f"`{name.upper()}`": [default_of(name), field.description] for name, field in Variables.model_fields.items()
+    }
+
+    assert {row[0]: row[1:] for row in table_rows(page) if row[0] != "variable"} == expected
+
+
+def test_example_file_has_every_description() -> None:
+    lines = text_of(PROJECT_ROOT / ".env.example").splitlines()
+
+    assert [name for name, field in Variables.model_fields.items() if f"# {field.description}" not in lines] == []
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its full name."""
+    context = click.Context(group)
+    for name in COMMANDS:
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {child}", command.commands[child]) for child in command.commands)
+        elif command is not None:
+            yield name, command
+
+
+def options(command: click.Command) -> dict[str, str]:
+    """Each option with its help and the default that the help shows."""
+    shown = {}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            default = f" Default: {parameter.default}." if parameter.show_default else ""
+            shown[parameter.opts[0]] = f"{parameter.help}{default}"
+    return shown
+
+
+def test_commands_page_has_every_command_and_option() -> None:
+    sections = re.split(r"^## ", text_of(DOCS / "commands.md"), flags=re.MULTILINE)[1:]
+    written = {}
+    for section in sections:
+        heading, _, body = section.partition("\n")
+        if name := re.fullmatch(r"`americano (.+)`", heading):
+            rows = {row[0].strip("`").split()[0]: row[1] for row in table_rows(body) if row[0].startswith("`")}
+            written[name[1]] = body.strip().splitlines()[0], rows
+    expected = {name: ((command.help or "").splitlines()[0], options(command)) for name, command in commands()}
+
+    assert written == expected
+
+
+def test_help_of_a_command_begins_with_a_sentence_that_fits_its_line() -> None:
+    # At 80 columns click cuts what follows the name of the longest command, and ends it with dots.
+    longest = 80 - 6 - max(map(len, COMMANDS))
+    context = click.Context(group)
+    helps = {
+        name: command.get_short_help_str(longest) for name in COMMANDS if (command := group.get_command(context, name))
+    }
+
+    assert {name: text for name, text in helps.items() if text.endswith("...")} == {}
+
+
+def messages() -> set[str]:
+    """Every text in the package; what an f-string fills in is left out of it."""
+    texts = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value for part in node.values if isinstance(part, ast.Constant)]
+                texts.add("\0".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+    return texts
+
+
+def test_messages_in_troubleshooting_are_those_of_the_code() -> None:
+    quoted = re.findall(r"^### `(.+)`$", text_of(DOCS / "troubleshooting.md"), re.MULTILINE)
+    known = messages()
+    unknown = [
+        message
+        for message in quoted
+        if not any(
+            re.search(".*".join(re.escape(part.strip()) for part in message.split("…")), text, re.DOTALL)
+            for text in known
+        )
+    ]
+
+    assert quoted
+    assert unknown == []

@@ -1,10 +1,10 @@
--- The role that links analyses to the app's rows: it may read, insert and update analysis runs, and nothing else.
--- Run it as an administrator, once or again, and give the role its password by itself:
+-- Create the role that writes analyses into the app's table: it may read, insert and update analysis runs, nothing else.
+-- Run this as an administrator; it can be run again. Set the password of the role separately:
 --
 --     psql "$ADMIN_URL" -v ON_ERROR_STOP=1 -f deploy/link_role.sql
 --     psql "$ADMIN_URL" -c '\password americano_link'
 --
--- BYPASSRLS: the app has row-level security on this table, and the role works for no user of it.
+-- BYPASSRLS: the table has row-level security, and the role does not act for a user of the app.
 DO $$
 DECLARE
     found regclass := coalesce(to_regclass('analysis_runs'), to_regclass('"AnalysisRun"'));

@@ -1,4 +1,4 @@
-"""The `americano` command line: one module for each family of commands."""
+"""The `americano` command line: one module per family of commands."""
 
 from americano_pipelines.cli.main import main
 

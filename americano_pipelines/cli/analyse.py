@@ -1,4 +1,4 @@
-"""`americano analyse`: run analyses of protocols now, in this shell."""
+"""Run `americano analyse`: analyses of protocols, now, in this shell."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -17,19 +17,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("protocols", nargs=-1, metavar="[PROTOCOL]...")
-@click.option("--all", "every", is_flag=True, help="Every published protocol.")
-@click.option("--requests", is_flag=True, help="What the app requests, as the sensor would.")
-@click.option("--only", multiple=True, type=click.Choice(sorted(KINDS)), help="This analysis; all of them without it.")
+@click.option("--all", "every", is_flag=True, help="Analyse every published protocol.")
+@click.option("--requests", is_flag=True, help="Carry out the pending requests of the app.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(sorted(KINDS)),
+    help="Run only this analysis. Can be repeated. Without it, all are run.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def analyse(
     context: click.Context, *, protocols: tuple[str, ...], every: bool, requests: bool, only: tuple[str, ...],
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Analyse protocols of the published file, through the same job and instance as the UI.
+    """Analyse protocols of the published file.
 
-    Each analysis is recorded in MLflow and, when the app's database is configured, in the app. What the protocol
-    planned stands in for parameters; others are chosen in the UI's launchpad.
+    PROTOCOL is the id of a protocol. The result is recorded in MLflow and, if the app's database is configured, in
+    the app. Parameters come from the plan of the protocol; other parameters can be set in the launchpad of the
+    Dagster UI.
     """
     from americano_pipelines.defs.analyses.launch_analyses import run_analyses, run_requests
 
@@ -55,7 +61,7 @@ def analyse(
 
 
 def show(runs: "Iterable[Launched]") -> None:
-    """Print what came of analyses: a table, and what failed below it."""
+    """Print a table of analyses, and the failures below it."""
     console, launched = Console(highlight=False), list(runs)
     if not launched:
         console.print("nothing to analyse")

@@ -1,4 +1,4 @@
-"""`americano bench`: measure our operations beside their bare counterparts."""
+"""Run `americano bench`: time a sync and the same work in bare DuckDB statements."""
 
 import dataclasses
 import sys
@@ -14,14 +14,14 @@ _WIDTH = 150
 
 @click.group()
 def bench() -> None:
-    """Benchmarks, on an embedded Postgres that is removed afterwards."""
+    """Run benchmarks on a temporary Postgres."""
 
 
 @bench.command("sync")
-@click.option("--rows", default=5_000_000, show_default=True, type=click.IntRange(1_000), help="Rows of the events.")
+@click.option("--rows", default=5_000_000, show_default=True, type=click.IntRange(1_000), help="Number of events.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def sync_(*, rows: int, as_json: bool) -> None:
-    """Export, full sync and incremental syncs of N events against the bare statements."""
+    """Time syncs and the same work in bare statements."""
     from americano_pipelines.bench.dataset import dataset
     from americano_pipelines.bench.sync_benchmark import PLAN, measure
 

@@ -1,4 +1,4 @@
-"""`americano demo`: the embedded Postgres with its experiments, and the whole way through once."""
+"""Run `americano demo`: an embedded Postgres with seeded experiments, and one complete pass through the pipeline."""
 
 import os
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ COMMAND, JUDGED = "americano demo run", "abab_randomization"
 
 
 def run_analyses(settings: Settings) -> "list[Launched]":
-    """Carry out what the demo's app requests, and then whatever was not analysed yet."""
+    """Carry out the requests of the demo's app, then every analysis that has no record yet."""
     with progress():
         from americano_pipelines.defs.analyses.launch_analyses import run_missing, run_requests
 
@@ -29,7 +29,7 @@ def run_analyses(settings: Settings) -> "list[Launched]":
 
 
 def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
-    """Print the verdict on each protocol beside the truth, and what could not be done."""
+    """Print each verdict next to the seeded effect, and the analyses that failed."""
     from americano_pipelines.demo.data.analysis_rows import protocol_ids
     from americano_pipelines.demo.data.protocols import PROTOCOLS
     from americano_pipelines.provenance.archive import records
@@ -66,18 +66,18 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
 
 @click.group()
 def demo() -> None:
-    """The demo: a real Postgres under the data folder, seeded with n=1 experiments."""
+    """Manage the demo: a real Postgres with seeded experiments."""
 
 
 @demo.command()
 def up() -> None:
-    """Start the demo's Postgres, making and seeding it if it is not there."""
+    """Start the demo's Postgres; create and seed it if needed."""
     _up(load_settings())
 
 
 @demo.command()
 def down() -> None:
-    """Stop the demo's Postgres; its data stays."""
+    """Stop the demo's Postgres and keep its data."""
     from americano_pipelines.demo.server import DemoServer
 
     server = DemoServer(load_settings().data_dir)
@@ -86,9 +86,9 @@ def down() -> None:
 
 
 @demo.command()
-@click.option("--write", is_flag=True, help="Write them to .env instead of printing them.")
+@click.option("--write", is_flag=True, help="Write the settings to .env instead.")
 def env(*, write: bool) -> None:
-    """Print (or write to .env) the settings that point at the demo's Postgres."""
+    """Print the settings that select the demo's Postgres."""
     from americano_pipelines.demo.server import DemoServer
 
     text = _env_text(DemoServer(load_settings().data_dir).environment())
@@ -99,10 +99,10 @@ def env(*, write: bool) -> None:
 
 
 @demo.command()
-@click.option("--keep", is_flag=True, help="Leave the demo's Postgres running.")
+@click.option("--keep", is_flag=True, help="Leave the demo's Postgres running at the end.")
 @click.pass_context
 def run(context: click.Context, *, keep: bool) -> None:
-    """Start, seed, sync, report, analyse; then stop the demo's Postgres again."""
+    """Seed, sync, report and analyse the demo; then stop it."""
     from americano_pipelines.cli import report as reporting
     from americano_pipelines.cli import sync as syncing
     from americano_pipelines.demo.server import DemoServer
@@ -127,7 +127,7 @@ def run(context: click.Context, *, keep: bool) -> None:
 
 
 def demo_settings() -> Settings:
-    """The settings with the demo's Postgres as the source, whatever else is configured."""
+    """The settings with the demo's Postgres as the source; it replaces any other configured source."""
     from americano_pipelines.demo.server import DemoServer
 
     base = load_settings()
@@ -139,14 +139,14 @@ def demo_settings() -> Settings:
 
 
 def is_unconfigured(settings: Settings) -> bool:
-    """Whether no source is configured at all, but the data folder holds a demo."""
+    """Whether no source is configured and the data folder holds a demo."""
     named = any(name.endswith("_parquet") for name in settings.model_fields_set)
     has_exports = any(expand(settings.parquet_input(contract.name)) for contract in CONTRACTS)
     return settings.postgres is None and not named and not has_exports and (settings.data_dir / "postgres").is_dir()
 
 
 def hint(settings: Settings) -> str | None:
-    """What to do when the settings point at the demo's Postgres and it does not run."""
+    """Advice for a source that is the demo's Postgres, or none: which command to run."""
     if is_unconfigured(settings):
         return "To make the demo the source of your commands, run `americano demo env --write`."
     server = _server_in_use(settings)
@@ -156,7 +156,7 @@ def hint(settings: Settings) -> str | None:
 
 
 def start_if_in_use(settings: Settings) -> None:
-    """Start the demo's Postgres where the settings point at it, it was made before, and it does not run."""
+    """Start the demo's Postgres if the settings name it, it exists and it is stopped."""
     server = _server_in_use(settings)
     if server is not None and (settings.data_dir / "postgres").is_dir() and not server.is_running():
         server.up()
@@ -164,7 +164,7 @@ def start_if_in_use(settings: Settings) -> None:
 
 
 def _server_in_use(settings: Settings) -> "DemoServer | None":
-    """The demo's server where the settings point at it; it listens on a socket, so a host that is no path is not it."""
+    """The demo's server if the settings name it. It listens on a socket, so its host is a path."""
     if settings.postgres is None or not settings.postgres.host.startswith("/"):
         return None
     from americano_pipelines.demo.server import DemoServer
@@ -185,9 +185,10 @@ def _up(settings: Settings) -> None:
 
 
 def write_first_env(settings: Settings) -> None:
-    """Make the demo the source of the next commands where nothing else is configured.
+    """Make the demo the source of the next commands, if there is no `.env` yet.
 
-    Only for the project's own data folder: another one is named by a variable, which those commands may not have.
+    Do this only for the project's own data folder: another folder is set by a variable, which the next commands may
+    not have.
     """
     from americano_pipelines.demo.server import DemoServer
 

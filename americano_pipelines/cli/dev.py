@@ -1,4 +1,4 @@
-"""`americano dev` and `americano doctor`: start the Dagster UI, and check what is configured and reachable."""
+"""Run `americano dev` and `americano doctor`: start the Dagster UI, and check the configuration."""
 
 import os
 import socket
@@ -16,11 +16,12 @@ from americano_pipelines.settings import PROJECT_ROOT, load_settings
 
 
 @click.command()
-@click.option(
-    "--port", default=3000, type=click.IntRange(1, 65535), show_default=True, help="Port of the UI on 127.0.0.1."
-)
+@click.option("--port", default=3000, type=click.IntRange(1, 65535), show_default=True, help="Port of the UI.")
 def dev(*, port: int) -> None:
-    """Start the Dagster UI and daemon on 127.0.0.1, and the demo's Postgres if the settings point at it."""
+    """Start the Dagster UI and daemon on 127.0.0.1.
+
+    The demo's Postgres is started too if the settings name it.
+    """
     listen_to_signals()
     from americano_pipelines.defs.dagster_instance import open_instance
     from americano_pipelines.defs.upkeep import bring_into_line
@@ -55,7 +56,7 @@ def dev(*, port: int) -> None:
 
 
 def _check_free(port: int) -> None:
-    """Refuse a port that is taken: Dagster's web server would end there, and its daemon run on without it."""
+    """Refuse a port in use: Dagster's web server would stop, and its daemon would run without it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
         try:
@@ -72,7 +73,10 @@ _STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
 @click.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Print what is configured (secrets redacted) and what is reachable; fail when the mode cannot work."""
+    """Check the configuration and what it points at.
+
+    All settings are printed, secrets as `***`. The exit code is 1 if the configured mode cannot work.
+    """
     from americano_pipelines.doctor import examine
 
     settings = load_settings()

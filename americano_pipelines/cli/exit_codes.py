@@ -1,3 +1,3 @@
-"""Exit codes: 0 done, 1 failed, 2 wrong use or configuration (as click has it)."""
+"""Name the exit codes: 0 success, 1 failure, 2 wrong use or configuration (as click does)."""
 
 FAILED, WRONG_USE = 1, 2

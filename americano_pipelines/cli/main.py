@@ -1,6 +1,6 @@
-"""The command group, and how errors reach the user.
+"""Define the command group, and turn errors into messages and exit codes.
 
-A command's module is imported when that command runs: a sync loads nothing of the analyses.
+Import the module of a command when the command runs, so that a sync does not load the analyses.
 """
 
 import os
@@ -33,14 +33,14 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """A group that imports the module of a command when that command is asked for."""
+    """A group that imports the module of a command when the command is used."""
 
     def list_commands(self, _: click.Context) -> list[str]:
-        """The names, as help shows them."""
+        """The names of all commands, sorted."""
         return sorted(COMMANDS)
 
     def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name, None when there is none."""
+        """The command with this name, or None if no such command exists."""
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"americano_pipelines.cli.{COMMANDS[cmd_name]}")
@@ -51,7 +51,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="americano-pipelines")
 def group() -> None:
-    """Postgres to Parquet to DuckDB, whole or not at all."""
+    """Copy Postgres to DuckDB, analyse experiments, verify their records."""
 
 
 def main() -> None:

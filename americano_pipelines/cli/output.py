@@ -1,6 +1,6 @@
-"""Output at a terminal: tables on standard output, progress on standard error.
+"""Print tables to standard output and progress to standard error.
 
-Progress is shown only on a terminal, and only for work that takes longer than two seconds.
+Show progress only on a terminal, and only for work that takes longer than two seconds.
 """
 
 import sys
@@ -22,15 +22,15 @@ MOST_ROWS = 10
 
 
 class Console(rich.console.Console):
-    """A terminal that acts on no control character of a text: what it prints shows them as escapes."""
+    """A console that prints control characters of a text as escapes."""
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as rich has them
-        """Turn every string that is printed, and every string in a table, into a line."""
+        """Escape the control characters of every printed string and every table cell."""
         return super().render_str(visible(text), **options)
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print a line that is not styled, such as an error's message."""
+    """Print a line without styles, such as an error message."""
     click.echo(visible(str(text)), err=err)
 
 
@@ -47,7 +47,7 @@ def show_table(
     title: str = "",
     most_rows: int = MOST_ROWS,
 ) -> None:
-    """Print a table; of many rows the last ones, saying how many came before."""
+    """Print a table. Of many rows, print the last `most_rows` and the total number."""
     if title:
         console.print(title, soft_wrap=True)
     table = Table(box=box.SIMPLE, pad_edge=False)
@@ -65,7 +65,7 @@ def show_table(
 
 
 def _cells(row: Iterable[object]) -> list[Text]:
-    """Values as plain text: a label such as `[/b]` is data, not markup."""
+    """The values as plain text: a label such as `[/b]` is data, not markup."""
     return [
         Text("-" if value is None else f"{value:,}" if isinstance(value, int) else one_line(str(value)))
         for value in row
@@ -77,7 +77,7 @@ _QUIET_SECONDS = 2.0
 
 @contextmanager
 def progress(*, enabled: bool = True) -> Iterator[None]:
-    """Show the current stage and a spinner for the block, once it lasts longer than two seconds."""
+    """Show the current stage and a spinner while the block runs, after two seconds."""
     console = Console(stderr=True)
     # Asked of the stream itself: rich calls everything a terminal when FORCE_COLOR is set, as CI systems do.
     if not enabled or not sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""`americano purge`: erase a learner from all that is kept, after the source has erased them."""
+"""Run `americano purge`: erase a learner from everything kept here, after the source erased them."""
 
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--learner", required=True, help="The learner's id, as the source writes it.")
-@click.option("--dry-run", is_flag=True, help="Only say what is there: no sync, nothing removed.")
-@click.option("--unseen", is_flag=True, help="No file shows the id: remove what may hold them all the same.")
+@click.option("--learner", required=True, help="The id of the learner, as in the source.")
+@click.option("--dry-run", is_flag=True, help="Only list the items; run no sync and remove nothing.")
+@click.option("--unseen", is_flag=True, help="Remove items that may hold the learner although no file shows the id.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, as_json: bool) -> None:
-    """Remove every kept snapshot that holds a learner, or may, and what analyses kept of them.
+    """Erase a learner from snapshots, extracts and run files.
 
-    First comes a full sync: the published file is then built from nothing, out of rows that the source has now.
-    When the learner is still in it nothing is removed, and the exit code is 1.
+    Erase the learner in the source first. The command runs a full sync, then removes the items. If the source still
+    has the learner, nothing is removed and the exit code is 1.
     """
     from americano_pipelines.defs.erase import erase, find_items
     from americano_pipelines.erasure.snapshot_files import OTHER_NAME
@@ -66,7 +66,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
 
 
 def _not_purged(erasure: "ErasureReport") -> list[str]:
-    """Why nothing was removed although something is there."""
+    """Why items were found but nothing was removed."""
     if erasure.in_source:
         return ["the source still has this learner: erase them there, then purge again"]
     if erasure.doubtful and erasure.going:

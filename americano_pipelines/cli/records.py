@@ -1,4 +1,4 @@
-"""`americano runs`, `compare` and `link`: list recorded analyses, compare two, link one to the app."""
+"""Run `americano runs`, `compare` and `link`: list recorded analyses, compare two, link one to the app."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -29,9 +29,10 @@ _LISTED = 100
 @click.argument("second")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(first: str, second: str, *, as_json: bool) -> None:
-    """Show what differs between two recorded analyses, and name what is the same.
+    """Show the differences between two recorded analyses.
 
-    FIRST and SECOND are MLflow runs, AnalysisRuns of the app, or hashes of records, of which 8 digits are enough.
+    FIRST and SECOND are each an MLflow run id, an AnalysisRun id of the app, or the hash of a record (its first 8
+    digits are enough). Equal values are listed by name only.
     """
     from americano_pipelines.provenance.comparison import compare as line_up
     from americano_pipelines.provenance.record_index import find_record
@@ -68,7 +69,7 @@ def _show_comparison(names: list[str], lines: "Iterable[Line]") -> None:
 
 
 def _named(names: list[str]) -> str:
-    """The names as far as they go on a few lines, and how many more there are."""
+    """As many names as fit on a few lines, and the number of the others."""
     shown, length = [], 0
     for name in names:
         length += len(name) + 2
@@ -90,10 +91,10 @@ def _text(value: Any) -> str:  # noqa: ANN401 - JSON
 @click.argument("run")
 @click.pass_context
 def link(context: click.Context, run: str) -> None:
-    """Complete the app's AnalysisRun row of a recorded analysis, or make it where there is none.
+    """Write a recorded analysis into its row of the app.
 
-    RUN is an MLflow run, an AnalysisRun of the app, or the hash of a record, of which 8 digits are enough. The sensor
-    run_outcome does the same for what it finds unlinked.
+    RUN is an MLflow run id, an AnalysisRun id of the app, or the hash of a record (its first 8 digits are enough). A
+    missing row is created. The sensor run_outcome also completes the rows that ended runs left open.
     """
     from americano_pipelines.provenance.app_link import link_record
 
@@ -121,7 +122,10 @@ _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 @click.option("--all", "all_runs", is_flag=True, help=f"List all, not only the newest {_LISTED}.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; lists all.")
 def runs(*, all_runs: bool, as_json: bool) -> None:
-    """List analyses, newest first: also those that failed or still run, and records whose MLflow run is gone."""
+    """List the analyses, newest first.
+
+    The list includes failed and unfinished analyses, and records whose MLflow run no longer exists.
+    """
     from americano_pipelines.mlflow_store.client import open_store_to_read
     from americano_pipelines.provenance.run_listing import list_runs
 
@@ -140,7 +144,7 @@ def runs(*, all_runs: bool, as_json: bool) -> None:
 
 
 def state(run: "ListedRun") -> str:
-    """The verdict, and the status wherever it is not that of an analysis that came to its end."""
+    """The verdict, followed by the status unless the analysis finished."""
     ended = run.status == "FINISHED"
     said = run.verdict or ("described" if ended else "")
     return said if ended else f"{said} ({run.status.lower()})".strip()

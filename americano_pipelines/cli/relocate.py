@@ -1,4 +1,4 @@
-"""`americano relocate`: let MLflow's records follow a data folder that was moved or copied."""
+"""Run `americano relocate`: update MLflow's records after the data folder was moved or copied."""
 
 from dataclasses import asdict
 
@@ -11,12 +11,13 @@ from americano_pipelines.settings import load_settings
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be rewritten.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def relocate(*, dry_run: bool, as_json: bool) -> None:
-    """Rewrite the addresses of files in the data folder's MLflow database after the folder was moved or copied.
+    """Update MLflow's file addresses after the data folder moved.
 
-    A second time it changes nothing. A database or server that MLFLOW_TRACKING_URI names is left as it is.
+    Run it once after the data folder was moved or copied. Only the MLflow database inside the data folder is changed,
+    never one that MLFLOW_TRACKING_URI names.
     """
     settings = load_settings()
     rebased = rewrite(settings, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""`americano report`: the four report patterns on the published file."""
+"""Run `americano report`: the four standard queries on the published file."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--compare-postgres", is_flag=True, help="Ask Postgres the same query and compare.")
+@click.option("--compare-postgres", is_flag=True, help="Time the daily counts in Postgres too, and compare the rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def report(context: click.Context, *, compare_postgres: bool, as_json: bool) -> None:
-    """Events by phase, per day and week, per protocol; and DuckDB against Postgres."""
+    """Count events by phase, day, week and protocol.
+
+    With a comparison configured, the daily counts are also timed in Postgres.
+    """
     settings = load_settings()
     patterns = run_report(settings, compare=compare_postgres or settings.compare_with_postgres, quiet=as_json)
     if as_json:
@@ -30,7 +33,7 @@ def report(context: click.Context, *, compare_postgres: bool, as_json: bool) -> 
 
 
 def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "list[Pattern]":
-    """Ask all patterns, with progress on a terminal."""
+    """Run all queries; show progress on a terminal."""
     from americano_pipelines.warehouse.phase_report import report as ask
 
     with progress(enabled=not quiet):
@@ -38,7 +41,7 @@ def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "li
 
 
 def show(patterns: "list[Pattern]") -> None:
-    """Print the answers as small tables."""
+    """Print each answer as a small table."""
     console = Console(highlight=False)
     for pattern in patterns:
         if pattern.duckdb is None:

@@ -1,7 +1,7 @@
-"""The processes of `americano dev`: start and end them as one group, once for each Dagster home.
+"""Start and end the processes of `americano dev` as one group, once per Dagster home.
 
-A watcher outside the group ends it when this process is gone, however it ended: it reads a pipe whose other end
-only this process holds.
+A watcher outside the group ends it when this process is gone. It reads a pipe whose other end only this process
+holds.
 """
 
 import fcntl
@@ -28,9 +28,9 @@ _WATCHER = "from americano_pipelines.cli.services import watch; watch()"
 
 
 def listen_to_signals() -> None:
-    """Take INT and TERM again: a shell starts what runs in its background with INT ignored, and children inherit it.
+    """Handle INT and TERM again: a shell starts background processes with INT ignored, and children inherit that.
 
-    HUP stays as it is, for `nohup` ignores it on purpose.
+    Leave HUP as it is, because `nohup` ignores it on purpose.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -43,11 +43,11 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def only_one(path: Path, description: str) -> Iterator[int]:
-    """Hold a lock file for the block, and give its descriptor: who inherits it holds the lock as well.
+    """Hold a lock file for the block and yield its descriptor. A process that inherits it also holds the lock.
 
     Args:
-        path: the lock file; it keeps the holder's description.
-        description: what the next one is told.
+        path: the lock file; it contains the description of the holder.
+        description: what the error of a second caller shows.
 
     Raises:
         LockHeldError: another process holds it.
@@ -67,15 +67,15 @@ def only_one(path: Path, description: str) -> Iterator[int]:
 
 
 def run_services(commands: Sequence[Sequence[str]], *, lock: int, port: int) -> None:
-    """Run commands side by side until INT, TERM, or the end of one of them; then none of them is left.
+    """Run commands side by side until INT, TERM, or the end of one of them; then end them all.
 
     Args:
         commands: programs with their arguments; the first is the web server.
-        lock: a descriptor that they inherit, so that the lock lasts as long as the last of them.
-        port: of the web server, which is asked whether it refuses what it must.
+        lock: a descriptor that they inherit, so that the lock lasts until the last of them ends.
+        port: of the web server, which must refuse a foreign request.
 
     Raises:
-        AmericanoError: one of them ended by itself, or the web server answers a foreign request.
+        AmericanoError: a command ended by itself, or the web server answers a foreign request.
     """
     with ExitStack() as stack:
         watcher = subprocess.Popen(  # noqa: S603 - the interpreter we run in, no shell
@@ -114,7 +114,7 @@ def _supervise(commands: Sequence[Sequence[str]], processes: Sequence["subproces
 
 
 def _refuses_foreign_pages(port: int) -> bool:
-    """Whether the web server is up; one that answers a request with another Host must not stay up."""
+    """Whether the web server is up. One that answers a request with a foreign Host must not stay up."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/server_info", headers={"Host": "elsewhere.example"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -133,7 +133,7 @@ def _refuses_foreign_pages(port: int) -> bool:
 
 
 def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Interrupt the group as Ctrl-C would, and wait for the services; what they leave is the watcher's."""
+    """Interrupt the group as Ctrl-C would and wait for it. The watcher ends what remains."""
     if not processes:
         return
     for number in (signal.SIGINT, signal.SIGTERM):  # once is enough; a second one must not stop this halfway
@@ -147,7 +147,7 @@ def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
 
 
 def watch() -> None:
-    """Wait for the end of the process that holds the other end of stdin, then end the group that it named."""
+    """Wait until the process at the other end of stdin ends, then end the group that it named."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups = [int(line) for line in sys.stdin]

@@ -1,4 +1,4 @@
-"""`americano sync` and `verify-sync`: run the nightly job now, and compare the published file with the source."""
+"""Run `americano sync` and `verify-sync`: the nightly job, and the comparison with the source."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 @click.command("verify-sync")
-@click.option("--deep", is_flag=True, help="Compare whole rows, and name those that differ.")
+@click.option("--deep", is_flag=True, help="Compare every row and name the rows that differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
-    """Compare the published file with the source now, month by month; exit 1 when they differ."""
+    """Compare the published file with the current source.
+
+    The comparison is by month: rows, times and ids. The exit code is 1 if anything differs.
+    """
     from americano_pipelines.warehouse.source_comparison import compare_with_source
 
     settings = load_settings()
@@ -58,11 +61,14 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="Export and build everything, also what did not change.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON summary.")
+@click.option("--full", is_flag=True, help="Export and build everything, including what did not change.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
-    """Copy the source into a new published file, through the same job and instance as the UI."""
+    """Copy the source into a new published file.
+
+    This runs the nightly job now. The run also appears in the Dagster UI.
+    """
     settings = load_settings()
     start_if_in_use(settings)
     summary = run_sync(settings, full=full, quiet=as_json)
@@ -78,7 +84,7 @@ def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
 
 
 def run_sync(settings: Settings, *, full: bool, quiet: bool = False) -> "Summary":
-    """Run the job, with progress on a terminal."""
+    """Run the job; show progress on a terminal."""
     with progress(enabled=not quiet):
         from americano_pipelines.defs.sync.launch_sync import run_nightly
 

@@ -1,4 +1,4 @@
-"""`americano verify`: check that a recorded analysis is unchanged, up to date and repeatable."""
+"""Run `americano verify`: check that a recorded analysis is unchanged, current and reproducible."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -33,14 +33,15 @@ _MANY = frozenset({"tag", "parameter", "metric", "package"})
 
 @click.command()
 @click.argument("run")
-@click.option("--rerun", is_flag=True, help="Do the analysis again on its extract, and compare the results.")
-@click.option("--strict", is_flag=True, help="Exit 1 also when code, environment or data have changed since.")
+@click.option("--rerun", is_flag=True, help="Repeat the analysis on its stored input and compare the results.")
+@click.option("--strict", is_flag=True, help="Exit with 1 also if code, environment or data have changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_json: bool) -> None:
-    """Compare a recorded analysis with everything that was written of it; exit 1 when something is not as it was.
+    """Check that a recorded analysis was not altered.
 
-    RUN is an MLflow run, an AnalysisRun of the app, or the hash of a record, of which 8 digits are enough.
+    RUN is an MLflow run id, an AnalysisRun id of the app, or the hash of a record (its first 8 digits are enough). The
+    exit code is 1 if anything recorded was altered or is missing.
     """
     from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes
     from americano_pipelines.provenance.verify.verification import verify as look

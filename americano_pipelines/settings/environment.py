@@ -1,7 +1,6 @@
 """Declare every environment variable that the project reads: name, type, default, bounds.
 
-No other module looks at the environment. Values come from the process's environment, then from `.env` in the
-project root.
+Read values from the environment of the process, then from `.env` in the project folder. Only this module does so.
 """
 
 import grp
@@ -106,8 +105,8 @@ def _mapping(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a
 class Variables(BaseSettings):
     """All settings; a field's name in capitals is its environment variable.
 
-    A description says what the variable is and what is allowed: the error for a wrong value quotes it, and
-    `.env.example` and the README are tested against these fields.
+    A description says what the variable is and which values are allowed. The error for a wrong value quotes it;
+    `docs/settings.md` and `.env.example` are tested against these fields.
     """
 
     model_config = SettingsConfigDict(
@@ -125,106 +124,110 @@ class Variables(BaseSettings):
         return {name: value for name, value in values.items() if value != ""}
 
     americano_data_dir: Annotated[Path, BeforeValidator(_place)] = Field(
-        default=Path("data"), description="Folder under which every default path lies."
+        default=Path("data"), description="The data folder; every default path is inside it."
     )
     duckdb_db_path: Annotated[Path | None, BeforeValidator(_place)] = Field(
         default=None,
-        description="The published DuckDB file, a link; any name ending in .duckdb but analytics.duckdb.",
+        description="The link to the published DuckDB file; any name that ends in .duckdb, except analytics.duckdb.",
     )
     behavioral_events_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
-        default=None, description="Parquet mode: the events' export; a file, a folder or a glob."
+        default=None, description="Parquet mode: the files of the events; a file, a folder or a glob."
     )
     experiment_protocols_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
-        default=None, description="Parquet mode: the protocols' export; a file, a folder or a glob."
+        default=None, description="Parquet mode: the files of the protocols; a file, a folder or a glob."
     )
     phase_assignments_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
-        default=None, description="Parquet mode: the phases' export; a file, a folder or a glob."
+        default=None, description="Parquet mode: the files of the phases; a file, a folder or a glob."
     )
     analysis_runs_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
-        default=None, description="Parquet mode: the analysis runs' export; a file, a folder or a glob."
+        default=None, description="Parquet mode: the files of the analysis runs; a file, a folder or a glob."
     )
     duckdb_use_postgres_scanner: bool = Field(
-        default=False, description="Copy Postgres straight into DuckDB, no Parquet between; true or false."
+        default=False, description="Read Postgres directly into DuckDB, without Parquet files; true or false."
     )
     database_url: SecretStr | None = Field(
-        default=None, description="The source as postgresql://user:password@host:port/database?schema=public."
+        default=None,
+        description="The source as one address: postgresql://user:password@host:port/database?schema=public.",
     )
     analysis_runs_database_url: SecretStr | None = Field(
         default=None,
-        description="The app's database, as a role that may write analysis_runs and nothing else; unset: no links.",
+        description="The app's database, with a role that may write only analysis_runs; unset: it is not written to.",
     )
     pg_host: Annotated[str | None, AfterValidator(_host)] = Field(
-        default=None, description="The source's host, or the folder of its socket."
+        default=None, description="The host of the source, or the folder of its Unix socket."
     )
     pg_port: int = Field(
-        default=DEFAULT_PORT, ge=1, le=65535, description="The source's port, a number from 1 to 65535."
+        default=DEFAULT_PORT, ge=1, le=65535, description="The port of the source, a number from 1 to 65535."
     )
-    pg_user: str = Field(default="postgres", description="The role to read the source as.")
-    pg_password: SecretStr = Field(default=SecretStr(""), description="That role's password; may be empty.")
-    pg_database: str = Field(default="americano", description="The source's database name.")
+    pg_user: str = Field(default="postgres", description="The role that reads the source.")
+    pg_password: SecretStr = Field(default=SecretStr(""), description="The password of that role; may be empty.")
+    pg_database: str = Field(default="americano", description="The database of the source.")
     pg_events_table: Annotated[str | None, AfterValidator(_table)] = Field(
-        default=None, description="The events table in Postgres, when it has a name of its own."
+        default=None, description="The events table in Postgres, if its name is not a known one: table or schema.table."
     )
     pg_statement_timeout: int = Field(
         default=3600,
         ge=1,
         le=86_400,
-        description="Seconds after which Postgres ends a statement of ours, a number from 1 to 86400.",
+        description="Seconds after which Postgres ends a statement of a sync, a number from 1 to 86400.",
     )
     compare_with_postgres: bool = Field(
-        default=False, description="`americano report` times DuckDB against Postgres too; true or false."
+        default=False, description="Let `americano report` also time the daily counts in Postgres; true or false."
     )
     mlflow_tracking_uri: str | None = Field(
         default=None,
         repr=False,  # it may hold a password
-        description="MLflow server or store; unset: sqlite under the data folder.",
+        description="The MLflow server or store; unset: an sqlite file in the data folder.",
     )
     mlflow_experiment_name: Annotated[str, AfterValidator(_experiment)] = Field(
-        default="Americano/Research", max_length=500, description="The MLflow experiment that analyses go to."
+        default="Americano/Research", max_length=500, description="The MLflow experiment of the analyses."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        default="INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL."
+        default="INFO", description="The lowest level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL."
     )
     environment: Literal["development", "test", "staging", "production"] = Field(
         default="development",
-        description="Where this installation runs: development, test, staging or production.",
+        description="The kind of this installation: development, test, staging or production.",
     )
     americano_group: Annotated[str | None, AfterValidator(_group)] = Field(
         default=None,
-        description="The group of this machine that may read what is written; unset: only the user that runs this.",
+        description="A group of this machine that may read the data folder; unset: only the current user may.",
     )
     dagster_home: Annotated[Path | None, BeforeValidator(_place)] = Field(
-        default=None, description="Folder of Dagster's own records; unset: under the data folder."
+        default=None, description="The folder of Dagster's records; unset: inside the data folder."
     )
     americano_memory_limit: Annotated[str, AfterValidator(_memory)] = Field(
         default="512MB",
-        description="Most memory DuckDB may hold before it spills to disk, such as 512MB or 2GB.",
+        description="The memory that DuckDB may hold before it spills to disk, such as 512MB or 2GB.",
     )
     americano_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=256,
-        description="Threads DuckDB may use, a number from 1 to 256; unset: all cores.",
+        description="The threads that DuckDB may use, a number from 1 to 256; unset: all cores.",
     )
     americano_snapshots_kept: int = Field(
-        default=7, ge=1, le=1000, description="Published files kept, the current one included; 1 to 1000."
+        default=7,
+        ge=1,
+        le=1000,
+        description="The number of published files to keep, including the current one; 1 to 1000.",
     )
     americano_runs_kept_days: int = Field(
         default=30,
         ge=1,
         le=3650,
-        description="Days that Dagster's runs of syncs are kept, with events and output; analyses' stay. 1 to 3650.",
+        description="The days to keep Dagster's runs of syncs; runs of analyses are always kept; 1 to 3650.",
     )
     americano_sync_cron: Annotated[str, AfterValidator(check_cron)] = Field(
-        default="0 2 * * *", description="When the nightly sync starts, a cron line of five fields."
+        default="0 2 * * *", description="When the nightly sync starts: a cron line of five fields."
     )
     americano_deep_check_cron: Annotated[str, AfterValidator(check_cron)] = Field(
-        default="0 5 * * 0", description="When every row is compared with the source, a cron line of five fields."
+        default="0 5 * * 0", description="When every row is compared with the source: a cron line of five fields."
     )
     americano_sync_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
-        default="UTC", description="The time zone of the cron lines, such as UTC or Europe/Berlin."
+        default="UTC", description="The time zone of both cron lines, such as UTC or Europe/Berlin."
     )
     americano_columns: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
         default_factory=dict,
-        description='Columns for roles, as JSON: {"behavioral_events.time": "occurredAt"}.',
+        description='Columns that play a role, as JSON: {"behavioral_events.time": "occurredAt"}.',
     )
