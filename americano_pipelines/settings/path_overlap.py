@@ -1,7 +1,4 @@
-"""Tell whether a path or a pattern can lead into a folder. Nothing is read: the files may not exist yet.
-
-Only names and kinds are looked at, nothing is read: the files may not be there yet.
-"""
+"""Decide whether a path or a pattern can lead into a folder. Look at names only: the files may not exist yet."""
 
 import glob
 from fnmatch import fnmatch
@@ -31,7 +28,7 @@ def leads_into(location: Path, folder: Path) -> bool:
 
 
 def why_no_folder(path: Path) -> str | None:
-    """Why a path can never be a folder, whoever makes it; None where it is one, or may become one.
+    """Why a path can never be a folder; None where it is one, or may become one.
 
     Whether this user may make it is another question: `americano doctor` tries.
     """

@@ -50,9 +50,9 @@ WRONG = [
     ("MLFLOW_EXPERIMENT_NAME", "  ", "blank"),
     ("MLFLOW_EXPERIMENT_NAME", "x" * 501, "500"),
     ("DUCKDB_DB_PATH", "/usr", "is a folder"),
-    ("DUCKDB_DB_PATH", "data/tmp/x.duckdb", "swept away"),
-    ("DAGSTER_HOME", "data/duckdb/snapshots/home", "swept away"),
-    ("MLFLOW_TRACKING_URI", "sqlite:///data/parquet/runs.db", "swept away"),
+    ("DUCKDB_DB_PATH", "data/tmp/x.duckdb", "from which a sync removes"),
+    ("DAGSTER_HOME", "data/duckdb/snapshots/home", "from which a sync removes"),
+    ("MLFLOW_TRACKING_URI", "sqlite:///data/parquet/runs.db", "from which a sync removes"),
 ]
 
 

@@ -30,7 +30,7 @@ WRONG = [
     ("mssql+pyodbc://u:hush@h/d", "pyodbc, which is not installed"),
     ("postgresql+psycopg2://u:hush@h", "names no database"),
     ("postgresql+psycopg2:///d", "names no host"),
-    ("postgresql+psycopg2://u:hush@h:x/d", "cannot be taken apart"),
+    ("postgresql+psycopg2://u:hush@h:x/d", "cannot be parsed"),
     ("postgresql+nothing://u:hush@h/d", "a driver that is unknown"),
 ]
 
