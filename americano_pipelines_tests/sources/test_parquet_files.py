@@ -182,8 +182,8 @@ def test_files_that_disagree_on_a_type_are_refused_by_both_names(
     with pytest.raises(SourceError) as refused:
         find(folder)
 
-    said = str(refused.value)
-    assert said.startswith(
+    message = str(refused.value)
+    assert message.startswith(
         f"{folder / 'b.parquet'}: column '{column}' is INTEGER, but VARCHAR in {folder / 'a.parquet'}"
     )
 
@@ -299,7 +299,7 @@ def test_a_value_above_the_root_counts_only_where_there_are_values_below(
         find(above / "in")
 
 
-def test_linked_folders_and_other_spellings_of_the_ending_are_read_and_a_loop_of_links_ends(
+def test_linked_folders_and_other_endings_are_read_and_a_loop_of_links_ends(
     write: Callable[..., Path], find: Callable[..., FileTable], duck: duckdb.DuckDBPyConnection, folder: Path
 ) -> None:
     write("in/a.parquet")
