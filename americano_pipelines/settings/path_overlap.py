@@ -30,7 +30,7 @@ def leads_into(location: Path, folder: Path) -> bool:
 def why_no_folder(path: Path) -> str | None:
     """Why a path can never be a folder; None where it is one, or may become one.
 
-    Whether this user may make it is another question: `americano doctor` tries.
+    Whether this user may create it is tried by `americano doctor`.
     """
     for place in (path, *path.parents):
         try:
@@ -48,7 +48,7 @@ def why_no_folder(path: Path) -> str | None:
 
 
 def _descends(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether a pattern goes on below the folder that these parts lead to."""
+    """Whether a pattern continues below the folder of these parts."""
     if not pattern or not parts:
         return bool(pattern)
     if pattern[0] == "**":
