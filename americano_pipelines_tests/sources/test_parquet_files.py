@@ -197,10 +197,10 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
 
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
     path.unlink()
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
 
 
@@ -322,7 +322,7 @@ def test_a_file_replaced_by_one_of_the_same_size_and_time_is_noticed(
     assert other.stat().st_size == status.st_size
     other.replace(folder / "a.parquet")
 
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
 
 
