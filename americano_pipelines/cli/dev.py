@@ -42,7 +42,7 @@ def dev(*, port: int) -> None:
     description = f"process {os.getpid()} of {socket.gethostname()}, with its UI on http://127.0.0.1:{port}"
     with ExitStack() as stack:
         try:
-            lock = stack.enter_context(only_one(settings.dagster_dir / "dev.lock", description))
+            lock = stack.enter_context(only_one(settings.paths.dev_lock, description))
         except LockHeldError as error:
             # Two daemons on one home would start each scheduled run twice.
             raise click.UsageError(f"`americano dev` runs already on this Dagster home: {error}") from None
@@ -88,7 +88,7 @@ def doctor(context: click.Context) -> None:
     for finding in findings:
         label = f"[{_STYLES[finding.level]}]{finding.level:<4}[/]"
         console.print(label, end=" ")
-        console.print(f"{finding.what}: {finding.found}", soft_wrap=True, markup=False)
+        console.print(f"{finding.what}: {finding.detail}", soft_wrap=True, markup=False)
     if advice := hint(settings):
         console.print(f"     {advice}", soft_wrap=True)
     if any(finding.level == "FAIL" for finding in findings):

@@ -1,8 +1,7 @@
 """Restrict what is written to the user that runs this, and to the group of AMERICANO_GROUP.
 
-Two layers, for the libraries (DuckDB, MLflow, Dagster, sqlite) choose the modes of most files. The process's umask,
-whichever it was started with, takes group and others out of what is made from then on. And the folders at the top
-are closed, so that files of earlier releases, or of programs under another umask, cannot be reached either.
+Set the umask, because the libraries (DuckDB, MLflow, Dagster, sqlite) choose the modes of most files. Also close the
+folders at the top, so that files of earlier releases, or of programs under another umask, cannot be reached.
 """
 
 import os
@@ -12,24 +11,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from americano_pipelines.settings import Settings, group_id
+from americano_pipelines.settings.paths import DEMO_SERVER, PSEUDONYM_KEY
 
 _OWNER_ONLY, _GROUP_READS = 0o077, 0o027
-# The demo's server has a folder of its own, which must stay its user's.
-_DEMO_SERVER = "postgres"
-# Never the group's: it tells who is who also in extracts that leave this machine.
-_SECRETS = frozenset({"pseudonym.key"})
 
 
 def restrict(settings: Settings) -> None:
-    """Set the umask of this process, whichever it was started with."""
+    """Set the umask of this process."""
     os.umask(_umask(settings))
 
 
 def protect(settings: Settings) -> None:
-    """Set the umask, make the data folder, and close it and what lies at its top to others.
+    """Set the umask, make the data folder, and close it and its top level to others.
 
-    Cheap enough for every session: it looks at one level. A group is given to everything below once, when the data
-    folder has another one; new files inherit it.
+    Cheap enough for every session: it reads one level. When the data folder has another group, everything below gets
+    the new one once; new files inherit it.
     """
     restrict(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -42,7 +38,7 @@ def protect(settings: Settings) -> None:
 
 
 def open_to_others(settings: Settings) -> list[Path]:
-    """What others of this machine may read or enter although it should be closed, for `americano doctor`."""
+    """Files and folders that other users may read or enter although they should be closed, for `americano doctor`."""
     allowed = 0o750 if settings.americano_group else 0o700
     open_paths = []
     for root in _roots(settings):
@@ -63,15 +59,15 @@ def _umask(settings: Settings) -> int:
 
 
 def _roots(settings: Settings) -> list[Path]:
-    """The data folder, and the folders of ours that settings may place elsewhere; as far as they are there."""
-    folders = (settings.data_dir, settings.dagster_dir, settings.published_path.parent / "snapshots")
+    """The data folder and the folders that settings may place elsewhere, if they exist."""
+    folders = (settings.paths.root, settings.paths.dagster_home, settings.paths.snapshots)
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _top(root: Path) -> Iterator[Path]:
-    # Parquet files may be put here by another user, and the demo's server belongs to one.
+    # The demo's server has a user of its own, and its folder must stay that user's.
     for path in root.iterdir():
-        if path.name != _DEMO_SERVER:
+        if path.name != DEMO_SERVER:
             yield path
 
 
@@ -83,17 +79,18 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
-    # Gone meanwhile, or of another user, who alone may change it: `doctor` names that.
+    # Removed meanwhile, or of another user, who alone may change it: `doctor` names such a path.
     with suppress(FileNotFoundError, PermissionError):
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
             return
-        theirs = None if path.name in _SECRETS else group
+        # The key is never the group's: with it, learners are known also in extracts that leave this machine.
+        theirs = None if path.name == PSEUDONYM_KEY else group
         if theirs is not None and status.st_gid != theirs:
             os.chown(path, -1, theirs)
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
-            # The set-group-id bit hands the group down to what is made in it. A folder that its owner closed stays so.
+            # New files inherit the group by the set-group-id bit. A folder that its owner closed stays closed.
             wanted = (mode & 0o700) | (0 if theirs is None else 0o2050)
         else:
             wanted = mode & (0o700 if theirs is None else 0o750)
@@ -104,5 +101,5 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
 
 
 def _is_passed_by_server(path: Path, settings: Settings) -> bool:
-    """Whether the demo's server, a user of its own where we are root, has to pass through this folder to its own."""
-    return path == settings.data_dir and os.geteuid() == 0 and (path / _DEMO_SERVER).is_dir()
+    """Whether the demo's server has to pass through this folder; under root it runs as a user of its own."""
+    return path == settings.paths.root and os.geteuid() == 0 and settings.paths.demo_server.is_dir()

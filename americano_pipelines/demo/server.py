@@ -1,4 +1,4 @@
-"""The demo's own server: its place under the data folder, and the settings that point at it."""
+"""Run the demo's own server under the data folder, and give the settings that point at it."""
 
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +11,11 @@ from americano_pipelines.demo.postgres.cluster import SUPERUSER
 from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.demo.seed import SeedResult, seed
 from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines.settings.paths import DEMO_SERVER
 
 DATABASE = "americano"
 SYNC_ROLE = "americano_sync"
-# As the app's administrator would make it; again each time, for a demo that is older than the role.
+# As the app's administrator would make it; each time again, because a demo may be older than the role.
 LINK_ROLE, LINK_ROLE_SCRIPT = "americano_link", PROJECT_ROOT / "deploy" / "link_role.sql"
 
 
@@ -23,7 +24,7 @@ class DemoServer:
 
     def __init__(self, data_dir: Path) -> None:
         """Describe the server of one data folder; nothing is started yet."""
-        self.postgres = EmbeddedPostgres(data_dir / "postgres")
+        self.postgres = EmbeddedPostgres(data_dir / DEMO_SERVER)
 
     def up(self) -> SeedResult:
         """Start the server if it does not run, and seed the database if it is not there.
@@ -48,7 +49,7 @@ class DemoServer:
         self.postgres.stop()
 
     def is_running(self) -> bool:
-        """Tell whether the server is alive."""
+        """Whether the server is alive."""
         return self.postgres.is_running()
 
     def environment(self) -> dict[str, str]:

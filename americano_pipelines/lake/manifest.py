@@ -1,6 +1,6 @@
-"""The lake's manifest: the only truth about which Parquet files belong to the lake and what they hold.
+"""Read and replace the lake's manifest, which alone decides which Parquet files belong to the lake.
 
-A file that the manifest does not name is an orphan of an interrupted export.
+Remove files that it does not name: they are orphans of interrupted exports.
 """
 
 import re
@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.errors import LakeDamagedError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 from americano_pipelines.sources.change_detection import State, state_sha256
 from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.sources.contracts import BY_NAME
 
-NAME = "manifest.json"
 # `<snapshot id>-<part>.parquet`, as an export names its files.
 _EXPORTED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-.+\.parquet")
 
@@ -59,7 +58,7 @@ class LakeTable(_Record):
         found_as: schema and name in Postgres.
         columns: its columns with source and DuckDB types.
         roles: role name to column name.
-        identity: hash of what tells the relation apart from another under its name.
+        identity: hash that distinguishes the relation from another of its name.
         schema_sha256: hash of the columns, types, defaults and enum labels.
         snapshot_id: the export that last wrote any of it.
         buckets: month (`2026-01`, `none` for rows without a time, `all` for a small table) to its content.
@@ -94,7 +93,7 @@ class LakeTable(_Record):
         return {name: State(bucket.rows, bucket.fingerprint) for name, bucket in self.buckets.items()}
 
     def source_table(self, name: str) -> SourceTable:
-        """The table as the export found it."""
+        """The table as the export read it."""
         return SourceTable(BY_NAME[name], self.found_as, tuple(self.columns), self.roles, identity=self.identity)
 
 
@@ -105,8 +104,8 @@ class Manifest(_Record):
         version: of this format.
         snapshot_id: identifies the export.
         taken_at: the instant, by Postgres's clock, ISO 8601.
-        source: system identifier, timeline, database, xmin and xmax of the snapshot and what else tells histories
-            apart.
+        source: system identifier, timeline, database, xmin and xmax of the snapshot, and whatever else distinguishes
+            histories.
         tables: warehouse name to content.
         skipped: warehouse name to the reason why the source has no such table.
     """
@@ -119,41 +118,41 @@ class Manifest(_Record):
     skipped: dict[str, str]
 
 
-def read(settings: Settings) -> Manifest | None:
+def read(paths: DataFolder) -> Manifest | None:
     """The manifest, None when there is none.
 
     Raises:
         LakeDamagedError: it is empty or malformed.
     """
-    path = settings.lake_dir / NAME
+    path = paths.manifest
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (ValidationError, UnicodeDecodeError):
         raise LakeDamagedError(
-            f"{path} is no manifest of this version, so what the lake holds is not known; `americano sync` in postgres "
-            "mode exports everything anew",
+            f"{path} is no manifest of this version, so the content of the lake is unknown; `americano sync` in "
+            "postgres mode exports everything anew",
             path,
         ) from None
 
 
-def is_there(settings: Settings) -> bool:
+def is_there(paths: DataFolder) -> bool:
     """Whether there is a manifest at all, readable or not."""
-    return (settings.lake_dir / NAME).exists()
+    return paths.manifest.exists()
 
 
-def replace(settings: Settings, manifest: Manifest) -> None:
+def replace(paths: DataFolder, manifest: Manifest) -> None:
     """Make this manifest the lake's."""
-    atomic_files.write_text(settings.lake_dir / NAME, manifest.model_dump_json(indent=1))
+    atomic_files.write_text(paths.manifest, manifest.model_dump_json(indent=1))
 
 
-def paths(settings: Settings, bucket: Bucket) -> list[Path]:
+def files(paths: DataFolder, bucket: Bucket) -> list[Path]:
     """Absolute paths of a bucket's files."""
-    return [settings.lake_dir / file.path for file in bucket.files]
+    return [paths.lake / file.path for file in bucket.files]
 
 
-def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]:
+def damaged(paths: DataFolder, manifest: Manifest) -> dict[str, dict[str, str]]:
     """Buckets with a file that is not there or not as long as it was: table to bucket to the file's path.
 
     Length, not hash: a sync that changes nothing should not read the whole lake. Wrong bytes of the right length
@@ -163,43 +162,43 @@ def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]
     for name, table in manifest.tables.items():
         for bucket, content in table.buckets.items():
             for file in content.files:
-                path = settings.lake_dir / file.path
+                path = paths.lake / file.path
                 if not path.is_file() or path.stat().st_size != file.bytes:
                     damaged_paths.setdefault(name, {})[bucket] = file.path
     return damaged_paths
 
 
-def sweep(settings: Settings) -> None:
+def sweep(paths: DataFolder) -> None:
     """Remove our own files that the manifest does not name: older exports and what failed or interrupted ones left.
 
-    What we did not make stays: the folder may have been there before us. So does everything while there is a
-    manifest that cannot be read.
+    Files that no export made stay, for the folder may be older than the lake. While the manifest cannot be read,
+    everything stays.
     """
     try:
-        manifest = read(settings)
+        manifest = read(paths)
     except LakeDamagedError:
         return
     tables = manifest.tables.values() if manifest is not None else ()
     named = {file.path for table in tables for bucket in table.buckets.values() for file in bucket.files}
-    for path in _ours(settings.lake_dir):
-        if path.relative_to(settings.lake_dir).as_posix() not in named:
+    for path in _ours(paths.lake):
+        if path.relative_to(paths.lake).as_posix() not in named:
             path.unlink()
-            if path.parent != settings.lake_dir and not any(path.parent.iterdir()):
+            if path.parent != paths.lake and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
 
-def holds_files(settings: Settings) -> bool:
-    """Whether there is anything of ours in the lake's folder, named by a manifest or not."""
-    return is_there(settings) or any(True for _ in _ours(settings.lake_dir))
+def holds_files(paths: DataFolder) -> bool:
+    """Whether the lake's folder has any exported file or a manifest."""
+    return is_there(paths) or any(True for _ in _ours(paths.lake))
 
 
-def clear(settings: Settings) -> None:
+def clear(paths: DataFolder) -> None:
     """Remove the lake: our files, then the manifest that names them; files of others stay."""
-    for path in _ours(settings.lake_dir):
+    for path in _ours(paths.lake):
         path.unlink()
         if not any(path.parent.iterdir()):
             path.parent.rmdir()
-    (settings.lake_dir / NAME).unlink(missing_ok=True)
+    paths.manifest.unlink(missing_ok=True)
 
 
 def _ours(folder: Path) -> Iterator[Path]:

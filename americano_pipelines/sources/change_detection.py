@@ -20,9 +20,9 @@ of the one before, in other rows. So a state counts only for one relation (oid a
 database has those of the original. So an earlier state counts only within one history: same system identifier,
 timeline and database, a server that goes on or answers where it did, and a snapshot whose xmax did not go back.
 Otherwise everything is exported. A data folder that was put back while the server was off, and then used as many
-ids as before, shows neither; so after a start of the server the cheap question is not asked, and the fingerprints
-tell (seen: without this the sync said unchanged). What no witness can see (the same row written again by a
-transaction of the same id after such a restore, bits that rot) is what the deep check reads row by row for.
+ids as before, shows neither; so after a start of the server the cheap question is skipped and the fingerprints decide
+(without this a sync reported "unchanged" falsely). What no witness can show (the same row written again by a
+transaction of the same id after such a restore, or damaged bits) the deep check finds row by row.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ from americano_pipelines.sources.postgres_snapshot import Snapshot
 # The bucket of rows whose time is null, infinite or out of range; and the one of tables kept whole.
 NO_MONTH, WHOLE = "none", "all"
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
-# Ages of transaction ids are compared modulo 2^32; half of that is where old turns into young.
+# Ages of transaction ids are compared modulo 2^32; above half of that an id counts as young.
 _HALF_OF_XIDS = 2**31
 
 
@@ -141,14 +141,14 @@ def fingerprint(table: PostgresTable, versions: str) -> str:
 
 
 def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: Mapping[str, Any]) -> bool:
-    """Whether nothing at all happened to a table since an earlier snapshot: the cheap question, asked first.
+    """Whether a table is unchanged since an earlier snapshot: the cheap question, which comes first.
 
-    Nothing did if there are as many rows as then and none has a version that the earlier snapshot could not have
-    seen: an insert or update brings a young xmin, and what is only deleted is missing from the count.
+    It is unchanged if it has as many rows as then and no row has a version that the earlier snapshot could not see: an
+    insert or update brings a young xmin, and a deletion alone lowers the count.
     5 M rows: 0.7 s, against 1.7 to 2.9 s for the state by month.
 
     Args:
-        snapshot: now.
+        snapshot: the present snapshot.
         table: the table, in the schema it had then.
         rows: how many rows it had in the earlier snapshot.
         identity: that snapshot's identity; it must be of the same history (`same_history`).
@@ -165,14 +165,14 @@ def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: 
     return int(count) == rows and int(young) == 0
 
 
-def same_history(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether states of an earlier snapshot mean anything now (see the module's docstring)."""
+def same_history(before: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    """Whether states of an earlier snapshot are comparable with present ones (see the module's docstring)."""
     same = all(
-        before.get(name) == now.get(name) for name in ("system_identifier", "timeline", "database_oid", "database")
+        before.get(name) == current.get(name) for name in ("system_identifier", "timeline", "database_oid", "database")
     )
-    # A server that goes on may be reached at two addresses; after a start only the address tells it from its copy.
-    same = same and any(before.get(name) == now.get(name) for name in ("started_at", "address"))
-    return same and int(before.get("xmax", 0)) <= int(now.get("xmax", 0))
+    # A running server may have two addresses; after a start only the address distinguishes it from its copy.
+    same = same and any(before.get(name) == current.get(name) for name in ("started_at", "address"))
+    return same and int(before.get("xmax", 0)) <= int(current.get("xmax", 0))
 
 
 def _month_after(name: str) -> str:

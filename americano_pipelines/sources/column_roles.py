@@ -20,7 +20,7 @@ class Column:
         type: the DuckDB type that holds its values exactly.
         nullable: whether the source admits nulls.
         detail: what else changes how values read: a default, enum labels, attributes, at any depth of its type.
-        as_text: nothing but the source's own text holds its values exactly, so that is what is copied.
+        as_text: only the source's own text holds its values exactly, so the text is copied.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Column:
 
 @dataclass(frozen=True)
 class SourceTable:
-    """A source table as it was found.
+    """A source table with its columns and roles.
 
     Attributes:
-        contract: what it is.
+        contract: its contract.
         found_as: where, for people: `public.behavioral_events` or a path.
         columns: its columns in order.
         roles: role name to column name; an optional role that no column plays is absent.
-        identity: hash of what tells it apart from another table under its name; empty for files, which have hashes.
+        identity: hash that distinguishes it from another table of its name; empty for files, which have hashes.
     """
 
     contract: TableContract
@@ -72,7 +72,7 @@ class SourceTable:
 
 
 _TIMES = ("DATE", "TIMESTAMP")
-# Written as text they are not the same in both engines, and it is as text that ids are hashed.
+# Both engines write these types differently as text, and ids are hashed as text.
 _NO_IDS = ("FLOAT", "DOUBLE", "BLOB", *_TIMES)
 _ROLE_TYPES = {
     "time": _TIMES,
@@ -85,7 +85,7 @@ _ROLE_TYPES = {
 def find_roles(
     contract: TableContract, columns: Sequence[str], overrides: Mapping[str, str], found_as: str
 ) -> dict[str, str]:
-    """Say which column plays which role.
+    """Find the column that plays each role.
 
     Args:
         contract: the table's contract.
@@ -103,7 +103,7 @@ def find_roles(
     folded = [column.casefold() for column in columns]
     if twins := sorted({column for column in columns if folded.count(column.casefold()) > 1}):
         raise SourceError(
-            f"{found_as}: the columns {', '.join(twins)} differ only in case, which DuckDB does not tell apart. "
+            f"{found_as}: the columns {', '.join(twins)} differ only in case, which DuckDB cannot tell apart. "
             "Offer a view that renames one of them"
         )
     by_key: dict[str, str] = {}
@@ -133,7 +133,7 @@ def find_roles(
 
 
 def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[str, str]) -> None:
-    """Refuse columns that cannot play their role: a time that is text, a number of days that is none.
+    """Refuse columns of a wrong type for their role: a time that is text, a number of days that is not a number.
 
     Raises:
         SourceError: naming the column, its role and the type it has.
@@ -163,9 +163,9 @@ def check_overrides(overrides: Mapping[str, str]) -> None:
     known = {f"{contract.name}.{role.name}" for contract in BY_NAME.values() for role in contract.roles}
     for key in overrides:
         if key not in known:
-            raise ConfigError(f"AMERICANO_COLUMNS: {key!r} is no role; there are {', '.join(sorted(known))}")
+            raise ConfigError(f"AMERICANO_COLUMNS: {key!r} is not a role; the roles are {', '.join(sorted(known))}")
 
 
 def name_key(name: str) -> str:
-    """What is compared of a name and an alias: neither case nor underscores, nor blanks around it."""
+    """A name in the form in which names and aliases are compared: without case, underscores and outer blanks."""
     return name.strip().replace("_", "").casefold()

@@ -1,8 +1,8 @@
 """Map each Postgres type to the DuckDB type that holds it exactly, or name the values that do not fit.
 
-What a type holds in general but not always is said per column, as a condition that Postgres evaluates over the
-rows that are read: NaN in a numeric (the extension of DuckDB 1.5 reads 0), a timestamp after the year 294246 (it
-wraps around into 290279 BC), an array of two dimensions or with another first index than 1.
+Exceptions are a condition per column, which Postgres evaluates over the rows that are read: NaN in a numeric (the
+extension of DuckDB 1.5 reads 0), a timestamp after the year 294246 (it wraps around into 290279 BC), an array of
+two dimensions or with another first index than 1.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _OTHERS = {
     "json": "JSON",
     "jsonb": "JSON",
 }
-# With a zone DuckDB cannot read the very last one back, and the figures take dates for timestamps.
+# DuckDB cannot read the last timestamp with a zone back, and the checksums treat dates as timestamps.
 _LAST_TIMESTAMP = "294247-01-10 04:00:54.775806"
 _LAST_DATE = "294247-01-09"
 _MOST_DIGITS = 38

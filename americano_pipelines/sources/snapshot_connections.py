@@ -1,9 +1,8 @@
 """Check and count the connections of one snapshot: their settings, and the proof that they share it.
 
-DuckDB's extension opens the connections of a parallel scan by itself and says nothing about them. On a standby, on
-RDS and where a snapshot cannot be exported it gives each an instant of its own, silently. So there is one
-connection unless the server can share a snapshot, and what the extension did is read in its log before anything
-counts as read.
+DuckDB's extension opens the connections of a parallel scan by itself and does not report them. On a standby, on RDS
+and where a snapshot cannot be exported, each silently reads an instant of its own. So there is one connection unless
+the server can share a snapshot, and the extension's log is checked before any row counts as read.
 """
 
 import json
@@ -19,14 +18,14 @@ from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import PostgresTarget
 
 ATTACHED = "source"
-# Of one sync, however many threads it has: the app needs the server's others.
+# Most connections of one sync, for any number of threads: the app needs the server's others.
 MOST_CONNECTIONS = 4
 # The extension scans in tasks of 1,000 pages: a smaller table is read over one connection anyway.
 _PARALLEL_FROM_PAGES = 2_000
-# Locks are waited for briefly: a migration that holds one would otherwise leave us queueing, and the app behind us.
+# Short waits for locks: else a migration that holds one would make this session queue, and the app behind it.
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 3_600_000
-# Only newer servers know these: 17 and 14. Older ones refuse a connection that asks for them.
+# Known from Postgres 17 and 14 on. Older servers refuse a connection that sets them.
 _NEWER = MappingProxyType({"transaction_timeout": "0", "idle_session_timeout": "0"})
 _TRANSACTION = MappingProxyType({"transaction_read_only": "on", "transaction_isolation": "repeatable read"})
 NO_MORE_CONNECTIONS = (
@@ -39,7 +38,7 @@ NO_MORE_CONNECTIONS = (
 
 
 def session_settings(target: PostgresTarget) -> dict[str, str]:
-    """What every connection must have: how values are written, that none is left out, and time limits."""
+    """The settings of every connection: how values are written, no hidden rows, and time limits."""
     return {
         "row_security": "off",
         "default_transaction_read_only": "on",
@@ -60,7 +59,7 @@ def session_settings(target: PostgresTarget) -> dict[str, str]:
 
 
 def startup_options(settings: Mapping[str, str], more: str = "") -> str:
-    """The settings as libpq's `options`, after what the address asks for: the later one wins."""
+    """The settings as libpq's `options`, after those of the address: the later one wins."""
     escaped = {name: value.replace("\\", "\\\\").replace(" ", "\\ ") for name, value in settings.items()}
     return " ".join([*([more] if more else []), *(f"-c {name}={value}" for name, value in escaped.items())])
 
@@ -69,11 +68,11 @@ class Connections:
     """The connections of an attached database: one, or several that share the snapshot of the first."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> None:
-        """Describe them; the database is attached, its pool has one connection.
+        """Describe the connections; the database is attached, its pool has one.
 
         Args:
             connection: the DuckDB session.
-            target: the database, for messages and for how many connections are wanted.
+            target: the database, for messages and for the number of connections.
         """
         self._connection, self._target = connection, target
         self.settings = session_settings(target)
@@ -92,7 +91,7 @@ class Connections:
         self.number = min(wanted, self._target.connections or wanted)
         server = self._ask(self._connection, "server")
         in_force: dict[str, list[str]] = server["settings"]
-        # From the connection's start, not from a role or a pooler's leavings: then the others start alike.
+        # Set by the connection's start, not by a role or a pooler: then the others start alike.
         passed_on = all(in_force[name] == [value, "client"] for name, value in self.settings.items())
         if not passed_on or not server["shares_snapshots"] or server["largest_pages"] < _PARALLEL_FROM_PAGES:
             self.number = 1
@@ -103,10 +102,10 @@ class Connections:
         return True
 
     def open(self) -> None:
-        """Open all of them, look at the settings of each, and leave them to the scans; as many as there are to be had.
+        """Open the connections, check the settings of each, and leave them to the scans; as many as the server admits.
 
         Raises:
-            SourceError: one does not have what was asked for.
+            SourceError: a connection does not have the requested settings.
         """
         if self.number > 1:
             self._limit(self.number)
@@ -122,14 +121,16 @@ class Connections:
         """Begin the transaction that holds the snapshot, with the settings in force in it.
 
         Raises:
-            SourceError: they cannot be put in force.
+            SourceError: the settings cannot be put in force.
         """
         self._connection.execute("CALL truncate_duckdb_logs()")
         self._connection.execute("CALL enable_logging('PostgresQueryLog')")
         self._connection.execute("BEGIN TRANSACTION")
         if self.number == 1:
-            # Of this transaction alone: a pooler that drops what a connection starts with passes this on.
-            statement = sql.render(sql.load("sources", "session_local"), settings=sql.escape(json.dumps(self._asked)))
+            # For this transaction only: a pooler that drops start parameters passes these on.
+            statement = sql.render(
+                sql.load("sources", "session_local"), settings=sql.escape(json.dumps(self._requested_settings))
+            )
             _query(self._connection, statement)
         self._first = self._ask(self._connection, "session")
         self._check(self._first)
@@ -142,7 +143,7 @@ class Connections:
         """Make sure that everything since `begin` was read at one instant, over connections with the same settings.
 
         Raises:
-            SourceError: it was not, or it cannot be told.
+            SourceError: it was not, or it cannot be proved.
         """
         last = self._ask(self._connection, "session")
         same = all(last[name] == self._first[name] for name in ("pid", "snapshot", "began_at"))
@@ -163,24 +164,24 @@ class Connections:
                 self._check(self._ask(session, "session"))
 
     @property
-    def _asked(self) -> dict[str, str]:
+    def _requested_settings(self) -> dict[str, str]:
         return {**_NEWER, **self.settings, "client_encoding": "UTF8"}
 
     def _check(self, session: Mapping[str, Any]) -> None:
         in_force: dict[str, str] = session["settings"]
-        expected = {**self._asked, **_TRANSACTION}
+        expected = {**self._requested_settings, **_TRANSACTION}
         unknown = _NEWER.keys() - in_force.keys()
         wrong = [name for name, value in expected.items() if name not in unknown and in_force.get(name) != value]
         if wrong:
             described = ", ".join(f"{name} is {in_force.get(name)!r}, not {expected[name]!r}" for name in wrong)
             raise SourceError(
-                f"{self._target.label}: a connection does not have the settings that were asked for ({described}); a "
+                f"{self._target.label}: a connection does not have the requested settings ({described}); a "
                 "connection pooler that drops or shares settings does this. Values could be written in another way, or "
-                "rows be left out without a word. Nothing was copied. Connect to the server itself"
+                "rows be left out silently. Nothing was copied. Connect to the server itself"
             )
 
     def _ask(self, connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:
-        names = ", ".join(f"'{setting}'" for setting in {**self._asked, **_TRANSACTION})
+        names = ", ".join(f"'{setting}'" for setting in {**self._requested_settings, **_TRANSACTION})
         rows = _query(connection, sql.render(sql.load("sources", name), names=names))
         document: dict[str, Any] = json.loads(str(rows[0][0]))
         return document
@@ -192,7 +193,7 @@ class Connections:
 
     @contextmanager
     def _held(self, number: int) -> Iterator[list[duckdb.DuckDBPyConnection]]:
-        """So many sessions, each with a connection of the pool; fewer where the server admits no more."""
+        """Open a number of sessions, each with a connection of the pool; fewer where the server admits no more."""
         sessions: list[duckdb.DuckDBPyConnection] = []
         with ExitStack() as stack:
             for _ in range(number):

@@ -1,11 +1,10 @@
 """Decide whether a file is kept, patched or built anew, with the reason in words.
 
-Compare the source's state with what the published file really is: its own record, its size, its hash.
+Compare the source's state with the published file's own record, size and hash.
 
-**When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So it is built
-from nothing when more than 30 % of a table's rows were put in place of others since the last time (their row
-groups no longer follow each other in time), or when the file has grown by more than half (and 64 MB) over what it
-was then.
+**When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So a file is built
+from nothing when more than 30 % of a table's rows were replaced since the last new build (their row groups no longer
+follow each other in time), or when the file has grown by more than half (and 64 MB) since then.
 Measured on 5 M rows: replacing one month of 23 adds a fifth to the file once, for the index is written again.
 """
 
@@ -25,17 +24,17 @@ Inputs = Mapping[str, TableInput]
 
 MOST_PATCHED = 0.3
 MOST_GROWTH = 1.5
-# Blocks are 256 KiB, so a small file doubles at the first change; it is not worth a thought below this.
+# Growth below this is ignored: blocks are 256 KiB, so a small file doubles at the first change.
 SMALL_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do.
+    """A decision on the file to publish.
 
     Attributes:
         action: `keep` what is published, `patch` a copy of it, or `build` from nothing.
-        reason: why, for people.
+        reason: the reason in words.
         basis: the record of the file to patch.
     """
 
@@ -61,7 +60,7 @@ def plan(
         content: what a build now would hold.
         source: what it would be built from.
         inputs: its tables, and those that are carried over.
-        full: asked to build from nothing.
+        full: build from nothing in any case.
     """
     reason = "asked for" if full else _rebuild_reason(settings, before, content, source)
     if reason is not None or before is None:
@@ -77,14 +76,14 @@ def plan(
 def _rebuild_reason(
     settings: Settings, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
 ) -> str | None:
-    """Why nothing of the published file may be used."""
-    now = snapshots.current(settings)
-    if before is None or now is None:
+    """The reason to use nothing of the published file, None to use it."""
+    published = snapshots.current(settings)
+    if before is None or published is None:
         return "nothing was published before"
-    if not snapshots.as_published(now, before):
-        return f"{now} was written to after it was published, so nothing of it is used"
+    if not snapshots.as_published(published, before):
+        return f"{published} was written to after it was published, so nothing of it is used"
     if not same_history(before.source, source.identity):
-        return "the source is another database, or has gone back in time"
+        return "the source is another database, or was set back to an earlier state"
     for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version"):
         if getattr(before.content, name) != getattr(content, name):
             return f"it was built under another {name.replace('_sha256', '').replace('_', ' ')}"
@@ -92,7 +91,7 @@ def _rebuild_reason(
 
 
 def _no_patch_reason(before: SnapshotRecord, inputs: Inputs) -> str | None:
-    """Why replacing the changed months in a copy will not do."""
+    """The reason not to replace the changed months in a copy, None to do so."""
     if before.tables.keys() != inputs.keys():
         return "another set of tables"
     for name, table_input in inputs.items():
@@ -100,7 +99,7 @@ def _no_patch_reason(before: SnapshotRecord, inputs: Inputs) -> str | None:
         if other := _other_table(built, table_input.table):
             return f"{name} {other}"
         if table_input.buckets is None and built.state_sha256 != table_input.state_sha256:
-            return f"{name} changed, and what changed in it is not known by month"
+            return f"{name} changed, and its changes are not known by month"
         if built.rows_patched > MOST_PATCHED * max(1, built.rows):
             return f"{built.rows_patched:,} of {built.rows:,} rows of {name} are out of place"
     if before.bytes > max(MOST_GROWTH * before.fresh_bytes, before.fresh_bytes + SMALL_BYTES):
@@ -109,7 +108,7 @@ def _no_patch_reason(before: SnapshotRecord, inputs: Inputs) -> str | None:
 
 
 def _other_table(built: BuiltTable, table: SourceTable) -> str | None:
-    """How a table differs from the one that was built, whatever its rows are."""
+    """The difference in schema or identity between a table and the built one, None for none."""
     if (built.columns, built.roles, built.found_as) != (list(table.columns), dict(table.roles), table.found_as):
         return f"has other columns: {drift(built.columns, table.columns)}"
     if built.identity != table.identity:
@@ -118,13 +117,13 @@ def _other_table(built: BuiltTable, table: SourceTable) -> str | None:
 
 
 def drift(old: Sequence[Column], new: Sequence[Column]) -> str:
-    """What happened to a table's columns, in words."""
-    was, now = ({column.name: column for column in columns} for columns in (old, new))
-    words = [f"{name} added" for name in now if name not in was]
-    words += [f"{name} dropped" for name in was if name not in now]
-    for name in (name for name in now if name in was and was[name] != now[name]):
-        if was[name].source_type != now[name].source_type:
-            words.append(f"{name} is now {now[name].source_type}, was {was[name].source_type}")
+    """The changes of a table's columns, in words."""
+    was, current = ({column.name: column for column in columns} for columns in (old, new))
+    words = [f"{name} added" for name in current if name not in was]
+    words += [f"{name} dropped" for name in was if name not in current]
+    for name in (name for name in current if name in was and was[name] != current[name]):
+        if was[name].source_type != current[name].source_type:
+            words.append(f"{name} is now {current[name].source_type}, was {was[name].source_type}")
         else:
             words.append(f"{name} has another default, label or nullability")
     return ", ".join(words) or "another order, role or name"

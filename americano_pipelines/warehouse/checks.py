@@ -8,13 +8,13 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.sources.checksums import BucketChecksum, total
 from americano_pipelines.sources.column_roles import SourceTable
-from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
+from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, PHASES, TableContract
 from americano_pipelines.warehouse.snapshot_record import CheckOutcome
 
 
 @dataclass(frozen=True)
 class Check:
-    """A check of one source table's mirror: its name, what it says, whether it stops the publication."""
+    """A check of one source table's mirror: its name, its claim, whether it stops the publication."""
 
     table: str
     name: str
@@ -46,11 +46,11 @@ def of(table: str, name: str) -> Check:
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """How `check_<name>.sql` is asked: the role it looks at, what its columns count, and the sentence for it."""
+    """How `check_<name>.sql` is run: the role that it reads, the names of its counts, and the sentence for them."""
 
     role: str
     figures: tuple[str, ...]
-    found: str
+    sentence: str
 
 
 _EVALUATIONS = {
@@ -82,21 +82,21 @@ def reconcile(check: Check, source: Mapping[str, BucketChecksum], copy: Mapping[
 
 
 def evaluate(connection: duckdb.DuckDBPyConnection, check: Check, tables: Mapping[str, SourceTable]) -> CheckOutcome:
-    """Evaluate a check other than `reconciled` on the tables as built: it passes when it finds nothing."""
+    """Evaluate a check other than `reconciled` on the tables as built: it passes when all its counts are 0."""
     evaluation = _EVALUATIONS[check.name]
     column = tables[check.table].column(evaluation.role)
     if column is None:
         return outcome(check, passed=True, description=f"not evaluated: no {evaluation.role} column")
     fragments = {"relation": sql.quote("analytics", check.table), "column": sql.quote(column.name)}
     if check.name == "phase_labels_known":
-        label = tables["phase_assignments"].column("label") if "phase_assignments" in tables else None
+        label = tables[PHASES.name].column("label") if PHASES.name in tables else None
         if label is None:
             return outcome(check, passed=True, description="not evaluated: there are no phase labels to compare with")
-        fragments |= {"phases": sql.quote("analytics", "phase_assignments"), "label": sql.quote(label.name)}
+        fragments |= {"phases": sql.quote("analytics", PHASES.name), "label": sql.quote(label.name)}
     statement = sql.render(sql.load("warehouse", f"check_{check.name}"), **fragments)
     row = connection.execute(statement).fetchone() or ()
     figures = dict(zip(evaluation.figures, map(int, row), strict=True))
-    return outcome(check, passed=not any(row), description=evaluation.found.format(**figures), **figures)
+    return outcome(check, passed=not any(row), description=evaluation.sentence.format(**figures), **figures)
 
 
 def outcome(check: Check, *, passed: bool, description: str, **figures: int) -> CheckOutcome:

@@ -1,8 +1,7 @@
 """Check that the ids of learners and protocols read the same in every table.
 
-Joins compare the text of ids. '7' and '7.0', a text and its bytes, a UUID in capital letters join with nothing, and
-no row says so: the events are there, but belong to no protocol. Asked of the tables as they were built, whatever
-they were built from.
+Joins compare the text of ids. '7' and '7.0', a text and its bytes, or a UUID in capital letters do not join, and the
+events then silently belong to no protocol. Check the built tables, so that every kind of source is covered.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ _WRITTEN_ALIKE = {"VARCHAR", "UUID", *_WHOLE_NUMBERS, *(f"U{name}" for name in _
 def check_identities(
     connection: duckdb.DuckDBPyConnection, tables: Mapping[str, SourceTable], overrides: Mapping[str, str]
 ) -> None:
-    """Refuse tables in which one learner or protocol is two.
+    """Refuse tables in which one learner or protocol appears under two ids.
 
     Args:
         connection: the file that was built.
@@ -40,11 +39,11 @@ def check_identities(
 
 
 def unlike_types(tables: Mapping[str, SourceTable], has_values: Callable[[str, Column], bool]) -> Iterator[str]:
-    """Say which columns hold the same ids in types that are written differently, before anything is built.
+    """Find columns that hold the same ids in types that are written differently, before anything is built.
 
     Args:
         tables: the source tables.
-        has_values: whether a column of the table of that name holds anything but nulls; asked only of columns that
+        has_values: whether a column of the table of that name holds anything but nulls; called only for columns that
             differ.
     """
     for sides in _joins(tables):
@@ -78,7 +77,7 @@ def _names(sides: Sequence[tuple[SourceTable, Column]]) -> str:
 
 
 def _check_one_column(connection: duckdb.DuckDBPyConnection, table: SourceTable, role: str) -> None:
-    """Half of the rows under an old name and half under a new one: half of them would have no learner."""
+    """Refuse a table in which some rows have a role's value only under another name: these would lose it."""
     chosen = table.roles[role]
     aliases = {name_key(alias) for alias in table.contract.role(role).aliases}
     others = [column.name for column in table.columns if column.name != chosen and name_key(column.name) in aliases]
@@ -114,7 +113,7 @@ def _check_join(
     if count := _count(connection, statement):
         raise SourceError(
             f"{_names((mine, theirs))} are the same ids, but {count:,} of the first are written differently in the "
-            "second: with blanks around them, as 7.0 for 7, or as a UUID in other letters. No row of these would "
+            "second: with blanks, as 7.0 for 7, or as a UUID in other letters. No row of these would "
             "belong to any of the other. Offer both written alike. Nothing was published"
         )
 
@@ -132,7 +131,7 @@ class _Side:
 
 
 def _kind(column: Column) -> str:
-    """Equal for columns in which the same id has the same text."""
+    """A value that is equal for columns in which the same id has the same text."""
     has_no_scale = column.type.startswith("DECIMAL(") and column.type.endswith(",0)")
     return "text" if column.type in _WRITTEN_ALIKE or has_no_scale else column.type
 

@@ -33,9 +33,9 @@ class Source:
 
     Attributes:
         instant: when, ISO 8601, UTC: Postgres's clock, or ours when the files were looked at.
-        identity: what tells it apart from any other.
-        inputs: the tables that are there.
-        skipped: the tables that are not, with the reason.
+        identity: what distinguishes it from any other.
+        inputs: the tables that the source has.
+        skipped: the tables that it lacks, with the reason.
     """
 
     instant: str
@@ -64,7 +64,7 @@ def open_source(settings: Settings, connection: duckdb.DuckDBPyConnection, stage
                     inputs[name] = ScannerInput(table, snapshot, source_state(snapshot, table))
             yield Source(snapshot.taken_at, snapshot.identity, inputs, skipped)
     elif settings.mode is Mode.POSTGRES:
-        manifest = lake.read(settings)
+        manifest = lake.read(settings.paths)
         if manifest is None:
             raise SourceError(f"there is no export in {settings.lake_dir} yet; materialize the parquet assets first")
         identity = {"lake_snapshot": manifest.snapshot_id, **manifest.source}
@@ -89,7 +89,7 @@ _PREVIOUS = "published_before"
 
 
 def carried_over(settings: Settings, before: SnapshotRecord | None, source: Source) -> dict[str, TableInput]:
-    """The tables that were published before and that the source does not offer this time."""
+    """The published tables whose files are missing this time."""
     if before is None or {settings.mode.value, before.content.mode} != {Mode.PARQUET.value}:
         return {}
     carried: dict[str, TableInput] = {}
@@ -103,7 +103,7 @@ def carried_over(settings: Settings, before: SnapshotRecord | None, source: Sour
 def attach_published(
     folder: Path,
     connection: duckdb.DuckDBPyConnection,
-    now: Path,
+    published: Path,
     before: SnapshotRecord,
     carried: Collection[str],
     source: Source,
@@ -111,12 +111,12 @@ def attach_published(
     """Attach a copy of the published file, in a temporary folder, for the tables that are carried over from it.
 
     Raises:
-        DataError: it is not as it was published, so nothing is carried over from it.
+        DataError: the published file was changed, so nothing is carried over from it.
     """
-    copy = snapshots.copy_of_published(folder, now, before)
+    copy = snapshots.copy_of_published(folder, published, before)
     if copy is None:
         raise DataError(
-            f"{now} was written to after it was published, so {', '.join(carried)} cannot be carried over from it: "
-            f"{'; '.join(source.skipped[name] for name in carried)}. Put the files back and run the sync again"
+            f"{published} was written to after it was published, so {', '.join(carried)} cannot be carried over from "
+            f"it: {'; '.join(source.skipped[name] for name in carried)}. Put the files back and run the sync again"
         )
     connection.execute(f"ATTACH '{sql.escape(str(copy))}' AS {_PREVIOUS} (READ_ONLY)")

@@ -1,4 +1,4 @@
-"""The inputs of a build: each table with its rows in chunks and the checksums its copy must match."""
+"""Provide the inputs of a build: each table's rows in chunks, and the checksums that its copy must match."""
 
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -50,10 +50,10 @@ class TableInput(Protocol):
         """The figures of the source's rows, by bucket, taken from the source and not from the copy."""
 
     def reading(self) -> AbstractContextManager[None]:
-        """Turn what fails while its rows are read inside the block into an error that names the source."""
+        """Translate errors of the block, in which rows are read, into errors that name the source."""
 
     def finish(self) -> None:
-        """Raise if the source was not still for as long as it was read."""
+        """Raise an error if the source changed while it was read."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class LakeInput:
 
     @property
     def read_again(self) -> bool:
-        """The files stand still."""
+        """The files do not change."""
         return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
@@ -118,7 +118,7 @@ class LakeInput:
         return nullcontext()
 
     def finish(self) -> None:
-        """The lake stands still under the writer lock."""
+        """Nothing to check: the lake does not change under the writer lock."""
 
     def _check(self, files: list[tuple[Path, str]]) -> None:
         for path, sha256 in files:
@@ -150,7 +150,7 @@ class ScannerInput:
         return self._folder.is_dir()
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
-        """One read of all that is wanted; wide rows by way of files, which are read again in the order of the key."""
+        """The wanted rows in one read; wide rows through files, which are read again in the order of the key."""
         wanted = [name for name in self.state if only is None or name in only]
         if not wanted:
             return []
@@ -160,7 +160,7 @@ class ScannerInput:
         connection = self.snapshot.connection
         folder = self._folder
         folder.mkdir()
-        # Without it the size of a row group is not bounded.
+        # Else the size of a row group is not bounded.
         connection.execute("SET preserve_insertion_order = false")
         files = [folder / f"{number}.parquet" for number in range(len(reading.ranges))]
         bytes_at_once = str(range_bytes(self.snapshot))
@@ -177,7 +177,7 @@ class ScannerInput:
 
     @property
     def _folder(self) -> Path:
-        """In the session's own folder to spill to, which goes with the session, however that ends."""
+        """A folder in the session's own spill folder, which is removed with the session."""
         (place,) = self.snapshot.connection.execute("SELECT current_setting('temp_directory')").fetchone() or ("",)
         return Path(str(place)) / f"rows-{self.table.name}"
 
@@ -190,7 +190,7 @@ class ScannerInput:
         return postgres_checksums(self.snapshot, self.table, only)
 
     def reading(self) -> AbstractContextManager[None]:
-        """As all that Postgres says."""
+        """Translate Postgres's errors."""
         return postgres_errors(self.snapshot.target, self.table.found_as)
 
     def finish(self) -> None:

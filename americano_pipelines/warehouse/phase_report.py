@@ -12,6 +12,7 @@ from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.sources.postgres_catalog import find_tables
 from americano_pipelines.sources.postgres_snapshot import open_snapshot
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
@@ -27,8 +28,8 @@ class Timed:
     Attributes:
         columns: names.
         rows: all rows.
-        first_ms: the first run, milliseconds: what it costs to come cold.
-        median_ms: median of the runs after it.
+        first_ms: the first run, with cold caches, in milliseconds.
+        median_ms: median of the runs after it, in milliseconds.
     """
 
     columns: list[str]
@@ -67,11 +68,11 @@ _PATTERNS = (
 
 
 def report(settings: Settings, *, compare: bool) -> list[Pattern]:
-    """Ask all patterns of the published file.
+    """Run all patterns on the published file.
 
     Args:
         settings: where it is, and the Postgres to compare with.
-        compare: ask Postgres the daily aggregation too.
+        compare: run the daily aggregation in Postgres too.
 
     Raises:
         WarehouseUnavailableError: nothing is published, or it is held read-write.
@@ -84,7 +85,7 @@ def report(settings: Settings, *, compare: bool) -> list[Pattern]:
 
 
 def _pattern(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord | None, name: str, title: str) -> Pattern:
-    """Ask a rollup's own query of the events, not the rollup: a stored answer has nothing to time."""
+    """Run a rollup's query on the events: reading the stored rollup would time nothing."""
     model = document.models.get(name) if document else None
     if document is None or model is None:
         reason = document.skipped.get(f"research.{name}") if document else "the published file has no record"
@@ -100,7 +101,7 @@ def _comparison(settings: Settings, connection: duckdb.DuckDBPyConnection, *, co
         return Pattern(name, title, skipped="no Postgres is configured; set DATABASE_URL or PG_HOST")
     try:
         with connect(settings) as session, open_snapshot(session, settings.postgres) as snapshot:
-            table = find_tables(snapshot, settings, hold=False)[0]["behavioral_events"]
+            table = find_tables(snapshot, settings, hold=False)[0][EVENTS.name]
             time_column, learner = table.column("time"), table.column("learner")
             if time_column is None or learner is None:
                 return Pattern(name, title, skipped=f"{table.found_as} has no learner column")
@@ -120,10 +121,10 @@ def _fetch(connection: duckdb.DuckDBPyConnection, statement: str) -> tuple[list[
     return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()
 
 
-def _timed(ask: Callable[[], tuple[list[str], list[tuple[Any, ...]]]]) -> Timed:
+def _timed(run: Callable[[], tuple[list[str], list[tuple[Any, ...]]]]) -> Timed:
     spent = []
     for _ in range(1 + REPEATS):
         started = time.perf_counter()
-        columns, rows = ask()
+        columns, rows = run()
         spent.append((time.perf_counter() - started) * 1000)
     return Timed(columns, rows, round(spent[0], 2), round(statistics.median(spent[1:]), 2))

@@ -1,6 +1,6 @@
-"""The models of the `research` schema: views and rollups, what each needs, its SQL and column lineage.
+"""Define the models of the `research` schema: views and rollups, what each needs, its SQL and column lineage.
 
-Their SQL reads roles and other models, so it is independent of the source's column names.
+Write their SQL over roles and other models, so that it is independent of the source's column names.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from americano_pipelines.common import sql
 from americano_pipelines.sources.column_roles import SourceTable
-from americano_pipelines.sources.contracts import BY_NAME
+from americano_pipelines.sources.contracts import BY_NAME, EVENTS, PHASES, PROTOCOLS, RUNS
 
 ColumnLineage = dict[str, list[tuple[str, str]]]
 """Output column to the (table, column) pairs it is computed from."""
@@ -70,7 +70,7 @@ class Model:
         description: what a row is.
         tables: the source tables its SQL reads in `analytics`.
         models: the other models its SQL reads.
-        needs: roles without which it says nothing true, so it is left out.
+        needs: roles without which its rows would be wrong, so it is left out.
         materialized: a table, computed at build time; else a view.
     """
 
@@ -82,34 +82,34 @@ class Model:
     materialized: bool = False
 
 
-_LEARNER = ("behavioral_events", "learner")
+_LEARNER = (EVENTS.name, "learner")
 _WINDOWS = (
     _LEARNER,
-    ("experiment_protocols", "learner"),
-    ("phase_assignments", "protocol"),
-    ("phase_assignments", "start"),
+    (PROTOCOLS.name, "learner"),
+    (PHASES.name, "protocol"),
+    (PHASES.name, "start"),
 )
 
 MODELS = (
-    Model("events", "Events under canonical column names.", ("behavioral_events",)),
+    Model("events", "Events under canonical column names.", (EVENTS.name,)),
     Model(
         "protocols",
         "Protocols under canonical column names.",
-        ("experiment_protocols",),
-        needs=(("experiment_protocols", "id"),),
+        (PROTOCOLS.name,),
+        needs=((PROTOCOLS.name, "id"),),
     ),
     Model(
         "phases",
         "Phases with their learner and the window [starts_at, ends_at) they cover.",
-        ("phase_assignments",),
+        (PHASES.name,),
         ("protocols",),
         needs=(
-            ("experiment_protocols", "id"),
-            ("phase_assignments", "protocol"),
-            ("phase_assignments", "start"),
+            (PROTOCOLS.name, "id"),
+            (PHASES.name, "protocol"),
+            (PHASES.name, "start"),
         ),
     ),
-    Model("analysis_runs", "Analysis runs under canonical column names.", ("analysis_runs",)),
+    Model("analysis_runs", "Analysis runs under canonical column names.", (RUNS.name,)),
     Model(
         "protocol_events",
         "Events with each protocol they belong to: by their own id column, else by learner and phase window.",
@@ -130,7 +130,7 @@ MODELS = (
         "Events and learners per phase label; a null label is outside any phase.",
         (),
         ("events",),
-        (_LEARNER, ("behavioral_events", "phase")),
+        (_LEARNER, (EVENTS.name, "phase")),
         materialized=True,
     ),
     Model(
@@ -153,7 +153,7 @@ def models_sha256() -> str:
 
 
 def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
-    """A model's query over the tables that are there; a role that no column plays reads as NULL."""
+    """A model's query over the given tables; a role without a column reads as NULL."""
     name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
     fragments = {}
     for table in model.tables:
@@ -175,7 +175,7 @@ def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[s
 
     Args:
         model: the model.
-        tables: the source tables that are there.
+        tables: the source tables of this build.
         left_out: the models already left out, with the reason.
     """
     if model.name == "protocol_events":
@@ -202,4 +202,4 @@ def state_sha256(model: Model, query: str, states: Mapping[str, str]) -> str:
 
 
 def _has_protocol_ids(tables: Mapping[str, SourceTable]) -> bool:
-    return "behavioral_events" in tables and "protocol" in tables["behavioral_events"].roles
+    return EVENTS.name in tables and "protocol" in tables[EVENTS.name].roles

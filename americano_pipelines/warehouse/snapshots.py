@@ -1,8 +1,8 @@
 """Publish a finished file, keep the earlier ones, and open the published one for reading.
 
-The published name is a relative link to a file in a folder of its own: a process that sits in the old file, even
-read-write, neither stops the new one nor is disturbed, and its write-ahead log lies beside the old file, where no
-reader of the new one finds it.
+The published name is a relative link to a file in a folder of its own. A process that has the old file open, even
+read-write, neither blocks the new one nor is disturbed, and its write-ahead log lies beside the old file, where
+readers of the new one do not replay it.
 """
 
 import os
@@ -21,9 +21,8 @@ from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import PublishError, UnreadableRecordError, WarehouseUnavailableError
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse.snapshot_record import SIDECAR, SnapshotRecord
-
-PURGED = "purged"
+from americano_pipelines.settings.paths import SNAPSHOT_RECORD
+from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 WAIT_SECONDS = 8.0
 PREVIEW_ROWS = 5
@@ -52,7 +51,7 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
                 break
             except duckdb.IOException as error:
                 if not path.exists() and path != current(settings):
-                    continue  # a sync published another one and swept this one between the two lines above
+                    continue  # between the two lines above a sync published another file and swept this one
                 if "lock" not in str(error).lower():
                     raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
                 if time.monotonic() > deadline:
@@ -64,7 +63,7 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
 
 
 def record_of(connection: duckdb.DuckDBPyConnection) -> SnapshotRecord | None:
-    """The record that an open published file carries of itself, None when it has none that can be read."""
+    """The record inside an open published file, None when it has none that can be read."""
     try:
         row = connection.execute("SELECT document FROM meta.snapshot").fetchone()
         return SnapshotRecord.model_validate_json(row[0]) if row else None
@@ -82,7 +81,7 @@ def preview(
 
 def snapshots_dir(settings: Settings) -> Path:
     """Where published files lie, each in a folder named by its snapshot id."""
-    return settings.published_path.parent / "snapshots"
+    return settings.paths.snapshots
 
 
 def file_name(settings: Settings) -> str:
@@ -98,7 +97,7 @@ def building(settings: Settings, snapshot_id: str) -> Iterator[Path]:
         The path of the file to build.
 
     Raises:
-        PublishError: the published name is taken by something that is not our link.
+        PublishError: another file has the published name.
     """
     link = settings.published_path
     if link.exists() and not link.is_symlink():
@@ -127,20 +126,20 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
     complete = document.model_copy(
         update={"bytes": size, "sha256": atomic_files.sha256(built), "fresh_bytes": document.fresh_bytes or size}
     )
-    atomic_files.write_text(built.parent / SIDECAR, complete.model_dump_json(indent=1))
+    atomic_files.write_text(built.parent / SNAPSHOT_RECORD, complete.model_dump_json(indent=1))
     place = snapshots_dir(settings) / document.snapshot_id
     atomic_files.move(built.parent, place)
     atomic_files.swap_link(settings.published_path, place / built.name)
-    # From here on it is published. What cannot be tidied up now is tidied up by the next one.
+    # From here on it is published. The next sync removes what cannot be removed now.
     with suppress(OSError):
         _sweep(settings)
     return place / built.name, complete
 
 
 def as_published(path: Path, document: SnapshotRecord) -> bool:
-    """Whether nobody wrote to a published file: its bytes are the same and no write-ahead log lies beside it.
+    """Whether a published file is unchanged: its bytes are the same and no write-ahead log lies beside it.
 
-    Whoever opens the file replays such a log, so its rows would be read although the bytes are untouched.
+    Opening the file replays such a log, so its rows would be read although the bytes are the same.
     """
     log = path.with_name(f"{path.name}.wal")
     return not log.exists() and path.stat().st_size == document.bytes and atomic_files.sha256(path) == document.sha256
@@ -149,8 +148,7 @@ def as_published(path: Path, document: SnapshotRecord) -> bool:
 def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Path | None:
     """A copy of a published file to build from; None when it no longer has the bytes it was published with.
 
-    A copy, because a process that holds the file read-write lets nobody else open it, and because its
-    write-ahead log stays behind.
+    A copy, because a process that holds the file read-write locks it, and because its write-ahead log stays behind.
 
     Args:
         folder: the temporary folder to copy it to.
@@ -163,15 +161,17 @@ def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Pat
 
 
 def snapshots(settings: Settings) -> list[Path]:
-    """Folders of the files published under this name, oldest first; whatever else lies there is not ours."""
+    """Folders of the files published under this name, oldest first; other entries are not ours."""
     name = file_name(settings)
     return sorted(
-        path.parent for path in snapshots_dir(settings).glob(f"[!.]*/{SIDECAR}") if (path.parent / name).is_file()
+        path.parent
+        for path in snapshots_dir(settings).glob(f"[!.]*/{SNAPSHOT_RECORD}")
+        if (path.parent / name).is_file()
     )
 
 
 def current(settings: Settings) -> Path | None:
-    """The file that the link means at this moment, None when nothing was published yet."""
+    """The file that the link leads to at this moment, None when nothing was published yet."""
     link = settings.published_path
     if not link.is_symlink():
         return None
@@ -185,8 +185,8 @@ def read_record(settings: Settings) -> SnapshotRecord | None:
     Raises:
         UnreadableRecordError: it is missing, empty or malformed.
     """
-    now = current(settings)
-    return record_beside(now) if now else None
+    published = current(settings)
+    return record_beside(published) if published else None
 
 
 def record_beside(path: Path) -> SnapshotRecord:
@@ -195,7 +195,7 @@ def record_beside(path: Path) -> SnapshotRecord:
     Raises:
         UnreadableRecordError: it is missing, empty or malformed.
     """
-    record = path.parent / SIDECAR
+    record = path.parent / SNAPSHOT_RECORD
     try:
         return SnapshotRecord.model_validate_json(record.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -203,7 +203,7 @@ def record_beside(path: Path) -> SnapshotRecord:
     except (ValidationError, UnicodeDecodeError):
         problem = "is no record of this version"
     raise UnreadableRecordError(
-        f"{record} {problem}, so what {path.name} beside it holds is not known; the next `americano sync` publishes "
+        f"{record} {problem}, so the content of {path.name} beside it is unknown; the next `americano sync` publishes "
         "another file"
     )
 
@@ -211,12 +211,12 @@ def record_beside(path: Path) -> SnapshotRecord:
 def _sweep(settings: Settings) -> None:
     """Keep the newest files as configured; the current one always stays, and is the newest.
 
-    So whatever sorts after it is older: a clock that ran ahead, or was set back since, gave it its name.
+    A name that sorts after it is older: it comes from a clock that ran ahead or was set back since.
     """
-    now = current(settings)
-    others = [folder for folder in snapshots(settings) if now is None or not folder.samefile(now.parent)]
-    if now is not None:
-        others.sort(key=lambda folder: (folder.name <= now.parent.name, folder.name))
+    published = current(settings)
+    others = [folder for folder in snapshots(settings) if published is None or not folder.samefile(published.parent)]
+    if published is not None:
+        others.sort(key=lambda folder: (folder.name <= published.parent.name, folder.name))
     for folder in others[: max(0, len(others) - (settings.americano_snapshots_kept - 1))]:
         remove_snapshot(folder)
 

@@ -1,6 +1,6 @@
 """List the files of others that differ from the published ones (parquet mode), without reading them.
 
-A file that was only touched counts as well; only its bytes say that nothing changed, and a sync reads them.
+A file that was only touched counts as well: only its bytes show that nothing changed, and a sync reads them.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ STAMPS = "stamps"
 
 @dataclass(frozen=True)
 class FileChange:
-    """A file that is new, was written to or was taken away since it was published.
+    """A file that is new, was written to or was removed since it was published.
 
     Attributes:
         table: the source table it belongs to.
@@ -37,7 +37,7 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Unpublished:
-    """What is not published.
+    """The files that are not published.
 
     Attributes:
         snapshot_id: the published file that this is compared with, empty when there is none.
@@ -55,28 +55,28 @@ class Unpublished:
 
 
 def unpublished(settings: Settings) -> Unpublished:
-    """Compare the files that are there with those that the published file was built from.
+    """Compare the present files with those that the published file was built from.
 
     A table without any file is left out: it stays as it was published.
 
     Raises:
-        SourceError: a folder may not be read, or the files are not a table's own.
-        FileNotFoundError: a file was taken away while it was looked at.
+        SourceError: a folder may not be read, or the files do not belong to a plain table.
+        FileNotFoundError: a file was removed while it was looked at.
     """
     try:
         document = snapshots.read_record(settings)
     except UnreadableRecordError:
-        document = None  # every file counts as changed, and the sync that follows publishes anew
+        document = None  # every file counts as changed, and the next sync publishes anew
     if document is not None and document.content.mode != Mode.PARQUET.value:
         document = None
     published = document.source.get(STAMPS, {}) if document is not None else {}
     changes: list[FileChange] = []
     for contract in CONTRACTS:
         before = {path: tuple(stamp) for path, stamp in published.get(contract.name, {}).items()}
-        now = {str(path): stamp_of(path) for path in expand(settings.parquet_input(contract.name))}
+        stamps = {str(path): stamp_of(path) for path in expand(settings.parquet_input(contract.name))}
         changes += [
-            FileChange(contract.name, Path(path), stamp) for path, stamp in now.items() if before.get(path) != stamp
+            FileChange(contract.name, Path(path), stamp) for path, stamp in stamps.items() if before.get(path) != stamp
         ]
-        if now:
-            changes += [FileChange(contract.name, Path(path), None) for path in before if path not in now]
+        if stamps:
+            changes += [FileChange(contract.name, Path(path), None) for path in before if path not in stamps]
     return Unpublished(document.snapshot_id if document is not None else "", changes)

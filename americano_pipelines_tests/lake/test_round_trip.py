@@ -1,4 +1,4 @@
-"""Values survive the way Postgres -> Parquet -> DuckDB exactly, or the export refuses them by name."""
+"""Values pass from Postgres by Parquet to DuckDB exactly, or the export refuses them by name."""
 
 import json
 import uuid
@@ -17,7 +17,7 @@ from psycopg2.extras import execute_values
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import SourceError
 from americano_pipelines.lake.export import export
-from americano_pipelines.lake.manifest import paths
+from americano_pipelines.lake.manifest import files as files_of
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database
 
@@ -67,7 +67,7 @@ def written(value: Any, kind: str) -> Any:
 
 def exported_rows(settings: Settings, select: str) -> list[tuple[Any, ...]]:
     table = export(settings, StageTimer()).manifest.tables["behavioral_events"]
-    files = [str(path) for bucket in table.buckets.values() for path in paths(settings, bucket)]
+    files = [str(path) for bucket in table.buckets.values() for path in files_of(settings.paths, bucket)]
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         statement = f"SELECT {select} FROM read_parquet($1, hive_partitioning = false) ORDER BY id"
@@ -104,13 +104,15 @@ def test_any_value_of_any_supported_type_is_the_same_in_duckdb(
     # timestamp(3) rounds to milliseconds in Postgres, so the time itself is compared with what Postgres kept.
     times = [moment for (moment,) in prisma.execute('SELECT "timestamp" FROM behavioral_events ORDER BY id')]
 
-    here = exported_rows(settings, ", ".join(['"timestamp"', *map(quoted, COLUMNS)]))
+    exported = exported_rows(settings, ", ".join(['"timestamp"', *map(quoted, COLUMNS)]))
 
     structure = 1 + list(COLUMNS).index("structure")
-    read = [tuple(json.loads(v) if i == structure and v is not None else v for i, v in enumerate(row)) for row in here]
+    read = [
+        tuple(json.loads(v) if i == structure and v is not None else v for i, v in enumerate(row)) for row in exported
+    ]
     expected = [(time, *row[1:]) for time, row in zip(times, given_rows, strict=True)]
     # A JSON null and an SQL NULL both come back as None from Python, and are told apart here.
-    nulls = [row[structure] for row in here]
+    nulls = [row[structure] for row in exported]
     assert nulls.count(None) == prisma.execute("SELECT count(*) FROM behavioral_events WHERE structure IS NULL")[0][0]
     assert read == expected
 
@@ -162,10 +164,10 @@ def test_what_has_no_exact_type_in_duckdb_arrives_as_the_text_of_postgres(
             "WHERE id = (SELECT min(id) FROM behavioral_events WHERE doubtful IS NULL)",
             (text,),
         )
-    there = prisma.execute("SELECT doubtful::text FROM behavioral_events ORDER BY id")
+    texts = prisma.execute("SELECT doubtful::text FROM behavioral_events ORDER BY id")
 
-    assert exported_rows(settings, "doubtful") == there
-    assert sum(value is not None for (value,) in there) == len(TEXTS[kind])
+    assert exported_rows(settings, "doubtful") == texts
+    assert sum(value is not None for (value,) in texts) == len(TEXTS[kind])
 
 
 MISFITS = {

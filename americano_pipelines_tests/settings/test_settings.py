@@ -1,4 +1,4 @@
-"""Where things lie, and where they may not."""
+"""Default folders, and folders that are refused."""
 
 import re
 from collections.abc import Callable
@@ -26,16 +26,16 @@ def places(settings: Settings) -> dict[str, str]:
 
 
 def test_every_default_path_lies_under_the_data_folder(tmp_path: Path) -> None:
-    found = places(load_settings(americano_data_dir=tmp_path / "one"))
+    paths = places(load_settings(americano_data_dir=tmp_path / "one"))
 
-    assert all(Path(place).is_relative_to(tmp_path / "one") for place in found.values())
-    assert len(set(found.values())) == len(found)
+    assert all(Path(place).is_relative_to(tmp_path / "one") for place in paths.values())
+    assert len(set(paths.values())) == len(paths)
 
 
 def test_two_data_folders_share_no_default_path(tmp_path: Path) -> None:
-    one, two = (places(load_settings(americano_data_dir=tmp_path / name)) for name in ("one", "two"))
+    first, second = (places(load_settings(americano_data_dir=tmp_path / name)) for name in ("one", "two"))
 
-    assert set(one.values()).isdisjoint(two.values())
+    assert set(first.values()).isdisjoint(second.values())
 
 
 def test_relative_paths_start_at_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -123,14 +123,16 @@ def test_inputs_beside_our_own_lake_are_fine(tmp_path: Path, location: str) -> N
 def test_nothing_that_must_stay_lies_in_the_lake_which_is_swept(
     variable: str, settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"^{variable.upper()}: lies inside .*swept"):
+    with pytest.raises(ConfigError, match=rf"^{variable.upper()}: lies inside .*from which a sync removes"):
         settings_for(**{variable: tmp_path / "data" / "parquet" / "x.duckdb"})
 
 
 @pytest.mark.parametrize("odd", ["%", "?"])
 def test_folders_that_dagster_cannot_make_an_address_of_are_refused(odd: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"^AMERICANO_DATA_DIR: .* has a {re.escape(odd)} in it"):
+    with pytest.raises(
+        ConfigError, match=rf"^AMERICANO_DATA_DIR: .* contains {re.escape(odd)}, which has a special meaning"
+    ):
         load_settings(americano_data_dir=tmp_path / f"50{odd}25")
-    with pytest.raises(ConfigError, match=rf"^DAGSTER_HOME: .* has a {re.escape(odd)} in it"):
+    with pytest.raises(ConfigError, match=rf"^DAGSTER_HOME: .* contains {re.escape(odd)}, which has a special meaning"):
         load_settings(dagster_home=tmp_path / f"50{odd}25")
     assert load_settings(americano_data_dir=tmp_path / f"50{odd}25", dagster_home=tmp_path / "home").data_dir.name

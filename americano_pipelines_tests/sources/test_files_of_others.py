@@ -1,4 +1,4 @@
-"""Files that other programs write: drifting names and types, folders, tables with a log, damage. Right or refused."""
+"""Files of other programs: drifting names and types, folders, tables with a log, damage. Read exactly or refused."""
 
 import os
 from collections.abc import Callable
@@ -61,13 +61,11 @@ def test_two_columns_for_a_role_of_which_files_have_one_or_both_are_refused(fold
     with pytest.raises(SourceError) as refused:
         find()
 
-    assert all(said in str(refused.value) for said in ("'learner_id' or 'user_id'", str(both), str(old)))
+    assert all(name in str(refused.value) for name in ("'learner_id' or 'user_id'", str(both), str(old)))
     assert find(americano_columns={"behavioral_events.learner": "user_id"}).roles["learner"] == "user_id"
 
 
-def test_a_file_without_the_column_that_a_setting_names_or_without_a_learner_is_refused(
-    folder: Path, find: Find
-) -> None:
+def test_a_file_without_a_learner_or_the_column_of_a_setting_is_refused(folder: Path, find: Find) -> None:
     write(folder / "1.parquet", {"pupil": ["p"]})
     other = write(folder / "2.parquet", {"user_id": ["u"]})
 
@@ -81,7 +79,7 @@ def test_a_file_without_the_column_that_a_setting_names_or_without_a_learner_is_
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (["id", "ts", "Note", "note"], r"'Note' and 'note'"),
         (["id", "ts", "note", "note"], r"'note' and 'note'"),
@@ -90,12 +88,12 @@ def test_a_file_without_the_column_that_a_setting_names_or_without_a_learner_is_
     ],
 )
 def test_names_that_duckdb_would_change_are_refused_by_file(
-    folder: Path, find: Find, names: list[str], said: str
+    folder: Path, find: Find, names: list[str], message: str
 ) -> None:
     values = [pa.array(["e"]), pa.array([TIME]), pa.array(["x"]), pa.array(["y"])][: len(names)]
     path = write(folder / "1.parquet", pa.table(values, names=names))
 
-    with pytest.raises(SourceError, match=rf"{path}: .*{said}"):
+    with pytest.raises(SourceError, match=rf"{path}: .*{message}"):
         find()
 
 
@@ -199,7 +197,7 @@ def test_an_empty_day_alone_is_a_table_without_rows(folder: Path, find: Find, ro
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first_type", "second_type"),
     [
         (pa.int64(), pa.float64()),
         (pa.int32(), pa.int64()),
@@ -208,16 +206,18 @@ def test_an_empty_day_alone_is_a_table_without_rows(folder: Path, find: Find, ro
         (pa.timestamp("ns"), pa.timestamp("us")),
     ],
 )
-def test_values_of_two_types_are_refused_by_both_files(folder: Path, find: Find, one: Any, other: Any) -> None:
+def test_values_of_two_types_are_refused_by_both_files(
+    folder: Path, find: Find, first_type: Any, second_type: Any
+) -> None:
     write(
         folder / "1.parquet",
         {
-            "x": pa.array([0], pa.int64()).cast(pa.int32()).cast(pa.int64()).cast(one)
-            if not pa.types.is_date(one)
+            "x": pa.array([0], pa.int64()).cast(pa.int32()).cast(pa.int64()).cast(first_type)
+            if not pa.types.is_date(first_type)
             else pa.array([date(2024, 1, 1)])
         },
     )
-    write(folder / "2.parquet", {"x": pa.array([0], pa.int64()).cast(other)})
+    write(folder / "2.parquet", {"x": pa.array([0], pa.int64()).cast(second_type)})
 
     with pytest.raises(SourceError, match=r"2\.parquet: column 'x' is .*, but .* in .*1\.parquet"):
         find()
@@ -320,7 +320,7 @@ def test_what_cannot_be_looked_into_is_never_left_out_silently(folder: Path, mon
 
     monkeypatch.setattr(os, "scandir", refuse)  # root, who may run this, is refused nothing
     for location in (folder, folder / "*" / "*.parquet", folder / "**" / "*.parquet"):
-        with pytest.raises(SourceError, match="deep cannot be looked into: Permission denied"):
+        with pytest.raises(SourceError, match="deep cannot be read: Permission denied"):
             expand(location)
 
 

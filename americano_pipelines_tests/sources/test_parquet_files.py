@@ -1,4 +1,4 @@
-"""Exports made by others: which files count, and what is wrong with those that cannot be used."""
+"""Exports made by others: which files count, and why others are refused."""
 
 import os
 from collections.abc import Callable
@@ -182,8 +182,8 @@ def test_files_that_disagree_on_a_type_are_refused_by_both_names(
     with pytest.raises(SourceError) as refused:
         find(folder)
 
-    said = str(refused.value)
-    assert said.startswith(
+    message = str(refused.value)
+    assert message.startswith(
         f"{folder / 'b.parquet'}: column '{column}' is INTEGER, but VARCHAR in {folder / 'a.parquet'}"
     )
 
@@ -197,10 +197,10 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
 
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
     path.unlink()
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
 
 
@@ -222,9 +222,9 @@ def test_a_missing_file_is_skipped_with_the_name_of_the_variable(
     settings = settings_for(
         behavioral_events_parquet=str(write("a.parquet")), analysis_runs_parquet=str(folder / "none" / "*.parquet")
     )
-    found, skipped = find_files(duck, settings)
+    tables, skipped = find_files(duck, settings)
 
-    assert list(found) == ["behavioral_events"]
+    assert list(tables) == ["behavioral_events"]
     assert sorted(skipped) == ["analysis_runs", "experiment_protocols", "phase_assignments"]
     assert "none/*.parquet (set ANALYSIS_RUNS_PARQUET to" in skipped["analysis_runs"]
     assert str(settings.data_dir / "exports" / "phase_assignments.parquet") in skipped["phase_assignments"]
@@ -299,7 +299,7 @@ def test_a_value_above_the_root_counts_only_where_there_are_values_below(
         find(above / "in")
 
 
-def test_linked_folders_and_other_spellings_of_the_ending_are_read_and_a_loop_of_links_ends(
+def test_linked_folders_and_other_endings_are_read_and_a_loop_of_links_ends(
     write: Callable[..., Path], find: Callable[..., FileTable], duck: duckdb.DuckDBPyConnection, folder: Path
 ) -> None:
     write("in/a.parquet")
@@ -322,7 +322,7 @@ def test_a_file_replaced_by_one_of_the_same_size_and_time_is_noticed(
     assert other.stat().st_size == status.st_size
     other.replace(folder / "a.parquet")
 
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
 
 

@@ -1,4 +1,4 @@
-"""Faults of the server in the middle of a sync: told plainly, nothing half done, and mended by the next one."""
+"""Faults of the server during a sync: reported plainly, nothing half done, repaired by the next sync."""
 
 import os
 import signal
@@ -107,7 +107,7 @@ def stop_at_once(server: Server) -> None:
 
 
 @SCANNER_SLOW
-def test_a_server_that_stops_in_the_middle_of_a_copy_is_told_and_the_next_sync_mends_it(
+def test_a_server_that_stops_during_a_copy_is_reported_and_the_next_sync_succeeds(
     many_events: Database, settings_for: MakeSettings, commands: Commands, *, scanner: bool
 ) -> None:
     server = many_events.server

@@ -1,4 +1,4 @@
-"""A read replica as the source: a standby that receives the primary's WAL, which is written to meanwhile."""
+"""A read replica as the source: a standby that receives WAL while the primary is written to."""
 
 import threading
 from collections.abc import Iterator
@@ -72,6 +72,6 @@ def test_a_standby_that_receives_is_read_at_one_instant(
         assert connection.execute(query).fetchall() == [(30, 1)]
     assert outcome.document.source["in_recovery"]
     if not scanner:
-        manifest = lake.read(settings)
+        manifest = lake.read(settings.paths)
         assert manifest is not None
         assert manifest.source["in_recovery"]

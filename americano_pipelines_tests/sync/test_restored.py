@@ -1,4 +1,4 @@
-"""A data folder of Postgres put back from before: its transaction ids are given out again. What is seen, what not."""
+"""A restored data folder of Postgres, which reuses transaction ids: which changes are seen, and which are not."""
 
 import shutil
 import subprocess
@@ -80,12 +80,12 @@ def test_other_rows_changed_under_the_same_transaction_ids_are_seen(
 
 
 @pytest.mark.slow
-def test_the_same_row_changed_under_the_same_transaction_id_is_found_by_the_deep_comparison(
+def test_a_row_changed_under_the_same_transaction_id_is_found_by_the_deep_check(
     own_server: Server, settings_for: MakeSettings, tmp_path: Path
 ) -> None:
     database, settings = synced_then_put_back(own_server, settings_for, tmp_path / "aside", scanner=False)
     database.execute(FIRST, (11,))
-    manifest = lake.read(settings)
+    manifest = lake.read(settings.paths)
     assert manifest is not None
     while int(database.execute("SELECT pg_current_xact_id()::text")[0][0]) <= int(manifest.source["xmax"]):
         pass
@@ -93,9 +93,9 @@ def test_the_same_row_changed_under_the_same_transaction_id_is_found_by_the_deep
     sync(settings)
 
     assert published_rows(settings, EVENTS) != source_rows(database, EVENTS), "the limit that the guarantees name"
-    found = compare_with_source(settings, StageTimer(), deep=True).differences
-    assert [one.table for one in found] == [EVENTS]
+    differences = compare_with_source(settings, StageTimer(), deep=True).differences
+    assert [difference.table for difference in differences] == [EVENTS]
     (identifier,) = database.execute("SELECT min(id) FROM behavioral_events")[0]
-    assert {name for _, name in found[0].rows} == {identifier}
+    assert {name for _, name in differences[0].rows} == {identifier}
     assert sync(settings, full=True).changed
     equal(settings, database)

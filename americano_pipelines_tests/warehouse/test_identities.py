@@ -1,4 +1,4 @@
-"""The same learner and the same protocol read the same in every table, whatever the tables were built from."""
+"""A learner and a protocol have the same id in every table, whatever its source."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,10 +39,10 @@ def check() -> Iterator[Check]:
                 connection.register("given", pa.table(columns))
                 connection.execute(f"CREATE TABLE analytics.{contract.name} AS FROM given")
                 described = connection.execute(f"DESCRIBE analytics.{contract.name}").fetchall()
-                found = tuple(Column(row[0], row[1], row[1]) for row in described)
-                names = [column.name for column in found]
+                source_columns = tuple(Column(row[0], row[1], row[1]) for row in described)
+                names = [column.name for column in source_columns]
                 roles = find_roles(replace(contract, roles=(contract.role("learner"),)), names, {}, "")
-                tables[contract.name] = SourceTable(contract, "", found, roles)
+                tables[contract.name] = SourceTable(contract, "", source_columns, roles)
             check_identities(connection, tables, {key.replace("__", "."): name for key, name in overrides.items()})
 
         yield check
@@ -72,9 +72,9 @@ def test_a_learner_that_is_written_differently_in_two_tables_is_refused(check: C
     with pytest.raises(SourceError) as refused:
         check({"user_id": event}, {"user_id": protocol})
 
-    said = str(refused.value)
-    assert "behavioral_events.user_id (" in said
-    assert "experiment_protocols.user_id (" in said
+    message = str(refused.value)
+    assert "behavioral_events.user_id (" in message
+    assert "experiment_protocols.user_id (" in message
 
 
 ALIKE = {
@@ -94,7 +94,7 @@ def test_learners_that_are_written_alike_or_are_others_are_published(check: Chec
     check({"user_id": event}, {"user_id": protocol})
 
 
-def test_half_of_the_rows_under_an_older_name_are_refused_unless_a_setting_says_which(check: Check) -> None:
+def test_half_of_the_rows_under_an_older_name_are_refused_unless_a_setting_decides(check: Check) -> None:
     halves = {"user_id": ["a", None], "learner_id": [None, "b"]}
 
     with pytest.raises(SourceError, match=r"behavioral_events: the learner column .*in 1 rows only 'user_id'"):

@@ -1,4 +1,4 @@
-"""When a refresh builds, what stops it from publishing, and that a failure leaves everything as it was."""
+"""When a refresh builds, what stops it from publishing, and that a failure changes nothing."""
 
 import time
 from collections.abc import Callable
@@ -122,7 +122,7 @@ def _write_to(path: Path, *, checkpointed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "check", "found"),
+    ("events", "check", "description"),
     [
         (f"{EVENTS} UNION ALL FROM ({EVENTS}) LIMIT 101", "id_unique", "1 ids repeated, 0 rows without one"),
         (EVENTS.replace("i::VARCHAR", "nullif(i, 7)::VARCHAR"), "id_unique", "0 ids repeated, 1 rows without one"),
@@ -130,7 +130,7 @@ def _write_to(path: Path, *, checkpointed: bool) -> None:
     ],
 )
 def test_a_failed_blocking_check_publishes_nothing_and_leaves_the_old_file(
-    files: Settings, events: str, check: str, found: str
+    files: Settings, events: str, check: str, description: str
 ) -> None:
     synced(files)
     before = published(files)
@@ -139,7 +139,7 @@ def test_a_failed_blocking_check_publishes_nothing_and_leaves_the_old_file(
     outcome = synced(files)
 
     assert outcome.path is None
-    assert [(c.table, c.name, c.description) for c in outcome.blocked_by] == [("behavioral_events", check, found)]
+    assert [(c.table, c.name, c.description) for c in outcome.blocked_by] == [("behavioral_events", check, description)]
     assert published(files) == before
     assert not list(snapshots.snapshots_dir(files).glob(".*"))
 
@@ -275,7 +275,7 @@ def test_a_file_replaced_while_it_is_read_is_noticed(files: Settings) -> None:
         if stage == "load behavioral_events":
             write_parquet(events_file(files), EVENTS.replace("range(100)", "range(80)"))
 
-    with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was read"):
         refresh(files, StageTimer(on_start=replace))
     assert published(files) == before
 
@@ -285,7 +285,7 @@ def test_a_file_cut_while_it_is_read_is_noticed(files: Settings) -> None:
         if stage == "load behavioral_events":
             events_file(files).write_bytes(events_file(files).read_bytes()[:100])
 
-    with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was read"):
         refresh(files, StageTimer(on_start=cut))
 
 
@@ -319,7 +319,7 @@ def test_a_lake_file_that_is_not_the_exported_one_is_not_published(
     synced(settings)
     before = published(settings)
     bucket = export(settings, StageTimer()).manifest.tables["behavioral_events"].buckets["2025-02"]
-    path = lake.paths(settings, bucket)[0]
+    path = lake.files(settings.paths, bucket)[0]
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(bytes(content))
