@@ -118,8 +118,10 @@ def _at_most(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk: C
     columns = table.columns
     from_footers = 0
     if "read_parquet($1" in relation:
+        # Files whose columns differ are read in several groups, each with a list of its own.
+        paths = [path for group in parameters if isinstance(group, list) for path in group]
         statement = sql.load("warehouse", "parquet_bytes")
-        rows, encoded, in_dictionary = connection.execute(statement, parameters).fetchone() or (0, 0, [])
+        rows, encoded, in_dictionary = connection.execute(statement, [paths]).fetchone() or (0, 0, [])
         from_footers = _DECODED * int(encoded or 0) + int(rows or 0) * _BYTES_PER_VALUE * len(columns)
         # A dictionary holds each text once: 300 rows with one text of a megabyte took a megabyte by the footers.
         columns = tuple(c for c in columns if c.type in _TEXT and c.name in in_dictionary)
