@@ -131,7 +131,7 @@ class Writer:
             # A range is held whole: its rows fit into memory, and may be a few of a megabyte among thousands.
             rows = rows if reading.is_cut else min(rows, max(1, share // reading.average))
             # Not in steps of 2,048, as the number of rows: a row may be of a megabyte.
-            self._row_group = f", ROW_GROUP_SIZE_BYTES {share}"
+            self._row_group = f", ROW_GROUP_SIZE_BYTES {share}, DICTIONARY_SIZE_LIMIT 1"
         connection.execute(f"SET partitioned_write_flush_threshold = {rows}")
 
     def _copy(self, table: PostgresTable, relation: str, parameters: list[str], folder: Path) -> None:

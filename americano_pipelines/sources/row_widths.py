@@ -21,7 +21,7 @@ WIDE_BYTES = 600
 FAT_BYTES = 8192
 VECTOR_ROWS = 2048
 # The share of the memory limit for the fat rows that are read at once.
-_RANGE_SHARE = 16
+_RANGE_SHARE = 64
 # Rows of a sample: fewer than a page has of the app's rows; with rows of a megabyte they take Postgres half a second.
 _SAMPLE_ROWS = 256
 _SMALL_BYTES = 1 << 20
