@@ -16,7 +16,6 @@ from americano_pipelines.common import atomic_files, file_permissions
 from americano_pipelines.errors import PseudonymKeyError
 from americano_pipelines.settings import Settings
 
-_KEY_FILE, _CARD_FILE = "pseudonym.key", "pseudonym.json"
 _KEY = re.compile(rb"[0-9a-f]{64}\n?")
 _KEY_ID = re.compile("[0-9a-f]{16}")
 _DIGITS = 20
@@ -53,14 +52,14 @@ def existing_key(settings: Settings) -> bytes | None:
         key = _read_key(settings)  # another process may have made it, and the first extract, between these two looks
         if key is None:
             raise PseudonymKeyError(
-                f"{_key_path(settings)} is missing, and {settings.extracts_dir} holds extracts whose pseudonyms it "
-                f"made: restore it from a backup. {_NEW_START}"
+                f"{settings.paths.pseudonym_key} is missing, and {settings.extracts_dir} holds extracts whose "
+                f"pseudonyms it made: restore it from a backup. {_NEW_START}"
             )
     card = _read_card(settings)
     if card is not None and card != _key_id(key) and has_extracts(settings):
         raise PseudonymKeyError(
-            f"{_key_path(settings)} (id {_key_id(key)}) is not the key (id {card}) that made the pseudonyms in "
-            f"{settings.extracts_dir}: restore that one from a backup. {_NEW_START}"
+            f"{settings.paths.pseudonym_key} (id {_key_id(key)}) is not the key (id {card}) that made the pseudonyms "
+            f"in {settings.extracts_dir}: restore that one from a backup. {_NEW_START}"
         )
     return key
 
@@ -73,8 +72,8 @@ def key_state(settings: Settings) -> str:
     """
     key = existing_key(settings)
     if key is None:
-        return f"none yet; {_key_path(settings)} is made with the first analysis"
-    return f"{_key_path(settings)}, id {_key_id(key)}"
+        return f"none yet; {settings.paths.pseudonym_key} is made with the first analysis"
+    return f"{settings.paths.pseudonym_key}, id {_key_id(key)}"
 
 
 def has_extracts(settings: Settings) -> bool:
@@ -87,13 +86,13 @@ def _usable_key(settings: Settings) -> bytes:
     key = existing_key(settings)
     if key is None:
         file_permissions.protect(settings)
-        _make_key(_key_path(settings))
+        _make_key(settings.paths.pseudonym_key)
         key = existing_key(settings)
         if key is None:
-            raise PseudonymKeyError(f"{_key_path(settings)} was removed while it was made: run this again")
+            raise PseudonymKeyError(f"{settings.paths.pseudonym_key} was removed while it was made: run this again")
     if _read_card(settings) != _key_id(key):
         # A folder of an earlier release has no card; one without extracts may begin anew under another key.
-        atomic_files.write_text(_card_path(settings), json.dumps({"key_id": _key_id(key)}))
+        atomic_files.write_text(settings.paths.pseudonym_card, json.dumps({"key_id": _key_id(key)}))
     return key
 
 
@@ -104,7 +103,7 @@ def _make_key(path: Path) -> None:
 
 
 def _read_key(settings: Settings) -> bytes | None:
-    path = _key_path(settings)
+    path = settings.paths.pseudonym_key
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -118,7 +117,7 @@ def _read_key(settings: Settings) -> bytes | None:
 
 
 def _read_card(settings: Settings) -> str | None:
-    path = _card_path(settings)
+    path = settings.paths.pseudonym_card
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -129,18 +128,10 @@ def _read_card(settings: Settings) -> str | None:
     if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
         raise PseudonymKeyError(
             f"{path} does not say which key made the pseudonyms: restore it from a backup, or remove it if "
-            f"{_KEY_FILE} is surely the key that made them"
+            f"{settings.paths.pseudonym_key.name} is surely the key that made them"
         )
     return key_id
 
 
 def _key_id(key: bytes) -> str:
     return hmac.new(key, b"americano pseudonym key id", hashlib.sha256).hexdigest()[:16]
-
-
-def _key_path(settings: Settings) -> Path:
-    return settings.data_dir / _KEY_FILE
-
-
-def _card_path(settings: Settings) -> Path:
-    return settings.data_dir / _CARD_FILE

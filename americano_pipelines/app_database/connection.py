@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from americano_pipelines.common import sql as statements
 from americano_pipelines.errors import AppRowError, TransientAppRowError
 from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.sources.contracts import RUNS
 
 if TYPE_CHECKING:
     from psycopg2.sql import Composable, Identifier
@@ -158,7 +159,6 @@ _OPTIONS = "-c row_security=off -c TimeZone=UTC -c statement_timeout=15000 -c lo
 _CONNECT_SECONDS = 10
 # An app that restarts is back within seconds; whatever lasts longer is repaired later.
 WAITS_SECONDS = (1.0, 4.0)
-_NAMES = ("analysis_runs", "AnalysisRun")
 # What a row cannot be without, whatever the app's version.
 _REQUIRED = ("id", "protocolId", "runName", "analysisType", "status")
 
@@ -216,7 +216,7 @@ def with_retries(function: Callable[[], R]) -> R:
 
 def _find_table(cursor: Any, schema: str) -> AppTable:  # noqa: ANN401 - a psycopg2 cursor
     """Find the table under either of its names."""
-    for name in _NAMES:
+    for name in RUNS.source_names:
         cursor.execute(statements.load("app_database", "app_columns"), (schema, name))
         columns = {
             column: AppColumn(kind, required=required, labels=tuple(labels or ()), longest=longest)
@@ -227,8 +227,8 @@ def _find_table(cursor: Any, schema: str) -> AppTable:  # noqa: ANN401 - a psyco
                 raise AppRowError(f"{schema}.{name} is no table of analysis runs: it has no {', '.join(missing)}")
             return AppTable(schema, name, columns)
     raise AppRowError(
-        f"there is no table {' or '.join(_NAMES)} in schema {schema!r} of the database that ANALYSIS_RUNS_DATABASE_URL "
-        "names, or the role may not see it (deploy/link_role.sql grants what it needs)"
+        f"there is no table {' or '.join(RUNS.source_names)} in schema {schema!r} of the database that "
+        "ANALYSIS_RUNS_DATABASE_URL names, or the role may not see it (deploy/link_role.sql grants what it needs)"
     )
 
 

@@ -142,7 +142,7 @@ def is_unconfigured(settings: Settings) -> bool:
     """Whether no source is configured at all, but the data folder holds a demo."""
     named = any(name.endswith("_parquet") for name in settings.model_fields_set)
     has_exports = any(expand(settings.parquet_input(contract.name)) for contract in CONTRACTS)
-    return settings.postgres is None and not named and not has_exports and (settings.data_dir / "postgres").is_dir()
+    return settings.postgres is None and not named and not has_exports and settings.paths.demo_server.is_dir()
 
 
 def hint(settings: Settings) -> str | None:
@@ -158,7 +158,7 @@ def hint(settings: Settings) -> str | None:
 def start_if_in_use(settings: Settings) -> None:
     """Start the demo's Postgres where the settings point at it, it was made before, and it does not run."""
     server = _server_in_use(settings)
-    if server is not None and (settings.data_dir / "postgres").is_dir() and not server.is_running():
+    if server is not None and settings.paths.demo_server.is_dir() and not server.is_running():
         server.up()
         click.echo("the demo's Postgres was started; `americano demo down` stops it", err=True)
 

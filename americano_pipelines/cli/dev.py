@@ -41,7 +41,7 @@ def dev(*, port: int) -> None:
     description = f"process {os.getpid()} of {socket.gethostname()}, with its UI on http://127.0.0.1:{port}"
     with ExitStack() as stack:
         try:
-            lock = stack.enter_context(only_one(settings.dagster_dir / "dev.lock", description))
+            lock = stack.enter_context(only_one(settings.paths.dev_lock, description))
         except LockHeldError as error:
             # Two daemons on one home would start each scheduled run twice.
             raise click.UsageError(f"`americano dev` runs already on this Dagster home: {error}") from None

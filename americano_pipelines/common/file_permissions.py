@@ -12,12 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from americano_pipelines.settings import Settings, group_id
+from americano_pipelines.settings.paths import DEMO_SERVER, PSEUDONYM_KEY
 
 _OWNER_ONLY, _GROUP_READS = 0o077, 0o027
-# The demo's server has a folder of its own, which must stay its user's.
-_DEMO_SERVER = "postgres"
-# Never the group's: it tells who is who also in extracts that leave this machine.
-_SECRETS = frozenset({"pseudonym.key"})
 
 
 def restrict(settings: Settings) -> None:
@@ -64,14 +61,14 @@ def _umask(settings: Settings) -> int:
 
 def _roots(settings: Settings) -> list[Path]:
     """The data folder, and the folders of ours that settings may place elsewhere; as far as they are there."""
-    folders = (settings.data_dir, settings.dagster_dir, settings.published_path.parent / "snapshots")
+    folders = (settings.paths.root, settings.paths.dagster_home, settings.paths.snapshots)
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _top(root: Path) -> Iterator[Path]:
-    # Parquet files may be put here by another user, and the demo's server belongs to one.
+    # The demo's server has a user of its own, and its folder must stay that user's.
     for path in root.iterdir():
-        if path.name != _DEMO_SERVER:
+        if path.name != DEMO_SERVER:
             yield path
 
 
@@ -88,7 +85,8 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
             return
-        theirs = None if path.name in _SECRETS else group
+        # The key is never the group's: with it, learners are known also in extracts that leave this machine.
+        theirs = None if path.name == PSEUDONYM_KEY else group
         if theirs is not None and status.st_gid != theirs:
             os.chown(path, -1, theirs)
         mode = stat.S_IMODE(status.st_mode)
@@ -105,4 +103,4 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
 
 def _is_passed_by_server(path: Path, settings: Settings) -> bool:
     """Whether the demo's server, a user of its own where we are root, has to pass through this folder to its own."""
-    return path == settings.data_dir and os.geteuid() == 0 and (path / _DEMO_SERVER).is_dir()
+    return path == settings.paths.root and os.geteuid() == 0 and settings.paths.demo_server.is_dir()

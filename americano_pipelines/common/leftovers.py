@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from americano_pipelines.common.temporary_folders import PATTERN, has_owner, sweep, temporary_folders
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 
-def sweep_leftovers(settings: Settings) -> list[Path]:
+def sweep_leftovers(paths: DataFolder) -> list[Path]:
     """Remove what ended processes left: spilled rows, copies, unfinished files and builds.
 
     Costs one listing of each folder, so every sync can begin with it.
@@ -14,32 +14,15 @@ def sweep_leftovers(settings: Settings) -> list[Path]:
     Returns:
         Temporary folders that are left: those in use, and those that this user may not remove.
     """
-    return [path for folder, pattern in _folders(settings) for path in sweep(folder, pattern)]
+    return [path for folder, pattern in _folders(paths) for path in sweep(folder, pattern)]
 
 
-def find_leftovers(settings: Settings) -> dict[Path, bool]:
+def find_leftovers(paths: DataFolder) -> dict[Path, bool]:
     """Every temporary folder, and whether the process that made it is alive."""
-    return {
-        path: has_owner(path) for folder, pattern in _folders(settings) for path in temporary_folders(folder, pattern)
-    }
+    return {path: has_owner(path) for folder, pattern in _folders(paths) for path in temporary_folders(folder, pattern)}
 
 
-def _folders(settings: Settings) -> list[tuple[Path, str]]:
+def _folders(paths: DataFolder) -> list[tuple[Path, str]]:
     """Folders that temporary folders are made in, with the pattern of their names."""
-    published = settings.published_path.parent
-    shared = (
-        settings.data_dir,
-        settings.lake_dir,
-        published,
-        published / "snapshots",
-        published / "snapshots" / "purged",
-        settings.extracts_dir,
-        settings.extracts_dir / "purged",
-        settings.data_dir / "provenance",
-        settings.data_dir / "mlflow",
-        settings.dagster_dir,
-        settings.dagster_dir / "history" / "runs",
-        settings.dagster_dir / "storage",
-    )
     # Nothing else belongs into the spill folder, so what DuckDB left there by itself goes too.
-    return [(settings.spill_dir, "*"), *((folder, PATTERN) for folder in dict.fromkeys(shared))]
+    return [(paths.spill, "*"), *((folder, PATTERN) for folder in paths.temporary_parents)]

@@ -41,11 +41,10 @@ def writer_lock(
         LockHeldError: it is still held after that time; the message names the holder and since when.
         ResourceError: the lock cannot be written.
     """
-    published = settings.published_path
     deadline = time.monotonic() + wait_seconds
     with resource_errors(settings), ExitStack() as held:
         file_permissions.protect(settings)
-        for path in (settings.data_dir / "sync.lock", published.with_name(f".{published.name}.lock")):
+        for path in (settings.paths.writer_lock, settings.paths.published_lock):
             held.enter_context(_held(path, deadline, wait_seconds, on_wait))
         yield
 

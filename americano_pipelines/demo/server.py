@@ -11,6 +11,7 @@ from americano_pipelines.demo.postgres.cluster import SUPERUSER
 from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.demo.seed import SeedResult, seed
 from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines.settings.paths import DEMO_SERVER
 
 DATABASE = "americano"
 SYNC_ROLE = "americano_sync"
@@ -23,7 +24,7 @@ class DemoServer:
 
     def __init__(self, data_dir: Path) -> None:
         """Describe the server of one data folder; nothing is started yet."""
-        self.postgres = EmbeddedPostgres(data_dir / "postgres")
+        self.postgres = EmbeddedPostgres(data_dir / DEMO_SERVER)
 
     def up(self) -> SeedResult:
         """Start the server if it does not run, and seed the database if it is not there.

@@ -17,7 +17,6 @@ from americano_pipelines.erasure.snapshot_files import snapshots_without
 from americano_pipelines.erasure.store import ExtractSummary, Fate, Item, Learner
 from americano_pipelines.provenance.archive import extracts_dir, records
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse.snapshots import PURGED
 
 KIND = "extract"
 _HASH_DIGITS = 64
@@ -59,7 +58,7 @@ class Extracts:
 
 def write_card(settings: Settings, item: Item) -> None:
     """Write that an extract was purged; `americano verify` and later erasures read it."""
-    folder = extracts_dir(settings) / PURGED
+    folder = settings.paths.purged_extracts
     folder.mkdir(parents=True, exist_ok=True)
     card = {
         "extract_sha256": item.extract_sha256,
@@ -143,7 +142,7 @@ def _judge(learner: Learner, sha256: str, path: Path, content: bytes, *, is_clea
 
 
 def _cards(settings: Settings) -> list[Path]:
-    return sorted((extracts_dir(settings) / PURGED).glob("[!.]*.json"))
+    return sorted(settings.paths.purged_extracts.glob("[!.]*.json"))
 
 
 def _card_protocol(path: Path) -> str | None:

@@ -19,7 +19,7 @@ class LakeFiles:
     def find(self, learner: Learner) -> list[Item]:
         """Where the lake has the learner."""
         in_use = self._settings.mode is Mode.POSTGRES
-        if not in_use and not lake.holds_files(self._settings):
+        if not in_use and not lake.holds_files(self._settings.paths):
             return []
         counts: dict[str, int] = {}
         reason = None
@@ -31,7 +31,7 @@ class LakeFiles:
                 return [Item("lake", str(error.path), reason, Fate.UNREACHED, path=error.path)]
         if in_use:
             return items_in_source(counts, "lake: ")
-        if not lake.is_there(self._settings):
+        if not lake.is_there(self._settings.paths):
             reason = "its manifest is missing, so what its files hold is not known"
         if counts:
             reason = describe_rows(counts)
@@ -45,7 +45,7 @@ class LakeFiles:
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Remove the lake for good; files of others in its folder stay."""
         if items:
-            lake.clear(self._settings)
+            lake.clear(self._settings.paths)
         return []
 
 

@@ -16,7 +16,6 @@ from americano_pipelines.erasure.table_search import in_snapshot, owners_in
 from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
-from americano_pipelines.warehouse.snapshots import PURGED
 
 KIND = "snapshot"
 OTHER_NAME = "published under another name"
@@ -47,7 +46,7 @@ class SnapshotFiles:
             if item.path is None:
                 continue
             card = {"snapshot_id": item.name, "reason": item.reason, "purged_at": datetime.now(UTC).isoformat()}
-            folder = snapshots.snapshots_dir(self._settings) / PURGED
+            folder = self._settings.paths.purged_snapshots
             folder.mkdir(exist_ok=True)
             atomic_files.write_text(folder / f"{item.name}.json", json.dumps(card, indent=1))
             snapshots.remove_snapshot(item.path)

@@ -72,7 +72,7 @@ def owners_in_lake(settings: Settings) -> dict[str, set[str]]:
         LakeDamagedError: its manifest cannot be read.
         ResourceError: for want of memory or disk.
     """
-    manifest = lake.read(settings)
+    manifest = lake.read(settings.paths)
     table = manifest.tables.get(PROTOCOLS.name) if manifest is not None else None
     files = _lake_files(settings, table) if table is not None else []
     if table is None or not files:
@@ -92,7 +92,7 @@ def in_lake(settings: Settings, learner: str) -> dict[str, int]:
         LakeDamagedError: its manifest cannot be read.
         ResourceError: for want of memory or disk.
     """
-    manifest = lake.read(settings)
+    manifest = lake.read(settings.paths)
     counts: dict[str, int] = {}
     if manifest is None:
         return counts
@@ -107,7 +107,7 @@ def in_lake(settings: Settings, learner: str) -> dict[str, int]:
 
 def _lake_files(settings: Settings, table: LakeTable) -> list[str]:
     """The files of a table, those that are there: a sync exports the others again."""
-    paths = [path for bucket in table.buckets.values() for path in lake.paths(settings, bucket)]
+    paths = [path for bucket in table.buckets.values() for path in lake.files(settings.paths, bucket)]
     return [sql.literal_path(path) for path in paths if path.exists()]
 
 

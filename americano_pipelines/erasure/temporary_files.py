@@ -19,7 +19,7 @@ class Leftovers:
         reason = "was left by a process that has ended, and may hold rows of the learner"
         return [
             Item("temporary folder", str(path), reason, bytes=size_of_folder(path), path=path)
-            for path, has_owner in find_leftovers(self._settings).items()
+            for path, has_owner in find_leftovers(self._settings.paths).items()
             if not has_owner
         ]
 
@@ -33,5 +33,5 @@ class Leftovers:
                 Fate.UNREACHED,
                 path=path,
             )
-            for path in sweep_leftovers(self._settings)
+            for path in sweep_leftovers(self._settings.paths)
         ]

@@ -61,8 +61,8 @@ def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Exp
 
 def _tidy_up(settings: Settings) -> None:
     """Remove what the manifest does not name, and what killed processes left: both may fill the disk."""
-    sweep_leftovers(settings)
-    lake.sweep(settings)
+    sweep_leftovers(settings.paths)
+    lake.sweep(settings.paths)
 
 
 def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
@@ -71,7 +71,7 @@ def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
         raise ConfigError("PG_HOST: no Postgres is configured to export from; set DATABASE_URL or PG_HOST")
     before, repaired = (None, []) if full else _read_manifest(settings)
     settings.lake_dir.mkdir(parents=True, exist_ok=True)
-    damaged = lake.damaged(settings, before) if before is not None else {}
+    damaged = lake.damaged(settings.paths, before) if before is not None else {}
     repaired += [path for paths in damaged.values() for path in paths.values()]
     tables: dict[str, LakeTable] = {}
     written: dict[str, list[str]] = {}
@@ -102,7 +102,7 @@ def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
     manifest = Manifest(
         snapshot_id=writer.snapshot_id, taken_at=taken_at, source=identity, tables=tables, skipped=skipped
     )
-    lake.replace(settings, manifest)
+    lake.replace(settings.paths, manifest)
     return Export(manifest, written, repaired, taken_at)
 
 
@@ -127,9 +127,9 @@ def state_that_export_sees(
 def _read_manifest(settings: Settings) -> tuple[Manifest | None, list[str]]:
     """The manifest, and its name where it cannot be read: then everything is exported anew, and the run says so."""
     try:
-        return lake.read(settings), []
+        return lake.read(settings.paths), []
     except LakeDamagedError:
-        return None, [lake.NAME]
+        return None, [settings.paths.manifest.name]
 
 
 def _kept(before: Manifest | None, name: str, table: PostgresTable) -> LakeTable | None:

@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.errors import LakeDamagedError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 from americano_pipelines.sources.change_detection import State, state_sha256
 from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.sources.contracts import BY_NAME
 
-NAME = "manifest.json"
 # `<snapshot id>-<part>.parquet`, as an export names its files.
 _EXPORTED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-.+\.parquet")
 
@@ -119,13 +118,13 @@ class Manifest(_Record):
     skipped: dict[str, str]
 
 
-def read(settings: Settings) -> Manifest | None:
+def read(paths: DataFolder) -> Manifest | None:
     """The manifest, None when there is none.
 
     Raises:
         LakeDamagedError: it is empty or malformed.
     """
-    path = settings.lake_dir / NAME
+    path = paths.manifest
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -138,22 +137,22 @@ def read(settings: Settings) -> Manifest | None:
         ) from None
 
 
-def is_there(settings: Settings) -> bool:
+def is_there(paths: DataFolder) -> bool:
     """Whether there is a manifest at all, readable or not."""
-    return (settings.lake_dir / NAME).exists()
+    return paths.manifest.exists()
 
 
-def replace(settings: Settings, manifest: Manifest) -> None:
+def replace(paths: DataFolder, manifest: Manifest) -> None:
     """Make this manifest the lake's."""
-    atomic_files.write_text(settings.lake_dir / NAME, manifest.model_dump_json(indent=1))
+    atomic_files.write_text(paths.manifest, manifest.model_dump_json(indent=1))
 
 
-def paths(settings: Settings, bucket: Bucket) -> list[Path]:
+def files(paths: DataFolder, bucket: Bucket) -> list[Path]:
     """Absolute paths of a bucket's files."""
-    return [settings.lake_dir / file.path for file in bucket.files]
+    return [paths.lake / file.path for file in bucket.files]
 
 
-def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]:
+def damaged(paths: DataFolder, manifest: Manifest) -> dict[str, dict[str, str]]:
     """Buckets with a file that is not there or not as long as it was: table to bucket to the file's path.
 
     Length, not hash: a sync that changes nothing should not read the whole lake. Wrong bytes of the right length
@@ -163,43 +162,43 @@ def damaged(settings: Settings, manifest: Manifest) -> dict[str, dict[str, str]]
     for name, table in manifest.tables.items():
         for bucket, content in table.buckets.items():
             for file in content.files:
-                path = settings.lake_dir / file.path
+                path = paths.lake / file.path
                 if not path.is_file() or path.stat().st_size != file.bytes:
                     damaged_paths.setdefault(name, {})[bucket] = file.path
     return damaged_paths
 
 
-def sweep(settings: Settings) -> None:
+def sweep(paths: DataFolder) -> None:
     """Remove our own files that the manifest does not name: older exports and what failed or interrupted ones left.
 
     What we did not make stays: the folder may have been there before us. So does everything while there is a
     manifest that cannot be read.
     """
     try:
-        manifest = read(settings)
+        manifest = read(paths)
     except LakeDamagedError:
         return
     tables = manifest.tables.values() if manifest is not None else ()
     named = {file.path for table in tables for bucket in table.buckets.values() for file in bucket.files}
-    for path in _ours(settings.lake_dir):
-        if path.relative_to(settings.lake_dir).as_posix() not in named:
+    for path in _ours(paths.lake):
+        if path.relative_to(paths.lake).as_posix() not in named:
             path.unlink()
-            if path.parent != settings.lake_dir and not any(path.parent.iterdir()):
+            if path.parent != paths.lake and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
 
-def holds_files(settings: Settings) -> bool:
+def holds_files(paths: DataFolder) -> bool:
     """Whether there is anything of ours in the lake's folder, named by a manifest or not."""
-    return is_there(settings) or any(True for _ in _ours(settings.lake_dir))
+    return is_there(paths) or any(True for _ in _ours(paths.lake))
 
 
-def clear(settings: Settings) -> None:
+def clear(paths: DataFolder) -> None:
     """Remove the lake: our files, then the manifest that names them; files of others stay."""
-    for path in _ours(settings.lake_dir):
+    for path in _ours(paths.lake):
         path.unlink()
         if not any(path.parent.iterdir()):
             path.parent.rmdir()
-    (settings.lake_dir / NAME).unlink(missing_ok=True)
+    paths.manifest.unlink(missing_ok=True)
 
 
 def _ours(folder: Path) -> Iterator[Path]:

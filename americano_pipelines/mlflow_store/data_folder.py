@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.errors import TrackingError
@@ -47,7 +46,7 @@ class Rebased:
 
 def is_default_database(settings: Settings) -> bool:
     """Whether records go to the data folder's own database."""
-    return settings.tracking_uri == f"sqlite:///{_file(settings)}"
+    return settings.tracking_uri == f"sqlite:///{settings.paths.mlflow_database}"
 
 
 def store_label(settings: Settings) -> str:
@@ -57,7 +56,7 @@ def store_label(settings: Settings) -> str:
 
 def artifacts_uri(settings: Settings) -> str:
     """Where the artifacts of a database lie."""
-    return (settings.data_dir / "mlflow" / "artifacts").as_uri()
+    return settings.paths.mlflow_artifacts.as_uri()
 
 
 def check_location(settings: Settings) -> None:
@@ -118,12 +117,8 @@ def relocate(settings: Settings, *, dry_run: bool) -> list[Rebased]:
     return rebased
 
 
-def _file(settings: Settings) -> Path:
-    return settings.data_dir / "mlflow" / "mlflow.db"
-
-
 def _is_present(settings: Settings) -> bool:
-    return is_default_database(settings) and _file(settings).is_file()
+    return is_default_database(settings) and settings.paths.mlflow_database.is_file()
 
 
 @contextmanager
@@ -136,7 +131,9 @@ def _connected(settings: Settings, mode: str) -> Iterator[sqlite3.Connection]:
     try:
         with (
             closing(
-                sqlite3.connect(f"{_file(settings).as_uri()}?mode={mode}", uri=True, timeout=_WAIT_SECONDS)
+                sqlite3.connect(
+                    f"{settings.paths.mlflow_database.as_uri()}?mode={mode}", uri=True, timeout=_WAIT_SECONDS
+                )
             ) as link,
             link,
         ):

@@ -49,7 +49,7 @@ def creation_lock(settings: Settings) -> Iterator[None]:
     """
     # Beside data/mlflow, not in it: that may belong to the container which serves MLflow.
     file_permissions.protect(settings)
-    lock = FileLock(settings.data_dir / "mlflow.lock", timeout=_LOCK_SECONDS)
+    lock = FileLock(settings.paths.mlflow_lock, timeout=_LOCK_SECONDS)
     try:
         lock.acquire()
     except LockTimeout:

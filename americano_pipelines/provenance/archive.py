@@ -20,12 +20,12 @@ from americano_pipelines.settings import Settings
 
 def records_dir(settings: Settings) -> Path:
     """Where provenance records lie."""
-    return settings.data_dir / "provenance"
+    return settings.paths.records
 
 
 def extracts_dir(settings: Settings) -> Path:
     """Where extracts lie; they are kept although snapshots expire."""
-    return settings.extracts_dir
+    return settings.paths.extracts
 
 
 def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:

@@ -1,7 +1,18 @@
 """Settings: every environment variable, typed, checked once, and what follows from them."""
 
 from americano_pipelines.settings.environment import PROJECT_ROOT, group_id
+from americano_pipelines.settings.paths import DataFolder
 from americano_pipelines.settings.postgres_url import PostgresTarget, split_table
 from americano_pipelines.settings.settings import Mode, Settings, load_settings, redact
 
-__all__ = ["PROJECT_ROOT", "Mode", "PostgresTarget", "Settings", "group_id", "load_settings", "redact", "split_table"]
+__all__ = [
+    "PROJECT_ROOT",
+    "DataFolder",
+    "Mode",
+    "PostgresTarget",
+    "Settings",
+    "group_id",
+    "load_settings",
+    "redact",
+    "split_table",
+]

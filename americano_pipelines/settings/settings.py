@@ -1,9 +1,6 @@
 """Derive the settings from the variables: mode, addresses, folders; refuse what cannot work.
 
 Turn pydantic's errors into messages for the person who set a variable.
-
-Reading values is `environment.py`. Here is the one place that turns pydantic's findings into messages for
-the person who set a variable.
 """
 
 import os
@@ -20,6 +17,7 @@ from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings.environment import PROJECT_ROOT, Variables
 from americano_pipelines.settings.mlflow_url import parse_tracking_uri, sqlite_file
 from americano_pipelines.settings.path_overlap import leads_into, why_no_folder
+from americano_pipelines.settings.paths import SNAPSHOT_RECORD, DataFolder
 from americano_pipelines.settings.postgres_url import PostgresTarget, parse_url
 
 # Up to the last @, for a password may hold an unescaped one; and parameters that are secrets by their name.
@@ -29,6 +27,8 @@ _SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\
 _SCHEMAS = frozenset({"analytics", "research", "meta"})
 # Names that DuckDB, or our own build, attaches something else under.
 _TAKEN = frozenset({"main", "memory", "system", "temp", "source", "published_before"})
+# How the variable of a source table's files ends; before it comes the table's name.
+_PARQUET = "_parquet"
 
 
 class Mode(StrEnum):
@@ -51,10 +51,12 @@ class Settings(Variables):
             )
         self._check_folders()
         self._check_published_name()
-        for table in ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs"):
-            if leads_into(self.parquet_input(table), self.lake_dir):
+        for variable in type(self).model_fields:
+            if not variable.endswith(_PARQUET):
+                continue
+            if leads_into(self.parquet_input(variable.removesuffix(_PARQUET)), self.lake_dir):
                 raise ValueError(
-                    f"{table.upper()}_PARQUET: leads into {self.lake_dir}, where our own exports are kept; "
+                    f"{variable.upper()}: leads into {self.lake_dir}, where our own exports are kept; "
                     "these variables name files made by others, so point it elsewhere"
                 )
         self._check_not_swept()
@@ -76,9 +78,9 @@ class Settings(Variables):
     def _check_not_swept(self) -> None:
         """Refuse what would lie where whatever is not known there is swept away."""
         swept = {
-            self.lake_dir: "whatever is no export of ours",
-            self.spill_dir: "what ended processes left",
-            self.published_path.parent / "snapshots": "whatever is no published file",
+            self.paths.lake: "whatever is no export of ours",
+            self.paths.spill: "what ended processes left",
+            self.paths.snapshots: "whatever is no published file",
         }
         for variable, path in self._own_places():
             for folder, what in swept.items():
@@ -145,7 +147,7 @@ class Settings(Variables):
         path = self.published_path
         if path.is_dir():
             raise ValueError(f"DUCKDB_DB_PATH: {path} is a folder; name a file in it, such as {path}/americano.duckdb")
-        if path.is_file() and (path.parent / "snapshot.json").is_file():
+        if path.is_file() and (path.parent / SNAPSHOT_RECORD).is_file():
             raise ValueError(
                 f"DUCKDB_DB_PATH: {path} is one of the published files themselves; name the link that leads to the "
                 "newest, or leave the variable unset"
@@ -173,51 +175,56 @@ class Settings(Variables):
             return Mode.PARQUET
         return Mode.SCANNER if self.duckdb_use_postgres_scanner else Mode.POSTGRES
 
+    @cached_property
+    def paths(self) -> DataFolder:
+        """Every folder and file of the data folder, absolute (Dagster refuses a relative home)."""
+        return DataFolder.at(
+            _absolute(self.americano_data_dir),
+            published=_absolute(self.duckdb_db_path) if self.duckdb_db_path is not None else None,
+            dagster_home=_absolute(self.dagster_home) if self.dagster_home is not None else None,
+        )
+
     @property
     def data_dir(self) -> Path:
         """The data folder, absolute."""
-        return _absolute(self.americano_data_dir)
+        return self.paths.root
 
     @property
     def published_path(self) -> Path:
         """The link that readers open."""
-        if self.duckdb_db_path is None:
-            return self.data_dir / "duckdb" / "americano.duckdb"
-        return _absolute(self.duckdb_db_path)
+        return self.paths.published
 
     @property
     def lake_dir(self) -> Path:
         """Our own Parquet exports and their manifest."""
-        return self.data_dir / "parquet"
+        return self.paths.lake
 
     @property
     def extracts_dir(self) -> Path:
         """The exact inputs of analyses; they are kept although snapshots expire."""
-        return self.data_dir / "extracts"
+        return self.paths.extracts
 
     @property
     def spill_dir(self) -> Path:
         """Where DuckDB puts what does not fit into its memory limit."""
-        return self.data_dir / "tmp"
+        return self.paths.spill
 
     @property
     def dagster_dir(self) -> Path:
-        """Dagster's home, absolute (Dagster refuses a relative one)."""
-        if self.dagster_home is None:
-            return self.data_dir / "dagster_home"
-        return _absolute(self.dagster_home)
+        """Dagster's home, absolute."""
+        return self.paths.dagster_home
 
     @cached_property
     def tracking_uri(self) -> str:
         """Where MLflow records go; a relative sqlite file starts at the project's folder."""
         if self.mlflow_tracking_uri is None:
-            return f"sqlite:///{self.data_dir / 'mlflow' / 'mlflow.db'}"
+            return f"sqlite:///{self.paths.mlflow_database}"
         return parse_tracking_uri(self.mlflow_tracking_uri, PROJECT_ROOT)
 
     def parquet_input(self, table: str) -> Path:
         """The file, folder or glob that others fill for a table (parquet mode)."""
-        value: str | None = getattr(self, f"{table}_parquet")
-        return self.data_dir / "exports" / f"{table}.parquet" if value is None else _absolute(value)
+        value: str | None = getattr(self, f"{table}{_PARQUET}")
+        return self.paths.export(table) if value is None else _absolute(value)
 
     def redacted(self) -> dict[str, str]:
         """Every variable with the value that is in force, secrets as `***`, for `americano doctor`."""
@@ -236,9 +243,9 @@ class Settings(Variables):
 
     def _derived(self, name: str) -> Path | str | None:
         """What stands in for a variable that is not set, None where nothing does."""
-        if name.endswith("_parquet"):
-            # With Postgres configured, nobody reads these.
-            return self.parquet_input(name.removesuffix("_parquet")) if self.mode is Mode.PARQUET else None
+        if name.endswith(_PARQUET):
+            # With Postgres configured, these are not read.
+            return self.parquet_input(name.removesuffix(_PARQUET)) if self.mode is Mode.PARQUET else None
         derived: dict[str, Path | str] = {
             "duckdb_db_path": self.published_path,
             "dagster_home": self.dagster_dir,

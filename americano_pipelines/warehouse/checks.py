@@ -8,7 +8,7 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.sources.checksums import BucketChecksum, total
 from americano_pipelines.sources.column_roles import SourceTable
-from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
+from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, PHASES, TableContract
 from americano_pipelines.warehouse.snapshot_record import CheckOutcome
 
 
@@ -89,10 +89,10 @@ def evaluate(connection: duckdb.DuckDBPyConnection, check: Check, tables: Mappin
         return outcome(check, passed=True, description=f"not evaluated: no {evaluation.role} column")
     fragments = {"relation": sql.quote("analytics", check.table), "column": sql.quote(column.name)}
     if check.name == "phase_labels_known":
-        label = tables["phase_assignments"].column("label") if "phase_assignments" in tables else None
+        label = tables[PHASES.name].column("label") if PHASES.name in tables else None
         if label is None:
             return outcome(check, passed=True, description="not evaluated: there are no phase labels to compare with")
-        fragments |= {"phases": sql.quote("analytics", "phase_assignments"), "label": sql.quote(label.name)}
+        fragments |= {"phases": sql.quote("analytics", PHASES.name), "label": sql.quote(label.name)}
     statement = sql.render(sql.load("warehouse", f"check_{check.name}"), **fragments)
     row = connection.execute(statement).fetchone() or ()
     figures = dict(zip(evaluation.figures, map(int, row), strict=True))

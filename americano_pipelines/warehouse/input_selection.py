@@ -64,7 +64,7 @@ def open_source(settings: Settings, connection: duckdb.DuckDBPyConnection, stage
                     inputs[name] = ScannerInput(table, snapshot, source_state(snapshot, table))
             yield Source(snapshot.taken_at, snapshot.identity, inputs, skipped)
     elif settings.mode is Mode.POSTGRES:
-        manifest = lake.read(settings)
+        manifest = lake.read(settings.paths)
         if manifest is None:
             raise SourceError(f"there is no export in {settings.lake_dir} yet; materialize the parquet assets first")
         identity = {"lake_snapshot": manifest.snapshot_id, **manifest.source}

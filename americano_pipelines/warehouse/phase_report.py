@@ -12,6 +12,7 @@ from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.sources.postgres_catalog import find_tables
 from americano_pipelines.sources.postgres_snapshot import open_snapshot
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
@@ -100,7 +101,7 @@ def _comparison(settings: Settings, connection: duckdb.DuckDBPyConnection, *, co
         return Pattern(name, title, skipped="no Postgres is configured; set DATABASE_URL or PG_HOST")
     try:
         with connect(settings) as session, open_snapshot(session, settings.postgres) as snapshot:
-            table = find_tables(snapshot, settings, hold=False)[0]["behavioral_events"]
+            table = find_tables(snapshot, settings, hold=False)[0][EVENTS.name]
             time_column, learner = table.column("time"), table.column("learner")
             if time_column is None or learner is None:
                 return Pattern(name, title, skipped=f"{table.found_as} has no learner column")

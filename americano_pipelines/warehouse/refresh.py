@@ -62,7 +62,7 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
         PublishError: the published name is taken by something else.
     """
     with resource_errors(settings):
-        sweep_leftovers(settings)
+        sweep_leftovers(settings.paths)
         with ExitStack() as building:
             return _refresh(settings, stages, building, full=full)
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from americano_pipelines.common import sql
 from americano_pipelines.sources.column_roles import SourceTable
-from americano_pipelines.sources.contracts import BY_NAME
+from americano_pipelines.sources.contracts import BY_NAME, EVENTS, PHASES, PROTOCOLS, RUNS
 
 ColumnLineage = dict[str, list[tuple[str, str]]]
 """Output column to the (table, column) pairs it is computed from."""
@@ -82,34 +82,34 @@ class Model:
     materialized: bool = False
 
 
-_LEARNER = ("behavioral_events", "learner")
+_LEARNER = (EVENTS.name, "learner")
 _WINDOWS = (
     _LEARNER,
-    ("experiment_protocols", "learner"),
-    ("phase_assignments", "protocol"),
-    ("phase_assignments", "start"),
+    (PROTOCOLS.name, "learner"),
+    (PHASES.name, "protocol"),
+    (PHASES.name, "start"),
 )
 
 MODELS = (
-    Model("events", "Events under canonical column names.", ("behavioral_events",)),
+    Model("events", "Events under canonical column names.", (EVENTS.name,)),
     Model(
         "protocols",
         "Protocols under canonical column names.",
-        ("experiment_protocols",),
-        needs=(("experiment_protocols", "id"),),
+        (PROTOCOLS.name,),
+        needs=((PROTOCOLS.name, "id"),),
     ),
     Model(
         "phases",
         "Phases with their learner and the window [starts_at, ends_at) they cover.",
-        ("phase_assignments",),
+        (PHASES.name,),
         ("protocols",),
         needs=(
-            ("experiment_protocols", "id"),
-            ("phase_assignments", "protocol"),
-            ("phase_assignments", "start"),
+            (PROTOCOLS.name, "id"),
+            (PHASES.name, "protocol"),
+            (PHASES.name, "start"),
         ),
     ),
-    Model("analysis_runs", "Analysis runs under canonical column names.", ("analysis_runs",)),
+    Model("analysis_runs", "Analysis runs under canonical column names.", (RUNS.name,)),
     Model(
         "protocol_events",
         "Events with each protocol they belong to: by their own id column, else by learner and phase window.",
@@ -130,7 +130,7 @@ MODELS = (
         "Events and learners per phase label; a null label is outside any phase.",
         (),
         ("events",),
-        (_LEARNER, ("behavioral_events", "phase")),
+        (_LEARNER, (EVENTS.name, "phase")),
         materialized=True,
     ),
     Model(
@@ -202,4 +202,4 @@ def state_sha256(model: Model, query: str, states: Mapping[str, str]) -> str:
 
 
 def _has_protocol_ids(tables: Mapping[str, SourceTable]) -> bool:
-    return "behavioral_events" in tables and "protocol" in tables["behavioral_events"].roles
+    return EVENTS.name in tables and "protocol" in tables[EVENTS.name].roles

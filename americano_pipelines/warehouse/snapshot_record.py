@@ -12,8 +12,6 @@ from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.column_roles import Column
 from americano_pipelines.warehouse.research_models import ColumnLineage
 
-SIDECAR = "snapshot.json"
-
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -21,9 +21,8 @@ from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import PublishError, UnreadableRecordError, WarehouseUnavailableError
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse.snapshot_record import SIDECAR, SnapshotRecord
-
-PURGED = "purged"
+from americano_pipelines.settings.paths import SNAPSHOT_RECORD
+from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 WAIT_SECONDS = 8.0
 PREVIEW_ROWS = 5
@@ -82,7 +81,7 @@ def preview(
 
 def snapshots_dir(settings: Settings) -> Path:
     """Where published files lie, each in a folder named by its snapshot id."""
-    return settings.published_path.parent / "snapshots"
+    return settings.paths.snapshots
 
 
 def file_name(settings: Settings) -> str:
@@ -127,7 +126,7 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
     complete = document.model_copy(
         update={"bytes": size, "sha256": atomic_files.sha256(built), "fresh_bytes": document.fresh_bytes or size}
     )
-    atomic_files.write_text(built.parent / SIDECAR, complete.model_dump_json(indent=1))
+    atomic_files.write_text(built.parent / SNAPSHOT_RECORD, complete.model_dump_json(indent=1))
     place = snapshots_dir(settings) / document.snapshot_id
     atomic_files.move(built.parent, place)
     atomic_files.swap_link(settings.published_path, place / built.name)
@@ -166,7 +165,9 @@ def snapshots(settings: Settings) -> list[Path]:
     """Folders of the files published under this name, oldest first; whatever else lies there is not ours."""
     name = file_name(settings)
     return sorted(
-        path.parent for path in snapshots_dir(settings).glob(f"[!.]*/{SIDECAR}") if (path.parent / name).is_file()
+        path.parent
+        for path in snapshots_dir(settings).glob(f"[!.]*/{SNAPSHOT_RECORD}")
+        if (path.parent / name).is_file()
     )
 
 
@@ -195,7 +196,7 @@ def record_beside(path: Path) -> SnapshotRecord:
     Raises:
         UnreadableRecordError: it is missing, empty or malformed.
     """
-    record = path.parent / SIDECAR
+    record = path.parent / SNAPSHOT_RECORD
     try:
         return SnapshotRecord.model_validate_json(record.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -24,8 +24,8 @@ from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import load_settings
 settings = load_settings(americano_memory_limit="128MB")
 with connect(settings) as connection:
-    table = lake.read(settings).tables["behavioral_events"]
-    files = [str(path) for bucket in table.buckets.values() for path in lake.paths(settings, bucket)]
+    table = lake.read(settings.paths).tables["behavioral_events"]
+    files = [str(path) for bucket in table.buckets.values() for path in lake.files(settings.paths, bucket)]
     connection.execute(
         "CREATE TEMP TABLE copies AS SELECT * FROM read_parquet($1, hive_partitioning = false), range(400)", [files]
     )

@@ -43,14 +43,14 @@ def named_files(manifest: lake.Manifest) -> set[str]:
 def test_the_manifest_says_exactly_what_the_files_hold(settings: Settings, prisma: Database) -> None:
     manifest = exported(settings).manifest
 
-    assert lake.read(settings) == manifest
+    assert lake.read(settings.paths) == manifest
     assert set(tree(settings.lake_dir)) == named_files(manifest) | {"manifest.json"}
     for name, table in manifest.tables.items():
         for bucket_name, bucket in table.buckets.items():
             for file in bucket.files:
                 content = (settings.lake_dir / file.path).read_bytes()
                 assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-            files = [[str(path) for path in lake.paths(settings, bucket)]]
+            files = [[str(path) for path in lake.files(settings.paths, bucket)]]
             with duckdb.connect() as connection:
                 counted = connection.execute(f"SELECT count(*) FROM {READ}", files).fetchone()
                 figures = duckdb_checksums(connection, table.source_table(name), READ, files)
@@ -122,7 +122,7 @@ def test_full_exports_every_table_again(settings: Settings) -> None:
 @pytest.mark.parametrize("harm", ["deleted", "truncated"])
 def test_a_harmed_file_is_exported_again(settings: Settings, harm: str) -> None:
     manifest = exported(settings).manifest
-    path = lake.paths(settings, manifest.tables[EVENTS].buckets["2025-03"])[0]
+    path = lake.files(settings.paths, manifest.tables[EVENTS].buckets["2025-03"])[0]
     if harm == "deleted":
         path.unlink()
     else:
@@ -139,7 +139,7 @@ def test_an_unreadable_manifest_is_named_and_exports_everything(settings: Settin
     path.write_bytes(content)
 
     with pytest.raises(LakeDamagedError, match=f"{path} is no manifest"):
-        lake.read(settings)
+        lake.read(settings.paths)
     again = exported(settings)
 
     assert again.repaired == ["manifest.json"]
@@ -173,7 +173,7 @@ def test_an_export_that_fails_before_the_manifest_leaves_the_old_one_true_and_no
     assert parquet_files(settings) == named_files(old)
     for table in old.tables.values():
         for bucket in table.buckets.values():
-            assert [atomic_files.sha256(path) for path in lake.paths(settings, bucket)] == [
+            assert [atomic_files.sha256(path) for path in lake.files(settings.paths, bucket)] == [
                 f.sha256 for f in bucket.files
             ]
     after = exported(settings)
@@ -211,7 +211,7 @@ def test_nothing_is_swept_by_a_manifest_that_cannot_be_read_until_there_is_anoth
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = exported(settings).manifest
-    (settings.lake_dir / lake.NAME).write_bytes(b"{")
+    settings.paths.manifest.write_bytes(b"{")
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "steady_tables", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -281,7 +281,7 @@ def test_another_history_of_the_same_rows_is_not_trusted(settings: Settings, key
     # After a physical restore transaction ids are used again: an equal fingerprint then proves nothing.
     manifest = exported(settings).manifest
     other = {**manifest.source, key: str(10**18) if key != "timeline" else 99}
-    lake.replace(settings, manifest.model_copy(update={"source": other}))
+    lake.replace(settings.paths, manifest.model_copy(update={"source": other}))
 
     assert set(exported(settings).written) == TABLES
 
@@ -296,7 +296,7 @@ def test_a_file_that_does_not_hold_what_postgres_counted_is_not_kept(
 
     with pytest.raises(DataError, match=r"public\.behavioral_events, 2025-0\d: \d+ rows were exported, but Postgres"):
         exported(settings)
-    assert lake.read(settings) is None
+    assert lake.read(settings.paths) is None
 
 
 def test_a_lost_connection_leaves_the_lake_as_it_was(
@@ -315,7 +315,7 @@ def test_a_lost_connection_leaves_the_lake_as_it_was(
     with pytest.raises(TransientSourceError, match=r"behavioral_events"):
         exported(settings)
 
-    assert lake.read(settings) == old
+    assert lake.read(settings.paths) == old
     assert named_files(old) == parquet_files(settings)
 
 

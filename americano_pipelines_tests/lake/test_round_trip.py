@@ -17,7 +17,7 @@ from psycopg2.extras import execute_values
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import SourceError
 from americano_pipelines.lake.export import export
-from americano_pipelines.lake.manifest import paths
+from americano_pipelines.lake.manifest import files as files_of
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database
 
@@ -67,7 +67,7 @@ def written(value: Any, kind: str) -> Any:
 
 def exported_rows(settings: Settings, select: str) -> list[tuple[Any, ...]]:
     table = export(settings, StageTimer()).manifest.tables["behavioral_events"]
-    files = [str(path) for bucket in table.buckets.values() for path in paths(settings, bucket)]
+    files = [str(path) for bucket in table.buckets.values() for path in files_of(settings.paths, bucket)]
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         statement = f"SELECT {select} FROM read_parquet($1, hive_partitioning = false) ORDER BY id"

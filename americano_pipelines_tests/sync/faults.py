@@ -35,7 +35,7 @@ class Place:
         assert link is not None
         self.settings, self.link = settings, link
         self.sha256 = atomic_files.sha256(link)
-        self.manifest = lake.read(settings)
+        self.manifest = lake.read(settings.paths)
         self.rows = self._rows()
 
     def _rows(self) -> dict[str, list[tuple[Any, ...]]]:
@@ -50,7 +50,7 @@ class Place:
         assert atomic_files.sha256(self.link) == self.sha256
         assert self._rows() == self.rows
         whole(self.settings)
-        assert (lake.read(self.settings) != self.manifest) is exported
+        assert (lake.read(self.settings.paths) != self.manifest) is exported
         if self.manifest is not None:
             for table in TABLES:
                 lake_rows(self.settings, table)

@@ -44,9 +44,11 @@ def published_rows(settings: Settings, table: str) -> list[tuple[Any, ...]]:
 
 def lake_rows(settings: Settings, table: str) -> list[tuple[Any, ...]]:
     """Every row of a table in the lake, by its manifest alone, in the same form."""
-    manifest = lake.read(settings)
+    manifest = lake.read(settings.paths)
     assert manifest is not None
-    files = [str(path) for bucket in manifest.tables[table].buckets.values() for path in lake.paths(settings, bucket)]
+    files = [
+        str(path) for bucket in manifest.tables[table].buckets.values() for path in lake.files(settings.paths, bucket)
+    ]
     columns = tuple(column.name for column in manifest.tables[table].columns)
     if not files:
         return [columns]
@@ -89,10 +91,10 @@ def tidy(settings: Settings) -> None:
 
 def named_files(settings: Settings) -> set[str]:
     """The files that make up the lake, by its manifest."""
-    manifest = lake.read(settings)
+    manifest = lake.read(settings.paths)
     assert manifest is not None
     buckets = [bucket for table in manifest.tables.values() for bucket in table.buckets.values()]
-    return {str(path) for bucket in buckets for path in lake.paths(settings, bucket)}
+    return {str(path) for bucket in buckets for path in lake.files(settings.paths, bucket)}
 
 
 def _spilled(folder: Path) -> int:

@@ -179,16 +179,16 @@ def flip(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Settings], object]] = {
     "a month changed": lambda settings: flip(month_file(settings)),
     "a month gone": lambda settings: month_file(settings).unlink(),
-    "manifest garbage": lambda settings: (settings.lake_dir / lake.NAME).write_bytes(b"\xff{"),
-    "manifest cut": lambda settings: os.truncate(settings.lake_dir / lake.NAME, 1000),
-    "manifest of another shape": lambda settings: (settings.lake_dir / lake.NAME).write_text('{"tables": []}'),
+    "manifest garbage": lambda settings: settings.paths.manifest.write_bytes(b"\xff{"),
+    "manifest cut": lambda settings: os.truncate(settings.paths.manifest, 1000),
+    "manifest of another shape": lambda settings: settings.paths.manifest.write_text('{"tables": []}'),
 }
 
 
 def month_file(settings: Settings) -> Path:
-    manifest = lake.read(settings)
+    manifest = lake.read(settings.paths)
     assert manifest is not None
-    return lake.paths(settings, manifest.tables[EVENTS].buckets["2025-02"])[0]
+    return lake.files(settings.paths, manifest.tables[EVENTS].buckets["2025-02"])[0]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_damaged_lake_is_healed_from_the_source_and_that_is_said(
     done = commands.run("sync", "--json", data_dir=settings.data_dir, **values)
 
     assert done.code == 0, done.err
-    expected = lake.NAME if "manifest" in damage else path.relative_to(settings.lake_dir).as_posix()
+    expected = settings.paths.manifest.name if "manifest" in damage else path.relative_to(settings.lake_dir).as_posix()
     assert done.json["repaired"] == [expected]
     equal(settings, prisma)
     assert commands.run("sync", "--json", data_dir=settings.data_dir, **values).json["repaired"] == []

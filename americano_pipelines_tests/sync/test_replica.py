@@ -72,6 +72,6 @@ def test_a_standby_that_receives_is_read_at_one_instant(
         assert connection.execute(query).fetchall() == [(30, 1)]
     assert outcome.document.source["in_recovery"]
     if not scanner:
-        manifest = lake.read(settings)
+        manifest = lake.read(settings.paths)
         assert manifest is not None
         assert manifest.source["in_recovery"]

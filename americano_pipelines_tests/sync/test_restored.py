@@ -85,7 +85,7 @@ def test_the_same_row_changed_under_the_same_transaction_id_is_found_by_the_deep
 ) -> None:
     database, settings = synced_then_put_back(own_server, settings_for, tmp_path / "aside", scanner=False)
     database.execute(FIRST, (11,))
-    manifest = lake.read(settings)
+    manifest = lake.read(settings.paths)
     assert manifest is not None
     while int(database.execute("SELECT pg_current_xact_id()::text")[0][0]) <= int(manifest.source["xmax"]):
         pass

@@ -319,7 +319,7 @@ def test_a_lake_file_that_is_not_the_exported_one_is_not_published(
     synced(settings)
     before = published(settings)
     bucket = export(settings, StageTimer()).manifest.tables["behavioral_events"].buckets["2025-02"]
-    path = lake.paths(settings, bucket)[0]
+    path = lake.files(settings.paths, bucket)[0]
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(bytes(content))

@@ -20,13 +20,14 @@ from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.provenance.record import sha256_of
 from americano_pipelines.settings import Settings
+from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.text_output import one_line
 
 if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PreparedAnalysis
 
 
-UPSTREAM = (("research", "protocols"), ("research", "phases"), ("analytics", "behavioral_events"))
+UPSTREAM = (("research", "protocols"), ("research", "phases"), ("analytics", EVENTS.name))
 # On a run that a command of ours launched: the command.
 COMMAND_TAG = "americano/command"
 # Tags by which Dagster marks what launched a run.

@@ -19,7 +19,6 @@ from americano_pipelines.provenance.verify.findings import Finding, Status, comp
 from americano_pipelines.provenance.verify.target import Target
 from americano_pipelines.settings import Settings, redact
 from americano_pipelines.warehouse import snapshots
-from americano_pipelines.warehouse.snapshots import PURGED
 
 
 def version(store: Store, record: Record) -> Iterator[Finding]:
@@ -186,9 +185,8 @@ def purged(settings: Settings, record: Record) -> bool:
     A card that does not say so of this extract, of another protocol, or from before the analysis, is none.
     """
     try:
-        card = _Card.model_validate_json(
-            (extracts_dir(settings) / PURGED / f"{record.extract_sha256}.json").read_bytes()
-        )
+        path = settings.paths.purged_extracts / f"{record.extract_sha256}.json"
+        card = _Card.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return False
     return (
@@ -202,7 +200,7 @@ def purged(settings: Settings, record: Record) -> bool:
 def _snapshot(settings: Settings, snapshot_id: str, sha256: str) -> Finding:
     folder, what = snapshots.snapshots_dir(settings) / snapshot_id, f"snapshot {snapshot_id}"
     if not folder.is_dir():
-        card = snapshots.snapshots_dir(settings) / PURGED / f"{snapshot_id}.json"
+        card = settings.paths.purged_snapshots / f"{snapshot_id}.json"
         return Finding("data", what, Status.PURGED if card.exists() else Status.EXPIRED)
     path = folder / snapshots.file_name(settings)
     if not path.exists():

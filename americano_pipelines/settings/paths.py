@@ -1,0 +1,143 @@
+"""Name every folder and file that the project keeps. Nothing here touches the disk."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+SNAPSHOT_RECORD = "snapshot.json"
+"""The record beside each published file."""
+PSEUDONYM_KEY = "pseudonym.key"
+DEMO_SERVER = "postgres"
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The data folder and the two places that settings may put elsewhere; all paths are absolute.
+
+    Attributes:
+        root: the data folder (AMERICANO_DATA_DIR).
+        published: the link that readers open (DUCKDB_DB_PATH).
+        dagster_home: Dagster's own records (DAGSTER_HOME).
+    """
+
+    root: Path
+    published: Path
+    dagster_home: Path
+
+    @classmethod
+    def at(cls, root: Path, *, published: Path | None = None, dagster_home: Path | None = None) -> Self:
+        """Describe the data folder at `root`; None stands for the place below it."""
+        default = root / "duckdb" / "americano.duckdb"
+        return cls(root, published or default, dagster_home or root / "dagster_home")
+
+    def export(self, table: str) -> Path:
+        """The Parquet file that others put here for a table (parquet mode)."""
+        return self.root / "exports" / f"{table}.parquet"
+
+    @property
+    def lake(self) -> Path:
+        """Our own Parquet exports and their manifest."""
+        return self.root / "parquet"
+
+    @property
+    def manifest(self) -> Path:
+        """What the lake holds."""
+        return self.lake / "manifest.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """Published files, each with its record in a folder named by its snapshot id."""
+        return self.published.parent / "snapshots"
+
+    @property
+    def purged_snapshots(self) -> Path:
+        """Cards of the snapshots that an erasure removed."""
+        return self.snapshots / "purged"
+
+    @property
+    def extracts(self) -> Path:
+        """The exact inputs of analyses; they are kept although snapshots expire."""
+        return self.root / "extracts"
+
+    @property
+    def purged_extracts(self) -> Path:
+        """Cards of the extracts that an erasure removed."""
+        return self.extracts / "purged"
+
+    @property
+    def records(self) -> Path:
+        """Provenance records."""
+        return self.root / "provenance"
+
+    @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit into its memory limit."""
+        return self.root / "tmp"
+
+    @property
+    def pseudonym_key(self) -> Path:
+        """The key of the learners' pseudonyms."""
+        return self.root / PSEUDONYM_KEY
+
+    @property
+    def pseudonym_card(self) -> Path:
+        """The id of that key."""
+        return self.root / "pseudonym.json"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's default store, or the folder that a container serves it from."""
+        return self.root / "mlflow"
+
+    @property
+    def mlflow_database(self) -> Path:
+        """The database of the default store."""
+        return self.mlflow / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """The artifacts of a store whose database is on this machine."""
+        return self.mlflow / "artifacts"
+
+    @property
+    def mlflow_lock(self) -> Path:
+        """Held while MLflow objects are created; beside the store, which may belong to a container."""
+        return self.root / "mlflow.lock"
+
+    @property
+    def writer_lock(self) -> Path:
+        """Held while the lake or the published file is written."""
+        return self.root / "sync.lock"
+
+    @property
+    def published_lock(self) -> Path:
+        """Held second, because two data folders may publish under one name."""
+        return self.published.with_name(f".{self.published.name}.lock")
+
+    @property
+    def dev_lock(self) -> Path:
+        """Held by `americano dev`."""
+        return self.dagster_home / "dev.lock"
+
+    @property
+    def demo_server(self) -> Path:
+        """The demo's Postgres."""
+        return self.root / DEMO_SERVER
+
+    @property
+    def temporary_parents(self) -> list[Path]:
+        """Folders in which temporary folders are made, each once; the spill folder is not among them."""
+        dagster = (self.dagster_home, self.dagster_home / "history" / "runs", self.dagster_home / "storage")
+        folders = (
+            self.root,
+            self.lake,
+            self.published.parent,
+            self.snapshots,
+            self.purged_snapshots,
+            self.extracts,
+            self.purged_extracts,
+            self.records,
+            self.mlflow,
+            *dagster,
+        )
+        return list(dict.fromkeys(folders))
