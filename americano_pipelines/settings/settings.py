@@ -16,8 +16,7 @@ from pydantic import SecretStr, ValidationError, model_validator
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings.environment import PROJECT_ROOT, Variables
 from americano_pipelines.settings.mlflow_url import parse_tracking_uri, sqlite_file
-from americano_pipelines.settings.path_overlap import leads_into, why_no_folder
-from americano_pipelines.settings.paths import SNAPSHOT_RECORD, DataFolder
+from americano_pipelines.settings.paths import SNAPSHOT_RECORD, DataFolder, leads_into, why_no_folder
 from americano_pipelines.settings.postgres_url import PostgresTarget, parse_url
 
 # Up to the last @, for a password may hold an unescaped one; and parameters that are secrets by their name.
