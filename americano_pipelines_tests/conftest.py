@@ -221,15 +221,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def new_database(server: Server) -> Iterator[Callable[[str], Database]]:
     """Make databases: `new_database("prisma")` or `new_database("older")`, small and filled."""
-    made: list[Database] = []
+    databases: list[Database] = []
 
     def make(kind: str = "prisma") -> Database:
-        made.append(cut(server, kind))
-        return made[-1]
+        databases.append(cut(server, kind))
+        return databases[-1]
 
     yield make
     with closing(server.connect("postgres")) as link, link.cursor() as cursor:
-        for database in made:
+        for database in databases:
             cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
 
 

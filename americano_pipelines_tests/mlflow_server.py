@@ -25,8 +25,8 @@ VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 
 def service() -> dict[str, Any]:
     """The service as it is written."""
-    found: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]
-    return found
+    mlflow: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]["mlflow"]
+    return mlflow
 
 
 def resolved(text: str, variables: Mapping[str, str]) -> str:
@@ -72,7 +72,7 @@ class MlflowServer:
     def start(self) -> None:
         """Start it, and wait until its own healthcheck passes."""
         written = service()
-        command = [self._here(part) for part in written["command"]]
+        command = [self._on_this_machine(part) for part in written["command"]]
         program = str(Path(sys.executable).with_name(command[0]))
         self.artifacts.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
@@ -94,7 +94,7 @@ class MlflowServer:
 
     def healthcheck(self) -> int:
         """Run the service's healthcheck; 0 is healthy."""
-        kind, program, *arguments = (self._here(part) for part in service()["healthcheck"]["test"])
+        kind, program, *arguments = (self._on_this_machine(part) for part in service()["healthcheck"]["test"])
         assert (kind, program) == ("CMD", "python")
         return subprocess.run([sys.executable, *arguments], capture_output=True, check=False, timeout=60).returncode
 
@@ -124,7 +124,7 @@ class MlflowServer:
                 self.process.wait()
             self.process = None
 
-    def _here(self, text: str) -> str:
+    def _on_this_machine(self, text: str) -> str:
         return (
             text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - the reverse
             .replace("5000", str(self.port))

@@ -1,4 +1,4 @@
-"""A server that accepts and never answers: how often it was asked is how often somebody waited."""
+"""A server that accepts and never answers: each connection is one wait of a client."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ class SilentServer:
     """The server; every connection is one question that is waited for."""
 
     port: int
-    asked: list[socket.socket] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -23,15 +23,15 @@ class SilentServer:
 def silent_server() -> Iterator[SilentServer]:
     """Have one for the block."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        made = SilentServer(listening.getsockname()[1])
+        server = SilentServer(listening.getsockname()[1])
 
         def accept() -> None:
             with suppress(OSError):
                 while True:
-                    made.asked.append(listening.accept()[0])
+                    server.connections.append(listening.accept()[0])
 
         threading.Thread(target=accept, daemon=True).start()
-        yield made
+        yield server
         listening.shutdown(socket.SHUT_RDWR)
-    for link in made.asked:
+    for link in server.connections:
         link.close()

@@ -165,14 +165,14 @@ def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: 
     return int(count) == rows and int(young) == 0
 
 
-def same_history(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def same_history(before: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
     """Whether states of an earlier snapshot mean anything now (see the module's docstring)."""
     same = all(
-        before.get(name) == now.get(name) for name in ("system_identifier", "timeline", "database_oid", "database")
+        before.get(name) == current.get(name) for name in ("system_identifier", "timeline", "database_oid", "database")
     )
     # A server that goes on may be reached at two addresses; after a start only the address tells it from its copy.
-    same = same and any(before.get(name) == now.get(name) for name in ("started_at", "address"))
-    return same and int(before.get("xmax", 0)) <= int(now.get("xmax", 0))
+    same = same and any(before.get(name) == current.get(name) for name in ("started_at", "address"))
+    return same and int(before.get("xmax", 0)) <= int(current.get("xmax", 0))
 
 
 def _month_after(name: str) -> str:

@@ -174,13 +174,13 @@ def _detach(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _connection_options(target: PostgresTarget, settings: Mapping[str, str]) -> str:
-    asked = dict(target.options)
+    from_address = dict(target.options)
     options = {
         "application_name": APPLICATION_NAME,
         "connect_timeout": "10",
-        **asked,
+        **from_address,
         "client_encoding": "UTF8",
-        "options": startup_options(settings, asked.get("options", "")),
+        "options": startup_options(settings, from_address.get("options", "")),
     }
     escaped = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in options.items()}
     return sql.escape(" ".join(f"{name}='{value}'" for name, value in escaped.items()))

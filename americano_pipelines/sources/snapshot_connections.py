@@ -129,7 +129,9 @@ class Connections:
         self._connection.execute("BEGIN TRANSACTION")
         if self.number == 1:
             # Of this transaction alone: a pooler that drops what a connection starts with passes this on.
-            statement = sql.render(sql.load("sources", "session_local"), settings=sql.escape(json.dumps(self._asked)))
+            statement = sql.render(
+                sql.load("sources", "session_local"), settings=sql.escape(json.dumps(self._requested_settings))
+            )
             _query(self._connection, statement)
         self._first = self._ask(self._connection, "session")
         self._check(self._first)
@@ -163,12 +165,12 @@ class Connections:
                 self._check(self._ask(session, "session"))
 
     @property
-    def _asked(self) -> dict[str, str]:
+    def _requested_settings(self) -> dict[str, str]:
         return {**_NEWER, **self.settings, "client_encoding": "UTF8"}
 
     def _check(self, session: Mapping[str, Any]) -> None:
         in_force: dict[str, str] = session["settings"]
-        expected = {**self._asked, **_TRANSACTION}
+        expected = {**self._requested_settings, **_TRANSACTION}
         unknown = _NEWER.keys() - in_force.keys()
         wrong = [name for name, value in expected.items() if name not in unknown and in_force.get(name) != value]
         if wrong:
@@ -180,7 +182,7 @@ class Connections:
             )
 
     def _ask(self, connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:
-        names = ", ".join(f"'{setting}'" for setting in {**self._asked, **_TRANSACTION})
+        names = ", ".join(f"'{setting}'" for setting in {**self._requested_settings, **_TRANSACTION})
         rows = _query(connection, sql.render(sql.load("sources", name), names=names))
         document: dict[str, Any] = json.loads(str(rows[0][0]))
         return document

@@ -50,12 +50,14 @@ def _check_steady(
         TransientSourceError: naming the tables that differ.
     """
     try:
-        now, _ = find_tables(snapshot, settings, hold=False)
+        current_tables, _ = find_tables(snapshot, settings, hold=False)
     except TransientSourceError:
         raise
     except SourceError as error:
         raise TransientSourceError(f"{UNSTEADY}. Now: {error}") from failure
-    current = {name: replace(table, parts=identities(parts_of(snapshot, table))) for name, table in now.items()}
+    current = {
+        name: replace(table, parts=identities(parts_of(snapshot, table))) for name, table in current_tables.items()
+    }
     names = sorted(name for name in tables.keys() | current.keys() if tables.get(name) != current.get(name))
     if names:
         raise TransientSourceError(f"{', '.join(names)}: {UNSTEADY}") from failure

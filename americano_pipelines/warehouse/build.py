@@ -88,8 +88,8 @@ def patch_table(
 
 def changed_buckets(table_input: TableInput, before: BuiltTable) -> set[str]:
     """Buckets whose state is not the one that was built, those that have gone included."""
-    now = table_input.buckets or {}
-    return {name for name in now.keys() | before.buckets.keys() if now.get(name) != before.buckets.get(name)}
+    current = table_input.buckets or {}
+    return {name for name in current.keys() | before.buckets.keys() if current.get(name) != before.buckets.get(name)}
 
 
 def build_models(

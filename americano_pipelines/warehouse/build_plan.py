@@ -78,11 +78,11 @@ def _rebuild_reason(
     settings: Settings, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
 ) -> str | None:
     """Why nothing of the published file may be used."""
-    now = snapshots.current(settings)
-    if before is None or now is None:
+    published = snapshots.current(settings)
+    if before is None or published is None:
         return "nothing was published before"
-    if not snapshots.as_published(now, before):
-        return f"{now} was written to after it was published, so nothing of it is used"
+    if not snapshots.as_published(published, before):
+        return f"{published} was written to after it was published, so nothing of it is used"
     if not same_history(before.source, source.identity):
         return "the source is another database, or has gone back in time"
     for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version"):
@@ -119,12 +119,12 @@ def _other_table(built: BuiltTable, table: SourceTable) -> str | None:
 
 def drift(old: Sequence[Column], new: Sequence[Column]) -> str:
     """What happened to a table's columns, in words."""
-    was, now = ({column.name: column for column in columns} for columns in (old, new))
-    words = [f"{name} added" for name in now if name not in was]
-    words += [f"{name} dropped" for name in was if name not in now]
-    for name in (name for name in now if name in was and was[name] != now[name]):
-        if was[name].source_type != now[name].source_type:
-            words.append(f"{name} is now {now[name].source_type}, was {was[name].source_type}")
+    was, current = ({column.name: column for column in columns} for columns in (old, new))
+    words = [f"{name} added" for name in current if name not in was]
+    words += [f"{name} dropped" for name in was if name not in current]
+    for name in (name for name in current if name in was and was[name] != current[name]):
+        if was[name].source_type != current[name].source_type:
+            words.append(f"{name} is now {current[name].source_type}, was {was[name].source_type}")
         else:
             words.append(f"{name} has another default, label or nullability")
     return ", ".join(words) or "another order, role or name"

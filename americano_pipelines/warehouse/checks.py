@@ -50,7 +50,7 @@ class _Evaluation:
 
     role: str
     figures: tuple[str, ...]
-    found: str
+    sentence: str
 
 
 _EVALUATIONS = {
@@ -96,7 +96,7 @@ def evaluate(connection: duckdb.DuckDBPyConnection, check: Check, tables: Mappin
     statement = sql.render(sql.load("warehouse", f"check_{check.name}"), **fragments)
     row = connection.execute(statement).fetchone() or ()
     figures = dict(zip(evaluation.figures, map(int, row), strict=True))
-    return outcome(check, passed=not any(row), description=evaluation.found.format(**figures), **figures)
+    return outcome(check, passed=not any(row), description=evaluation.sentence.format(**figures), **figures)
 
 
 def outcome(check: Check, *, passed: bool, description: str, **figures: int) -> CheckOutcome:

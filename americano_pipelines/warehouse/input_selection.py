@@ -103,7 +103,7 @@ def carried_over(settings: Settings, before: SnapshotRecord | None, source: Sour
 def attach_published(
     folder: Path,
     connection: duckdb.DuckDBPyConnection,
-    now: Path,
+    published: Path,
     before: SnapshotRecord,
     carried: Collection[str],
     source: Source,
@@ -113,10 +113,10 @@ def attach_published(
     Raises:
         DataError: it is not as it was published, so nothing is carried over from it.
     """
-    copy = snapshots.copy_of_published(folder, now, before)
+    copy = snapshots.copy_of_published(folder, published, before)
     if copy is None:
         raise DataError(
-            f"{now} was written to after it was published, so {', '.join(carried)} cannot be carried over from it: "
-            f"{'; '.join(source.skipped[name] for name in carried)}. Put the files back and run the sync again"
+            f"{published} was written to after it was published, so {', '.join(carried)} cannot be carried over from "
+            f"it: {'; '.join(source.skipped[name] for name in carried)}. Put the files back and run the sync again"
         )
     connection.execute(f"ATTACH '{sql.escape(str(copy))}' AS {_PREVIOUS} (READ_ONLY)")

@@ -69,7 +69,7 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
 
 def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, full: bool) -> RefreshResult:
     snapshot_id = atomic_files.new_id()
-    now, damage = snapshots.current(settings), None
+    published, damage = snapshots.current(settings), None
     try:
         before = snapshots.read_record(settings)
     except UnreadableRecordError as error:
@@ -90,15 +90,15 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
                 if damage is not None and not full:
                     todo = replace(todo, reason=str(damage))
             if todo.action == "keep" and before is not None:
-                return RefreshResult(before, now, changed=False, missing=source.skipped, before=states)
+                return RefreshResult(before, published, changed=False, missing=source.skipped, before=states)
             path = building.enter_context(snapshots.building(settings, snapshot_id))
-            if before is not None and now is not None and carried:
-                attach_published(path.parent.parent, connection, now, before, carried, source)
+            if before is not None and published is not None and carried:
+                attach_published(path.parent.parent, connection, published, before, carried, source)
             with stages.stage("copy the published file" if todo.basis else "prepare"):
                 _open(settings, connection, path, todo)
             document = _build(connection, path, source, inputs, content, todo, stages)
             with stages.stage("compare ids"):
-                tables = {name: given.table for name, given in inputs.items()}
+                tables = {name: table_input.table for name, table_input in inputs.items()}
                 check_identities(connection, tables, settings.americano_columns)
         catalog = sql.quote(path.stem)
         with stages.stage("checkpoint"):
@@ -129,9 +129,9 @@ def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, so
 
 def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, todo: Plan) -> None:
     """Attach the file to build in: a copy of the published one when that is to be patched, else a new one."""
-    now = snapshots.current(settings)
-    if todo.basis is not None and now is not None:
-        shutil.copyfile(now, path)
+    published = snapshots.current(settings)
+    if todo.basis is not None and published is not None:
+        shutil.copyfile(published, path)
     catalog = sql.quote(path.stem)
     # A file that is built is published whole or thrown away, so nothing is ever recovered. With a log of what is
     # written, 300 rows of a megabyte each took 1,188 MB at the commit, without it 537 MB.

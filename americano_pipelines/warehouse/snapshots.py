@@ -186,8 +186,8 @@ def read_record(settings: Settings) -> SnapshotRecord | None:
     Raises:
         UnreadableRecordError: it is missing, empty or malformed.
     """
-    now = current(settings)
-    return record_beside(now) if now else None
+    published = current(settings)
+    return record_beside(published) if published else None
 
 
 def record_beside(path: Path) -> SnapshotRecord:
@@ -214,10 +214,10 @@ def _sweep(settings: Settings) -> None:
 
     So whatever sorts after it is older: a clock that ran ahead, or was set back since, gave it its name.
     """
-    now = current(settings)
-    others = [folder for folder in snapshots(settings) if now is None or not folder.samefile(now.parent)]
-    if now is not None:
-        others.sort(key=lambda folder: (folder.name <= now.parent.name, folder.name))
+    published = current(settings)
+    others = [folder for folder in snapshots(settings) if published is None or not folder.samefile(published.parent)]
+    if published is not None:
+        others.sort(key=lambda folder: (folder.name <= published.parent.name, folder.name))
     for folder in others[: max(0, len(others) - (settings.americano_snapshots_kept - 1))]:
         remove_snapshot(folder)
 

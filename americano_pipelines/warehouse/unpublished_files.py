@@ -73,10 +73,10 @@ def unpublished(settings: Settings) -> Unpublished:
     changes: list[FileChange] = []
     for contract in CONTRACTS:
         before = {path: tuple(stamp) for path, stamp in published.get(contract.name, {}).items()}
-        now = {str(path): stamp_of(path) for path in expand(settings.parquet_input(contract.name))}
+        stamps = {str(path): stamp_of(path) for path in expand(settings.parquet_input(contract.name))}
         changes += [
-            FileChange(contract.name, Path(path), stamp) for path, stamp in now.items() if before.get(path) != stamp
+            FileChange(contract.name, Path(path), stamp) for path, stamp in stamps.items() if before.get(path) != stamp
         ]
-        if now:
-            changes += [FileChange(contract.name, Path(path), None) for path in before if path not in now]
+        if stamps:
+            changes += [FileChange(contract.name, Path(path), None) for path in before if path not in stamps]
     return Unpublished(document.snapshot_id if document is not None else "", changes)

@@ -102,7 +102,7 @@ def test_another_user_reads_nothing_under_any_umask(
 @ROOT
 @pytest.mark.usefixtures("reachable")
 def test_a_group_reads_all_but_the_key(prisma: Database, settings_for: Callable[..., Settings]) -> None:
-    group = next(one for one in grp.getgrall() if one.gr_gid not in {0, 65534})
+    group = next(group for group in grp.getgrall() if group.gr_gid not in {0, 65534})
     settings = settings_for(**prisma.variables(), americano_group=group.gr_name)
     fill(settings)
 
@@ -131,7 +131,7 @@ def test_a_folder_of_an_earlier_release_is_closed_and_handed_to_a_group_later(
     assert stat.S_IMODE((settings.data_dir / "mlflow").stat().st_mode) == 0o700
     assert stat.S_IMODE((settings.data_dir / "postgres").stat().st_mode) == 0o777, "its own server's business"
     if os.geteuid() == 0:
-        group = next(one for one in grp.getgrall() if one.gr_gid not in {0, 65534})
+        group = next(group for group in grp.getgrall() if group.gr_gid not in {0, 65534})
         protect(settings_for(americano_group=group.gr_name))
         assert (old / "daily.csv").stat().st_gid == group.gr_gid
         assert stat.S_IMODE((old / "daily.csv").stat().st_mode) == 0o640

@@ -14,12 +14,12 @@ def test_a_reader_sees_the_old_text_or_the_new_one_and_nothing_between(tmp_path:
     path = tmp_path / "manifest.json"
     texts = ["a" * 200_000, "b" * 300_000]
     atomic_files.write_text(path, texts[0])
-    seen: set[str] = set()
+    contents: set[str] = set()
     done = threading.Event()
 
     def read() -> None:
         while not done.is_set():
-            seen.add(path.read_text())
+            contents.add(path.read_text())
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -28,7 +28,7 @@ def test_a_reader_sees_the_old_text_or_the_new_one_and_nothing_between(tmp_path:
     done.set()
     reader.join()
 
-    assert seen <= set(texts)
+    assert contents <= set(texts)
     assert [entry.name for entry in tmp_path.iterdir()] == ["manifest.json"]
 
 
@@ -92,7 +92,7 @@ def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
 
 
 def test_identifiers_differ_and_name_a_file() -> None:
-    made = {atomic_files.new_id() for _ in range(100)}
+    identifiers = {atomic_files.new_id() for _ in range(100)}
 
-    assert len(made) == 100
-    assert all(name.replace("-", "").isalnum() for name in made)
+    assert len(identifiers) == 100
+    assert all(name.replace("-", "").isalnum() for name in identifiers)

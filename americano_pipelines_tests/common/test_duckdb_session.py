@@ -60,13 +60,13 @@ def test_limits_threads_spill_folder_and_time_zone_are_as_configured(settings_fo
 def test_sessions_that_spill_at_the_same_time_read_their_own_rows(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for(americano_memory_limit="60MB", americano_threads=1)
     query = "CREATE TABLE t AS SELECT uuid() AS a, uuid() AS b, CAST($1 AS BIGINT) AS session FROM range(2000000)"
-    with duckdb_session.connect(settings) as one, duckdb_session.connect(settings) as other:
-        for session, connection in enumerate((one, other)):
+    with duckdb_session.connect(settings) as first, duckdb_session.connect(settings) as second:
+        for session, connection in enumerate((first, second)):
             connection.execute(query, [session])
-        folders = {setting(connection, "temp_directory") for connection in (one, other)}
+        folders = {setting(connection, "temp_directory") for connection in (first, second)}
         spilled = [str(path.parent) for path in settings.spill_dir.rglob("*.tmp")]
         assert set(spilled) == folders
-        for session, connection in enumerate((one, other)):
+        for session, connection in enumerate((first, second)):
             rows = connection.execute(
                 "SELECT count(*), min(session), max(session), count(DISTINCT a) FROM t"
             ).fetchall()
@@ -81,14 +81,17 @@ def test_readers_of_one_file_are_bounded_and_spill_apart(settings_for: Callable[
     with duckdb_session.connect(settings, path) as connection:
         connection.execute("CREATE SCHEMA research; CREATE TABLE research.t AS SELECT 1 AS a")
 
-    with duckdb_session.connect_to_read(settings, path) as one, duckdb_session.connect_to_read(settings, path) as other:
-        assert one.execute("FROM research.t").fetchall() == [(1,)]
-        assert setting(one, "memory_limit") == "300.0 MiB"
-        folders = {str(setting(connection, "temp_directory")) for connection in (one, other)}
+    with (
+        duckdb_session.connect_to_read(settings, path) as first,
+        duckdb_session.connect_to_read(settings, path) as second,
+    ):
+        assert first.execute("FROM research.t").fetchall() == [(1,)]
+        assert setting(first, "memory_limit") == "300.0 MiB"
+        folders = {str(setting(connection, "temp_directory")) for connection in (first, second)}
         assert folders == {str(folder) for folder in settings.spill_dir.iterdir() if folder.is_dir()}
         assert len(folders) == 2
         with pytest.raises(duckdb.InvalidInputException, match="read-only"):
-            one.execute("INSERT INTO research.t VALUES (2)")
+            first.execute("INSERT INTO research.t VALUES (2)")
 
 
 def test_a_reader_that_may_not_write_reads_all_the_same(settings_for: Callable[..., Settings], tmp_path: Path) -> None:

@@ -18,21 +18,21 @@ PROTECTED = ("experiment_protocols", "phase_assignments", "analysis_runs")
 
 def counts(server: DemoServer, user: str) -> dict[str, int]:
     with connected(server, user) as link, link.cursor() as run:
-        found = {}
+        rows = {}
         for table in TABLES:
             run.execute(f"SELECT count(*) FROM {table}")
-            (found[table],) = run.fetchone() or (0,)
-        return found
+            (rows[table],) = run.fetchone() or (0,)
+        return rows
 
 
 def versions(server: DemoServer) -> list[tuple[object, ...]]:
     """Row versions of every table: they change whenever anything is written."""
     with connected(server) as link, link.cursor() as run:
-        found = []
+        row_versions = []
         for table in TABLES:
             run.execute(f"SELECT count(*), min(xmin::text::bigint), max(xmin::text::bigint) FROM {table}")
-            found += run.fetchall()
-        return found
+            row_versions += run.fetchall()
+        return row_versions
 
 
 def test_seeding_again_changes_nothing(demo_server: DemoServer) -> None:
@@ -58,7 +58,7 @@ def test_environment_leads_to_the_data(demo_server: DemoServer) -> None:
     environment = demo_server.environment()
     link_url = environment.pop("ANALYSIS_RUNS_DATABASE_URL")
     assert set(environment) == {"PG_HOST", "PG_PORT", "PG_USER", "PG_PASSWORD", "PG_DATABASE"}
-    assert [one.analysis_type for one in pending(parse_url(link_url), 10)].count("ABAB_RANDOMIZATION") == 3
+    assert [request.analysis_type for request in pending(parse_url(link_url), 10)].count("ABAB_RANDOMIZATION") == 3
     link = psycopg2.connect(
         host=environment["PG_HOST"],
         port=environment["PG_PORT"],

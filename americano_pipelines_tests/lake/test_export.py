@@ -195,16 +195,16 @@ def test_orphans_of_a_killed_export_are_swept_before_the_next_needs_room(
 ) -> None:
     named = named_files(exported(settings).manifest) if manifest == "there" else set()
     orphan(settings)
-    found: list[set[str]] = []
+    files: list[set[str]] = []
 
     def look(*_: object) -> None:
-        found.append(parquet_files(settings))
+        files.append(parquet_files(settings))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "steady_tables", look)
     with pytest.raises(KeyboardInterrupt):
         exported(settings)
-    assert found == [named]
+    assert files == [named]
 
 
 def test_nothing_is_swept_by_a_manifest_that_cannot_be_read_until_there_is_another(

@@ -104,13 +104,15 @@ def test_any_value_of_any_supported_type_is_the_same_in_duckdb(
     # timestamp(3) rounds to milliseconds in Postgres, so the time itself is compared with what Postgres kept.
     times = [moment for (moment,) in prisma.execute('SELECT "timestamp" FROM behavioral_events ORDER BY id')]
 
-    here = exported_rows(settings, ", ".join(['"timestamp"', *map(quoted, COLUMNS)]))
+    exported = exported_rows(settings, ", ".join(['"timestamp"', *map(quoted, COLUMNS)]))
 
     structure = 1 + list(COLUMNS).index("structure")
-    read = [tuple(json.loads(v) if i == structure and v is not None else v for i, v in enumerate(row)) for row in here]
+    read = [
+        tuple(json.loads(v) if i == structure and v is not None else v for i, v in enumerate(row)) for row in exported
+    ]
     expected = [(time, *row[1:]) for time, row in zip(times, given_rows, strict=True)]
     # A JSON null and an SQL NULL both come back as None from Python, and are told apart here.
-    nulls = [row[structure] for row in here]
+    nulls = [row[structure] for row in exported]
     assert nulls.count(None) == prisma.execute("SELECT count(*) FROM behavioral_events WHERE structure IS NULL")[0][0]
     assert read == expected
 
@@ -162,10 +164,10 @@ def test_what_has_no_exact_type_in_duckdb_arrives_as_the_text_of_postgres(
             "WHERE id = (SELECT min(id) FROM behavioral_events WHERE doubtful IS NULL)",
             (text,),
         )
-    there = prisma.execute("SELECT doubtful::text FROM behavioral_events ORDER BY id")
+    texts = prisma.execute("SELECT doubtful::text FROM behavioral_events ORDER BY id")
 
-    assert exported_rows(settings, "doubtful") == there
-    assert sum(value is not None for (value,) in there) == len(TEXTS[kind])
+    assert exported_rows(settings, "doubtful") == texts
+    assert sum(value is not None for (value,) in texts) == len(TEXTS[kind])
 
 
 MISFITS = {

@@ -73,7 +73,7 @@ def test_a_server_that_never_answers_is_asked_twice_and_given_up(
     with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=.* timeout"):
         open_store(settings_for(mlflow_tracking_uri=silent.url))
 
-    assert len(silent.asked) == 2
+    assert len(silent.connections) == 2
     # What somebody set themselves is left; the rest is ours, and twice the time and a pause is below 20 s.
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "1"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
@@ -123,7 +123,7 @@ def test_nobody_stands_behind_another_that_waits_for_a_silent_server(
     with creation_lock(settings), pytest.raises(TrackingError, match="timeout"):
         open_store(settings)
 
-    assert len(silent.asked) == 2
+    assert len(silent.connections) == 2
 
 
 def test_a_database_that_refuses_is_tried_once(

@@ -26,16 +26,16 @@ def places(settings: Settings) -> dict[str, str]:
 
 
 def test_every_default_path_lies_under_the_data_folder(tmp_path: Path) -> None:
-    found = places(load_settings(americano_data_dir=tmp_path / "one"))
+    paths = places(load_settings(americano_data_dir=tmp_path / "one"))
 
-    assert all(Path(place).is_relative_to(tmp_path / "one") for place in found.values())
-    assert len(set(found.values())) == len(found)
+    assert all(Path(place).is_relative_to(tmp_path / "one") for place in paths.values())
+    assert len(set(paths.values())) == len(paths)
 
 
 def test_two_data_folders_share_no_default_path(tmp_path: Path) -> None:
-    one, two = (places(load_settings(americano_data_dir=tmp_path / name)) for name in ("one", "two"))
+    first, second = (places(load_settings(americano_data_dir=tmp_path / name)) for name in ("one", "two"))
 
-    assert set(one.values()).isdisjoint(two.values())
+    assert set(first.values()).isdisjoint(second.values())
 
 
 def test_relative_paths_start_at_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,16 +28,16 @@ def test_all_tables_are_read_at_one_instant_by_scans_and_queries(
     settings = settings_for(**prisma.variables())
     expected = {"behavioral_events": 4000, "experiment_protocols": 2, "phase_assignments": 8, "analysis_runs": 2}
     with opened(settings) as snapshot:
-        found, skipped = find_tables(snapshot, settings)
-        first = both_figures(snapshot, found["behavioral_events"])
+        tables, skipped = find_tables(snapshot, settings)
+        first = both_figures(snapshot, tables["behavioral_events"])
         prisma.execute(WRITES)
-        after = {name: both_figures(snapshot, table) for name, table in found.items()}
+        after = {name: both_figures(snapshot, table) for name, table in tables.items()}
     with opened(settings) as snapshot:
-        later = both_figures(snapshot, found["behavioral_events"])
+        later = both_figures(snapshot, tables["behavioral_events"])
 
     assert skipped == {}
-    assert {name: total(there) for name, (there, _) in after.items()} == expected
-    assert all(there == here for there, here in after.values())
+    assert {name: total(in_postgres) for name, (in_postgres, _) in after.items()} == expected
+    assert all(in_postgres == in_duckdb for in_postgres, in_duckdb in after.values())
     assert after["behavioral_events"] == first
     assert later[0] == later[1] != first[0]
 
@@ -72,15 +72,15 @@ def test_parallel_scans_beside_a_writer_neither_lose_nor_double_rows(
         for _ in range(5):
             with opened(settings) as snapshot:
                 table = find_tables(snapshot, settings)[0]["behavioral_events"]
-                seen = [
+                counts = [
                     snapshot.connection.execute(query.format(snapshot.relation("public", table.relation))).fetchall()
                     for _ in range(2)
                 ]
                 counted = snapshot.query(query.format("behavioral_events"))
-                there, here = both_figures(snapshot, table)
-            assert seen == [counted, counted]
+                in_postgres, in_duckdb = both_figures(snapshot, table)
+            assert counts == [counted, counted]
             assert counted[0][:2] == (60000, 60000)
-            assert there == here
+            assert in_postgres == in_duckdb
     finally:
         done.set()
         writer.join()

@@ -75,21 +75,21 @@ def test_both_engines_count_any_rows_alike(
     fill(id_type, TIME_TYPES[id_type], rows)
     values = settings_for(**older.variables())
     with opened(values) as snapshot:
-        there, here = both_figures(snapshot, events(snapshot, values))
+        in_postgres, in_duckdb = both_figures(snapshot, events(snapshot, values))
 
-    assert there == here
-    assert total(there) == len(rows)
+    assert in_postgres == in_duckdb
+    assert total(in_postgres) == len(rows)
     assert {bucket: state.rows for bucket, state in events_state(values).items()} == {
-        bucket: figures.rows for bucket, figures in there.items()
+        bucket: figures.rows for bucket, figures in in_postgres.items()
     }
 
 
 def figures_of(database: Database, settings_for: Callable[..., Settings]) -> dict[str, BucketChecksum]:
     values = settings_for(**database.variables())
     with opened(values) as snapshot:
-        there, here = both_figures(snapshot, events(snapshot, values))
-    assert there == here
-    return there
+        in_postgres, in_duckdb = both_figures(snapshot, events(snapshot, values))
+    assert in_postgres == in_duckdb
+    return in_postgres
 
 
 def microseconds(time: datetime) -> int:
@@ -101,11 +101,11 @@ def test_figures_are_those_of_the_month_in_utc(
 ) -> None:
     fill("text", "timestamptz", [("a", "2024-02-01 01:30+02"), ("b", "2024-02-01 00:00:00.000001+00"), ("c", None)])
 
-    found = figures_of(older, settings_for)
+    months = figures_of(older, settings_for)
 
-    assert {bucket: figures.rows for bucket, figures in found.items()} == {"2024-01": 1, "2024-02": 1, "none": 1}
-    assert found["2024-01"].min_us == microseconds(datetime(2024, 1, 31, 23, 30, tzinfo=UTC))
-    assert found["2024-02"].max_us == microseconds(datetime(2024, 2, 1, 0, 0, 0, 1, tzinfo=UTC))
+    assert {bucket: figures.rows for bucket, figures in months.items()} == {"2024-01": 1, "2024-02": 1, "none": 1}
+    assert months["2024-01"].min_us == microseconds(datetime(2024, 1, 31, 23, 30, tzinfo=UTC))
+    assert months["2024-02"].max_us == microseconds(datetime(2024, 2, 1, 0, 0, 0, 1, tzinfo=UTC))
 
 
 def test_an_empty_table_has_no_figures_and_no_state(
@@ -212,9 +212,9 @@ def test_a_view_is_watched_by_what_its_rows_read(
 
     for change in ("score = 2", "extra = '1.00'", "weight = '-0'"):
         older.execute(f"UPDATE kept SET {change} WHERE event_id = 'c'")
-        now = events_state(values)
-        assert changed(before, now) == {"2024-02"}, change
-        before = now
+        after = events_state(values)
+        assert changed(before, after) == {"2024-02"}, change
+        before = after
     older.execute("DROP VIEW behavioral_events")
     older.execute("DROP TABLE kept")
 

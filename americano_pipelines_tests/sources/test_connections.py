@@ -60,17 +60,17 @@ def large(server: Server) -> Iterator[Database]:
 @pytest.fixture
 def role(large: Database) -> Iterator[Callable[[str], str]]:
     """Make roles that may read everything: `role("CONNECTION LIMIT 1")`."""
-    made: list[str] = []
+    roles: list[str] = []
 
     def make(attributes: str = "") -> str:
         name = f"reader_{secrets.token_hex(4)}"
         large.execute(f"CREATE ROLE {name} LOGIN BYPASSRLS {attributes} PASSWORD %s", (large.server.password,))
         large.execute(f"GRANT {SYNC_ROLE} TO {name}")
-        made.append(name)
+        roles.append(name)
         return name
 
     yield make
-    for name in made:
+    for name in roles:
         large.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 

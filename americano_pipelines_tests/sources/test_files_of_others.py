@@ -199,7 +199,7 @@ def test_an_empty_day_alone_is_a_table_without_rows(folder: Path, find: Find, ro
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first_type", "second_type"),
     [
         (pa.int64(), pa.float64()),
         (pa.int32(), pa.int64()),
@@ -208,16 +208,18 @@ def test_an_empty_day_alone_is_a_table_without_rows(folder: Path, find: Find, ro
         (pa.timestamp("ns"), pa.timestamp("us")),
     ],
 )
-def test_values_of_two_types_are_refused_by_both_files(folder: Path, find: Find, one: Any, other: Any) -> None:
+def test_values_of_two_types_are_refused_by_both_files(
+    folder: Path, find: Find, first_type: Any, second_type: Any
+) -> None:
     write(
         folder / "1.parquet",
         {
-            "x": pa.array([0], pa.int64()).cast(pa.int32()).cast(pa.int64()).cast(one)
-            if not pa.types.is_date(one)
+            "x": pa.array([0], pa.int64()).cast(pa.int32()).cast(pa.int64()).cast(first_type)
+            if not pa.types.is_date(first_type)
             else pa.array([date(2024, 1, 1)])
         },
     )
-    write(folder / "2.parquet", {"x": pa.array([0], pa.int64()).cast(other)})
+    write(folder / "2.parquet", {"x": pa.array([0], pa.int64()).cast(second_type)})
 
     with pytest.raises(SourceError, match=r"2\.parquet: column 'x' is .*, but .* in .*1\.parquet"):
         find()

@@ -222,9 +222,9 @@ def test_a_missing_file_is_skipped_with_the_name_of_the_variable(
     settings = settings_for(
         behavioral_events_parquet=str(write("a.parquet")), analysis_runs_parquet=str(folder / "none" / "*.parquet")
     )
-    found, skipped = find_files(duck, settings)
+    tables, skipped = find_files(duck, settings)
 
-    assert list(found) == ["behavioral_events"]
+    assert list(tables) == ["behavioral_events"]
     assert sorted(skipped) == ["analysis_runs", "experiment_protocols", "phase_assignments"]
     assert "none/*.parquet (set ANALYSIS_RUNS_PARQUET to" in skipped["analysis_runs"]
     assert str(settings.data_dir / "exports" / "phase_assignments.parquet") in skipped["phase_assignments"]

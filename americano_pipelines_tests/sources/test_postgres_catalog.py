@@ -52,15 +52,15 @@ TEXT_ONLY = [
 def find(settings_for: Callable[..., Settings]) -> Callable[..., PostgresTable]:
     """The events table of a database, under these settings."""
 
-    def found(database: Database, **values: Any) -> PostgresTable:
+    def find_table(database: Database, **values: Any) -> PostgresTable:
         settings = settings_for(**database.variables(**values))
         with opened(settings) as snapshot:
             table = events(snapshot, settings)
-            there, here = both_figures(snapshot, table)
-            assert there == here
+            in_postgres, in_duckdb = both_figures(snapshot, table)
+            assert in_postgres == in_duckdb
             return table
 
-    return found
+    return find_table
 
 
 def granted(database: Database, *statements: str) -> None:
@@ -101,9 +101,9 @@ def test_tables_that_are_not_there_are_skipped_with_the_names_tried(
 ) -> None:
     settings = settings_for(**older.variables())
     with opened(settings) as snapshot:
-        found, skipped = find_tables(snapshot, settings)
+        tables, skipped = find_tables(snapshot, settings)
 
-    assert list(found) == ["behavioral_events"]
+    assert list(tables) == ["behavioral_events"]
     assert sorted(skipped) == ["analysis_runs", "experiment_protocols", "phase_assignments"]
     assert "public.analysis_runs or public.AnalysisRun" in skipped["analysis_runs"]
 
@@ -194,24 +194,24 @@ def test_a_partitioned_table_is_read_whole(older: Database, find: Callable[..., 
 def test_every_type_that_is_known_is_copied_exactly(prisma: Database, find: Callable[..., PostgresTable]) -> None:
     for number, type_name in enumerate(EXACT):
         prisma.execute(f"ALTER TABLE behavioral_events ADD COLUMN c{number} {type_name}")
-    found = {column.name: column for column in find(prisma).columns}
+    columns = {column.name: column for column in find(prisma).columns}
 
-    assert {name: found[f"c{number}"].type for number, name in enumerate(EXACT)} == EXACT
-    assert not found["id"].nullable
-    assert '["RUSHED","NORMAL","THOROUGH"]' in found["completionQuality"].detail
-    assert "default" in found["timestamp"].detail
+    assert {name: columns[f"c{number}"].type for number, name in enumerate(EXACT)} == EXACT
+    assert not columns["id"].nullable
+    assert '["RUSHED","NORMAL","THOROUGH"]' in columns["completionQuality"].detail
+    assert "default" in columns["timestamp"].detail
 
 
 def test_types_without_an_exact_equal_are_copied_as_text(prisma: Database, find: Callable[..., PostgresTable]) -> None:
     prisma.execute("CREATE DOMAIN score AS integer CHECK (VALUE >= 0)")
     for number, type_name in enumerate(TEXT_ONLY):
         prisma.execute(f"ALTER TABLE behavioral_events ADD COLUMN c{number} {type_name}")
-    found = {column.name: column for column in find(prisma).columns}
+    columns = {column.name: column for column in find(prisma).columns}
 
     for number, type_name in enumerate(TEXT_ONLY):
-        column = found[f"c{number}"]
+        column = columns[f"c{number}"]
         assert (column.type, column.as_text) == ("VARCHAR", True), type_name
-    assert not found["id"].as_text
+    assert not columns["id"].as_text
 
 
 def test_columns_that_differ_only_in_case_are_refused(prisma: Database, find: Callable[..., PostgresTable]) -> None:

@@ -51,9 +51,9 @@ def test_the_promised_session_settings_are_in_force(prisma: Database, settings_f
     prisma.execute(f"ALTER DATABASE {prisma.name} SET timezone = 'Asia/Tokyo'")
     # As superuser: the sync role's own defaults would hide that we set none.
     with opened(settings_for(**prisma.variables(pg_user=SUPERUSER))) as snapshot:
-        found = dict(snapshot.query(SESSION))
+        session = dict(snapshot.query(SESSION))
 
-    assert found == {
+    assert session == {
         "row_security": "off",
         "default_transaction_read_only": "on",
         "transaction_read_only": "on",
@@ -113,12 +113,12 @@ def test_the_instant_and_the_identity_are_those_of_the_server(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
     with opened(settings_for(**prisma.variables())) as snapshot:
-        (there,) = prisma.execute(
+        (server,) = prisma.execute(
             "SELECT system_identifier::text, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI') "
             "FROM pg_control_system()"
         )
-        assert snapshot.identity["system_identifier"] == there[0]
-        assert snapshot.taken_at[:13] == there[1][:13]
+        assert snapshot.identity["system_identifier"] == server[0]
+        assert snapshot.taken_at[:13] == server[1][:13]
         assert snapshot.identity["in_recovery"] is False
         assert snapshot.identity["bypasses_rls"] is True
 
@@ -282,7 +282,7 @@ def test_a_lock_that_is_held_is_not_waited_for_without_end(
 def test_the_password_is_on_no_command_line_and_in_no_output(prisma: Database, tmp_path: Path) -> None:
     values = prisma.variables(log_level="DEBUG")
     command = [sys.executable, "-c", "from americano_pipelines.cli import main; main()", "doctor"]
-    seen = set()
+    command_lines = set()
     with subprocess.Popen(
         command,
         env=environment(tmp_path / "data", **values),
@@ -294,15 +294,15 @@ def test_the_password_is_on_no_command_line_and_in_no_output(prisma: Database, t
         while doctor.poll() is None and time.monotonic() < deadline:
             for process in psutil.Process().children(recursive=True):
                 try:
-                    seen.add(" ".join(process.cmdline()))
+                    command_lines.add(" ".join(process.cmdline()))
                 except psutil.NoSuchProcess:
                     continue
         output, _ = doctor.communicate(timeout=20)
 
     assert doctor.returncode == 0, output
     assert "public.behavioral_events" in output
-    assert any("doctor" in line for line in seen)
-    assert all(prisma.server.password not in text for text in [*seen, output])
+    assert any("doctor" in line for line in command_lines)
+    assert all(prisma.server.password not in text for text in [*command_lines, output])
 
 
 @pytest.mark.parametrize(
@@ -364,12 +364,12 @@ def test_no_more_connections_than_allowed_are_opened_however_many_threads_there_
     settings = settings_for(**prisma.variables(), americano_threads=12)
     assert settings.postgres is not None
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
-    seen: list[int] = []
+    connections: list[int] = []
     done = threading.Event()
 
     def watch() -> None:
         while not done.is_set():
-            seen.append(prisma.execute(query, (postgres_snapshot.APPLICATION_NAME,))[0][0])
+            connections.append(prisma.execute(query, (postgres_snapshot.APPLICATION_NAME,))[0][0])
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -383,4 +383,4 @@ def test_no_more_connections_than_allowed_are_opened_however_many_threads_there_
 
     assert rows is not None
     assert rows[0] == 104_000
-    assert max(seen) == 2
+    assert max(connections) == 2

@@ -68,8 +68,8 @@ def test_the_server_s_certificate_is_looked_at_as_the_address_asks(
     address: str, certificates: Path, tmp_path: Path, parameters: str, reason: str
 ) -> None:
     # A plus in a path is a plus.
-    asked = parameters.format(authority=certificates / "a+b.pem", other=certificates / "other.pem")
-    settings = load_settings(database_url=f"{address}?{asked}", americano_data_dir=tmp_path)
+    query = parameters.format(authority=certificates / "a+b.pem", other=certificates / "other.pem")
+    settings = load_settings(database_url=f"{address}?{query}", americano_data_dir=tmp_path)
 
     if reason:
         with pytest.raises(SourceError, match=reason) as failed, opened(settings):
@@ -84,9 +84,9 @@ def test_the_server_s_certificate_is_looked_at_as_the_address_asks(
 def test_what_else_the_app_s_address_says_is_kept(address: str, tmp_path: Path) -> None:
     host, _, rest = address.partition("@localhost:")
     port, _, database = rest.partition("/")
-    asked = "host=localhost&application_name=nightly&options=-c%20search_path%3Dapp%20-c%20DateStyle%3DGerman"
+    query = "host=localhost&application_name=nightly&options=-c%20search_path%3Dapp%20-c%20DateStyle%3DGerman"
     url = (
-        f"{host}@/{database}?{asked}&port={port}&pgbouncer=true&statement_cache_size=0&socket_timeout=9&pool_timeout=9"
+        f"{host}@/{database}?{query}&port={port}&pgbouncer=true&statement_cache_size=0&socket_timeout=9&pool_timeout=9"
     )
     query = "SELECT application_name AS a, current_setting('search_path') AS b, current_setting('DateStyle') AS c "
     query += "FROM pg_stat_activity WHERE pid = pg_backend_pid()"

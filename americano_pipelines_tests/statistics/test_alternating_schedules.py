@@ -31,8 +31,8 @@ def test_a_scheme_lists_each_order_that_it_admits_once(scheme: Alternation) -> N
 
 def test_every_order_is_drawn_as_often_as_any_other() -> None:
     scheme = Alternation(8, 4, 8, 2)
-    found = [tuple(row) for row in scheme.draw(np.random.default_rng(2), 17_000).tolist()]
-    counts = [found.count(tuple(row)) for block in scheme.blocks(100) for row in block.tolist()]
+    orders = [tuple(row) for row in scheme.draw(np.random.default_rng(2), 17_000).tolist()]
+    counts = [orders.count(tuple(row)) for block in scheme.blocks(100) for row in block.tolist()]
 
     assert sum(counts) == 17_000
     assert chisquare(counts).pvalue > 0.001

@@ -32,10 +32,10 @@ def test_a_line_has_its_slope_whatever_days_are_missing() -> None:
     line = 3 + 0.5 * np.arange(10)
     line[[2, 3, 7]] = NAN
 
-    found = phase_dependence("a", line, "increase")
+    dependence = phase_dependence("a", line, "increase")
 
-    assert found.slope == pytest.approx(0.5)
-    assert found.nap_trend == 1
+    assert dependence.slope == pytest.approx(0.5)
+    assert dependence.nap_trend == 1
 
 
 def test_autocorrelation_is_that_of_the_process_and_pairs_across_gaps_are_no_neighbours() -> None:
@@ -57,10 +57,10 @@ def test_autocorrelation_is_that_of_the_process_and_pairs_across_gaps_are_no_nei
 def test_residuals_are_taken_by_phase_and_not_across_a_switch() -> None:
     step = [np.array([1.0, -1, 1, -1, 1, -1]), 100 + np.array([-1.0, 1, -1, 1, -1, 1])]
 
-    found = residual_autocorrelations(step)
+    autocorrelations = residual_autocorrelations(step)
 
-    assert found[0] == pytest.approx(-1)
-    assert found[1] == pytest.approx(1)
+    assert autocorrelations[0] == pytest.approx(-1)
+    assert autocorrelations[1] == pytest.approx(1)
     assert residual_autocorrelations([np.full(3, NAN)]) == (None, None, None)
     level = np.full(9, 70.1)
     level[-1] = np.nextafter(70.1, 99)

@@ -26,23 +26,23 @@ def test_without_pymc_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) 
 def test_wide_priors_leave_what_least_squares_says_and_a_seed_repeats_it() -> None:
     pytest.importorskip("pymc")
 
-    found, lines = bayesian(VALUES, PHASE, ["pre", "post"], seed=1), segmented(VALUES, PHASE, ["pre", "post"])
+    posterior, lines = bayesian(VALUES, PHASE, ["pre", "post"], seed=1), segmented(VALUES, PHASE, ["pre", "post"])
 
-    for mine, its in zip(found.changes, lines.changes, strict=True):
+    for mine, its in zip(posterior.changes, lines.changes, strict=True):
         assert (mine.label, mine.what) == (its.label, its.what)
         assert mine.mean == pytest.approx(its.value, abs=its.se / 2)
         assert mine.sd == pytest.approx(its.se, rel=0.25)
         assert mine.interval[0] < mine.mean < mine.interval[1]
         assert mine.above_zero > 0.99
-    assert found.fitted == pytest.approx(lines.fitted, abs=1.5)
-    low, high = found.counterfactual_interval
-    assert (low < found.counterfactual).all()
-    assert (found.counterfactual < high).all()
-    assert (found.converged, found.divergences) == (True, 0)
-    assert found.largest_r_hat < 1.01
-    assert found.smallest_ess > 400
-    assert bayesian(VALUES, PHASE, ["pre", "post"], seed=1).changes == found.changes
-    assert bayesian(VALUES, PHASE, ["pre", "post"], seed=2).changes != found.changes
+    assert posterior.fitted == pytest.approx(lines.fitted, abs=1.5)
+    low, high = posterior.counterfactual_interval
+    assert (low < posterior.counterfactual).all()
+    assert (posterior.counterfactual < high).all()
+    assert (posterior.converged, posterior.divergences) == (True, 0)
+    assert posterior.largest_r_hat < 1.01
+    assert posterior.smallest_ess > 400
+    assert bayesian(VALUES, PHASE, ["pre", "post"], seed=1).changes == posterior.changes
+    assert bayesian(VALUES, PHASE, ["pre", "post"], seed=2).changes != posterior.changes
 
 
 @pytest.mark.slow

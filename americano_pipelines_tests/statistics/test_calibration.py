@@ -38,7 +38,7 @@ def days(generator: np.random.Generator, number: int) -> np.ndarray:
 def rejected(schedules: list[Schedule], repetitions: int, test: Callable[[list[Case]], float]) -> float:
     """Share of repetitions with p at the level or below, each with an assignment drawn anew."""
     generator = np.random.default_rng(8)
-    found = 0
+    rejections = 0
     for _ in range(repetitions):
         drawn = [schedule.draw(generator, 1)[0].tolist() for schedule in schedules]
         totals = [s.days if isinstance(s, Alternation) else s.total for s in schedules]
@@ -46,8 +46,8 @@ def rejected(schedules: list[Schedule], repetitions: int, test: Callable[[list[C
             Case(days(generator, total), schedule, lengths)
             for total, schedule, lengths in zip(totals, schedules, drawn, strict=True)
         ]
-        found += test(cases) <= LEVEL
-    return found / repetitions
+        rejections += test(cases) <= LEVEL
+    return rejections / repetitions
 
 
 @pytest.mark.parametrize("repetitions", [300, pytest.param(4000, marks=pytest.mark.slow)])

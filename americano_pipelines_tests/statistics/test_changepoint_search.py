@@ -15,39 +15,39 @@ def test_changes_are_found_at_their_day_though_days_are_missing() -> None:
     values = series(0, 6, -3)
     values[[3, 30, 31, 60]] = np.nan
 
-    found = change_points(values)
+    changes = change_points(values)
 
-    assert found.days == (25, 50)
-    assert found.levels == pytest.approx((0, 6, -3), abs=0.6)
-    assert found.min_size == 7
-    assert found.penalty == pytest.approx(3 * found.noise**2 * np.log(71))
-    assert found.noise == pytest.approx(1, abs=0.3), "hardly touched by the changes"
+    assert changes.days == (25, 50)
+    assert changes.levels == pytest.approx((0, 6, -3), abs=0.6)
+    assert changes.min_size == 7
+    assert changes.penalty == pytest.approx(3 * changes.noise**2 * np.log(71))
+    assert changes.noise == pytest.approx(1, abs=0.3), "hardly touched by the changes"
 
 
 def test_a_level_series_has_none_and_more_appear_as_the_penalty_falls() -> None:
-    found = change_points(series(5, size=60))
+    changes = change_points(series(5, size=60))
 
-    assert found.days == ()
-    assert [len(days) for days in found.sensitivity.values()] == sorted(
-        (len(days) for days in found.sensitivity.values()), reverse=True
+    assert changes.days == ()
+    assert [len(days) for days in changes.sensitivity.values()] == sorted(
+        (len(days) for days in changes.sensitivity.values()), reverse=True
     )
-    assert "Exploration" in found.note
+    assert "Exploration" in changes.note
     assert change_points(series(0, size=150, seed=4)).noise == pytest.approx(1, abs=0.15)
     assert change_points(np.ones(30)).days == ()
 
 
 @pytest.mark.parametrize("constant", [0.1, 70.1, 200 / 3])
 def test_rounding_is_no_change_of_level(constant: float) -> None:
-    found = change_points(np.full(30, constant))
+    changes = change_points(np.full(30, constant))
 
-    assert (found.days, found.noise) == ((), 0)
-    assert not any(found.sensitivity.values())
+    assert (changes.days, changes.noise) == ((), 0)
+    assert not any(changes.sensitivity.values())
 
 
 def test_a_change_is_found_where_most_days_equal_the_one_before() -> None:
-    found = change_points(np.repeat([0.0, 5.0], 10))
+    changes = change_points(np.repeat([0.0, 5.0], 10))
 
-    assert (found.days, found.levels, found.noise) == ((10,), (0, 5), 2.5)
+    assert (changes.days, changes.levels, changes.noise) == ((10,), (0, 5), 2.5)
 
 
 def test_segments_have_the_size_they_must_have() -> None:

@@ -12,21 +12,21 @@ from americano_pipelines_tests.statistics.examples import ABAB, MORITZ, cases
 
 @given(cases())
 @settings(max_examples=60, deadline=None)
-def test_the_interval_holds_exactly_the_effects_that_are_not_rejected(one: Case) -> None:
+def test_the_interval_holds_exactly_the_effects_that_are_not_rejected(case: Case) -> None:
     confidence = 0.6  # small schedules have few assignments
-    found = randomization_test([one], direction=None, confidence=confidence).interval
-    assert isinstance(one.schedule, PhaseSchedule)
-    marks = one.schedule.treated_days(one.observed)
+    interval = randomization_test([case], direction=None, confidence=confidence).interval
+    assert isinstance(case.schedule, PhaseSchedule)
+    marks = case.schedule.treated_days(case.observed)
 
     def rejected(effect: float) -> bool:
-        rest = [Case(one.values - effect * marks, one.schedule, one.observed)]
+        rest = [Case(case.values - effect * marks, case.schedule, case.observed)]
         tests = [randomization_test(rest, direction=direction) for direction in ("increase", "decrease")]  # type: ignore[arg-type]
         return any(test.p <= (1 - confidence) / 2 for test in tests)
 
-    low, high = (-1e6 if found.low is None else found.low), (1e6 if found.high is None else found.high)
-    margin = 1e-4 * (1 + abs(found.low or 0) + abs(found.high or 0))
-    assert rejected(low - margin) is (found.low is not None)
-    assert rejected(high + margin) is (found.high is not None)
+    low, high = (-1e6 if interval.low is None else interval.low), (1e6 if interval.high is None else interval.high)
+    margin = 1e-4 * (1 + abs(interval.low or 0) + abs(interval.high or 0))
+    assert rejected(low - margin) is (interval.low is not None)
+    assert rejected(high + margin) is (interval.high is not None)
     if high - low > 3 * margin:
         assert not rejected(low + margin)
         assert not rejected(high - margin)
@@ -38,11 +38,13 @@ def test_one_in_twenty_is_enough_for_nine_tenths(confidence: float) -> None:
     assert schedule.count == 20
     values = np.repeat([0.0, 9.0, 0.0, 9.0], [5, 6, 6, 6]) + np.random.default_rng(0).normal(size=23)
 
-    found = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction=None, confidence=confidence).interval
+    interval = randomization_test(
+        [Case(values, schedule, [5, 6, 6, 6])], direction=None, confidence=confidence
+    ).interval
 
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < 9 < found.high
+    assert interval.low is not None
+    assert interval.high is not None
+    assert interval.low < 9 < interval.high
     wider = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction=None, confidence=0.95).interval
     assert (wider.low, wider.high) == (None, None)
 
@@ -65,8 +67,8 @@ def test_it_holds_the_true_effect_as_often_as_it_claims() -> None:
     held = 0
     for row in schedule.draw(generator, repetitions):
         days = generator.normal(size=40) + 0.05 * np.arange(40) + 3 * schedule.treated_days(row.tolist())
-        found = randomization_test([Case(days, schedule, row.tolist())], direction=None, confidence=0.9).interval
-        held += (found.low is None or found.low <= 3) and (found.high is None or found.high >= 3)
+        interval = randomization_test([Case(days, schedule, row.tolist())], direction=None, confidence=0.9).interval
+        held += (interval.low is None or interval.low <= 3) and (interval.high is None or interval.high >= 3)
 
     number = schedule.count
     nominal = 1 - 2 * (number * 5 // 100) / number

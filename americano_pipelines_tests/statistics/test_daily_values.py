@@ -16,37 +16,40 @@ A_B = [phase("a", 0, 3), phase("b", 3, 6, kind="INTERVENTION_A")]
 def test_a_day_is_the_mean_of_its_events_and_a_day_without_any_keeps_its_place() -> None:
     times = [at(0), at(0.5), at(0.999), at(2.5), at(3), at(5.9)]
 
-    found = days(timeline(A_B, None), times, [1.0, 2.0, 6.0, 4.0, 10.0, 20.0], [None] * 6)
+    daily = days(timeline(A_B, None), times, [1.0, 2.0, 6.0, 4.0, 10.0, 20.0], [None] * 6)
 
-    assert found.values == pytest.approx([3, np.nan, 4, 10, np.nan, 20], nan_ok=True)
-    assert found.events.tolist() == [3, 0, 1, 1, 0, 1]
-    assert found.phase.tolist() == [0, 0, 0, 1, 1, 1]
-    assert found.missing == (1, 4)
-    assert [(one.label, one.events, one.mean) for one in found.described] == [("a", 4, 3.25), ("b", 2, 15.0)]
-    assert found.described[1].sd == pytest.approx(50**0.5)
+    assert daily.values == pytest.approx([3, np.nan, 4, 10, np.nan, 20], nan_ok=True)
+    assert daily.events.tolist() == [3, 0, 1, 1, 0, 1]
+    assert daily.phase.tolist() == [0, 0, 0, 1, 1, 1]
+    assert daily.missing == (1, 4)
+    assert [(described.label, described.events, described.mean) for described in daily.described] == [
+        ("a", 4, 3.25),
+        ("b", 2, 15.0),
+    ]
+    assert daily.described[1].sd == pytest.approx(50**0.5)
 
 
 def test_a_day_in_which_a_phase_switches_is_left_out_and_counted() -> None:
-    found = days(timeline([phase("a", 0, 2.5), phase("b", 2.5, 5, kind="INTERVENTION_A")], None),
+    daily = days(timeline([phase("a", 0, 2.5), phase("b", 2.5, 5, kind="INTERVENTION_A")], None),
                  [at(2.2), at(2.7), at(3.5), at(0.1)], [1.0, 2.0, 3.0, 4.0], [None] * 4)  # fmt: skip
 
-    assert found.switched == (2,)
-    assert np.isnan(found.values[2])
-    assert found.phase.tolist() == [0, 0, -1, 1, 1]
-    assert found.missing == (1, 4), "a day left out is not called missing"
-    assert found.described[0].events == 2, "its events still describe their phase"
+    assert daily.switched == (2,)
+    assert np.isnan(daily.values[2])
+    assert daily.phase.tolist() == [0, 0, -1, 1, 1]
+    assert daily.missing == (1, 4), "a day left out is not called missing"
+    assert daily.described[0].events == 2, "its events still describe their phase"
 
 
 def test_a_day_in_which_a_phase_begins_keeps_a_value_for_other_assignments() -> None:
     windows = timeline([phase("a", 0, 1.5), phase("b", 1.75, 3.5), phase("c", 4.25, 5.5)], None)
     times = [at(0.1), at(1.2), at(1.6), at(1.9), at(2.5), at(3.2), at(3.8), at(4.1), at(4.9), at(5.2)]
 
-    found = days(windows, times, [float(2**n) for n in range(10)], [None] * 10)
+    daily = days(windows, times, [float(2**n) for n in range(10)], [None] * 10)
 
     assert windows.cut == (False, True, True)
-    assert found.with_switches == pytest.approx([1, (2 + 8) / 2, 16, np.nan, 256, np.nan], nan_ok=True)
-    assert found.values == pytest.approx([1, np.nan, 16, np.nan, np.nan, np.nan], nan_ok=True)
-    assert found.switched == (1, 3, 4, 5)
+    assert daily.with_switches == pytest.approx([1, (2 + 8) / 2, 16, np.nan, 256, np.nan], nan_ok=True)
+    assert daily.values == pytest.approx([1, np.nan, 16, np.nan, np.nan, np.nan], nan_ok=True)
+    assert daily.switched == (1, 3, 4, 5)
 
 
 def test_what_does_not_count_is_counted() -> None:
@@ -54,11 +57,11 @@ def test_what_does_not_count_is_counted() -> None:
     outcomes = [1.0, None, float("nan"), float("inf"), 5.0, 7.0, 2.0, 8.0, float("nan")]
     labels = ["a", "a", None, "b", "b", "b", "b", "a", "b"]
 
-    found = days(timeline(A_B, None), times, outcomes, labels)
+    daily = days(timeline(A_B, None), times, outcomes, labels)
 
-    assert (found.outside, found.without_value, found.not_finite, found.mislabelled) == (3, 1, 2, 2)
-    assert found.values[1] == 5, "the window decides, not the label"
-    assert found.values[0] == 8, "what is not finite does not spoil the day"
+    assert (daily.outside, daily.without_value, daily.not_finite, daily.mislabelled) == (3, 1, 2, 2)
+    assert daily.values[1] == 5, "the window decides, not the label"
+    assert daily.values[0] == 8, "what is not finite does not spoil the day"
 
 
 def test_the_lengths_of_phases_are_whole_days_that_add_up() -> None:

@@ -33,11 +33,16 @@ def test_the_worst_point_is_the_rating(changed: dict[str, Any], rating: str) -> 
 
 
 def test_two_phases_are_too_few_attempts_and_the_fewest_days_are_named() -> None:
-    found = appraise([("a", 9), ("b", 4)], switches=1, randomised=True, as_planned=True, deviations=0)
+    appraisal = appraise([("a", 9), ("b", 4)], switches=1, randomised=True, as_planned=True, deviations=0)
 
-    assert found.rating == "does not meet"
-    assert [point.rating for point in found.points] == ["does not meet", "meets with reservations", "meets", "meets"]
-    assert "4 days with a value in b" in found.points[1].found
+    assert appraisal.rating == "does not meet"
+    assert [point.rating for point in appraisal.points] == [
+        "does not meet",
+        "meets with reservations",
+        "meets",
+        "meets",
+    ]
+    assert "4 days with a value in b" in appraisal.points[1].found
 
 
 def test_no_result_can_get_into_it() -> None:

@@ -25,15 +25,15 @@ values = st.lists(st.integers(1, 60).map(float), min_size=2, max_size=12).map(np
 
 
 def test_published_overlap() -> None:
-    found = overlap(BASELINE, TREATMENT, "increase")
+    sizes = overlap(BASELINE, TREATMENT, "increase")
 
-    assert found is not None
-    assert found.nap == pytest.approx(0.9166667, abs=1e-7)
-    assert found.nap_se == pytest.approx(0.06900656, abs=1e-8)
-    assert found.nap_interval == pytest.approx((0.5973194, 0.9859977), abs=1e-6)
-    assert found.tau == pytest.approx(0.8333333, abs=1e-7)
-    assert found.tau_u == pytest.approx(0.7380952, abs=1e-7)
-    assert found.pnd == pytest.approx(0.7142857, abs=1e-7)
+    assert sizes is not None
+    assert sizes.nap == pytest.approx(0.9166667, abs=1e-7)
+    assert sizes.nap_se == pytest.approx(0.06900656, abs=1e-8)
+    assert sizes.nap_interval == pytest.approx((0.5973194, 0.9859977), abs=1e-6)
+    assert sizes.tau == pytest.approx(0.8333333, abs=1e-7)
+    assert sizes.tau_u == pytest.approx(0.7380952, abs=1e-7)
+    assert sizes.pnd == pytest.approx(0.7142857, abs=1e-7)
 
 
 @pytest.mark.parametrize(("m", "n"), [(6, 5), (2, 2), (15, 8)])
@@ -42,7 +42,9 @@ def test_the_interval_of_full_overlap_or_none_is_no_point(m: int, n: int) -> Non
     h, z = (m + n) / 2 - 1, 1.959963984540054
     t = np.polynomial.Polynomial([0, 1])
     cubic = m * n * (1 - t) * (2 - t) * (1 + t) - z**2 * t * (2 + h + (1 + 2 * h) * t * (1 - t))
-    (root,) = (float(one.real) for one in cubic.roots() if abs(one.imag) < 1e-9 and 0 < one.real < 1)
+    (root,) = (
+        float(candidate.real) for candidate in cubic.roots() if abs(candidate.imag) < 1e-9 and 0 < candidate.real < 1
+    )
 
     full = overlap(np.arange(m) * 1.0, 100.0 + np.arange(n), "increase")
     none = overlap(np.arange(m) * 1.0, 100.0 + np.arange(n), "decrease")
@@ -117,25 +119,25 @@ def test_the_other_direction_turns_the_sign_round(before: np.ndarray, after: np.
 @given(values, values, st.randoms(use_true_random=False))
 @settings(max_examples=80, deadline=None)
 def test_nap_knows_no_order_and_lies_in_its_interval(before: np.ndarray, after: np.ndarray, random: object) -> None:
-    found = overlap(before, after, "increase")
+    sizes = overlap(before, after, "increase")
     shuffled = overlap(np.array(random.sample(list(before), before.size)), after, "increase")  # type: ignore[attr-defined]
-    assert found is not None
+    assert sizes is not None
     assert shuffled is not None
-    assert shuffled.nap == found.nap
-    assert found.nap_interval is not None
-    assert 0 <= found.nap_interval[0] <= found.nap <= found.nap_interval[1] <= 1
-    assert found.nap_interval[0] < found.nap_interval[1]
-    assert 0 <= found.pnd <= 1
-    assert found.nap_se is not None
-    assert found.nap_se > 0
+    assert shuffled.nap == sizes.nap
+    assert sizes.nap_interval is not None
+    assert 0 <= sizes.nap_interval[0] <= sizes.nap <= sizes.nap_interval[1] <= 1
+    assert sizes.nap_interval[0] < sizes.nap_interval[1]
+    assert 0 <= sizes.pnd <= 1
+    assert sizes.nap_se is not None
+    assert sizes.nap_se > 0
 
 
 def test_ties_are_half_a_win_for_nap_and_none_for_pnd() -> None:
-    found = overlap(np.array([1.0, 3.0]), np.array([3.0, 3.0, 4.0, 5.0]), "increase")
+    sizes = overlap(np.array([1.0, 3.0]), np.array([3.0, 3.0, 4.0, 5.0]), "increase")
 
-    assert found is not None
-    assert found.nap == (4 + 2 * 0.5 + 2) / 8
-    assert found.pnd == 0.5, "a day as good as the best baseline day is not beyond it"
+    assert sizes is not None
+    assert sizes.nap == (4 + 2 * 0.5 + 2) / 8
+    assert sizes.pnd == 0.5, "a day as good as the best baseline day is not beyond it"
 
 
 ONE, NONE, FLAT = np.array([3.0]), np.array([]), np.array([2.0, 2.0, 2.0])
@@ -186,9 +188,9 @@ def test_the_errors_of_standardised_differences_are_not_too_small(delta: float) 
     repetitions = 4000
     for _ in range(repetitions):
         before, after = generator.normal(size=6), generator.normal(delta, size=7)
-        for index, found in enumerate((smd_baseline(before, after, "increase"), smd_pooled(before, after, "increase"))):
-            assert found is not None
-            held[index] += abs(found.value - delta) <= 1.96 * found.se
+        for index, smd in enumerate((smd_baseline(before, after, "increase"), smd_pooled(before, after, "increase"))):
+            assert smd is not None
+            held[index] += abs(smd.value - delta) <= 1.96 * smd.se
 
     assert (held / repetitions > 0.93).all()
 
@@ -210,9 +212,9 @@ def test_the_interval_covers_what_it_claims_of_independent_days_and_less_of_othe
         for day in range(1, 30):
             days[day] = phi * days[day - 1] + generator.normal()
         days[15:] += shift
-        found = overlap(days[:15], days[15:], "increase")
-        assert found is not None
-        assert found.nap_interval is not None
-        covered += found.nap_interval[0] <= nap <= found.nap_interval[1]
+        sizes = overlap(days[:15], days[15:], "increase")
+        assert sizes is not None
+        assert sizes.nap_interval is not None
+        covered += sizes.nap_interval[0] <= nap <= sizes.nap_interval[1]
 
     assert low < covered / repetitions < high

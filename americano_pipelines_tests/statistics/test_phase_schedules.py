@@ -58,8 +58,8 @@ def test_every_split_is_drawn_as_often_as_any_other() -> None:
     schedule = PhaseSchedule(16, ABAB, (2,) * 4, (6,) * 4)
     drawn = schedule.draw(np.random.default_rng(5), 20_000)
 
-    found = [tuple(row) for row in drawn.tolist()]
-    counts = [found.count(tuple(row)) for block in schedule.blocks(1000) for row in block.tolist()]
+    splits = [tuple(row) for row in drawn.tolist()]
+    counts = [splits.count(tuple(row)) for block in schedule.blocks(1000) for row in block.tolist()]
     assert sum(counts) == 20_000
     assert chisquare(counts).pvalue > 0.001
 

@@ -26,19 +26,19 @@ def test_an_end_that_is_not_stated_comes_from_what_is(
 
 
 def test_overlaps_go_to_the_later_phase_and_gaps_to_none() -> None:
-    found = timeline([phase("a", 0, 4), phase("b", 3, 6), phase("c", 8, 9)], None)
+    phases = timeline([phase("a", 0, 4), phase("b", 3, 6), phase("c", 8, 9)], None)
 
-    assert found.overlaps == (("a", "b"),)
-    assert found.gaps == (("b", "c"),)
-    assert [window.ends_us for window in found.windows] == [at(3), at(6), at(9)]
+    assert phases.overlaps == (("a", "b"),)
+    assert phases.gaps == (("b", "c"),)
+    assert [window.ends_us for window in phases.windows] == [at(3), at(6), at(9)]
 
 
 def test_the_last_second_of_a_day_is_no_gap_and_cuts_no_day() -> None:
     almost = 1e-3 / 86_400
-    found = timeline([phase("a", 0, 3 - almost), phase("b", 3, 6 - almost)], None)
+    phases = timeline([phase("a", 0, 3 - almost), phase("b", 3, 6 - almost)], None)
 
-    assert [window.ends_us for window in found.windows] == [at(3), at(6)]
-    assert found.gaps == ()
+    assert [window.ends_us for window in phases.windows] == [at(3), at(6)]
+    assert phases.gaps == ()
     hours = timeline([phase("a", 0, 3 - 0.2), phase("b", 3, 6 - 0.2)], None)
     assert [window.ends_us for window in hours.windows] == [at(2.8), at(5.8)]
     assert hours.gaps == (("a", "b"),)

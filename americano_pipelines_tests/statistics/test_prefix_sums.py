@@ -16,12 +16,16 @@ def test_means_are_those_of_the_days_that_have_a_value(days: list[float], data: 
     values = np.array(days)
     start = data.draw(st.integers(0, values.size - 1))
     end = data.draw(st.integers(start + 1, values.size))
-    there = ~np.isnan(values)
+    has_value = ~np.isnan(values)
 
-    found = PrefixSums.of(values).means(np.array([start]), np.array([end]))[0]
+    difference = PrefixSums.of(values).means(np.array([start]), np.array([end]))[0]
 
-    part = values[start:end][there[start:end]]
-    assert np.isnan(found) if part.size == 0 else found == pytest.approx(part.mean() - values[there].mean(), abs=1e-9)
+    part = values[start:end][has_value[start:end]]
+    assert (
+        np.isnan(difference)
+        if part.size == 0
+        else difference == pytest.approx(part.mean() - values[has_value].mean(), abs=1e-9)
+    )
 
 
 def test_a_far_origin_costs_no_digits() -> None:

@@ -32,17 +32,17 @@ Series = Callable[[np.random.Generator, int], np.ndarray]
 def test_published_numbers(
     cases: list[Case], direction: Direction | None, assignments: int, observed: float, p: float
 ) -> None:
-    found = randomization_test(cases, direction=direction)
+    test = randomization_test(cases, direction=direction)
 
-    assert found.assignments == assignments
-    assert found.observed == pytest.approx(observed, abs=1e-5)
-    assert found.p == pytest.approx(p, abs=1e-7)
-    assert found.draws is None
+    assert test.assignments == assignments
+    assert test.observed == pytest.approx(observed, abs=1e-5)
+    assert test.p == pytest.approx(p, abs=1e-7)
+    assert test.draws is None
 
 
-def brute_force(one: Case, direction: Direction | None) -> tuple[int, int]:
+def brute_force(case: Case, direction: Direction | None) -> tuple[int, int]:
     """Assignments, and those at least as extreme, by listing and plain means."""
-    values, schedule = one.values, one.schedule
+    values, schedule = case.values, case.schedule
     assert isinstance(schedule, PhaseSchedule)
     ranges = [range(low, high + 1) for low, high in zip(schedule.shortest, schedule.longest, strict=True)]
     splits = [lengths for lengths in product(*ranges) if sum(lengths) == schedule.total]
@@ -55,46 +55,46 @@ def brute_force(one: Case, direction: Direction | None) -> tuple[int, int]:
         groups = [[m for m, t in zip(means, schedule.treated, strict=True) if t is which] for which in (True, False)]
         return float(np.mean(groups[0]) - np.mean(groups[1]))  # type: ignore[arg-type]
 
-    seen = statistic(tuple(one.observed))
-    assert seen is not None
+    observed = statistic(tuple(case.observed))
+    assert observed is not None
     extreme = 0
     for lengths in splits:
-        found = statistic(lengths)
+        value = statistic(lengths)
         signed = {"increase": 1, "decrease": -1}.get(direction or "")
-        if found is None:
+        if value is None:
             extreme += 1
         elif signed is None:
-            extreme += abs(found) >= abs(seen) - 1e-9
+            extreme += abs(value) >= abs(observed) - 1e-9
         else:
-            extreme += signed * found >= signed * seen - 1e-9
+            extreme += signed * value >= signed * observed - 1e-9
     return len(splits), extreme
 
 
 @given(cases(), st.sampled_from(DIRECTIONS))
 @settings(max_examples=80, deadline=None)
-def test_it_counts_what_brute_force_counts(one: Case, direction: Direction | None) -> None:
-    found = randomization_test([one], direction=direction)
+def test_it_counts_what_brute_force_counts(case: Case, direction: Direction | None) -> None:
+    test = randomization_test([case], direction=direction)
 
-    assert (found.assignments, found.as_extreme) == brute_force(one, direction)
-    assert 1 / found.assignments <= found.smallest_p <= found.p <= 1
-    assert found.counts.sum() == found.assignments - found.empty
+    assert (test.assignments, test.as_extreme) == brute_force(case, direction)
+    assert 1 / test.assignments <= test.smallest_p <= test.p <= 1
+    assert test.counts.sum() == test.assignments - test.empty
 
 
 @given(cases(), st.sampled_from(DIRECTIONS), st.integers(-1000, 1000))
 @settings(max_examples=40, deadline=None)
-def test_a_constant_on_all_days_changes_nothing(one: Case, direction: Direction | None, constant: int) -> None:
-    found = randomization_test([one], direction=direction)
-    moved = randomization_test([Case(one.values + constant, one.schedule, one.observed)], direction=direction)
+def test_a_constant_on_all_days_changes_nothing(case: Case, direction: Direction | None, constant: int) -> None:
+    test = randomization_test([case], direction=direction)
+    moved = randomization_test([Case(case.values + constant, case.schedule, case.observed)], direction=direction)
 
-    assert moved.as_extreme == found.as_extreme
-    assert moved.observed == pytest.approx(found.observed, abs=1e-8)
+    assert moved.as_extreme == test.as_extreme
+    assert moved.observed == pytest.approx(test.observed, abs=1e-8)
 
 
 @given(cases())
 @settings(max_examples=40, deadline=None)
-def test_turning_the_outcome_round_turns_the_direction_round(one: Case) -> None:
-    up = randomization_test([one], direction="increase")
-    down = randomization_test([Case(-one.values, one.schedule, one.observed)], direction="decrease")
+def test_turning_the_outcome_round_turns_the_direction_round(case: Case) -> None:
+    up = randomization_test([case], direction="increase")
+    down = randomization_test([Case(-case.values, case.schedule, case.observed)], direction="decrease")
 
     assert (down.as_extreme, down.observed) == (up.as_extreme, pytest.approx(-up.observed, abs=1e-9))
     bounds = [down.interval.high, down.interval.low]
@@ -104,9 +104,9 @@ def test_turning_the_outcome_round_turns_the_direction_round(one: Case) -> None:
 
 
 def test_the_order_of_cases_does_not_matter() -> None:
-    found = [randomization_test(order, direction="increase").as_extreme for order in (SCAN, SCAN[::-1])]
+    as_extreme = [randomization_test(order, direction="increase").as_extreme for order in (SCAN, SCAN[::-1])]
 
-    assert found[0] == found[1]
+    assert as_extreme[0] == as_extreme[1]
 
 
 def test_a_sample_agrees_with_the_whole_and_says_how_sure_it_is() -> None:
@@ -142,12 +142,12 @@ def test_what_could_not_have_been_drawn_is_described_and_not_tested() -> None:
     schedule = PhaseSchedule(20, ABAB, (4,) * 4, (6,) * 4)
     values = np.repeat([0.0, 9.0, 0.0, 9.0], [3, 5, 6, 6])
 
-    found = randomization_test([Case(values, schedule, [3, 5, 6, 6])], direction="increase")
+    test = randomization_test([Case(values, schedule, [3, 5, 6, 6])], direction="increase")
 
-    assert not found.admissible
-    assert (found.as_extreme, found.p) == (0, 1 / (schedule.count + 1))
-    assert (found.interval.low, found.interval.high) == (None, None)
-    assert found.interval.why == "what was observed could not have been drawn"
+    assert not test.admissible
+    assert (test.as_extreme, test.p) == (0, 1 / (schedule.count + 1))
+    assert (test.interval.low, test.interval.high) == (None, None)
+    assert test.interval.why == "what was observed could not have been drawn"
     assert randomization_test([Case(values, schedule, [4, 5, 6, 5])], direction="increase").admissible
 
 
@@ -178,12 +178,12 @@ def test_days_that_are_not_the_schedules_are_refused() -> None:
 @pytest.mark.parametrize("slope", [0.0, 0.1, 1 / 3, 0.7])
 def test_statistics_that_differ_by_rounding_only_are_ties(slope: float) -> None:
     # On a straight line every AB division has the same difference of means: half the line.
-    one = Case(slope * np.arange(30), PhaseSchedule(30, (False, True), (5, 5), (25, 25)), [14, 16])
+    case = Case(slope * np.arange(30), PhaseSchedule(30, (False, True), (5, 5), (25, 25)), [14, 16])
 
     for direction in DIRECTIONS:
-        found = randomization_test([one], direction=direction)
-        assert found.p == 1
-        assert found.counts.sum() == 21
+        test = randomization_test([case], direction=direction)
+        assert test.p == 1
+        assert test.counts.sum() == 21
 
 
 def test_assignments_that_only_differ_in_days_without_a_value_raise_the_smallest_p() -> None:
@@ -192,9 +192,9 @@ def test_assignments_that_only_differ_in_days_without_a_value_raise_the_smallest
     assert randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase").smallest_p == 1 / 20
     values[5] = np.nan  # whether the first phase has five days or six makes no difference now
 
-    found = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase")
+    test = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase")
 
-    assert (found.assignments, found.as_extreme, found.smallest_p) == (20, 2, 2 / 20)
+    assert (test.assignments, test.as_extreme, test.smallest_p) == (20, 2, 2 / 20)
 
 
 # Calibration: of data without an effect, as many are rejected as the level says
@@ -235,11 +235,11 @@ def rejections(
     """How often data without an effect are taken for one, the lengths drawn anew from the true set each time."""
     generator = np.random.default_rng(20)
     lengths = true.draw(generator, repetitions)
-    found = 0
+    count = 0
     for row in lengths:
-        one = Case(process(generator, true.total), claimed, row.tolist())
-        found += randomization_test([one], direction=direction).p <= LEVEL
-    return found / repetitions
+        case = Case(process(generator, true.total), claimed, row.tolist())
+        count += randomization_test([case], direction=direction).p <= LEVEL
+    return count / repetitions
 
 
 @pytest.mark.parametrize(
@@ -271,6 +271,6 @@ def test_a_set_that_was_not_drawn_from_takes_a_cycle_for_an_effect() -> None:
 @pytest.mark.parametrize("value", [0.0, 72.3, 1e9 + 0.1])
 def test_values_that_are_all_the_same_are_ties_and_not_rounding(direction: Direction | None, value: float) -> None:
     schedule = PhaseSchedule(24, (False, True, False, True), (4,) * 4, (9,) * 4)
-    found = randomization_test([Case(np.full(24, value), schedule, (6, 5, 7, 6))], direction=direction)
+    test = randomization_test([Case(np.full(24, value), schedule, (6, 5, 7, 6))], direction=direction)
 
-    assert (found.p, found.as_extreme) == (1.0, found.assignments)
+    assert (test.p, test.as_extreme) == (1.0, test.assignments)

@@ -18,9 +18,9 @@ def test_orders_of_days_have_the_difference_of_their_plain_means() -> None:
         mark = np.isin(np.arange(DAYS.size), treated)
         return float(np.nanmean(DAYS[mark]) - np.nanmean(DAYS[~mark]))
 
-    found, _ = exact([Alternation(8, 4, 8, 8)], [PrefixSums.of(DAYS)], [PrefixSums.of(DAYS)])
+    differences, _ = exact([Alternation(8, 4, 8, 8)], [PrefixSums.of(DAYS)], [PrefixSums.of(DAYS)])
 
-    assert np.sort(found) == pytest.approx(np.sort([difference(days) for days in combinations(range(8), 4)]))
+    assert np.sort(differences) == pytest.approx(np.sort([difference(days) for days in combinations(range(8), 4)]))
 
 
 def test_each_start_of_one_case_meets_each_start_of_the_others() -> None:
@@ -31,9 +31,9 @@ def test_each_start_of_one_case_meets_each_start_of_the_others() -> None:
     ]
     prefixes = [PrefixSums.of(values) for values in others]
 
-    found, _ = exact([schedule] * 3, prefixes, prefixes)
+    means, _ = exact([schedule] * 3, prefixes, prefixes)
 
-    assert found == pytest.approx([np.mean(each) for each in product(*single)])
+    assert means == pytest.approx([np.mean(each) for each in product(*single)])
 
 
 def test_draws_come_from_the_whole_set_in_its_proportions() -> None:

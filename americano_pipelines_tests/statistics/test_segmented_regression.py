@@ -13,23 +13,23 @@ PHASE = np.repeat([0, 1], 12)
 
 
 def test_published_numbers() -> None:
-    found = segmented(np.array(PRE + POST, dtype=np.float64), PHASE, ["pre", "post"], hac_lag=3)
-    level, slope = found.changes
+    regression = segmented(np.array(PRE + POST, dtype=np.float64), PHASE, ["pre", "post"], hac_lag=3)
+    level, slope = regression.changes
 
     assert level.value == pytest.approx(11.4708, abs=1e-3), "at the first treated point"
     # There the level is counted one month earlier, and the first month is 1.
     assert level.value - slope.value == pytest.approx(9.6876, abs=1e-3)
-    assert found.start - found.slope == pytest.approx(52.5606, abs=1e-3)
-    assert (found.slope, slope.value) == (pytest.approx(-0.3427, abs=1e-4), pytest.approx(1.7832, abs=1e-4))
+    assert regression.start - regression.slope == pytest.approx(52.5606, abs=1e-3)
+    assert (regression.slope, slope.value) == (pytest.approx(-0.3427, abs=1e-4), pytest.approx(1.7832, abs=1e-4))
     assert (slope.se, slope.hac_se) == (pytest.approx(0.4314, abs=1e-4), pytest.approx(0.328649, abs=1e-6))
-    assert found.r_squared == pytest.approx(0.8867, abs=1e-4)
-    assert found.durbin_watson == pytest.approx(2.222948, abs=1e-6)
-    assert found.degrees_of_freedom == 20
+    assert regression.r_squared == pytest.approx(0.8867, abs=1e-4)
+    assert regression.durbin_watson == pytest.approx(2.222948, abs=1e-6)
+    assert regression.degrees_of_freedom == 20
     # By hand from the published line: its covariance at the first treated month, and t with 20 degrees of freedom.
     assert (level.se, level.hac_se) == (pytest.approx(2.993953, abs=1e-6), pytest.approx(1.700159, abs=1e-6))
     assert level.interval == pytest.approx((5.225585, 17.716140), abs=1e-6)
     assert level.hac_interval == pytest.approx((7.924394, 15.017331), abs=1e-6)
-    assert (found.ljung_box_lags, found.ljung_box_p) == (5, pytest.approx(0.639031, abs=1e-6))
+    assert (regression.ljung_box_lags, regression.ljung_box_p) == (5, pytest.approx(0.639031, abs=1e-6))
 
 
 def test_four_phases_have_a_level_and_a_slope_each_and_missing_days_keep_their_place() -> None:
@@ -44,26 +44,26 @@ def test_four_phases_have_a_level_and_a_slope_each_and_missing_days_keep_their_p
     values = line + np.random.default_rng(0).normal(0, 1e-6, 40)
     values[[4, 13, 14, 35]] = np.nan
 
-    found = segmented(values, phase, ["a", "b", "c", "d"])
+    regression = segmented(values, phase, ["a", "b", "c", "d"])
 
-    assert [(change.label, change.what) for change in found.changes] == [
+    assert [(change.label, change.what) for change in regression.changes] == [
         ("b", "level"), ("b", "slope"), ("c", "level"), ("c", "slope"), ("d", "level"), ("d", "slope")
     ]  # fmt: skip
-    assert [change.value for change in found.changes] == pytest.approx([3, 0.5, -4, 0, 0, -0.2], abs=1e-4)
-    assert found.days == 36
-    assert found.fitted == pytest.approx(line, abs=1e-4)
-    assert found.counterfactual == pytest.approx(5 + 0.1 * day, abs=1e-4)
-    assert found.hac_lag == 3
+    assert [change.value for change in regression.changes] == pytest.approx([3, 0.5, -4, 0, 0, -0.2], abs=1e-4)
+    assert regression.days == 36
+    assert regression.fitted == pytest.approx(line, abs=1e-4)
+    assert regression.counterfactual == pytest.approx(5 + 0.1 * day, abs=1e-4)
+    assert regression.hac_lag == 3
 
 
 def test_days_of_no_phase_are_left_out() -> None:
     phase = np.repeat([0, -1, 1], [10, 2, 10])
     values = np.r_[np.zeros(10), [99, 99], np.full(10, 2.0)] + np.random.default_rng(0).normal(0, 0.01, 22)
 
-    found = segmented(values, phase, ["a", "b"])
+    regression = segmented(values, phase, ["a", "b"])
 
-    assert found.changes[0].value == pytest.approx(2, abs=0.1)
-    assert np.isnan(found.fitted[[10, 11]]).all()
+    assert regression.changes[0].value == pytest.approx(2, abs=0.1)
+    assert np.isnan(regression.fitted[[10, 11]]).all()
 
 
 def test_too_few_days_are_told() -> None:

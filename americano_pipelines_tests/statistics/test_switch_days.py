@@ -25,21 +25,21 @@ def test_every_assignment_leaves_out_the_days_on_which_it_would_have_switched() 
         return float(means[1] + means[3] - means[0] - means[2]) / 2
 
     expected = np.array([statistic(phases) for phases in lengths])
-    found = randomization_test([Case(values, SCHEDULE, lengths[70])], direction="increase")
+    test = randomization_test([Case(values, SCHEDULE, lengths[70])], direction="increase")
 
-    assert found.observed == pytest.approx(expected[70])
-    assert found.as_extreme == (expected >= expected[70] - 1e-9).sum()
+    assert test.observed == pytest.approx(expected[70])
+    assert test.as_extreme == (expected >= expected[70] - 1e-9).sum()
 
 
 def test_a_phase_of_nothing_but_such_a_day_counts_as_extreme() -> None:
     schedule = PhaseSchedule(12, ABAB, (1,) * 4, (6,) * 4, CUT)
     lengths = [row for block in schedule.blocks(1000) for row in block.tolist()]
 
-    found = randomization_test([Case(np.arange(12.0), schedule, [3, 3, 3, 3])], direction="increase")
+    test = randomization_test([Case(np.arange(12.0), schedule, [3, 3, 3, 3])], direction="increase")
 
-    assert found.empty == sum(1 in phases[1:] for phases in lengths)
-    assert found.as_extreme >= found.empty > 0
-    assert found.smallest_p == (1 + found.empty) / found.assignments
+    assert test.empty == sum(1 in phases[1:] for phases in lengths)
+    assert test.as_extreme >= test.empty > 0
+    assert test.smallest_p == (1 + test.empty) / test.assignments
 
 
 def test_half_of_the_effect_is_taken_on_such_a_day() -> None:
@@ -57,11 +57,11 @@ def test_a_schedule_says_of_each_phase_whether_it_is_cut() -> None:
 def test_without_an_effect_the_level_is_kept_on_a_steep_trend(repetitions: int) -> None:
     """Leaving out the same days under every assignment rejects a fourth of that, or twice as much on a cycle."""
     generator = np.random.default_rng(77)
-    found = 0
+    rejections = 0
     for lengths in SCHEDULE.draw(generator, repetitions):
         values = np.arange(30.0) + generator.normal(size=30)
-        found += randomization_test([Case(values, SCHEDULE, lengths.tolist())], direction="decrease").p <= 0.05
+        rejections += randomization_test([Case(values, SCHEDULE, lengths.tolist())], direction="decrease").p <= 0.05
 
     nominal = np.floor(0.05 * SCHEDULE.count) / SCHEDULE.count
-    print(f"calibration, switch days: {found / repetitions:.4f} of {repetitions}, nominal {nominal:.4f}")  # noqa: T201
-    assert abs(found / repetitions - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / repetitions)
+    print(f"calibration, switch days: {rejections / repetitions:.4f} of {repetitions}, nominal {nominal:.4f}")  # noqa: T201
+    assert abs(rejections / repetitions - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / repetitions)

@@ -29,9 +29,9 @@ def test_the_demos_protocols_are_judged_as_their_generator_says(protocol: DemoPr
     schedule = PhaseSchedule(protocol.total_days, ABAB, (protocol.min_days,) * 4, (protocol.max_days,) * 4)
     case = Case(daily_outcomes(protocol), schedule, [phase.days for phase in phases(protocol)])
 
-    found = judge(randomization_test([case], direction=protocol.direction), level=0.05, improvement="increase")
+    verdict = judge(randomization_test([case], direction=protocol.direction), level=0.05, improvement="increase")
 
-    assert found.state == TRUTHS[protocol.name]
+    assert verdict.state == TRUTHS[protocol.name]
 
 
 @pytest.mark.parametrize(
@@ -49,32 +49,34 @@ def test_the_demos_protocols_are_judged_as_their_generator_says(protocol: DemoPr
 def test_direction_and_improvement_decide_what_a_finding_means(
     effect: float, direction: Direction | None, improvement: Direction, state: str
 ) -> None:
-    found = judge(outcome_of(stepped(effect), direction), level=0.05, improvement=improvement)
+    verdict = judge(outcome_of(stepped(effect), direction), level=0.05, improvement=improvement)
 
-    assert found.state == state
-    assert "of 1,771 assignments that could have been drawn" in found.sentence
+    assert verdict.state == state
+    assert "of 1,771 assignments that could have been drawn" in verdict.sentence
 
 
 def test_an_objection_forbids_a_verdict_however_small_p_is() -> None:
-    found = judge(
+    verdict = judge(
         outcome_of(stepped(9), "increase"),
         level=0.05,
         improvement="increase",
         objections=("no randomisation is recorded",),
     )
 
-    assert (found.state, found.why) == ("no verdict", "no randomisation is recorded")
-    assert found.sentence.startswith("No verdict: no randomisation is recorded. Descriptively, treatment days differed")
+    assert (verdict.state, verdict.why) == ("no verdict", "no randomisation is recorded")
+    assert verdict.sentence.startswith(
+        "No verdict: no randomisation is recorded. Descriptively, treatment days differed"
+    )
 
 
 def test_too_few_assignments_forbid_a_verdict_and_say_how_many_days_it_takes() -> None:
     test = outcome_of(stepped(9, 20), "increase")
     assert test.smallest_p == 1
 
-    found = judge(test, level=0.05, improvement="increase", remedy="; with the same bounds 23 days would be needed")
+    verdict = judge(test, level=0.05, improvement="increase", remedy="; with the same bounds 23 days would be needed")
 
-    assert (found.state, found.why) == ("no verdict", "too few assignments")
-    assert "at least 20 assignments are needed; with the same bounds 23 days would be needed. D" in found.sentence
+    assert (verdict.state, verdict.why) == ("no verdict", "too few assignments")
+    assert "at least 20 assignments are needed; with the same bounds 23 days would be needed. D" in verdict.sentence
 
 
 def test_an_estimate_that_cannot_tell_is_undecided() -> None:
@@ -84,9 +86,9 @@ def test_an_estimate_that_cannot_tell_is_undecided() -> None:
     exact = randomization_test([case], direction="increase")
     drawn = randomization_test([case], direction="increase", most_exact=10, draws=200)
 
-    found = judge(drawn, level=exact.p, improvement="increase")
+    verdict = judge(drawn, level=exact.p, improvement="increase")
 
-    assert (found.state, found.why) == ("no verdict", "undecided: more draws are needed")
+    assert (verdict.state, verdict.why) == ("no verdict", "undecided: more draws are needed")
 
 
 def test_a_trend_that_hides_an_increase_is_not_called_a_harm() -> None:
@@ -99,9 +101,9 @@ def test_a_trend_that_hides_an_increase_is_not_called_a_harm() -> None:
     assert test.interval.low is not None
     assert test.interval.low > 0
 
-    found = judge(test, level=0.05, improvement="increase")
+    verdict = judge(test, level=0.05, improvement="increase")
 
-    assert (found.state, found.why) == ("no verdict", "the test and the difference point opposite ways")
+    assert (verdict.state, verdict.why) == ("no verdict", "the test and the difference point opposite ways")
 
 
 def test_enough_assignments_that_cannot_be_told_apart_are_too_few_as_well() -> None:
@@ -110,13 +112,14 @@ def test_enough_assignments_that_cannot_be_told_apart_are_too_few_as_well() -> N
     values[5] = np.nan
     test = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase")
 
-    found = judge(test, level=0.05, improvement="increase", remedy="; 23 days would be needed")
+    verdict = judge(test, level=0.05, improvement="increase", remedy="; 23 days would be needed")
 
-    assert (found.state, found.why) == ("no verdict", "too few assignments that can be told apart")
-    assert "days would be needed" not in found.sentence
-    assert "p cannot be smaller than .100" in found.sentence
+    assert (verdict.state, verdict.why) == ("no verdict", "too few assignments that can be told apart")
+    assert "days would be needed" not in verdict.sentence
+    assert "p cannot be smaller than .100" in verdict.sentence
     assert (
-        "no two-sided 95% interval: more than 0 of 20 assignments are as extreme whatever the effect" in found.sentence
+        "no two-sided 95% interval: more than 0 of 20 assignments are as extreme whatever the effect"
+        in verdict.sentence
     )
 
 
@@ -125,11 +128,11 @@ def test_a_plan_that_could_not_have_been_drawn_gets_no_verdict_however_small_p_i
     schedule = PhaseSchedule(40, ABAB, (5,) * 4, (20,) * 4)
     test = randomization_test([Case(values, schedule, [4, 12, 12, 12])], direction="increase")
 
-    found = judge(test, level=0.05, improvement="increase")
+    verdict = judge(test, level=0.05, improvement="increase")
 
     assert test.p < 0.05
-    assert found.state == "no verdict"
-    assert found.why == "not a randomisation test, for what was observed could not have been drawn"
+    assert verdict.state == "no verdict"
+    assert verdict.why == "not a randomisation test, for what was observed could not have been drawn"
 
 
 def test_a_difference_against_what_was_declared_is_told_although_it_was_not_tested() -> None:
@@ -176,8 +179,8 @@ def test_a_one_sided_finding_whose_two_sided_interval_holds_0_says_so(effect: fl
     holds_0 = effect < 1
     assert (test.interval.low < 0) is holds_0
 
-    found = judge(test, level=0.05, improvement="increase")
+    verdict = judge(test, level=0.05, improvement="increase")
 
-    assert found.state == "benefit"
-    assert ("The interval looks both ways and holds 0; the test looked one way only." in found.sentence) is holds_0
-    assert "two-sided 95% interval" in found.sentence
+    assert verdict.state == "benefit"
+    assert ("The interval looks both ways and holds 0; the test looked one way only." in verdict.sentence) is holds_0
+    assert "two-sided 95% interval" in verdict.sentence

@@ -9,6 +9,6 @@ from americano_pipelines_tests.sync.forked import Commands
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    here = Commands(tmp_path_factory.mktemp("commands"))
-    yield here
-    here.close()
+    processes = Commands(tmp_path_factory.mktemp("commands"))
+    yield processes
+    processes.close()

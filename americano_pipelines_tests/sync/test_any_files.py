@@ -104,9 +104,9 @@ def _plain(scalar: Any) -> Any:
     return value.normalize() if isinstance(value, Decimal) else value
 
 
-def published(given: Settings) -> list[tuple[Any, ...]]:
+def published(settings: Settings) -> list[tuple[Any, ...]]:
     """The same of the published file."""
-    with duckdb.connect(str(given.published_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         columns = {
             row[0].casefold(): row for row in connection.execute("DESCRIBE analytics.behavioral_events").fetchall()
@@ -127,7 +127,7 @@ def follow(history: list[list[File]], folder: Path, outcomes: Counter[str]) -> N
     """Put each state of the folder there and sync."""
     place = folder / "in"
     place.mkdir()
-    given = load_settings(americano_data_dir=folder / "data", behavioral_events_parquet=str(place))
+    settings = load_settings(americano_data_dir=folder / "data", behavioral_events_parquet=str(place))
     expected: list[tuple[Any, ...]] | None = None
     for files in history:
         shutil.rmtree(place)
@@ -136,7 +136,7 @@ def follow(history: list[list[File]], folder: Path, outcomes: Counter[str]) -> N
             write(path, number, file)
         said = None
         try:
-            outcome = sync(given)
+            outcome = sync(settings)
         except SourceError as refusal:
             said = str(refusal)
         if said is not None:
@@ -151,7 +151,7 @@ def follow(history: list[list[File]], folder: Path, outcomes: Counter[str]) -> N
             learners = {f.learner for f in files if f.rows}
             assert "pupil" not in learners or learners <= {"pupil", None}, "an unknown name beside a known one"
         if expected is not None:
-            assert sorted(published(given), key=repr) == sorted(expected, key=repr)
+            assert sorted(published(settings), key=repr) == sorted(expected, key=repr)
 
 
 @pytest.mark.parametrize("examples", [4], ids=["some"])

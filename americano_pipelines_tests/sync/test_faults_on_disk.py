@@ -111,9 +111,9 @@ WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-dac_override") if os.getuid() =
 def commands_without_privilege(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     if WITHOUT_PRIVILEGE and not shutil.which(WITHOUT_PRIVILEGE[0]):
         pytest.skip("root cannot drop its privilege: there is no setpriv")
-    here = Commands(tmp_path_factory.mktemp("commands"), through=WITHOUT_PRIVILEGE)
-    yield here
-    here.close()
+    processes = Commands(tmp_path_factory.mktemp("commands"), through=WITHOUT_PRIVILEGE)
+    yield processes
+    processes.close()
 
 
 READ_ONLY: dict[str, Callable[[Settings], Path]] = {

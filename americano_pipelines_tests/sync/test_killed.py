@@ -60,11 +60,11 @@ def test_whatever_is_killed_what_is_published_is_whole(
     for number in range(kills):
         before = published_rows(settings, "behavioral_events")
         _change(prisma, number)
-        now = source_rows(prisma, "behavioral_events")
+        after = source_rows(prisma, "behavioral_events")
         at_work += victim.sync_and_kill(chance.uniform(0, 0.6), full=number % 4 == 3)
 
         whole(settings)
-        assert published_rows(settings, "behavioral_events") in (before, now)
+        assert published_rows(settings, "behavioral_events") in (before, after)
         if number % 5 == 4:
             sync(settings)
             for table in TABLES:

@@ -313,10 +313,10 @@ def test_events_with_a_time_zone_are_read_in_utc_from_any_zone_and_agree_with_th
     sync(settings)
     days = "SELECT CAST(event_time AS DATE) AS day, count(*) FROM research.events GROUP BY 1 ORDER BY 1"
 
-    there = seen_from(settings, "America/New_York", days)
+    days_in_new_york = seen_from(settings, "America/New_York", days)
 
-    assert there == seen_from(settings, "UTC", "SELECT day, events FROM research.daily_events ORDER BY day")
-    assert there == older.execute(
+    assert days_in_new_york == seen_from(settings, "UTC", "SELECT day, events FROM research.daily_events ORDER BY day")
+    assert days_in_new_york == older.execute(
         "SELECT (event_time AT TIME ZONE 'UTC')::date, count(*) FROM \"BehavioralEvent\" GROUP BY 1 ORDER BY 1"
     )
 

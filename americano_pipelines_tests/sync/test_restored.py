@@ -93,9 +93,9 @@ def test_the_same_row_changed_under_the_same_transaction_id_is_found_by_the_deep
     sync(settings)
 
     assert published_rows(settings, EVENTS) != source_rows(database, EVENTS), "the limit that the guarantees name"
-    found = compare_with_source(settings, StageTimer(), deep=True).differences
-    assert [one.table for one in found] == [EVENTS]
+    differences = compare_with_source(settings, StageTimer(), deep=True).differences
+    assert [difference.table for difference in differences] == [EVENTS]
     (identifier,) = database.execute("SELECT min(id) FROM behavioral_events")[0]
-    assert {name for _, name in found[0].rows} == {identifier}
+    assert {name for _, name in differences[0].rows} == {identifier}
     assert sync(settings, full=True).changed
     equal(settings, database)

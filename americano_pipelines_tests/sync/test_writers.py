@@ -65,7 +65,7 @@ def test_a_sync_among_writers_is_one_instant_across_tables(
     prisma: Database, settings_for: Callable[..., Settings], *, scanner: bool
 ) -> None:
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner))
-    seen = []
+    counts = []
     with writing(prisma) as commits:
         for _ in range(6):
             before = commits()
@@ -80,6 +80,6 @@ def test_a_sync_among_writers_is_one_instant_across_tables(
             assert {count for (count,) in phases} <= {4}
             assert {count for (count,) in events} <= {3}
             assert len(phases) == len(events) == protocols
-            seen.append((before, protocols))
-        assert commits() > seen[0][0], "the writer stood still, so this test said nothing"
-    assert seen[-1][1] > seen[0][1]
+            counts.append((before, protocols))
+        assert commits() > counts[0][0], "the writer stood still, so this test said nothing"
+    assert counts[-1][1] > counts[0][1]

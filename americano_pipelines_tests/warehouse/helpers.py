@@ -29,14 +29,14 @@ def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file and link below a folder with size and modification time; a link counts by its target's name."""
-    found = {}
+    files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
             name = f"{name} -> {os.readlink(path)}"  # noqa: PTH115 - as text
         if path.is_file():
-            found[name] = (path.stat().st_size, path.stat().st_mtime_ns)
-    return found
+            files[name] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return files
 
 
 def published(settings: Settings) -> dict[str, tuple[int, int]]:

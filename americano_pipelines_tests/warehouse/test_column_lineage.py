@@ -21,15 +21,15 @@ def test_every_column_of_every_relation_is_traced_to_columns_that_exist(
     document: tuple[SnapshotRecord, Settings],
 ) -> None:
     record, settings = document
-    there = {
+    columns = {
         (f"{schema}.{table}", column)
         for schema, table, column in rows(settings, "SELECT schema_name, table_name, column_name FROM duckdb_columns()")
     }
     assert set(record.models) == {model.name for model in MODELS}
     for name, model in record.models.items():
         assert list(model.lineage) == list(model.columns), name
-        assert {(f"research.{name}", column) for column in model.columns} <= there
-        assert {pair for pairs in model.lineage.values() for pair in pairs} <= there
+        assert {(f"research.{name}", column) for column in model.columns} <= columns
+        assert {pair for pairs in model.lineage.values() for pair in pairs} <= columns
     untraced = {(n, c) for n, model in record.models.items() for c, pairs in model.lineage.items() if not pairs}
     # Prisma's events have no protocol id; a count of rows comes from no column.
     assert untraced == {("events", "protocol_id")} | {

@@ -39,10 +39,10 @@ def check() -> Iterator[Check]:
                 connection.register("given", pa.table(columns))
                 connection.execute(f"CREATE TABLE analytics.{contract.name} AS FROM given")
                 described = connection.execute(f"DESCRIBE analytics.{contract.name}").fetchall()
-                found = tuple(Column(row[0], row[1], row[1]) for row in described)
-                names = [column.name for column in found]
+                source_columns = tuple(Column(row[0], row[1], row[1]) for row in described)
+                names = [column.name for column in source_columns]
                 roles = find_roles(replace(contract, roles=(contract.role("learner"),)), names, {}, "")
-                tables[contract.name] = SourceTable(contract, "", found, roles)
+                tables[contract.name] = SourceTable(contract, "", source_columns, roles)
             check_identities(connection, tables, {key.replace("__", "."): name for key, name in overrides.items()})
 
         yield check

@@ -66,8 +66,8 @@ def test_the_older_naming_is_published_under_its_own_column_names(
 
     outcome = synced(settings)
 
-    here = rows(settings, "FROM analytics.behavioral_events ORDER BY event_id")
-    assert here == source_rows(older, "BehavioralEvent", order='event_id COLLATE "C"')
+    events = rows(settings, "FROM analytics.behavioral_events ORDER BY event_id")
+    assert events == source_rows(older, "BehavioralEvent", order='event_id COLLATE "C"')
     assert outcome.document.tables["behavioral_events"].found_as == "public.BehavioralEvent"
     assert set(outcome.missing) == TABLES - {"behavioral_events"}
     assert rows(settings, "FROM research.events_by_protocol") == older.execute(
@@ -101,9 +101,9 @@ def test_postgres_and_scanner_mode_publish_the_same_tables_and_parquet_mode_too(
         relations += [f"research.{model}" for model in synced(lake).document.models]
         assert len(relations) == 13
         for relation in relations:
-            for one, other in [("lake", "scanner"), ("scanner", "lake"), ("lake", "files"), ("files", "lake")]:
-                extra = connection.execute(f"FROM {one}.{relation} EXCEPT ALL FROM {other}.{relation}").fetchall()
-                assert extra == [], (relation, one, other)
+            for left, right in [("lake", "scanner"), ("scanner", "lake"), ("lake", "files"), ("files", "lake")]:
+                extra = connection.execute(f"FROM {left}.{relation} EXCEPT ALL FROM {right}.{relation}").fetchall()
+                assert extra == [], (relation, left, right)
             types = [
                 [row[:2] for row in connection.execute(f"DESCRIBE {name}.{relation}").fetchall()]
                 for name in ("lake", "scanner", "files")
@@ -126,10 +126,10 @@ def test_tables_are_in_time_order_although_the_source_is_not(
         SELECT ("timestamp", id) < lag(("timestamp", id)) OVER (ORDER BY rowid) AS early
         FROM analytics.behavioral_events) WHERE early"""
     assert rows(settings, disorder) == [(0,)]
-    there = 'SELECT id FROM behavioral_events ORDER BY "timestamp", id COLLATE "C"'
-    assert rows(settings, "SELECT id FROM analytics.behavioral_events ORDER BY rowid") == prisma.execute(there)
+    by_time = 'SELECT id FROM behavioral_events ORDER BY "timestamp", id COLLATE "C"'
+    assert rows(settings, "SELECT id FROM analytics.behavioral_events ORDER BY rowid") == prisma.execute(by_time)
     unsorted = "SELECT id FROM behavioral_events ORDER BY ctid"
-    assert prisma.execute(unsorted) != prisma.execute(there)
+    assert prisma.execute(unsorted) != prisma.execute(by_time)
 
 
 def test_one_single_column_index_stands_on_the_learner_and_is_used_and_nothing_is_unique(
@@ -182,8 +182,8 @@ def test_a_changed_source_publishes_a_new_file(
 
     assert second.changed
     assert second.document.snapshot_id != first.document.snapshot_id
-    before, now = first.document.states, second.document.states
-    changed = {name for name in now if now[name] != before[name]}
+    before, after = first.document.states, second.document.states
+    changed = {name for name in after if after[name] != before[name]}
     assert changed == {
         "analytics.phase_assignments",
         "research.phases",

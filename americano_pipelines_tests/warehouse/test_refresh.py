@@ -122,7 +122,7 @@ def _write_to(path: Path, *, checkpointed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "check", "found"),
+    ("events", "check", "description"),
     [
         (f"{EVENTS} UNION ALL FROM ({EVENTS}) LIMIT 101", "id_unique", "1 ids repeated, 0 rows without one"),
         (EVENTS.replace("i::VARCHAR", "nullif(i, 7)::VARCHAR"), "id_unique", "0 ids repeated, 1 rows without one"),
@@ -130,7 +130,7 @@ def _write_to(path: Path, *, checkpointed: bool) -> None:
     ],
 )
 def test_a_failed_blocking_check_publishes_nothing_and_leaves_the_old_file(
-    files: Settings, events: str, check: str, found: str
+    files: Settings, events: str, check: str, description: str
 ) -> None:
     synced(files)
     before = published(files)
@@ -139,7 +139,7 @@ def test_a_failed_blocking_check_publishes_nothing_and_leaves_the_old_file(
     outcome = synced(files)
 
     assert outcome.path is None
-    assert [(c.table, c.name, c.description) for c in outcome.blocked_by] == [("behavioral_events", check, found)]
+    assert [(c.table, c.name, c.description) for c in outcome.blocked_by] == [("behavioral_events", check, description)]
     assert published(files) == before
     assert not list(snapshots.snapshots_dir(files).glob(".*"))
 

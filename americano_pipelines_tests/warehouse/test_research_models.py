@@ -59,9 +59,9 @@ def test_rollups_and_windows_agree_with_independent_sql_on_the_source(
     counts = 'count(*), count(DISTINCT "userId") FROM behavioral_events GROUP BY 1'
 
     def agree(model: str, query: str) -> list[tuple[Any, ...]]:
-        here = rows(settings, f"FROM research.{model} ORDER BY ALL NULLS LAST")
-        assert here == prisma.execute(query)
-        return here
+        published = rows(settings, f"FROM research.{model} ORDER BY ALL NULLS LAST")
+        assert published == prisma.execute(query)
+        return published
 
     assert len(agree("daily_events", f'SELECT "timestamp"::date, {counts} ORDER BY 1')) == 148
     agree(
@@ -82,8 +82,8 @@ def test_rollups_and_windows_agree_with_independent_sql_on_the_source(
     )
     windows = rows(settings, "SELECT phase_id, protocol_id, learner_id, starts_at, ends_at FROM research.phases")
     assert sorted(windows) == sorted(prisma.execute(WINDOWS))
-    here = rows(settings, "FROM research.events ORDER BY event_id")
-    assert here == prisma.execute(
+    events = rows(settings, "FROM research.events ORDER BY event_id")
+    assert events == prisma.execute(
         """SELECT id, "timestamp", "userId", "experimentPhase", NULL, "eventType"::text FROM behavioral_events
         ORDER BY id"""
     )
@@ -116,9 +116,9 @@ def test_a_phase_ends_as_stated_else_at_the_next_else_with_its_protocol_else_as_
         phases=PHASE.format(phases),
     )
 
-    found = rows(settings, "SELECT strftime(ends_at, '%d') FROM research.phases ORDER BY phase_id")
+    windows = rows(settings, "SELECT strftime(ends_at, '%d') FROM research.phases ORDER BY phase_id")
 
-    assert [end for (end,) in found] == ends
+    assert [end for (end,) in windows] == ends
 
 
 def test_a_window_includes_its_start_and_excludes_its_end(small: Callable[..., Settings]) -> None:

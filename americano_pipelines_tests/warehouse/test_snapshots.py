@@ -41,7 +41,7 @@ class Worker:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def asked(self, line: str) -> str:
+    def answer(self, line: str) -> str:
         """Its answer to a line."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n")
@@ -191,13 +191,13 @@ def test_what_others_keep_in_the_folder_is_never_swept(
     assert snapshots.snapshots_dir(neighbour) == folder
     synced(neighbour)
     inputs = str(settings.parquet_input("behavioral_events"))
-    one = settings_for(behavioral_events_parquet=inputs, americano_snapshots_kept=1)
+    keeping_one = settings_for(behavioral_events_parquet=inputs, americano_snapshots_kept=1)
     for _ in range(3):
-        synced(one, full=True)
+        synced(keeping_one, full=True)
 
     assert (folder / "0-photos").is_dir()
     assert (folder / "0-notes.txt").is_file()
-    assert rows(neighbour, COUNT) == rows(one, COUNT) == [(100,)]
+    assert rows(neighbour, COUNT) == rows(keeping_one, COUNT) == [(100,)]
 
 
 def test_a_shell_that_wrote_into_the_old_file_disturbs_neither_the_sync_nor_the_readers_of_the_new_one(
@@ -206,7 +206,7 @@ def test_a_shell_that_wrote_into_the_old_file_disturbs_neither_the_sync_nor_the_
     synced(settings)
     shell = start(SESSION, str(settings.published_path), "rw")
     assert shell.says() == "open"
-    shell.asked("INSERT INTO analytics.behavioral_events SELECT 'written', 'u', '2025-01-01' FROM range(1000)")
+    shell.answer("INSERT INTO analytics.behavioral_events SELECT 'written', 'u', '2025-01-01' FROM range(1000)")
     old = snapshots.current(settings)
     assert old is not None
     assert old.with_name(f"{old.name}.wal").exists()
@@ -218,11 +218,11 @@ def test_a_shell_that_wrote_into_the_old_file_disturbs_neither_the_sync_nor_the_
     for path in (settings.published_path, settings.published_path):
         reader = start(SESSION, str(path), "ro")
         assert reader.says() == "open"
-        assert reader.asked(COUNT) == "90"
-        assert reader.asked("SELECT count(*) FROM analytics.behavioral_events WHERE id = 'written'") == "0"
-    assert shell.asked(COUNT) == "1100"
-    assert shell.asked("CHECKPOINT") in {"None", "True"}
-    assert shell.asked(COUNT) == "1100"
+        assert reader.answer(COUNT) == "90"
+        assert reader.answer("SELECT count(*) FROM analytics.behavioral_events WHERE id = 'written'") == "0"
+    assert shell.answer(COUNT) == "1100"
+    assert shell.answer("CHECKPOINT") in {"None", "True"}
+    assert shell.answer(COUNT) == "1100"
     assert rows(settings, COUNT) == [(90,)]
     assert not synced(settings).changed
 
@@ -238,13 +238,13 @@ def test_a_table_is_carried_over_though_a_shell_holds_the_file_read_write(
     synced(settings)
     shell = start(SESSION, str(settings.published_path), "rw")
     assert shell.says() == "open"
-    shell.asked("DELETE FROM analytics.phase_assignments")
+    shell.answer("DELETE FROM analytics.phase_assignments")
     phases.unlink()
     export(90)
 
     assert synced(settings).changed
     assert rows(settings, "SELECT count(*) FROM analytics.phase_assignments") == [(1,)]
-    assert shell.asked("SELECT count(*) FROM analytics.phase_assignments") == "0"
+    assert shell.answer("SELECT count(*) FROM analytics.phase_assignments") == "0"
 
 
 def test_a_reader_keeps_the_file_it_opened_and_a_new_one_sees_the_new(
@@ -253,15 +253,15 @@ def test_a_reader_keeps_the_file_it_opened_and_a_new_one_sees_the_new(
     synced(settings)
     reader = start(SESSION, str(settings.published_path), "ro")
     assert reader.says() == "open"
-    assert reader.asked(COUNT) == "100"
+    assert reader.answer(COUNT) == "100"
     export(90)
 
     synced(settings)
 
-    assert reader.asked(COUNT) == "100"
+    assert reader.answer(COUNT) == "100"
     newcomer = start(SESSION, str(settings.published_path), "ro")
     assert newcomer.says() == "open"
-    assert newcomer.asked(COUNT) == "90"
+    assert newcomer.answer(COUNT) == "90"
     with open_published(settings) as connection:
         export(80)
         synced(settings)
@@ -293,11 +293,11 @@ print(reads, json.dumps(sorted(seen)))
     for count in range(91, 97):
         export(count)
         assert synced(settings).changed
-    reads, _, seen = loop.asked("stop").partition(" ")
+    reads, _, counted = loop.answer("stop").partition(" ")
 
     assert int(reads) >= 6
-    assert all(len(set(row)) == 1 for row in json.loads(seen))
-    counts = {row[0] for row in json.loads(seen)}
+    assert all(len(set(row)) == 1 for row in json.loads(counted))
+    counts = {row[0] for row in json.loads(counted)}
     assert counts <= {100, *range(91, 97)}
 
 
@@ -408,9 +408,9 @@ def test_what_cannot_be_tidied_up_after_the_swap_does_not_undo_it(
     synced(settings)
     calls: list[Settings] = []
 
-    def refuse(given: Settings) -> None:
-        assert snapshots.current(settings) != first
-        calls.append(given)
+    def refuse(swept: Settings) -> None:
+        assert snapshots.current(swept) != first
+        calls.append(swept)
         raise PermissionError(errno.EACCES, "not yours")
 
     first = snapshots.current(settings)

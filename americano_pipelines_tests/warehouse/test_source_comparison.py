@@ -22,9 +22,9 @@ ONE = "(SELECT min(id) FROM behavioral_events WHERE \"timestamp\" >= '2025-02-01
 
 @pytest.fixture
 def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Settings:
-    made = settings_for(**prisma.variables())
-    sync(made)
-    return made
+    synced_settings = settings_for(**prisma.variables())
+    sync(synced_settings)
+    return synced_settings
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["by month", "deep"])

@@ -62,7 +62,7 @@ def test_each_wait_for_a_silent_server_is_bounded(
     settings = published(silent.url)
     with open_instance(settings):
         pass
-    assert silent.asked == []
+    assert silent.connections == []
     leave_open(settings)
 
     started = time.monotonic()
@@ -84,7 +84,7 @@ def test_a_sync_asks_mlflow_nothing_while_no_run_is_open(
 ) -> None:
     assert run_nightly(settings_for(**prisma.variables(mlflow_tracking_uri=silent.url)), full=False).success
 
-    assert silent.asked == []
+    assert silent.connections == []
 
 
 def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(

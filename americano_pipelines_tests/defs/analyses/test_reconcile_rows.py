@@ -321,7 +321,9 @@ def test_a_silent_mlflow_is_waited_for_once_by_all_rows_of_a_pass(
 
         done, problems = reconcile_all(down, instance)
 
-        assert len(silent.asked) <= 4, "one question and its repetition for MLflow's runs, and the same for the rows"
+        assert len(silent.connections) <= 4, (
+            "one question and its repetition for MLflow's runs, and the same for the rows"
+        )
     assert done == ["row run_0"]
     assert len(problems) == 2
     assert all("MLFLOW_TRACKING_URI" in problem for problem in problems)

@@ -98,7 +98,7 @@ def test_a_year_of_sixty_learners(tables: Mapping[str, Rows]) -> None:
 def test_some_rows_arrive_late(tables: Mapping[str, Rows]) -> None:
     times = [datetime.fromisoformat(str(event["timestamp"])) for event in tables["behavioral_events"]]
     newest = list(accumulate(times, max))
-    late = sum(time < seen - timedelta(hours=1) for time, seen in zip(times, newest, strict=True))
+    late = sum(time < latest - timedelta(hours=1) for time, latest in zip(times, newest, strict=True))
     assert 0.01 < late / len(times) < 0.1
 
 
