@@ -1,7 +1,7 @@
-"""Write files so that they are there whole or not at all, also after a crash.
+"""Write each file as a whole or not at all, also when the machine crashes.
 
-The order matters: a rename that reaches the disk before the bytes it names leaves an empty file after a power cut. What
-a killed process did not rename lies in a temporary folder, which the next sweep removes.
+Sync a file before it is renamed: a rename that reaches the disk before the bytes leaves an empty file after a power
+cut.
 """
 
 import hashlib
@@ -89,7 +89,7 @@ def swap_link(link: Path, target: Path) -> None:
 
 
 def try_writing(folder: Path) -> None:
-    """Write a small file into a folder and take it away again; the folder is made if it is not there.
+    """Write a small file into a folder and remove it; the folder is made if it is missing.
 
     Raises:
         OSError: it cannot be.

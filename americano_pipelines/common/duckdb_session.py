@@ -1,4 +1,4 @@
-"""Open DuckDB the one way this project opens it: bounded memory, UTC, nothing ever downloaded."""
+"""Open DuckDB sessions with bounded memory, in UTC, without downloads; explain a lack of memory or disk."""
 
 import errno
 import os
@@ -15,14 +15,14 @@ from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import REMEDIES, ConfigError, ResourceError
 from americano_pipelines.settings import Settings
 
-# What this machine's disks say, in the order in which DuckDB's words are searched for them.
+# Errors of this machine's disks, in the order in which DuckDB's message is searched for their texts.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FAULTS = (
     *_FULL,
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENXIO, errno.ENODEV, errno.EUCLEAN, errno.ESTALE),
     *(errno.EREMOTEIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 )
-# Before what a server said: it has disks too, and no room on one of those is not ours to make.
+# Before the message of a server, whose disks may be full too: that is no fault of this machine.
 _OF_SERVER = ("ERROR:", "FATAL:", "Unable to connect to Postgres")
 # Sorting and appending in parts failed with 71 MiB, also parts of 9 MB.
 _SPARED_TO = 256 << 20
@@ -64,7 +64,7 @@ def resource_errors(settings: Settings) -> Iterator[None]:
 
 
 def _short_of(settings: Settings, said: str) -> str:
-    """Which of the two is missing, memory or disk, and what to do."""
+    """Name what is short, memory or disk, and what to do."""
     limit = settings.americano_memory_limit
     if "max_temp_directory_size" in said:
         return f"{settings.spill_dir} is full: make room there, or raise AMERICANO_MEMORY_LIMIT ({limit})"
@@ -81,7 +81,7 @@ def _first_line(error: duckdb.Error) -> str:
 
 
 def is_resource_error(error: duckdb.Error) -> bool:
-    """Whether DuckDB failed for want of memory or for a disk of this machine, wherever it was reading from."""
+    """Whether DuckDB failed for lack of memory or for a disk of this machine, from any source that it read."""
     return isinstance(error, duckdb.OutOfMemoryException) or _fault(error) is not None
 
 
@@ -95,14 +95,14 @@ def _fault(error: duckdb.Error) -> int | None:
 
 @contextmanager
 def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a writing DuckDB session within the configured bounds, closed on the way out whatever happens.
+    """Open a writing DuckDB session within the configured bounds, closed after the block, also on an error.
 
     Args:
         settings: memory limit, threads and the folder to spill to.
         database: the file to open read-write, None for one in memory.
 
     Raises:
-        ResourceError: what is done in the block needs more memory or disk than there is.
+        ResourceError: the block needs more memory or disk than there is.
     """
     with resource_errors(settings):
         file_permissions.protect(settings)
@@ -136,10 +136,10 @@ def connect_to_read(settings: Settings, database: Path) -> Iterator[duckdb.DuckD
 
 @contextmanager
 def session(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-    """What every session of this project is, also a reader's: in UTC, silent, closed on the way out."""
+    """Set up a session, also a reader's: in UTC, without progress bar, closed after the block."""
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        # DuckDB would draw a bar on standard output, into JSON too, for whatever lasts longer than two seconds.
+        # DuckDB draws a bar on standard output, into JSON too, for statements of more than two seconds.
         connection.execute("SET enable_progress_bar = false")
         yield connection
     finally:
@@ -169,7 +169,7 @@ def reader_spill_folder(settings: Settings) -> Iterator[Path | None]:
 
 
 def config(settings: Settings, folder: Path | None) -> dict[str, str | bool | int | float | list[str]]:
-    """What every session is opened with; without a folder it spills nothing."""
+    """The settings of every session; without a folder it spills nothing."""
     return {
         "memory_limit": settings.americano_memory_limit,
         "threads": settings.americano_threads,
@@ -189,7 +189,7 @@ def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
 def sparing(connection: duckdb.DuckDBPyConnection, at_least: int = _SPARED_TO) -> Iterator[None]:
     """Halve the memory limit for the block, where wide rows are moved.
 
-    What DuckDB holds outside of its limit grows with the width of the rows.
+    DuckDB's memory outside of its limit grows with the width of the rows.
 
     Args:
         connection: the session.
@@ -236,5 +236,5 @@ def check_extension() -> Path:
     folder = files("duckdb_extension_postgres_scanner") / "extensions" / f"v{engine}"
     path = Path(str(folder / "postgres_scanner.duckdb_extension"))
     if not path.is_file():
-        raise ConfigError(f"{EXTENSION_PACKAGE} {extension} is installed, but {path} is not there; install it anew")
+        raise ConfigError(f"{EXTENSION_PACKAGE} {extension} is installed, but {path} is missing; install it again")
     return path

@@ -1,8 +1,7 @@
 """Restrict what is written to the user that runs this, and to the group of AMERICANO_GROUP.
 
-Two layers, for the libraries (DuckDB, MLflow, Dagster, sqlite) choose the modes of most files. The process's umask,
-whichever it was started with, takes group and others out of what is made from then on. And the folders at the top
-are closed, so that files of earlier releases, or of programs under another umask, cannot be reached either.
+Set the umask, because the libraries (DuckDB, MLflow, Dagster, sqlite) choose the modes of most files. Also close the
+folders at the top, so that files of earlier releases, or of programs under another umask, cannot be reached.
 """
 
 import os
@@ -18,7 +17,7 @@ _OWNER_ONLY, _GROUP_READS = 0o077, 0o027
 
 
 def restrict(settings: Settings) -> None:
-    """Set the umask of this process, whichever it was started with."""
+    """Set the umask of this process."""
     os.umask(_umask(settings))
 
 
@@ -39,7 +38,7 @@ def protect(settings: Settings) -> None:
 
 
 def open_to_others(settings: Settings) -> list[Path]:
-    """What others of this machine may read or enter although it should be closed, for `americano doctor`."""
+    """Files and folders that other users may read or enter although they should be closed, for `americano doctor`."""
     allowed = 0o750 if settings.americano_group else 0o700
     open_paths = []
     for root in _roots(settings):
@@ -60,7 +59,7 @@ def _umask(settings: Settings) -> int:
 
 
 def _roots(settings: Settings) -> list[Path]:
-    """The data folder, and the folders of ours that settings may place elsewhere; as far as they are there."""
+    """The data folder and the folders that settings may place elsewhere, if they exist."""
     folders = (settings.paths.root, settings.paths.dagster_home, settings.paths.snapshots)
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
@@ -80,7 +79,7 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
-    # Gone meanwhile, or of another user, who alone may change it: `doctor` names that.
+    # Removed meanwhile, or of another user, who alone may change it: `doctor` names such a path.
     with suppress(FileNotFoundError, PermissionError):
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():

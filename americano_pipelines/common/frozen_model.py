@@ -1,9 +1,9 @@
-"""The base of frozen pydantic models that accept no unknown field."""
+"""Define the base of frozen pydantic models that accept no unknown field."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class FrozenModel(BaseModel):
-    """Anything in a record: it does not change, and has no fields but these."""
+    """A part of a record: immutable, without fields that are not declared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

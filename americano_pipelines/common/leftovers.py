@@ -7,12 +7,12 @@ from americano_pipelines.settings import DataFolder
 
 
 def sweep_leftovers(paths: DataFolder) -> list[Path]:
-    """Remove what ended processes left: spilled rows, copies, unfinished files and builds.
+    """Remove the leftovers of ended processes: spilled rows, copies, unfinished files and builds.
 
     Costs one listing of each folder, so every sync can begin with it.
 
     Returns:
-        Temporary folders that are left: those in use, and those that this user may not remove.
+        The temporary folders that remain: those in use, and those that this user may not remove.
     """
     return [path for folder, pattern in _folders(paths) for path in sweep(folder, pattern)]
 

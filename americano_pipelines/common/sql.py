@@ -1,8 +1,8 @@
 """Load SQL text, and quote identifiers and texts in it.
 
 Statements longer than a line live in `.sql` files beside the module that runs them. They may hold
-`{placeholders}` for identifiers, expressions built from identifiers, and nothing else: values are bound as
-parameters by whoever executes the statement.
+`{placeholders}` for identifiers and for expressions built from identifiers, and for nothing else. Bind values as
+parameters when a statement is executed.
 """
 
 import glob

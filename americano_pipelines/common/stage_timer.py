@@ -14,7 +14,7 @@ _listener: ContextVar[Callable[[str], None] | None] = ContextVar("stage_listener
 
 @contextmanager
 def stage_listener(listener: Callable[[str], None]) -> Iterator[None]:
-    """Tell `listener` the name of every stage that begins inside the block."""
+    """Call `listener` with the name of every stage that begins inside the block."""
     token = _listener.set(listener)
     try:
         yield
@@ -32,9 +32,9 @@ class StageTimer:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count the block's time under a name; the same name again adds up."""
-        for tell in (self._on_start, _listener.get()):
-            if tell is not None:
-                tell(name)
+        for listener in (self._on_start, _listener.get()):
+            if listener is not None:
+                listener(name)
         started = time.perf_counter()
         try:
             yield

@@ -20,7 +20,7 @@ from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import Settings
 
 POLL_SECONDS = 0.5
-# A full sync of 5 million rows takes half a minute; who waits longer than this is told by whom it waits.
+# A full sync of 5 million rows takes half a minute; a longer wait ends with an error that names the holder.
 WAIT_SECONDS = 900.0
 
 
@@ -33,9 +33,9 @@ def writer_lock(
     Two data folders may publish under one name, so that has a lock too; always taken second.
 
     Args:
-        settings: the data folder and the published file.
+        settings: names the data folder and the published file.
         wait_seconds: how long to wait for another holder.
-        on_wait: told once who holds it, when there is something to wait for.
+        on_wait: called once with the holder's description when the lock is held.
 
     Raises:
         LockHeldError: it is still held after that time; the message names the holder and since when.

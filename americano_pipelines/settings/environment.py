@@ -1,7 +1,6 @@
 """Declare every environment variable that the project reads: name, type, default, bounds.
 
-No other module looks at the environment. Values come from the process's environment, then from `.env` in the
-project root.
+Read values from the process's environment, then from `.env` in the project's folder.
 """
 
 import grp
@@ -31,7 +30,7 @@ def _table(value: str | None) -> str | None:
     return value
 
 
-def _place(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller holds
+def _place(value: Any) -> Any:  # noqa: ANN401 - any value of the environment or of a caller
     if isinstance(value, str) and ("://" in value or "\0" in value):
         raise ValueError("is an address, not a path on this machine")
     return value
@@ -40,9 +39,9 @@ def _place(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a c
 def _host(value: str | None) -> str | None:
     if value is not None and not value.startswith("/"):
         if "://" in value or "@" in value or not value.strip() or any(map(str.isspace, value.strip())):
-            raise ValueError("is no host name; a whole address goes into DATABASE_URL")
+            raise ValueError("is not a host name; a whole address goes into DATABASE_URL")
         if re.fullmatch(r"[^:]*:\d+", value):
-            raise ValueError("has a port in it, which goes into PG_PORT")
+            raise ValueError("contains a port; set that in PG_PORT")
     return value
 
 
@@ -55,7 +54,7 @@ def _experiment(value: str) -> str:
 def _memory(value: str) -> str:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s?(MB|GB|MiB|GiB)", value)
     if match is None or float(match[1]) == 0:
-        raise ValueError("is no amount of memory")
+        raise ValueError("is not an amount of memory")
     amount = float(match[1]) * _UNITS[match[2]]
     if not _LEAST_MEMORY <= amount <= _MOST_MEMORY:
         raise ValueError("is out of bounds; from 48MB to 1000000GB is allowed")
@@ -74,7 +73,7 @@ def group_id(name: str) -> int:
     """The number of a group of this machine.
 
     Raises:
-        ValueError: there is no such group, or this user is not in it and may not give it files.
+        ValueError: there is no such group, or this user is not a member.
     """
     try:
         number = grp.getgrnam(name).gr_gid
@@ -91,7 +90,7 @@ def _group(value: str | None) -> str | None:
     return value
 
 
-def _mapping(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller holds
+def _mapping(value: Any) -> Any:  # noqa: ANN401 - any value of the environment or of a caller
     if not isinstance(value, str):
         return value
     try:
@@ -106,7 +105,7 @@ def _mapping(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a
 class Variables(BaseSettings):
     """All settings; a field's name in capitals is its environment variable.
 
-    A description says what the variable is and what is allowed: the error for a wrong value quotes it, and
+    A description names the variable's meaning and the allowed values. The error for a wrong value quotes it, and
     `.env.example` and the README are tested against these fields.
     """
 

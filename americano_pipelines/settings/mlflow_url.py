@@ -1,7 +1,4 @@
-"""Parse `MLFLOW_TRACKING_URI`: which addresses are valid, and where a relative one starts.
-
-Only the parsing of addresses belongs here; connecting is `mlflow_store/client.py`.
-"""
+"""Parse `MLFLOW_TRACKING_URI`: check the address, and resolve a relative sqlite file. Connect to nothing."""
 
 import os
 from pathlib import Path
@@ -34,7 +31,7 @@ def parse_tracking_uri(value: str, root: Path) -> str:
     kind, _, driver = scheme.lower().partition("+")
     if not mark or "/" in scheme or kind == "file":
         raise ValueError(
-            "names a folder or nothing that MLflow knows; its store in a folder of files is gone since MLflow 3. "
+            "is a folder, or no address that MLflow knows; MLflow 3 has no store in a folder of files. "
             f"For records on this machine use sqlite:///mlflow.db; {_ALLOWED}"
         )
     if scheme.lower() in _SERVERS:
@@ -45,7 +42,9 @@ def parse_tracking_uri(value: str, root: Path) -> str:
     if kind in _DATABASES:
         _check_database(uri)
         return uri
-    raise ValueError(f"starts with {scheme}:, which is no MLflow server or store this project can use; {_ALLOWED}")
+    raise ValueError(
+        f"starts with {scheme}:, which is not an MLflow server or store that this project can use; {_ALLOWED}"
+    )
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -60,8 +59,8 @@ def _check_server(uri: str) -> None:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
     except ValueError:
-        # What urlsplit itself says may quote the password.
-        raise ValueError("cannot be taken apart: the port must be a number from 1 to 65535") from None
+        # The message of urlsplit may quote the password.
+        raise ValueError("cannot be parsed: the port must be a number from 1 to 65535") from None
     if not host or any(character.isspace() for character in parts.netloc):
         raise ValueError("names no host, as http://host:port does")
     if port == 0:
@@ -92,7 +91,7 @@ def _check_database(uri: str) -> None:
         address = make_url(uri)
         dialect = address.get_dialect()
     except (SQLAlchemyError, ValueError):
-        raise ValueError(f"cannot be taken apart, or names a driver that is unknown; {_ALLOWED}") from None
+        raise ValueError(f"cannot be parsed, or names a driver that is unknown; {_ALLOWED}") from None
     if not address.host and not address.query.get("host"):
         raise ValueError("names no host (a socket folder goes into ?host=/folder)")
     if not address.database:

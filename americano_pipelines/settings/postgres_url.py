@@ -32,7 +32,7 @@ class PostgresTarget:
         user: the role to read as.
         password: its password, empty for none; never shown.
         database: the database's name.
-        schema: the schema to look in first (`?schema=` of a Prisma URL), `public` unless told.
+        schema: the schema to look in first (`?schema=` of a Prisma URL), by default `public`.
         options: further libpq parameters from the URL, such as `sslmode`.
         connections: how many there may be at once (`?connection_limit=` of a Prisma URL), None for as many as pay.
         statement_timeout: seconds after which the server ends a statement of ours.
@@ -81,9 +81,9 @@ def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        # What urlsplit itself says may quote the password.
+        # The message of urlsplit may quote the password.
         raise ValueError(
-            "cannot be taken apart: the port must be a number from 1 to 65535, and characters such as / ? # [ ] @ "
+            "cannot be parsed: the port must be a number from 1 to 65535, and characters such as / ? # [ ] @ "
             "in the password percent-encoded"
         ) from None
     if parts.scheme not in {"postgres", "postgresql"}:
@@ -106,7 +106,7 @@ def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
     connections = _whole_number(limit, "connection_limit must be a number from 1 on") if limit else None
     options = _in_folder(_certificates(query), folder)
     if unknown := sorted(options.keys() - PRISMA_ONLY - LIBPQ_OPTIONS):
-        raise ValueError(f"has parameters that are not understood: {', '.join(unknown)}")
+        raise ValueError(f"has unknown parameters: {', '.join(unknown)}")
     return PostgresTarget(
         host=host,
         port=port or DEFAULT_PORT,
@@ -135,7 +135,7 @@ def _certificates(query: dict[str, str]) -> dict[str, str]:
     """The parameters with what Prisma means by its TLS ones: `sslcert` is the authority, `strict` looks at the name.
 
     Raises:
-        ValueError: one cannot be honoured. To leave it out would be to connect less safely than was asked for.
+        ValueError: a parameter cannot be honoured. Without it the connection would be less safe than requested.
     """
     options = dict(query)
     if refused := sorted(_PKCS12 & options.keys()):

@@ -39,7 +39,7 @@ class Mode(StrEnum):
 
 
 class Settings(Variables):
-    """The checked settings that everything else is given."""
+    """The checked settings."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -62,8 +62,8 @@ class Settings(Variables):
         if odd := {"%", "?"} & set(str(self.dagster_dir)):
             variable = "DAGSTER_HOME" if self.dagster_home else "AMERICANO_DATA_DIR"
             raise ValueError(
-                f"{variable}: {self.dagster_dir} has a {odd.pop()} in it, and Dagster makes an address of it in which "
-                "that means something else; choose another folder"
+                f"{variable}: {self.dagster_dir} contains {odd.pop()}, which has a special meaning in the address that "
+                "Dagster makes of it; choose another folder"
             )
         return self
 
@@ -75,22 +75,22 @@ class Settings(Variables):
                 raise ValueError(f"{variable}: {problem}; choose another place")
 
     def _check_not_swept(self) -> None:
-        """Refuse what would lie where whatever is not known there is swept away."""
+        """Refuse places in folders from which a sync removes unknown files."""
         swept = {
-            self.paths.lake: "whatever is no export of ours",
-            self.paths.spill: "what ended processes left",
-            self.paths.snapshots: "whatever is no published file",
+            self.paths.lake: "what is no export of its own",
+            self.paths.spill: "what earlier processes left",
+            self.paths.snapshots: "what is no published file",
         }
         for variable, path in self._own_places():
             for folder, what in swept.items():
                 # Only its folder is followed: the published name is itself a link into the folder of snapshots.
                 if (path.parent.resolve() / path.name).is_relative_to(folder.resolve()):
                     raise ValueError(
-                        f"{variable}: lies inside {folder}, where {what} is swept away; point it elsewhere"
+                        f"{variable}: lies inside {folder}, from which a sync removes {what}; choose a place outside it"
                     )
 
     def _own_places(self) -> list[tuple[str, Path]]:
-        """What these settings place on this machine, by variable; MLflow's file only where it is named."""
+        """The paths that these settings choose, by variable; MLflow's file only where a variable names it."""
         places = [("DUCKDB_DB_PATH", self.published_path), ("DAGSTER_HOME", self.dagster_dir)]
         try:
             store = sqlite_file(self.tracking_uri)
@@ -161,7 +161,7 @@ class Settings(Variables):
             )
         if path.stem.casefold() in _TAKEN:
             raise ValueError(
-                f"DUCKDB_DB_PATH: {path.name} would be a catalog called {path.stem}, a name that is taken; "
+                f"DUCKDB_DB_PATH: {path.name} would be a catalog called {path.stem}, a name that is in use; "
                 "choose another one, such as americano.duckdb"
             )
         if path.suffix != ".duckdb":
@@ -241,7 +241,7 @@ class Settings(Variables):
         return shown
 
     def _derived(self, name: str) -> Path | str | None:
-        """What stands in for a variable that is not set, None where nothing does."""
+        """The value in force for a variable that is not set; None where there is none."""
         if name.endswith(_PARQUET):
             # With Postgres configured, these are not read.
             return self.parquet_input(name.removesuffix(_PARQUET)) if self.mode is Mode.PARQUET else None
@@ -259,7 +259,7 @@ def redact(text: str) -> str:
 
 
 def _absolute(path: str | Path) -> Path:
-    """Relative paths start at the project's folder; `~` is the home folder, and nobody's home is left as it is."""
+    """Make a path absolute from the project's folder; `~` is the home folder, and an unknown user's `~name` stays."""
     return (PROJECT_ROOT / os.path.expanduser(path)).absolute()  # noqa: PTH111 - Path.expanduser raises for that
 
 

@@ -46,13 +46,13 @@ WRONG = [
     ("BEHAVIORAL_EVENTS_PARQUET", "https://example.org/events.parquet", "not a path"),
     ("PG_HOST", "db.example.org:5433", "PG_PORT"),
     ("PG_HOST", "postgresql://u:hush@db/x", "DATABASE_URL"),
-    ("PG_HOST", "two words", "no host name"),
+    ("PG_HOST", "two words", "not a host name"),
     ("MLFLOW_EXPERIMENT_NAME", "  ", "blank"),
     ("MLFLOW_EXPERIMENT_NAME", "x" * 501, "500"),
     ("DUCKDB_DB_PATH", "/usr", "is a folder"),
-    ("DUCKDB_DB_PATH", "data/tmp/x.duckdb", "swept away"),
-    ("DAGSTER_HOME", "data/duckdb/snapshots/home", "swept away"),
-    ("MLFLOW_TRACKING_URI", "sqlite:///data/parquet/runs.db", "swept away"),
+    ("DUCKDB_DB_PATH", "data/tmp/x.duckdb", "from which a sync removes"),
+    ("DAGSTER_HOME", "data/duckdb/snapshots/home", "from which a sync removes"),
+    ("MLFLOW_TRACKING_URI", "sqlite:///data/parquet/runs.db", "from which a sync removes"),
 ]
 
 
@@ -105,7 +105,9 @@ def test_columns_are_read_from_json_and_wrong_roles_are_named(monkeypatch: pytes
     assert columns == {"behavioral_events.time": "occurredAt"}
     check_overrides(columns)
 
-    with pytest.raises(ConfigError, match=r"^AMERICANO_COLUMNS: 'events.time' is no role; .*behavioral_events\.time"):
+    with pytest.raises(
+        ConfigError, match=r"^AMERICANO_COLUMNS: 'events.time' is not a role; .*behavioral_events\.time"
+    ):
         check_overrides({"events.time": "occurredAt"})
 
 

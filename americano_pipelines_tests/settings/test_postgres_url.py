@@ -67,7 +67,7 @@ BROKEN = [
         "postgresql://u:hush@h/db?sslidentity=me.p12&sslpassword=hush",
         "has sslidentity and sslpassword, a PKCS",
     ),
-    ("postgresql://u:hush@h/db?colour=red&sslmode=require", "not understood: colour"),
+    ("postgresql://u:hush@h/db?colour=red&sslmode=require", "unknown parameters: colour"),
 ]
 
 

@@ -123,14 +123,16 @@ def test_inputs_beside_our_own_lake_are_fine(tmp_path: Path, location: str) -> N
 def test_nothing_that_must_stay_lies_in_the_lake_which_is_swept(
     variable: str, settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"^{variable.upper()}: lies inside .*swept"):
+    with pytest.raises(ConfigError, match=rf"^{variable.upper()}: lies inside .*from which a sync removes"):
         settings_for(**{variable: tmp_path / "data" / "parquet" / "x.duckdb"})
 
 
 @pytest.mark.parametrize("odd", ["%", "?"])
 def test_folders_that_dagster_cannot_make_an_address_of_are_refused(odd: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"^AMERICANO_DATA_DIR: .* has a {re.escape(odd)} in it"):
+    with pytest.raises(
+        ConfigError, match=rf"^AMERICANO_DATA_DIR: .* contains {re.escape(odd)}, which has a special meaning"
+    ):
         load_settings(americano_data_dir=tmp_path / f"50{odd}25")
-    with pytest.raises(ConfigError, match=rf"^DAGSTER_HOME: .* has a {re.escape(odd)} in it"):
+    with pytest.raises(ConfigError, match=rf"^DAGSTER_HOME: .* contains {re.escape(odd)}, which has a special meaning"):
         load_settings(dagster_home=tmp_path / f"50{odd}25")
     assert load_settings(americano_data_dir=tmp_path / f"50{odd}25", dagster_home=tmp_path / "home").data_dir.name

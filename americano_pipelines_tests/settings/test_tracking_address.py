@@ -8,14 +8,14 @@ from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
 
 WRONG = [
-    ("foo", "names a folder"),
-    ("./mlruns", "names a folder"),
-    ("/var/lib/mlruns", "names a folder"),
-    ("file:///var/lib/mlruns", "gone since MLflow 3"),
-    ("databricks", "nothing that MLflow knows"),
-    ("databricks://team", "no MLflow server or store"),
-    ("gopher://tracking", "no MLflow server or store"),
-    ("postgres://u:hush@h/d", "no MLflow server or store"),
+    ("foo", "is a folder, or no address"),
+    ("./mlruns", "is a folder, or no address"),
+    ("/var/lib/mlruns", "is a folder, or no address"),
+    ("file:///var/lib/mlruns", "MLflow 3 has no store in a folder of files"),
+    ("databricks", "no address that MLflow knows"),
+    ("databricks://team", "not an MLflow server or store"),
+    ("gopher://tracking", "not an MLflow server or store"),
+    ("postgres://u:hush@h/d", "not an MLflow server or store"),
     ("http://", "names no host"),
     ("https:///path", "names no host"),
     ("http://u:hush@h:99999", "from 1 to 65535"),
@@ -30,7 +30,7 @@ WRONG = [
     ("mssql+pyodbc://u:hush@h/d", "pyodbc, which is not installed"),
     ("postgresql+psycopg2://u:hush@h", "names no database"),
     ("postgresql+psycopg2:///d", "names no host"),
-    ("postgresql+psycopg2://u:hush@h:x/d", "cannot be taken apart"),
+    ("postgresql+psycopg2://u:hush@h:x/d", "cannot be parsed"),
     ("postgresql+nothing://u:hush@h/d", "a driver that is unknown"),
 ]
 
