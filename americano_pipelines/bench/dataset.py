@@ -64,7 +64,7 @@ def dataset(base: Settings, rows: int, stages: StageTimer) -> Iterator[Dataset]:
     Args:
         base: the data folder to work under.
         rows: rows of the events table.
-        stages: told what is being done.
+        stages: counts and announces what is being done.
     """
     with temporary_folder(base.data_dir, "bench") as folder, ExitStack() as at_end:
         postgres = EmbeddedPostgres(

@@ -60,24 +60,24 @@ class Measured:
         return None if self.budget is None or self.ratio is None else self.ratio <= self.budget
 
 
-def measure(data: Dataset, base: Settings, tell: Callable[[str], None]) -> list[Measured]:
+def measure(data: Dataset, base: Settings, announce: Callable[[str], None]) -> list[Measured]:
     """Take all measurements, each of ours in a process of its own so that its peak memory is its own.
 
     Args:
         data: the source.
         base: memory limit and threads.
-        tell: told what comes next.
+        announce: called with the name of the next measurement.
     """
     settings = data.settings(base)
-    tell(PLAN[0])
+    announce(PLAN[0])
     copy_s, copy_bytes = _raw_copy(settings, data.folder)
-    tell(PLAN[1])
+    announce(PLAN[1])
     ours = _alone(_export, settings)
     exported = Measured(PLAN[1], ours["seconds"], PLAN[0], ours["seconds"] / copy_s, 1.15, stages=ours["stages"])
     exported.note = f"{ours['bytes'] / 1e6:,.0f} MB, peak {ours['peak_mb']} MB"
-    tell(PLAN[2])
+    announce(PLAN[2])
     load_s, load_bytes = _bare_load(settings, data.folder)
-    tell(PLAN[3])
+    announce(PLAN[3])
     full = _alone(_sync, settings, full=True)
     bare = copy_s + load_s
     lines = [
@@ -86,15 +86,15 @@ def measure(data: Dataset, base: Settings, tell: Callable[[str], None]) -> list[
         Measured(PLAN[2], load_s, note=f"{load_bytes / 1e6:,.0f} MB"),
         _line(PLAN[3], full, "COPY and bare load", bare, 1.25),
     ]
-    tell(PLAN[4])
+    announce(PLAN[4])
     lines.append(_line(PLAN[4], _alone(_sync, settings), "full sync", full["seconds"], 0.10))
     update = sql.load("bench", "change_month")
     late = sql.load("bench", "late_row")
     for what, statement in ((PLAN[5], update), (PLAN[6], late)):
-        tell(what)
+        announce(what)
         data.execute(statement)
         lines.append(_line(what, _alone(_sync, settings), "full sync", full["seconds"], 0.30))
-    tell(PLAN[7])
+    announce(PLAN[7])
     spent = _pandas(data)
     lines.append(Measured(PLAN[7], spent, note=f"{min(PANDAS_ROWS, data.rows) / spent:,.0f} rows a second"))
     return lines

@@ -63,10 +63,10 @@ def resource_errors(settings: Settings) -> Iterator[None]:
         raise ResourceError(f"{place}: {error.strerror}. Nothing was published; {remedy} and run this again") from None
 
 
-def _short_of(settings: Settings, said: str) -> str:
+def _short_of(settings: Settings, message: str) -> str:
     """Name what is short, memory or disk, and what to do."""
     limit = settings.americano_memory_limit
-    if "max_temp_directory_size" in said:
+    if "max_temp_directory_size" in message:
         return f"{settings.spill_dir} is full: make room there, or raise AMERICANO_MEMORY_LIMIT ({limit})"
     twice = f"{float(limit.rstrip('MGiB ')) * 2:g}{limit.lstrip('0123456789. ')}"
     return (
@@ -87,10 +87,10 @@ def is_resource_error(error: duckdb.Error) -> bool:
 
 def _fault(error: duckdb.Error) -> int | None:
     """The number of the system's error that DuckDB failed for; None when it was another, or a server's."""
-    said = str(error)
-    if any(sign in said for sign in _OF_SERVER):
+    message = str(error)
+    if any(sign in message for sign in _OF_SERVER):
         return None
-    return next((number for number in _FAULTS if os.strerror(number) in said), None)
+    return next((number for number in _FAULTS if os.strerror(number) in message), None)
 
 
 @contextmanager

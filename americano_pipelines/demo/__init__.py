@@ -1,1 +1,1 @@
-"""A real Postgres without an installation, filled with experiments whose truth is known."""
+"""Run a real Postgres without an installation, filled with experiments whose truth is known."""

@@ -1,4 +1,4 @@
-"""The demo's own server: its place under the data folder, and the settings that point at it."""
+"""Run the demo's own server under the data folder, and give the settings that point at it."""
 
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +15,7 @@ from americano_pipelines.settings.paths import DEMO_SERVER
 
 DATABASE = "americano"
 SYNC_ROLE = "americano_sync"
-# As the app's administrator would make it; again each time, for a demo that is older than the role.
+# As the app's administrator would make it; each time again, because a demo may be older than the role.
 LINK_ROLE, LINK_ROLE_SCRIPT = "americano_link", PROJECT_ROOT / "deploy" / "link_role.sql"
 
 
@@ -49,7 +49,7 @@ class DemoServer:
         self.postgres.stop()
 
     def is_running(self) -> bool:
-        """Tell whether the server is alive."""
+        """Whether the server is alive."""
         return self.postgres.is_running()
 
     def environment(self) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""The lake: our own Parquet exports of the source and the manifest that says what they hold."""
+"""Keep the lake: our own Parquet exports of the source, and the manifest that describes them."""

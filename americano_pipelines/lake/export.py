@@ -26,9 +26,9 @@ class Export:
 
     Attributes:
         manifest: what the lake holds now.
-        written: table to the buckets that were exported, removed or had gone; a table that is not here was left alone.
-        repaired: what was there but not whole, or named but not there, and so was exported again: paths below the
-            lake's folder; of the manifest itself when it could not be read.
+        written: table to the buckets that were exported or removed; a table without any was left unchanged.
+        repaired: files that were damaged or missing and so were exported again: paths below the lake's folder; the
+            manifest's own name when it could not be read.
         checked_at: the instant of the source that was compared, ISO 8601.
     """
 
@@ -43,7 +43,7 @@ def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Exp
 
     Args:
         settings: the source and the lake's folder.
-        stages: told what is being done.
+        stages: counts and announces what is being done.
         full: export everything, whatever the lake holds.
 
     Raises:
@@ -55,12 +55,12 @@ def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Exp
         try:
             return _export(settings, stages, full=full)
         finally:
-            # Also when it failed: what it wrote may be what the disk is full of.
+            # Also after a failure: the files that it wrote may have filled the disk.
             _tidy_up(settings)
 
 
 def _tidy_up(settings: Settings) -> None:
-    """Remove what the manifest does not name, and what killed processes left: both may fill the disk."""
+    """Remove files that the manifest does not name and leftovers of killed processes: both may fill the disk."""
     sweep_leftovers(settings.paths)
     lake.sweep(settings.paths)
 
@@ -115,7 +115,7 @@ def state_that_export_sees(
         settings: where the lake is.
         snapshot: the snapshot.
         table: the table in it.
-        state: its state in it. An export that finds the table untouched does not ask for it.
+        state: its state in it. An export that sees an untouched table does not compute it.
     """
     before, _ = _read_manifest(settings)
     if before is None or not same_history(before.source, snapshot.identity):
@@ -125,7 +125,7 @@ def state_that_export_sees(
 
 
 def _read_manifest(settings: Settings) -> tuple[Manifest | None, list[str]]:
-    """The manifest, and its name where it cannot be read: then everything is exported anew, and the run says so."""
+    """The manifest; or its name where it cannot be read, so that the run reports why everything is exported anew."""
     try:
         return lake.read(settings.paths), []
     except LakeDamagedError:
@@ -133,7 +133,7 @@ def _read_manifest(settings: Settings) -> tuple[Manifest | None, list[str]]:
 
 
 def _kept(before: Manifest | None, name: str, table: PostgresTable) -> LakeTable | None:
-    """What the lake holds of this very table with this very schema."""
+    """The lake's content of the same table with the same schema."""
     kept = before.tables.get(name) if before is not None else None
     if kept is None or (kept.schema_sha256, kept.found_as, kept.identity) != (
         table.schema_sha256,
@@ -147,7 +147,7 @@ def _kept(before: Manifest | None, name: str, table: PostgresTable) -> LakeTable
 def _state(
     snapshot: Snapshot, table: PostgresTable, kept: LakeTable | None, before: Manifest | None
 ) -> tuple[Mapping[str, State], Mapping[str, BucketChecksum]]:
-    """The table's state now, the cheap question first: did anything happen at all? And the figures, if all is new."""
+    """The table's present state, and its figures if it is new; the cheap check for any change comes first."""
     if kept is None or before is None:
         return postgres_state_and_checksums(snapshot, table)
     if is_untouched(snapshot, table, kept.rows, before.source):

@@ -1,6 +1,6 @@
-"""The lake's manifest: the only truth about which Parquet files belong to the lake and what they hold.
+"""Read and replace the lake's manifest, which alone decides which Parquet files belong to the lake.
 
-A file that the manifest does not name is an orphan of an interrupted export.
+Remove files that it does not name: they are orphans of interrupted exports.
 """
 
 import re
@@ -58,7 +58,7 @@ class LakeTable(_Record):
         found_as: schema and name in Postgres.
         columns: its columns with source and DuckDB types.
         roles: role name to column name.
-        identity: hash of what tells the relation apart from another under its name.
+        identity: hash that distinguishes the relation from another of its name.
         schema_sha256: hash of the columns, types, defaults and enum labels.
         snapshot_id: the export that last wrote any of it.
         buckets: month (`2026-01`, `none` for rows without a time, `all` for a small table) to its content.
@@ -93,7 +93,7 @@ class LakeTable(_Record):
         return {name: State(bucket.rows, bucket.fingerprint) for name, bucket in self.buckets.items()}
 
     def source_table(self, name: str) -> SourceTable:
-        """The table as the export found it."""
+        """The table as the export read it."""
         return SourceTable(BY_NAME[name], self.found_as, tuple(self.columns), self.roles, identity=self.identity)
 
 
@@ -104,8 +104,8 @@ class Manifest(_Record):
         version: of this format.
         snapshot_id: identifies the export.
         taken_at: the instant, by Postgres's clock, ISO 8601.
-        source: system identifier, timeline, database, xmin and xmax of the snapshot and what else tells histories
-            apart.
+        source: system identifier, timeline, database, xmin and xmax of the snapshot, and whatever else distinguishes
+            histories.
         tables: warehouse name to content.
         skipped: warehouse name to the reason why the source has no such table.
     """
@@ -131,8 +131,8 @@ def read(paths: DataFolder) -> Manifest | None:
         return None
     except (ValidationError, UnicodeDecodeError):
         raise LakeDamagedError(
-            f"{path} is no manifest of this version, so what the lake holds is not known; `americano sync` in postgres "
-            "mode exports everything anew",
+            f"{path} is no manifest of this version, so the content of the lake is unknown; `americano sync` in "
+            "postgres mode exports everything anew",
             path,
         ) from None
 
@@ -171,8 +171,8 @@ def damaged(paths: DataFolder, manifest: Manifest) -> dict[str, dict[str, str]]:
 def sweep(paths: DataFolder) -> None:
     """Remove our own files that the manifest does not name: older exports and what failed or interrupted ones left.
 
-    What we did not make stays: the folder may have been there before us. So does everything while there is a
-    manifest that cannot be read.
+    Files that no export made stay, for the folder may be older than the lake. While the manifest cannot be read,
+    everything stays.
     """
     try:
         manifest = read(paths)
@@ -188,7 +188,7 @@ def sweep(paths: DataFolder) -> None:
 
 
 def holds_files(paths: DataFolder) -> bool:
-    """Whether there is anything of ours in the lake's folder, named by a manifest or not."""
+    """Whether the lake's folder has any exported file or a manifest."""
     return is_there(paths) or any(True for _ in _ours(paths.lake))
 
 

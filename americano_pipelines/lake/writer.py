@@ -66,8 +66,8 @@ class Writer:
             table: the table as found.
             state: its state in the snapshot.
             figures: the figures of its stale buckets in the snapshot.
-            kept: its content in the lake, in the same schema; None when it holds nothing of it.
-            stale: buckets that differ from the lake's; those that the state lacks have gone.
+            kept: its content in the lake, in the same schema; None when there is none.
+            stale: buckets that differ from the lake's; the source no longer has those that the state lacks.
 
         Raises:
             SourceError: the source cannot be read.
@@ -160,7 +160,7 @@ class Writer:
 
     @staticmethod
     def _bucket(table: PostgresTable, first_day: str) -> str:
-        """The bucket whose folder DuckDB named by the month's first day; by a word of its own where there is none."""
+        """The bucket whose folder DuckDB named by the month's first day, or by `__...` where there is no month."""
         if first_day.startswith("__"):
             return NO_MONTH if table.contract.by_month else WHOLE
         return first_day[: len("2024-01")]

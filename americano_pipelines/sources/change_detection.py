@@ -20,9 +20,9 @@ of the one before, in other rows. So a state counts only for one relation (oid a
 database has those of the original. So an earlier state counts only within one history: same system identifier,
 timeline and database, a server that goes on or answers where it did, and a snapshot whose xmax did not go back.
 Otherwise everything is exported. A data folder that was put back while the server was off, and then used as many
-ids as before, shows neither; so after a start of the server the cheap question is not asked, and the fingerprints
-tell (seen: without this the sync said unchanged). What no witness can see (the same row written again by a
-transaction of the same id after such a restore, bits that rot) is what the deep check reads row by row for.
+ids as before, shows neither; so after a start of the server the cheap question is skipped and the fingerprints decide
+(without this a sync reported "unchanged" falsely). What no witness can show (the same row written again by a
+transaction of the same id after such a restore, or damaged bits) the deep check finds row by row.
 """
 
 import hashlib
@@ -141,7 +141,7 @@ def fingerprint(table: PostgresTable, versions: str) -> str:
 
 
 def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: Mapping[str, Any]) -> bool:
-    """Whether nothing at all happened to a table since an earlier snapshot: the cheap question, asked first.
+    """Whether a table is unchanged since an earlier snapshot: the cheap question, which comes first.
 
     Nothing did if there are as many rows as then and none has a version that the earlier snapshot could not have
     seen: an insert or update brings a young xmin, and what is only deleted is missing from the count.
@@ -170,7 +170,7 @@ def same_history(before: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
     same = all(
         before.get(name) == current.get(name) for name in ("system_identifier", "timeline", "database_oid", "database")
     )
-    # A server that goes on may be reached at two addresses; after a start only the address tells it from its copy.
+    # A running server may have two addresses; after a start only the address distinguishes it from its copy.
     same = same and any(before.get(name) == current.get(name) for name in ("started_at", "address"))
     return same and int(before.get("xmax", 0)) <= int(current.get("xmax", 0))
 

@@ -33,14 +33,14 @@ class Column:
 
 @dataclass(frozen=True)
 class SourceTable:
-    """A source table as it was found.
+    """A source table with its columns and roles.
 
     Attributes:
-        contract: what it is.
+        contract: its contract.
         found_as: where, for people: `public.behavioral_events` or a path.
         columns: its columns in order.
         roles: role name to column name; an optional role that no column plays is absent.
-        identity: hash of what tells it apart from another table under its name; empty for files, which have hashes.
+        identity: hash that distinguishes it from another table of its name; empty for files, which have hashes.
     """
 
     contract: TableContract
@@ -85,7 +85,7 @@ _ROLE_TYPES = {
 def find_roles(
     contract: TableContract, columns: Sequence[str], overrides: Mapping[str, str], found_as: str
 ) -> dict[str, str]:
-    """Say which column plays which role.
+    """Find the column that plays each role.
 
     Args:
         contract: the table's contract.
@@ -103,7 +103,7 @@ def find_roles(
     folded = [column.casefold() for column in columns]
     if twins := sorted({column for column in columns if folded.count(column.casefold()) > 1}):
         raise SourceError(
-            f"{found_as}: the columns {', '.join(twins)} differ only in case, which DuckDB does not tell apart. "
+            f"{found_as}: the columns {', '.join(twins)} differ only in case, which DuckDB cannot tell apart. "
             "Offer a view that renames one of them"
         )
     by_key: dict[str, str] = {}
@@ -163,7 +163,7 @@ def check_overrides(overrides: Mapping[str, str]) -> None:
     known = {f"{contract.name}.{role.name}" for contract in BY_NAME.values() for role in contract.roles}
     for key in overrides:
         if key not in known:
-            raise ConfigError(f"AMERICANO_COLUMNS: {key!r} is no role; there are {', '.join(sorted(known))}")
+            raise ConfigError(f"AMERICANO_COLUMNS: {key!r} is not a role; the roles are {', '.join(sorted(known))}")
 
 
 def name_key(name: str) -> str:

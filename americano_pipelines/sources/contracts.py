@@ -1,6 +1,7 @@
-"""The contract of each source table: its names, the roles of its columns, what must hold.
+"""Define the contract of each source table: its names, the roles of its columns, its order.
 
-Nothing here touches a database.
+This is the only place that names the source tables. A further table needs a contract here, its `<NAME>_PARQUET`
+variable in `settings/environment.py` and a model in `warehouse/research_models.py` with its SQL.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ class Role:
     Attributes:
         name: the role, such as `time`.
         description: what the column holds, for metadata.
-        aliases: names it goes by, best first; case and underscores do not matter.
+        aliases: column names that mean it, best first; case and underscores do not matter.
         required: without it the table cannot be used at all.
     """
 

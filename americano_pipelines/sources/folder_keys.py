@@ -1,7 +1,7 @@
 """Read the columns that folders called `column=value` give to the files below them.
 
-DuckDB gives the columns; which there are, and of what type, is decided here. Left to DuckDB, learner '007' becomes
-the number 7, and a key that some files lack drops the column from every row.
+Decide which columns there are, and of what type: left to DuckDB, learner '007' becomes the number 7, and a key that
+some files lack drops the column from every row.
 """
 
 import re
@@ -31,7 +31,7 @@ def folder_keys(paths: Sequence[Path], root: Path, columns: Container[str]) -> d
         columns: casefolded names of the columns in the files.
 
     Raises:
-        SourceError: files carry different keys, or a key cannot be told from something else.
+        SourceError: files carry different keys, or a key is ambiguous.
     """
     values: dict[str, set[str]] = {}
     first: tuple[Path, dict[str, str]] | None = None
@@ -78,7 +78,7 @@ def _named(keys: Mapping[str, str]) -> str:
 
 
 def _type_of(texts: set[str]) -> str:
-    """A number or a date only where each value written as text again is what the folder says."""
+    """A number or a date only where each value, written as text again, equals the folder's text."""
     present = [text for text in texts if text.casefold() not in {word.casefold() for word in _NO_VALUE}]
     if present and all(_is_number(text) for text in present):
         return "BIGINT"

@@ -1,7 +1,6 @@
-"""Find the Parquet files that others made of a table, and make sure they can be read whole.
+"""Find the Parquet files that others made of a table, and check that they can be read whole.
 
-Which files there are is `path_expansion.py`, what each says of itself `parquet_footers.py`, and how they agree
-`schema_agreement.py`. Our own exports are `lake/`.
+Combine their paths, footers and columns into one table per contract. Our own exports are in `lake/`.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ from americano_pipelines.sources.schema_agreement import Part, agree
 
 @dataclass(frozen=True)
 class InputFile:
-    """One Parquet file as it was when it was looked at.
+    """One Parquet file as it was when it was hashed.
 
     Attributes:
         path: where it is.
@@ -45,8 +44,8 @@ class FileTable(SourceTable):
 
     Attributes:
         files: its files in order of their names.
-        root: the folder they were looked for in; folders below it may be called `column=value`.
-        keys: the columns that those folders give.
+        root: the folder that was searched; folders below it may be called `column=value`.
+        keys: the columns that those folders define.
         parts: the files with rows, by how they are read.
         finer: columns that may hold instants finer than a microsecond, by file.
     """
@@ -89,7 +88,7 @@ class FileTable(SourceTable):
         return ["/".join(folder_values(file.path, self.root)) for file in self.files]
 
     def check_unchanged(self) -> None:
-        """Make sure that nobody wrote to the files since they were hashed.
+        """Check that the files were not written to since they were hashed.
 
         Raises:
             TransientSourceError: naming the file.
@@ -97,7 +96,7 @@ class FileTable(SourceTable):
         for file in self.files:
             if not file.path.is_file() or stamp_of(file.path) != file.stamp:
                 raise TransientSourceError(
-                    f"{file.path} changed while it was being read; nothing was published. "
+                    f"{file.path} changed while it was read; nothing was published. "
                     "Run the sync again when the file is complete"
                 )
 
@@ -105,7 +104,7 @@ class FileTable(SourceTable):
 def find_files(
     connection: duckdb.DuckDBPyConnection, settings: Settings
 ) -> tuple[dict[str, FileTable], dict[str, str]]:
-    """Look for every table's files and read what they say of themselves.
+    """Find every table's files and read their footers.
 
     Returns:
         The tables found, by warehouse name; and for the others why they are skipped.
@@ -137,12 +136,12 @@ def hash_file(path: Path) -> InputFile:
     """Hash a file's bytes and note its size and time from before the reading.
 
     Raises:
-        SourceError: it may not be read; TransientSourceError: it is gone again.
+        SourceError: it may not be read; TransientSourceError: it was removed meanwhile.
     """
     try:
         stamp, sha256 = stamp_of(path), atomic_files.sha256(path)
     except FileNotFoundError:
-        raise TransientSourceError(f"{path} was taken away while it was being read; nothing was published") from None
+        raise TransientSourceError(f"{path} was removed while it was read; nothing was published") from None
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {system_words(error)}. Nothing was published") from None
     return InputFile(path, stamp[0], stamp, sha256)
@@ -155,7 +154,7 @@ def _describe(
     root = root_of(location)
     files = tuple(hash_file(path) for path in paths)
     footers = read_footers(connection, paths)
-    # A file without rows is whole and counts, but says nothing of types: pandas gives an empty day any.
+    # A file without rows counts, but its types mean nothing: pandas gives an empty day any type.
     telling = {path: footer for path, footer in footers.items() if footer.rows} or footers
     in_files = {column.name.casefold() for footer in telling.values() for column in footer.columns}
     keys = folder_keys(list(telling), root, in_files)

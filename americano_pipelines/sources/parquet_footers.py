@@ -1,7 +1,7 @@
-"""Read the footers of Parquet files: names, types, rows. No row is read.
+"""Read the footers of Parquet files: names, types, number of rows. Read no row.
 
-The true names and types are in the footer. DuckDB renames the second of two columns that differ only in case, and
-has types that hold a file's values only nearly; both are refused here by file and column.
+Refuse what DuckDB would change: it renames the second of two columns that differ only in case, and it holds the
+values of some types only nearly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from americano_pipelines.common import sql
 from americano_pipelines.errors import SourceError, TransientSourceError
 
 _MOST_DIGITS = 38
-# Logical types whose values DuckDB 1.5 reads exactly, but for what `_Node` says of decimals and nanoseconds.
+# Logical types whose values DuckDB 1.5 reads exactly, except decimals and nanoseconds as `_Node` describes.
 _EXACT = (
     "StringType",
     "IntType",
@@ -41,7 +41,7 @@ class FileColumn:
 
     Attributes:
         name: its name there.
-        type: the DuckDB type; with `"NULL"` where the file only says that there is no value.
+        type: the DuckDB type; with `"NULL"` where the file has no value of any type.
         finer: it may hold instants finer than a microsecond, which DuckDB would cut off.
     """
 
@@ -52,7 +52,7 @@ class FileColumn:
 
 @dataclass(frozen=True)
 class Footer:
-    """What a file says of itself.
+    """The description of a file's content.
 
     Attributes:
         rows: how many it has.
@@ -99,7 +99,7 @@ def read_footers(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -
         for path in paths:
             _count_rows_of_one(connection, path)
         raise TransientSourceError(
-            f"one of {paths[0]} and {len(paths) - 1} more changed while it was being read; nothing was published. "
+            f"one of {paths[0]} and {len(paths) - 1} more changed while it was read; nothing was published. "
             "Run the sync again when the files are complete"
         ) from None
     schemas: dict[str, list[tuple[Any, ...]]] = {}
@@ -116,7 +116,7 @@ def read_footers(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -
 
 
 def check_footers(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> dict[Path, str]:
-    """Look whether files are whole Parquet files, as far as their ends say: 10,000 in 2 s.
+    """Check by their ends that files are whole Parquet files: 10,000 in 2 s.
 
     Returns:
         What is wrong with those that are not.
@@ -178,7 +178,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path, root: _Node) -> 
         described = connection.execute(f"DESCRIBE {scan}", [sql.literal_path(path)]).fetchall()
         types: Mapping[str, str] = {str(row[0]): str(row[1]) for row in described}
         for column in root.children:
-            # DESCRIBE says INTEGER of the null type, also inside a list.
+            # DESCRIBE gives INTEGER for the null type, also inside a list.
             if any(leaf.logical == "NullType()" for leaf in column.leaves):
                 kind = f"SELECT typeof({sql.quote(column.name)}) {scan} LIMIT 1"
                 row = connection.execute(kind, [sql.literal_path(path)]).fetchone()
@@ -192,7 +192,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path, root: _Node) -> 
 
 
 def _check_names(path: Path, what: str, node: _Node) -> None:
-    """DuckDB tells names apart neither by case nor without a name: it makes new ones up."""
+    """Refuse names that differ only in case, and columns without a name: DuckDB would invent new names."""
     by_name: dict[str, str] = {}
     for child in node.children:
         if not child.name.strip() or "\0" in child.name:
@@ -202,7 +202,7 @@ def _check_names(path: Path, what: str, node: _Node) -> None:
             )
         if (twin := by_name.get(child.name.casefold())) is not None:
             raise SourceError(
-                f"{path}: {what} {twin!r} and {child.name!r} have the same name but for case, which DuckDB does not "
+                f"{path}: {what} {twin!r} and {child.name!r} have the same name but for case, which DuckDB cannot "
                 "tell apart. Write the file with another name for one of them; nothing was published"
             )
         by_name[child.name.casefold()] = child.name
@@ -219,6 +219,6 @@ def _check_type(path: Path, column: _Node, leaf: _Node) -> None:
             )
     elif leaf.logical and not leaf.logical.startswith(_EXACT):
         raise SourceError(
-            f"{path}: column {column.name!r} is of the Parquet type {leaf.logical}, whose values are not known to "
-            "arrive exactly. Write it as text; nothing was published"
+            f"{path}: column {column.name!r} is of the Parquet type {leaf.logical}, whose values DuckDB may not "
+            "keep exactly. Write it as text; nothing was published"
         )

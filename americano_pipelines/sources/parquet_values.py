@@ -1,8 +1,8 @@
-"""Find damage and too fine instants that only reading a file's values shows.
+"""Find damage and too fine instants that only a file's values show.
 
 DuckDB 1.5 looks at no page checksum, and cuts nanoseconds off where it has no type for them (a time, an instant
-with zone, INT96). Both are looked for with PyArrow, only in files that carry checksums or such columns: column by
-column in small batches, which are dropped at once.
+with zone, INT96). PyArrow finds both. Read only files that carry checksums or such columns, column by column in
+small batches, which are dropped at once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ def check_values(path: Path, finer: Sequence[str]) -> None:
                             "published"
                         )
     except FileNotFoundError:
-        raise TransientSourceError(f"{path} was taken away while it was being read; nothing was published") from None
+        raise TransientSourceError(f"{path} was removed while it was read; nothing was published") from None
     except OSError as error:
         if error.errno not in REMEDIES:
             raise SourceError(_damaged(path, column, error)) from None
@@ -79,7 +79,7 @@ def _damaged(path: Path, column: str, error: Exception) -> str:
 
 
 def _has_checksums(stream: BinaryIO, metadata: "pq.FileMetaData") -> bool:
-    """Whether the first page of any column chunk carries a checksum; the footer does not say."""
+    """Whether the first page of any column chunk carries a checksum, which the footer does not show."""
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for index in range(group.num_columns):
@@ -110,7 +110,7 @@ def _leaves(metadata: "pq.FileMetaData") -> "Iterator[pq.ColumnSchema]":
 
 
 def _rows_a_batch(metadata: "pq.FileMetaData", column: str) -> int:
-    """As many rows as make a batch of some MB, by what the footer says of their size."""
+    """Rows in a batch of some MB, by the sizes in the footer."""
     size = rows = 1
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)

@@ -1,8 +1,4 @@
-"""Expand a location (file, folder or pattern) to the Parquet files it means.
-
-Finding paths is the subject. What folder names say of the rows is `folder_keys.py`, what is in the files
-`parquet_files.py`.
-"""
+"""Expand a location (file, folder or pattern) to the Parquet files it means. Look at names only, not into files."""
 
 import glob
 import os
@@ -11,8 +7,8 @@ from pathlib import Path
 
 from americano_pipelines.errors import SourceError, TransientSourceError, system_words
 
-# What lies in the folder of a table that has a log of its own: only the log says which files belong to the table.
-# By the folder that gives it away and what is in there.
+# Signs of a table format with a log of its own, where only the log names the files that belong to the table:
+# the folder, and a pattern of files in it.
 _TABLE_FORMATS = {
     ("_delta_log", None): "Delta Lake",
     (".hoodie", None): "Apache Hudi",
@@ -33,18 +29,18 @@ def expand(location: Path) -> list[Path]:
 
     Raises:
         SourceError: a folder may not be read, a link leads nowhere, or the files belong to a Delta Lake, Hudi or
-            Iceberg table. None of these is left out silently.
+            Iceberg table.
     """
     try:
         paths = _expand(location)
         _refuse_table_formats(location, paths)
     except FileNotFoundError as error:
         raise TransientSourceError(
-            f"{error.filename} was taken away while it was looked at; nothing was published"
+            f"{error.filename} was removed while it was looked at; nothing was published"
         ) from None
     except OSError as error:
         raise SourceError(
-            f"{error.filename or location} cannot be looked into: {system_words(error)}. Nothing was published"
+            f"{error.filename or location} cannot be read: {system_words(error)}. Nothing was published"
         ) from None
     return paths
 
@@ -85,7 +81,7 @@ def _matches(pattern: Path) -> list[Path]:
     """What a glob matches, folders with the files below them."""
     above = len(root_of(pattern).parts)
     for depth in range(above, len(pattern.parts)):
-        # `glob` leaves out a folder that it may not read, without a word.
+        # `glob` silently leaves out a folder that it may not read.
         for folder in glob.iglob(str(Path(*pattern.parts[:depth])), recursive=True):  # noqa: PTH207 - Path.glob takes no absolute pattern
             if os.path.isdir(folder) and not _is_hidden(Path(folder).parts[above:]):  # noqa: PTH112 - 4 times as fast
                 os.scandir(folder).close()
@@ -123,7 +119,7 @@ def _raise(error: OSError) -> None:
 
 def _leads_nowhere(path: Path) -> SourceError:
     what = "is a link that leads nowhere" if path.is_symlink() else "is neither a file nor a folder"
-    return SourceError(f"{path} {what}, so its rows would be missing. Mend or remove it; nothing was published")
+    return SourceError(f"{path} {what}, so its rows would be missing. Repair or remove it; nothing was published")
 
 
 def _refuse_table_formats(location: Path, paths: Sequence[Path]) -> None:
@@ -143,6 +139,6 @@ def _refuse_table_formats(location: Path, paths: Sequence[Path]) -> None:
                 )
     if own := next((path for path in paths if path.name.startswith(_DUCKLAKE)), None):
         raise SourceError(
-            f"{own} is a data file of a DuckLake table, whose catalog says which rows are there. Export the table to "
+            f"{own} is a data file of a DuckLake table, whose rows only its catalog knows. Export the table to "
             "plain Parquet files elsewhere, and point the setting there; nothing was published"
         )

@@ -55,7 +55,7 @@ def find_tables(
     Args:
         snapshot: where to look.
         settings: names that differ.
-        hold: the rows will be copied, so keep them from being taken away meanwhile; False only to look.
+        hold: lock the tables, because their rows will be copied; False only to look.
 
     Returns:
         The tables found, by warehouse name; and for the others why they are skipped.

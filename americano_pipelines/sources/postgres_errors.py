@@ -1,4 +1,4 @@
-"""Turn what DuckDB says about Postgres into the project's errors, permanent or transient, with address and table."""
+"""Translate DuckDB's errors about Postgres into permanent or transient errors that name the server and the table."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.sources.snapshot_connections import NO_MORE_CONNECTIONS
 
-# DuckDB hands on what Postgres said, not its SQLSTATE. A server that speaks another language makes these look
-# transient: retried twice, then told all the same. Only a superuser could set lc_messages for the session.
+# DuckDB passes on Postgres's message without its SQLSTATE. On a server with messages in another language these look
+# transient: they are retried twice, then reported. Only a superuser could set lc_messages for the session.
 _PERMANENT = (
     "authentication failed",
     "no password supplied",
@@ -26,7 +26,7 @@ _PERMANENT = (
     "invalid value for parameter",
 )
 _ENCODING = ("invalid byte sequence for encoding", "has no equivalent in encoding")
-# Said of a value, by whatever reads it: by Postgres also where a view computes it, or where its page is damaged.
+# Messages about a value. Postgres gives them also where a view computes the value, or where its page is damaged.
 _VALUE = (
     *_ENCODING,
     "out of range",
@@ -45,7 +45,7 @@ _VALUE = (
     "data is corrupt",
     "invalid page in block",
 )
-# Said by libpq and OpenSSL of certificates and keys, the server's and ours.
+# Messages of libpq and OpenSSL about certificates and keys, the server's and ours.
 _TLS = (
     "certificate verify failed",
     "server certificate for",
@@ -56,7 +56,7 @@ _TLS = (
     "SSL error",
     "weak sslmode",
 )
-# The session asks for none of the last two; a server or pooler that passes nothing on may have them all the same.
+# The session turns the last two off; a server or pooler that does not pass settings on may apply them.
 _ENDED_BY = {
     "transaction timeout": "transaction_timeout",
     "idle-in-transaction timeout": "idle_in_transaction_session_timeout",
@@ -65,19 +65,19 @@ _ENDED_BY = {
 
 
 class UnreadableValueError(SourceError):
-    """A value of a table cannot be read; `said` is why, without the address and the table.
+    """A value of a table cannot be read; `reason` is Postgres's message, without the address and the table.
 
     Never shown as it is: `unreadable_values.py` adds the column and the row.
     """
 
-    def __init__(self, message: str, said: str, table: str) -> None:
+    def __init__(self, message: str, reason: str, table: str) -> None:
         super().__init__(message)
-        self.said, self.table = said, table
+        self.reason, self.table = reason, table
 
     @property
     def is_encoding(self) -> bool:
         """Whether bytes are no text in the encoding of the database."""
-        return any(sign in self.said for sign in _ENCODING)
+        return any(sign in self.reason for sign in _ENCODING)
 
 
 @contextmanager
@@ -88,57 +88,57 @@ def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterato
     except duckdb.Error as error:
         if is_resource_error(error):
             raise
-        said = _reason(str(error))
-        text = said.replace(target.password, "***") if target.password else said
+        reason = _reason(str(error))
+        text = reason.replace(target.password, "***") if target.password else reason
         what = f"{target.label}{f', table {table}' if table else ''}"
-        if refusal := _refusal(target, said, what) or _interruption(target, said, what):
+        if refusal := _refusal(target, reason, what) or _interruption(target, reason, what):
             refusal_type, words = refusal
             raise refusal_type(f"{words}: {text}") from None
-        permanent = any(sign in said for sign in _PERMANENT)
+        permanent = any(sign in reason for sign in _PERMANENT)
         broken = isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
-        broken = broken or any(sign in said for sign in _VALUE)
+        broken = broken or any(sign in reason for sign in _VALUE)
         if broken and not permanent and table is not None:
             raise UnreadableValueError(f"{what}: {text}", text, table) from None
         raise (SourceError if broken or permanent else TransientSourceError)(f"{what}: {text}") from None
 
 
-def _refusal(target: PostgresTarget, said: str, what: str) -> tuple[type[SourceError], str] | None:
+def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[SourceError], str] | None:
     """The error and its words where the role or the address cannot be used as they are."""
-    if "row-level security" in said:
+    if "row-level security" in reason:
         return SourceError, (
             f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
             "part of the rows. Nothing was copied. Give it BYPASSRLS "
             f"(ALTER ROLE {sql.quote(target.user)} BYPASSRLS). Postgres said"
         )
-    if any(sign in said for sign in NO_MORE_CONNECTIONS):
+    if any(sign in reason for sign in NO_MORE_CONNECTIONS):
         # A role's or a database's limit stays; a server that is full may have room later.
-        return SourceError if "too many connections for" in said else TransientSourceError, (
+        return SourceError if "too many connections for" in reason else TransientSourceError, (
             f"{what}: Postgres admits no further connection. Nothing was copied. Set AMERICANO_THREADS=1 or "
             "connection_limit=1 in DATABASE_URL, which need a single one; end other sessions of this role, or "
             f"raise its limit (ALTER ROLE {sql.quote(target.user)} CONNECTION LIMIT). Postgres said"
         )
-    if "unsupported startup parameter" in said:
+    if "unsupported startup parameter" in reason:
         return SourceError, (
-            f"{what}: a connection pooler refuses what the session starts with. Nothing was copied. Connect to the "
+            f"{what}: a connection pooler refuses the session's start parameters. Nothing was copied. Connect to the "
             "server itself, or add options and extra_float_digits to ignore_startup_parameters of pgbouncer: what "
-            "it drops is set within the transaction and looked at. It said"
+            "it drops is set within the transaction and checked. The pooler said"
         )
-    if any(sign in said for sign in _TLS):
+    if any(sign in reason for sign in _TLS):
         return SourceError, (
-            f"{what}: TLS could not be set up as DATABASE_URL asks for it (sslmode, sslaccept, sslcert, "
-            "sslrootcert, sslkey). Nothing was copied. It said"
+            f"{what}: TLS could not be set up as DATABASE_URL requires (sslmode, sslaccept, sslcert, "
+            "sslrootcert, sslkey). Nothing was copied. The client said"
         )
     return None
 
 
-def _interruption(target: PostgresTarget, said: str, what: str) -> tuple[type[SourceError], str] | None:
+def _interruption(target: PostgresTarget, reason: str, what: str) -> tuple[type[SourceError], str] | None:
     """The error and its words where a time limit ended the session."""
-    if "statement timeout" in said:
+    if "statement timeout" in reason:
         return SourceError, (
             f"{what}: a statement took longer than the {target.statement_timeout} seconds of PG_STATEMENT_TIMEOUT. "
             "Nothing was copied. Raise it if the server is only slow. Postgres said"
         )
-    if ended_by := next((name for sign, name in _ENDED_BY.items() if sign in said), None):
+    if ended_by := next((name for sign, name in _ENDED_BY.items() if sign in reason), None):
         return SourceError, (
             f"{what}: the server's {ended_by} ended the session. Nothing was copied. Raise it for this role "
             f"(ALTER ROLE {sql.quote(target.user)} SET {ended_by}), or connect past the pooler that sets it. "
@@ -148,16 +148,16 @@ def _interruption(target: PostgresTarget, said: str, what: str) -> tuple[type[So
 
 
 def _reason(text: str) -> str:
-    """What Postgres said, without the statement that DuckDB quotes before it and the line it points at after."""
-    said = text
+    """Postgres's message, without the statement that DuckDB quotes before it and the line it points at after."""
+    reason = text
     for mark in ("ERROR:", 'Unable to connect to Postgres at "', "FATAL:", "Failed to "):
         _, separator, after = text.partition(mark)
         if separator and mark == "Failed to ":
             # The connection broke: the whole statement comes first.
-            said = text.rpartition('": ')[2]
+            reason = text.rpartition('": ')[2]
         elif separator:
             # A failed connection quotes all its options first, and ends them with a quote and a colon.
-            said = after.partition('": ')[2] if mark.endswith('"') else after
+            reason = after.partition('": ')[2] if mark.endswith('"') else after
         if separator:
             break
-    return " ".join(said.split("\nLINE ")[0].split())
+    return " ".join(reason.split("\nLINE ")[0].split())

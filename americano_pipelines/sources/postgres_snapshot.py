@@ -38,12 +38,12 @@ class Snapshot:
 
     Attributes:
         connection: the DuckDB session whose transaction holds it; the database is attached as `source`.
-        target: where it is.
+        target: the database.
         taken_at: Postgres's clock at the start of the transaction, ISO 8601, UTC.
-        identity: what tells this database's history apart from another's: system identifier, timeline,
+        identity: what distinguishes this database's history from another's: system identifier, timeline,
             database, when the server was started and where it answers, the snapshot's xmin and xmax, server version,
             whether it is a replica.
-        connections: those it is read over.
+        connections: the connections that read it.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -69,13 +69,13 @@ class Snapshot:
             ).fetchall()
 
     def renew(self, *, keep: bool) -> None:
-        """End the transaction and begin another, which sees what is there now.
+        """End the transaction and begin another, which sees the present state.
 
         Args:
-            keep: what was read counts, and what was written in DuckDB meanwhile stays.
+            keep: the rows that were read count, and writes to DuckDB stay; else both are discarded.
 
         Raises:
-            SourceError: what was read was not read at one instant.
+            SourceError: the rows were not read at one instant.
         """
         with postgres_errors(self.target):
             if keep:
@@ -96,12 +96,12 @@ class Snapshot:
 def open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> Iterator[Snapshot]:
     """Attach the source and hold one snapshot of it for the block.
 
-    Row-level security would otherwise filter rows without a word: with `row_security = off` Postgres raises
-    instead. The password travels as a bound value into a DuckDB secret, so it is in no statement, no
-    command line and no error text.
+    Row-level security would otherwise filter rows silently: with `row_security = off` Postgres raises an error
+    instead. The password goes as a bound value into a DuckDB secret, so it is in no statement, no command line and
+    no error text.
 
     Args:
-        connection: a session from `common.duckdb_session.connect`; detached again on the way out.
+        connection: a session from `common.duckdb_session.connect`; detached after the block.
         target: the database to read.
 
     Raises:

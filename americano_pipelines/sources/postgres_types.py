@@ -1,8 +1,8 @@
 """Map each Postgres type to the DuckDB type that holds it exactly, or name the values that do not fit.
 
-What a type holds in general but not always is said per column, as a condition that Postgres evaluates over the
-rows that are read: NaN in a numeric (the extension of DuckDB 1.5 reads 0), a timestamp after the year 294246 (it
-wraps around into 290279 BC), an array of two dimensions or with another first index than 1.
+Exceptions are a condition per column, which Postgres evaluates over the rows that are read: NaN in a numeric (the
+extension of DuckDB 1.5 reads 0), a timestamp after the year 294246 (it wraps around into 290279 BC), an array of
+two dimensions or with another first index than 1.
 """
 
 from dataclasses import dataclass

@@ -111,7 +111,7 @@ def row_widths(snapshot: Snapshot, table: PostgresTable, rows: int, budget: int)
         rows=str(_SAMPLE_ROWS),
     )
     stored, long_values, read = map(int, snapshot.query(statement, table.found_as)[0])
-    # The pages of a small table are mostly empty: its size says nothing of its rows.
+    # The pages of a small table are mostly empty: its size does not show the width of its rows.
     average = max(read, stored // rows if stored > _SMALL_BYTES else 0)
     fat = average > FAT_BYTES or long_values * _MOST_COMPRESSED > budget
     return RowWidths(average, may_be_fat=fat and table.has_row_versions)

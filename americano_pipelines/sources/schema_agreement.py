@@ -1,4 +1,4 @@
-"""Make the columns of several files the columns of one table, or say why that is impossible.
+"""Combine the columns of several files into the columns of one table, or explain why that is impossible.
 
 Columns are the same when they have the same name (but for case), or play the same role and no file has both: then
 one was renamed. Types must be equal; a file without rows and a column without values agree with any type.
@@ -18,8 +18,7 @@ from americano_pipelines.sources.contracts import TableContract
 from americano_pipelines.sources.parquet_footers import FileColumn, Footer
 
 NULL = '"NULL"'
-# Without them a row belongs to no learner or cannot be told from another: a file that lacks one has it under a name
-# that is not known.
+# Without them a row has no learner or no identity: a file that lacks one has it under an unknown name.
 _IN_EVERY_FILE = ("id", "learner")
 _TYPE_WITHOUT_VALUES = {"time": "TIMESTAMP", "start": "TIMESTAMP", "end": "TIMESTAMP", "planned_days": "INTEGER"}
 
@@ -155,7 +154,7 @@ def _type(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, FileColu
         by_type.setdefault(column.type, {})[path] = column
     kinds = _distinct(list(by_type))
     if len(kinds) > 1:
-        # A day on which nobody had a value is written as a column of doubles.
+        # A day without any value is written as a column of doubles.
         kinds = [kind for kind in kinds if _has_values(connection, by_type[kind])] or kinds[:1]
     if len(kinds) > 1:
         (path, column), (other, known) = (next(iter(by_type[kind].items())) for kind in (kinds[1], kinds[0]))
@@ -170,7 +169,7 @@ def _type(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, FileColu
 
 
 def _distinct(types: Sequence[str]) -> list[str]:
-    """The types that differ, but for what one says and another leaves open."""
+    """The types that differ, apart from what one type states and another leaves open."""
     definite = [kind for kind in types if NULL not in kind]
     open_ones = [kind for kind in types if NULL in kind and not any(_fits(kind, other) for other in definite)]
     kinds = definite + [kind for kind in open_ones if kind != NULL]
@@ -178,7 +177,7 @@ def _distinct(types: Sequence[str]) -> list[str]:
 
 
 def _fits(open_type: str, definite: str) -> bool:
-    """Whether a type is the other where it says anything: `"NULL"[]` and `INTEGER[]`."""
+    """Whether a type equals the other where it is not null: `"NULL"[]` and `INTEGER[]`."""
     return re.fullmatch(".+".join(re.escape(part) for part in open_type.split(NULL)), definite) is not None
 
 

@@ -1,9 +1,8 @@
 """Check and count the connections of one snapshot: their settings, and the proof that they share it.
 
-DuckDB's extension opens the connections of a parallel scan by itself and says nothing about them. On a standby, on
-RDS and where a snapshot cannot be exported it gives each an instant of its own, silently. So there is one
-connection unless the server can share a snapshot, and what the extension did is read in its log before anything
-counts as read.
+DuckDB's extension opens the connections of a parallel scan by itself and does not report them. On a standby, on RDS
+and where a snapshot cannot be exported, each silently reads an instant of its own. So there is one connection unless
+the server can share a snapshot, and the extension's log is checked before any row counts as read.
 """
 
 import json
@@ -26,7 +25,7 @@ _PARALLEL_FROM_PAGES = 2_000
 # Locks are waited for briefly: a migration that holds one would otherwise leave us queueing, and the app behind us.
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 3_600_000
-# Only newer servers know these: 17 and 14. Older ones refuse a connection that asks for them.
+# Known from Postgres 17 and 14 on. Older servers refuse a connection that sets them.
 _NEWER = MappingProxyType({"transaction_timeout": "0", "idle_session_timeout": "0"})
 _TRANSACTION = MappingProxyType({"transaction_read_only": "on", "transaction_isolation": "repeatable read"})
 NO_MORE_CONNECTIONS = (
@@ -60,7 +59,7 @@ def session_settings(target: PostgresTarget) -> dict[str, str]:
 
 
 def startup_options(settings: Mapping[str, str], more: str = "") -> str:
-    """The settings as libpq's `options`, after what the address asks for: the later one wins."""
+    """The settings as libpq's `options`, after those of the address: the later one wins."""
     escaped = {name: value.replace("\\", "\\\\").replace(" ", "\\ ") for name, value in settings.items()}
     return " ".join([*([more] if more else []), *(f"-c {name}={value}" for name, value in escaped.items())])
 
@@ -92,7 +91,7 @@ class Connections:
         self.number = min(wanted, self._target.connections or wanted)
         server = self._ask(self._connection, "server")
         in_force: dict[str, list[str]] = server["settings"]
-        # From the connection's start, not from a role or a pooler's leavings: then the others start alike.
+        # Set by the connection's start, not by a role or a pooler: then the others start alike.
         passed_on = all(in_force[name] == [value, "client"] for name, value in self.settings.items())
         if not passed_on or not server["shares_snapshots"] or server["largest_pages"] < _PARALLEL_FROM_PAGES:
             self.number = 1
@@ -103,10 +102,10 @@ class Connections:
         return True
 
     def open(self) -> None:
-        """Open all of them, look at the settings of each, and leave them to the scans; as many as there are to be had.
+        """Open the connections, check the settings of each, and leave them to the scans; as many as the server admits.
 
         Raises:
-            SourceError: one does not have what was asked for.
+            SourceError: a connection does not have the requested settings.
         """
         if self.number > 1:
             self._limit(self.number)
@@ -122,13 +121,13 @@ class Connections:
         """Begin the transaction that holds the snapshot, with the settings in force in it.
 
         Raises:
-            SourceError: they cannot be put in force.
+            SourceError: the settings cannot be put in force.
         """
         self._connection.execute("CALL truncate_duckdb_logs()")
         self._connection.execute("CALL enable_logging('PostgresQueryLog')")
         self._connection.execute("BEGIN TRANSACTION")
         if self.number == 1:
-            # Of this transaction alone: a pooler that drops what a connection starts with passes this on.
+            # For this transaction only: a pooler that drops start parameters passes these on.
             statement = sql.render(
                 sql.load("sources", "session_local"), settings=sql.escape(json.dumps(self._requested_settings))
             )
@@ -144,7 +143,7 @@ class Connections:
         """Make sure that everything since `begin` was read at one instant, over connections with the same settings.
 
         Raises:
-            SourceError: it was not, or it cannot be told.
+            SourceError: it was not, or it cannot be proved.
         """
         last = self._ask(self._connection, "session")
         same = all(last[name] == self._first[name] for name in ("pid", "snapshot", "began_at"))
@@ -176,9 +175,9 @@ class Connections:
         if wrong:
             described = ", ".join(f"{name} is {in_force.get(name)!r}, not {expected[name]!r}" for name in wrong)
             raise SourceError(
-                f"{self._target.label}: a connection does not have the settings that were asked for ({described}); a "
+                f"{self._target.label}: a connection does not have the requested settings ({described}); a "
                 "connection pooler that drops or shares settings does this. Values could be written in another way, or "
-                "rows be left out without a word. Nothing was copied. Connect to the server itself"
+                "rows be left out silently. Nothing was copied. Connect to the server itself"
             )
 
     def _ask(self, connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:

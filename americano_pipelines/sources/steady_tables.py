@@ -1,4 +1,4 @@
-"""Keep the source tables steady for a block that copies or compares them."""
+"""Detect source tables that change in their schema while a block copies or compares them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ from americano_pipelines.sources.unreadable_values import locate_value
 def steady_tables(snapshot: Snapshot, settings: Settings) -> Iterator[tuple[dict[str, PostgresTable], dict[str, str]]]:
     """The source tables for a block that copies or compares them, which must not change meanwhile.
 
-    A snapshot pins rows, and the catalog where it is read as tables. How a statement reads a column's name, a type or
-    an enum's label is what the catalog says at that moment: after a migration that was under way when the snapshot was
-    taken, and for what no lock holds (labels, composite types, partitions, functions of a view) at any time. So at the
-    end, also of a block that failed, the catalog is read again in a snapshot of its own, on the same connection.
+    A snapshot pins rows, but a statement resolves column names, types and enum labels by the present catalog. That can
+    differ after a migration that was under way when the snapshot was taken, and at any time for what no lock holds
+    (labels, composite types, partitions, functions of a view). So at the end, also of a block that failed, the catalog
+    is read again in a snapshot of its own, on the same connection.
 
     Raises:
         SourceError: as `find_tables`; or a value cannot be read, with its column and an example row.
-        TransientSourceError: something of it is not what it was: what was read may never have existed.
+        TransientSourceError: a table's schema changed meanwhile, so the rows may be of a state that never existed.
     """
     tables, skipped = find_tables(snapshot, settings)
     try:
@@ -44,7 +44,7 @@ def steady_tables(snapshot: Snapshot, settings: Settings) -> Iterator[tuple[dict
 def _check_steady(
     snapshot: Snapshot, settings: Settings, tables: Mapping[str, PostgresTable], failure: Exception | None
 ) -> None:
-    """Compare the catalog as it is now with what was found.
+    """Compare the present catalog with the one at the start.
 
     Raises:
         TransientSourceError: naming the tables that differ.

@@ -1,8 +1,8 @@
 """Find the column and the row of a value that a table's copy failed at.
 
-DuckDB and Postgres say what is wrong with a value, not where it is. The rows of a plain table are halved by their place
-until one block is left, and only that block is read column by column: all probes together read the table once more.
-A view has no places, so each of its columns is read whole.
+DuckDB and Postgres report what is wrong with a value, not where it is. Halve the rows of a plain table by their place
+until one block is left, and read only that block column by column: all probes together read the table once more. A
+view has no places, so read each of its columns whole.
 """
 
 from americano_pipelines.common import sql
@@ -35,7 +35,7 @@ def locate_value(snapshot: Snapshot, table: PostgresTable, error: UnreadableValu
     Args:
         snapshot: a snapshot that nothing else is read in: after each failed probe it is renewed.
         table: the table that could not be read.
-        error: what was said.
+        error: the error of the failed copy.
 
     Returns:
         The error to raise instead.
@@ -47,12 +47,12 @@ def locate_value(snapshot: Snapshot, table: PostgresTable, error: UnreadableValu
         column = column or search.by_column()
         encoding = server_encoding(snapshot)
     except SourceError:
-        # The source went away, or a probe took too long. What was said first is still true.
+        # The source went away, or a probe took too long. The first error still holds.
         pass
     place = f", column {column.name!r} ({column.source_type}){row}" if column else ""
     remedy = WITHOUT_ENCODING if error.is_encoding and encoding == "SQL_ASCII" else _REMEDY
     return SourceError(
-        f"{snapshot.target.label}, table {table.found_as}{place}: {error.said}. Nothing was copied. {remedy}"
+        f"{snapshot.target.label}, table {table.found_as}{place}: {error.reason}. Nothing was copied. {remedy}"
     )
 
 

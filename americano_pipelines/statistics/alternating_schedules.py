@@ -1,6 +1,6 @@
-"""Schedules of designs that alternate treatments from day to day: count, list and draw them.
+"""Count, list and draw the schedules of designs that alternate treatments from day to day.
 
-The schemes: so many treatment days in any order, the same within blocks, and no run longer than a bound.
+Schemes: a number of treatment days in any order, the same within blocks, and no run longer than a bound.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,6 @@
-"""Measure trends, autocorrelation and the reversal of an effect: how far other numbers can be trusted.
+"""Measure trends, autocorrelation and the reversal of an effect, which limit the trust in other numbers.
 
-None of them is evidence for an effect.
+Take none of them as evidence for an effect.
 """
 
 from collections.abc import Sequence

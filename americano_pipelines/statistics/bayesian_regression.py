@@ -5,8 +5,8 @@ PyMC is an optional extra; without it the request fails, since another method wo
 Model, in units of the outcome's standard deviation s, y centred at the first phase's mean, time in mean phase
 lengths: start, slope, every step and every ramp ~ Normal(0, 2.5), sigma ~ HalfNormal(1), y ~ Normal(line, sigma).
 So the priors follow the data's scale and are wide: one step in three that they draw is larger than 2.5 s. Errors
-are independent in the model; what `statistics.segmented_regression.WARNING` says of days that depend on each other
-holds here as well. Vehtari et al. (2021) for R-hat, the effective sample size and the limits 1.01 and 400.
+are independent in the model; what `statistics.segmented_regression.WARNING` states about days that depend on each other
+holds as well. Vehtari et al. (2021) for R-hat, the effective sample size and the limits 1.01 and 400.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Defaults of the change point search, importable without numpy for the definitions."""
+"""Keep the defaults of the change point search, so that the definitions need not import numpy."""
 
 # Of the search for change points: fewest days between two changes, and the factor of noise^2 ln(days).
 MIN_SIZE = 7

@@ -1,6 +1,6 @@
 """Search for change points of a series, and show how the result depends on the penalty.
 
-It is exploration: under autocorrelation false alarms are the rule, so no p and no verdict come from it.
+Give no p and no verdict: it is exploration, and under autocorrelation false alarms are the rule.
 
 Killick, Fearnhead and Eckley (2012) for PELT; Truong, Oudre and Vayatis (2020) for the library.
 """

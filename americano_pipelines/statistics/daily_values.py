@@ -1,6 +1,6 @@
 """Reduce events to one value a day: which events count, on which day, in which phase.
 
-A day is 24 hours, counted from the begin of the first phase.
+Count days of 24 hours from the beginning of the first phase.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Appraise a design: phases, days, randomisation and deviations, in the spirit of the What Works standards.
 
-It never looks at p or at an effect: a weak design does not get better by a strong result.
+Ignore p and effects: a strong result does not improve a weak design.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ ATTEMPTS, ENOUGH_DAYS, FEWEST_DAYS = 3, 5, 3
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the appraisal: what was asked, how it is rated, and why."""
+    """One point of the appraisal: the question, its rating, and the reason."""
 
     question: str
     rating: Rating

@@ -1,6 +1,6 @@
-"""Effect sizes of neighbouring phases: differences, standardised differences, response ratio, overlap.
+"""Compute effect sizes of neighbouring phases: differences, standardised differences, response ratio, overlap.
 
-What is undefined is None.
+Return None for an undefined value.
 
 Formulas: Parker and Vannest (2009) for NAP; Newcombe (2006), method 5, for its interval; Parker, Vannest, Davis and
 Sauber (2011) for Tau-U; Scruggs, Mastropieri and Casto (1987) for PND; Pustejovsky's SingleCaseES for the error.
@@ -149,7 +149,7 @@ class Pair:
         into_treatment: whether it goes from baseline to treatment.
         mean_difference: treatment minus baseline, in outcome units.
         median_difference: likewise.
-        overlap: by pairs of days, better counted as the improvement says.
+        overlap: by pairs of days, better in the direction of the improvement.
         smd_baseline: standardised by the baseline's standard deviation.
         smd_pooled: standardised by both.
         log_response_ratio: ln(treatment mean / baseline mean), corrected; only of positive means on a ratio scale.

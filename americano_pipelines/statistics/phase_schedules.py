@@ -1,4 +1,4 @@
-"""Schedules of designs whose phase switches were randomised: count, list and draw them.
+"""Count, list and draw the schedules of designs whose phase switches were randomised.
 
 **A day in which a phase switches** belongs to neither phase. Another assignment would have switched on another day,
 so each leaves out its own, and the day that was cut in fact counts wherever it lies within a phase of that

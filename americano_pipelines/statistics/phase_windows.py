@@ -1,6 +1,6 @@
 """Derive the time window of each phase and compare it with what was planned.
 
-No function looks at the clock: a window must not depend on when it is computed.
+Read no clock: a window must not depend on when it is computed.
 """
 
 from collections.abc import Sequence

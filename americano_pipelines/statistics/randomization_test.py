@@ -1,4 +1,4 @@
-"""The randomization test: how extreme the observed difference is among all that could have been drawn.
+"""Test by randomization: how extreme is the observed difference among all that could have been drawn?
 
 The null distribution comes from the schedule that was really drawn from, never from shuffled days: these depend on
 each other, and shuffling them takes chance for effect (23 % false alarms at AR(1) .5 where 5 % are claimed).
@@ -29,7 +29,7 @@ from americano_pipelines.statistics.reference_set import GENERATOR, Case, cloppe
 
 # Parts of an effect are means of rounded sums, and differ by more than 1 / days^2 if at all.
 SAME = 1e-9
-# A level such as (1 - .9) / 2 is a little less than it says, and must still reject 1 in 20.
+# A level such as (1 - .9) / 2 is a little too small in floating point, and must still reject 1 in 20.
 _ROUNDED = 1e-9
 
 
@@ -139,7 +139,7 @@ class RandomizationTest:
     counts: NDArray[np.int64]
 
     def undecided(self, level: float) -> bool:
-        """Whether p was estimated and its interval holds the level: more draws would have to tell."""
+        """Whether p was estimated and its interval holds the level: more draws are needed."""
         return self.p_interval is not None and self.p_interval[0] <= level < self.p_interval[1]
 
 

@@ -1,4 +1,4 @@
-"""The reference set of a test: the statistic of every schedule, or of a sample, in bounded memory."""
+"""Compute the reference set of a test: the statistic of every schedule, or of a sample, in bounded memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Fit an interrupted time series: a line through each phase, and the changes where phases meet.
 
-It describes; the randomization test judges. Days without a value are left out of the fit and keep their place in
+Describe only: the randomization test judges. Days without a value are left out of the fit and keep their place in
 time; for statistics of neighbouring residuals (Newey and West, Durbin-Watson, Ljung-Box) the days on both sides of
 a gap are neighbours.
 
@@ -26,7 +26,7 @@ def design_matrix(phase: NDArray[np.int64], phases: int) -> Values:
     """Columns: 1, day, and for each phase after the first whether it has begun and how many days ago.
 
     Counted from its first day, so that the coefficient of the level is the jump at the first treated point. Wagner et
-    al. (2002) count from the day before, which puts the jump where nobody was treated.
+    al. (2002) count from the day before, which puts the jump on a day without treatment.
 
     Args:
         phase: index of each day's phase, -1 for none; shape (days,).

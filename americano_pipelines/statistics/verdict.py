@@ -1,6 +1,6 @@
 """Turn a test into a verdict: benefit, harm, not shown, or no verdict and why not.
 
-Only the test and what was fixed before it count: no effect size and no figure can make a verdict.
+Use only the test and what was fixed before it: no effect size and no figure can make a verdict.
 
 A one-sided test looks one way only. When the outcome went the other way nothing was shown, however far it went: to
 test that too would be a second look, and doubles the rate of false alarms. What was declared may well be the
@@ -22,7 +22,7 @@ State = Literal["benefit", "harm", "not shown", "no verdict"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of an analysis.
+    """The verdict on an analysis.
 
     Attributes:
         state: one of four.
@@ -120,14 +120,14 @@ def describe(test: RandomizationTest) -> str:
 
 
 def _other_way(test: RandomizationTest) -> str:
-    """What has to be said where the outcome went against what was declared."""
+    """The sentence for an outcome that went against the declared direction."""
     if test.direction is None or test.observed == 0 or (test.observed > 0) is (test.direction == "increase"):
         return ""
     return f" The difference went the other way than the {test.direction} that was declared, which was not tested."
 
 
 def _wider(test: RandomizationTest) -> str:
-    """What has to be said where a one-sided test finds an effect and the two-sided interval holds none."""
+    """The sentence for a one-sided test that finds an effect where the two-sided interval holds 0."""
     low, high = test.interval.low, test.interval.high
     if (
         test.direction is None

@@ -1,1 +1,1 @@
-"""The published DuckDB file: build it aside, reconcile it, publish it as a whole, read it."""
+"""Build the published DuckDB file aside, reconcile it, publish it as a whole, and read it."""

@@ -63,7 +63,7 @@ def patch_table(
         connection: the copy of the published file.
         table_input: the table; its buckets are known, and its schema is the one it was built in.
         before: what was built.
-        stages: told what is being done.
+        stages: counts and announces what is being done.
     """
     table, target = table_input.table, sql.quote("analytics", table_input.table.name)
     changed = changed_buckets(table_input, before)

@@ -14,7 +14,7 @@ from americano_pipelines.warehouse.snapshot_record import CheckOutcome
 
 @dataclass(frozen=True)
 class Check:
-    """A check of one source table's mirror: its name, what it says, whether it stops the publication."""
+    """A check of one source table's mirror: its name, its claim, whether it stops the publication."""
 
     table: str
     name: str
@@ -46,7 +46,7 @@ def of(table: str, name: str) -> Check:
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """How `check_<name>.sql` is asked: the role it looks at, what its columns count, and the sentence for it."""
+    """How `check_<name>.sql` is run: the role that it reads, the names of its counts, and the sentence for them."""
 
     role: str
     figures: tuple[str, ...]
@@ -82,7 +82,7 @@ def reconcile(check: Check, source: Mapping[str, BucketChecksum], copy: Mapping[
 
 
 def evaluate(connection: duckdb.DuckDBPyConnection, check: Check, tables: Mapping[str, SourceTable]) -> CheckOutcome:
-    """Evaluate a check other than `reconciled` on the tables as built: it passes when it finds nothing."""
+    """Evaluate a check other than `reconciled` on the tables as built: it passes when all its counts are 0."""
     evaluation = _EVALUATIONS[check.name]
     column = tables[check.table].column(evaluation.role)
     if column is None:

@@ -1,8 +1,7 @@
 """Check that the ids of learners and protocols read the same in every table.
 
-Joins compare the text of ids. '7' and '7.0', a text and its bytes, a UUID in capital letters join with nothing, and
-no row says so: the events are there, but belong to no protocol. Asked of the tables as they were built, whatever
-they were built from.
+Joins compare the text of ids. '7' and '7.0', a text and its bytes, or a UUID in capital letters do not join, and the
+events then silently belong to no protocol. Check the built tables, so that every kind of source is covered.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ _WRITTEN_ALIKE = {"VARCHAR", "UUID", *_WHOLE_NUMBERS, *(f"U{name}" for name in _
 def check_identities(
     connection: duckdb.DuckDBPyConnection, tables: Mapping[str, SourceTable], overrides: Mapping[str, str]
 ) -> None:
-    """Refuse tables in which one learner or protocol is two.
+    """Refuse tables in which one learner or protocol appears under two ids.
 
     Args:
         connection: the file that was built.
@@ -40,11 +39,11 @@ def check_identities(
 
 
 def unlike_types(tables: Mapping[str, SourceTable], has_values: Callable[[str, Column], bool]) -> Iterator[str]:
-    """Say which columns hold the same ids in types that are written differently, before anything is built.
+    """Find columns that hold the same ids in types that are written differently, before anything is built.
 
     Args:
         tables: the source tables.
-        has_values: whether a column of the table of that name holds anything but nulls; asked only of columns that
+        has_values: whether a column of the table of that name holds anything but nulls; called only for columns that
             differ.
     """
     for sides in _joins(tables):
@@ -114,7 +113,7 @@ def _check_join(
     if count := _count(connection, statement):
         raise SourceError(
             f"{_names((mine, theirs))} are the same ids, but {count:,} of the first are written differently in the "
-            "second: with blanks around them, as 7.0 for 7, or as a UUID in other letters. No row of these would "
+            "second: with blanks, as 7.0 for 7, or as a UUID in other letters. No row of these would "
             "belong to any of the other. Offer both written alike. Nothing was published"
         )
 

@@ -33,9 +33,9 @@ class Source:
 
     Attributes:
         instant: when, ISO 8601, UTC: Postgres's clock, or ours when the files were looked at.
-        identity: what tells it apart from any other.
-        inputs: the tables that are there.
-        skipped: the tables that are not, with the reason.
+        identity: what distinguishes it from any other.
+        inputs: the tables that the source has.
+        skipped: the tables that it lacks, with the reason.
     """
 
     instant: str
@@ -89,7 +89,7 @@ _PREVIOUS = "published_before"
 
 
 def carried_over(settings: Settings, before: SnapshotRecord | None, source: Source) -> dict[str, TableInput]:
-    """The tables that were published before and that the source does not offer this time."""
+    """The published tables whose files are missing this time."""
     if before is None or {settings.mode.value, before.content.mode} != {Mode.PARQUET.value}:
         return {}
     carried: dict[str, TableInput] = {}
@@ -111,7 +111,7 @@ def attach_published(
     """Attach a copy of the published file, in a temporary folder, for the tables that are carried over from it.
 
     Raises:
-        DataError: it is not as it was published, so nothing is carried over from it.
+        DataError: the published file was changed, so nothing is carried over from it.
     """
     copy = snapshots.copy_of_published(folder, published, before)
     if copy is None:

@@ -1,4 +1,4 @@
-"""The inputs of a build: each table with its rows in chunks and the checksums its copy must match."""
+"""Provide the inputs of a build: each table's rows in chunks, and the checksums that its copy must match."""
 
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -53,7 +53,7 @@ class TableInput(Protocol):
         """Turn what fails while its rows are read inside the block into an error that names the source."""
 
     def finish(self) -> None:
-        """Raise if the source was not still for as long as it was read."""
+        """Raise an error if the source changed while it was read."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class LakeInput:
 
     @property
     def read_again(self) -> bool:
-        """The files stand still."""
+        """The files do not change."""
         return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
@@ -118,7 +118,7 @@ class LakeInput:
         return nullcontext()
 
     def finish(self) -> None:
-        """The lake stands still under the writer lock."""
+        """Nothing to check: the lake does not change under the writer lock."""
 
     def _check(self, files: list[tuple[Path, str]]) -> None:
         for path, sha256 in files:
@@ -190,7 +190,7 @@ class ScannerInput:
         return postgres_checksums(self.snapshot, self.table, only)
 
     def reading(self) -> AbstractContextManager[None]:
-        """As all that Postgres says."""
+        """Translate Postgres's errors."""
         return postgres_errors(self.snapshot.target, self.table.found_as)
 
     def finish(self) -> None:

@@ -1,6 +1,6 @@
-"""Inputs of parquet mode: tables from files made by others, and tables carried over.
+"""Provide the inputs of parquet mode: tables from files made by others, and tables carried over.
 
-Nothing is known of them by month, so they are built whole.
+Build them whole, because their changes are not known by month.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -49,7 +49,7 @@ class FileInput:
 
     @property
     def state_sha256(self) -> str:
-        """Hash of the files and of what was made of their columns."""
+        """Hash of the files and of the schema that they were read with."""
         return f"{self.table.state_sha256}:{self.table.schema_sha256}"
 
     @property
@@ -58,14 +58,14 @@ class FileInput:
 
     @property
     def read_again(self) -> bool:
-        """It stands still, or `finish` says that it did not."""
+        """It does not change, or `finish` raises an error."""
         return True
 
-    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - always all
         """All files at once: nothing is known of their order.
 
         Raises:
-            SourceError: a file's checksums say that it is damaged, or it has values that would not arrive exactly.
+            SourceError: a file is damaged by its checksums, or has values that would not arrive exactly.
         """
         try:
             for file in self.table.files:
@@ -84,7 +84,7 @@ class FileInput:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """A file that changed says so; one that did not is broken behind its footer."""
+        """Report a file that changed; one that did not is damaged behind its footer."""
         try:
             yield
         except duckdb.Error as error:
@@ -120,10 +120,10 @@ class CarriedInput:
 
     @property
     def read_again(self) -> bool:
-        """It stands still, or `finish` says that it did not."""
+        """It does not change, or `finish` raises an error."""
         return True
 
-    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - only ever all
+    def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - always all
         """The published table."""
         return [(self._relation, [])]
 
@@ -138,4 +138,4 @@ class CarriedInput:
         return nullcontext()
 
     def finish(self) -> None:
-        """A published file stands still."""
+        """Nothing to check: a published file does not change."""

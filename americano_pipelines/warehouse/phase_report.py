@@ -28,8 +28,8 @@ class Timed:
     Attributes:
         columns: names.
         rows: all rows.
-        first_ms: the first run, milliseconds: what it costs to come cold.
-        median_ms: median of the runs after it.
+        first_ms: the first run, with cold caches, in milliseconds.
+        median_ms: median of the runs after it, in milliseconds.
     """
 
     columns: list[str]
@@ -68,11 +68,11 @@ _PATTERNS = (
 
 
 def report(settings: Settings, *, compare: bool) -> list[Pattern]:
-    """Ask all patterns of the published file.
+    """Run all patterns on the published file.
 
     Args:
         settings: where it is, and the Postgres to compare with.
-        compare: ask Postgres the daily aggregation too.
+        compare: run the daily aggregation in Postgres too.
 
     Raises:
         WarehouseUnavailableError: nothing is published, or it is held read-write.
@@ -85,7 +85,7 @@ def report(settings: Settings, *, compare: bool) -> list[Pattern]:
 
 
 def _pattern(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord | None, name: str, title: str) -> Pattern:
-    """Ask a rollup's own query of the events, not the rollup: a stored answer has nothing to time."""
+    """Run a rollup's query on the events: reading the stored rollup would time nothing."""
     model = document.models.get(name) if document else None
     if document is None or model is None:
         reason = document.skipped.get(f"research.{name}") if document else "the published file has no record"
@@ -121,10 +121,10 @@ def _fetch(connection: duckdb.DuckDBPyConnection, statement: str) -> tuple[list[
     return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()
 
 
-def _timed(ask: Callable[[], tuple[list[str], list[tuple[Any, ...]]]]) -> Timed:
+def _timed(run: Callable[[], tuple[list[str], list[tuple[Any, ...]]]]) -> Timed:
     spent = []
     for _ in range(1 + REPEATS):
         started = time.perf_counter()
-        columns, rows = ask()
+        columns, rows = run()
         spent.append((time.perf_counter() - started) * 1000)
     return Timed(columns, rows, round(spent[0], 2), round(statistics.median(spent[1:]), 2))

@@ -52,8 +52,8 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
     """Bring the published file to the source's state. The caller holds the writer lock.
 
     Args:
-        settings: the source and where things lie.
-        stages: told what is being done.
+        settings: the source and the folders.
+        stages: counts and announces what is being done.
         full: build anew even if nothing changed.
 
     Raises:
@@ -113,7 +113,7 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
 
 
 def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, source: Source) -> None:
-    """Refuse to build anew where a published table has no files: it is carried over by the record, which is unreadable.
+    """Refuse a new build where a published table has no files: the record to carry it over by is unreadable.
 
     Raises:
         DataError: there is such a table.
@@ -133,8 +133,8 @@ def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path,
     if todo.basis is not None and published is not None:
         shutil.copyfile(published, path)
     catalog = sql.quote(path.stem)
-    # A file that is built is published whole or thrown away, so nothing is ever recovered. With a log of what is
-    # written, 300 rows of a megabyte each took 1,188 MB at the commit, without it 537 MB.
+    # The file is published whole or discarded, so it needs no recovery. With a write-ahead log, 300 rows of a megabyte
+    # each took 1,188 MB at the commit, without it 537 MB.
     connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog} (RECOVERY_MODE no_wal_writes)")
     connection.execute(f"USE {catalog}")
     if todo.basis is None:

@@ -1,6 +1,6 @@
-"""The models of the `research` schema: views and rollups, what each needs, its SQL and column lineage.
+"""Define the models of the `research` schema: views and rollups, what each needs, its SQL and column lineage.
 
-Their SQL reads roles and other models, so it is independent of the source's column names.
+Write their SQL over roles and other models, so that it is independent of the source's column names.
 """
 
 import hashlib
@@ -70,7 +70,7 @@ class Model:
         description: what a row is.
         tables: the source tables its SQL reads in `analytics`.
         models: the other models its SQL reads.
-        needs: roles without which it says nothing true, so it is left out.
+        needs: roles without which its rows would be wrong, so it is left out.
         materialized: a table, computed at build time; else a view.
     """
 
@@ -153,7 +153,7 @@ def models_sha256() -> str:
 
 
 def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
-    """A model's query over the tables that are there; a role that no column plays reads as NULL."""
+    """A model's query over the given tables; a role without a column reads as NULL."""
     name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
     fragments = {}
     for table in model.tables:
@@ -175,7 +175,7 @@ def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[s
 
     Args:
         model: the model.
-        tables: the source tables that are there.
+        tables: the source tables of this build.
         left_out: the models already left out, with the reason.
     """
     if model.name == "protocol_events":

@@ -1,6 +1,6 @@
-"""The record of a snapshot: where its rows come from, what was built, what was checked.
+"""Describe a snapshot: where its rows come from, what was built, what was checked.
 
-It lies as `meta.snapshot` inside the file, and beside it as `snapshot.json`, which adds the file's size and hash.
+Store the record as `meta.snapshot` inside the file, and beside it as `snapshot.json` with the file's size and hash.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class BuiltTable(_Record):
         instant: the instant of the source they belong to, ISO 8601; an earlier one when they were carried over.
         columns: its columns.
         roles: role name to column name.
-        identity: hash of what tells the source's relation apart from another under its name; empty for files.
+        identity: hash that distinguishes the source's relation from another of its name; empty for files.
         rows: rows in the table.
         source_rows: rows in the source.
         state_sha256: the source's state; equal states have equal rows.

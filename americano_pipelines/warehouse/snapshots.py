@@ -1,8 +1,8 @@
 """Publish a finished file, keep the earlier ones, and open the published one for reading.
 
-The published name is a relative link to a file in a folder of its own: a process that sits in the old file, even
-read-write, neither stops the new one nor is disturbed, and its write-ahead log lies beside the old file, where no
-reader of the new one finds it.
+The published name is a relative link to a file in a folder of its own. A process that has the old file open, even
+read-write, neither blocks the new one nor is disturbed, and its write-ahead log lies beside the old file, where
+readers of the new one do not replay it.
 """
 
 import os
@@ -97,7 +97,7 @@ def building(settings: Settings, snapshot_id: str) -> Iterator[Path]:
         The path of the file to build.
 
     Raises:
-        PublishError: the published name is taken by something that is not our link.
+        PublishError: another file has the published name.
     """
     link = settings.published_path
     if link.exists() and not link.is_symlink():
@@ -130,16 +130,16 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
     place = snapshots_dir(settings) / document.snapshot_id
     atomic_files.move(built.parent, place)
     atomic_files.swap_link(settings.published_path, place / built.name)
-    # From here on it is published. What cannot be tidied up now is tidied up by the next one.
+    # From here on it is published. The next sync removes what cannot be removed now.
     with suppress(OSError):
         _sweep(settings)
     return place / built.name, complete
 
 
 def as_published(path: Path, document: SnapshotRecord) -> bool:
-    """Whether nobody wrote to a published file: its bytes are the same and no write-ahead log lies beside it.
+    """Whether a published file is unchanged: its bytes are the same and no write-ahead log lies beside it.
 
-    Whoever opens the file replays such a log, so its rows would be read although the bytes are untouched.
+    Opening the file replays such a log, so its rows would be read although the bytes are the same.
     """
     log = path.with_name(f"{path.name}.wal")
     return not log.exists() and path.stat().st_size == document.bytes and atomic_files.sha256(path) == document.sha256
@@ -148,8 +148,7 @@ def as_published(path: Path, document: SnapshotRecord) -> bool:
 def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Path | None:
     """A copy of a published file to build from; None when it no longer has the bytes it was published with.
 
-    A copy, because a process that holds the file read-write lets nobody else open it, and because its
-    write-ahead log stays behind.
+    A copy, because a process that holds the file read-write locks it, and because its write-ahead log stays behind.
 
     Args:
         folder: the temporary folder to copy it to.
@@ -162,7 +161,7 @@ def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Pat
 
 
 def snapshots(settings: Settings) -> list[Path]:
-    """Folders of the files published under this name, oldest first; whatever else lies there is not ours."""
+    """Folders of the files published under this name, oldest first; other entries are not ours."""
     name = file_name(settings)
     return sorted(
         path.parent
@@ -172,7 +171,7 @@ def snapshots(settings: Settings) -> list[Path]:
 
 
 def current(settings: Settings) -> Path | None:
-    """The file that the link means at this moment, None when nothing was published yet."""
+    """The file that the link leads to at this moment, None when nothing was published yet."""
     link = settings.published_path
     if not link.is_symlink():
         return None
@@ -204,7 +203,7 @@ def record_beside(path: Path) -> SnapshotRecord:
     except (ValidationError, UnicodeDecodeError):
         problem = "is no record of this version"
     raise UnreadableRecordError(
-        f"{record} {problem}, so what {path.name} beside it holds is not known; the next `americano sync` publishes "
+        f"{record} {problem}, so the content of {path.name} beside it is unknown; the next `americano sync` publishes "
         "another file"
     )
 
@@ -212,7 +211,7 @@ def record_beside(path: Path) -> SnapshotRecord:
 def _sweep(settings: Settings) -> None:
     """Keep the newest files as configured; the current one always stays, and is the newest.
 
-    So whatever sorts after it is older: a clock that ran ahead, or was set back since, gave it its name.
+    A name that sorts after it is older: it comes from a clock that ran ahead or was set back since.
     """
     published = current(settings)
     others = [folder for folder in snapshots(settings) if published is None or not folder.samefile(published.parent)]

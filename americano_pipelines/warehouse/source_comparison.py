@@ -1,6 +1,6 @@
-"""Compare the published file with the source as it is now, by month or row by row. Repair nothing.
+"""Compare the published file with the present source, by month or row by row. Repair nothing.
 
-The sync trusts witnesses (row versions, hashes of files); this reads the rows themselves.
+The sync decides by row versions and file hashes; this reads the rows, and so finds changes that those cannot show.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -52,8 +52,8 @@ class SourceTableView:
     state_sha256: str
     reading: Callable[[], AbstractContextManager[None]]
 
-    def will_be_mended(self, bucket: str, built: BuiltTable) -> bool:
-        """Whether a bucket is to be in another state after the next sync than the one that was built."""
+    def will_change(self, bucket: str, built: BuiltTable) -> bool:
+        """Whether the next sync will build the bucket in another state."""
         if self.states is None:
             return self.state_sha256 != built.state_sha256
         return self.states.get(bucket) != built.buckets.get(bucket)
@@ -69,7 +69,7 @@ def source_table_views(
         settings: the source.
         connection: the session that compares.
         document: the record of the published file.
-        stages: told what is being done.
+        stages: counts and announces what is being done.
 
     Yields:
         Table to side; tables that are not there, with the reason; whether states can be compared with the document's.
@@ -140,17 +140,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class SourceComparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         snapshot_id: the published file.
         compared: table to number of buckets compared.
         differences: the buckets that differ.
         missing: tables that are on one side only, with the reason.
-        damaged: tables that the published file does not have as it was built, with what it has.
-        comparable: whether the source's months can be told apart from those of the sync; not when it is
-            another database, or has gone back in time. The next sync reads everything anew then, so every difference
-            counts as made since, unless somebody wrote to the published file.
+        damaged: tables that differ in the published file from what was built, with the difference.
+        comparable: whether the source's months can be compared with those of the sync; not when it is another
+            database, or was set back to an earlier state. Then the next sync reads everything anew, so every
+            difference counts as made since, unless the published file was written to.
     """
 
     snapshot_id: str
@@ -176,7 +176,7 @@ def compare_with_source(settings: Settings, stages: StageTimer, *, deep: bool) -
 
     Args:
         settings: the source and the published file.
-        stages: told what is being done.
+        stages: counts and announces what is being done.
         deep: compare whole rows, and name the ones that differ.
 
     Raises:
@@ -225,14 +225,14 @@ def compare_with_source(settings: Settings, stages: StageTimer, *, deep: bool) -
 
 
 def _damaged(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord) -> dict[str, str]:
-    """Tables whose columns are not the ones they were built with, because somebody wrote to the file."""
+    """Tables whose columns are not the ones they were built with, because the file was written to."""
     rows = connection.execute(sql.load("warehouse", "published_columns"), [_PUBLISHED]).fetchall()
     actual = {str(table): dict(columns) for table, columns in rows}
     damage = {}
     for name, built in document.tables.items():
         expected = {column.name: column.type for column in built.columns}
         if name not in actual:
-            damage[name] = "the published file has no such table any more: somebody wrote to it"
+            damage[name] = "the published file has no such table any more: it was written to"
         elif actual[name] != expected:
             odd = sorted(set(actual[name].items()) ^ set(expected.items()))
             damage[name] = f"its columns were changed in the published file: {', '.join(column for column, _ in odd)}"
@@ -248,7 +248,7 @@ def _differing(
             bucket,
             str(source.get(bucket, "nothing")),
             str(published.get(bucket, "nothing")),
-            since=side.will_be_mended(bucket, built),
+            since=side.will_change(bucket, built),
         )
         for bucket in sorted(source.keys() | published.keys())
         if source.get(bucket) != published.get(bucket)

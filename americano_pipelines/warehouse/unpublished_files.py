@@ -1,6 +1,6 @@
 """List the files of others that differ from the published ones (parquet mode), without reading them.
 
-A file that was only touched counts as well; only its bytes say that nothing changed, and a sync reads them.
+A file that was only touched counts as well: only its bytes show that nothing changed, and a sync reads them.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ STAMPS = "stamps"
 
 @dataclass(frozen=True)
 class FileChange:
-    """A file that is new, was written to or was taken away since it was published.
+    """A file that is new, was written to or was removed since it was published.
 
     Attributes:
         table: the source table it belongs to.
@@ -61,7 +61,7 @@ def unpublished(settings: Settings) -> Unpublished:
 
     Raises:
         SourceError: a folder may not be read, or the files are not a table's own.
-        FileNotFoundError: a file was taken away while it was looked at.
+        FileNotFoundError: a file was removed while it was looked at.
     """
     try:
         document = snapshots.read_record(settings)

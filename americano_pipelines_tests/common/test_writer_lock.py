@@ -52,7 +52,7 @@ def start_writer(tmp_path: Path) -> Iterator[Callable[[], Writer]]:
         yield start
 
 
-def said(writer: Writer) -> str:
+def message(writer: Writer) -> str:
     assert writer.stdout is not None
     return writer.stdout.readline().strip()
 
@@ -63,9 +63,9 @@ def let_go(writer: Writer) -> None:
 
 def test_a_second_writer_waits_asleep_and_then_proceeds(start_writer: Callable[[], Writer]) -> None:
     first = start_writer()
-    assert said(first) == "held"
+    assert message(first) == "held"
     second = start_writer()
-    assert f"held by process {first.pid} on {socket.gethostname()} since 20" in said(second)
+    assert f"held by process {first.pid} on {socket.gethostname()} since 20" in message(second)
 
     before = sum(psutil.Process(second.pid).cpu_times()[:2])
     with pytest.raises(subprocess.TimeoutExpired):
@@ -74,7 +74,7 @@ def test_a_second_writer_waits_asleep_and_then_proceeds(start_writer: Callable[[
 
     assert spent < 0.2
     let_go(first)
-    assert said(second) == "held"
+    assert message(second) == "held"
     let_go(second)
     assert second.returncode == 0
 
@@ -83,7 +83,7 @@ def test_who_cannot_wait_is_told_who_holds_it(
     start_writer: Callable[[], Writer], settings_for: Callable[..., Settings]
 ) -> None:
     holder = start_writer()
-    assert said(holder) == "held"
+    assert message(holder) == "held"
 
     with pytest.raises(LockHeldError) as refused, writer_lock(settings_for(), wait_seconds=0):
         pytest.fail("two writers at once")
@@ -96,7 +96,7 @@ def test_a_killed_writer_leaves_the_lock_free(
     start_writer: Callable[[], Writer], settings_for: Callable[..., Settings]
 ) -> None:
     killed = start_writer()
-    assert said(killed) == "held"
+    assert message(killed) == "held"
     killed.send_signal(signal.SIGKILL)
     killed.wait(20)
     card = settings_for().data_dir / "sync.json"
@@ -140,7 +140,7 @@ def test_two_data_folders_that_publish_one_file_do_wait_for_each_other(
     published = settings_for().published_path
     other = settings_for(americano_data_dir=tmp_path / "other", duckdb_db_path=published)
     holder = start_writer()
-    assert said(holder) == "held"
+    assert message(holder) == "held"
     waited: list[str] = []
 
     with pytest.raises(LockHeldError, match=f"process {holder.pid} "), writer_lock(other, wait_seconds=0):

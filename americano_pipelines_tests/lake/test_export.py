@@ -154,7 +154,7 @@ def orphan(settings: Settings) -> None:
         (folder / "20240101T000000Z-00000000-data_0.parquet").write_bytes(b"PAR1")
 
 
-def test_an_export_that_fails_before_the_manifest_leaves_the_old_one_true_and_no_file_of_its_own(
+def test_an_export_that_fails_before_the_manifest_leaves_no_file_and_the_old_one(
     settings: Settings, prisma: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = exported(settings).manifest

@@ -61,13 +61,11 @@ def test_two_columns_for_a_role_of_which_files_have_one_or_both_are_refused(fold
     with pytest.raises(SourceError) as refused:
         find()
 
-    assert all(said in str(refused.value) for said in ("'learner_id' or 'user_id'", str(both), str(old)))
+    assert all(name in str(refused.value) for name in ("'learner_id' or 'user_id'", str(both), str(old)))
     assert find(americano_columns={"behavioral_events.learner": "user_id"}).roles["learner"] == "user_id"
 
 
-def test_a_file_without_the_column_that_a_setting_names_or_without_a_learner_is_refused(
-    folder: Path, find: Find
-) -> None:
+def test_a_file_without_a_learner_or_the_column_of_a_setting_is_refused(folder: Path, find: Find) -> None:
     write(folder / "1.parquet", {"pupil": ["p"]})
     other = write(folder / "2.parquet", {"user_id": ["u"]})
 
@@ -81,7 +79,7 @@ def test_a_file_without_the_column_that_a_setting_names_or_without_a_learner_is_
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (["id", "ts", "Note", "note"], r"'Note' and 'note'"),
         (["id", "ts", "note", "note"], r"'note' and 'note'"),
@@ -90,12 +88,12 @@ def test_a_file_without_the_column_that_a_setting_names_or_without_a_learner_is_
     ],
 )
 def test_names_that_duckdb_would_change_are_refused_by_file(
-    folder: Path, find: Find, names: list[str], said: str
+    folder: Path, find: Find, names: list[str], message: str
 ) -> None:
     values = [pa.array(["e"]), pa.array([TIME]), pa.array(["x"]), pa.array(["y"])][: len(names)]
     path = write(folder / "1.parquet", pa.table(values, names=names))
 
-    with pytest.raises(SourceError, match=rf"{path}: .*{said}"):
+    with pytest.raises(SourceError, match=rf"{path}: .*{message}"):
         find()
 
 
@@ -322,7 +320,7 @@ def test_what_cannot_be_looked_into_is_never_left_out_silently(folder: Path, mon
 
     monkeypatch.setattr(os, "scandir", refuse)  # root, who may run this, is refused nothing
     for location in (folder, folder / "*" / "*.parquet", folder / "**" / "*.parquet"):
-        with pytest.raises(SourceError, match="deep cannot be looked into: Permission denied"):
+        with pytest.raises(SourceError, match="deep cannot be read: Permission denied"):
             expand(location)
 
 

@@ -182,8 +182,8 @@ def test_files_that_disagree_on_a_type_are_refused_by_both_names(
     with pytest.raises(SourceError) as refused:
         find(folder)
 
-    said = str(refused.value)
-    assert said.startswith(
+    message = str(refused.value)
+    assert message.startswith(
         f"{folder / 'b.parquet'}: column '{column}' is INTEGER, but VARCHAR in {folder / 'a.parquet'}"
     )
 
@@ -197,10 +197,10 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(
 
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
     path.unlink()
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
 
 
@@ -299,7 +299,7 @@ def test_a_value_above_the_root_counts_only_where_there_are_values_below(
         find(above / "in")
 
 
-def test_linked_folders_and_other_spellings_of_the_ending_are_read_and_a_loop_of_links_ends(
+def test_linked_folders_and_other_endings_are_read_and_a_loop_of_links_ends(
     write: Callable[..., Path], find: Callable[..., FileTable], duck: duckdb.DuckDBPyConnection, folder: Path
 ) -> None:
     write("in/a.parquet")
@@ -322,7 +322,7 @@ def test_a_file_replaced_by_one_of_the_same_size_and_time_is_noticed(
     assert other.stat().st_size == status.st_size
     other.replace(folder / "a.parquet")
 
-    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"a\.parquet changed while it was read"):
         table.check_unchanged()
 
 

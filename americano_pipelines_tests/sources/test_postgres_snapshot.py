@@ -342,13 +342,13 @@ def test_want_of_room_is_not_taken_for_a_failure_of_postgres(
 
 
 def test_a_full_disk_of_the_server_is_not_taken_for_one_of_this_machine(settings_for: Callable[..., Settings]) -> None:
-    said = 'Failed to execute query "SELECT": ERROR:  could not write to file "base/1": No space left on device'
+    message = 'Failed to execute query "SELECT": ERROR:  could not write to file "base/1": No space left on device'
 
     with (
         pytest.raises(TransientSourceError, match=r"postgres@127\.0\.0\.1:.*could not write to file"),
         postgres_errors(target_of(settings_for(pg_host="127.0.0.1"))),
     ):
-        raise duckdb.IOException(said)
+        raise duckdb.IOException(message)
 
 
 def test_no_more_connections_than_allowed_are_opened_however_many_threads_there_are(

@@ -41,15 +41,15 @@ def test_the_row_is_named_whose_value_no_duckdb_type_holds(
 
     # Postgres keeps the text of half a character, DuckDB refuses it.
     prisma.execute(r"""UPDATE behavioral_events SET x = '"\ud800"' WHERE id = %s""", (name,))
-    said = refusal(settings)
-    assert "table public.behavioral_events, column 'x' (json)" in said
-    assert f"row with the id {name!r}" in said
-    assert "no low surrogate" in said
+    message = refusal(settings)
+    assert "table public.behavioral_events, column 'x' (json)" in message
+    assert f"row with the id {name!r}" in message
+    assert "no low surrogate" in message
 
     prisma.execute("UPDATE behavioral_events SET x = NULL, numbers = '{{1},{2}}' WHERE id = %s", (name,))
-    said = refusal(settings)
-    assert "'numbers'" in said
-    assert f"row with the id {name!r}" in said
+    message = refusal(settings)
+    assert "'numbers'" in message
+    assert f"row with the id {name!r}" in message
 
     prisma.execute("UPDATE behavioral_events SET numbers = NULL")
     assert sync(settings).changed
@@ -69,10 +69,10 @@ def test_the_column_of_a_view_that_cannot_be_computed_is_named(
 ) -> None:
     prisma.execute(VIEW.format(expression))
 
-    said = refusal(settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner)))
+    message = refusal(settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner)))
 
-    assert "table public.behavioral_events, column 'x'" in said
-    assert reason in said
+    assert "table public.behavioral_events, column 'x'" in message
+    assert reason in message
 
 
 @pytest.fixture
@@ -111,10 +111,10 @@ def test_bytes_that_are_no_text_are_named_in_a_database_without_an_encoding(
     for column in ('"contentType"', "x"):
         write_bytes(database, f"UPDATE behavioral_events SET {column} = E'caf\\xe9' WHERE id = '{name}'")
 
-        said = refusal(settings)
-        assert f"table public.behavioral_events, column '{column.strip(chr(34))}'" in said
-        assert f"row with the id {name!r}" in said
-        assert "server_encoding is SQL_ASCII" in said
+        message = refusal(settings)
+        assert f"table public.behavioral_events, column '{column.strip(chr(34))}'" in message
+        assert f"row with the id {name!r}" in message
+        assert "server_encoding is SQL_ASCII" in message
 
         database.execute(f"UPDATE behavioral_events SET {column} = 'x'")
 
@@ -123,8 +123,8 @@ def test_bytes_that_are_no_text_are_named_in_a_database_without_an_encoding(
     assert len(failed) == 1
     assert "bytes that are no UTF-8 in 'id' in 1 rows" in failed[0]
     assert "server_encoding is SQL_ASCII" in failed[0]
-    said = refusal(settings)
-    assert "column 'id' (text), for example in the row with the id 'caf\\\\351'" in said
+    message = refusal(settings)
+    assert "column 'id' (text), for example in the row with the id 'caf\\\\351'" in message
 
 
 def test_a_view_that_names_the_encoding_can_be_read(without_encoding: Database, settings_for: MakeSettings) -> None:

@@ -38,7 +38,7 @@ def test_a_line_has_its_slope_whatever_days_are_missing() -> None:
     assert dependence.nap_trend == 1
 
 
-def test_autocorrelation_is_that_of_the_process_and_pairs_across_gaps_are_no_neighbours() -> None:
+def test_autocorrelation_is_that_of_the_process_without_pairs_across_gaps() -> None:
     generator = np.random.default_rng(3)
     days = np.zeros(4000)
     for day in range(1, days.size):

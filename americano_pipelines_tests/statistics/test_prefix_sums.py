@@ -36,7 +36,7 @@ def test_a_far_origin_costs_no_digits() -> None:
     assert np.abs(near.means(starts, ends) - far.means(starts, ends)).max() < 1e-9
 
 
-def test_what_counts_as_a_tie_grows_with_the_scale_of_the_values_and_not_with_their_origin() -> None:
+def test_a_tie_depends_on_the_scale_of_the_values_and_not_on_their_origin() -> None:
     values = np.array([1.0, 3.0, NAN, 5.0])
 
     assert tolerance(values) == pytest.approx(2e-9)

@@ -134,16 +134,16 @@ def follow(history: list[list[File]], folder: Path, outcomes: Counter[str]) -> N
         paths = [place / file.folder / f"{number}.parquet" for number, file in enumerate(files)]
         for number, (path, file) in enumerate(zip(paths, files, strict=True)):
             write(path, number, file)
-        said = None
+        message = None
         try:
             outcome = sync(settings)
         except SourceError as refusal:
-            said = str(refusal)
-        if said is not None:
+            message = str(refusal)
+        if message is not None:
             outcomes["refused"] += 1
-            assert any(str(path) in said for path in paths), said
+            assert any(str(path) in message for path in paths), message
             shapes = {(f.folder == "", f.learner, f.time, f.extra, f.kind, f.learner_kind) for f in files if f.rows}
-            assert len(shapes) > 1 or any(f.kind in {"instants", "wide"} for f in files), f"files that agree: {said}"
+            assert len(shapes) > 1 or any(f.kind in {"instants", "wide"} for f in files), f"files that agree: {message}"
         else:
             outcomes["published"] += 1
             assert outcome.blocked_by == []

@@ -227,7 +227,7 @@ def test_a_damaged_lake_is_healed_from_the_source_and_that_is_said(
 
 
 @SCANNER_SLOW
-def test_under_a_clock_that_was_set_back_the_newest_is_still_the_current_one_and_stays(
+def test_under_a_clock_that_was_set_back_the_newest_file_is_current_and_stays(
     prisma: Database, settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch, *, scanner: bool
 ) -> None:
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner), americano_snapshots_kept=2)

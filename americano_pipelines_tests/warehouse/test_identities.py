@@ -72,9 +72,9 @@ def test_a_learner_that_is_written_differently_in_two_tables_is_refused(check: C
     with pytest.raises(SourceError) as refused:
         check({"user_id": event}, {"user_id": protocol})
 
-    said = str(refused.value)
-    assert "behavioral_events.user_id (" in said
-    assert "experiment_protocols.user_id (" in said
+    message = str(refused.value)
+    assert "behavioral_events.user_id (" in message
+    assert "experiment_protocols.user_id (" in message
 
 
 ALIKE = {
@@ -94,7 +94,7 @@ def test_learners_that_are_written_alike_or_are_others_are_published(check: Chec
     check({"user_id": event}, {"user_id": protocol})
 
 
-def test_half_of_the_rows_under_an_older_name_are_refused_unless_a_setting_says_which(check: Check) -> None:
+def test_half_of_the_rows_under_an_older_name_are_refused_unless_a_setting_decides(check: Check) -> None:
     halves = {"user_id": ["a", None], "learner_id": [None, "b"]}
 
     with pytest.raises(SourceError, match=r"behavioral_events: the learner column .*in 1 rows only 'user_id'"):

@@ -132,7 +132,7 @@ def test_tables_are_in_time_order_although_the_source_is_not(
     assert prisma.execute(unsorted) != prisma.execute(by_time)
 
 
-def test_one_single_column_index_stands_on_the_learner_and_is_used_and_nothing_is_unique(
+def test_one_index_on_the_learner_is_used_and_nothing_is_unique(
     settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
     events = write_parquet(

@@ -71,7 +71,7 @@ def test_times_beyond_the_calendar_are_compared_too(prisma: Database, settings_f
     assert comparison(settings).same is True
 
 
-def test_a_comparison_that_cannot_be_made_is_skipped_with_a_reason_without_the_password(
+def test_a_failed_comparison_is_skipped_with_a_reason_without_the_password(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
     synced(settings_for(**prisma.variables(duckdb_use_postgres_scanner=True)))

@@ -275,7 +275,7 @@ def test_a_file_replaced_while_it_is_read_is_noticed(files: Settings) -> None:
         if stage == "load behavioral_events":
             write_parquet(events_file(files), EVENTS.replace("range(100)", "range(80)"))
 
-    with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was read"):
         refresh(files, StageTimer(on_start=replace))
     assert published(files) == before
 
@@ -285,7 +285,7 @@ def test_a_file_cut_while_it_is_read_is_noticed(files: Settings) -> None:
         if stage == "load behavioral_events":
             events_file(files).write_bytes(events_file(files).read_bytes()[:100])
 
-    with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was being read"):
+    with pytest.raises(TransientSourceError, match=r"events\.parquet changed while it was read"):
         refresh(files, StageTimer(on_start=cut))
 
 

@@ -106,7 +106,7 @@ def test_rollups_and_windows_agree_with_independent_sql_on_the_source(
     ],
     ids=["stated, then protocol's", "next start", "as planned", "unknown", "never another protocol's", "no start"],
 )
-def test_a_phase_ends_as_stated_else_at_the_next_else_with_its_protocol_else_as_planned(
+def test_a_phase_ends_as_stated_at_the_next_with_its_protocol_or_as_planned(
     small: Callable[..., Settings], phases: str, protocol_end: str | None, ends: list[str | None]
 ) -> None:
     end = f"'{protocol_end}'" if protocol_end else "NULL"

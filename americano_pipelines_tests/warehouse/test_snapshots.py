@@ -200,7 +200,7 @@ def test_what_others_keep_in_the_folder_is_never_swept(
     assert rows(neighbour, COUNT) == rows(keeping_one, COUNT) == [(100,)]
 
 
-def test_a_shell_that_wrote_into_the_old_file_disturbs_neither_the_sync_nor_the_readers_of_the_new_one(
+def test_a_shell_that_wrote_into_the_old_file_disturbs_no_sync_and_no_reader(
     settings: Settings, export: Callable[[int], Path], start: Callable[..., Worker]
 ) -> None:
     synced(settings)

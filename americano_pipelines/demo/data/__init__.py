@@ -1,1 +1,1 @@
-"""The rows of the demo: protocols, learners, sessions and events, generated from fixed seeds."""
+"""Generate the rows of the demo from fixed seeds: protocols, learners, sessions and events."""

@@ -49,7 +49,7 @@ def phase_assignments() -> Table:
 
 
 def analysis_runs() -> Table:
-    """Requests for analyses that nobody has run yet."""
+    """Requests for analyses that were not run yet."""
     by_name = {protocol.name: protocol for protocol in PROTOCOLS}
     rows = [
         _run_row(run_id, by_name[name], kind)

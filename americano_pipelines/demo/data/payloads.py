@@ -1,7 +1,7 @@
 """Generate the `eventData` of each kind of event: the free-form JSON that the application stores.
 
-It has what real data brings along: umlauts, other scripts, emoji, quotes, nested objects, nulls, numbers that no
-double can hold.
+Include what real data has: umlauts, other scripts, emoji, quotes, nested objects, nulls, numbers that no double can
+hold.
 """
 
 from collections.abc import Callable

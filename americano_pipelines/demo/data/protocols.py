@@ -1,4 +1,4 @@
-"""The demo's eight ABAB protocols and the truth behind each of them.
+"""Define the demo's eight ABAB protocols and the truth behind each of them.
 
 The outcome is the daily mean of `sessionPerformanceScore` (0-100). It is built as
 
@@ -24,9 +24,9 @@ Two things are chance, and are treated differently. The **phase lengths** are dr
 seeds are 101 to 108 in the order of the table, and what they drew was kept. The **noise** seeds were looked at:
 each is the first, counted from 1, with which the exact randomization test over the admissible set gives p < .02
 where there is an effect and p > .15 where there is none, one-sided as declared and two-sided alike. Six of the
-eight are the first seed; `phone_on_the_desk` needed the third and `reminder_messages` the second. A demonstration
-shall show the usual case, not the one in twenty. Whoever wants error rates must simulate many data sets: these
-eight say nothing about them.
+eight are the first seed; `phone_on_the_desk` needed the third and `reminder_messages` the second. The demo
+is to show the usual case, not the one in twenty. Error rates need many simulated data sets: these eight cannot show
+them.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The type of a generated table, the one seed of the demo, its random numbers and its ids."""
+"""Define the type of a generated table, and the demo's seed, random numbers and ids."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ SYSTEM_USER = "pgserver"
 
 
 class EmbeddedPostgresError(AmericanoError):
-    """The embedded Postgres could not be created, started or stopped; the message quotes what it said."""
+    """The embedded Postgres could not be created, started or stopped; the message quotes its output."""
 
 
 class _Identity(TypedDict, total=False):
@@ -64,8 +64,8 @@ def run_program(name: str, arguments: Sequence[str], *, directory: Path, timeout
             )
         except (subprocess.SubprocessError, OSError) as error:
             output.seek(0)
-            said = output.read().decode(errors="replace").strip()
-            raise EmbeddedPostgresError(f"{name} failed: {said or error}") from error
+            message = output.read().decode(errors="replace").strip()
+            raise EmbeddedPostgresError(f"{name} failed: {message or error}") from error
 
 
 def admit_system_user() -> None:
@@ -129,7 +129,7 @@ def create_cluster(pgdata: Path, password: str | None, *, timeout: float) -> Non
 
     Args:
         pgdata: Absolute path of the data folder; its parent exists.
-        password: The superuser's password, asked for everywhere; None trusts the socket and refuses TCP.
+        password: The superuser's password, required on every connection; None trusts the socket and refuses TCP.
         timeout: Seconds it may take.
 
     Raises:
@@ -167,14 +167,14 @@ def socket_folder(pgdata: Path, port: int) -> Path:
         return pgdata
     name = f"americano-{hashlib.sha256(path.encode()).hexdigest()[:16]}"
     # Not TMPDIR: every process must arrive at the same folder, and TMPDIR may be long as well.
-    return Path("/tmp") / name  # noqa: S108 - make_socket_folder refuses a folder of somebody else
+    return Path("/tmp") / name  # noqa: S108 - make_socket_folder refuses a folder of another user
 
 
 def make_socket_folder(folder: Path, pgdata: Path) -> None:
     """Make the socket's folder, unless it is there and as private as the data folder.
 
     Raises:
-        EmbeddedPostgresError: If somebody else has made it, or others may enter it.
+        EmbeddedPostgresError: If another user owns it, or others may enter it.
     """
     try:
         folder.mkdir(mode=0o700)

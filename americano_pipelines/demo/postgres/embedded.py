@@ -86,8 +86,8 @@ _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 class EmbeddedPostgres:
     """A Postgres server that lives in one folder.
 
-    Without a port it listens on a unix socket only, in a folder that nobody but the server's user (and root) can
-    enter, and therefore asks for no password. With a port it listens on 127.0.0.1 too, where every user of the
+    Without a port it listens on a unix socket only, in a folder that only the server's user (and root) can
+    enter, and therefore needs no password. With a port it listens on 127.0.0.1 too, where every user of the
     machine can knock, and demands passwords (scram-sha-256) everywhere. As root, the server runs as the system user
     `pgserver`.
     """
@@ -105,7 +105,7 @@ class EmbeddedPostgres:
         Args:
             pgdata: The data folder; made at the first start, with the folders above it.
             port: TCP port on 127.0.0.1, or None for the unix socket alone.
-            superuser_password: What the superuser `postgres` must say, fixed at the first start. Needed with a port.
+            superuser_password: The password of the superuser `postgres`, fixed at the first start. Needed with a port.
             server_settings: Further settings of the server, e.g. `{"max_connections": "20"}`; used at every start.
 
         Raises:
@@ -134,7 +134,7 @@ class EmbeddedPostgres:
         return self.pgdata / "server.log"
 
     def is_running(self) -> bool:
-        """Tell whether this folder's server is alive, whoever started it."""
+        """Whether this folder's server is alive, also when another process started it."""
         return is_alive(self.pgdata)
 
     def start(self) -> None:
