@@ -43,7 +43,7 @@ def resource_errors(settings: Settings) -> Iterator[None]:
             f"{_short_of(settings, str(error))}. Nothing was published. DuckDB said: {_first_line(error)}"
         ) from None
     except duckdb.Error as error:
-        # An IOException while it writes, a TransactionException when it is the commit that finds no room.
+        # An IOException while DuckDB writes, a TransactionException when the commit finds no room.
         if not is_resource_error(error):
             raise
         number = _fault(error)
@@ -57,7 +57,7 @@ def resource_errors(settings: Settings) -> Iterator[None]:
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
-        # Of two names, as when a file is copied, the second is the one that is written.
+        # With two names, as when a file is copied, the second is written.
         place = error.filename2 or error.filename or settings.data_dir
         remedy = REMEDIES[error.errno]
         raise ResourceError(f"{place}: {error.strerror}. Nothing was published; {remedy} and run this again") from None
@@ -86,7 +86,7 @@ def is_resource_error(error: duckdb.Error) -> bool:
 
 
 def _fault(error: duckdb.Error) -> int | None:
-    """The number of the system's error that DuckDB failed for; None when it was another, or a server's."""
+    """The system's error number behind DuckDB's error; None for other errors and for those of a server."""
     message = str(error)
     if any(sign in message for sign in _OF_SERVER):
         return None
@@ -200,7 +200,7 @@ def sparing(connection: duckdb.DuckDBPyConnection, at_least: int = _SPARED_TO) -
     try:
         yield
     finally:
-        # The limit is the database's. A transaction that has failed takes no statement, and would hide why it failed.
+        # A session of its own: a failed transaction accepts no statement, and the error would hide why it failed.
         with closing(connection.cursor()) as session:
             session.execute(f"SET memory_limit = '{whole}B'")
 

@@ -22,10 +22,10 @@ def restrict(settings: Settings) -> None:
 
 
 def protect(settings: Settings) -> None:
-    """Set the umask, make the data folder, and close it and what lies at its top to others.
+    """Set the umask, make the data folder, and close it and its top level to others.
 
-    Cheap enough for every session: it looks at one level. A group is given to everything below once, when the data
-    folder has another one; new files inherit it.
+    Cheap enough for every session: it reads one level. When the data folder has another group, everything below gets
+    the new one once; new files inherit it.
     """
     restrict(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
             os.chown(path, -1, theirs)
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
-            # The set-group-id bit hands the group down to what is made in it. A folder that its owner closed stays so.
+            # New files inherit the group by the set-group-id bit. A folder that its owner closed stays closed.
             wanted = (mode & 0o700) | (0 if theirs is None else 0o2050)
         else:
             wanted = mode & (0o700 if theirs is None else 0o750)
@@ -101,5 +101,5 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
 
 
 def _is_passed_by_server(path: Path, settings: Settings) -> bool:
-    """Whether the demo's server, a user of its own where we are root, has to pass through this folder to its own."""
+    """Whether the demo's server has to pass through this folder; under root it runs as a user of its own."""
     return path == settings.paths.root and os.geteuid() == 0 and settings.paths.demo_server.is_dir()

@@ -50,8 +50,8 @@ _KB_PER_MB, _BYTES_PER_MB = 1024, 1024 * 1024
 def peak_memory_mb() -> int:
     """Most memory that this process held, in MB.
 
-    On Linux not by getrusage: that begins with what the process that started this one held (1,027 MB were reported of
-    a sync that held 300, started by a test runner that held the rest).
+    Not by getrusage on Linux: that begins with the memory of the parent process (it reported 1,027 MB for a sync that
+    held 300, because a test runner had started it).
     """
     if _STATUS.exists() and (match := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))):
         return int(match.group(1)) // _KB_PER_MB

@@ -27,8 +27,8 @@ def temporary_folder(parent: Path, purpose: str) -> Iterator[Path]:
     """Make an empty private folder for the block, removed at its end; after a kill by the next `sweep` of the parent.
 
     Args:
-        parent: where to make it; what is written there can be renamed to a place in `parent` in one step.
-        purpose: a part of its name, for people who look there.
+        parent: where to make it; its files can be renamed into `parent` in one step.
+        purpose: a part of its name, for people.
     """
     parent.mkdir(parents=True, exist_ok=True)
     folder = parent / f"{_PREFIX}{purpose}-{secrets.token_hex(8)}"
@@ -88,7 +88,7 @@ def sweep(parent: Path, pattern: str = "*") -> list[Path]:
 
     Args:
         parent: where they are.
-        pattern: `PATTERN` where other files are beside them; without it, whatever is there is removed.
+        pattern: `PATTERN` where other files are beside them; without it, everything is removed.
 
     Returns:
         What is left: folders in use, and what this user may not remove.
@@ -116,7 +116,7 @@ def has_owner(folder: Path) -> bool:
 def _lock_of_a_dead_owner(path: Path) -> Iterator[None]:
     """Take over the lock file for the block, and remove it at the end.
 
-    Removed while it is locked: its maker may be about to lock it, and then sees that it is gone.
+    It is removed while locked: an owner that is about to lock it then sees that it is gone.
 
     Raises:
         BlockingIOError: its owner is alive; PermissionError: this user may not ask.
@@ -125,7 +125,7 @@ def _lock_of_a_dead_owner(path: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.fstat(descriptor).st_nlink:
-            # Another sweep removed it meanwhile, and its maker has made it anew and works: seen in one of 300 folders.
+            # Another sweep removed it meanwhile, and its owner has made it again: happened with one of 300 folders.
             raise BlockingIOError
         yield
         path.unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def _lock_of_a_dead_owner(path: Path) -> Iterator[None]:
 def _opened_or_made(path: Path) -> int:
     """Open the lock file; make it where there is none, so that its maker cannot make it while the folder is removed."""
     try:
-        # Not read-only: NFS answers an exclusive lock of such a descriptor with EBADF.
+        # Not read-only: NFS refuses an exclusive lock on such a descriptor with EBADF.
         return os.open(path, os.O_RDWR)
     except FileNotFoundError:
         try:

@@ -20,7 +20,7 @@ def check_cron(line: str) -> str:
     """Return the line if it is one.
 
     Raises:
-        ValueError: saying which field is wrong.
+        ValueError: naming the wrong field.
     """
     values = line.split()
     if len(values) != len(_FIELDS):
@@ -39,7 +39,7 @@ def check_cron(line: str) -> str:
 
 
 def _numbers(value: str, lowest: int, highest: int, names: tuple[str, ...]) -> set[int]:
-    """The numbers that a field which fits means."""
+    """The numbers that a valid field stands for."""
     numbers: set[int] = set()
     for part in value.split(","):
         span, _, steps = part.partition("/")
@@ -48,7 +48,7 @@ def _numbers(value: str, lowest: int, highest: int, names: tuple[str, ...]) -> s
             first, last = lowest, highest
         elif last is None:
             last = highest if steps else first
-        # A range that goes past the end goes on at the beginning: nov-feb.
+        # A range past the end continues at the beginning: nov-feb.
         length = (last - first) % (highest - lowest + 1)
         numbers |= {
             lowest + (first - lowest + i) % (highest - lowest + 1) for i in range(0, length + 1, int(steps or 1))

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 _SERVERS = frozenset({"http", "https"})
-# What MLflow keeps its records in. It knows no `postgres://`.
+# Databases that MLflow supports. It does not know `postgres://`.
 _DATABASES = frozenset({"postgresql", "mysql", "mssql"})
 _ALLOWED = (
     "allowed are http://host:port, https://host, sqlite:///file.db, and postgresql+psycopg2://, mysql+<driver>:// or "
@@ -14,17 +14,17 @@ _ALLOWED = (
 
 
 def parse_tracking_uri(value: str, root: Path) -> str:
-    """Check an address; a relative sqlite file starts at a folder, as every other path of the settings does.
+    """Check an address, and make a relative sqlite file absolute, as all paths of the settings.
 
     Args:
         value: the address as it was set.
-        root: the folder.
+        root: the folder that a relative file starts at.
 
     Returns:
-        The address as MLflow is given it.
+        The address to pass to MLflow.
 
     Raises:
-        ValueError: saying what is wrong. The address itself is never in the text, for it may hold a password.
+        ValueError: the address is wrong. The text never quotes it, for it may hold a password.
     """
     uri = value.strip()
     scheme, mark, _ = uri.partition(":")

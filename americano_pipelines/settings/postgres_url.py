@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 DEFAULT_PORT = 5432
 # Parameters that Prisma reads from the URL itself and libpq refuses as unknown. `connection_limit`, `schema` and
 # `sslaccept` are honoured. The others tune Prisma's own pool and its prepared statements, of which there are none
-# here: a pooler is found out by asking the server, a statement is ended by PG_STATEMENT_TIMEOUT.
+# here: the server's settings show a pooler, and PG_STATEMENT_TIMEOUT ends a statement.
 PRISMA_ONLY = frozenset({"pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size"})
 LIBPQ_OPTIONS = frozenset(
     {"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir", "sslsni", "sslnegotiation", "require_auth"}
@@ -34,7 +34,7 @@ class PostgresTarget:
         database: the database's name.
         schema: the schema to look in first (`?schema=` of a Prisma URL), by default `public`.
         options: further libpq parameters from the URL, such as `sslmode`.
-        connections: how many there may be at once (`?connection_limit=` of a Prisma URL), None for as many as pay.
+        connections: most connections at once (`?connection_limit=` of a Prisma URL), None for as many as are useful.
         statement_timeout: seconds after which the server ends a statement of ours.
     """
 
@@ -55,7 +55,7 @@ class PostgresTarget:
 
 
 def split_table(name: str) -> tuple[str | None, str]:
-    """Take `table`, `schema.table` or `"Schema"."Table"` apart; case is kept, quoted or not.
+    """Split `table`, `schema.table` or `"Schema"."Table"`; case is kept, quoted or not.
 
     Raises:
         ValueError: it is none of these.
@@ -75,7 +75,7 @@ def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
         folder: where paths of certificates start that are not absolute.
 
     Raises:
-        ValueError: saying which part is wrong. The address itself is never in the text.
+        ValueError: naming the wrong part. The text never quotes the address.
     """
     try:
         parts = urlsplit(url)
@@ -132,7 +132,7 @@ def _whole_number(text: str, reason: str, most: int | None = None) -> int:
 
 
 def _certificates(query: dict[str, str]) -> dict[str, str]:
-    """The parameters with what Prisma means by its TLS ones: `sslcert` is the authority, `strict` looks at the name.
+    """Translate Prisma's TLS parameters to libpq's: its `sslcert` is the authority, its `strict` checks the name.
 
     Raises:
         ValueError: a parameter cannot be honoured. Without it the connection would be less safe than requested.
@@ -158,10 +158,10 @@ def _certificates(query: dict[str, str]) -> dict[str, str]:
     elif accept:
         if mode.startswith("verify-"):
             raise ValueError(f"sslaccept={accept} contradicts sslmode={mode}")
-        # With an authority libpq would look at the certificate all the same.
+        # With an authority libpq would check the certificate in any case.
         options.pop("sslrootcert", None)
     elif options.get("sslrootcert") and mode in {"", "prefer", "require"}:
-        # libpq would look at nothing if the file is not there, and with `prefer` go on without TLS.
+        # Without the file libpq would check nothing, and with `prefer` connect without TLS.
         options["sslmode"] = "verify-full" if options["sslrootcert"] == "system" else "verify-ca"
     return options
 

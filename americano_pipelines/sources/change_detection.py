@@ -40,7 +40,7 @@ from americano_pipelines.sources.postgres_snapshot import Snapshot
 # The bucket of rows whose time is null, infinite or out of range; and the one of tables kept whole.
 NO_MONTH, WHOLE = "none", "all"
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
-# Ages of transaction ids are compared modulo 2^32; half of that is where old turns into young.
+# Ages of transaction ids are compared modulo 2^32; above half of that an id counts as young.
 _HALF_OF_XIDS = 2**31
 
 
@@ -143,12 +143,12 @@ def fingerprint(table: PostgresTable, versions: str) -> str:
 def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: Mapping[str, Any]) -> bool:
     """Whether a table is unchanged since an earlier snapshot: the cheap question, which comes first.
 
-    Nothing did if there are as many rows as then and none has a version that the earlier snapshot could not have
-    seen: an insert or update brings a young xmin, and what is only deleted is missing from the count.
+    It is unchanged if it has as many rows as then and no row has a version that the earlier snapshot could not see: an
+    insert or update brings a young xmin, and a deletion alone lowers the count.
     5 M rows: 0.7 s, against 1.7 to 2.9 s for the state by month.
 
     Args:
-        snapshot: now.
+        snapshot: the present snapshot.
         table: the table, in the schema it had then.
         rows: how many rows it had in the earlier snapshot.
         identity: that snapshot's identity; it must be of the same history (`same_history`).
@@ -166,7 +166,7 @@ def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: 
 
 
 def same_history(before: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
-    """Whether states of an earlier snapshot mean anything now (see the module's docstring)."""
+    """Whether states of an earlier snapshot are comparable with present ones (see the module's docstring)."""
     same = all(
         before.get(name) == current.get(name) for name in ("system_identifier", "timeline", "database_oid", "database")
     )

@@ -91,7 +91,7 @@ def _ask(
 
 
 def _describe_misfits(snapshot: Snapshot, table: PostgresTable, relation: str) -> str:
-    """Which columns hold values that no copy in DuckDB would hold, and how many."""
+    """The columns with values that DuckDB cannot hold, and the number of these values."""
     conditions = {
         column.name: unrepresentable(column.name, column.type) for column in table.columns if not column.as_text
     }

@@ -20,7 +20,7 @@ class Column:
         type: the DuckDB type that holds its values exactly.
         nullable: whether the source admits nulls.
         detail: what else changes how values read: a default, enum labels, attributes, at any depth of its type.
-        as_text: nothing but the source's own text holds its values exactly, so that is what is copied.
+        as_text: only the source's own text holds its values exactly, so the text is copied.
     """
 
     name: str
@@ -72,7 +72,7 @@ class SourceTable:
 
 
 _TIMES = ("DATE", "TIMESTAMP")
-# Written as text they are not the same in both engines, and it is as text that ids are hashed.
+# Both engines write these types differently as text, and ids are hashed as text.
 _NO_IDS = ("FLOAT", "DOUBLE", "BLOB", *_TIMES)
 _ROLE_TYPES = {
     "time": _TIMES,
@@ -133,7 +133,7 @@ def find_roles(
 
 
 def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[str, str]) -> None:
-    """Refuse columns that cannot play their role: a time that is text, a number of days that is none.
+    """Refuse columns of a wrong type for their role: a time that is text, a number of days that is not a number.
 
     Raises:
         SourceError: naming the column, its role and the type it has.
@@ -167,5 +167,5 @@ def check_overrides(overrides: Mapping[str, str]) -> None:
 
 
 def name_key(name: str) -> str:
-    """What is compared of a name and an alias: neither case nor underscores, nor blanks around it."""
+    """A name in the form in which names and aliases are compared: without case, underscores and outer blanks."""
     return name.strip().replace("_", "").casefold()

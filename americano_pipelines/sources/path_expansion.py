@@ -24,8 +24,8 @@ def expand(location: Path) -> list[Path]:
     """The files that a setting means: one file, all `*.parquet` below a folder, or a glob's matches.
 
     A folder that a glob matches counts with the `*.parquet` below it: Spark writes a data set as a folder of that
-    name. In a folder or a glob, names that start with a dot or an underscore are what other programs call
-    unfinished, as is all in folders of such a name. A file that is met twice, also through a link, is one file.
+    name. In a folder or a glob, files and folders whose names start with a dot or an underscore are skipped: other
+    programs mark unfinished files so. A file that is met twice, also through a link, counts once.
 
     Raises:
         SourceError: a folder may not be read, a link leads nowhere, or the files belong to a Delta Lake, Hudi or
@@ -70,7 +70,7 @@ def _expand(location: Path) -> list[Path]:
         if path.is_symlink():
             place = os.path.realpath(path)
         else:
-            # Not of each file: of 10,000 that takes a second.
+            # By folder, not by file: for 10,000 files that takes a second.
             folder = path.parent
             place = os.path.join(folders.get(folder) or folders.setdefault(folder, os.path.realpath(folder)), path.name)  # noqa: PTH118
         by_place.setdefault(place, path)
@@ -125,12 +125,12 @@ def _leads_nowhere(path: Path) -> SourceError:
 def _refuse_table_formats(location: Path, paths: Sequence[Path]) -> None:
     """Refuse files of tables that have a log: without it, rows that were removed are read as if they were there."""
     starts = {path.parent for path in paths} | ({location} if location.is_dir() else set())
-    # Where a link leads counts as well: it may point into the midst of such a table.
+    # Check the target of a link too: it may point into such a table.
     places = {folder.absolute() for folder in starts} | {Path(os.path.realpath(folder)) for folder in starts}
     places |= {Path(os.path.realpath(path)).parent for path in paths if path.is_symlink()}
     for folder in sorted({above for place in places for above in (place, *place.parents)}):
         for (below, pattern), kind in _TABLE_FORMATS.items():
-            # `exists` first: to look for a pattern in 10,000 folders takes 3 s.
+            # `exists` first: searching 10,000 folders for a pattern takes 3 s.
             if os.path.exists(folder / below) and (pattern is None or any((folder / below).glob(pattern))):  # noqa: PTH110
                 raise SourceError(
                     f"{folder} is a {kind} table ({below} lies in it). Its Parquet files are not its rows: they also "

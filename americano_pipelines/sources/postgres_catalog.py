@@ -29,8 +29,8 @@ class PostgresTable(SourceTable):
         has_row_versions: it is a plain table, so every row has an xmin; a view has none.
         key: the id column, where it can be neither null nor repeated.
         row_security: policies are in force on it.
-        parts: it and all below it (partitions, children, what a view reads), as they were when it was locked;
-            empty for a table that was only looked at.
+        parts: it and all below it (partitions, children, what a view reads), as they were when it was locked; empty
+            without a lock.
     """
 
     schema: str
@@ -50,11 +50,11 @@ class PostgresTable(SourceTable):
 def find_tables(
     snapshot: Snapshot, settings: Settings, *, hold: bool = True
 ) -> tuple[dict[str, PostgresTable], dict[str, str]]:
-    """Look for every source table under each of its names.
+    """Find every source table under one of its names.
 
     Args:
-        snapshot: where to look.
-        settings: names that differ.
+        snapshot: the snapshot to search.
+        settings: the events table's own name, and columns for roles.
         hold: lock the tables, because their rows will be copied; False only to look.
 
     Returns:

@@ -67,7 +67,7 @@ _ENDED_BY = {
 class UnreadableValueError(SourceError):
     """A value of a table cannot be read; `reason` is Postgres's message, without the address and the table.
 
-    Never shown as it is: `unreadable_values.py` adds the column and the row.
+    Never shown directly: `unreadable_values.py` adds the column and the row.
     """
 
     def __init__(self, message: str, reason: str, table: str) -> None:
@@ -76,7 +76,7 @@ class UnreadableValueError(SourceError):
 
     @property
     def is_encoding(self) -> bool:
-        """Whether bytes are no text in the encoding of the database."""
+        """Whether the bytes are not valid in the database's encoding."""
         return any(sign in self.reason for sign in _ENCODING)
 
 
@@ -103,7 +103,7 @@ def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterato
 
 
 def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[SourceError], str] | None:
-    """The error and its words where the role or the address cannot be used as they are."""
+    """The error type and the message where the role or the address cannot be used as they are."""
     if "row-level security" in reason:
         return SourceError, (
             f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
@@ -111,7 +111,7 @@ def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[Sourc
             f"(ALTER ROLE {sql.quote(target.user)} BYPASSRLS). Postgres said"
         )
     if any(sign in reason for sign in NO_MORE_CONNECTIONS):
-        # A role's or a database's limit stays; a server that is full may have room later.
+        # The limit of a role or database is permanent; a full server may have room later.
         return SourceError if "too many connections for" in reason else TransientSourceError, (
             f"{what}: Postgres admits no further connection. Nothing was copied. Set AMERICANO_THREADS=1 or "
             "connection_limit=1 in DATABASE_URL, which need a single one; end other sessions of this role, or "
@@ -132,7 +132,7 @@ def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[Sourc
 
 
 def _interruption(target: PostgresTarget, reason: str, what: str) -> tuple[type[SourceError], str] | None:
-    """The error and its words where a time limit ended the session."""
+    """The error type and the message where a time limit ended the session."""
     if "statement timeout" in reason:
         return SourceError, (
             f"{what}: a statement took longer than the {target.statement_timeout} seconds of PG_STATEMENT_TIMEOUT. "

@@ -38,7 +38,7 @@ def rows_of(
     elif scannable and share > _SCAN_FROM_SHARE:
         relation = snapshot.relation(table.schema, table.relation)
     else:
-        # Casting to text is Postgres's to do, and the scan of a column that DuckDB has no type for would not. A query
+        # Postgres must cast to text, and a scan of a column without a DuckDB type does not. A query
         # gives an enum's values as text too: a list of them would come as '{A,B}'.
         columns = selected_columns(table)
         where = "true" if len(wanted) == len(state) else where

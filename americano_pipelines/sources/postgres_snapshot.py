@@ -21,7 +21,7 @@ from americano_pipelines.sources.snapshot_connections import ATTACHED, Connectio
 
 APPLICATION_NAME = "americano_pipelines"
 
-# One connection until more are known to be allowed; kept for as long as the snapshot, so that all can be looked at.
+# One connection until more are known to be allowed; kept as long as the snapshot, so that all can be checked.
 _POOL = (
     "pg_pool_max_connections = 1",
     "pg_pool_acquire_mode = 'wait'",
@@ -168,8 +168,7 @@ def _detach(connection: duckdb.DuckDBPyConnection) -> None:
         try:
             connection.execute(statement)
         except duckdb.Error:
-            # No transaction left, or the server is gone: there is nothing to end, and the error that
-            # matters is already on its way.
+            # No transaction is left, or the server is gone: the error that matters is already raised.
             continue
 
 

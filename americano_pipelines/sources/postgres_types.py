@@ -28,7 +28,7 @@ _OTHERS = {
     "json": "JSON",
     "jsonb": "JSON",
 }
-# With a zone DuckDB cannot read the very last one back, and the figures take dates for timestamps.
+# DuckDB cannot read the last timestamp with a zone back, and the checksums treat dates as timestamps.
 _LAST_TIMESTAMP = "294247-01-10 04:00:54.775806"
 _LAST_DATE = "294247-01-09"
 _MOST_DIGITS = 38

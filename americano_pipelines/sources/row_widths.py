@@ -15,17 +15,17 @@ from americano_pipelines.sources.postgres_scan import rows_of, selected_columns
 from americano_pipelines.sources.postgres_snapshot import Snapshot
 from americano_pipelines.sources.snapshot_connections import ATTACHED
 
-# A row is wide from here on. An event of the app has about 470 bytes.
+# Bytes from which a row is wide. An event of the app has about 470.
 WIDE_BYTES = 600
-# And fat from here on: of 2,048 rows, which are read at once, 16 MB.
+# Bytes from which a row is fat: 2,048 such rows, which are read at once, take 16 MB.
 FAT_BYTES = 8192
 VECTOR_ROWS = 2048
-# Of the memory limit, for the fat rows that are read at once.
+# The share of the memory limit for the fat rows that are read at once.
 _RANGE_SHARE = 16
-# Fewer than a page has of the app's rows; of rows of a megabyte they take Postgres half a second.
+# Rows of a sample: fewer than a page has of the app's rows; with rows of a megabyte they take Postgres half a second.
 _SAMPLE_ROWS = 256
 _SMALL_BYTES = 1 << 20
-# Postgres made a megabyte of one phrase, over and over, a hundredth of its size.
+# Postgres compressed a megabyte of one repeated phrase to a hundredth.
 _MOST_COMPRESSED = 100
 
 
@@ -35,7 +35,7 @@ class RowWidths:
 
     Attributes:
         average: bytes of a row, as it is stored or as it is read, whichever is more.
-        may_be_fat: single rows are to be looked at: the average is fat, or a few rows may be.
+        may_be_fat: single rows must be measured: the average is fat, or a few rows may be.
     """
 
     average: int
@@ -57,12 +57,12 @@ class Reading:
 
     @property
     def is_cut(self) -> bool:
-        """Whether each range is to be read, and written, on its own."""
+        """Whether each range is read and written on its own."""
         return len(self.ranges) > 1
 
     @property
     def is_wide(self) -> bool:
-        """Whether memory is to be spared while the rows are moved."""
+        """Whether to lower the memory limit while the rows are moved."""
         return self.is_cut or self.average > WIDE_BYTES
 
 
@@ -100,7 +100,7 @@ def row_widths(snapshot: Snapshot, table: PostgresTable, rows: int, budget: int)
     """
     if rows == 0:
         return RowWidths(0, may_be_fat=False)
-    # Of a table, rows of pages that Postgres picks; of a view, the first. A fixed seed: a sync is to be repeatable.
+    # From a table, rows of random pages; from a view, the first rows. A fixed seed makes a sync repeatable.
     share = min(100.0, 100.0 * _SAMPLE_ROWS / rows)
     statement = sql.render(
         sql.load("sources", "row_sample"),
@@ -124,7 +124,7 @@ def row_ranges(
 
     Args:
         snapshot: the snapshot to read in.
-        table: the table; its rows have places (ctid), as those of a view have not.
+        table: the table; not a view, whose rows have no places (ctid).
         state: all its buckets.
         wanted: the buckets to read.
         budget: bytes of a range, and of as many rows as DuckDB reads at once.
@@ -141,7 +141,7 @@ def row_ranges(
         is_long=" OR ".join(
             f"pg_column_compression({name}) IS NOT NULL OR pg_column_size({name}) > {WIDE_BYTES}" for name in names
         ),
-        # Not of the row: to make one Postgres fetches the values that it keeps elsewhere.
+        # By column, not by row: to build a row, Postgres fetches values that it stores elsewhere.
         stored_bytes=" + ".join(f"coalesce(pg_column_size({name}), 0)" for name in names),
         relation=relation,
         where=where,

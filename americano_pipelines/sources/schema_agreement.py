@@ -25,7 +25,7 @@ _TYPE_WITHOUT_VALUES = {"time": "TIMESTAMP", "start": "TIMESTAMP", "end": "TIMES
 
 @dataclass(frozen=True)
 class Part:
-    """Files of a table that are read alike.
+    """Files of a table that are read with the same SQL.
 
     Attributes:
         paths: the files.
@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What files have in common: columns, roles, and how each file gives them."""
+    """The common columns and roles of files, and how each file provides them."""
 
     columns: tuple[Column, ...]
     roles: Mapping[str, str]
@@ -52,7 +52,7 @@ def agree(
     keys: Mapping[str, str],
     overrides: Mapping[str, str],
 ) -> Agreement:
-    """Find the table that files make up together.
+    """Combine files into one table.
 
     Args:
         connection: where values are counted, in the columns whose types differ.
@@ -92,7 +92,7 @@ def agree(
 def _roles(
     contract: TableContract, footers: Mapping[Path, Footer], keys: Mapping[str, str], overrides: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[Path, dict[str, str]]]:
-    """Which column plays which role in the table, and the names that columns of single files are given for that."""
+    """The column of each role in the table, and the new names that columns of single files get for it."""
     by_names: dict[tuple[str, ...], dict[str, str]] = {}
     players: dict[str, dict[str, list[Path]]] = {}
     names_of = {path: (*(column.name for column in footer.columns), *keys) for path, footer in footers.items()}
@@ -124,7 +124,7 @@ def _roles(
 
 
 def _best(contract: TableContract, role: str, names: Sequence[str]) -> str:
-    """Of the names under which files have a role's column, the one that stands first in the contract."""
+    """The name of a role's column that comes first in the contract, of those in the files."""
     aliases = [name_key(alias) for alias in contract.role(role).aliases]
     return names[0] if len(names) == 1 else min(names, key=lambda name: aliases.index(name_key(name)))
 

@@ -18,11 +18,11 @@ from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import PostgresTarget
 
 ATTACHED = "source"
-# Of one sync, however many threads it has: the app needs the server's others.
+# Most connections of one sync, for any number of threads: the app needs the server's others.
 MOST_CONNECTIONS = 4
 # The extension scans in tasks of 1,000 pages: a smaller table is read over one connection anyway.
 _PARALLEL_FROM_PAGES = 2_000
-# Locks are waited for briefly: a migration that holds one would otherwise leave us queueing, and the app behind us.
+# Short waits for locks: else a migration that holds one would make this session queue, and the app behind it.
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 3_600_000
 # Known from Postgres 17 and 14 on. Older servers refuse a connection that sets them.
@@ -38,7 +38,7 @@ NO_MORE_CONNECTIONS = (
 
 
 def session_settings(target: PostgresTarget) -> dict[str, str]:
-    """What every connection must have: how values are written, that none is left out, and time limits."""
+    """The settings of every connection: how values are written, no hidden rows, and time limits."""
     return {
         "row_security": "off",
         "default_transaction_read_only": "on",
@@ -68,11 +68,11 @@ class Connections:
     """The connections of an attached database: one, or several that share the snapshot of the first."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, target: PostgresTarget) -> None:
-        """Describe them; the database is attached, its pool has one connection.
+        """Describe the connections; the database is attached, its pool has one.
 
         Args:
             connection: the DuckDB session.
-            target: the database, for messages and for how many connections are wanted.
+            target: the database, for messages and for the number of connections.
         """
         self._connection, self._target = connection, target
         self.settings = session_settings(target)
@@ -193,7 +193,7 @@ class Connections:
 
     @contextmanager
     def _held(self, number: int) -> Iterator[list[duckdb.DuckDBPyConnection]]:
-        """So many sessions, each with a connection of the pool; fewer where the server admits no more."""
+        """Open a number of sessions, each with a connection of the pool; fewer where the server admits no more."""
         sessions: list[duckdb.DuckDBPyConnection] = []
         with ExitStack() as stack:
             for _ in range(number):

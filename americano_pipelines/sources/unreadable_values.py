@@ -20,7 +20,7 @@ WITHOUT_ENCODING = (
     "in UTF-8, or offer a view that names the encoding, such as "
     "convert_from(convert(convert_to(<column>, 'SQL_ASCII'), 'LATIN1', 'UTF8'), 'UTF8')"
 )
-# As bytes, for a database in SQL_ASCII takes each byte for a character.
+# As bytes, because a database in SQL_ASCII treats each byte as a character.
 _BEYOND_ASCII = r"[\x80-\xff]"
 _UTF_8 = (
     r"^([\x01-\x7f]|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}"
@@ -33,7 +33,7 @@ def locate_value(snapshot: Snapshot, table: PostgresTable, error: UnreadableValu
     """Describe an error with the column and an example row, as far as they can be found.
 
     Args:
-        snapshot: a snapshot that nothing else is read in: after each failed probe it is renewed.
+        snapshot: a snapshot without other readers: it is renewed after each failed probe.
         table: the table that could not be read.
         error: the error of the failed copy.
 
@@ -127,7 +127,7 @@ class _Search:
             rows = self._ask(f"SELECT {name}::text FROM {self._relation} WHERE {_among(places)}")  # noqa: S608 - quoted
         except UnreadableValueError:
             self._snapshot.renew(keep=False)
-            # Bytes that are no text, as escapes.
+            # Bytes that are not valid text, as escapes.
             shown = f"encode(convert_to({name}::text, 'SQL_ASCII'), 'escape')"
             rows = self._ask(f"SELECT {shown} FROM {self._relation} WHERE {_among(places)}")  # noqa: S608 - quoted
         return f", for example in the row with the id {rows[0][0]!r}" if rows else ""

@@ -25,7 +25,7 @@ def build_table(
     """Make a mirror table: the source's columns under their own names and exact types, in time order.
 
     Chunk after chunk is sorted and appended, so memory is bounded by a month, and zone maps cut by time.
-    The index is made last: kept up during the load it would cost more.
+    The index is made last, because an index during the load costs more.
 
     Returns:
         What was built, and whether it reconciles with the source.
@@ -87,7 +87,7 @@ def patch_table(
 
 
 def changed_buckets(table_input: TableInput, before: BuiltTable) -> set[str]:
-    """Buckets whose state is not the one that was built, those that have gone included."""
+    """Buckets whose state differs from the built one, removed buckets included."""
     current = table_input.buckets or {}
     return {name for name in current.keys() | before.buckets.keys() if current.get(name) != before.buckets.get(name)}
 

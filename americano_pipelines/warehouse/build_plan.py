@@ -24,17 +24,17 @@ Inputs = Mapping[str, TableInput]
 
 MOST_PATCHED = 0.3
 MOST_GROWTH = 1.5
-# Blocks are 256 KiB, so a small file doubles at the first change; it is not worth a thought below this.
+# Growth below this is ignored: blocks are 256 KiB, so a small file doubles at the first change.
 SMALL_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do.
+    """A decision on the file to publish.
 
     Attributes:
         action: `keep` what is published, `patch` a copy of it, or `build` from nothing.
-        reason: why, for people.
+        reason: the reason in words.
         basis: the record of the file to patch.
     """
 
@@ -76,7 +76,7 @@ def plan(
 def _rebuild_reason(
     settings: Settings, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
 ) -> str | None:
-    """Why nothing of the published file may be used."""
+    """The reason to use nothing of the published file, None to use it."""
     published = snapshots.current(settings)
     if before is None or published is None:
         return "nothing was published before"
@@ -91,7 +91,7 @@ def _rebuild_reason(
 
 
 def _no_patch_reason(before: SnapshotRecord, inputs: Inputs) -> str | None:
-    """Why replacing the changed months in a copy will not do."""
+    """The reason not to replace the changed months in a copy, None to do so."""
     if before.tables.keys() != inputs.keys():
         return "another set of tables"
     for name, table_input in inputs.items():
@@ -108,7 +108,7 @@ def _no_patch_reason(before: SnapshotRecord, inputs: Inputs) -> str | None:
 
 
 def _other_table(built: BuiltTable, table: SourceTable) -> str | None:
-    """How a table differs from the one that was built, whatever its rows are."""
+    """The difference in schema or identity between a table and the built one, None for none."""
     if (built.columns, built.roles, built.found_as) != (list(table.columns), dict(table.roles), table.found_as):
         return f"has other columns: {drift(built.columns, table.columns)}"
     if built.identity != table.identity:
@@ -117,7 +117,7 @@ def _other_table(built: BuiltTable, table: SourceTable) -> str | None:
 
 
 def drift(old: Sequence[Column], new: Sequence[Column]) -> str:
-    """What happened to a table's columns, in words."""
+    """The changes of a table's columns, in words."""
     was, current = ({column.name: column for column in columns} for columns in (old, new))
     words = [f"{name} added" for name in current if name not in was]
     words += [f"{name} dropped" for name in was if name not in current]

@@ -77,7 +77,7 @@ def _names(sides: Sequence[tuple[SourceTable, Column]]) -> str:
 
 
 def _check_one_column(connection: duckdb.DuckDBPyConnection, table: SourceTable, role: str) -> None:
-    """Half of the rows under an old name and half under a new one: half of them would have no learner."""
+    """Refuse a table in which some rows have a role's value only under another name: these would lose it."""
     chosen = table.roles[role]
     aliases = {name_key(alias) for alias in table.contract.role(role).aliases}
     others = [column.name for column in table.columns if column.name != chosen and name_key(column.name) in aliases]
@@ -131,7 +131,7 @@ class _Side:
 
 
 def _kind(column: Column) -> str:
-    """Equal for columns in which the same id has the same text."""
+    """A value that is equal for columns in which the same id has the same text."""
     has_no_scale = column.type.startswith("DECIMAL(") and column.type.endswith(",0)")
     return "text" if column.type in _WRITTEN_ALIKE or has_no_scale else column.type
 

@@ -50,7 +50,7 @@ class TableInput(Protocol):
         """The figures of the source's rows, by bucket, taken from the source and not from the copy."""
 
     def reading(self) -> AbstractContextManager[None]:
-        """Turn what fails while its rows are read inside the block into an error that names the source."""
+        """Translate errors of the block, in which rows are read, into errors that name the source."""
 
     def finish(self) -> None:
         """Raise an error if the source changed while it was read."""
@@ -150,7 +150,7 @@ class ScannerInput:
         return self._folder.is_dir()
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
-        """One read of all that is wanted; wide rows by way of files, which are read again in the order of the key."""
+        """The wanted rows in one read; wide rows through files, which are read again in the order of the key."""
         wanted = [name for name in self.state if only is None or name in only]
         if not wanted:
             return []
@@ -160,7 +160,7 @@ class ScannerInput:
         connection = self.snapshot.connection
         folder = self._folder
         folder.mkdir()
-        # Without it the size of a row group is not bounded.
+        # Else the size of a row group is not bounded.
         connection.execute("SET preserve_insertion_order = false")
         files = [folder / f"{number}.parquet" for number in range(len(reading.ranges))]
         bytes_at_once = str(range_bytes(self.snapshot))
@@ -177,7 +177,7 @@ class ScannerInput:
 
     @property
     def _folder(self) -> Path:
-        """In the session's own folder to spill to, which goes with the session, however that ends."""
+        """A folder in the session's own spill folder, which is removed with the session."""
         (place,) = self.snapshot.connection.execute("SELECT current_setting('temp_directory')").fetchone() or ("",)
         return Path(str(place)) / f"rows-{self.table.name}"
 

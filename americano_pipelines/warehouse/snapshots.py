@@ -51,7 +51,7 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
                 break
             except duckdb.IOException as error:
                 if not path.exists() and path != current(settings):
-                    continue  # a sync published another one and swept this one between the two lines above
+                    continue  # between the two lines above a sync published another file and swept this one
                 if "lock" not in str(error).lower():
                     raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
                 if time.monotonic() > deadline:
@@ -63,7 +63,7 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
 
 
 def record_of(connection: duckdb.DuckDBPyConnection) -> SnapshotRecord | None:
-    """The record that an open published file carries of itself, None when it has none that can be read."""
+    """The record inside an open published file, None when it has none that can be read."""
     try:
         row = connection.execute("SELECT document FROM meta.snapshot").fetchone()
         return SnapshotRecord.model_validate_json(row[0]) if row else None

@@ -18,11 +18,11 @@ from americano_pipelines.sources.row_widths import VECTOR_ROWS
 
 Chunk = tuple[str, list[Any]]
 """SQL of a relation and the values it binds."""
-# Of the memory limit, for the rows of one sort. With a quarter, 300 MB of rows took 512 MB as they were sorted.
+# The share of the memory limit for the rows of one sort. With a quarter, sorting 300 MB of rows took 512 MB.
 _SHARE = 8
 _BYTES_PER_VALUE = 16
 _TEXT = ("VARCHAR", "JSON")
-# Encoded in a file and in memory: numbers and short texts take less than a third in a file.
+# Bytes of a value in memory over those in a file: numbers and short texts take less than a third in a file.
 _DECODED = 3
 # DuckDB compresses 2,048 rows at once, all in memory: 300 rows of a megabyte failed at 256 MB and passed at 384.
 _OVERHEAD = 1.25
@@ -35,7 +35,7 @@ class SortedChunks:
 
     Attributes:
         chunks: the ranges, in the order of the sort key; the chunk itself where it fits into memory as a whole.
-        bytes_at_once: memory to load a range, None where nothing bounds it but the limit.
+        bytes_at_once: memory to load a range, None where only the limit bounds it.
     """
 
     chunks: list[Chunk]
@@ -113,7 +113,7 @@ class _Ranges:
 
 
 def _at_most(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk: Chunk) -> int:
-    """About the most that a chunk's rows take in memory: by the footers of its files, else by reading it."""
+    """An upper estimate of the memory for a chunk's rows: by the footers of its files, else by reading it."""
     relation, parameters = chunk
     columns = table.columns
     from_footers = 0

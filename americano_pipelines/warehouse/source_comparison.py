@@ -41,7 +41,7 @@ class SourceTableView:
         figures: its figures by bucket.
         states: bucket to the state that the next sync would see, None when that is known only of the whole.
         state_sha256: its state as a whole.
-        reading: a block that turns errors of reading the source into ours.
+        reading: a block that translates errors of reading the source.
     """
 
     table: SourceTable
@@ -258,7 +258,7 @@ def _differing(
 def _deep(
     connection: duckdb.DuckDBPyConnection, side: SourceTableView, built: BuiltTable, relation: str
 ) -> list[Difference]:
-    """Compare whole rows by a hash that DuckDB takes of both sides, then look into the months that differ."""
+    """Compare whole rows by DuckDB's hash of both sides, then find the rows of the months that differ."""
     with side.reading():
         source_hashes = _row_hashes(connection, side.table, side.relation, side.parameters)
     ours = _row_hashes(connection, side.table, relation, [])

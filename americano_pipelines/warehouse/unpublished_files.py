@@ -37,7 +37,7 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Unpublished:
-    """What is not published.
+    """The files that are not published.
 
     Attributes:
         snapshot_id: the published file that this is compared with, empty when there is none.
@@ -55,18 +55,18 @@ class Unpublished:
 
 
 def unpublished(settings: Settings) -> Unpublished:
-    """Compare the files that are there with those that the published file was built from.
+    """Compare the present files with those that the published file was built from.
 
     A table without any file is left out: it stays as it was published.
 
     Raises:
-        SourceError: a folder may not be read, or the files are not a table's own.
+        SourceError: a folder may not be read, or the files do not belong to a plain table.
         FileNotFoundError: a file was removed while it was looked at.
     """
     try:
         document = snapshots.read_record(settings)
     except UnreadableRecordError:
-        document = None  # every file counts as changed, and the sync that follows publishes anew
+        document = None  # every file counts as changed, and the next sync publishes anew
     if document is not None and document.content.mode != Mode.PARQUET.value:
         document = None
     published = document.source.get(STAMPS, {}) if document is not None else {}
