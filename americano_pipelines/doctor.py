@@ -39,7 +39,7 @@ class Diagnosis:
 
     level: Level
     what: str
-    found: str
+    detail: str
 
 
 def examine(settings: Settings) -> list[Diagnosis]:

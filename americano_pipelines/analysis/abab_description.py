@@ -39,7 +39,7 @@ class ComparisonGroups:
     values: tuple[Values, ...]
 
     @property
-    def there(self) -> list[Values]:
+    def present_values(self) -> list[Values]:
         """The values of each that are not missing."""
         return [values[~np.isnan(values)] for values in self.values]
 
@@ -64,7 +64,7 @@ def effects(observations: Observations, parameters: AbabParameters) -> list[Pair
     return compare(
         compared.labels,
         compared.conditions,
-        compared.there,
+        compared.present_values,
         improvement=parameters.improvement,
         ratio_scale=parameters.ratio_scale,
     )
@@ -117,7 +117,7 @@ def appraisal(observations: Observations, drawn: RandomizationScheme) -> Apprais
     compared = comparison_groups(observations)
     conditions = [window.condition for window in observations.timeline.windows]
     return appraise(
-        [(label, int(values.size)) for label, values in zip(compared.labels, compared.there, strict=True)],
+        [(label, int(values.size)) for label, values in zip(compared.labels, compared.present_values, strict=True)],
         switches=sum(previous != other for previous, other in pairwise(conditions)),
         randomised=drawn.recorded and drawn.admissible,
         as_planned=observations.planned == observations.lengths and not observations.timeline.gaps,

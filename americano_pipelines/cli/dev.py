@@ -84,7 +84,7 @@ def doctor(context: click.Context) -> None:
     for finding in findings:
         label = f"[{_STYLES[finding.level]}]{finding.level:<4}[/]"
         console.print(label, end=" ")
-        console.print(f"{finding.what}: {finding.found}", soft_wrap=True, markup=False)
+        console.print(f"{finding.what}: {finding.detail}", soft_wrap=True, markup=False)
     if advice := hint(settings):
         console.print(f"     {advice}", soft_wrap=True)
     if any(finding.level == "FAIL" for finding in findings):

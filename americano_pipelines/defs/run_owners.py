@@ -115,8 +115,8 @@ def _locks_reach(kind: str, options: str) -> bool:
     """Whether a lock that another machine holds would be seen here, or no other machine can be."""
     if kind in _LOCKS_UNKNOWN or kind.startswith("fuse."):
         return False
-    given = set(options.split(","))
-    return not given & {"nolock", "local_lock=all", "local_lock=flock"}
+    mount_options = set(options.split(","))
+    return not mount_options & {"nolock", "local_lock=all", "local_lock=flock"}
 
 
 def _let_go() -> None:

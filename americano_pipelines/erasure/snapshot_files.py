@@ -29,10 +29,10 @@ class SnapshotFiles:
 
     def find(self, learner: Learner) -> list[Item]:
         """Where the published file has the learner, and the kept files that hold them or may."""
-        now = snapshots.current(self._settings)
-        items = self._in_published(now, learner.id) if now is not None else []
+        published = snapshots.current(self._settings)
+        items = self._in_published(published, learner.id) if published is not None else []
         for path in _files(self._settings):
-            if now is None or not path.samefile(now):
+            if published is None or not path.samefile(published):
                 item = self._kept(path, learner.id)
                 items += [item] if item is not None else []
         for path in _under_other_names(self._settings):
@@ -128,11 +128,11 @@ def snapshots_without(settings: Settings, items: Iterable[Item]) -> set[str]:
         settings: where they are.
         items: what `SnapshotFiles` has of the learner.
     """
-    now, name = snapshots.current(settings), snapshots.file_name(settings)
+    published, name = snapshots.current(settings), snapshots.file_name(settings)
     readable = {folder.name for folder in snapshots.snapshots(settings) if _has_record(folder / name)}
     named = {item.name for item in items if item.kind == KIND and item.names_learner}
-    if now is not None and any(item.fate is Fate.IN_SOURCE for item in items):
-        named.add(now.parent.name)
+    if published is not None and any(item.fate is Fate.IN_SOURCE for item in items):
+        named.add(published.parent.name)
     return readable - named
 
 

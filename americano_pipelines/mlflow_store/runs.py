@@ -251,8 +251,10 @@ class AnalysisRun:
 
         if strange := [name for name, value, _ in points if value is not None and not math.isfinite(value)]:
             raise TrackingError(f"metric {strange[0]!r} is not finite; what is undefined is None, and left out")
-        now = int(time.time() * 1000)
-        self._log(metrics=[Metric(name, float(value), now, step) for name, value, step in points if value is not None])
+        time_ms = int(time.time() * 1000)
+        self._log(
+            metrics=[Metric(name, float(value), time_ms, step) for name, value, step in points if value is not None]
+        )
 
     def _log(self, **items: list[Any]) -> None:
         """Log in batches that MLflow takes, and wait for each: asynchronous logging would lose its errors."""

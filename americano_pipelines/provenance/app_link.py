@@ -77,13 +77,13 @@ class LinkedRow:
 
     Attributes:
         analysis_run_id: the row.
-        made: whether the analysis had none before.
+        created: whether the analysis had none before.
         sha256: hash of the record.
         columns: what was written.
     """
 
     analysis_run_id: str
-    made: bool
+    created: bool
     sha256: str
     columns: tuple[str, ...]
 

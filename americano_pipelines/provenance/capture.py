@@ -224,9 +224,9 @@ class CapturedContext:
 
 def capture_context() -> CapturedContext:
     """Look at code, environment and clock, before anything is computed."""
-    return CapturedContext(now(), capture_code(), capture_environment(), dvc_lock_sha256())
+    return CapturedContext(utc_now(), capture_code(), capture_environment(), dvc_lock_sha256())
 
 
-def now() -> str:
+def utc_now() -> str:
     """The present, ISO 8601, UTC."""
     return datetime.now(UTC).isoformat()

@@ -123,14 +123,14 @@ class PreparedAnalysis:
         parameters: as resolved.
         extract: the input.
         document: the record of the file it is from.
-        around: code and environment, as they were before it was read.
+        captured: code and environment, as they were before it was read.
     """
 
     kind: Kind
     parameters: Parameters
     extract: Extract
     document: SnapshotRecord
-    around: CapturedContext
+    captured: CapturedContext
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class PerformedAnalysis:
     """An analysis that was carried out: its result, its days, where it stands, its record."""
 
     analysis: Analysis
-    seen: Observations
+    observations: Observations
     standing: PlanCompliance
     recorded: Recorded
 
@@ -209,7 +209,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, ta
         ).encode(),
     }
     output = _output(analysis, observations, prepared, compliance, files, over=over)
-    return PerformedAnalysis(analysis, observations, compliance, record(run, settings, task, prepared.around, output))
+    return PerformedAnalysis(analysis, observations, compliance, record(run, settings, task, prepared.captured, output))
 
 
 def _output(
@@ -250,7 +250,7 @@ def _output(
 
 def _facts(run: AnalysisRun, prepared: PreparedAnalysis, task: RunContext) -> dict[str, Any]:
     """What stands at the foot of the page."""
-    document, captured, extract = prepared.document, prepared.around, prepared.extract
+    document, captured, extract = prepared.document, prepared.captured, prepared.extract
     return {
         "snapshot": document.snapshot_id,
         "source as of": reaches_to(document).isoformat(),

@@ -23,7 +23,7 @@ from americano_pipelines.mlflow_store.runs import (
     as_tag_values,
 )
 from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
-from americano_pipelines.provenance.capture import LOCK, CapturedContext, Code, RunContext, now
+from americano_pipelines.provenance.capture import LOCK, CapturedContext, Code, RunContext, utc_now
 from americano_pipelines.provenance.record import CodePart, CompliancePart, Identity, Input, Logged, Record
 from americano_pipelines.provenance.secret_filter import without_addresses
 from americano_pipelines.settings import Settings
@@ -116,7 +116,7 @@ def record(
                 protocol_id=task.partition,
                 actor=task.actor,
                 started_at=captured.started_at,
-                ended_at=now(),
+                ended_at=utc_now(),
             ),
             code=_code_part(captured.code),
             inputs=output.inputs,

@@ -119,7 +119,7 @@ def test_bytes_that_are_no_text_are_named_in_a_database_without_an_encoding(
         database.execute(f"UPDATE behavioral_events SET {column} = 'x'")
 
     write_bytes(database, f"UPDATE behavioral_events SET id = E'caf\\xe9' WHERE id = '{name}'")
-    failed = [finding.found for finding in examine(settings) if finding.level == "FAIL"]
+    failed = [finding.detail for finding in examine(settings) if finding.level == "FAIL"]
     assert len(failed) == 1
     assert "bytes that are no UTF-8 in 'id' in 1 rows" in failed[0]
     assert "server_encoding is SQL_ASCII" in failed[0]

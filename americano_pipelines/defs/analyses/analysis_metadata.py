@@ -28,7 +28,7 @@ def analysis_metadata(performed: "PerformedAnalysis", linked: str) -> Metadata:
         performed: the analysis.
         linked: what became of the app's row.
     """
-    analysis, observations = performed.analysis, performed.seen
+    analysis, observations = performed.analysis, performed.observations
     return {
         "sentence": dg.MetadataValue.text(one_line(f"{analysis.sentence} {performed.standing.sentence}")),
         **({"state": analysis.verdict} if analysis.verdict else {}),

@@ -117,18 +117,18 @@ def _describe(value: Any) -> str:  # noqa: ANN401 - JSON
 
 def _posterior(recorded: dict[str, Any], repeated: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Means and intervals of two samples of a posterior, by the standard errors of both."""
-    for index, (was, now) in enumerate(zip_longest(recorded["changes"], repeated["changes"])):
+    for index, (was, new) in enumerate(zip_longest(recorded["changes"], repeated["changes"])):
         path = f"posterior.changes[{index}]"
-        if was is None or now is None or (was["label"], was["what"]) != (now["label"], now["what"]):
+        if was is None or new is None or (was["label"], was["what"]) != (new["label"], new["what"]):
             yield path, "is another change"
             continue
         mean_error, tail_error = (
-            math.hypot(*(change["sd"] / math.sqrt(change[draws]) for change in (was, now)))
+            math.hypot(*(change["sd"] / math.sqrt(change[draws]) for change in (was, new)))
             for draws in ("ess_bulk", "ess_tail")
         )
-        pairs = [("mean", was["mean"], now["mean"], mean_error)]
+        pairs = [("mean", was["mean"], new["mean"], mean_error)]
         pairs += [
-            (f"interval[{end}]", was["interval"][end], now["interval"][end], _OF_QUANTILE * tail_error)
+            (f"interval[{end}]", was["interval"][end], new["interval"][end], _OF_QUANTILE * tail_error)
             for end in (0, 1)
         ]
         for name, before, after, error in pairs:

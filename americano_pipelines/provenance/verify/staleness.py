@@ -21,14 +21,14 @@ def check_environment(record: Record) -> Iterator[Finding]:
     yield _same("commit", _known(record.code.commit), _known(code.commit))
     yield _same("uncommitted changes", _changes(record.code.dirty, record.code.diff_sha256), _changes_of(code))
     yield _modules(record.code.modules, code.modules)
-    now = asdict(capture_environment())
+    present = asdict(capture_environment())
     was = record.environment
     for name in ("python", "platform", "lock_sha256"):
-        yield _same(name.replace("lock_sha256", "requirements.lock"), was.get(name), now[name])
+        yield _same(name.replace("lock_sha256", "requirements.lock"), was.get(name), present[name])
     yield _same("dvc.lock", record.dvc_lock_sha256, dvc_lock_sha256())
     packages = was.get("packages")
     for name, version in (packages if isinstance(packages, dict) else {}).items():
-        yield _same(f"package {name}", version, now["packages"].get(name))
+        yield _same(f"package {name}", version, present["packages"].get(name))
 
 
 def present_data(settings: Settings, record: Record) -> Iterator[Finding]:
@@ -70,19 +70,19 @@ def _extracts(record: Record, extract: Extract) -> Finding:
     return Finding("currency", "data", Status.CHANGED, "; ".join(differing) or f"as many events ({rows:,}), but others")
 
 
-def _modules(recorded: dict[str, str], now: dict[str, str]) -> Finding:
-    changed = sorted(path for path in recorded.keys() | now.keys() if recorded.get(path) != now.get(path))
+def _modules(recorded: dict[str, str], present: dict[str, str]) -> Finding:
+    changed = sorted(path for path in recorded.keys() | present.keys() if recorded.get(path) != present.get(path))
     status = Status.CHANGED if changed else Status.SAME
     return Finding("currency", "modules of the analyses", status, ", ".join(changed))
 
 
-def _same(what: str, recorded: object, now: object) -> Finding:
+def _same(what: str, recorded: object, present: object) -> Finding:
     """A recorded value against the present one; None where nothing was there or it was not known."""
-    if recorded is None and now is None:
+    if recorded is None and present is None:
         return Finding("currency", what, Status.NOT_RECORDED, "neither then nor now")
-    if recorded == now:
+    if recorded == present:
         return Finding("currency", what, Status.SAME)
-    texts = [short(str(value)) if value is not None else "nothing" for value in (recorded, now)]
+    texts = [short(str(value)) if value is not None else "nothing" for value in (recorded, present)]
     return Finding("currency", what, Status.CHANGED, f"was {texts[0]}, is {texts[1]}")
 
 
