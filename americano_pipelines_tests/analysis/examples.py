@@ -23,7 +23,7 @@ def extract_of(protocol: DemoProtocol, *, drawn: bool = True) -> Extract:
     starts = [(phase.first - protocol.start).days for phase in planned]
     bounds = {"randomization": {"minDays": protocol.min_days, "maxDays": protocol.max_days}} if drawn else {}
     values = daily_outcomes(protocol)
-    there = np.flatnonzero(~np.isnan(values))
+    days_with_value = np.flatnonzero(~np.isnan(values))
     return Extract(
         outcome="sessionPerformanceScore",
         protocol=Protocol(
@@ -50,9 +50,9 @@ def extract_of(protocol: DemoProtocol, *, drawn: bool = True) -> Extract:
             )
             for start, phase in zip(starts, planned, strict=True)
         ],
-        times_us=[origin + int(day) * DAY_US + DAY_US // 2 for day in there],
-        values=[float(values[day]) for day in there],
-        labels=[None] * there.size,
+        times_us=[origin + int(day) * DAY_US + DAY_US // 2 for day in days_with_value],
+        values=[float(values[day]) for day in days_with_value],
+        labels=[None] * days_with_value.size,
     )
 
 

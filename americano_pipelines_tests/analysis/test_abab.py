@@ -18,46 +18,48 @@ from americano_pipelines_tests.analysis.examples import LATER, ONE, changed, ext
 from americano_pipelines_tests.statistics.examples import TRUTHS
 
 
-def analysed(extract: Extract, *, as_of_us: int = LATER, standing: str = "planned", **asked: object) -> Analysis:
-    return analyse_abab(observe(extract), AbabParameters.model_validate(asked), as_of_us=as_of_us, standing=standing)
+def analysed(extract: Extract, *, as_of_us: int = LATER, standing: str = "planned", **parameters: object) -> Analysis:
+    return analyse_abab(
+        observe(extract), AbabParameters.model_validate(parameters), as_of_us=as_of_us, standing=standing
+    )
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
 def test_the_demos_protocols_are_judged_as_their_generator_says(protocol: DemoProtocol) -> None:
-    found = analysed(extract_of(protocol), direction=protocol.direction)
+    analysis = analysed(extract_of(protocol), direction=protocol.direction)
 
-    assert found.results["verdict"]["state"] == TRUTHS[protocol.name]  # type: ignore[index, call-overload]
-    assert found.pictures.keys() == {"phases.png", "distribution.png"}
-    assert all(picture.startswith(b"\x89PNG") for picture in found.pictures.values())
-    assert "recorded with the phases" in found.methods
+    assert analysis.results["verdict"]["state"] == TRUTHS[protocol.name]  # type: ignore[index, call-overload]
+    assert analysis.pictures.keys() == {"phases.png", "distribution.png"}
+    assert all(picture.startswith(b"\x89PNG") for picture in analysis.pictures.values())
+    assert "recorded with the phases" in analysis.methods
 
 
 def test_without_a_recorded_drawing_there_is_no_test_and_no_default() -> None:
-    found = analysed(extract_of(ONE, drawn=False), direction="increase")
+    analysis = analysed(extract_of(ONE, drawn=False), direction="increase")
 
-    assert found.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
-    assert "not a randomisation test, for no drawing of the phases is recorded" in found.sentence
-    assert "the mean difference is +" in found.sentence
-    assert found.results["test"] == {"kind": "not a randomisation test", "schedule from": "nowhere"}
-    assert (found.numbers["p"], found.numbers["observed"]) == (None, None)
-    assert found.pictures.keys() == {"phases.png"}
+    assert analysis.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
+    assert "not a randomisation test, for no drawing of the phases is recorded" in analysis.sentence
+    assert "the mean difference is +" in analysis.sentence
+    assert analysis.results["test"] == {"kind": "not a randomisation test", "schedule from": "nowhere"}
+    assert (analysis.numbers["p"], analysis.numbers["observed"]) == (None, None)
+    assert analysis.pictures.keys() == {"phases.png"}
 
 
 def test_bounds_that_come_with_the_request_are_called_exploratory() -> None:
-    found = analysed(extract_of(ONE, drawn=False), direction="increase", min_days=7, max_days=21)
+    analysis = analysed(extract_of(ONE, drawn=False), direction="increase", min_days=7, max_days=21)
 
-    assert found.results["test"]["schedule from"] == "given with the request, so this is exploratory"  # type: ignore[index, call-overload]
-    assert found.results["verdict"]["state"] == "benefit"  # type: ignore[index, call-overload]
+    assert analysis.results["test"]["schedule from"] == "given with the request, so this is exploratory"  # type: ignore[index, call-overload]
+    assert analysis.results["verdict"]["state"] == "benefit"  # type: ignore[index, call-overload]
 
 
 def test_time_between_phases_was_not_drawn_and_forbids_a_verdict() -> None:
     extract = extract_of(ONE)
     ends = extract.phases[1].starts_us
-    found = analysed(changed(extract, 0, ends_us=ends - 2 * DAY_US), direction="increase")
+    analysis = analysed(changed(extract, 0, ends_us=ends - 2 * DAY_US), direction="increase")
 
-    assert found.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
-    assert "time between phases belongs to none of them (baseline_1 and intervention_A_1)" in found.sentence
-    points = found.results["appraisal"]["points"]  # type: ignore[index, call-overload]
+    assert analysis.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
+    assert "time between phases belongs to none of them (baseline_1 and intervention_A_1)" in analysis.sentence
+    points = analysis.results["appraisal"]["points"]  # type: ignore[index, call-overload]
     assert points[-1]["found"].startswith("lengths other than planned")  # type: ignore[index, call-overload]
     whole = analysed(changed(extract, 0, ends_us=ends - 1000), direction="increase")
     assert whole.results == analysed(extract, direction="increase").results | {"phases": whole.results["phases"]}
@@ -75,9 +77,11 @@ def test_three_phases_of_an_abab_are_no_design_of_their_own() -> None:
     extract = extract_of(ONE)
     begun = extract.model_copy(update={"phases": extract.phases[:3]})
 
-    found = analysed(begun, direction="increase")
-    assert found.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
-    assert "the design is ABAB, and its phases are baseline, treatment, baseline: it is not complete" in found.sentence
+    analysis = analysed(begun, direction="increase")
+    assert analysis.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
+    assert (
+        "the design is ABAB, and its phases are baseline, treatment, baseline: it is not complete" in analysis.sentence
+    )
 
 
 def test_the_plan_is_over_with_the_protocol_when_that_ends_last() -> None:
@@ -115,35 +119,35 @@ def bounded(low: int, high: int) -> Extract:
 
 
 def test_lengths_that_could_not_have_been_drawn_are_described_and_get_no_verdict() -> None:
-    found = analysed(bounded(13, 16), direction="increase")
+    analysis = analysed(bounded(13, 16), direction="increase")
 
-    assert found.verdict == "no verdict"
-    assert found.sentence.startswith("No verdict: not a randomisation test, for phases of ")
-    assert " days could not have been drawn. Descriptively, treatment days differed from" in found.sentence
-    assert "give a difference at least as far out (p = ." in found.sentence
-    assert found.results["test"]["kind"] == "not a randomisation test"  # type: ignore[index, call-overload]
-    assert found.results["test"]["admissible"] is False  # type: ignore[index, call-overload]
-    assert found.numbers["p"] is not None
-    assert found.results["appraisal"]["rating"] == "meets with reservations"  # type: ignore[index, call-overload]
-    assert "was compared, which is no test, with a reference set" in found.methods
+    assert analysis.verdict == "no verdict"
+    assert analysis.sentence.startswith("No verdict: not a randomisation test, for phases of ")
+    assert " days could not have been drawn. Descriptively, treatment days differed from" in analysis.sentence
+    assert "give a difference at least as far out (p = ." in analysis.sentence
+    assert analysis.results["test"]["kind"] == "not a randomisation test"  # type: ignore[index, call-overload]
+    assert analysis.results["test"]["admissible"] is False  # type: ignore[index, call-overload]
+    assert analysis.numbers["p"] is not None
+    assert analysis.results["appraisal"]["rating"] == "meets with reservations"  # type: ignore[index, call-overload]
+    assert "was compared, which is no test, with a reference set" in analysis.methods
 
 
 @pytest.mark.parametrize("bounds", [(1, 3), (40, 60)])
 def test_bounds_that_admit_nothing_at_all_leave_nothing_to_compare_with(bounds: tuple[int, int]) -> None:
-    found = analysed(bounded(*bounds), direction="increase")
+    analysis = analysed(bounded(*bounds), direction="increase")
 
-    assert "could not have been drawn. Descriptively, the mean difference is +" in found.sentence
-    assert found.numbers["p"] is None
+    assert "could not have been drawn. Descriptively, the mean difference is +" in analysis.sentence
+    assert analysis.numbers["p"] is None
 
 
 def test_days_that_do_not_add_up_to_the_plan_are_not_compared_with_it() -> None:
     extract = extract_of(ONE)
     longer = changed(extract, 3, planned_days=(extract.phases[3].planned_days or 0) + 1, ends_us=extract_end(extract))
 
-    found = analysed(longer, direction="increase")
+    analysis = analysed(longer, direction="increase")
 
-    assert "could not have been drawn. Descriptively, the mean difference is +" in found.sentence
-    assert found.results["test"] == {"kind": "not a randomisation test", "schedule from": "recorded with the phases"}
+    assert "could not have been drawn. Descriptively, the mean difference is +" in analysis.sentence
+    assert analysis.results["test"] == {"kind": "not a randomisation test", "schedule from": "recorded with the phases"}
 
 
 def extract_end(extract: Extract) -> int:
@@ -155,10 +159,10 @@ def test_lengths_that_were_not_kept_forbid_a_verdict() -> None:
     planned = [phase.planned_days or 0 for phase in extract.phases]
     swapped = changed(changed(extract, 0, planned_days=planned[0] + 1), 1, planned_days=planned[1] - 1)
 
-    found = analysed(swapped, direction="increase")
+    analysis = analysed(swapped, direction="increase")
 
-    assert found.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
-    assert "the phases were not kept as drawn" in found.sentence
+    assert analysis.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
+    assert "the phases were not kept as drawn" in analysis.sentence
 
 
 def test_before_the_plan_is_over_there_is_no_verdict() -> None:
@@ -184,7 +188,7 @@ def test_the_same_extract_gives_the_same_results_and_csv() -> None:
     extract = extract_of(PROTOCOLS[4])
     again = Extract.parse(extract.canonical())
 
-    first, second = (analysed(one, direction="increase") for one in (extract, again))
+    first, second = (analysed(each_extract, direction="increase") for each_extract in (extract, again))
 
     assert sha256_of(first.results) == sha256_of(second.results)
     assert first.pictures == second.pictures
@@ -196,10 +200,10 @@ def test_the_same_extract_gives_the_same_results_and_csv() -> None:
 def test_the_page_holds_sentence_pictures_method_and_no_markup_from_outside() -> None:
     extract = extract_of(ONE)
     named = extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"name": "<script>x</script>"})})
-    found = analysed(named, direction="increase")
+    analysis = analysed(named, direction="increase")
 
     page = render_report(
-        found,
+        analysis,
         "<b>title</b>",
         standing="<i>Exploratory</i>; 3 before it.",
         parameters={"improvement": "decrease", "alpha": 0.013, "min_days": None},
@@ -211,7 +215,9 @@ def test_the_page_holds_sentence_pictures_method_and_no_markup_from_outside() ->
     assert page.count("data:image/png;base64,") == 2
     assert "Benefit: treatment days differed" in page
     assert "not defined" in page
-    assert f'{escape(found.sentence)}</p><p class="standing">&lt;i&gt;Exploratory&lt;/i&gt;; 3 before it.</p>' in page
+    assert (
+        f'{escape(analysis.sentence)}</p><p class="standing">&lt;i&gt;Exploratory&lt;/i&gt;; 3 before it.</p>' in page
+    )
     parameters = page[page.index("<h2>Parameters</h2>") : page.index("<h2>Provenance</h2>")]
     for name, shown in (("improvement", "decrease"), ("alpha", "0.013"), ("min_days", "not given")):
         assert f"<tr><th>{name}</th><td>{shown}</td></tr>" in parameters
@@ -219,10 +225,10 @@ def test_the_page_holds_sentence_pictures_method_and_no_markup_from_outside() ->
 
 @pytest.mark.parametrize(("improvement", "better"), [("increase", "higher"), ("decrease", "lower")])
 def test_which_way_is_better_is_said_with_the_effects_and_in_the_method(improvement: str, better: str) -> None:
-    found = analysed(extract_of(ONE), improvement=improvement)
+    analysis = analysed(extract_of(ONE), improvement=improvement)
 
-    assert found.results["effects"]["improvement"] == improvement  # type: ignore[index, call-overload]
-    assert f"sessionPerformanceScore ({better} is better), was averaged by day" in found.methods
+    assert analysis.results["effects"]["improvement"] == improvement  # type: ignore[index, call-overload]
+    assert f"sessionPerformanceScore ({better} is better), was averaged by day" in analysis.methods
 
 
 def test_every_picture_of_an_exploratory_analysis_says_so() -> None:

@@ -27,9 +27,9 @@ def extract(settings: Settings, protocol_id: str = "protocol_1", outcome: str | 
 
 @pytest.fixture
 def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Settings:
-    made = settings_for(**prisma.variables())
-    sync(made)
-    return made
+    synced_settings = settings_for(**prisma.variables())
+    sync(synced_settings)
+    return synced_settings
 
 
 def test_it_holds_the_learners_events_in_the_protocols_windows_and_no_others(
@@ -41,22 +41,22 @@ def test_it_holds_the_learners_events_in_the_protocols_windows_and_no_others(
         f'FROM behavioral_events WHERE "userId" = \'learner_1\' AND {WINDOW} ORDER BY "timestamp", id'
     )
 
-    found = extract(settings)
+    learner_extract = extract(settings)
 
     assert len(expected) > 50
-    assert list(zip(found.times_us, found.values, found.labels, strict=True)) == expected
-    assert None in found.values
-    assert found.outcome == "sessionPerformanceScore"
-    assert [phase.label for phase in found.phases] == [
+    assert list(zip(learner_extract.times_us, learner_extract.values, learner_extract.labels, strict=True)) == expected
+    assert None in learner_extract.values
+    assert learner_extract.outcome == "sessionPerformanceScore"
+    assert [phase.label for phase in learner_extract.phases] == [
         "baseline_1",
         "intervention_A_1",
         "baseline_2",
         "intervention_A_2",
     ]
-    assert [phase.ends_us is None for phase in found.phases] == [False, False, False, True]
-    assert found.phases[0].parameters == {"randomization": {"minDays": 7, "maxDays": 21}}
-    assert found.phases[0].seed == 7
-    assert (found.protocol.design, found.protocol.deviations) == ("ABAB", [])
+    assert [phase.ends_us is None for phase in learner_extract.phases] == [False, False, False, True]
+    assert learner_extract.phases[0].parameters == {"randomization": {"minDays": 7, "maxDays": 21}}
+    assert learner_extract.phases[0].seed == 7
+    assert (learner_extract.protocol.design, learner_extract.protocol.deviations) == ("ABAB", [])
 
 
 def test_the_learner_is_in_it_by_a_pseudonym_that_needs_the_folders_key(

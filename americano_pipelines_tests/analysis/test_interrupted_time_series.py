@@ -19,25 +19,25 @@ from americano_pipelines_tests.analysis.examples import ONE, extract_of
 
 
 def test_the_regression_describes_and_does_not_judge() -> None:
-    found = analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters())
+    analysis = analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters())
 
-    assert found.sentence.startswith(
+    assert analysis.sentence.startswith(
         "Described, not judged: at the first day of intervention_A_1 the level changed by +"
     )
-    assert "about one time in four" in found.sentence
-    assert "Newey and West's errors are the worse of the two" in found.sentence
-    assert "verdict" not in found.results
-    assert found.verdict is None
-    first = found.results["regression"]["changes"][0]  # type: ignore[index, call-overload]
-    assert [found.numbers["level_change_low"], found.numbers["level_change_high"]] == first["interval"]
-    assert found.pictures["lines.png"].startswith(b"\x89PNG")
+    assert "about one time in four" in analysis.sentence
+    assert "Newey and West's errors are the worse of the two" in analysis.sentence
+    assert "verdict" not in analysis.results
+    assert analysis.verdict is None
+    first = analysis.results["regression"]["changes"][0]  # type: ignore[index, call-overload]
+    assert [analysis.numbers["level_change_low"], analysis.numbers["level_change_high"]] == first["interval"]
+    assert analysis.pictures["lines.png"].startswith(b"\x89PNG")
 
 
 def test_the_search_for_changes_is_exploration() -> None:
-    found = analyse_change_points(observe(extract_of(ONE)), ChangePointParameters())
+    analysis = analyse_change_points(observe(extract_of(ONE)), ChangePointParameters())
 
-    assert found.sentence.startswith("Exploration, no verdict: changes of level on day ")
-    assert found.results["change points"]["min_size"] == 7  # type: ignore[index, call-overload]
+    assert analysis.sentence.startswith("Exploration, no verdict: changes of level on day ")
+    assert analysis.results["change points"]["min_size"] == 7  # type: ignore[index, call-overload]
 
 
 def test_without_pymc_a_bayesian_request_fails_and_is_never_answered_by_least_squares(
@@ -51,16 +51,16 @@ def test_without_pymc_a_bayesian_request_fails_and_is_never_answered_by_least_sq
 
 def test_one_phase_has_nothing_that_changes() -> None:
     extract = extract_of(ONE)
-    one = extract.model_copy(update={"phases": extract.phases[:1]})
+    one_phase = extract.model_copy(update={"phases": extract.phases[:1]})
 
     with pytest.raises(AnalysisError, match="one phase only"):
-        analyse_interrupted(observe(one), SegmentedParameters())
+        analyse_interrupted(observe(one_phase), SegmentedParameters())
 
 
 def posterior(**changed: object) -> BayesianSegmented:
     level = Posterior("b", "level", 3.25, 1.5, (0.31, 6.2), 0.985, 1.002, 2400, 2100)
     days = np.zeros(20)
-    made = BayesianSegmented(
+    fit = BayesianSegmented(
         changes=(level, replace(level, what="slope")),
         days=20,
         seed=11,
@@ -76,7 +76,7 @@ def posterior(**changed: object) -> BayesianSegmented:
         counterfactual_interval=np.zeros((2, 20)),
         warning="W.",
     )
-    return replace(made, **changed)  # type: ignore[arg-type]
+    return replace(fit, **changed)  # type: ignore[arg-type]
 
 
 def test_a_posterior_is_told_with_its_diagnostics_and_its_warning() -> None:
@@ -88,21 +88,21 @@ def test_a_posterior_is_told_with_its_diagnostics_and_its_warning() -> None:
 
 
 def test_a_sampler_that_did_not_converge_is_told_first() -> None:
-    told = posterior_sentence(posterior(converged=False, divergences=37, largest_r_hat=1.2))
+    sentence = posterior_sentence(posterior(converged=False, divergences=37, largest_r_hat=1.2))
 
-    assert told.startswith("Not to be relied on: the sampler did not converge (R-hat at most 1.200")
-    assert "37 divergences" in told
+    assert sentence.startswith("Not to be relied on: the sampler did not converge (R-hat at most 1.200")
+    assert "37 divergences" in sentence
 
 
 @pytest.mark.slow
 def test_a_bayesian_request_is_answered_from_the_posterior() -> None:
     pytest.importorskip("pymc")
 
-    found = analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters(method="bayesian", seed=5))
+    analysis = analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters(method="bayesian", seed=5))
 
-    assert (found.name, found.verdict, found.seed) == ("interrupted_time_series", None, 5)
-    assert "regression" not in found.results
-    assert found.numbers["largest_r_hat"] is not None
-    assert found.numbers["smallest_ess"] is not None
-    assert "R-hat" in found.sentence
-    assert found.pictures["lines.png"].startswith(b"\x89PNG")
+    assert (analysis.name, analysis.verdict, analysis.seed) == ("interrupted_time_series", None, 5)
+    assert "regression" not in analysis.results
+    assert analysis.numbers["largest_r_hat"] is not None
+    assert analysis.numbers["smallest_ess"] is not None
+    assert "R-hat" in analysis.sentence
+    assert analysis.pictures["lines.png"].startswith(b"\x89PNG")

@@ -43,73 +43,77 @@ def extract(plans: list[Any], outcome: str = "score", primary: str | None = "sco
     )  # fmt: skip
 
 
-def stands(
-    found: Extract, *earlier: PriorRun, ended: bool = True, kind: str = ABAB.name, **given: Any
+def compliance(
+    analysed: Extract, *earlier: PriorRun, ended: bool = True, kind: str = ABAB.name, **overrides: Any
 ) -> PlanCompliance:
-    asked = KINDS[kind]
+    requested = KINDS[kind]
     before = PriorRuns(earlier)
-    return assess_compliance(asked, resolve(asked, given, found), found, ended=ended, ends_us=END_US, before=before)
+    return assess_compliance(
+        requested, resolve(requested, overrides, analysed), analysed, ended=ended, ends_us=END_US, before=before
+    )
 
 
 def test_the_plan_stands_in_for_what_is_not_asked() -> None:
-    found = resolve(ABAB, {}, extract([PLAN, PLAN])).model_dump()
+    resolved = resolve(ABAB, {}, extract([PLAN, PLAN])).model_dump()
 
-    assert (found["direction"], found["alpha"], found["outcome"]) == ("decrease", 0.01, "score")
+    assert (resolved["direction"], resolved["alpha"], resolved["outcome"]) == ("decrease", 0.01, "score")
     assert resolve(ABAB, {"alpha": 0.1}, extract([PLAN, PLAN])).model_dump()["alpha"] == 0.1
     assert resolve(ABAB, {}, extract([None])).model_dump()["direction"] == "either"
 
 
 def test_as_planned_it_is_planned() -> None:
-    assert stands(extract([PLAN, PLAN])) == PlanCompliance(planned=True, reasons=(), earlier_runs=0)
-    assert stands(extract([PLAN]), direction="decrease").planned
+    assert compliance(extract([PLAN, PLAN])) == PlanCompliance(planned=True, reasons=(), earlier_runs=0)
+    assert compliance(extract([PLAN]), direction="decrease").planned
 
 
 @pytest.mark.parametrize("plans", [[None, None], [PLAN, None], [PLAN, {**PLAN, "alpha": 0.05}], ["a test", "a test"]])
 def test_a_plan_that_not_all_phases_record_alike_is_none(plans: list[Any]) -> None:
     assert plan_of(extract(plans)) is None
-    assert stands(extract(plans)).reasons == ("its phases record no plan of an analysis",)
+    assert compliance(extract(plans)).reasons == ("its phases record no plan of an analysis",)
 
 
 def test_other_parameters_outcome_or_kind_are_named() -> None:
-    assert stands(extract([PLAN]), alpha=0.05).reasons == ("alpha is 0.05, 0.01 was planned",)
-    assert stands(extract([PLAN], outcome="other")).reasons == ("the outcome is other, the primary one is score",)
-    assert stands(extract([PLAN], primary=None)).reasons == ("the outcome is score, the primary one is not stated",)
-    assert stands(extract([PLAN]), kind="change_points").reasons == ("what was planned is the randomization test",)
+    assert compliance(extract([PLAN]), alpha=0.05).reasons == ("alpha is 0.05, 0.01 was planned",)
+    assert compliance(extract([PLAN], outcome="other")).reasons == ("the outcome is other, the primary one is score",)
+    assert compliance(extract([PLAN], primary=None)).reasons == ("the outcome is score, the primary one is not stated",)
+    assert compliance(extract([PLAN]), kind="change_points").reasons == ("what was planned is the randomization test",)
     unknown = {"type": "SYNTHETIC_CONTROL"}
-    assert stands(extract([unknown])).reasons == ("what was planned is 'SYNTHETIC_CONTROL'",)
+    assert compliance(extract([unknown])).reasons == ("what was planned is 'SYNTHETIC_CONTROL'",)
 
 
 def test_a_planned_outcome_and_bounds_that_nobody_drew_from_count_too() -> None:
     other = extract([{**PLAN, "outcome": "hours"}])
-    assert stands(other).reasons == ("the outcome is score, 'hours' was planned",)
+    assert compliance(other).reasons == ("the outcome is score, 'hours' was planned",)
     bounds = extract([{**PLAN, "min_days": 7, "max_days": 21}])
-    assert stands(bounds).reasons == ("bounds of the phases were given, not recorded as what was drawn from",)
+    assert compliance(bounds).reasons == ("bounds of the phases were given, not recorded as what was drawn from",)
 
 
 def test_before_the_end_nothing_is_planned() -> None:
-    (reason,) = stands(extract([PLAN]), ended=False).reasons
+    (reason,) = compliance(extract([PLAN]), ended=False).reasons
     assert reason == "the plan is not over before 2026-05-28"
 
 
 def test_only_the_same_question_after_the_end_takes_the_place_of_the_first() -> None:
     before, other_kind = PriorRun(ABAB.name, "score", END_US - 1), PriorRun("change_points", "score", END_US)
     other_outcome = PriorRun(ABAB.name, "hours", END_US)
-    found = stands(extract([PLAN]), before, other_kind, other_outcome)
+    assessed = compliance(extract([PLAN]), before, other_kind, other_outcome)
 
-    assert (found.planned, found.earlier_runs) == (True, 3)
-    assert found.sentence.endswith("3 analyses of this protocol came before it.")
-    again = stands(extract([PLAN]), PriorRun(ABAB.name, "score", END_US))
+    assert (assessed.planned, assessed.earlier_runs) == (True, 3)
+    assert assessed.sentence.endswith("3 analyses of this protocol came before it.")
+    again = compliance(extract([PLAN]), PriorRun(ABAB.name, "score", END_US))
     assert again.reasons == ("it is not the first of its kind after the end",)
-    assert stands(extract([PLAN]), PriorRun(ABAB.name, "score", None)).reasons == again.reasons
+    assert compliance(extract([PLAN]), PriorRun(ABAB.name, "score", None)).reasons == again.reasons
     assert again.sentence.endswith("1 analysis of this protocol came before it.")
 
 
 def test_what_ended_without_a_record_is_told_and_a_changed_record_is_a_doubt() -> None:
-    found, asked = extract([PLAN]), resolve(ABAB, {}, extract([PLAN]))
-    cut_off = assess_compliance(ABAB, asked, found, ended=True, ends_us=END_US, before=PriorRuns(unrecorded=2))
+    analysed, parameters = extract([PLAN]), resolve(ABAB, {}, extract([PLAN]))
+    cut_off = assess_compliance(ABAB, parameters, analysed, ended=True, ends_us=END_US, before=PriorRuns(unrecorded=2))
     assert cut_off.planned
     assert cut_off.sentence.endswith("no analysis of this protocol came before it, 2 more ended without a record.")
-    changed = assess_compliance(ABAB, asked, found, ended=True, ends_us=END_US, before=PriorRuns(changed_records=1))
+    changed = assess_compliance(
+        ABAB, parameters, analysed, ended=True, ends_us=END_US, before=PriorRuns(changed_records=1)
+    )
     assert changed.reasons == ("1 records in the archive were changed, and may be of earlier runs",)
 
 
@@ -118,7 +122,7 @@ def test_a_plan_that_is_not_valid_is_told_and_does_not_pass_for_one() -> None:
 
     with pytest.raises(AnalysisError, match="alpha"):
         resolve(ABAB, {}, bad)
-    assert "the plan itself is not valid" in stands(bad, alpha=0.05).reasons[0]
+    assert "the plan itself is not valid" in compliance(bad, alpha=0.05).reasons[0]
 
 
 def test_what_is_wrong_with_the_plan_is_told_apart_from_what_was_asked() -> None:

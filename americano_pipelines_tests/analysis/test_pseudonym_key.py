@@ -65,9 +65,9 @@ def test_processes_that_begin_at_once_end_with_one_key(settings_for: Make) -> No
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    found = {process.communicate()[0] for process in processes}
+    pseudonyms = {process.communicate()[0] for process in processes}
 
-    assert found == {f"{pseudonym(settings, 'learner_1')}\n"}
+    assert pseudonyms == {f"{pseudonym(settings, 'learner_1')}\n"}
     assert not list(settings.data_dir.glob(".tmp-*"))
 
 
@@ -84,7 +84,7 @@ def test_a_malformed_key_is_refused_and_left(settings_for: Make, content: bytes)
         pseudonym(settings, "learner_1")
 
     assert path.read_bytes() == content
-    assert [one.level for one in examine(settings) if one.what == "pseudonym key"] == ["FAIL"]
+    assert [diagnosis.level for diagnosis in examine(settings) if diagnosis.what == "pseudonym key"] == ["FAIL"]
 
 
 def test_a_lost_or_replaced_key_is_refused_while_extracts_need_it(settings_for: Make) -> None:

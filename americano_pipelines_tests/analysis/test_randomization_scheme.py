@@ -24,8 +24,8 @@ ORDER = "BTTBTBBTTBBT"
 PAIRS = {"scheme": "days", "treatedDays": 1, "blockDays": 2}
 
 
-def analysed(extract: Extract, **asked: object) -> Analysis:
-    return analyse_abab(observe(extract), AbabParameters.model_validate(asked), as_of_us=LATER, standing="planned")
+def analysed(extract: Extract, **parameters: object) -> Analysis:
+    return analyse_abab(observe(extract), AbabParameters.model_validate(parameters), as_of_us=LATER, standing="planned")
 
 
 def difference(values: np.ndarray, lengths: tuple[int, ...]) -> float:
@@ -49,30 +49,30 @@ def test_switches_within_a_day_are_tested_as_each_assignment_would_have_had_them
     all_differences = np.array([difference(values, lengths) for lengths in splits])
     observed = difference(values, (9, 8, 10, 9))
 
-    found = analysed(extract, direction="increase")
+    analysis = analysed(extract, direction="increase")
 
     assert observe(extract).days.switched == (9, 27)
-    assert found.numbers["observed"] == pytest.approx(observed)
-    assert found.numbers["assignments"] == len(splits)
-    assert found.numbers["p"] == (all_differences >= observed - 1e-9).mean()
-    means = [phase["mean of days"] for phase in found.results["phases"]]  # type: ignore[index, union-attr, call-overload]
+    assert analysis.numbers["observed"] == pytest.approx(observed)
+    assert analysis.numbers["assignments"] == len(splits)
+    assert analysis.numbers["p"] == (all_differences >= observed - 1e-9).mean()
+    means = [phase["mean of days"] for phase in analysis.results["phases"]]  # type: ignore[index, union-attr, call-overload]
     assert observed == pytest.approx((means[1] + means[3] - means[0] - means[2]) / 2), "what the table of phases shows"
-    assert "left out, under each assignment its own" in found.methods
+    assert "left out, under each assignment its own" in analysis.methods
 
 
 @pytest.mark.parametrize("repetitions", [300, pytest.param(3000, marks=pytest.mark.slow)])
 def test_with_switches_within_a_day_the_level_is_kept_from_events_to_p(repetitions: int) -> None:
     generator = np.random.default_rng(21)
-    asked = AbabParameters(direction="decrease")
+    parameters = AbabParameters(direction="decrease")
     rejected = 0
     for lengths in DRAWN.draw(generator, repetitions):
         values = series(generator) + np.arange(144) / 8
         extract = switching(lengths.tolist(), HOURS, values.tolist(), (6, 12))
-        case = read_scheme(observe(extract), asked).case
+        case = read_scheme(observe(extract), parameters).case
         assert case is not None
-        rejected += randomization_test([case], direction="decrease").p <= asked.alpha
+        rejected += randomization_test([case], direction="decrease").p <= parameters.alpha
 
-    nominal = np.floor(asked.alpha * DRAWN.count) / DRAWN.count
+    nominal = np.floor(parameters.alpha * DRAWN.count) / DRAWN.count
     print(f"calibration, from events: {rejected / repetitions:.4f} of {repetitions}, nominal {nominal:.4f}")  # noqa: T201
     assert abs(rejected / repetitions - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / repetitions)
 
@@ -84,12 +84,12 @@ def test_two_phases_have_as_many_assignments_as_start_points() -> None:
     days = values.reshape(-1, 4).mean(axis=1)
     all_differences = np.array([days[start:].mean() - days[:start].mean() for start in range(5, 26)])
 
-    found = analysed(extract, direction="increase")
+    analysis = analysed(extract, direction="increase")
 
-    assert (found.verdict, found.numbers["assignments"]) == ("benefit", 21)
-    assert found.numbers["observed"] == pytest.approx(all_differences[10])
-    assert found.numbers["p"] == (all_differences >= all_differences[10] - 1e-9).mean()
-    assert found.results["appraisal"]["rating"] == "does not meet"  # type: ignore[index, call-overload]
+    assert (analysis.verdict, analysis.numbers["assignments"]) == ("benefit", 21)
+    assert analysis.numbers["observed"] == pytest.approx(all_differences[10])
+    assert analysis.numbers["p"] == (all_differences >= all_differences[10] - 1e-9).mean()
+    assert analysis.results["appraisal"]["rating"] == "does not meet"  # type: ignore[index, call-overload]
 
 
 @pytest.mark.parametrize(
@@ -113,22 +113,22 @@ def test_alternating_days_are_tested_against_every_order_of_their_scheme(scheme:
     )
     observed = values[treated].mean() - values[~treated].mean()
 
-    found = analysed(alternating(ORDER, values.tolist(), scheme), direction="increase")
+    analysis = analysed(alternating(ORDER, values.tolist(), scheme), direction="increase")
 
-    assert found.numbers["observed"] == pytest.approx(observed)
-    assert found.numbers["mean_difference"] == pytest.approx(observed)
-    assert found.numbers["assignments"] == all_differences.size
-    assert found.numbers["p"] == (all_differences >= observed - 1e-9).mean()
-    assert found.results["test"]["statistic"].startswith("mean of the treatment days")  # type: ignore[index, union-attr, call-overload]
-    assert "every order of treatment and baseline days" in found.methods
-    assert found.results["appraisal"]["rating"] == "meets"  # type: ignore[index, call-overload]
+    assert analysis.numbers["observed"] == pytest.approx(observed)
+    assert analysis.numbers["mean_difference"] == pytest.approx(observed)
+    assert analysis.numbers["assignments"] == all_differences.size
+    assert analysis.numbers["p"] == (all_differences >= observed - 1e-9).mean()
+    assert analysis.results["test"]["statistic"].startswith("mean of the treatment days")  # type: ignore[index, union-attr, call-overload]
+    assert "every order of treatment and baseline days" in analysis.methods
+    assert analysis.results["appraisal"]["rating"] == "meets"  # type: ignore[index, call-overload]
 
 
 def test_an_order_that_its_scheme_does_not_admit_is_described() -> None:
-    found = analysed(alternating("TTBBTBBTTBBT", list(np.arange(12.0)), PAIRS), direction="increase")
+    analysis = analysed(alternating("TTBBTBBTTBBT", list(np.arange(12.0)), PAIRS), direction="increase")
 
-    assert found.verdict == "no verdict"
-    assert "could not have been drawn. Descriptively, treatment days differed" in found.sentence
+    assert analysis.verdict == "no verdict"
+    assert "could not have been drawn. Descriptively, treatment days differed" in analysis.sentence
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_an_alternation_that_switched_within_a_day_gets_no_verdict() -> None:
     extract = alternating(ORDER, [1.0, 9, 9, 1, 9, 1, 1, 9, 9, 1, 1, 9], PAIRS)
     late = changed(extract, 3, starts_us=ORIGIN + 4 * DAY_US + DAY_US // 2)
 
-    found = analysed(late, direction="increase")
+    analysis = analysed(late, direction="increase")
 
     assert analysed(extract, direction="increase").verdict == "benefit"
-    assert found.sentence.startswith(
+    assert analysis.sentence.startswith(
         "No verdict: not a randomisation test, for the condition changed within days, and whole days were drawn. Desc"
     )

@@ -12,6 +12,6 @@ from americano_pipelines_tests.prisma_database import link_url
 @pytest.fixture
 def target(prisma: Database, settings_for: Callable[..., Settings]) -> PostgresTarget:
     """The app's database as the role that the script makes."""
-    found = settings_for(analysis_runs_database_url=link_url(prisma)).app
-    assert found is not None
-    return found
+    app = settings_for(analysis_runs_database_url=link_url(prisma)).app
+    assert app is not None
+    return app

@@ -60,9 +60,9 @@ def test_a_row_that_is_another_s_by_now_is_not_written_over(target: PostgresTarg
     prisma.execute("UPDATE analysis_runs SET status = 'FAILED' WHERE id = 'run_0'")
     complete(target, "run_0", "mine", done)
     complete(target, "run_0", "mine", done)
-    found = read_row(target, "run_0")
-    assert found is not None
-    assert (found["status"], owner(found)) == ("COMPLETED", "mine")
+    app_row = read_row(target, "run_0")
+    assert app_row is not None
+    assert (app_row["status"], owner(app_row)) == ("COMPLETED", "mine")
 
 
 def test_a_row_that_cannot_say_whose_it_is_is_written_unless_it_is_asked_for(

@@ -44,7 +44,7 @@ def test_a_row_is_taken_and_completed_from_the_record(
 
 
 @pytest.mark.parametrize(
-    ("reasons", "told"),
+    ("reasons", "sentence"),
     [
         ([], "It helped."),
         (["alpha is 0.1, 0.05 was planned"],
@@ -52,14 +52,14 @@ def test_a_row_is_taken_and_completed_from_the_record(
     ],
 )  # fmt: skip
 def test_an_exploratory_result_says_so_in_the_apps_sentence(
-    settings_for: Callable[..., Settings], reasons: list[str], told: str
+    settings_for: Callable[..., Settings], reasons: list[str], sentence: str
 ) -> None:
     _, record = kept_record(settings_for())
-    stands = CompliancePart(planned=not reasons, reasons=reasons, earlier_runs=2, unrecorded_runs=0, plan_over=True)
+    standing = CompliancePart(planned=not reasons, reasons=reasons, earlier_runs=2, unrecorded_runs=0, plan_over=True)
 
-    values = app_link.row_values(record.model_copy(update={"standing": stands}))
+    values = app_link.row_values(record.model_copy(update={"standing": standing}))
 
-    assert values["resultsSummary"]["sentence"] == told
+    assert values["resultsSummary"]["sentence"] == sentence
 
 
 def test_what_cannot_be_taken_is_told_apart(target: PostgresTarget, prisma: Database) -> None:
@@ -78,7 +78,7 @@ BAYESIAN, SQUARES = {"method": "bayesian"}, {"method": "least_squares"}
 
 
 @pytest.mark.parametrize(
-    ("asks_for", "answer", "told"),
+    ("asks_for", "answer", "message"),
     [
         ("ABAB_RANDOMIZATION", row_matcher("protocol_1", "abab_randomization", {}),
          "ABAB_RANDOMIZATION of protocol protocol_0, not ABAB_RANDOMIZATION, of protocol protocol_1"),
@@ -94,7 +94,7 @@ BAYESIAN, SQUARES = {"method": "bayesian"}, {"method": "least_squares"}
     ],
 )  # fmt: skip
 def test_a_row_that_asks_for_something_else_is_not_taken(
-    target: PostgresTarget, prisma: Database, asks_for: str, answer: RowMatcher, told: str
+    target: PostgresTarget, prisma: Database, asks_for: str, answer: RowMatcher, message: str
 ) -> None:
     prisma.execute(f"UPDATE analysis_runs SET \"analysisType\" = '{asks_for}' WHERE id = 'run_0'")
     before = row(prisma, columns="to_jsonb(analysis_runs)")
@@ -104,7 +104,7 @@ def test_a_row_that_asks_for_something_else_is_not_taken(
     ) as error:
         lifecycle.claim(target, "run_0", "mine", answer)
 
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert row(prisma, columns="to_jsonb(analysis_runs)") == before
 
 
@@ -149,17 +149,17 @@ def test_a_row_is_made_once_for_a_run_asset_and_protocol(target: PostgresTarget,
     def register() -> str:
         return lifecycle.create(target, "mine", "analysis/x", "protocol_1", "ABAB_RANDOMIZATION", "one", {"alpha": 0.1})
 
-    made = register()
+    row_id = register()
 
-    assert register() == made
-    assert made[0] == "c"
-    assert len(made) == 25
-    assert made != lifecycle.row_id("mine", "analysis/x", "protocol_0")
-    assert row(prisma, made, 'status::text, "runName", "inputParams", "resultsSummary"') == (
+    assert register() == row_id
+    assert row_id[0] == "c"
+    assert len(row_id) == 25
+    assert row_id != lifecycle.row_id("mine", "analysis/x", "protocol_0")
+    assert row(prisma, row_id, 'status::text, "runName", "inputParams", "resultsSummary"') == (
         "RUNNING", "one", {"alpha": 0.1}, {"dagster_run_id": "mine"}
     )  # fmt: skip
-    assert lifecycle.fail(target, made, "mine", "no data")
-    assert row(prisma, made) == ("FAILED", "no data")
+    assert lifecycle.fail(target, row_id, "mine", "no data")
+    assert row(prisma, row_id) == ("FAILED", "no data")
 
 
 def test_an_app_that_comes_back_in_time_is_waited_for(

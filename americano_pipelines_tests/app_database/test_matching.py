@@ -8,7 +8,7 @@ from americano_pipelines.app_database.matching import Request, merge_parameters,
 from americano_pipelines.errors import AnalysisError
 
 
-def asked(kind: str, parameters: Any) -> tuple[str, dict[str, Any]]:
+def requested(kind: str, parameters: Any) -> tuple[str, dict[str, Any]]:
     return resolve_request(Request("row", "protocol", kind, parameters))
 
 
@@ -26,7 +26,7 @@ def asked(kind: str, parameters: Any) -> tuple[str, dict[str, Any]]:
 def test_only_what_was_given_or_is_meant_by_the_type_is_asked(
     kind: str, parameters: Any, expected: tuple[str, dict[str, Any]]
 ) -> None:
-    assert asked(kind, parameters) == expected
+    assert requested(kind, parameters) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_only_what_was_given_or_is_meant_by_the_type_is_asked(
 )
 def test_what_cannot_be_carried_out_is_told(kind: str, parameters: Any, why: str) -> None:
     with pytest.raises(AnalysisError, match=why):
-        asked(kind, parameters)
+        requested(kind, parameters)
 
 
 def test_what_a_row_asks_for_stands_in_for_what_its_run_was_not_given_and_is_never_replaced() -> None:

@@ -37,7 +37,7 @@ def test_of_many_workers_one_gets_a_request(target: PostgresTarget, prisma: Data
     for worker in workers:
         worker.join(timeout=60)
 
-    ((winner, request),) = [one for one in got if one[1] is not None]
+    ((winner, request),) = [answer for answer in got if answer[1] is not None]
     assert request is not None
     assert request.analysis_run_id == "run_0"
     assert len(got) == 8
@@ -114,9 +114,9 @@ def test_texts_that_postgres_cannot_hold_and_long_ones_are_cut_to_what_it_can(
 ) -> None:
     assert reject_request(target, "run_0", "a\0b \udcff %s 'quoted' " + "x" * 10_000)
 
-    (told,) = row(prisma, columns='"errorMessage"')
-    assert told.startswith("a\N{REPLACEMENT CHARACTER}b ? %s 'quoted' xxx")
-    assert (len(told), told[-1]) == (4000, "…")
+    (message,) = row(prisma, columns='"errorMessage"')
+    assert message.startswith("a\N{REPLACEMENT CHARACTER}b ? %s 'quoted' xxx")
+    assert (len(message), message[-1]) == (4000, "…")
 
     prisma.execute('ALTER TABLE analysis_runs ALTER COLUMN "errorMessage" TYPE varchar(40) USING NULL')
     assert reject_request(target, "run_1", "x" * 100)
@@ -146,9 +146,9 @@ def test_a_row_that_is_nested_too_deep_holds_no_other_up(target: PostgresTarget,
     assert (first.parameters, second.parameters) == (deep, {})
     with pytest.raises(AnalysisError, match="inputParams is no JSON object, or too deep to be read: '"):
         resolve_request(first)
-    found = read_row(target, "run_0")
-    assert found is not None
-    assert found["status"] == "PENDING"
+    app_row = read_row(target, "run_0")
+    assert app_row is not None
+    assert app_row["status"] == "PENDING"
     assert claim(target, "run_1", "mine", ABAB)
 
 
@@ -162,7 +162,7 @@ def test_the_older_table_with_few_columns_of_plain_text_does_too(target: Postgre
         'ALTER TABLE analysis_runs RENAME TO "AnalysisRun"'
     )
 
-    assert [(one.analysis_run_id, one.parameters) for one in pending(target, 10)] == [
+    assert [(request.analysis_run_id, request.parameters) for request in pending(target, 10)] == [
         ("run_0", {"alpha": 0.1}), ("run_1", {})
     ]  # fmt: skip
     assert claim(target, "run_0", "mine", ABAB)

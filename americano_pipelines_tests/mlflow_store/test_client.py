@@ -28,8 +28,8 @@ def _own_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[SilentServer]:
-    with silent_server() as made:
-        yield made
+    with silent_server() as server:
+        yield server
 
 
 def test_by_default_records_and_artifacts_lie_under_the_data_folder(
@@ -56,10 +56,10 @@ def test_by_default_records_and_artifacts_lie_under_the_data_folder(
 def test_a_server_that_refuses_is_named_with_what_to_do(settings_for: Callable[..., Settings]) -> None:
     port = free_port()
 
-    with pytest.raises(TrackingError) as told:
+    with pytest.raises(TrackingError) as refused:
         open_store(settings_for(mlflow_tracking_uri=f"http://tracker:s3cret@127.0.0.1:{port}"))
 
-    text = str(told.value)
+    text = str(refused.value)
     assert text.startswith(f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} does not take what is recorded there: ")
     assert "Is the server running" in text
     assert "s3cret" not in text
@@ -188,10 +188,10 @@ def test_two_processes_at_once_make_one_store_and_one_run(settings_for: Callable
         for _ in range(2)
     ]
 
-    made = [process.communicate(timeout=120)[0].strip() for process in both]
+    outputs = [process.communicate(timeout=120)[0].strip() for process in both]
 
     assert [process.returncode for process in both] == [0, 0]
-    assert made[0] == made[1] != ""
+    assert outputs[0] == outputs[1] != ""
 
 
 def test_the_process_s_own_address_changes_nothing(

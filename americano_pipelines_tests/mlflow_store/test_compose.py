@@ -39,8 +39,8 @@ def test_the_database_is_on_this_machine_unless_said_otherwise() -> None:
     }
     assert service()["extra_hosts"] == ["host.docker.internal:host-gateway"]
     other = GIVEN | {"MLFLOW_DB_HOST": "db.example", "MLFLOW_DB_PORT": "6432", "MLFLOW_DB_NAME": "tracking"}
-    found = environment(other)
-    assert (found["PGHOST"], found["PGPORT"], found["PGDATABASE"]) == ("db.example", "6432", "tracking")
+    variables = environment(other)
+    assert (variables["PGHOST"], variables["PGPORT"], variables["PGDATABASE"]) == ("db.example", "6432", "tracking")
 
 
 @pytest.mark.parametrize("missing", GIVEN)
@@ -67,15 +67,15 @@ def test_the_healthcheck_sees_a_host_check_that_turns_clients_away(
     mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert mlflow_server.healthcheck() == 0
-    monkeypatch.setattr(mlflow_server, "_here", _asking_as("rebinding.example", mlflow_server))
+    monkeypatch.setattr(mlflow_server, "_on_this_machine", _asking_as("rebinding.example", mlflow_server))
 
     assert mlflow_server.answer("/health", "rebinding.example") == 200
     assert mlflow_server.healthcheck() != 0
 
 
 def _asking_as(host: str, server: MlflowServer) -> Callable[[str], str]:
-    here = server._here  # noqa: SLF001 - the test stands in the place of the class
-    return lambda text: here(text).replace(f"mlflow:{server.port}", host)
+    on_this_machine = server._on_this_machine  # noqa: SLF001 - the test stands in the place of the class
+    return lambda text: on_this_machine(text).replace(f"mlflow:{server.port}", host)
 
 
 def test_an_analysis_and_its_artifact_go_through_it(

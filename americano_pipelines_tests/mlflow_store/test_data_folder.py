@@ -60,10 +60,10 @@ def pages(data_dir: Path) -> list[str]:
 @pytest.fixture
 def original(tmp_path: Path, empty_store: Path) -> Path:
     """A data folder whose name an address writes otherwise, and a database reads otherwise."""
-    made = tmp_path / "it_s mine, it's é"
-    (made / "mlflow").mkdir(parents=True)
-    shutil.copyfile(empty_store, made / "mlflow" / "mlflow.db")
-    return made
+    folder = tmp_path / "it_s mine, it's é"
+    (folder / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, folder / "mlflow" / "mlflow.db")
+    return folder
 
 
 @pytest.mark.slow

@@ -38,18 +38,18 @@ def test_it_goes_to_the_run_and_the_server_that_are_named(
     try:
         model, rows = fitted()
         with analysis_run(store, parent, "trains", {}) as run:
-            made = log_model(run, model, rows.head(3), "named")
+            version = log_model(run, model, rows.head(3), "named")
         assert mlflow.get_tracking_uri() == elsewhere
     finally:
         mlflow.set_tracking_uri(before)
 
     assert not (tmp_path / "elsewhere.db").exists()
-    logged = store.client.get_logged_model(made.model_id)
+    logged = store.client.get_logged_model(version.model_id)
     assert (logged.status, logged.source_run_id, logged.experiment_id) == ("READY", run.run_id, store.experiment_id)
     outputs = store.client.get_run(run.run_id).outputs
-    assert [one.model_id for one in outputs.model_outputs] == [made.model_id]
+    assert [output.model_id for output in outputs.model_outputs] == [version.model_id]
     assert store.client.get_run(parent).outputs.model_outputs == []
-    assert store.client.get_model_version("named", made.version).run_id == run.run_id
+    assert store.client.get_model_version("named", version.version).run_id == run.run_id
 
 
 def test_its_files_are_hashed_as_they_lie_on_the_server(
@@ -58,14 +58,14 @@ def test_its_files_are_hashed_as_they_lie_on_the_server(
     model, rows = fitted()
     with analysis_run(store, parent, "trains", {}) as run:
         capfd.readouterr()
-        made = log_model(run, model, rows.head(3), "hashed")
+        version = log_model(run, model, rows.head(3), "hashed")
 
-    folder = mlflow_server.artifacts / store.experiment_id / "models" / made.model_id / "artifacts"
-    there = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert {"MLmodel", "model.skops", "input_example.json"} <= there.keys()
-    assert made.files is not None
-    assert {path: (file.sha256, file.bytes) for path, file in made.files.items()} == {
-        path: (hashlib.sha256(content).hexdigest(), len(content)) for path, content in there.items()
+    folder = mlflow_server.artifacts / store.experiment_id / "models" / version.model_id / "artifacts"
+    contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "model.skops", "input_example.json"} <= contents.keys()
+    assert version.files is not None
+    assert {path: (file.sha256, file.bytes) for path, file in version.files.items()} == {
+        path: (hashlib.sha256(content).hexdigest(), len(content)) for path, content in contents.items()
     }
     assert "Downloading" not in capfd.readouterr().err
 

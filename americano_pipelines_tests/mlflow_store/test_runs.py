@@ -33,19 +33,19 @@ def test_everything_that_is_logged_arrives(store: Store, parent: str, tmp_path: 
         run.log_dataset("extract", "ef" * 32, source="extracts/ef.json")
         assert status(store, run.run_id) == "RUNNING"
 
-    found = store.client.get_run(run.run_id)
-    assert found.data.params == {name: str(value) for name, value in params.items()} | {"seed": "None"}
-    assert found.data.metrics == {"p": 0.03125, "loss": 0.4}
+    logged = store.client.get_run(run.run_id)
+    assert logged.data.params == {name: str(value) for name, value in params.items()} | {"seed": "None"}
+    assert logged.data.metrics == {"p": 0.03125, "loss": 0.4}
     history = store.client.get_metric_history(run.run_id, "loss")
     assert sorted((point.step, point.value) for point in history) == [(0, 0.9), (2, 0.4)]
-    tags = found.data.tags
+    tags = logged.data.tags
     assert (tags["git.dirty"], tags["data.sha256"], tags["provenance.sha256"]) == ("true", "unknown", "ab" * 32)
-    assert (tags[PARENT_TAG], found.info.run_name) == (parent, "everything")
+    assert (tags[PARENT_TAG], logged.info.run_name) == (parent, "everything")
     assert (tags["mlflow.note.content"], tags["mlflow.source.git.commit"]) == ("Scores rose by 2.1 points.", "c0ffee")
-    (used,) = found.inputs.dataset_inputs
+    (used,) = logged.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest, used.dataset.source) == ("extract", "ef" * 18, "extracts/ef.json")
     assert [entry.path for entry in store.client.list_artifacts(run.run_id, "plots")] == ["plots/plot.png"]
-    assert found.info.status == "FINISHED"
+    assert logged.info.status == "FINISHED"
 
 
 def test_a_thousand_and_more_points_go_in_batches(store: Store, parent: str) -> None:

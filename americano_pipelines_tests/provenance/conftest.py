@@ -34,7 +34,12 @@ class Lab:
     database: Database
 
     def analyse(
-        self, kind: str = "abab_randomization", *, row: str | None = None, dagster_run: str | None = None, **given: Any
+        self,
+        kind: str = "abab_randomization",
+        *,
+        row: str | None = None,
+        dagster_run: str | None = None,
+        **overrides: Any,
     ) -> Recorded:
         """Carry out and record an analysis of `protocol_1`."""
         dagster_run_id = dagster_run or secrets.token_hex(8)
@@ -42,7 +47,7 @@ class Lab:
         with open_published(self.settings) as connection:
             document = snapshots.read_record(self.settings)
             assert document is not None
-            prepared = prepare(self.settings, connection, document, "protocol_1", kind, given)
+            prepared = prepare(self.settings, connection, document, "protocol_1", kind, overrides)
             task = RunContext(dagster_run_id, f"analysis/{kind}", "protocol_1", "a test", row)
             with analysis_run(self.store, parent, kind, {}) as run:
                 return perform(run, self.settings, prepared, task).recorded
@@ -66,15 +71,15 @@ def run_id(recorded: Recorded) -> str:
     return str(recorded.record.tracking["run_id"])
 
 
-def faults(found: Verification) -> dict[str, Status]:
+def faults(verification: Verification) -> dict[str, Status]:
     """Each fault's thing and status."""
-    return {one.what: one.status for one in found.faults}
+    return {fault.what: fault.status for fault in verification.faults}
 
 
-def finding(found: Verification, what: str) -> Finding:
+def finding(verification: Verification, what: str) -> Finding:
     """The one finding of a thing."""
-    (one,) = [one for one in found.findings if one.what == what]
-    return one
+    (match,) = [match for match in verification.findings if match.what == what]
+    return match
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def kept_record(
         "started_at": "2025-05-01T10:00:00+00:00",
         "ended_at": "2025-05-01T10:00:04+00:00",
     }
-    found = Record(
+    record = Record(
         identity=Identity.model_validate(known | identity),
         code=CodePart(commit="c0ffee", dirty=False, repository="r", diff_sha256=HEX, modules_sha256=HEX, modules={}),
         inputs=[],
@@ -51,5 +51,5 @@ def kept_record(
         artifacts={},
         not_captured={},
     )
-    _, sha256 = put(records_dir(settings), found.canonical())
-    return sha256, found
+    _, sha256 = put(records_dir(settings), record.canonical())
+    return sha256, record

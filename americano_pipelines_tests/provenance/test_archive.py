@@ -20,7 +20,7 @@ def test_what_is_kept_is_read_back_and_written_once(tmp_path: Path) -> None:
     assert get(tmp_path, name) == b'{"a":1}'
     assert put(tmp_path, b'{"a":1}') == (path, name)
     assert path.stat().st_mtime_ns == written
-    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_file_that_was_changed_is_neither_read_nor_taken_for_kept(tmp_path: Path) -> None:
@@ -54,13 +54,13 @@ def test_without_room_it_says_where_and_leaves_no_part_behind(tmp_path: Path) ->
     bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, bounds[1]))
     try:
-        with pytest.raises(ResourceError) as told:
+        with pytest.raises(ResourceError) as refused:
             put(tmp_path / "extracts", b"1" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
 
-    assert str(told.value).startswith(f"{tmp_path / 'extracts'}/")
-    assert "cannot be written: File too large; make room there" in str(told.value)
+    assert str(refused.value).startswith(f"{tmp_path / 'extracts'}/")
+    assert "cannot be written: File too large; make room there" in str(refused.value)
     assert list((tmp_path / "extracts").iterdir()) == []
 
 

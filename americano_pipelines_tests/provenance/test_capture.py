@@ -40,12 +40,12 @@ def committed(folder: Path) -> str:
 def test_a_clean_tree(project: Path) -> None:
     commit = committed(project)
 
-    found = capture_code()
+    code = capture_code()
 
-    assert (found.commit, found.dirty, found.diff) == (commit, False, "")
-    assert found.repository == "https://example.org/repo.git"
-    assert found.modules == {"research/a.py": hashlib.sha256(b"x = 1\n").hexdigest()}
-    assert found.not_captured == {}
+    assert (code.commit, code.dirty, code.diff) == (commit, False, "")
+    assert code.repository == "https://example.org/repo.git"
+    assert code.modules == {"research/a.py": hashlib.sha256(b"x = 1\n").hexdigest()}
+    assert code.not_captured == {}
 
 
 def test_a_changed_file_and_an_untracked_one_make_it_dirty_and_stand_in_the_diff(project: Path) -> None:
@@ -54,13 +54,13 @@ def test_a_changed_file_and_an_untracked_one_make_it_dirty_and_stand_in_the_diff
     (project / "americano_pipelines/research/a.py").write_text("x = 2\n")
     (project / "new.txt").write_text("?")
 
-    found = capture_code()
+    code = capture_code()
 
-    assert found.dirty
-    assert "-x = 1\n+x = 2\n" in found.diff
-    assert "untracked: new.txt\n" in found.diff
-    assert found.diff_sha256 != clean.diff_sha256
-    assert found.modules_sha256 != clean.modules_sha256
+    assert code.dirty
+    assert "-x = 1\n+x = 2\n" in code.diff
+    assert "untracked: new.txt\n" in code.diff
+    assert code.diff_sha256 != clean.diff_sha256
+    assert code.modules_sha256 != clean.modules_sha256
 
 
 def test_only_code_stands_in_the_diff_without_its_secrets_and_the_rest_is_named(project: Path) -> None:
@@ -70,12 +70,12 @@ def test_only_code_stands_in_the_diff_without_its_secrets_and_the_rest_is_named(
     settings.write_text("X=hunter2-of-the-settings\n")
     module.write_text('x = 2\npassword = "hunter2"\nurl = "postgresql://u:hunter2@db/x"\n')
 
-    found = capture_code()
+    code = capture_code()
 
-    assert "hunter2" not in found.diff
-    assert "+x = 2\n+(withheld: looks like a secret)\n+(withheld: looks like a secret)\n" in found.diff
-    assert "withheld: 2 lines that look like secrets\nchanged, not shown: .env.team\n" in found.diff
-    assert found.not_captured["diff"] == "2 lines that look like secrets were withheld"
+    assert "hunter2" not in code.diff
+    assert "+x = 2\n+(withheld: looks like a secret)\n+(withheld: looks like a secret)\n" in code.diff
+    assert "withheld: 2 lines that look like secrets\nchanged, not shown: .env.team\n" in code.diff
+    assert code.not_captured["diff"] == "2 lines that look like secrets were withheld"
 
 
 @pytest.mark.parametrize(
@@ -96,18 +96,18 @@ def test_a_remotes_address_is_shown_without_its_secret(project: Path, address: s
 
 @pytest.mark.usefixtures("project")
 def test_without_git_the_modules_are_still_hashed_and_the_rest_is_unknown() -> None:
-    found = capture_code()
+    code = capture_code()
 
-    assert (found.commit, found.dirty, found.repository) == ("unknown", None, "unknown")
-    assert found.not_captured.keys() == {"commit", "dirty", "repository", "diff"}
-    assert found.modules
+    assert (code.commit, code.dirty, code.repository) == ("unknown", None, "unknown")
+    assert code.not_captured.keys() == {"commit", "dirty", "repository", "diff"}
+    assert code.modules
 
 
 def test_a_project_inside_another_repository_is_not_that_repositorys_code(project: Path) -> None:
     (project.parent / "other.txt").write_text("")
     committed(project.parent)
 
-    found = capture_code()
+    code = capture_code()
 
-    assert found.commit == "unknown"
-    assert "is not the top of a git repository" in found.not_captured["commit"]
+    assert code.commit == "unknown"
+    assert "is not the top of a git repository" in code.not_captured["commit"]

@@ -24,10 +24,10 @@ def test_an_undefined_number_is_not_recorded_as_if_it_were_one(value: float) -> 
 
 
 def test_the_environment_names_packages_and_lock_file_and_no_absent_dvc_lock() -> None:
-    found = capture_environment()
+    environment = capture_environment()
 
-    assert found.packages["numpy"]
-    assert found.lock_sha256 is not None
+    assert environment.packages["numpy"]
+    assert environment.lock_sha256 is not None
     assert dvc_lock_sha256() is None
 
 

@@ -8,7 +8,7 @@ from americano_pipelines_tests.provenance.conftest import Lab, altered, run_id
 
 
 def listed(lab: Lab) -> dict[str, ListedRun]:
-    return {one.mlflow_run_id: one for one in list_runs(lab.settings, lab.store)}
+    return {listed_run.mlflow_run_id: listed_run for listed_run in list_runs(lab.settings, lab.store)}
 
 
 def test_every_analysis_with_what_became_of_it_newest_first(lab: Lab) -> None:
@@ -24,19 +24,19 @@ def test_every_analysis_with_what_became_of_it_newest_first(lab: Lab) -> None:
     deleted = lab.analyse("change_points", dagster_run="later deleted")
     lab.store.client.delete_run(run_id(deleted))
 
-    found = list_runs(lab.settings, lab.store)
+    runs = list_runs(lab.settings, lab.store)
 
-    assert [one.mlflow_run_id for one in found] == [
+    assert [listed_run.mlflow_run_id for listed_run in runs] == [
         run_id(deleted), running.info.run_id, failed.run_id, run_id(first)
     ]  # fmt: skip
-    assert [one.status for one in found] == ["gone", "RUNNING", "FAILED", "FINISHED"]
+    assert [listed_run.status for listed_run in runs] == ["gone", "RUNNING", "FAILED", "FINISHED"]
     assert parent not in listed(lab)
-    one = found[-1]
-    assert (one.analysis, one.protocol_id, one.protocol) == ("abab_randomization", "protocol_1", "Protocol 1")
-    assert (one.verdict, one.standing, one.record) == (first.record.verdict, "exploratory", first.sha256)
-    assert (one.analysis_run_id, one.dagster_run_id) == ("run_1", first.record.orchestrator["dagster_run_id"])
-    assert (found[2].analysis, found[2].protocol, found[2].record) == ("change_points", "Protocol 0", None)
-    assert (found[0].analysis, found[0].verdict, found[0].record) == ("change_points", None, deleted.sha256)
+    oldest = runs[-1]
+    assert (oldest.analysis, oldest.protocol_id, oldest.protocol) == ("abab_randomization", "protocol_1", "Protocol 1")
+    assert (oldest.verdict, oldest.standing, oldest.record) == (first.record.verdict, "exploratory", first.sha256)
+    assert (oldest.analysis_run_id, oldest.dagster_run_id) == ("run_1", first.record.orchestrator["dagster_run_id"])
+    assert (runs[2].analysis, runs[2].protocol, runs[2].record) == ("change_points", "Protocol 0", None)
+    assert (runs[0].analysis, runs[0].verdict, runs[0].record) == ("change_points", None, deleted.sha256)
 
 
 def test_without_a_published_file_protocols_go_by_their_ids_and_a_changed_record_is_none(lab: Lab) -> None:
@@ -49,14 +49,14 @@ def test_without_a_published_file_protocols_go_by_their_ids_and_a_changed_record
         aside.rename(lab.settings.published_path)
 
     with altered(recorded.path, b"{}"):
-        found = listed(lab)[run_id(recorded)]
-    assert (found.status, found.record, found.verdict) == ("FINISHED", None, None)
+        run = listed(lab)[run_id(recorded)]
+    assert (run.status, run.record, run.verdict) == ("FINISHED", None, None)
 
 
 def test_a_record_that_its_run_does_not_name_is_none(lab: Lab) -> None:
     recorded = lab.analyse()
     lab.store.client.set_tag(run_id(recorded), HASH_TAG, "unknown")
 
-    found = listed(lab)[run_id(recorded)]
+    run = listed(lab)[run_id(recorded)]
 
-    assert (found.status, found.record, found.verdict) == ("FINISHED", None, None)
+    assert (run.status, run.record, run.verdict) == ("FINISHED", None, None)

@@ -26,16 +26,16 @@ def read(settings: Settings, max_rows: int = 10_000) -> TrainingData:
 
 @pytest.fixture
 def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Settings:
-    made = settings_for(**prisma.variables())
-    sync(made)
-    return made
+    synced_settings = settings_for(**prisma.variables())
+    sync(synced_settings)
+    return synced_settings
 
 
 def test_features_are_what_was_known_before(settings: Settings, prisma: Database) -> None:
-    found = read(settings)
+    data = read(settings)
 
-    assert found.outcome == "sessionPerformanceScore"
-    assert (found.features, found.left_out) == (list(FEATURES), {})
+    assert data.outcome == "sessionPerformanceScore"
+    assert (data.features, data.left_out) == (list(FEATURES), {})
     events = prisma.execute(
         'SELECT "userId", (extract(epoch FROM "timestamp") * 1000000)::bigint, "sessionPerformanceScore", '
         'extract(hour FROM "timestamp")::float8, (extract(isodow FROM "timestamp") > 5)::int, '
@@ -43,14 +43,14 @@ def test_features_are_what_was_known_before(settings: Settings, prisma: Database
         'FROM behavioral_events ORDER BY "timestamp", id'
     )
     scored = [event for event in events if event[2] is not None]
-    assert found.available == len(scored) == len(found.rows)
-    assert found.times_us == [event[1] for event in scored]
-    assert found.scores == [event[2] for event in scored]
+    assert data.available == len(scored) == len(data.rows)
+    assert data.times_us == [event[1] for event in scored]
+    assert data.scores == [event[2] for event in scored]
     for place in (0, 5, 300, len(scored) - 1):
         who, time, _, hour, weekend, intervention = scored[place]
         before = [(at, score) for learner, at, score, *_ in scored if learner == who and at < time]
         week = [score for at, score in before if at >= time - 7 * DAY_US]
-        row = dict(zip(found.features, found.rows[place], strict=True))
+        row = dict(zip(data.features, data.rows[place], strict=True))
         assert (row["hour_of_day"], row["is_weekend"], row["in_intervention"]) == (hour, weekend, intervention)
         first = min(at for learner, at, *_ in events if learner == who)
         assert row["days_since_first_event"] == pytest.approx((time - first) / DAY_US)
@@ -86,9 +86,9 @@ def test_scores_of_one_instant_do_not_know_of_each_other(settings: Settings, pri
     )
     sync(settings)
 
-    found = read(settings)
-    twins = [dict(zip(found.features, row, strict=True)) for row, s in zip(found.rows, found.scores, strict=True)
-             if s in {91, 92} and row[found.features.index("days_since_first_event")] == 0]  # fmt: skip
+    data = read(settings)
+    twins = [dict(zip(data.features, row, strict=True)) for row, s in zip(data.rows, data.scores, strict=True)
+             if s in {91, 92} and row[data.features.index("days_since_first_event")] == 0]  # fmt: skip
 
     assert len(twins) == 2
     assert all(twin["mean_score_so_far"] is None and twin["mean_score_last_7_days"] is None for twin in twins)
@@ -113,11 +113,11 @@ def test_the_older_naming_will_do(older: Database, settings_for: Callable[..., S
     settings = settings_for(**older.variables())
     sync(settings)
 
-    found = read(settings)
+    data = read(settings)
 
-    assert found.outcome == "score"
-    assert len(found.rows) == 1000
-    assert read(settings).canonical() == found.canonical(), "although its scores are fractions"
+    assert data.outcome == "score"
+    assert len(data.rows) == 1000
+    assert read(settings).canonical() == data.canonical(), "although its scores are fractions"
 
 
 def test_what_needs_a_missing_column_is_left_out(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
@@ -125,11 +125,11 @@ def test_what_needs_a_missing_column_is_left_out(settings_for: Callable[..., Set
     settings = settings_for(behavioral_events_parquet=str(write_parquet(tmp_path / "events.parquet", query)))
     sync(settings)
 
-    found = read(settings)
+    data = read(settings)
 
-    assert found.features == ["hour_of_day", "is_weekend"]
-    assert found.left_out["mean_score_so_far"] == "no column plays the role learner"
-    assert found.left_out["in_intervention"] == "no column plays the role phase"
+    assert data.features == ["hour_of_day", "is_weekend"]
+    assert data.left_out["mean_score_so_far"] == "no column plays the role learner"
+    assert data.left_out["in_intervention"] == "no column plays the role phase"
 
 
 def test_without_scores_it_says_what_it_looked_for(settings_for: Callable[..., Settings], tmp_path: Path) -> None:

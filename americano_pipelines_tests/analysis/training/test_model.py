@@ -15,11 +15,11 @@ from americano_pipelines.errors import AnalysisError
 BOTH: tuple[ModelType, ...] = ("logistic_regression", "gradient_boosting")
 
 
-def made(signal: float, rows: int = 2000, seed: int = 0) -> TrainingData:
+def training_data(signal: float, rows: int = 2000, seed: int = 0) -> TrainingData:
     """Scores around 70 that follow the feature `told` as far as `signal`; `noise` tells nothing, and has gaps."""
     rng = np.random.default_rng(seed)
-    told, noise = rng.normal(size=(2, rows))
-    scores = 70 + 5 * (signal * told + rng.normal(size=rows))
+    telling, noise = rng.normal(size=(2, rows))
+    scores = 70 + 5 * (signal * telling + rng.normal(size=rows))
     gaps = [None if place % 7 == 0 else value for place, value in enumerate(noise.tolist())]
     return TrainingData(
         outcome="score",
@@ -29,16 +29,16 @@ def made(signal: float, rows: int = 2000, seed: int = 0) -> TrainingData:
         learners=[],
         times_us=list(range(0, rows * 1000, 1000)),
         scores=scores.tolist(),
-        rows=[list(row) for row in zip(told.tolist(), gaps, strict=True)],
+        rows=[list(row) for row in zip(telling.tolist(), gaps, strict=True)],
     )
 
 
-def asked(model_type: ModelType, **values: float) -> TrainingParameters:
+def parameters(model_type: ModelType, **values: float) -> TrainingParameters:
     return TrainingParameters.model_validate({"model_type": model_type, **values})
 
 
 def test_the_later_fifth_validates_and_an_instant_is_not_cut() -> None:
-    data = made(1, rows=100)
+    data = training_data(1, rows=100)
     parts = split_by_time(data, 70)
     assert (len(parts.train), len(parts.validation), parts.at_us) == (80, 20, 80_000)
     assert parts.train[:, 0].tolist() == [row[0] for row in data.rows[:80]]
@@ -52,7 +52,7 @@ def test_the_later_fifth_validates_and_an_instant_is_not_cut() -> None:
 @pytest.mark.parametrize("model_type", BOTH)
 def test_loss_falls_where_there_is_something_to_learn(model_type: ModelType) -> None:
     rate = {"logistic_regression": 0.001, "gradient_boosting": 0.1}[model_type]
-    result = train(made(2), asked(model_type, learning_rate=rate, epochs=15), "s")
+    result = train(training_data(2), parameters(model_type, learning_rate=rate, epochs=15), "s")
 
     for name in ("train_loss", "validation_loss"):
         losses = result.series[name]
@@ -64,7 +64,7 @@ def test_loss_falls_where_there_is_something_to_learn(model_type: ModelType) -> 
 
 @pytest.mark.parametrize("model_type", BOTH)
 def test_noise_teaches_nothing_and_the_baseline_says_so(model_type: ModelType) -> None:
-    result = train(made(0), asked(model_type, threshold=75), "s")
+    result = train(training_data(0), parameters(model_type, threshold=75), "s")
 
     assert result.numbers["final_validation_loss"] > result.numbers["baseline_loss"] - 0.01
     assert "no better than knowing nothing" in result.sentence
@@ -72,8 +72,8 @@ def test_noise_teaches_nothing_and_the_baseline_says_so(model_type: ModelType) -
 
 @pytest.mark.parametrize("model_type", BOTH)
 def test_a_seed_gives_the_same_again(model_type: ModelType) -> None:
-    data = made(1)
-    first, again = (train(data, asked(model_type, epochs=3), "s") for _ in range(2))
+    data = training_data(1)
+    first, again = (train(data, parameters(model_type, epochs=3), "s") for _ in range(2))
 
     assert first.series == again.series
     assert first.files == again.files
@@ -81,33 +81,33 @@ def test_a_seed_gives_the_same_again(model_type: ModelType) -> None:
 
 
 def test_another_seed_gives_other_descents() -> None:
-    data = made(1)
-    one, other = (train(data, asked("logistic_regression", epochs=2, seed=seed), "s").series for seed in (1, 2))
+    data = training_data(1)
+    first, second = (train(data, parameters("logistic_regression", epochs=2, seed=seed), "s").series for seed in (1, 2))
 
-    assert one["train_loss"][0] == other["train_loss"][0]
-    assert one["train_loss"][1] != other["train_loss"][1]
+    assert first["train_loss"][0] == second["train_loss"][0]
+    assert first["train_loss"][1] != second["train_loss"][1]
 
 
 @pytest.mark.parametrize("model_type", BOTH)
 @pytest.mark.slow
 def test_what_comes_later_does_not_change_the_model(model_type: ModelType) -> None:
-    data = made(1)
-    other = made(1, seed=5)
+    data = training_data(1)
+    other = training_data(1, seed=5)
     changed = data.model_copy(
         update={"rows": data.rows[:1600] + other.rows[1600:], "scores": data.scores[:1600] + other.scores[1600:]}
     )
-    one, two = (train(each, asked(model_type, epochs=3), "s") for each in (data, changed))
+    first, second = (train(each, parameters(model_type, epochs=3), "s") for each in (data, changed))
 
-    assert one.series["train_loss"] == two.series["train_loss"]
-    assert one.series["validation_loss"] != two.series["validation_loss"]
-    assert one.example.equals(two.example)
+    assert first.series["train_loss"] == second.series["train_loss"]
+    assert first.series["validation_loss"] != second.series["validation_loss"]
+    assert first.example.equals(second.example)
 
 
 def test_the_pipeline_takes_raw_features_and_gives_what_was_measured() -> None:
     import pandas as pd
 
-    data = made(2)
-    result = train(data, asked("logistic_regression"), "s")
+    data = training_data(2)
+    result = train(data, parameters("logistic_regression"), "s")
     predicted = result.model.predict(pd.DataFrame(data.rows[1600:], columns=data.features, dtype="float64"))
 
     high = np.asarray(data.scores[1600:]) >= 70
@@ -127,7 +127,7 @@ def test_measures_by_hand() -> None:
 
 
 def test_the_curve_has_a_line_per_epoch_and_starts_at_the_baseline() -> None:
-    result = train(made(1), asked("gradient_boosting", epochs=4), "s")
+    result = train(training_data(1), parameters("gradient_boosting", epochs=4), "s")
 
     rows = list(csv.DictReader(io.StringIO(result.files["learning_curve.csv"].decode())))
     assert list(rows[0]) == ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
@@ -139,26 +139,26 @@ def test_the_curve_has_a_line_per_epoch_and_starts_at_the_baseline() -> None:
 
 
 def test_a_feature_without_a_value_is_left_out() -> None:
-    data = made(1)
+    data = training_data(1)
     empty = data.model_copy(update={"rows": [[row[0], None] for row in data.rows]})
-    result = train(empty, asked("logistic_regression", epochs=1), "s")
+    result = train(empty, parameters("logistic_regression", epochs=1), "s")
 
     assert result.results["features"] == ["told"]
     assert result.results["features left out"] == {"noise": "it has no value in the training part"}
 
 
 @pytest.mark.parametrize(
-    ("data", "threshold", "told"),
+    ("data", "threshold", "message"),
     [
-        (made(1, rows=0), 70, "0 scored events are too few"),
-        (made(1, rows=1), 70, "1 scored events are too few"),
-        (made(1), 1000, "threshold 1000: no score of the training part reaches it"),
-        (made(1), 0, "threshold 0: every score of the training part reaches it"),
+        (training_data(1, rows=0), 70, "0 scored events are too few"),
+        (training_data(1, rows=1), 70, "1 scored events are too few"),
+        (training_data(1), 1000, "threshold 1000: no score of the training part reaches it"),
+        (training_data(1), 0, "threshold 0: every score of the training part reaches it"),
     ],
 )
-def test_too_little_to_learn_from_is_told(data: TrainingData, threshold: float, told: str) -> None:
-    with pytest.raises(AnalysisError, match=told):
-        train(data, asked("logistic_regression", threshold=threshold), "s")
+def test_too_little_to_learn_from_is_told(data: TrainingData, threshold: float, message: str) -> None:
+    with pytest.raises(AnalysisError, match=message):
+        train(data, parameters("logistic_regression", threshold=threshold), "s")
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,13 @@ def test_a_row_that_was_run_again_has_gone_on_to_the_later_record(lab: Lab, link
     lifecycle.claim(linked.app, "run_0", "took run_0 1", ABAB)
     app_link.complete(linked.app, "run_0", last.record)
 
-    found = looked(linked, run_id(first))
+    verification = looked(linked, run_id(first))
 
-    assert faults(found) == {}
-    assert (finding(found, ROW).status, last.sha256 in finding(found, ROW).detail) == (Status.NOT_RECORDED, True)
+    assert faults(verification) == {}
+    assert (finding(verification, ROW).status, last.sha256 in finding(verification, ROW).detail) == (
+        Status.NOT_RECORDED,
+        True,
+    )
     assert looked(linked, "run_0").subject.sha256 == last.sha256
 
     def in_dagster(_: object) -> list[str]:
@@ -97,10 +100,10 @@ def test_a_row_whose_id_is_the_empty_text(lab: Lab, linked: Settings) -> None:
     lab.database.execute(f"UPDATE analysis_runs SET id = '' WHERE id = '{row}'")
     app_link.complete(linked.app, "", recorded.record)
 
-    found = looked(linked, "")
+    verification = looked(linked, "")
 
-    assert (found.subject.sha256, faults(found)) == (recorded.sha256, {})
-    assert finding(found, ROW).status is Status.MATCH
+    assert (verification.subject.sha256, faults(verification)) == (recorded.sha256, {})
+    assert finding(verification, ROW).status is Status.MATCH
 
 
 def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothing_does_is_not(
@@ -115,10 +118,10 @@ def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothin
     lab.store.client.delete_tag(run_id(recorded), HASH_TAG)
     recorded.path.unlink()
 
-    found = verify(linked, run_id(recorded), lambda _: [], again=False)
+    verification = verify(linked, run_id(recorded), lambda _: [], again=False)
 
-    assert found.subject.taken_from == "MLflow's copy, for the archive's is gone"
-    assert faults(found) == dict.fromkeys(
+    assert verification.subject.taken_from == "MLflow's copy, for the archive's is gone"
+    assert faults(verification) == dict.fromkeys(
         ("file in the archive", f"MLflow tag {HASH_TAG}", "Dagster's metadata"), Status.MISSING
     )
     with pytest.raises(TamperedError, match="no other place knows that hash"):

@@ -44,23 +44,23 @@ def artifacts_of(lab: Lab) -> Path:
 
 def test_every_file_and_the_version_are_looked_at(lab: Lab, done: PerformedTraining) -> None:
     folder = folder_of(artifacts_of(lab), done)
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
-    found = lab.verify(run_id(done.recorded), again=True)
+    verification = lab.verify(run_id(done.recorded), again=True)
 
-    assert faults(found) == {}
-    assert {"MLmodel", "model.skops"} <= there
-    for what in (version_of(done), *(file_of(done, path) for path in there)):
-        assert finding(found, what).status is Status.MATCH
+    assert faults(verification) == {}
+    assert {"MLmodel", "model.skops"} <= files
+    for what in (version_of(done), *(file_of(done, path) for path in files)):
+        assert finding(verification, what).status is Status.MATCH
 
 
 def test_files_replaced_and_removed(lab: Lab, done: PerformedTraining) -> None:
     folder = folder_of(artifacts_of(lab), done)
 
     with altered(folder / "model.skops", b"tampered"), altered(folder / "requirements.txt", None):
-        found = lab.verify(run_id(done.recorded))
+        verification = lab.verify(run_id(done.recorded))
 
-    assert faults(found) == {
+    assert faults(verification) == {
         file_of(done, "model.skops"): Status.DRIFT,
         file_of(done, "requirements.txt"): Status.MISSING,
     }
@@ -76,11 +76,11 @@ def test_what_mlflow_writes_beside_a_model_that_it_loads_is_no_fault(lab: Lab, d
     finally:
         mlflow.set_tracking_uri(before)
 
-    found = lab.verify(run_id(done.recorded))
+    verification = lab.verify(run_id(done.recorded))
     (folder_of(artifacts_of(lab), done) / "registered_model_meta").unlink()
 
-    assert faults(found) == {}
-    assert finding(found, file_of(done, "registered_model_meta")).status is Status.EXTRA
+    assert faults(verification) == {}
+    assert finding(verification, file_of(done, "registered_model_meta")).status is Status.EXTRA
 
 
 def test_the_candidate_moves_on(lab: Lab, done: PerformedTraining) -> None:
@@ -104,22 +104,22 @@ def test_a_version_that_gives_another_model(lab: Lab, done: PerformedTraining, c
         )
         with database:
             database.execute(statement, (others, *key))
-        found = lab.verify(run_id(done.recorded))
+        verification = lab.verify(run_id(done.recorded))
         with database:
             database.execute(statement, (before, *key))
 
-    assert faults(found) == {version_of(done): Status.DRIFT}
-    assert others in next(one.detail for one in found.faults)
+    assert faults(verification) == {version_of(done): Status.DRIFT}
+    assert others in next(fault.detail for fault in verification.faults)
 
 
 def test_a_version_and_a_model_that_are_gone(lab: Lab) -> None:
-    one, other = trained(lab), trained(lab)
+    first, second = trained(lab), trained(lab)
     client = lab.store.client
-    client.delete_model_version(one.registered.name, one.registered.version)
-    client.delete_logged_model(other.registered.model_id)
+    client.delete_model_version(first.registered.name, first.registered.version)
+    client.delete_logged_model(second.registered.model_id)
 
-    assert faults(lab.verify(run_id(one.recorded))) == {version_of(one): Status.MISSING}
-    assert faults(lab.verify(run_id(other.recorded))) == {f"model {other.registered.model_id}": Status.MISSING}
+    assert faults(lab.verify(run_id(first.recorded))) == {version_of(first): Status.MISSING}
+    assert faults(lab.verify(run_id(second.recorded))) == {f"model {second.registered.model_id}": Status.MISSING}
 
 
 def test_a_record_from_before_files_were_hashed_can_be_verified(lab: Lab) -> None:
@@ -129,10 +129,10 @@ def test_a_record_from_before_files_were_hashed_can_be_verified(lab: Lab) -> Non
     older = record.model_copy(update={"results": {**record.results, MODEL: model}})
     put(records_dir(lab.settings), older.canonical())
 
-    found = lab.verify(older.sha256)
+    verification = lab.verify(older.sha256)
 
-    assert finding(found, f"model {done.registered.model_id}").status is Status.NOT_RECORDED
-    assert finding(found, version_of(done)).status is Status.MATCH
+    assert finding(verification, f"model {done.registered.model_id}").status is Status.NOT_RECORDED
+    assert finding(verification, version_of(done)).status is Status.MATCH
 
 
 @pytest.mark.slow  # a server starts
@@ -154,8 +154,8 @@ def test_on_a_server_too(lab: Lab, mlflow_server: MlflowServer) -> None:
     client.delete_registered_model(name)
     assert faults(served.verify(run_id(done.recorded))) == {version_of(done): Status.MISSING}
     client.create_registered_model(name)
-    made = client.create_model_version(name, moved.registered.source, model_id=moved.registered.model_id)
-    assert str(made.version) == done.registered.version
+    version = client.create_model_version(name, moved.registered.source, model_id=moved.registered.model_id)
+    assert str(version.version) == done.registered.version
     assert faults(served.verify(run_id(done.recorded))) == {version_of(done): Status.DRIFT}
     client.delete_logged_model(done.registered.model_id)
     assert faults(served.verify(run_id(done.recorded))) == {

@@ -40,4 +40,4 @@ def test_on_a_server_too_what_was_changed_is_found_and_what_is_not_there_is_told
 
     elsewhere = lab.verify(run_id(recorded))
     assert faults(elsewhere)["run"] is Status.MISSING
-    assert mlflow_server.url in next(one.detail for one in elsewhere.faults if one.what == "run")
+    assert mlflow_server.url in next(fault.detail for fault in elsewhere.faults if fault.what == "run")

@@ -16,7 +16,7 @@ from americano_pipelines_tests.sync.support import sync
 
 
 def by_name(findings: Any) -> dict[str, Finding]:
-    return {one.what: one for one in findings}
+    return {item.what: item for item in findings}
 
 
 def again(lab: Lab, record: Record) -> list[Finding]:
@@ -39,7 +39,7 @@ def test_code_and_environment_that_are_others_are_named(record: Record) -> None:
             "environment": {**record.environment, "packages": packages, "lock_sha256": "0" * 64},
         }
     )
-    changed = {name: one for name, one in by_name(check_environment(other)).items() if one.status is Status.CHANGED}
+    changed = {name: item for name, item in by_name(check_environment(other)).items() if item.status is Status.CHANGED}
 
     assert set(changed) == {"commit", "modules of the analyses", "package numpy", "requirements.lock"}
     assert changed["modules of the analyses"].detail == "research/gone.py, statistics/daily_values.py"
@@ -54,15 +54,15 @@ def test_data_that_came_later_are_told_and_are_no_fault(lab: Lab) -> None:
     lab.database.execute(f"DELETE FROM behavioral_events WHERE {inside}")
     lab.database.execute('UPDATE phase_assignments SET "randomizationSeed" = 8 WHERE "protocolId" = \'protocol_1\'')
     sync(lab.settings)
-    found = lab.verify(run_id(recorded), again=True)
+    verification = lab.verify(run_id(recorded), again=True)
 
-    data = finding(found, "data")
+    data = finding(verification, "data")
     assert data.status is Status.CHANGED
     assert "its phases are others" in data.detail
     assert "events fewer than the" in data.detail
-    assert faults(found) == {}
-    assert data in found.stale
-    assert finding(found, "abab_randomization on its extract").status is Status.REPEATED, "on the data of then"
+    assert faults(verification) == {}
+    assert data in verification.stale
+    assert finding(verification, "abab_randomization on its extract").status is Status.REPEATED, "on the data of then"
 
     identity = recorded.record.identity.model_copy(update={"protocol_id": "protocol_9"})
     (gone,) = present_data(lab.settings, recorded.record.model_copy(update={"identity": identity}))
@@ -74,11 +74,11 @@ def test_before_a_file_is_published_nothing_can_be_told(lab: Lab, record: Record
     assert link is not None
     lab.settings.published_path.rename(lab.settings.published_path.with_suffix(".aside"))
     try:
-        (found,) = present_data(lab.settings, record)
+        (present,) = present_data(lab.settings, record)
     finally:
         lab.settings.published_path.with_suffix(".aside").rename(lab.settings.published_path)
-    assert found.status is Status.UNKNOWN
-    assert "nothing is published" in found.detail
+    assert present.status is Status.UNKNOWN
+    assert "nothing is published" in present.detail
 
 
 def test_an_analysis_of_no_protocol_is_compared_by_the_data_versions_of_its_inputs(lab: Lab, record: Record) -> None:
@@ -94,10 +94,10 @@ def test_an_analysis_of_no_protocol_is_compared_by_the_data_versions_of_its_inpu
         }
     )
 
-    found = by_name(present_data(lab.settings, of_none))
+    findings = by_name(present_data(lab.settings, of_none))
 
-    assert found["data of analytics/behavioral_events"].status is Status.SAME
-    assert found["data of research/phases"].status is Status.CHANGED
+    assert findings["data of analytics/behavioral_events"].status is Status.SAME
+    assert findings["data of research/phases"].status is Status.CHANGED
     (not_done,) = again(lab, of_none)
     assert not_done.status is Status.NOT_REPEATED
 
@@ -106,9 +106,9 @@ def test_results_that_do_not_come_out_again_are_named(lab: Lab, record: Record) 
     test: Any = record.results["test"]
     other = record.model_copy(update={"results": {**record.results, "test": {**test, "p": test["p"] / 2}}})
 
-    (found,) = again(lab, other)
+    (difference,) = again(lab, other)
 
-    assert (found.what, found.status) == ("test.p", Status.DIFFERS)
+    assert (difference.what, difference.status) == ("test.p", Status.DIFFERS)
     (unknown,) = again(lab, record.model_copy(update={"config": {**record.config, "no such parameter": 1}}))
     assert unknown.status is Status.NOT_REPEATED
     assert "no such parameter" in unknown.detail

@@ -36,14 +36,14 @@ def edit(lab: Lab, statement: str, *values: str) -> None:
 def test_what_nobody_touched_is_as_it_was_by_each_of_its_names(lab: Lab) -> None:
     recorded = lab.analyse(row="run_1x")
 
-    found = lab.verify(run_id(recorded), again=True)
+    verification = lab.verify(run_id(recorded), again=True)
 
-    assert faults(found) == {}
-    assert found.sentence == "verified: everything that was recorded is as it was"
-    assert finding(found, "the app's row").status is Status.NOT_RECORDED
-    assert finding(found, "abab_randomization on its extract").status is Status.REPEATED
-    assert {one.status for one in found.findings if one.group == "artifacts"} == {Status.MATCH}
-    looked = {one.what for one in found.findings if one.status is Status.MATCH}
+    assert faults(verification) == {}
+    assert verification.sentence == "verified: everything that was recorded is as it was"
+    assert finding(verification, "the app's row").status is Status.NOT_RECORDED
+    assert finding(verification, "abab_randomization on its extract").status is Status.REPEATED
+    assert {item.status for item in verification.findings if item.group == "artifacts"} == {Status.MATCH}
+    looked = {item.what for item in verification.findings if item.status is Status.MATCH}
     assert looked >= {f"metric {name}" for name in ("p", "observed", "nap")}
     assert looked >= {"parameter alpha", "tag data.sha256", "status", "report.html", "provenance/extract.json"}
     for name in ("run_1x", recorded.sha256, recorded.sha256[:8].upper()):
@@ -55,11 +55,11 @@ def test_a_metric_edited_in_mlflows_database(lab: Lab, statement: str) -> None:
     recorded = lab.analyse()
     edit(lab, f"{statement} WHERE key = 'p' AND run_uuid = ?", run_id(recorded))
 
-    (one,) = lab.verify(run_id(recorded)).faults
+    (fault,) = lab.verify(run_id(recorded)).faults
 
-    assert (one.what.partition(",")[0], one.status) == ("metric p", Status.DRIFT)
-    assert repr(recorded.record.logged.metrics["p"][0][1]) in one.detail
-    assert "0.001" in one.detail
+    assert (fault.what.partition(",")[0], fault.status) == ("metric p", Status.DRIFT)
+    assert repr(recorded.record.logged.metrics["p"][0][1]) in fault.detail
+    assert "0.001" in fault.detail
 
 
 def test_a_metric_logged_over_and_one_that_people_added(lab: Lab) -> None:
@@ -67,29 +67,29 @@ def test_a_metric_logged_over_and_one_that_people_added(lab: Lab) -> None:
     lab.store.client.log_metric(run_id(recorded), "nap", 1.0, step=0)
     lab.store.client.log_metric(run_id(recorded), "our own", 1.0)
 
-    found = lab.verify(run_id(recorded))
+    verification = lab.verify(run_id(recorded))
 
-    assert faults(found) == {"metric nap": Status.DRIFT}
-    assert finding(found, "metric our own").status is Status.EXTRA
+    assert faults(verification) == {"metric nap": Status.DRIFT}
+    assert finding(verification, "metric our own").status is Status.EXTRA
 
 
 @pytest.mark.parametrize("table", ["metrics", "latest_metrics", "both"])
 def test_a_number_that_was_undefined_and_is_given_a_value(lab: Lab, table: str) -> None:
     recorded = lab.analyse(alpha=1e-9)
     assert recorded.record.logged.metrics["interval_high"] == [], "too few assignments for so narrow a test"
-    for one in ("metrics", "latest_metrics") if table == "both" else (table,):
+    for name in ("metrics", "latest_metrics") if table == "both" else (table,):
         edit(
             lab,
-            f"INSERT INTO {one} (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, 3.5, 0, 0, false, ?)",
+            f"INSERT INTO {name} (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, 3.5, 0, 0, false, ?)",
             "interval_high",
             run_id(recorded),
         )
 
-    (found,) = lab.verify(run_id(recorded)).faults
+    (fault,) = lab.verify(run_id(recorded)).faults
 
     what = f"metric interval_high{', as shown' if table == 'latest_metrics' else ''}"
-    assert (found.what, found.status) == (what, Status.DRIFT)
-    assert "3.5" in found.detail
+    assert (fault.what, fault.status) == (what, Status.DRIFT)
+    assert "3.5" in fault.detail
 
 
 @pytest.mark.parametrize("written", ["0.5", None])
@@ -111,10 +111,10 @@ def test_tags_of_ours_and_of_people(lab: Lab) -> None:
     client.set_tag(run_id(recorded), "reviewed by", "somebody")
     client.set_tag(run_id(recorded), "mlflow.note.content", "a note")
 
-    found = lab.verify(run_id(recorded))
+    verification = lab.verify(run_id(recorded))
 
-    assert faults(found) == {"tag data.sha256": Status.DRIFT, "tag git.commit": Status.MISSING}
-    assert [one.what for one in found.findings if one.status is Status.EXTRA] == ["tag reviewed by"]
+    assert faults(verification) == {"tag data.sha256": Status.DRIFT, "tag git.commit": Status.MISSING}
+    assert [item.what for item in verification.findings if item.status is Status.EXTRA] == ["tag reviewed by"]
 
 
 def test_a_run_that_was_renamed_moved_or_nested_elsewhere(lab: Lab) -> None:
@@ -147,10 +147,10 @@ def test_artifacts_replaced_removed_and_added(lab: Lab) -> None:
     (lab.artifact(recorded, "notes")).mkdir()
     lab.artifact(recorded, "notes/more.txt").write_text("mine")
 
-    found = lab.verify(run_id(recorded))
+    verification = lab.verify(run_id(recorded))
 
-    assert faults(found) == {"report.html": Status.DRIFT, "daily.csv": Status.MISSING}
-    assert finding(found, "notes/more.txt").status is Status.EXTRA
+    assert faults(verification) == {"report.html": Status.DRIFT, "daily.csv": Status.MISSING}
+    assert finding(verification, "notes/more.txt").status is Status.EXTRA
 
 
 @pytest.mark.parametrize("leads", ["to another file", "nowhere", "to a folder"])
@@ -165,12 +165,14 @@ def test_artifacts_replaced_by_links(lab: Lab, tmp_path: Path, leads: str) -> No
         lab.artifact(recorded, path).unlink()
         lab.artifact(recorded, path).symlink_to(elsewhere)
 
-    found = lab.verify(run_id(recorded))
+    verification = lab.verify(run_id(recorded))
 
-    assert faults(found) == dict.fromkeys(
+    assert faults(verification) == dict.fromkeys(
         ("MLflow artifact provenance/record.json", "daily.csv", "provenance/extract.json"), Status.MISSING
     )
-    matching = {one.what for one in found.findings if one.group == "artifacts" and one.status is Status.MATCH}
+    matching = {
+        item.what for item in verification.findings if item.group == "artifacts" and item.status is Status.MATCH
+    }
     assert matching == recorded.record.artifacts.keys() - {"daily.csv", "provenance/extract.json"}
 
 
@@ -181,10 +183,10 @@ def test_the_record_file_altered_or_gone_is_found_by_mlflows_copy(lab: Lab, *, g
 
     with altered(recorded.path, None if gone else forged):
         for name in (run_id(recorded), recorded.sha256[:12]):
-            found = lab.verify(name)
-            assert faults(found) == {"file in the archive": Status.MISSING if gone else Status.DRIFT}
-            assert found.subject.record == recorded.record
-            assert found.subject.taken_from.startswith("MLflow's copy")
+            verification = lab.verify(name)
+            assert faults(verification) == {"file in the archive": Status.MISSING if gone else Status.DRIFT}
+            assert verification.subject.record == recorded.record
+            assert verification.subject.taken_from.startswith("MLflow's copy")
 
 
 def test_the_extract_altered_and_gone(lab: Lab) -> None:
@@ -195,13 +197,13 @@ def test_the_extract_altered_and_gone(lab: Lab) -> None:
     what = f"extract {recorded.record.extract_sha256[:12]}"
 
     with altered(path, json.dumps(changed).encode()):
-        found = lab.verify(run_id(recorded), again=True)
-        assert faults(found) == {what: Status.DRIFT}
-        assert finding(found, "abab_randomization on its extract").status is Status.REPEATED, "on MLflow's copy"
+        verification = lab.verify(run_id(recorded), again=True)
+        assert faults(verification) == {what: Status.DRIFT}
+        assert finding(verification, "abab_randomization on its extract").status is Status.REPEATED, "on MLflow's copy"
     with altered(path, None):
         lab.artifact(recorded, "provenance/extract.json").write_text(json.dumps(changed))
-        found = lab.verify(run_id(recorded), again=True)
-        assert faults(found) == {
+        verification = lab.verify(run_id(recorded), again=True)
+        assert faults(verification) == {
             what: Status.MISSING,
             "provenance/extract.json": Status.DRIFT,
             "abab_randomization on its extract": Status.NOT_REPEATED,
@@ -212,10 +214,10 @@ def test_the_tag_that_names_another_record(lab: Lab) -> None:
     recorded, other = lab.analyse(), lab.analyse(alpha=0.01)
     lab.store.client.set_tag(run_id(recorded), HASH_TAG, other.sha256)
 
-    found = lab.verify(run_id(recorded))
+    verification = lab.verify(run_id(recorded))
 
-    assert faults(found) == {f"MLflow tag {HASH_TAG}": Status.DRIFT}
-    assert found.subject.sha256 == recorded.sha256
+    assert faults(verification) == {f"MLflow tag {HASH_TAG}": Status.DRIFT}
+    assert verification.subject.sha256 == recorded.sha256
     lab.store.client.delete_tag(run_id(recorded), HASH_TAG)
     assert faults(lab.verify(run_id(recorded))) == {f"MLflow tag {HASH_TAG}": Status.MISSING}
 
@@ -230,15 +232,15 @@ def test_a_forged_record_in_every_place_but_dagsters(lab: Lab) -> None:
     def in_dagster(_: object) -> list[str]:
         return [recorded.sha256]
 
-    found = lab.verify(run_id(recorded), in_dagster)
-    assert found.subject.sha256 == recorded.sha256
-    assert set(faults(found).values()) == {Status.DRIFT}
-    assert f"another record, {sha256}" in faults(found)
+    verification = lab.verify(run_id(recorded), in_dagster)
+    assert verification.subject.sha256 == recorded.sha256
+    assert set(faults(verification).values()) == {Status.DRIFT}
+    assert f"another record, {sha256}" in faults(verification)
 
     with altered(recorded.path, None):
-        found = lab.verify(run_id(recorded), in_dagster)
-        assert found.subject.sha256 == sha256, "nothing else is left"
-        assert faults(found) == {"Dagster's metadata": Status.DRIFT}
+        verification = lab.verify(run_id(recorded), in_dagster)
+        assert verification.subject.sha256 == sha256, "nothing else is left"
+        assert faults(verification) == {"Dagster's metadata": Status.DRIFT}
     path.chmod(0o644)
     path.unlink()
 
@@ -255,8 +257,8 @@ def test_dagster_has_none_or_another(lab: Lab) -> None:
 def test_of_a_step_that_was_tried_again_dagster_has_every_record(lab: Lab) -> None:
     first, last = (lab.analyse(dagster_run="tried twice") for _ in range(2))
 
-    for one in (first, last):
-        assert faults(lab.verify(run_id(one), lambda _: [first.sha256, last.sha256])) == {}
+    for attempt in (first, last):
+        assert faults(lab.verify(run_id(attempt), lambda _: [first.sha256, last.sha256])) == {}
     only = lab.verify(run_id(first), lambda _: [last.sha256])
     assert faults(only) == {"Dagster's metadata": Status.DRIFT}, "a record that nothing but its place in time excuses"
     assert last.sha256 in finding(only, "Dagster's metadata").detail
@@ -268,21 +270,21 @@ def test_a_recording_that_was_cut_off_is_told(lab: Lab) -> None:
     lab.artifact(recorded, "provenance/record.json").unlink()
     lab.store.client.set_terminated(run_id(recorded), "KILLED")
 
-    found = lab.verify(run_id(recorded), lambda _: [])
+    verification = lab.verify(run_id(recorded), lambda _: [])
 
-    assert set(faults(found)) == {
+    assert set(faults(verification)) == {
         f"MLflow tag {HASH_TAG}", "MLflow artifact provenance/record.json", "Dagster's metadata", "status"
     }  # fmt: skip
-    assert "did not come to its end" in finding(found, f"MLflow tag {HASH_TAG}").detail
+    assert "did not come to its end" in finding(verification, f"MLflow tag {HASH_TAG}").detail
 
 
 def test_an_mlflow_run_that_was_deleted(lab: Lab) -> None:
     recorded = lab.analyse()
     lab.store.client.delete_run(run_id(recorded))
 
-    found = lab.verify(run_id(recorded))
+    verification = lab.verify(run_id(recorded))
 
-    assert faults(found) == {
+    assert faults(verification) == {
         f"MLflow tag {HASH_TAG}": Status.MISSING,
         "MLflow artifact provenance/record.json": Status.MISSING,
         "run": Status.MISSING,
@@ -306,9 +308,9 @@ def test_snapshots_written_to_expired_and_purged(lab: Lab) -> None:
         assert finding(lab.verify(run_id(recorded)), what).status is Status.EXPIRED
         (folder / "purged").mkdir()
         (folder / "purged" / f"{snapshot_id}.json").write_text("{}")
-        found = finding(lab.verify(run_id(recorded)), what)
-        assert found.status is Status.PURGED
-        assert found.status not in FAULTS
+        purged = finding(lab.verify(run_id(recorded)), what)
+        assert purged.status is Status.PURGED
+        assert purged.status not in FAULTS
     finally:
         (folder / ".aside").rename(folder / snapshot_id)
 
@@ -322,7 +324,7 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
         lab.artifact(recorded, path).unlink()
 
     with altered(extracts_dir(lab.settings) / f"{sha256}.json", None):
-        found = lab.verify(run_id(recorded), lambda _: [])
+        verification = lab.verify(run_id(recorded), lambda _: [])
         again = lab.verify(run_id(recorded), again=True)
         written = json.loads(card.read_text())
         forged = [{}, *({**written, **wrong} for wrong in WRONG_ON_CARDS)]
@@ -333,9 +335,9 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
         assert faults(lab.verify(run_id(recorded))) == {}, "it need not be sure whose events they were"
     card.unlink()
 
-    assert faults(found) == {}
-    assert found.sentence == "verified, as far as it was not purged: 6 things were"
-    assert [one.what for one in found.findings if one.status is Status.PURGED] == [
+    assert faults(verification) == {}
+    assert verification.sentence == "verified, as far as it was not purged: 6 things were"
+    assert [item.what for item in verification.findings if item.status is Status.PURGED] == [
         "Dagster's metadata",
         "daily.csv",
         "phases.png",

@@ -20,21 +20,21 @@ OTHER = Tolerance.of([50.0], same_numpy=False)
 
 def changed(path: str, value: Any, of: dict[str, Any] = RESULTS) -> dict[str, Any]:
     """The results with one value changed, by a path such as `test.p` or `phases.0.sd`."""
-    made = deepcopy(of)
-    inside: Any = made
+    copy = deepcopy(of)
+    inside: Any = copy
     *folders, last = path.split(".")
     for name in folders:
         inside = inside[int(name) if isinstance(inside, list) else name]
     inside[int(last) if isinstance(inside, list) else last] = value
-    return made
+    return copy
 
 
-def paths(of: dict[str, Any], found: dict[str, Any], closeness: Tolerance = EXACT) -> list[str]:
-    return [path for path, _ in differences(of, found, closeness)]
+def paths(of: dict[str, Any], repeated: dict[str, Any], closeness: Tolerance = EXACT) -> list[str]:
+    return [path for path, _ in differences(of, repeated, closeness)]
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("path", "value", "named"),
     [
         ("counts.days", 57, "counts.days"),
         ("counts.days", 56.5, "counts.days"),
@@ -51,8 +51,8 @@ def paths(of: dict[str, Any], found: dict[str, Any], closeness: Tolerance = EXAC
         ("test.more", 1, "test.more"),
     ],
 )
-def test_what_differs_is_named_by_its_path(path: str, value: Any, told: str) -> None:
-    assert paths(RESULTS, changed(path, value)) == [told]
+def test_what_differs_is_named_by_its_path(path: str, value: Any, named: str) -> None:
+    assert paths(RESULTS, changed(path, value)) == [named]
 
 
 def test_the_same_and_the_same_but_for_rounding_are_the_same() -> None:

@@ -44,18 +44,18 @@ def trained(lab: Lab, model_type: ModelType = "logistic_regression") -> Performe
 def test_it_is_verified_step_by_step_and_trained_again(lab: Lab, model_type: ModelType) -> None:
     recorded = trained(lab, model_type).recorded
 
-    found = lab.verify(run_id(recorded), again=True)
+    verification = lab.verify(run_id(recorded), again=True)
 
-    assert faults(found) == {}
-    assert finding(found, AGAIN).status is Status.REPEATED
-    assert finding(found, "data of analytics/behavioral_events").status is Status.SAME
-    assert [one.what for one in found.findings if one.status is Status.EXTRA] == []
+    assert faults(verification) == {}
+    assert finding(verification, AGAIN).status is Status.REPEATED
+    assert finding(verification, "data of analytics/behavioral_events").status is Status.SAME
+    assert [item.what for item in verification.findings if item.status is Status.EXTRA] == []
     lab.store.client.log_metric(run_id(recorded), "train_loss", 0.1, step=2)
     assert faults(lab.verify(run_id(recorded))) == {"metric train_loss": Status.DRIFT}
 
     results = json.loads(json.dumps(recorded.record.results))
     results["numbers"]["final_validation_loss"] += 1e-6
-    changed = type(found.subject)(
-        found.subject.record.model_copy(update={"results": results}), recorded.sha256, "a test", None, ()
+    changed = type(verification.subject)(
+        verification.subject.record.model_copy(update={"results": results}), recorded.sha256, "a test", None, ()
     )
-    assert [one.what for one in rerun(lab.settings, changed)] == ["numbers.final_validation_loss"]
+    assert [difference.what for difference in rerun(lab.settings, changed)] == ["numbers.final_validation_loss"]
