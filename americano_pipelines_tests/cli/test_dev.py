@@ -102,7 +102,7 @@ def _stop(running: Running, process: "subprocess.Popen[bytes]") -> None:
             with suppress(psutil.NoSuchProcess):
                 left.kill()
         process.wait(timeout=10)
-    assert alive == [], f"still running after Ctrl-C: {[one.cmdline() for one in alive]}"
+    assert alive == [], f"still running after Ctrl-C: {[process.cmdline() for process in alive]}"
 
 
 def test_it_listens_on_this_machine_only(ui: Running) -> None:
@@ -129,9 +129,9 @@ def test_graphql_serves_the_location_and_its_record(ui: Running) -> None:
         " assetMaterializations(limit: 1) { metadataEntries { label ... on IntMetadataEntry { intValue } } } } }"
         " instance { daemonHealth { allDaemonStatuses { daemonType required } } } }"
     )
-    (made,) = data["assetOrError"]["assetMaterializations"]
+    (materialization,) = data["assetOrError"]["assetMaterializations"]
 
-    assert {"label": "dagster/row_count", "intValue": 1234} in made["metadataEntries"]
+    assert {"label": "dagster/row_count", "intValue": 1234} in materialization["metadataEntries"]
     required = {d["daemonType"] for d in data["instance"]["daemonHealth"]["allDaemonStatuses"] if d["required"]}
     assert {"SCHEDULER", "SENSOR"} <= required
 
@@ -262,8 +262,8 @@ def _send(
         body = json.dumps({"query": query})
     elif query:
         path = f"{path}?{urlencode({'query': query})}"
-    given = {name: value.replace("{port}", str(ui.port)) for name, value in headers.items()}
-    link.request(method, path, body, {"Content-Type": "application/json"} | given)
+    sent_headers = {name: value.replace("{port}", str(ui.port)) for name, value in headers.items()}
+    link.request(method, path, body, {"Content-Type": "application/json"} | sent_headers)
     answer = link.getresponse()
     text = answer.read().decode()
     link.close()
@@ -291,7 +291,7 @@ def test_nothing_is_left_of_one_that_was_started_by_a_script(number: signal.Sign
                 left.kill()
         process.wait(timeout=10)
     assert len(family) > 4
-    assert alive == [], f"still running: {[one.cmdline() for one in alive]}"
+    assert alive == [], f"still running: {[process.cmdline() for process in alive]}"
 
 
 def test_a_browser_shows_the_table_and_the_lineage(ui: Running) -> None:

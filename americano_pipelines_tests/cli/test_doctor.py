@@ -94,7 +94,7 @@ def test_a_role_under_row_level_security_fails(prisma: Database, cli: Cli) -> No
     assert lines(done, "ok").keys() >= {"behavioral_events"}, "a table without policies is readable all the same"
     failed = lines(done, "FAIL")
     assert failed.keys() == {"experiment_protocols", "phase_assignments", "analysis_runs"}
-    assert all(f'ALTER ROLE "{role}" BYPASSRLS' in found for found in failed.values())
+    assert all(f'ALTER ROLE "{role}" BYPASSRLS' in diagnosis for diagnosis in failed.values())
 
 
 def test_a_postgres_that_does_not_answer_fails(prisma: Database, cli: Cli) -> None:
@@ -147,9 +147,9 @@ def in_front_of(url: str, *, version: str | None = None, password: str | None = 
             self._answer(self.rfile.read(int(self.headers["Content-Length"])))
 
         def _answer(self, body: bytes | None) -> None:
-            given = self.headers["Authorization"]
+            authorization = self.headers["Authorization"]
             status, text = 401, b"who are you?"
-            if password is None or given == "Basic " + b64encode(f"me:{password}".encode()).decode():
+            if password is None or authorization == "Basic " + b64encode(f"me:{password}".encode()).decode():
                 if version is not None and self.path == "/version":
                     status, text = 200, version.encode()
                 else:
@@ -228,9 +228,9 @@ def test_a_dagster_home_that_cannot_be_opened_fails(cli: Cli, tmp_path: Path, co
     done = cli("doctor", dagster_home=tmp_path / "home")
 
     assert done.code == 1
-    told = lines(done, "FAIL")["dagster home"]
-    assert told.startswith(f"DAGSTER_HOME: {tmp_path}/home cannot be opened: ")
-    assert words in told
+    message = lines(done, "FAIL")["dagster home"]
+    assert message.startswith(f"DAGSTER_HOME: {tmp_path}/home cannot be opened: ")
+    assert words in message
 
 
 def test_nothing_in_the_dagster_home_is_repaired(cli: Cli, settings_for: Callable[..., Settings]) -> None:

@@ -20,10 +20,10 @@ Cli = Callable[..., Done]
 
 @pytest.fixture
 def settings(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Settings:
-    made = settings_for(analysis_runs_database_url=link_url(prisma))
-    (made.data_dir / "mlflow").mkdir(parents=True)
-    (made.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
-    return made
+    linked_settings = settings_for(analysis_runs_database_url=link_url(prisma))
+    (linked_settings.data_dir / "mlflow").mkdir(parents=True)
+    (linked_settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return linked_settings
 
 
 @pytest.fixture
@@ -75,11 +75,11 @@ def test_an_analysis_without_a_row_gets_one_if_the_app_has_a_word_for_it(
     first = linked(run)
     again = linked(run)
 
-    made = lifecycle.row_id("dagster 1", "analysis/abab_randomization", "protocol_0")
+    row_id = lifecycle.row_id("dagster 1", "analysis/abab_randomization", "protocol_0")
     assert first.code == again.code == 0, first.err + again.err
-    assert f"record {sha256[:12]}: row {made} of the app made; written: status" in first.out
+    assert f"record {sha256[:12]}: row {row_id} of the app made; written: status" in first.out
     columns = 'status::text, "analysisType"::text, "protocolId", "runName", "mlflowRunId"'
-    assert row(prisma, made, columns) == (
+    assert row(prisma, row_id, columns) == (
         "COMPLETED", "ABAB_RANDOMIZATION", "protocol_0", "Protocol 0: randomization test", run
     )  # fmt: skip
     assert prisma.execute("SELECT count(*) FROM analysis_runs") == [(3,)]

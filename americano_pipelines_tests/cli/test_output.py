@@ -31,15 +31,15 @@ def on_a_terminal(code: str, tmp_path: Path) -> str:
                 stdout=subprocess.DEVNULL,
                 stderr=terminal,
             )
-        seen = b""
+        output = b""
         while process.poll() is None or select.select([screen], [], [], 0)[0]:
             if select.select([screen], [], [], 0.1)[0]:
                 try:
-                    seen += screen.read(4096) or b""
+                    output += screen.read(4096) or b""
                 except OSError:  # Linux: the other end is closed
                     break
-    assert process.wait(timeout=30) == 0, seen
-    return seen.decode()
+    assert process.wait(timeout=30) == 0, output
+    return output.decode()
 
 
 def test_a_terminal_shows_the_stage_after_two_seconds(tmp_path: Path) -> None:

@@ -32,13 +32,13 @@ def kept(settings: Settings) -> set[str]:
 
 def holders(settings: Settings) -> set[str]:
     """Kept snapshots whose tables show the learner."""
-    found = set()
+    holders = set()
     for folder in snapshots.snapshots(settings):
         with duckdb.connect(str(folder / snapshots.file_name(settings)), read_only=True) as connection:
             query = 'SELECT count(*) FROM analytics.behavioral_events WHERE "userId" = $1'
             if connection.execute(query, [LEARNER]).fetchone() != (0,):
-                found.add(folder.name)
-    return found
+                holders.add(folder.name)
+    return holders
 
 
 def touch(prisma: Database, hour: int) -> None:
@@ -76,7 +76,7 @@ def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
     report = done.json
     assert report["still_there"] == {}
     assert set(report["removed"]) == before, "two held the learner, the third was patched and has the deleted bytes"
-    reasons = {one["what"]: one["reason"] for one in report["found"]}
+    reasons = {item["what"]: item["reason"] for item in report["found"]}
     assert all(reasons[name].startswith("holds rows of the learner: behavioral_events.userId") for name in with_learner)
     (patched,) = before - with_learner
     assert "was patched" in reasons[patched]
@@ -133,14 +133,14 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     cli("sync", "--json", **values)
     prisma.execute(ERASE)
     cli("sync", "--full", "--json", **values)
-    before, now = kept(settings), snapshots.current(settings)
+    before, published = kept(settings), snapshots.current(settings)
 
     done = cli("purge", "--learner", LEARNER, "--dry-run", **values)
 
     assert done.code == 0, done.err
     assert "would be removed" in done.out
     assert "published now" not in done.out
-    assert (kept(settings), snapshots.current(settings)) == (before, now)
+    assert (kept(settings), snapshots.current(settings)) == (before, published)
 
 
 @pytest.mark.parametrize(
@@ -237,14 +237,14 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
     sync(settings)
     prisma.execute(ERASE)
     sync(settings, full=True)
-    (one,) = kept_files(settings, LEARNER)
+    (item,) = kept_files(settings, LEARNER)
     with monkeypatch.context() as patch:
         patch.setattr(atomic_files.shutil, "rmtree", stop_at_snapshot)
         with pytest.raises(KeyboardInterrupt):
-            SnapshotFiles(settings).remove([one])
+            SnapshotFiles(settings).remove([item])
 
-    assert one.path is not None
-    assert not one.path.exists()
+    assert item.path is not None
+    assert not item.path.exists()
     assert kept_files(settings, LEARNER) == []
     sync(settings, full=True)
     assert not list(snapshots.snapshots_dir(settings).glob(".*"))
@@ -259,9 +259,9 @@ def test_a_kept_file_without_its_record_is_condemned(
     sync(settings, full=True)
     damage(snapshots.snapshots_dir(settings) / first / "snapshot.json")
 
-    (one,) = kept_files(settings, "nobody")
-    assert (one.name, one.names_learner) == (first, False)
-    assert "its record is missing or cannot be read" in one.reason
+    (item,) = kept_files(settings, "nobody")
+    assert (item.name, item.names_learner) == (first, False)
+    assert "its record is missing or cannot be read" in item.reason
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_the_learners_own_column_is_searched_in_any_type_and_numbers_elsewhere_a
     }  # fmt: skip
     older.execute('UPDATE "BehavioralEvent" SET learner_id = NULL')
     sync(settings, full=True)
-    there, kept_ids = looked(settings, shown)
-    assert there == {}, f"{others or 'nothing'} is a number and no learner"
+    counts, kept_ids = looked(settings, shown)
+    assert counts == {}, f"{others or 'nothing'} is a number and no learner"
     assert len(kept_ids) == 1
 
 
@@ -387,8 +387,8 @@ def test_what_others_put_into_the_lakes_folder_stays(prisma: Database, settings_
     notes.write_text("mine")
     (settings.lake_dir / "manifest.json").unlink()
 
-    (one,) = kept_files(settings, LEARNER)
-    assert "its manifest is missing" in one.reason
-    LakeFiles(settings).remove([one])
+    (item,) = kept_files(settings, LEARNER)
+    assert "its manifest is missing" in item.reason
+    LakeFiles(settings).remove([item])
 
     assert [path for path in settings.lake_dir.rglob("*") if path.is_file()] == [notes]

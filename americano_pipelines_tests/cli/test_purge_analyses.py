@@ -80,7 +80,7 @@ def analyse(settings: Settings, protocol_id: str, *kinds: str) -> dg.ExecuteInPr
 
 
 def of(settings: Settings, protocol_id: str) -> list[tuple[str, Record]]:
-    return [(sha256, one) for sha256, one in records(settings) if one.identity.protocol_id == protocol_id]
+    return [(sha256, record) for sha256, record in records(settings) if record.identity.protocol_id == protocol_id]
 
 
 def artifacts(root: Path, record: Record) -> dict[str, bytes]:
@@ -96,18 +96,18 @@ def traces(files: dict[str, bytes]) -> set[bytes]:
     days = {cell.encode() for line in files["daily.csv"].decode().splitlines() for cell in line.split(",")}
     pictures = {base64.b64encode(content)[600:660] for name, content in files.items() if name.endswith(".png")}
     assert pictures
-    return {one for one in values | days | pictures if len(one) > 12 and b"-" not in one[:5]}
+    return {trace for trace in values | days | pictures if len(trace) > 12 and b"-" not in trace[:5]}
 
 
 def holding(folder: Path, words: set[bytes]) -> dict[str, list[bytes]]:
     """Files with any of the words in their bytes, records left out."""
-    found = {}
+    files = {}
     for path in folder.rglob("*"):
         if path.is_file() and path.parent.name != "provenance":
             content = path.read_bytes()
             if those := [word for word in words if word in content]:
-                found[str(path.relative_to(folder))] = those[:3]
-    return found
+                files[str(path.relative_to(folder))] = those[:3]
+    return files
 
 
 @pytest.mark.slow
@@ -120,10 +120,10 @@ def test_of_an_erased_learner_only_the_records_stay(
     assert analyse(settings, PROTOCOL, *KINDS).success
     assert analyse(settings, OTHER, KINDS[0]).success
     root = settings.data_dir / "mlflow"
-    theirs, others = [one for _, one in of(settings, PROTOCOL)], [one for _, one in of(settings, OTHER)]
+    theirs, others = [record for _, record in of(settings, PROTOCOL)], [record for _, record in of(settings, OTHER)]
     words = {LEARNER.encode(), pseudonym(settings, LEARNER).encode()}
     # What the other learner's days hold too, such as a date, tells nobody's.
-    words |= set.union(*(traces(artifacts(root, one)) for one in theirs)) - traces(artifacts(root, others[0]))
+    words |= set.union(*(traces(artifacts(root, record)) for record in theirs)) - traces(artifacts(root, others[0]))
     kept_of_other = artifacts(root, others[0])
     with open_instance(settings) as instance:
         # As the daemon captures it of a run that the UI launched: the sentence goes to standard error.
@@ -139,27 +139,27 @@ def test_of_an_erased_learner_only_the_records_stay(
 
     dry = cli("purge", "--learner", LEARNER, "--dry-run", "--json", **values)
     assert dry.code == 0, dry.err
-    assert {one["kind"] for one in dry.json["found"]} == {"extract", "MLflow run", "Dagster run"}
+    assert {item["kind"] for item in dry.json["found"]} == {"extract", "MLflow run", "Dagster run"}
     assert dry.json["removed"] == []
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 
     assert done.code == 0, done.err
     report = done.json
-    assert {one["what"] for one in report["found"]} == set(report["removed"])
-    (extract,) = [one for one in report["found"] if one["kind"] == "extract"]
+    assert {item["what"] for item in report["found"]} == set(report["removed"])
+    (extract,) = [item for item in report["found"] if item["kind"] == "extract"]
     assert extract["what"] == theirs[0].extract_sha256
     assert f"(protocol {PROTOCOL})" in extract["reason"]
-    assert {one["what"] for one in report["found"] if one["kind"] == "MLflow run"} == {
-        one.tracking["run_id"] for one in theirs
+    assert {item["what"] for item in report["found"] if item["kind"] == "MLflow run"} == {
+        record.tracking["run_id"] for record in theirs
     }
     after = holding(settings.data_dir, words)
     assert after == {}
     # What is not theirs stays.
     assert artifacts(root, others[0]) == kept_of_other
     assert {path.stem for path in extracts_dir(settings).glob("*.json")} == {others[0].extract_sha256}
-    for one in theirs:
-        assert set(artifacts(root, one)) <= STAY
-        assert "provenance/record.json" in artifacts(root, one)
+    for record in theirs:
+        assert set(artifacts(root, record)) <= STAY
+        assert "provenance/record.json" in artifacts(root, record)
     assert len(of(settings, PROTOCOL)) == 2
     card = json.loads((extracts_dir(settings) / "purged" / f"{theirs[0].extract_sha256}.json").read_text())
     assert card.keys() == {"extract_sha256", "protocol_id", "reason", "purged_at"}
@@ -216,15 +216,15 @@ def test_runs_that_failed_before_they_were_recorded_are_judged_by_the_extract_th
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 
     assert done.code == 0, done.err
-    (run,) = [one for one in done.json["found"] if one["kind"] == "MLflow run"]
+    (run,) = [item for item in done.json["found"] if item["kind"] == "MLflow run"]
     assert "holds the learner's events" in run["reason"]
     left = {path.parent.parent.parent.name for path in settings.data_dir.rglob("provenance/extract.json")}
     assert len(left) == 1
     assert run["what"] not in left
     with open_instance(settings) as instance:
-        there = {protocol_id: instance.get_run_by_id(result.run_id) for protocol_id, result in failed.items()}
-    assert there[PROTOCOL] is None
-    assert there[OTHER] is not None
+        runs = {protocol_id: instance.get_run_by_id(result.run_id) for protocol_id, result in failed.items()}
+    assert runs[PROTOCOL] is None
+    assert runs[OTHER] is not None
 
 
 def test_while_the_source_has_the_learner_their_extracts_stay(
@@ -237,7 +237,7 @@ def test_while_the_source_has_the_learner_their_extracts_stay(
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 
     assert done.code == 1
-    assert [one["what"] for one in done.json["found"] if one["kind"] == "extract"] == [kept.stem]
+    assert [item["what"] for item in done.json["found"] if item["kind"] == "extract"] == [kept.stem]
     assert done.json["removed"] == []
     assert kept.exists()
 
@@ -266,14 +266,14 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
     aside.write_bytes(b'{"protocol": {"lear')
 
     store = Extracts(settings)
-    found = {item.path: item for item in store.find(identify(settings, uuid, {}))}
+    items = {item.path: item for item in store.find(identify(settings, uuid, {}))}
 
-    assert found.keys() == {theirs, among, silent, damaged, aside}
-    assert {path for path, item in found.items() if item.names_learner} == {theirs, among}
-    assert found[theirs].protocol_id == "p"
-    assert "is damaged" in found[damaged].reason
-    assert "does not say whose events it holds" in found[silent].reason
-    assert store.remove(list(found.values())) == []
+    assert items.keys() == {theirs, among, silent, damaged, aside}
+    assert {path for path, item in items.items() if item.names_learner} == {theirs, among}
+    assert items[theirs].protocol_id == "p"
+    assert "is damaged" in items[damaged].reason
+    assert "does not say whose events it holds" in items[silent].reason
+    assert store.remove(list(items.values())) == []
     assert [path for path in folder.iterdir() if path.is_file()] == [others]
     cards = {path.stem: path.read_text() for path in (folder / "purged").iterdir()}
     assert cards.keys() == {path.stem for path in (theirs, among, silent, damaged)}

@@ -23,18 +23,20 @@ def test_all_patterns_with_times_and_rows(prisma: Database, cli: Cli, publish: P
     values = prisma.variables()
     publish(**values)
 
-    found = by_name(cli("report", "--compare-postgres", "--json", **values))
+    patterns = by_name(cli("report", "--compare-postgres", "--json", **values))
 
-    assert list(found) == PATTERNS
-    assert all(pattern["skipped"] is None for pattern in found.values())
-    assert all(pattern["duckdb"]["median_ms"] > 0 < pattern["duckdb"]["first_ms"] for pattern in found.values())
+    assert list(patterns) == PATTERNS
+    assert all(pattern["skipped"] is None for pattern in patterns.values())
+    assert all(pattern["duckdb"]["median_ms"] > 0 < pattern["duckdb"]["first_ms"] for pattern in patterns.values())
     days = prisma.execute('SELECT count(DISTINCT "timestamp"::date), count(*) FROM behavioral_events')[0]
-    daily = found["daily_events"]["duckdb"]
+    daily = patterns["daily_events"]["duckdb"]
     assert daily["columns"] == ["day", "events", "learners"]
     assert (len(daily["rows"]), sum(row[1] for row in daily["rows"])) == days
-    assert dict(row[:2] for row in found["events_by_phase"]["duckdb"]["rows"]).keys() == {"baseline_1", None}
-    assert found["duckdb_against_postgres"]["same"] is True
-    assert found["duckdb_against_postgres"]["postgres"]["rows"] == found["duckdb_against_postgres"]["duckdb"]["rows"]
+    assert dict(row[:2] for row in patterns["events_by_phase"]["duckdb"]["rows"]).keys() == {"baseline_1", None}
+    assert patterns["duckdb_against_postgres"]["same"] is True
+    assert (
+        patterns["duckdb_against_postgres"]["postgres"]["rows"] == patterns["duckdb_against_postgres"]["duckdb"]["rows"]
+    )
 
     shown = cli("report", **values)
     assert shown.code == 0
@@ -114,5 +116,5 @@ def test_a_postgres_that_is_down_ends_only_the_comparison_asked_for_by_name(
     down = {"pg_port": free_port()}
 
     assert cli("report", "--compare-postgres", **values | down).code == 1
-    found = by_name(cli("report", "--json", **values | down, compare_with_postgres="true"))
-    assert "the comparison failed" in found["duckdb_against_postgres"]["skipped"]
+    patterns = by_name(cli("report", "--json", **values | down, compare_with_postgres="true"))
+    assert "the comparison failed" in patterns["duckdb_against_postgres"]["skipped"]

@@ -18,7 +18,7 @@ Publish = Callable[..., None]
 
 
 def statuses(done: Done) -> dict[str, str]:
-    return {one["what"]: one["status"] for one in done.json["findings"]}
+    return {finding["what"]: finding["status"] for finding in done.json["findings"]}
 
 
 @pytest.mark.slow  # Dagster runs two analyses
@@ -32,38 +32,38 @@ def test_a_recorded_analysis_is_verified_listed_and_compared_and_tampering_is_fo
     assert cli("analyse", "protocol_1", *kinds, "--json", **values).code == 0
 
     listed = cli("runs", "--json", **values).json
-    assert {one["analysis"] for one in listed} == {"abab_randomization", "change_points"}
-    one, other = sorted(listed, key=lambda each: each["analysis"])
-    assert (one["status"], one["protocol"], one["standing"]) == ("FINISHED", "Protocol 1", "exploratory")
-    assert one["record"][:8] in cli("runs", **values).out
+    assert {run["analysis"] for run in listed} == {"abab_randomization", "change_points"}
+    abab, changes = sorted(listed, key=lambda each: each["analysis"])
+    assert (abab["status"], abab["protocol"], abab["standing"]) == ("FINISHED", "Protocol 1", "exploratory")
+    assert abab["record"][:8] in cli("runs", **values).out
 
-    clean = cli("verify", one["mlflow_run_id"], "--rerun", "--json", **values)
+    clean = cli("verify", abab["mlflow_run_id"], "--rerun", "--json", **values)
     assert (clean.code, clean.json["verified"]) == (0, True), clean.json["sentence"]
     assert statuses(clean)["Dagster's metadata"] == "MATCH"
     assert statuses(clean)["abab_randomization on its extract"] == "REPEATED"
-    shown = cli("verify", one["record"][:8], **values)
+    shown = cli("verify", abab["record"][:8], **values)
     assert (shown.code, shown.out.strip().splitlines()[-1]) == (
         0, "verified: everything that was recorded is as it was"
     )  # fmt: skip
 
-    compared = cli("compare", one["record"], other["record"][:10], "--json", **values).json
+    compared = cli("compare", abab["record"], changes["record"][:10], "--json", **values).json
     assert {"part": "inputs", "name": "extract", "same": True}.items() <= {
         key: line[key] for line in compared["lines"] if line["name"] == "extract" for key in ("part", "name", "same")
     }.items()
-    assert "the same: " in cli("compare", one["record"], other["record"], **values).out
+    assert "the same: " in cli("compare", abab["record"], changes["record"], **values).out
 
     prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" = 'learner_1' AND \"timestamp\" < '2025-01-20'")
     publish(**values)
-    changed = cli("verify", one["record"], "--json", **values)
+    changed = cli("verify", abab["record"], "--json", **values)
     assert (changed.code, statuses(changed)["data"], changed.json["current"]) == (0, "CHANGED", False)
-    assert cli("verify", one["record"], "--strict", **values).code == 1
+    assert cli("verify", abab["record"], "--strict", **values).code == 1
 
     with closing(sqlite3.connect(tmp_path / "data" / "mlflow" / "mlflow.db")) as database, database:
         database.execute("UPDATE metrics SET value = 0.001 WHERE key = 'p'")
-    tampered = cli("verify", one["record"], **values)
+    tampered = cli("verify", abab["record"], **values)
     assert tampered.code == 1
     assert tampered.out.strip().splitlines()[-1] == "DRIFT in metric p"
-    assert cli("verify", other["record"], **values).code == 0, "the other analysis has no p"
+    assert cli("verify", changes["record"], **values).code == 0, "the other analysis has no p"
 
 
 def test_what_is_not_there_is_told_with_what_to_do(cli: Cli, tmp_path: Path) -> None:
@@ -85,15 +85,15 @@ def test_an_mlflow_that_does_not_answer_is_an_error_and_no_drift(cli: Cli) -> No
 
 
 def test_a_run_that_is_gone_or_failed_does_not_look_like_a_good_one() -> None:
-    one = ListedRun(
+    run = ListedRun(
         started="2026-01-01T00:00:00+00:00", analysis="abab_randomization", protocol_id="p", protocol="p",
         status="FINISHED", verdict="benefit", standing="planned", sentence="", mlflow_run_id="m", mlflow_url=None,
         analysis_run_id=None, dagster_run_id=None, record=None,
     )  # fmt: skip
-    shown = {status: state(replace(one, status=status)) for status in ("FINISHED", "FAILED", "gone", "RUNNING")}
+    shown = {status: state(replace(run, status=status)) for status in ("FINISHED", "FAILED", "gone", "RUNNING")}
 
     assert shown == {
         "FINISHED": "benefit", "FAILED": "benefit (failed)", "gone": "benefit (gone)", "RUNNING": "benefit (running)"
     }  # fmt: skip
-    assert state(replace(one, status="FAILED", verdict=None)) == "(failed)"
-    assert state(replace(one, verdict=None)) == "described"
+    assert state(replace(run, status="FAILED", verdict=None)) == "(failed)"
+    assert state(replace(run, verdict=None)) == "described"

@@ -49,12 +49,12 @@ def runner(settings_for: Callable[..., Settings]) -> Iterator[Callable[..., Runn
 
 def versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     """Data version of every asset that a run materialized, selected or reported, by its key."""
-    found = {}
+    data_versions = {}
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key is not None:
             tags = event.step_materialization_data.materialization.tags or {}
-            found[event.asset_key.to_user_string()] = tags["dagster/data_version"]
-    return found
+            data_versions[event.asset_key.to_user_string()] = tags["dagster/data_version"]
+    return data_versions
 
 
 def metadata(result: dg.ExecuteInProcessResult, key: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def published(settings: Settings, query: str) -> list[tuple[Any, ...]]:
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
     """Wait for something to become true, not longer than that."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.05)
-    return found
+    return value

@@ -84,10 +84,10 @@ def test_dg_checks_and_lists_them(tmp_path: Path) -> None:
     )
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    found = json.loads(listed.stdout)
-    keys = {asset["asset_key"] for asset in found["assets"]}
+    listing = json.loads(listed.stdout)
+    keys = {asset["asset_key"] for asset in listing["assets"]}
     assert {"postgres/behavioral_events", "parquet/behavioral_events", "research/daily_events"} <= keys
-    assert [schedule["name"] for schedule in found["schedules"]] == ["deep_check_schedule", "nightly_sync_schedule"]
+    assert [schedule["name"] for schedule in listing["schedules"]] == ["deep_check_schedule", "nightly_sync_schedule"]
 
 
 @pytest.mark.parametrize(

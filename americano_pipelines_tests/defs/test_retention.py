@@ -48,7 +48,7 @@ def test_old_syncs_go_with_their_files_and_the_last_of_each_asset_stays(
     assert remove_old_runs(run.instance, NOW) == [first.run_id]
 
     assert kept() == {second.run_id}
-    assert [one.run_id for one in run.instance.get_runs()] == [second.run_id]
+    assert [run_left.run_id for run_left in run.instance.get_runs()] == [second.run_id]
     last = run.instance.get_latest_materialization_event(dg.AssetKey(["analytics", "behavioral_events"]))
     assert last is not None
     assert last.run_id == second.run_id
@@ -82,6 +82,6 @@ def test_a_pass_is_bounded_and_the_next_goes_on(runner: Callable[..., Runner], m
 
     passes = [remove_old_runs(run.instance, NOW) for _ in range(4)]
 
-    assert [len(one) for one in passes] == [2, 2, 1, 0]
+    assert [len(removed) for removed in passes] == [2, 2, 1, 0]
     assert passes[0][0] == oldest
-    assert {name for one in passes for name in one} == {oldest, *others}
+    assert {name for removed in passes for name in removed} == {oldest, *others}

@@ -42,8 +42,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_what_cannot_be_told_from_here_is_left(
     tags = run_owners.place_tags(home) | {OWNER_TAG: "gone.owner"}
     rebooted = tags | {BOOT_TAG: "the start before"}
     monkeypatch.setattr(run_owners, "_file_system", lambda _: ("ext4", "rw"))
-    assert [run_owners.is_gone(home, one) for one in (tags, rebooted)] == [True, True]
+    assert [run_owners.is_gone(home, run_tags) for run_tags in (tags, rebooted)] == [True, True]
     assert run_owners.is_gone(home, tags | {HOME_TAG: "another.1"}) is None
     assert run_owners.is_gone(home, rebooted | {OWNER_TAG: run_owners.NO_OWNER}) is True, (
         "no process outlives its machine"
@@ -390,19 +390,19 @@ def test_dagster_home_is_honoured(settings_for: Callable[..., Settings], tmp_pat
 
 def test_two_data_folders_never_meet(runner: Callable[..., Runner], start: Start, tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "one.parquet", events_query(10))
-    one = runner(americano_data_dir=tmp_path / "one", behavioral_events_parquet=str(file))
+    first = runner(americano_data_dir=tmp_path / "one", behavioral_events_parquet=str(file))
     other_file = write_parquet(tmp_path / "other.parquet", events_query(20))
-    with writer_lock(one.settings):
+    with writer_lock(first.settings):
         code = "from americano_pipelines.cli import main; main()"
         process = start(code, "sync", data_dir=tmp_path / "other", behavioral_events_parquet=other_file)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0, output
-    assert one.run().success
+    assert first.run().success
 
     counts = "SELECT count(*) FROM analytics.behavioral_events"
     other = load_settings(americano_data_dir=tmp_path / "other")
-    assert published(one.settings, counts) == [(10,)]
+    assert published(first.settings, counts) == [(10,)]
     assert published(other, counts) == [(20,)]
     assert other.dagster_dir.is_relative_to(tmp_path / "other")
     assert (other.dagster_dir / "dagster.yaml").is_file()
-    assert not one.settings.dagster_dir.exists()
+    assert not first.settings.dagster_dir.exists()

@@ -26,8 +26,8 @@ def hang(name: str) -> None:
 
 
 def mlflow_of(context: dg.AssetExecutionContext) -> DagsterRunInMlflow:
-    found: DagsterRunInMlflow = context.resources.mlflow
-    return found
+    mlflow: DagsterRunInMlflow = context.resources.mlflow
+    return mlflow
 
 
 @dg.asset(required_resource_keys={"mlflow"})

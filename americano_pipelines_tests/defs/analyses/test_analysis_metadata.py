@@ -13,7 +13,7 @@ def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_
     settings_for: Callable[..., Settings],
 ) -> None:
     settings = settings_for()
-    made = [
+    materializations = [
         ("change_points", "protocol_0", {HASH: "first"}),
         ("change_points", "protocol_0", {HASH: "second"}),
         ("change_points", "protocol_0", {"no": "hash"}),
@@ -23,7 +23,7 @@ def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_
 
     @dg.op
     def analyse(context: dg.OpExecutionContext) -> None:
-        for name, partition, metadata in made:
+        for name, partition, metadata in materializations:
             context.log_event(dg.AssetMaterialization(["analysis", name], partition=partition, metadata=metadata))
 
     @dg.job

@@ -102,23 +102,23 @@ def record_of(study: Study, sha256: str) -> Record:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
 def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol: Any) -> None:
-    found = shown(study.run(protocol.name, ABAB))
+    entries = shown(study.run(protocol.name, ABAB))
 
-    assert found["state"] == TRUTHS[protocol.name]
-    assert (found["standing"], found["runs before"]) == ("planned", 0)
-    assert found["sentence"].endswith("This is the planned analysis, the first after the end.")
-    record = record_of(study, found["provenance sha256"])
+    assert entries["state"] == TRUTHS[protocol.name]
+    assert (entries["standing"], entries["runs before"]) == ("planned", 0)
+    assert entries["sentence"].endswith("This is the planned analysis, the first after the end.")
+    record = record_of(study, entries["provenance sha256"])
     assert record.config["direction"] == protocol.direction
     assert record.results["test"]["schedule from"] == "recorded with the phases"  # type: ignore[index, call-overload]
 
 
 def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
-    found = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
-    sha256 = found["provenance sha256"]
+    entries = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
+    sha256 = entries["provenance sha256"]
     record = record_of(study, sha256)
     store = open_store(study.settings)
-    run = store.client.get_run(found["MLflow run id"])
-    row = study.row(found["AnalysisRun id"])
+    run = store.client.get_run(entries["MLflow run id"])
+    row = study.row(entries["AnalysisRun id"])
 
     assert run.data.tags["provenance.sha256"] == sha256
     assert row["resultsSummary"]["provenance_sha256"] == sha256
@@ -127,7 +127,7 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert record.logged.params == run.data.params
     assert {name: points[-1][1] for name, points in record.logged.metrics.items() if points} == run.data.metrics
     assert (row["status"], row["mlflowRunId"]) == ("COMPLETED", run.info.run_id)
-    assert row["resultsSummary"]["verdict"] == found["state"] == record.verdict
+    assert row["resultsSummary"]["verdict"] == entries["state"] == record.verdict
     assert row["codeCommitHash"] == record.code.commit == run.data.tags["git.commit"]
     assert run.data.tags["mlflow.source.git.commit"] == record.code.commit
     assert run.data.tags["mlflow.note.content"].startswith(record.sentence)
@@ -135,7 +135,7 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert record.extract_sha256.startswith(used.dataset.digest)
     assert len(used.dataset.digest) == 36
     assert row["dataVersionHash"] == record.extract_sha256 == run.data.tags["data.sha256"]
-    assert run.data.tags["data.snapshot_id"] == found["snapshot id"] == record.inputs[0].snapshot_id
+    assert run.data.tags["data.snapshot_id"] == entries["snapshot id"] == record.inputs[0].snapshot_id
     assert (extracts_dir(study.settings) / f"{record.extract_sha256}.json").is_file()
     assert set(record.artifacts) >= {"phases.png", "distribution.png", "daily.csv", "report.html", "results.json",
                                      "provenance/extract.json", "provenance/requirements.lock"}  # fmt: skip
@@ -145,8 +145,8 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
 
 
 def test_the_exact_tags_are_on_every_run_and_unknown_is_said(study: Study) -> None:
-    found = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)
-    tags = open_store(study.settings).client.get_run(found["MLflow run id"]).data.tags
+    entries = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)
+    tags = open_store(study.settings).client.get_run(entries["MLflow run id"]).data.tags
     ours = {name for name in tags if not name.startswith("mlflow.")}
 
     assert ours == {"git.commit", "git.dirty", "dvc.lock.sha256", "analysis_run_id", "service", "env",
@@ -179,10 +179,10 @@ def test_a_second_look_is_exploratory_and_counts_what_came_before(study: Study) 
     ],
 )
 def test_another_question_than_was_planned_is_exploratory(study: Study, config: dict[str, Any], why: str) -> None:
-    found = shown(study.run("spaced_retrieval", ABAB, **config))
+    entries = shown(study.run("spaced_retrieval", ABAB, **config))
 
-    assert found["standing"] == "exploratory"
-    assert why in found["sentence"]
+    assert entries["standing"] == "exploratory"
+    assert why in entries["sentence"]
 
 
 def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(study: Study) -> None:
@@ -195,33 +195,33 @@ def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(s
     study.ask('UPDATE experiment_protocols SET "endDate" = NULL WHERE id = %s', IDS["reminder_messages"])
     assert Runner(study.settings, study.instance).run().success
 
-    found = shown(study.run("reminder_messages", ABAB))
+    entries = shown(study.run("reminder_messages", ABAB))
 
-    assert (found["state"], found["standing"]) == ("no verdict", "exploratory")
-    assert "the plan is not over before 20" in found["sentence"]
+    assert (entries["state"], entries["standing"]) == ("no verdict", "exploratory")
+    assert "the plan is not over before 20" in entries["sentence"]
 
 
 def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Study, tmp_path: Path) -> None:
     for _ in range(2):
-        found = shown(study.run("worked_examples", ABAB))
-    client, run_id = open_store(study.settings).client, found["MLflow run id"]
+        entries = shown(study.run("worked_examples", ABAB))
+    client, run_id = open_store(study.settings).client, entries["MLflow run id"]
     page = Path(client.download_artifacts(run_id, "report.html", str(tmp_path))).read_text(encoding="utf-8")
 
     assert page.index('<p class="standing">Exploratory (') < page.index("<h2>")
     assert "<tr><th>direction</th><td>increase</td></tr>" in page[page.index("<h2>Parameters</h2>") :]
-    assert found["improvement"] == "increase"
-    assert record_of(study, found["provenance sha256"]).not_captured.keys() >= {"orchestrator.url", "tracking.url"}
+    assert entries["improvement"] == "increase"
+    assert record_of(study, entries["provenance sha256"]).not_captured.keys() >= {"orchestrator.url", "tracking.url"}
 
 
 def test_pictures_and_tables_are_shown(study: Study) -> None:
-    found = shown(study.run("morning_warm_up", ITS, ABAB))
+    entries = shown(study.run("morning_warm_up", ITS, ABAB))
 
     for picture in ("phases", "distribution"):
-        code = found[picture].split("base64,")[1].rstrip(")")
+        code = entries[picture].split("base64,")[1].rstrip(")")
         assert base64.b64decode(code).startswith(b"\x89PNG")
-    assert "| baseline_1 | baseline |" in found["planned and actual"]
-    assert "| days with a value |" in found["left out and counted"]
-    assert found["p"] > 0.05
+    assert "| baseline_1 | baseline |" in entries["planned and actual"]
+    assert "| days with a value |" in entries["left out and counted"]
+    assert entries["p"] > 0.05
     assert "lines" in metadata(study.run("morning_warm_up", ITS), f"analysis/{ITS}")
 
 
@@ -238,18 +238,18 @@ def test_the_launchpad_offers_what_can_be_asked(study: Study) -> None:
 
 
 def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Study) -> None:
-    made = shown(study.run("background_music", CHANGES), CHANGES)["AnalysisRun id"]
-    row = study.row(made)
+    row_id = shown(study.run("background_music", CHANGES), CHANGES)["AnalysisRun id"]
+    row = study.row(row_id)
 
     assert (row["analysisType"], row["status"], row["protocolId"]) == (
         "CHANGE_POINT_DETECTION", "COMPLETED", IDS["background_music"]
     )  # fmt: skip
-    assert len(made) == 25
+    assert len(row_id) == 25
     assert row["inputParams"]["outcome"] == "sessionPerformanceScore"
     assert row["completedAt"] >= row["startedAt"]
-    found = shown(study.run("background_music", ITS), ITS)
-    assert found["AnalysisRun id"] == "none"
-    assert found["link"].startswith("none: the app has no word for this analysis")
+    entries = shown(study.run("background_music", ITS), ITS)
+    assert entries["AnalysisRun id"] == "none"
+    assert entries["link"].startswith("none: the app has no word for this analysis")
 
 
 def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:
@@ -297,16 +297,16 @@ def test_the_warehouse_is_opened_read_only(study: Study) -> None:
 
 
 def test_partitions_follow_the_protocols(runner: Callable[..., Runner], prisma: Database) -> None:
-    made = runner(**prisma.variables())
-    assert made.run().success
-    assert partitions(made.instance) == ["protocol_0", "protocol_1"]
+    synced = runner(**prisma.variables())
+    assert synced.run().success
+    assert partitions(synced.instance) == ["protocol_0", "protocol_1"]
 
     prisma.execute("DELETE FROM experiment_protocols WHERE id = 'protocol_0'")
-    assert made.run().success
-    assert partitions(made.instance) == ["protocol_1"]
-    made.instance.delete_dynamic_partition("protocols", "protocol_1")
-    assert made.run().success  # nothing new is published, and yet
-    assert partitions(made.instance) == ["protocol_1"]
+    assert synced.run().success
+    assert partitions(synced.instance) == ["protocol_1"]
+    synced.instance.delete_dynamic_partition("protocols", "protocol_1")
+    assert synced.run().success  # nothing new is published, and yet
+    assert partitions(synced.instance) == ["protocol_1"]
 
 
 def test_a_row_without_an_app_is_recorded_and_not_taken(
@@ -322,9 +322,9 @@ def test_a_row_without_an_app_is_recorded_and_not_taken(
             asset_selection=[dg.AssetKey(["analysis", CHANGES])],
             run_config={"ops": {f"analysis__{CHANGES}": {"config": {"analysis_run_id": "run_0"}}}},
         )
-    found = shown(result, CHANGES)
-    assert found["AnalysisRun id"] == "run_0"
-    assert found["link"] == "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
+    entries = shown(result, CHANGES)
+    assert entries["AnalysisRun id"] == "run_0"
+    assert entries["link"] == "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
     assert prisma.execute("SELECT status FROM analysis_runs WHERE id = 'run_0'") == [("PENDING",)]
 
 
@@ -335,7 +335,7 @@ def test_every_kind_has_an_asset(study: Study) -> None:
 
 def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
     def actors(launched: Iterable[Launched]) -> set[str]:
-        return {record_of(study, one.sha256).identity.actor for one in launched if one.sha256}
+        return {record_of(study, analysis.sha256).identity.actor for analysis in launched if analysis.sha256}
 
     by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)["provenance sha256"]
     again = dg.DagsterRun(ANALYSES, tags={COMMAND_TAG: "americano analyse"}, parent_run_id="r1", root_run_id="r1")
@@ -348,8 +348,8 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
 
 
 def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
-    found = shown(study.run("interleaved_practice", ABAB))
-    path = records_dir(study.settings) / f"{found['provenance sha256']}.json"
+    entries = shown(study.run("interleaved_practice", ABAB))
+    path = records_dir(study.settings) / f"{entries['provenance sha256']}.json"
     content = path.read_bytes()
     path.unlink()
     assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["sentence"]
@@ -371,7 +371,7 @@ def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_coun
     for run in analyses:
         store.client.set_tag(run.info.run_id, "provenance.sha256", "unknown")
 
-    found = shown(study.run("phone_on_the_desk", ABAB))
+    entries = shown(study.run("phone_on_the_desk", ABAB))
 
-    assert found["standing"] == "planned"
-    assert f"{len(analyses)} more ended without a record" in found["sentence"]
+    assert entries["standing"] == "planned"
+    assert f"{len(analyses)} more ended without a record" in entries["sentence"]

@@ -15,9 +15,11 @@ def broken(error: str) -> None:
     raise ValueError("no such thing") from OSError("the very bottom")
 
 
-@pytest.mark.parametrize(("error", "told"), [("ours", OURS), ("nobody's", "OSError: the very bottom")])
+@pytest.mark.parametrize(("error", "reason"), [("ours", OURS), ("nobody's", "OSError: the very bottom")])
 @pytest.mark.parametrize("where", ["step", "resource"])
-def test_the_reason_is_ours_where_there_is_one_else_what_lies_at_the_bottom(error: str, told: str, where: str) -> None:
+def test_the_reason_is_ours_where_there_is_one_else_what_lies_at_the_bottom(
+    error: str, reason: str, where: str
+) -> None:
     @dg.resource
     def opened() -> None:
         if where == "resource":
@@ -33,7 +35,7 @@ def test_the_reason_is_ours_where_there_is_one_else_what_lies_at_the_bottom(erro
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = working.execute_in_process(instance=instance, raise_on_error=False)
-        found = describe_end(instance, result.dagster_run)
+        description = describe_end(instance, result.dagster_run)
 
     step = "work: " if where == "step" else ""
-    assert found == f"Dagster run {result.run_id} failed: {step}{told}"
+    assert description == f"Dagster run {result.run_id} failed: {step}{reason}"

@@ -31,8 +31,8 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentServer]:
     for name in CLIENT_ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    with silent_server() as made:
-        yield made
+    with silent_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -96,27 +96,27 @@ def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
     address = f"http://127.0.0.1:{free_port()}"
     settings = published(address)
-    told = f"failed: MLFLOW_TRACKING_URI={address} does not take what is recorded there"
-    (one,) = run_analyses(settings, BOTH[:1], ["change_points"], command="a test")
-    assert one.sentence.startswith(f"Dagster run {one.dagster_run_id} {told}")
+    message = f"failed: MLFLOW_TRACKING_URI={address} does not take what is recorded there"
+    (analysis,) = run_analyses(settings, BOTH[:1], ["change_points"], command="a test")
+    assert analysis.sentence.startswith(f"Dagster run {analysis.dagster_run_id} {message}")
 
     (request,) = run_requests(settings, command="a test")
-    assert told in request.sentence
+    assert message in request.sentence
     assert list(run_requests(settings, command="a test")) == []
     assert re.search(r"run_0 waits until [\d:]+ UTC; the last time: Dagster run ", caplog.text)
-    assert told in caplog.text
+    assert message in caplog.text
 
     monkeypatch.setattr(request_sensor, "_PAUSE", timedelta(0))
     monkeypatch.setattr(request_sensor, "ATTEMPTS_WITHOUT_MLFLOW", 2)
     (again,) = run_requests(settings, command="a test")
-    assert told in again.sentence
+    assert message in again.sentence
     assert row(prisma) == ("PENDING", None)
     (refused,) = run_requests(settings, command="a test")
 
     status, why = row(prisma)
     assert status == "FAILED"
     assert why.startswith("started 2 times and never got as far as taking this row; the last time: ")
-    assert told in why
+    assert message in why
     assert not refused.success
     assert refused.sentence == f"row 'run_0' is refused: {why}"
 
@@ -124,6 +124,8 @@ def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(
 def test_what_is_named_twice_is_analysed_once(published: Callable[[str], Settings]) -> None:
     settings = published(f"http://127.0.0.1:{free_port()}")
 
-    found = list(run_analyses(settings, [*BOTH, *BOTH], ["change_points"] * 2, command="a test"))
+    analyses = list(run_analyses(settings, [*BOTH, *BOTH], ["change_points"] * 2, command="a test"))
 
-    assert [(one.protocol_id, one.analysis) for one in found] == [(name, "change_points") for name in BOTH]
+    assert [(analysis.protocol_id, analysis.analysis) for analysis in analyses] == [
+        (name, "change_points") for name in BOTH
+    ]

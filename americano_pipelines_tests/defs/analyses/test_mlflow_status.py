@@ -108,23 +108,23 @@ def kill_family(process: "subprocess.Popen[bytes]") -> None:
 @pytest.fixture
 def location_of(settings_for: Callable[..., Settings]) -> Iterator[Callable[..., Location]]:
     """Make the location for settings."""
-    made: list[Location] = []
+    locations: list[Location] = []
 
     def make(**values: Any) -> Location:
-        made.append(Location(settings_for(**values), **values))
-        return made[-1]
+        locations.append(Location(settings_for(**values), **values))
+        return locations[-1]
 
     yield make
-    for location in made:
+    for location in locations:
         location.stop()
 
 
 @pytest.fixture
 def location(location_of: Callable[..., Location], empty_store: Path) -> Location:
-    made = location_of()
-    (made.settings.data_dir / "mlflow").mkdir()
-    shutil.copyfile(empty_store, made.settings.data_dir / "mlflow" / "mlflow.db")
-    return made
+    new_location = location_of()
+    (new_location.settings.data_dir / "mlflow").mkdir()
+    shutil.copyfile(empty_store, new_location.settings.data_dir / "mlflow" / "mlflow.db")
+    return new_location
 
 
 EXECUTORS = ["in_process", pytest.param("multiprocess", marks=pytest.mark.slow)]
@@ -236,8 +236,8 @@ def test_a_server_that_is_down_fails_the_run_before_it_works(location_of: Callab
     assert dg.DagsterEventType.STEP_START not in [
         entry.dagster_event.event_type for entry in entries if entry.dagster_event
     ]
-    told = json.dumps([entry.to_json() for entry in entries])
-    assert f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} does not take what is recorded there" in told
+    message = json.dumps([entry.to_json() for entry in entries])
+    assert f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} does not take what is recorded there" in message
     assert files_with(location.settings.data_dir, "s3cr3tPW") == []
 
 

@@ -40,16 +40,16 @@ ENDED = [STATUS.SUCCESS, STATUS.FAILURE, STATUS.CANCELED]
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
 
 
 @pytest.fixture
 def settings(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Settings:
-    made = settings_for(analysis_runs_database_url=link_url(prisma))
-    (made.data_dir / "mlflow").mkdir(parents=True)
-    (made.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
-    return made
+    linked_settings = settings_for(analysis_runs_database_url=link_url(prisma))
+    (linked_settings.data_dir / "mlflow").mkdir(parents=True)
+    (linked_settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return linked_settings
 
 
 def add_run(instance: dg.DagsterInstance, status: STATUS, *row_ids: str, **tags: str) -> str:
@@ -88,8 +88,8 @@ def test_a_row_that_was_left_running_is_failed_as_its_run_ended(
 
     assert reconcile_app_rows(settings, instance).rows == ["run_0"]
 
-    told = {STATUS.SUCCESS: "ended without recording it", STATUS.FAILURE: "failed", STATUS.CANCELED: "was cancelled"}
-    assert row(prisma) == ("FAILED", f"Dagster run {run_id} {told[status]}")
+    endings = {STATUS.SUCCESS: "ended without recording it", STATUS.FAILURE: "failed", STATUS.CANCELED: "was cancelled"}
+    assert row(prisma) == ("FAILED", f"Dagster run {run_id} {endings[status]}")
     assert state(instance, run_id) == (ROW_RECONCILED, ROW_RECONCILED)
     assert reconcile_app_rows(settings, instance).rows == []
 
@@ -124,9 +124,9 @@ def test_a_row_says_that_its_process_was_gone(
 
     reconcile_app_rows(settings, instance)
 
-    status, told = row(prisma)
+    status, message = row(prisma)
     assert status == "FAILED"
-    assert "process 1 on here ended without finishing this run" in told
+    assert "process 1 on here ended without finishing this run" in message
 
 
 def test_a_recorded_analysis_completes_its_row_after_all(
@@ -183,13 +183,13 @@ def test_a_row_that_is_gone_or_cannot_say_whose_it_is_is_told_once(
     run_id = taken(settings, instance, STATUS.SUCCESS)
     kept_record(settings, dagster_run=run_id)
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_0'")
-    (told,) = reconcile_app_rows(settings, instance).rows
-    assert told.startswith("run_0, left alone: public.analysis_runs has no row 'run_0'")
+    (message,) = reconcile_app_rows(settings, instance).rows
+    assert message.startswith("run_0, left alone: public.analysis_runs has no row 'run_0'")
 
     prisma.execute('ALTER TABLE analysis_runs DROP COLUMN "resultsSummary"')
     add_run(instance, STATUS.FAILURE, "run_1")
-    (told,) = reconcile_app_rows(settings, instance).rows
-    assert "no column resultsSummary of JSON" in told
+    (message,) = reconcile_app_rows(settings, instance).rows
+    assert "no column resultsSummary of JSON" in message
     assert reconcile_app_rows(settings, instance).rows == []
 
 
@@ -203,10 +203,10 @@ def test_a_row_that_cannot_be_written_holds_no_other_up_and_is_tried_again(
     kept_record(settings, dagster_run=runs[0], mlflow_run="m1")
     prisma.execute("ALTER TYPE \"AnalysisStatus\" RENAME VALUE 'COMPLETED' TO 'DONE'")
 
-    found = reconcile_app_rows(settings, instance)
+    reconciled = reconcile_app_rows(settings, instance)
 
-    assert found.rows == ["run_1"]
-    (problem,) = found.problems
+    assert reconciled.rows == ["run_1"]
+    (problem,) = reconciled.problems
     assert problem.startswith(f"row run_0 of Dagster run {runs[0]}: the app's status has no 'COMPLETED'")
     assert state(instance, runs[0]) == (ROW_OPEN, ROW_OPEN)
     prisma.execute("ALTER TYPE \"AnalysisStatus\" RENAME VALUE 'DONE' TO 'COMPLETED'")
@@ -345,10 +345,10 @@ def test_a_row_that_the_run_made_is_looked_after_too(
 ) -> None:
     assert settings.app is not None
     run_id = str(uuid.uuid4())
-    made = lifecycle.create(settings.app, run_id, "analysis/x", "protocol_1", "ABAB_RANDOMIZATION", "one", {})
-    tags = {f"{ROW_TAG}{made}": ROW_OPEN, ROWS_TAG: ROW_OPEN}
+    row_id = lifecycle.create(settings.app, run_id, "analysis/x", "protocol_1", "ABAB_RANDOMIZATION", "one", {})
+    tags = {f"{ROW_TAG}{row_id}": ROW_OPEN, ROWS_TAG: ROW_OPEN}
     instance.add_run(dg.DagsterRun(job_name="analyses", run_id=run_id, status=STATUS.CANCELED, tags=tags))
 
-    assert reconcile_app_rows(settings, instance).rows == [made]
+    assert reconcile_app_rows(settings, instance).rows == [row_id]
 
-    assert row(prisma, made) == ("FAILED", f"Dagster run {run_id} was cancelled")
+    assert row(prisma, row_id) == ("FAILED", f"Dagster run {run_id} was cancelled")

@@ -36,16 +36,16 @@ STATUS = dg.DagsterRunStatus
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
 
 
 @pytest.fixture
 def settings(settings_for: Callable[..., Settings], empty_store: Path) -> Settings:
-    made = settings_for()
-    (made.data_dir / "mlflow").mkdir(parents=True)
-    shutil.copyfile(empty_store, made.data_dir / "mlflow" / "mlflow.db")
-    return made
+    settings_with_store = settings_for()
+    (settings_with_store.data_dir / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, settings_with_store.data_dir / "mlflow" / "mlflow.db")
+    return settings_with_store
 
 
 @pytest.fixture
@@ -81,9 +81,9 @@ def test_each_end_is_shown_and_looked_after_once(
     ends = {STATUS.SUCCESS: "FINISHED", STATUS.FAILURE: "FAILED", STATUS.CANCELED: "KILLED"}
     runs = {status: Recorded(instance, settings, store, status) for status in [*ends, STATUS.STARTED]}
 
-    told = tick(settings, instance)
+    message = tick(settings, instance)
 
-    assert all(runs[status].run_id in told for status in ends)
+    assert all(runs[status].run_id in message for status in ends)
     for status, expected in ends.items():
         assert runs[status].statuses() == (expected, expected)
     assert runs[STATUS.STARTED].statuses() == ("RUNNING", "RUNNING")
@@ -125,21 +125,23 @@ def test_a_run_waits_for_the_mlflow_that_has_it(
 ) -> None:
     shutil.copyfile(empty_store, tmp_path / "other.db")
     other = settings_for(mlflow_tracking_uri=f"sqlite:///{tmp_path / 'other.db'}")
-    there, here = (Recorded(instance, one, open_store(one), STATUS.FAILURE) for one in (other, settings))
-    for run, one in ((there, other), (here, settings)):
-        instance.add_run_tags(run.run_id, {PLACE_TAG: store_label(one)})
+    other_run, own_run = (
+        Recorded(instance, its_settings, open_store(its_settings), STATUS.FAILURE) for its_settings in (other, settings)
+    )
+    for run, its_settings in ((other_run, other), (own_run, settings)):
+        instance.add_run_tags(run.run_id, {PLACE_TAG: store_label(its_settings)})
 
     done, problems = reconcile_all(settings, instance)
 
-    assert done == [here.run_id]
-    assert here.statuses() == ("FAILED", "FAILED")
-    assert there.statuses() == ("RUNNING", "RUNNING")
+    assert done == [own_run.run_id]
+    assert own_run.statuses() == ("FAILED", "FAILED")
+    assert other_run.statuses() == ("RUNNING", "RUNNING")
     assert [problem.partition(". Their")[0] for problem in problems] == [
         f"runs that have ended, and may be RUNNING in MLflow at {store_label(other)}: 1"
     ]
     assert problems[0] in tick(settings, instance)
-    assert reconcile_all(other, instance) == ([there.run_id], [])
-    assert there.statuses() == ("FAILED", "FAILED")
+    assert reconcile_all(other, instance) == ([other_run.run_id], [])
+    assert other_run.statuses() == ("FAILED", "FAILED")
 
 
 @dg.asset(required_resource_keys={"mlflow"})
@@ -158,11 +160,13 @@ def test_where_a_run_is_recorded_stands_on_it_without_secrets(
     named = settings_for(mlflow_tracking_uri=f"sqlite:///{tmp_path / 'named.db'}?password=s3cret")
 
     runs = [
-        dg.materialize([recorded], instance=instance, resources={"mlflow": build_mlflow(one)}).dagster_run
-        for one in (settings, named)
+        dg.materialize([recorded], instance=instance, resources={"mlflow": build_mlflow(its_settings)}).dagster_run
+        for its_settings in (settings, named)
     ]
 
-    assert [run.tags[PLACE_TAG] for run in map(instance.get_run_by_id, [one.run_id for one in runs]) if run] == [
+    assert [
+        run.tags[PLACE_TAG] for run in map(instance.get_run_by_id, [dagster_run.run_id for dagster_run in runs]) if run
+    ] == [
         "sqlite in the data folder",
         f"sqlite:///{tmp_path / 'named.db'}?password=***",
     ]
@@ -214,7 +218,7 @@ def in_order() -> None:
 
 
 def test_an_outcome_is_known_when_no_step_is_left_to_run(instance: dg.DagsterInstance) -> None:
-    seen: list[str | None] = []
+    statuses: list[str | None] = []
     whole = in_order.execute_in_process(instance=instance, raise_on_error=False)
     run = instance.get_run_by_id(whole.run_id)
     assert run is not None
@@ -225,9 +229,9 @@ def test_an_outcome_is_known_when_no_step_is_left_to_run(instance: dg.DagsterIns
         ends = [event for event in whole.all_events if event.is_step_success or event.is_step_failure]
         for event in ends[:event_count]:
             instance.report_dagster_event(event, copied)
-        seen.append(mlflow_status(instance, copied))
+        statuses.append(mlflow_status(instance, copied))
 
-    assert seen == ["FAILED", "KILLED", None]
+    assert statuses == ["FAILED", "KILLED", None]
     assert mlflow_status(instance, whole.run_id) == "FAILED"
 
 
@@ -268,10 +272,10 @@ class Ui:
     def selector(self) -> dict[str, str] | None:
         assert self.process.poll() is None, (self.settings.data_dir / "log").read_text()[-3000:]
         with suppress(OSError):
-            found = self.ask(
+            answer = self.ask(
                 "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
             )
-            for node in found["repositoriesOrError"].get("nodes", []):
+            for node in answer["repositoriesOrError"].get("nodes", []):
                 return {"repositoryName": node["name"], "repositoryLocationName": node["location"]["name"]}
         return None
 
@@ -348,8 +352,8 @@ def test_the_ui_s_materializations_backfills_cancellations_and_kills_end_truly(
 
         def backfilled() -> bool:
             runs = store.client.search_runs([store.experiment_id], "tags.`dagster.partition` != 'unknown'")
-            found = sorted((run.data.tags["dagster.partition"], run.info.status) for run in runs)
-            return found == [("p1", "FINISHED"), ("p2", "FINISHED")]
+            backfilled_runs = sorted((run.data.tags["dagster.partition"], run.info.status) for run in runs)
+            return backfilled_runs == [("p1", "FINISHED"), ("p2", "FINISHED")]
 
         wait_until(backfilled, "the backfill", seconds=120)
     finally:

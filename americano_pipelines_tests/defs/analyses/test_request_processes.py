@@ -80,7 +80,7 @@ class Place:
     def log(self) -> Path:
         return self.settings.data_dir / "log"
 
-    def told(self) -> str:
+    def last_log(self) -> str:
         return self.log.read_text()[-5000:]
 
     def runs(self, row_id: str) -> list[dg.DagsterRun]:
@@ -91,17 +91,17 @@ class Place:
     def recorded(self, row_id: str) -> list[str]:
         """The Dagster runs whose analysis of a row was recorded."""
         return [
-            str(one.orchestrator["dagster_run_id"])
-            for _, one in records(self.settings)
-            if one.identity.analysis_run_id == row_id
+            str(record.orchestrator["dagster_run_id"])
+            for _, record in records(self.settings)
+            if record.identity.analysis_run_id == row_id
         ]
 
     def stop(self) -> None:
         for process in self.started:
             # Its session: what a killed process had started is in no family any more.
-            for one in psutil.process_iter():
-                if _session(one.pid) == process.pid:
-                    one.kill()
+            for child in psutil.process_iter():
+                if _session(child.pid) == process.pid:
+                    child.kill()
             process.wait(timeout=30)
 
 
@@ -123,9 +123,9 @@ def place(prisma: Database, settings_for: Callable[..., Settings], empty_store: 
     (settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
     with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
         instance.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
-    made = Place(settings, values)
-    yield made
-    made.stop()
+    new_place = Place(settings, values)
+    yield new_place
+    new_place.stop()
 
 
 @pytest.mark.slow
@@ -143,13 +143,13 @@ def test_of_two_processes_with_one_row_one_carries_it_out(place: Place, prisma: 
         link.commit()
     ends = sorted(worker.wait(timeout=120) for worker in workers)
 
-    assert ends[0] == 0 < ends[1], place.told()
+    assert ends[0] == 0 < ends[1], place.last_log()
     (winner,) = place.recorded("run_1")
     assert row(prisma, "run_1", "status::text, \"resultsSummary\" ->> 'dagster_run_id'") == ("COMPLETED", winner)
     assert "'run_1' is RUNNING, not PENDING: another worker has it" in place.log.read_text()
     store = open_store(place.settings)
-    found = store.client.search_runs([store.experiment_id], "tags.analysis_run_id = 'run_1'")
-    assert [run.info.status for run in found] == ["FINISHED"]
+    mlflow_runs = store.client.search_runs([store.experiment_id], "tags.analysis_run_id = 'run_1'")
+    assert [run.info.status for run in mlflow_runs] == ["FINISHED"]
     with dg.DagsterInstance.from_config(str(place.settings.dagster_dir)) as instance:
         ended = {run.run_id: run.status for run in instance.get_runs()}
     assert ended.pop(winner) == dg.DagsterRunStatus.SUCCESS
@@ -158,7 +158,7 @@ def test_of_two_processes_with_one_row_one_carries_it_out(place: Place, prisma: 
 
 def until_taken(place: Place, prisma: Database, worker: "subprocess.Popen[bytes]") -> None:
     def look() -> bool:
-        assert worker.poll() is None, place.told()
+        assert worker.poll() is None, place.last_log()
         return row(prisma, "run_1")[0] == "RUNNING"
 
     wait_until(look, "the row to be taken", seconds=120)
@@ -174,10 +174,10 @@ def test_a_worker_that_is_killed_leaves_a_row_that_says_so(place: Place, prisma:
     (run,) = place.settle()
 
     assert run.status == dg.DagsterRunStatus.FAILURE
-    status, told = row(prisma, "run_1")
+    status, message = row(prisma, "run_1")
     assert status == "FAILED"
-    assert told.startswith(f"Dagster run {run.run_id} failed: process {worker.pid} on ")
-    assert told.endswith("ended without finishing this run")
+    assert message.startswith(f"Dagster run {run.run_id} failed: process {worker.pid} on ")
+    assert message.endswith("ended without finishing this run")
     assert run.tags[f"{ROW_TAG}run_1"] == ROW_RECONCILED
 
 
@@ -198,7 +198,7 @@ def test_an_app_that_does_not_take_a_recorded_analysis_gets_it_later(
             worker.kill()
             worker.wait()
         else:
-            assert worker.wait(timeout=120) == 0, place.told()
+            assert worker.wait(timeout=120) == 0, place.last_log()
             assert "The analysis is recorded, but row run_1 was not completed" in place.log.read_text()
         assert row(prisma, "run_1") == ("RUNNING", None)
         link.rollback()
@@ -230,7 +230,7 @@ def test_an_app_that_is_away_when_a_worker_begins_fails_the_run_and_keeps_the_re
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("where", "made"),
+    ("where", "statuses"),
     [
         ("RUN_CREATED", [dg.DagsterRunStatus.NOT_STARTED]),
         # The daemon that queued it is gone; the next takes it from the queue.
@@ -238,12 +238,12 @@ def test_an_app_that_is_away_when_a_worker_begins_fails_the_run_and_keeps_the_re
     ],
 )
 def test_a_daemon_that_dies_between_a_run_and_its_start_loses_no_request_and_runs_none_twice(
-    place: Place, prisma: Database, where: str, made: list[dg.DagsterRunStatus]
+    place: Place, prisma: Database, where: str, statuses: list[dg.DagsterRunStatus]
 ) -> None:
     prisma.execute("UPDATE analysis_runs SET \"analysisType\" = 'GRANGER_CAUSALITY' WHERE id = 'run_0'")
-    assert place.start("-c", KILLED_TICK, where).wait(timeout=180) == -signal.SIGKILL, place.told()
+    assert place.start("-c", KILLED_TICK, where).wait(timeout=180) == -signal.SIGKILL, place.last_log()
     before = place.runs("run_1")
-    assert [run.status for run in before] == made
+    assert [run.status for run in before] == statuses
     assert row(prisma, "run_1")[0] == "PENDING"
 
     place.start(str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", MODULE)
@@ -252,10 +252,12 @@ def test_a_daemon_that_dies_between_a_run_and_its_start_loses_no_request_and_run
     (run,) = before
     wait_until(lambda: place.runs("run_1")[0].is_finished, "the run's end", seconds=60)
 
-    assert [(one.run_id, one.status) for one in place.runs("run_1")] == [(run.run_id, dg.DagsterRunStatus.SUCCESS)]
+    assert [(request_run.run_id, request_run.status) for request_run in place.runs("run_1")] == [
+        (run.run_id, dg.DagsterRunStatus.SUCCESS)
+    ]
     assert place.recorded("run_1") == [run.run_id]
     assert row(prisma, "run_1") == ("COMPLETED", None)
-    status, told = row(prisma)
+    status, message = row(prisma)
     assert status == "FAILED"
-    assert told.startswith("there is no analysis GRANGER_CAUSALITY here")
+    assert message.startswith("there is no analysis GRANGER_CAUSALITY here")
     assert place.runs("run_0") == []

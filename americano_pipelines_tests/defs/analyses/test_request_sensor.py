@@ -30,17 +30,17 @@ STATUS = dg.DagsterRunStatus
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        made.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
-        yield made
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        ephemeral.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+        yield ephemeral
 
 
 @pytest.fixture
 def on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """One whose partitions a whole tick can look up, as it does in a process of its own."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
-        made.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
-        yield made
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
+        local.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+        yield local
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Setting
 
 def tick(settings: Settings, instance: dg.DagsterInstance) -> Any:
     definitions = build_defs(settings)
-    (sensor,) = [one for one in definitions.sensors or () if one.name == "analysis_requests"]
+    (sensor,) = [candidate for candidate in definitions.sensors or () if candidate.name == "analysis_requests"]
     reference = instance.get_ref() if instance.is_persistent else None
     context = dg.build_sensor_context(instance=instance, instance_ref=reference, definitions=definitions)
     assert isinstance(sensor, dg.SensorDefinition)
@@ -79,7 +79,7 @@ def add_run_without_mlflow(instance: dg.DagsterInstance, ended: datetime) -> str
 
 def key_of(settings: Settings, instance: dg.DagsterInstance) -> str | None:
     """The key of the run that `run_0` would get now."""
-    keys = {one.tags[REQUEST_TAG]: one.run_key for one in plan_requests(settings, instance).run_requests}
+    keys = {request.tags[REQUEST_TAG]: request.run_key for request in plan_requests(settings, instance).run_requests}
     return keys.get("run_0")
 
 
@@ -150,9 +150,9 @@ def test_what_cannot_be_carried_out_is_failed_with_the_reason_and_holds_nobody_u
     (request,) = tick(settings, on_disk).run_requests
 
     assert request.tags[REQUEST_TAG] == "run_1"
-    status, told = row(prisma)
+    status, message = row(prisma)
     assert status == "FAILED"
-    assert why in told
+    assert why in message
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
     assert tick(settings, on_disk).skip_message == "the app asks for nothing"
 
@@ -163,12 +163,12 @@ def test_a_protocol_that_is_not_published_yet_is_waited_for(
     for name in ("protocol_0", "protocol_1"):
         on_disk.delete_dynamic_partition(str(PROTOCOLS.name), name)
 
-    told = tick(settings, on_disk)
+    result = tick(settings, on_disk)
 
-    assert not told.run_requests
-    assert "run_0 waits until protocol protocol_0 is published: by the next sync" in told.skip_message
+    assert not result.run_requests
+    assert "run_0 waits until protocol protocol_0 is published: by the next sync" in result.skip_message
     on_disk.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_1"])
-    assert [one.partition_key for one in tick(settings, on_disk).run_requests] == ["protocol_1"]
+    assert [request.partition_key for request in tick(settings, on_disk).run_requests] == ["protocol_1"]
     assert row(prisma) == ("PENDING", None)
 
 
@@ -181,9 +181,9 @@ def test_while_a_run_may_still_take_the_row_no_other_is_started(
 
     for status in (STATUS.STARTING, STATUS.STARTED, STATUS.CANCELING):
         run_id = add_run(instance, status)
-        found = plan_requests(settings, instance)
-        assert f"run_0 has Dagster run {run_id}" in found.waiting
-        assert [one.tags[REQUEST_TAG] for one in found.run_requests] == ["run_1"]
+        batch = plan_requests(settings, instance)
+        assert f"run_0 has Dagster run {run_id}" in batch.waiting
+        assert [request.tags[REQUEST_TAG] for request in batch.run_requests] == ["run_1"]
         instance.delete_run(run_id)
     add_run(instance, STATUS.NOT_STARTED)
     assert key_of(settings, instance) == first, "Dagster starts the run it has of this key"
@@ -212,13 +212,13 @@ def test_a_request_waits_for_an_mlflow_that_is_away_longer_each_time_and_is_refu
     settings: Settings, instance: dg.DagsterInstance, prisma: Database
 ) -> None:
     for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
-        now = datetime.now(UTC)
-        run_id = add_run_without_mlflow(instance, now - timedelta(minutes=0.6 * minutes))
-        (told,) = plan_requests(settings, instance).waiting
-        assert re.match(r"run_0 waits until [\d:]{8} UTC; the last time: ", told)
-        assert f"Dagster run {run_id} failed: no MLflow" in told
+        start = datetime.now(UTC)
+        run_id = add_run_without_mlflow(instance, start - timedelta(minutes=0.6 * minutes))
+        (message,) = plan_requests(settings, instance).waiting
+        assert re.match(r"run_0 waits until [\d:]{8} UTC; the last time: ", message)
+        assert f"Dagster run {run_id} failed: no MLflow" in message
         instance.delete_run(run_id)
-        add_run_without_mlflow(instance, now - timedelta(minutes=minutes, seconds=1))
+        add_run_without_mlflow(instance, start - timedelta(minutes=minutes, seconds=1))
         assert key_of(settings, instance) is not None
 
     for _ in range(ATTEMPTS - 1):
@@ -226,7 +226,7 @@ def test_a_request_waits_for_an_mlflow_that_is_away_longer_each_time_and_is_refu
         assert key_of(settings, instance) is not None, "those do not count as its own"
     for _ in range(ATTEMPTS_WITHOUT_MLFLOW - 8):
         assert row(prisma)[0] == "PENDING"
-        add_run_without_mlflow(instance, now - timedelta(minutes=30))
+        add_run_without_mlflow(instance, start - timedelta(minutes=30))
         key_of(settings, instance)
 
     status, why = row(prisma)
@@ -264,10 +264,10 @@ def test_not_more_are_started_at_once_than_can_be_watched(
         "FROM analysis_runs AS one, generate_series(1, 40) AS i WHERE id = 'run_0'"
     )
 
-    found = plan_requests(settings, instance)
+    batch = plan_requests(settings, instance)
 
-    assert len(found.run_requests) == 20
-    assert sum(told.endswith("waits its turn") for told in found.waiting) == 22
+    assert len(batch.run_requests) == 20
+    assert sum(message.endswith("waits its turn") for message in batch.waiting) == 22
 
 
 def test_without_an_app_there_is_no_such_sensor(
@@ -275,7 +275,7 @@ def test_without_an_app_there_is_no_such_sensor(
 ) -> None:
     settings = settings_for()
 
-    assert [one.name for one in build_defs(settings).sensors or ()] == ["run_outcome", "parquet_arrival"]
+    assert [sensor.name for sensor in build_defs(settings).sensors or ()] == ["run_outcome", "parquet_arrival"]
     assert plan_requests(settings, instance).run_requests == []
 
 

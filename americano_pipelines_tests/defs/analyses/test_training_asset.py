@@ -71,9 +71,9 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def database(server: Server) -> Database:
-    made = cut(server, "prisma")
-    made.execute(LEARNABLE)
-    return made
+    learnable = cut(server, "prisma")
+    learnable.execute(LEARNABLE)
+    return learnable
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_the_registered_model_loads_and_predicts_what_was_measured(demo: Demo, m
 
     version, run = _candidate(demo), demo.nested(result)
     assert version.run_id == run.info.run_id
-    assert [f"models:/{one.model_id}" for one in run.outputs.model_outputs] == [version.source]
+    assert [f"models:/{output.model_id}" for output in run.outputs.model_outputs] == [version.source]
     mlflow.set_tracking_uri(demo.store.uri)
     loaded = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CANDIDATE}")
     data = TrainingData.parse(get(extracts_dir(demo.settings), run.data.tags["data.sha256"]))
@@ -188,18 +188,18 @@ def test_a_model_that_cannot_be_uploaded_fails_the_run(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         ({"epochs": 0}, "epochs\n  Input should be greater than or equal to 1"),
         ({"learning_rate": 0.0}, "learning_rate\n  Input should be greater than 0"),
         ({"threshold": 101.0}, "threshold 101: no score of the training part reaches it"),
     ],
 )
-def test_what_cannot_be_done_is_refused_by_name(demo: Demo, config: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_done_is_refused_by_name(demo: Demo, config: dict[str, Any], message: str) -> None:
     result = demo.run(**config)
 
     assert not result.success
-    assert told in failure(result)
+    assert message in failure(result)
 
 
 def test_a_model_that_is_not_there_is_refused_before_the_run(demo: Demo) -> None:

@@ -169,10 +169,10 @@ def test_a_run_that_failed_is_tried_again_after_a_pause_and_not_for_ever(
 def test_many_files_are_looked_at_in_parts_and_only_counted(
     arrival: Ticks, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = write_parquet(folder / "one.parquet", events_query(1))
+    template = write_parquet(folder / "one.parquet", events_query(1))
     (folder / "events").mkdir()
     for number in range(40):
-        shutil.copyfile(one, folder / "events" / f"{'long' * 20}{number:03}.parquet")
+        shutil.copyfile(template, folder / "events" / f"{'long' * 20}{number:03}.parquet")
     for number in (3, 17, 18, 19, 39):
         (folder / "events" / f"{'long' * 20}{number:03}.parquet").write_bytes(b"PAR1 and nothing else")
     monkeypatch.setattr(arrival_sensor, "_FILES_A_STEP", 8)
@@ -198,10 +198,10 @@ def test_many_files_are_looked_at_in_parts_and_only_counted(
 def test_content_that_comes_back_starts_a_run_each_time(
     arrival: Ticks, file: Path, folder: Path, *, keep_time: bool
 ) -> None:
-    one = Path(shutil.copy2(file, folder / "one"))
+    first = Path(shutil.copy2(file, folder / "one"))
     two = write_parquet(folder / "two", events_query(20))
     copy = shutil.copy2 if keep_time else shutil.copyfile
-    for content in (two, one, two, one):
+    for content in (two, first, two, first):
         copy(content, file)
         assert arrival.ticks(3) == [0, 1, 0]
     assert len(set(arrival.keys)) == 5
@@ -268,4 +268,4 @@ def test_it_watches_by_default_and_only_in_parquet_mode(settings_for: Callable[.
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert sensor.job_name == "nightly_sync"
     others = build_defs(settings_for(pg_host="db.example")).get_repository_def().sensor_defs
-    assert [found.name for found in others] == ["run_outcome"]
+    assert [sensor.name for sensor in others] == ["run_outcome"]

@@ -58,14 +58,14 @@ def test_what_the_source_changed_since_is_no_fault(prisma: Database, settings_fo
     result = deep_check(settings)
 
     assert result.success
-    told = {
+    metadata = {
         observation.asset_key.path[-1]: observation.metadata
         for observation in result.asset_observations_for_node("compare_rows")
     }
-    assert told["behavioral_events"]["months changed in the source since"].value == "2025-01"
-    assert told["analysis_runs"]["months changed in the source since"].value == "all"
-    assert told["phase_assignments"]["months changed in the source since"].value == "none"
-    assert told["behavioral_events"]["months compared"].value == 5
+    assert metadata["behavioral_events"]["months changed in the source since"].value == "2025-01"
+    assert metadata["analysis_runs"]["months changed in the source since"].value == "all"
+    assert metadata["phase_assignments"]["months changed in the source since"].value == "none"
+    assert metadata["behavioral_events"]["months compared"].value == 5
 
 
 def test_a_column_that_was_added_since_is_no_fault_and_is_said(prisma: Database, settings_for: Make) -> None:

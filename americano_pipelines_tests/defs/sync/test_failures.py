@@ -57,28 +57,28 @@ def test_a_blocking_check_keeps_the_previous_file(
     runner: Make, tmp_path: Path, query: str, check: str, figures: dict[str, int], words: str
 ) -> None:
     file = write_parquet(tmp_path / "in" / "events.parquet", events_query(50))
-    here = runner(behavioral_events_parquet=str(file))
-    assert here.run().success
-    before = here.settings.published_path.resolve()
+    project = runner(behavioral_events_parquet=str(file))
+    assert project.run().success
+    before = project.settings.published_path.resolve()
     write_parquet(file, query)
 
-    result = here.run()
+    result = project.run()
 
     assert not result.success
     assert retries(result) == 0
     assert f"behavioral_events, {check}: {words}" in failure(result)
-    assert here.settings.published_path.resolve() == before
-    assert published(here.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(50,)]
+    assert project.settings.published_path.resolve() == before
+    assert published(project.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(50,)]
     assert [path.name for path in (before.parent.parent).iterdir() if not path.name.startswith(".")] == [
         before.parent.name
     ]
-    found = checks(result)
-    assert len(found) == 5, "every check of the table is in the event log, not only the failed one"
-    failed = found[f"behavioral_events/{check}"]
+    evaluations = checks(result)
+    assert len(evaluations) == 5, "every check of the table is in the event log, not only the failed one"
+    failed = evaluations[f"behavioral_events/{check}"]
     assert not failed.passed
     assert failed.severity == dg.AssetCheckSeverity.ERROR
     assert {name: failed.metadata[name].value for name in figures} == figures
-    assert found["behavioral_events/reconciled"].passed
+    assert evaluations["behavioral_events/reconciled"].passed
     assert not any(event.is_step_materialization for event in result.all_events)
 
 
@@ -119,14 +119,14 @@ def test_a_contract_error_fails_at_once(prisma: Database, runner: Make) -> None:
 @pytest.mark.parametrize("step", ["parquet_exports", "warehouse"])
 def test_a_transient_error_is_retried_with_a_bound(prisma: Database, runner: Make, step: str) -> None:
     scanner = step == "warehouse"
-    here = runner(**prisma.variables(pg_port=free_port(), duckdb_use_postgres_scanner=scanner))
+    project = runner(**prisma.variables(pg_port=free_port(), duckdb_use_postgres_scanner=scanner))
 
-    result = here.run()
+    result = project.run()
 
     assert not result.success
     assert retries(result) == step_errors.MAX_RETRIES
     assert "still failing after 2 retries" in failure(result)
-    assert not here.settings.published_path.exists()
+    assert not project.settings.published_path.exists()
 
 
 def test_a_retry_that_finds_the_server_back_succeeds(
@@ -177,9 +177,9 @@ def test_the_kind_of_error_is_in_the_failure(prisma: Database, runner: Make) -> 
     result = runner(**prisma.variables()).run()
 
     event = next(event for event in result.all_events if event.is_step_failure)
-    told = event.step_failure_data.user_failure_data
-    assert told is not None
-    assert told.metadata[step_errors.ERROR_KIND].value == SourceError.__name__
+    user_failure = event.step_failure_data.user_failure_data
+    assert user_failure is not None
+    assert user_failure.metadata[step_errors.ERROR_KIND].value == SourceError.__name__
     assert "GRANT SELECT" in failure(result)
 
 

@@ -39,33 +39,33 @@ def stale(runner: Runner) -> dict[str, str]:
 
 
 def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -> None:
-    here = runner(persistent=True, **prisma.variables())
-    result = here.run()
+    project = runner(persistent=True, **prisma.variables())
+    result = project.run()
     assert result.success
-    found = metadata(result, "analytics/behavioral_events")
+    events_metadata = metadata(result, "analytics/behavioral_events")
 
-    assert found["dagster/row_count"] == 4000 == found["source rows"]
-    assert found["dagster/table_name"] == "analytics.behavioral_events"
-    schema = {column.name: column for column in found["dagster/column_schema"].columns}
+    assert events_metadata["dagster/row_count"] == 4000 == events_metadata["source rows"]
+    assert events_metadata["dagster/table_name"] == "analytics.behavioral_events"
+    schema = {column.name: column for column in events_metadata["dagster/column_schema"].columns}
     assert schema["userId"].type == "VARCHAR"
     assert schema["userId"].description == "Who did it."
     assert schema["eventData"].type == "JSON"
     assert not schema["id"].constraints.nullable
-    assert found["sort key"] == "timestamp, id"
-    assert found["indexes"] == "userId"
-    assert found["file bytes"] == here.settings.published_path.stat().st_size
-    assert found["snapshot id"] in str(here.settings.published_path.resolve())
-    assert Path(found["path"]) == here.settings.published_path.resolve()
-    assert found["preview"].startswith("not shown: rows of persons")
+    assert events_metadata["sort key"] == "timestamp, id"
+    assert events_metadata["indexes"] == "userId"
+    assert events_metadata["file bytes"] == project.settings.published_path.stat().st_size
+    assert events_metadata["snapshot id"] in str(project.settings.published_path.resolve())
+    assert Path(events_metadata["path"]) == project.settings.published_path.resolve()
+    assert events_metadata["preview"].startswith("not shown: rows of persons")
     # Three lines of header, then a row for each of the first five days.
     assert metadata(result, "research/daily_events")["preview"].count("\n") == 6
-    assert found["seconds"]["load behavioral_events"] >= 0
-    assert found["new snapshot"] is True
+    assert events_metadata["seconds"]["load behavioral_events"] >= 0
+    assert events_metadata["new snapshot"] is True
     exported = metadata(result, "parquet/behavioral_events")
     assert exported["dagster/row_count"] == 4000
     assert exported["bytes"] > 10_000
     assert exported["source table"] == "public.behavioral_events"
-    assert exported["preview"] == found["preview"]
+    assert exported["preview"] == events_metadata["preview"]
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
 def test_columns_come_from_columns_in_their_real_case(
     lineages: dict[str, dict[str, Any]], asset: str, column: str, sources: list[str]
 ) -> None:
-    for mode, found in lineages.items():
-        if asset not in found:
+    for mode, entries in lineages.items():
+        if asset not in entries:
             assert (mode, asset.partition("/")[0]) == ("scanner", "parquet")
             continue
         upstream = {"postgres": "parquet", "scanner": "postgres"}[mode]
-        lineage = found[asset]["dagster/column_lineage"].deps_by_column
+        lineage = entries[asset]["dagster/column_lineage"].deps_by_column
         named = [f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in lineage[column]]
         assert named == [source.format(upstream=upstream) for source in sources]
-        assert f"| {column} | {', '.join(named) or '-'} |" in found[asset]["column lineage"]
+        assert f"| {column} | {', '.join(named) or '-'} |" in entries[asset]["column lineage"]
 
 
 @pytest.fixture(scope="module")
@@ -108,19 +108,19 @@ def lineages(
     if not _lineage_cache:
         database = new_database("prisma")
         for mode in ("postgres", "scanner"):
-            here = runner(
+            project = runner(
                 **database.variables(duckdb_use_postgres_scanner=mode == "scanner", americano_data_dir=tmp_path / mode)
             )
-            result = here.run()
+            result = project.run()
             assert result.success
             _lineage_cache[mode] = {key: metadata(result, key) for key in versions(result)}
     return _lineage_cache
 
 
 def test_every_lineage_leads_to_an_asset_and_a_column_that_exist(lineages: dict[str, dict[str, Any]]) -> None:
-    for found in lineages.values():
-        columns = {key: {c.name for c in entries["dagster/column_schema"].columns} for key, entries in found.items()}
-        for key, entries in found.items():
+    for assets in lineages.values():
+        columns = {key: {c.name for c in entries["dagster/column_schema"].columns} for key, entries in assets.items()}
+        for key, entries in assets.items():
             lineage = entries["dagster/column_lineage"].deps_by_column
             assert set(lineage) == columns[key]
             for dep in (dep for deps in lineage.values() for dep in deps):
@@ -131,28 +131,28 @@ def test_every_lineage_leads_to_an_asset_and_a_column_that_exist(lineages: dict[
 
 @pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
 def test_a_second_run_without_changes_says_so(prisma: Database, runner: Make, *, scanner: bool) -> None:
-    here = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner))
-    first = here.run()
-    file = here.settings.published_path.resolve()
+    project = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner))
+    first = project.run()
+    file = project.settings.published_path.resolve()
 
-    second = here.run()
+    second = project.run()
 
     assert second.success
     assert versions(second) == versions(first)
-    assert here.settings.published_path.resolve() == file
+    assert project.settings.published_path.resolve() == file
     assert set(checks(second)) == set(checks(first))
     assert {name.split("/")[1] for name in checks(second) if name.startswith("behavioral_events/")} == EVENT_CHECKS
     assert metadata(second, "analytics/behavioral_events")["unchanged"] is True
     assert metadata(second, "research/daily_events")["new snapshot"] is False
-    assert stale(here) == {}
+    assert stale(project) == {}
 
 
 def test_a_change_in_one_table_changes_only_what_depends_on_it(prisma: Database, runner: Make) -> None:
-    here = runner(**prisma.variables())
-    before = versions(here.run())
+    project = runner(**prisma.variables())
+    before = versions(project.run())
     prisma.execute("UPDATE phase_assignments SET \"phaseLabel\" = 'renamed' WHERE id = 'phase_0_1'")
 
-    after = here.run()
+    after = project.run()
 
     assert {key for key, version in versions(after).items() if version != before[key]} == {
         "parquet/phase_assignments",
@@ -162,39 +162,39 @@ def test_a_change_in_one_table_changes_only_what_depends_on_it(prisma: Database,
         "research/events_by_protocol",
     }
     assert metadata(after, "analytics/behavioral_events")["unchanged"] is True
-    assert stale(here) == {}
+    assert stale(project) == {}
 
 
 def test_one_table_alone_publishes_all_that_changed_and_reports_it(prisma: Database, runner: Make) -> None:
-    here = runner(**prisma.variables(duckdb_use_postgres_scanner=True))
-    here.run()
+    project = runner(**prisma.variables(duckdb_use_postgres_scanner=True))
+    project.run()
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_0'")
     prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" = 'learner_3'")
 
-    result = here.run("analytics/analysis_runs")
+    result = project.run("analytics/analysis_runs")
 
     assert result.success
-    assert published(here.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(3500,)]
-    assert published(here.settings, "SELECT count(*) FROM analytics.analysis_runs") == [(1,)]
+    assert published(project.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(3500,)]
+    assert published(project.settings, "SELECT count(*) FROM analytics.analysis_runs") == [(1,)]
     assert set(versions(result)) >= {f"analytics/{table}" for table in TABLES} | {"research/daily_events"}
     assert metadata(result, "analytics/behavioral_events")["dagster/row_count"] == 3500
     assert len({metadata(result, key)["snapshot id"] for key in versions(result)}) == 1
     assert {name.split("/")[0] for name in checks(result)} == {"analysis_runs"}
-    assert stale(here) == {}
+    assert stale(project) == {}
 
 
 def test_one_export_alone_exports_all_that_changed_and_reports_it(prisma: Database, runner: Make) -> None:
-    here = runner(**prisma.variables())
-    here.run()
+    project = runner(**prisma.variables())
+    project.run()
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_0'")
     prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" = 'learner_3'")
 
-    result = here.run("parquet/analysis_runs")
+    result = project.run("parquet/analysis_runs")
 
     assert result.success
     assert set(versions(result)) == {"parquet/analysis_runs", "parquet/behavioral_events"}
-    assert set(stale(here)) >= {"analytics/analysis_runs", "analytics/behavioral_events"}
-    assert set(stale(here)) & {"analytics/phase_assignments", "analytics/experiment_protocols"} == set()
+    assert set(stale(project)) >= {"analytics/analysis_runs", "analytics/behavioral_events"}
+    assert set(stale(project)) & {"analytics/phase_assignments", "analytics/experiment_protocols"} == set()
 
 
 def test_tables_alone_say_that_exports_come_first(prisma: Database, runner: Make) -> None:
@@ -206,47 +206,47 @@ def test_tables_alone_say_that_exports_come_first(prisma: Database, runner: Make
 
 def test_an_optional_table_that_is_missing_keeps_nothing_else_back(prisma: Database, runner: Make) -> None:
     prisma.execute("DROP TABLE analysis_runs")
-    here = runner(**prisma.variables())
+    project = runner(**prisma.variables())
 
-    result = here.run()
+    result = project.run()
 
     assert result.success
-    assert published(here.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(4000,)]
-    assert published(here.settings, "SELECT count(*) FROM research.phases") == [(8,)]
+    assert published(project.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(4000,)]
+    assert published(project.settings, "SELECT count(*) FROM research.phases") == [(8,)]
     skipped = {o.asset_key.to_user_string(): str(o.metadata["skipped"].value) for o in _observations(result)}
     assert set(skipped) == {"analytics/analysis_runs", "research/analysis_runs"}
     assert "no table public.analysis_runs" in skipped["analytics/analysis_runs"]
-    assert stale(here) == {"analytics/analysis_runs": "MISSING", "research/analysis_runs": "MISSING"}
+    assert stale(project) == {"analytics/analysis_runs": "MISSING", "research/analysis_runs": "MISSING"}
 
 
 def test_a_table_that_appears_later_is_taken_in(prisma: Database, runner: Make) -> None:
     prisma.execute("ALTER TABLE analysis_runs RENAME TO elsewhere")
-    here = runner(**prisma.variables())
-    here.run()
+    project = runner(**prisma.variables())
+    project.run()
     prisma.execute("ALTER TABLE elsewhere RENAME TO analysis_runs")
 
-    assert here.run().success
-    assert published(here.settings, "SELECT count(*) FROM research.analysis_runs") == [(2,)]
-    assert stale(here) == {}
+    assert project.run().success
+    assert published(project.settings, "SELECT count(*) FROM research.analysis_runs") == [(2,)]
+    assert stale(project) == {}
 
 
 def test_files_are_observed_inside_the_job(runner: Make, tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "in" / "events.parquet", events_query(100))
-    here = runner(behavioral_events_parquet=str(file))
-    result = here.run()
+    project = runner(behavioral_events_parquet=str(file))
+    result = project.run()
     assert result.success
 
     observed = {o.asset_key.to_user_string(): o for o in _observations(result) if o.asset_key.path[0] == "files"}
     assert set(observed) == {f"files/{table}" for table in TABLES}
     assert str(file) in json.dumps(observed["files/behavioral_events"].metadata["sha256"].value)
     assert observed["files/analysis_runs"].data_version == "absent"
-    found = metadata(result, "analytics/behavioral_events")
-    assert found["dagster/column_lineage"].deps_by_column["learner_id"] == [
+    events_metadata = metadata(result, "analytics/behavioral_events")
+    assert events_metadata["dagster/column_lineage"].deps_by_column["learner_id"] == [
         dg.TableColumnDep(dg.AssetKey(["files", "behavioral_events"]), "learner_id")
     ]
-    unchanged = here.run()
+    unchanged = project.run()
     assert versions(unchanged) == versions(result)
-    present = {key for key in stale(here) if not key.endswith(("_runs", "_protocols", "_assignments"))}
+    present = {key for key in stale(project) if not key.endswith(("_runs", "_protocols", "_assignments"))}
     assert present <= {
         "research/phases",
         "research/protocols",
@@ -257,15 +257,15 @@ def test_files_are_observed_inside_the_job(runner: Make, tmp_path: Path) -> None
 
 def test_a_changed_file_changes_the_versions_downstream(runner: Make, tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "in" / "events.parquet", events_query(100))
-    here = runner(behavioral_events_parquet=str(file))
-    before = versions(here.run())
+    project = runner(behavioral_events_parquet=str(file))
+    before = versions(project.run())
     write_parquet(file, events_query(101))
 
-    after = versions(here.run())
+    after = versions(project.run())
 
     assert after.keys() == before.keys()
     assert all(after[key] != before[key] for key in before)
-    assert published(here.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(101,)]
+    assert published(project.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(101,)]
 
 
 def _observations(result: dg.ExecuteInProcessResult) -> list[dg.AssetObservation]:
