@@ -1,4 +1,4 @@
-"""Another user of the machine reads nothing of ours, whatever the umask; a group reads where it is named."""
+"""Other users of the machine cannot read our files under any umask; a named group can."""
 
 import grp
 import os

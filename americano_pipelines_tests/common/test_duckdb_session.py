@@ -1,4 +1,4 @@
-"""DuckDB as this project opens it: bounded, UTC, and nothing ever downloaded."""
+"""DuckDB sessions: bounded memory, UTC, no downloads."""
 
 import errno
 import json

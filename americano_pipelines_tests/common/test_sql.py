@@ -1,4 +1,4 @@
-"""Identifiers and texts arrive in both engines as they are."""
+"""Identifiers and texts arrive unchanged in both engines."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The memory that a process held is its own, not that of whoever started it."""
+"""The measured memory of a process is its own, not that of its parent."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Temporary folders: private, gone at the end, and swept when their process is gone and no earlier."""
+"""Temporary folders: private, removed at the end, and swept only after their process has ended."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""One writer at a time, whatever became of the one before."""
+"""One writer at a time, also after a writer was killed."""
 
 import json
 import os

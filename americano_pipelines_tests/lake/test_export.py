@@ -1,4 +1,4 @@
-"""The lake after an export: what the manifest says is true of the files, and only what changed is written."""
+"""The lake after an export: the manifest describes the files, and only changed buckets are written."""
 
 import hashlib
 from collections.abc import Callable

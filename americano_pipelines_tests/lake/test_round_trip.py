@@ -1,4 +1,4 @@
-"""Values survive the way Postgres -> Parquet -> DuckDB exactly, or the export refuses them by name."""
+"""Values pass from Postgres by Parquet to DuckDB exactly, or the export refuses them by name."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""`.env.example` says the same as the class, and as the file for Docker Compose."""
+"""`.env.example` agrees with the settings class and with the Docker Compose file."""
 
 import re
 

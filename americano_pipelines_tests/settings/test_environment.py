@@ -1,4 +1,4 @@
-"""Values of single variables: what is refused, in which words, and what is shown of them."""
+"""Values of single variables: which are refused, with which message, and how they are shown."""
 
 import traceback
 from collections.abc import Callable

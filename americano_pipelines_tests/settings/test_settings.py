@@ -1,4 +1,4 @@
-"""Where things lie, and where they may not."""
+"""Default folders, and folders that are refused."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`MLFLOW_TRACKING_URI`: which addresses mean something, and where a relative one starts."""
+"""`MLFLOW_TRACKING_URI`: valid addresses, and where a relative one starts."""
 
 from pathlib import Path
 

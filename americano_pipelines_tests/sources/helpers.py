@@ -1,4 +1,4 @@
-"""What the tests of sources share."""
+"""Helpers that the tests of sources share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

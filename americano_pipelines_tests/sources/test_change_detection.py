@@ -1,4 +1,4 @@
-"""One instant: whatever others write meanwhile, scans and queries see the same rows."""
+"""One instant: scans and queries see the same rows while others write."""
 
 import threading
 from collections.abc import Callable

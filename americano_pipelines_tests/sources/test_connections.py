@@ -1,4 +1,4 @@
-"""The connections of a snapshot: how many, with which settings, and what is refused because it cannot be shown."""
+"""The connections of a snapshot: their number and settings, and refusal where one instant cannot be proved."""
 
 import secrets
 from collections.abc import Callable, Iterator

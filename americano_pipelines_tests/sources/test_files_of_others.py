@@ -1,4 +1,4 @@
-"""Files that other programs write: drifting names and types, folders, tables with a log, damage. Right or refused."""
+"""Files of other programs: drifting names and types, folders, tables with a log, damage. Read exactly or refused."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Exports made by others: which files count, and what is wrong with those that cannot be used."""
+"""Exports made by others: which files count, and why others are refused."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Finding the source tables: their names, their columns, and what is refused."""
+"""Source tables in the catalog: names, columns, and tables that are refused."""
 
 from collections.abc import Callable
 from typing import Any

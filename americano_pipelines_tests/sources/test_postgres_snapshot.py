@@ -1,4 +1,4 @@
-"""The Postgres session: what is in force in it, what it refuses, how its failures read."""
+"""The Postgres session: its settings, its refusals, and the messages of its failures."""
 
 import logging
 import secrets

@@ -1,4 +1,4 @@
-"""A value that cannot be read is named: table, column and row, at once and by the doctor beforehand."""
+"""A value that cannot be read is named by table, column and row, by the sync and by `americano doctor`."""
 
 import secrets
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Cases that several test files use: the published ones, and small ones made at random."""
+"""Cases that several test files use: published ones, and small random ones."""
 
 import numpy as np
 from hypothesis import strategies as st

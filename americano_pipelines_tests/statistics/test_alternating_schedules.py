@@ -1,4 +1,4 @@
-"""What could have been drawn from day to day: counted, listed and drawn alike."""
+"""Schedules that alternate from day to day: counted, listed and drawn alike."""
 
 from itertools import groupby, product
 from math import comb

@@ -1,4 +1,4 @@
-"""The Bayesian piecewise line: what it says on known lines, that a seed repeats it, and what is said without PyMC."""
+"""The Bayesian piecewise line: known lines, repetition by the seed, and the message without PyMC."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""On data without an effect as many are rejected as the level says, whatever the design and however p was found.
+"""On data without an effect the rate of rejections is the level, for every design and way to compute p.
 
 The ABAB test on straight trends, cycles and dependent days is in `test_randomization_test.py`.
 """

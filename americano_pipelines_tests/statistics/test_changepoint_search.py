@@ -1,4 +1,4 @@
-"""Change points: found where they are, and shown to be unsure where they are not."""
+"""Change points: found where they are, and marked as unsure elsewhere."""
 
 import numpy as np
 import pytest

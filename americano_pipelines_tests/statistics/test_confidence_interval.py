@@ -1,4 +1,4 @@
-"""The interval of the effect is what the test does not reject, no more and no less."""
+"""The interval of the effect holds exactly the effects that the test does not reject."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Effect sizes against published numbers, and what must hold of them whatever the data."""
+"""Effect sizes against published numbers, and properties that hold for any data."""
 
 from statistics import NormalDist
 

@@ -1,4 +1,4 @@
-"""What could have been drawn: counted, listed and drawn alike."""
+"""Schedules of phases: counted, listed and drawn alike."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""Phases as windows: where an end comes from that nobody stated, overlaps and gaps, and what is refused."""
+"""Windows of phases: ends that are not stated, overlaps, gaps, and refusals."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The piecewise line: where its columns begin, and days that cannot carry it."""
+"""The piecewise line: where its columns begin, and days that are too few for it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Segmented regression against published numbers, and on lines that are known."""
+"""Segmented regression against published numbers and on known lines."""
 
 import numpy as np
 import pytest

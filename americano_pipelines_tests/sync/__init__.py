@@ -1,1 +1,1 @@
-"""Tests of the sync as a whole: any history of the source, writers at work, processes killed, things broken."""
+"""Tests of the whole sync: any history of the source, writers at work, killed processes, faults."""

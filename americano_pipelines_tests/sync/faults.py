@@ -1,4 +1,4 @@
-"""What the tests of faults share: what must be untouched while a fault lasts, and equal once it is gone."""
+"""Helpers of the tests of faults: what must be unchanged during a fault, and equal after it."""
 
 import subprocess
 import time

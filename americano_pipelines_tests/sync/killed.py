@@ -1,4 +1,4 @@
-"""The process that a test kills: one sync, as often as asked, saying when each begins."""
+"""The process that a test kills: it runs a number of syncs and prints when each begins."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A sync without Dagster around it, the rows of both sides in one form, and what must hold whatever happened."""
+"""A sync without Dagster, the rows of both sides in one form, and what must hold after every sync."""
 
 import subprocess
 import sys

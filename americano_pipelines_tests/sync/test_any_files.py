@@ -1,4 +1,4 @@
-"""Whatever files others put there, one after the other: what is published is their rows, or the sync says why not."""
+"""Any files of others, one after the other: their rows are published, or the sync explains why not."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""Whatever happens to the source, in whatever order: after a sync, lake and published file are the source."""
+"""Any history of the source: after a sync, lake and published file equal the source."""
 
 import shutil
 import tempfile

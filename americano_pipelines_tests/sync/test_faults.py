@@ -1,4 +1,4 @@
-"""Faults of the server in the middle of a sync: told plainly, nothing half done, and mended by the next one."""
+"""Faults of the server during a sync: reported plainly, nothing half done, repaired by the next sync."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Faults of the disk, the files on it and the clock: told plainly, nothing half done, mended by the next sync."""
+"""Faults of the disk, its files and the clock: reported plainly, nothing half done, repaired by the next sync."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Tables and databases with the same names, numbers of rows and row versions, and other rows."""
+"""Tables and databases with the same names, row counts and row versions, but other rows."""
 
 import pytest
 from psycopg2 import sql

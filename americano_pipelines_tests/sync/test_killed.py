@@ -1,4 +1,4 @@
-"""SIGKILL at any moment of a sync: what is published is whole, the old or the new; the next sync converges."""
+"""SIGKILL at any moment of a sync: the published file is whole, old or new; the next sync converges."""
 
 import random
 import subprocess

@@ -1,4 +1,4 @@
-"""The same sync from every kind of server that the app may have."""
+"""The same sync from every kind of server."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Memory of a whole `americano sync`, a process of its own, where rows are wide: the limit and 250 MB at most."""
+"""Memory of a whole `americano sync` with wide rows, in a process of its own: at most the limit and 250 MB."""
 
 import json
 import os

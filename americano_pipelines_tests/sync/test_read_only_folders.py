@@ -1,4 +1,4 @@
-"""Faults around the published name and Dagster's records, met by the command itself."""
+"""Folders that the command may not write: those of the published name and of Dagster's records."""
 
 import os
 import shutil

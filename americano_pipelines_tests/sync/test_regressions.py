@@ -1,4 +1,4 @@
-"""Changes that a snapshot cannot see, or that leave every row as it was: found by trying, each once for good."""
+"""Changes that a snapshot cannot see or that leave every row unchanged; one test for each that once failed."""
 
 import os
 from collections.abc import Callable

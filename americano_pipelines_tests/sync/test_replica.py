@@ -1,4 +1,4 @@
-"""A read replica as the source: a standby that receives the primary's WAL, which is written to meanwhile."""
+"""A read replica as the source: a standby that receives WAL while the primary is written to."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A data folder of Postgres put back from before: its transaction ids are given out again. What is seen, what not."""
+"""A restored data folder of Postgres, which reuses transaction ids: which changes are seen, and which are not."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Every type, value by value: each way of reading, the first sync and a change, on each kind of server."""
+"""Every type, value by value: each way of reading, first sync and change, on each kind of server."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Writers that commit while the sync runs: what is published is one instant, across tables, never a mix."""
+"""Writers that commit while the sync runs: the published tables belong to one instant."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What the lake's and the warehouse's tests share: a sync in this process, and looking at what it left."""
+"""Helpers of the lake's and the warehouse's tests: a sync in this process, and queries on its result."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Column lineage read from the SQL: real names, complete, and true of what is published."""
+"""Column lineage from the SQL: real names, complete, and true for the published file."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The same learner and the same protocol read the same in every table, whatever the tables were built from."""
+"""A learner and a protocol have the same id in every table, whatever its source."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

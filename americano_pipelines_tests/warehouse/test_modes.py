@@ -1,4 +1,4 @@
-"""Each way in, end to end, in this process: what is published is what the source holds."""
+"""Each mode end to end, in this process: the published rows are the source's rows."""
 
 from collections.abc import Callable
 from contextlib import closing

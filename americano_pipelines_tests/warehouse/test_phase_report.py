@@ -1,4 +1,4 @@
-"""The report's four patterns and the reader's own way to open the published file."""
+"""The report's four patterns, and how a reader opens the published file."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""When a refresh builds, what stops it from publishing, and that a failure leaves everything as it was."""
+"""When a refresh builds, what stops it from publishing, and that a failure changes nothing."""
 
 import time
 from collections.abc import Callable

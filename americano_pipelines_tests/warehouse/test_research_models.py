@@ -1,4 +1,4 @@
-"""The `research` schema says what independent SQL says of the same rows."""
+"""The `research` schema agrees with independent SQL on the same rows."""
 
 from collections.abc import Callable
 from datetime import date

@@ -1,4 +1,4 @@
-"""Publishing while others are there: readers, a shell that writes, a process that is killed."""
+"""Publishing beside readers, a shell that writes, and a process that is killed."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""What does not fit into memory at once is sorted in ranges: all rows, in the order that one sort gives."""
+"""Rows that do not fit into memory are sorted in ranges: all rows, in the order of one sort."""
 
 from collections.abc import Callable
 from pathlib import Path

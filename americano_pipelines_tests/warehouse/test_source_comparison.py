@@ -1,4 +1,4 @@
-"""Comparing what is published with the source as it is now: what differs is named, nothing else is."""
+"""Comparison of the published file with the present source: every difference is named, and nothing else."""
 
 import json
 import subprocess

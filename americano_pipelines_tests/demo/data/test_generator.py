@@ -1,4 +1,4 @@
-"""The generated year: the same each time, shaped as promised, and true to its protocols."""
+"""The generated year: the same each time, with the promised shape and the protocols' truth."""
 
 from americano_pipelines.demo.data.design import admissible_splits
 from americano_pipelines.demo.data.design import daily_outcomes

@@ -1,4 +1,4 @@
-"""The life of one embedded server: start, stop, crashes, crowds, passwords."""
+"""An embedded server: start, stop, crashes, concurrent starts, passwords."""
 
 import os
 import signal
