@@ -66,7 +66,7 @@ def dataset(base: Settings, rows: int, stages: StageTimer) -> Iterator[Dataset]:
         rows: rows of the events table.
         stages: counts and announces what is being done.
     """
-    with temporary_folder(base.data_dir, "bench") as folder, ExitStack() as at_end:
+    with temporary_folder(base.paths.root, "bench") as folder, ExitStack() as at_end:
         postgres = EmbeddedPostgres(
             folder / "postgres", server_settings={"max_wal_size": "8GB", "shared_buffers": "256MB"}
         )

@@ -58,7 +58,7 @@ def resource_errors(settings: Settings) -> Iterator[None]:
         if error.errno not in REMEDIES:
             raise
         # With two names, as when a file is copied, the second is written.
-        place = error.filename2 or error.filename or settings.data_dir
+        place = error.filename2 or error.filename or settings.paths.root
         remedy = REMEDIES[error.errno]
         raise ResourceError(f"{place}: {error.strerror}. Nothing was published; {remedy} and run this again") from None
 
@@ -67,7 +67,7 @@ def _short_of(settings: Settings, message: str) -> str:
     """Name what is short, memory or disk, and what to do."""
     limit = settings.americano_memory_limit
     if "max_temp_directory_size" in message:
-        return f"{settings.spill_dir} is full: make room there, or raise AMERICANO_MEMORY_LIMIT ({limit})"
+        return f"{settings.paths.spill} is full: make room there, or raise AMERICANO_MEMORY_LIMIT ({limit})"
     twice = f"{float(limit.rstrip('MGiB ')) * 2:g}{limit.lstrip('0123456789. ')}"
     return (
         f"AMERICANO_MEMORY_LIMIT ({limit}) is too small for rows that DuckDB has to hold at once and cannot spill to "
@@ -153,7 +153,7 @@ def spill_folder(settings: Settings) -> Iterator[Path]:
     DuckDB names its spill files without a process id and takes no lock on them: two sessions with one folder read
     each other's rows, without an error or with a segmentation fault.
     """
-    with temporary_folder(settings.spill_dir, "spill") as folder:
+    with temporary_folder(settings.paths.spill, "spill") as folder:
         yield folder
 
 

@@ -28,7 +28,7 @@ def protect(settings: Settings) -> None:
     the new one once; new files inherit it.
     """
     restrict(settings)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.paths.root.mkdir(parents=True, exist_ok=True)
     group = group_id(settings.americano_group) if settings.americano_group else None
     for root in _roots(settings):
         new_group = group is not None and root.stat().st_gid != group

@@ -70,7 +70,7 @@ def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
     if target is None:
         raise ConfigError("PG_HOST: no Postgres is configured to export from; set DATABASE_URL or PG_HOST")
     before, repaired = (None, []) if full else _read_manifest(settings)
-    settings.lake_dir.mkdir(parents=True, exist_ok=True)
+    settings.paths.lake.mkdir(parents=True, exist_ok=True)
     damaged = lake.damaged(settings.paths, before) if before is not None else {}
     repaired += [path for paths in damaged.values() for path in paths.values()]
     tables: dict[str, LakeTable] = {}
@@ -79,9 +79,9 @@ def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
         connect(settings) as connection,
         open_snapshot(connection, target) as snapshot,
         steady_tables(snapshot, settings) as (source_tables, skipped),
-        temporary_folder(settings.lake_dir, "staging") as staging,
+        temporary_folder(settings.paths.lake, "staging") as staging,
     ):
-        writer = Writer(settings.lake_dir, staging, snapshot, atomic_files.new_id())
+        writer = Writer(settings.paths.lake, staging, snapshot, atomic_files.new_id())
         if before is not None and not same_history(before.source, snapshot.identity):
             before = None
         for name, table in source_tables.items():

@@ -118,7 +118,7 @@ def find_files(
     for contract in CONTRACTS:
         location = settings.parquet_input(contract.name)
         paths = expand(location)
-        if own := next((p for p in paths if p.resolve().is_relative_to(settings.lake_dir.resolve())), None):
+        if own := next((p for p in paths if p.resolve().is_relative_to(settings.paths.lake.resolve())), None):
             raise ConfigError(
                 f"{contract.name.upper()}_PARQUET: leads to {own}, which is our own export; it names files made by "
                 "others, so point it elsewhere"

@@ -66,10 +66,10 @@ def open_source(settings: Settings, connection: duckdb.DuckDBPyConnection, stage
     elif settings.mode is Mode.POSTGRES:
         manifest = lake.read(settings.paths)
         if manifest is None:
-            raise SourceError(f"there is no export in {settings.lake_dir} yet; materialize the parquet assets first")
+            raise SourceError(f"there is no export in {settings.paths.lake} yet; materialize the parquet assets first")
         identity = {"lake_snapshot": manifest.snapshot_id, **manifest.source}
         content = manifest.tables.items()
-        lake_inputs = {name: LakeInput(name, settings.lake_dir, table) for name, table in content}
+        lake_inputs = {name: LakeInput(name, settings.paths.lake, table) for name, table in content}
         yield Source(manifest.taken_at, identity, lake_inputs, manifest.skipped)
     else:
         with stages.stage("read files"):

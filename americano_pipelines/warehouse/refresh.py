@@ -123,7 +123,7 @@ def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, so
     if lost := sorted(names & source.skipped.keys()):
         raise DataError(
             f"{damage}. {', '.join(lost)} cannot be carried over from it: put the files back and sync again, or remove "
-            f"{settings.published_path} to publish without them"
+            f"{settings.paths.published} to publish without them"
         )
 
 

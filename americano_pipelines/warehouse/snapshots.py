@@ -44,7 +44,7 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
             path = current(settings)
             if path is None:
                 raise WarehouseUnavailableError(
-                    f"nothing is published at {settings.published_path} yet; run `americano sync` first"
+                    f"nothing is published at {settings.paths.published} yet; run `americano sync` first"
                 )
             try:
                 connection = sessions.enter_context(connect_to_read(settings, path))
@@ -86,7 +86,7 @@ def snapshots_dir(settings: Settings) -> Path:
 
 def file_name(settings: Settings) -> str:
     """The stem of the link: a client names the catalog after the file, which is then the same both ways."""
-    return settings.published_path.name
+    return settings.paths.published.name
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def building(settings: Settings, snapshot_id: str) -> Iterator[Path]:
     Raises:
         PublishError: another file has the published name.
     """
-    link = settings.published_path
+    link = settings.paths.published
     if link.exists() and not link.is_symlink():
         raise PublishError(
             f"{link} is a file of its own, not the link this project publishes by. Nothing was touched: "
@@ -129,7 +129,7 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
     atomic_files.write_text(built.parent / SNAPSHOT_RECORD, complete.model_dump_json(indent=1))
     place = snapshots_dir(settings) / document.snapshot_id
     atomic_files.move(built.parent, place)
-    atomic_files.swap_link(settings.published_path, place / built.name)
+    atomic_files.swap_link(settings.paths.published, place / built.name)
     # From here on it is published. The next sync removes what cannot be removed now.
     with suppress(OSError):
         _sweep(settings)
@@ -172,7 +172,7 @@ def snapshots(settings: Settings) -> list[Path]:
 
 def current(settings: Settings) -> Path | None:
     """The file that the link leads to at this moment, None when nothing was published yet."""
-    link = settings.published_path
+    link = settings.paths.published
     if not link.is_symlink():
         return None
     resolved = Path(os.path.realpath(link))

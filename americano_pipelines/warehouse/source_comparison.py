@@ -187,7 +187,7 @@ def compare_with_source(settings: Settings, stages: StageTimer, *, deep: bool) -
     document = snapshots.record_beside(path) if path is not None else None
     if document is None or path is None:
         raise WarehouseUnavailableError(
-            f"nothing is published at {settings.published_path} yet; run `americano sync` first"
+            f"nothing is published at {settings.paths.published} yet; run `americano sync` first"
         )
     is_as_published = snapshots.as_published(path, document)
     differences: list[Difference] = []

@@ -7,29 +7,39 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+from americano_pipelines.settings import PROJECT_ROOT, DataFolder, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
 
 TABLES = [contract.name for contract in CONTRACTS]
 
 
+PROPERTIES = [name for name, member in vars(DataFolder).items() if isinstance(member, property)]
+
+
 def places(settings: Settings) -> dict[str, str]:
-    return {
-        "data": str(settings.data_dir),
-        "published": str(settings.published_path),
-        "lake": str(settings.lake_dir),
-        "spill": str(settings.spill_dir),
-        "dagster": str(settings.dagster_dir),
-        "tracking": settings.tracking_uri.removeprefix("sqlite:///"),
-        **{table: str(settings.parquet_input(table)) for table in TABLES},
-    }
+    """Every path of a data folder, by its name."""
+    names = ["root", "published", "dagster_home", *PROPERTIES]
+    paths = {name: str(getattr(settings.paths, name)) for name in names if name != "temporary_parents"}
+    return paths | {table: str(settings.parquet_input(table)) for table in TABLES}
 
 
 def test_every_default_path_lies_under_the_data_folder(tmp_path: Path) -> None:
-    paths = places(load_settings(americano_data_dir=tmp_path / "one"))
+    settings = load_settings(americano_data_dir=tmp_path / "one")
+    paths = places(settings)
 
     assert all(Path(place).is_relative_to(tmp_path / "one") for place in paths.values())
     assert len(set(paths.values())) == len(paths)
+    assert settings.tracking_uri == f"sqlite:///{paths['mlflow_database']}"
+
+
+def test_a_published_file_elsewhere_has_its_snapshots_and_its_lock_beside_it(tmp_path: Path) -> None:
+    paths = load_settings(americano_data_dir=tmp_path / "data", duckdb_db_path=tmp_path / "here" / "a.duckdb").paths
+
+    assert paths.snapshots == tmp_path / "here" / "snapshots"
+    assert paths.published_lock == tmp_path / "here" / ".a.duckdb.lock"
+    assert paths.writer_lock == tmp_path / "data" / "sync.lock"
+    assert {tmp_path / "here", paths.snapshots, paths.lake, paths.root} <= set(paths.temporary_parents)
+    assert len(paths.temporary_parents) == len(set(paths.temporary_parents))
 
 
 def test_two_data_folders_share_no_default_path(tmp_path: Path) -> None:
