@@ -103,7 +103,7 @@ def link(context: click.Context, run: str) -> None:
     linked = link_record(settings, settings.app, run)
     click.echo(
         f"record {linked.sha256[:12]}: row {linked.analysis_run_id} of the app "
-        f"{'made' if linked.made else 'completed'}; "
+        f"{'made' if linked.created else 'completed'}; "
         f"written: {', '.join(linked.columns)}"
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.app_database import lifecycle
+from americano_pipelines.app_database.column_values import derived_row_id
 from americano_pipelines.app_database.statements import claim
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.runs import HASH_TAG
@@ -75,7 +75,7 @@ def test_an_analysis_without_a_row_gets_one_if_the_app_has_a_word_for_it(
     first = linked(run)
     again = linked(run)
 
-    made = lifecycle.row_id("dagster 1", "analysis/abab_randomization", "protocol_0")
+    made = derived_row_id("dagster 1", "analysis/abab_randomization", "protocol_0")
     assert first.code == again.code == 0, first.err + again.err
     assert f"record {sha256[:12]}: row {made} of the app made; written: status" in first.out
     columns = 'status::text, "analysisType"::text, "protocolId", "runName", "mlflowRunId"'

@@ -20,10 +20,10 @@ _REMOVE_EVERY_SECONDS = 3600
 
 
 def reconcile_all(settings: Settings, instance: dg.DagsterInstance) -> tuple[list[str], list[str]]:
-    """Bring MLflow and the app into line with the Dagster runs that have ended, each although the other is down.
+    """Set MLflow runs and the app's rows to how their Dagster runs ended; an outage of one does not stop the other.
 
     Returns:
-        What was looked after, and what could not be: that is tried again the next time.
+        What was reconciled, and the problems; the next pass tries those again.
     """
     done: list[str] = []
     problems = waiting_elsewhere(settings, instance)
@@ -40,10 +40,9 @@ def reconcile_all(settings: Settings, instance: dg.DagsterInstance) -> tuple[lis
 
 
 def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
-    """The sensor for these settings.
+    """Build the sensor from the settings.
 
-    It looks for runs that are not settled, and is no run status sensor: one of those is told of an end once, and a
-    server that was down at that moment would never hear of it.
+    It is not a run status sensor: that one sees each end once, so a server that was down then would never be updated.
     """
     removed_at = -math.inf
 

@@ -8,8 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from americano_pipelines.app_database import lifecycle
-from americano_pipelines.app_database.statements import claim
+from americano_pipelines.app_database.statements import claim, create
 from americano_pipelines.defs.analyses.reconcile_rows import reconcile_app_rows
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome, reconcile_all
 from americano_pipelines.defs.run_tags import (
@@ -343,10 +342,10 @@ def test_a_row_that_the_run_made_is_looked_after_too(
 ) -> None:
     assert settings.app is not None
     run_id = str(uuid.uuid4())
-    made = lifecycle.create(settings.app, run_id, "analysis/x", "protocol_1", "ABAB_RANDOMIZATION", "one", {})
-    tags = {f"{ROW_TAG}{made}": ROW_OPEN, ROWS_TAG: ROW_OPEN}
+    name = create(settings.app, run_id, "analysis/x", "protocol_1", "ABAB_RANDOMIZATION", "one", {})
+    tags = {f"{ROW_TAG}{name}": ROW_OPEN, ROWS_TAG: ROW_OPEN}
     instance.add_run(dg.DagsterRun(job_name="analyses", run_id=run_id, status=STATUS.CANCELED, tags=tags))
 
-    assert reconcile_app_rows(settings, instance).rows == [made]
+    assert reconcile_app_rows(settings, instance).rows == [name]
 
-    assert row(prisma, made) == ("FAILED", f"Dagster run {run_id} was cancelled")
+    assert row(prisma, name) == ("FAILED", f"Dagster run {run_id} was cancelled")
