@@ -25,7 +25,7 @@ def test_a_claimed_row_fails_only_for_its_run(target: PostgresTarget, prisma: Da
     prisma.execute("UPDATE analysis_runs SET status = 'RUNNING' WHERE id = 'run_1'")
 
     assert not fail(target, "run_0", "it died", claimed_by="other")
-    assert not fail(target, "run_1", "nobody has this one", claimed_by="mine")
+    assert not fail(target, "run_1", "no run has this row", claimed_by="mine")
     assert not fail(target, "no such run", "it died", claimed_by="mine")
     assert fail(target, "run_0", "it died", claimed_by="mine")
     assert not fail(target, "run_0", "it died again", claimed_by="mine")
