@@ -117,7 +117,7 @@ class RowMatcher:
 
     @property
     def _label(self) -> str:
-        name = self.app_type or f"{self.analysis} as asked, for which the app has no word"
+        name = self.app_type or f"{self.analysis} (no value in AnalysisType)"
         return name if self.protocol_id is None else f"{name}, of protocol {self.protocol_id}"
 
 

@@ -247,8 +247,8 @@ def fail(target: PostgresTarget, analysis_run_id: str, reason: str, claimed_by: 
             expected = and_(_status(table) == "RUNNING", owned_by(table, claimed_by))
         else:
             raise RowOwnershipError(
-                f"{table.fullname} has no column {SUMMARY} of JSON, so row {analysis_run_id!r} does not say whose it "
-                f"is; if it is still RUNNING, set it to FAILED in the app ({reason})"
+                f"{table.fullname} has no column {SUMMARY} of JSON, so row {analysis_run_id!r} names no owner; "
+                f"if it is still RUNNING, set it to FAILED in the app ({reason})"
             )
         values = {"status": "FAILED", "errorMessage": error_text(table, reason), "completedAt": func.now()}
         statement = update(table).where(table.c.id == analysis_run_id, expected).values(assignments(table, values))
@@ -294,5 +294,5 @@ def _not_owned(table: "Table", row: Mapping[str, Any] | None, analysis_run_id: s
     if row is None:
         return f"{table.fullname} has no row {analysis_run_id!r}: there is nothing to link to"
     if row["status"] == "PENDING":
-        return f"{table.fullname}: row {analysis_run_id!r} is PENDING again: it asks for another run"
+        return f"{table.fullname}: row {analysis_run_id!r} is PENDING again: it requests another run"
     return f"{table.fullname}: row {analysis_run_id!r} is {row['status']}, by Dagster run {owner(row) or 'unknown'}"

@@ -112,7 +112,7 @@ def link_record(settings: Settings, target: PostgresTarget, name: str) -> Linked
     if run is None:
         raise AppRowError(
             f"record {sha256[:12]} is in the archive, but its MLflow run {record.tracking['run_id']} does not have its "
-            "hash: the analysis died before it was recorded to its end, or the run was changed; `americano verify` says"
+            "hash: the analysis ended before all was recorded, or the run was changed; `americano verify` says"
         )
     row_id = record.identity.analysis_run_id
     matcher = row_matcher(record.identity.protocol_id, record.identity.analysis, record.config)
@@ -143,8 +143,8 @@ def _check_request(target: PostgresTarget, row_id: str, matcher: RowMatcher) -> 
 def _create(target: PostgresTarget, record: Record, matcher: RowMatcher, run: MlflowRun) -> str:
     if matcher.app_type is None or matcher.protocol_id is None:
         raise AppRowError(
-            f"the app has no word for this analysis ({record.identity.analysis}), so no row can be made for it; it "
-            "stays recorded in MLflow and in the archive"
+            f"the app's AnalysisType has no value for this analysis ({record.identity.analysis}), so no row can be "
+            "created; the analysis stays recorded in MLflow and in the archive"
         )
     return statements.create(
         target,

@@ -123,11 +123,11 @@ BAYESIAN, SQUARES = {"method": "bayesian"}, {"method": "least_squares"}
          "CHANGE_POINT_DETECTION of protocol protocol_0, not ABAB_RANDOMIZATION, of protocol protocol_0"),
         ("GRANGER_CAUSALITY", row_matcher("protocol_0", "change_points", {}), "not CHANGE_POINT_DETECTION"),
         ("BAYESIAN_ITS", row_matcher("protocol_0", "interrupted_time_series", {}),
-         "not interrupted_time_series as asked, for which the app has no word, of protocol protocol_0"),
+         "not interrupted_time_series (no value in AnalysisType), of protocol protocol_0"),
         ("BAYESIAN_ITS", row_matcher("protocol_0", "interrupted_time_series", SQUARES), "not interrupted_time_series"),
         ("MIXED_EFFECTS", row_matcher("protocol_0", "interrupted_time_series", BAYESIAN), "not BAYESIAN_ITS"),
         ("MIXED_EFFECTS", row_matcher("protocol_1", "interrupted_time_series", {}), "not interrupted_time_series"),
-        ("ABAB_RANDOMIZATION", row_matcher(None, "training_demo", {"epochs": 3}), "not training_demo as asked"),
+        ("ABAB_RANDOMIZATION", row_matcher(None, "training_demo", {"epochs": 3}), "not training_demo (no value"),
     ],
 )  # fmt: skip
 def test_a_row_that_requests_another_analysis_is_left_unchanged(

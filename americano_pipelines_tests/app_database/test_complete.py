@@ -39,7 +39,7 @@ def test_values_without_a_column_are_left_out(target: PostgresTarget, prisma: Da
 
 def test_a_row_of_another_run_is_left_unchanged(target: PostgresTarget, prisma: Database) -> None:
     done = {"status": "COMPLETED", "resultsSummary": {"dagster_run_id": "mine"}}
-    with pytest.raises(RowOwnershipError, match="'run_0' is PENDING again: it asks for another run"):
+    with pytest.raises(RowOwnershipError, match="'run_0' is PENDING again: it requests another run"):
         complete(target, "run_0", "mine", done)
 
     assert claim(target, "run_0", "other", ABAB)

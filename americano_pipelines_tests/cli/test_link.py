@@ -86,7 +86,7 @@ def test_an_analysis_without_a_row_gets_one_if_the_app_has_a_word_for_it(
     _, other = recorded(settings, row=None, analysis="training_demo")
     done = linked(other)
     assert done.code == 1
-    assert "the app has no word for this analysis (training_demo)" in done.err
+    assert "the app's AnalysisType has no value for this analysis (training_demo)" in done.err
 
 
 def test_what_must_not_be_written_over_is_left_alone(settings: Settings, linked: Cli, prisma: Database) -> None:

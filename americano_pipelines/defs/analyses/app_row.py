@@ -37,7 +37,7 @@ def claimed_row(
     if requested_row is None or target is None:
         if requested_row is not None:
             context.log.warning(
-                "ANALYSIS_RUNS_DATABASE_URL is not set: row %s is recorded with the analysis, but neither taken nor "
+                "ANALYSIS_RUNS_DATABASE_URL is not set: row %s is recorded with the analysis, but neither claimed nor "
                 "completed; `americano link %s` does that later",
                 requested_row,
                 requested_row,
@@ -91,7 +91,7 @@ def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: 
     if settings.app is None:
         return "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
     if row_id is None:
-        return "none: the app has no word for this analysis, and no row was given"
+        return "none: the app's AnalysisType has no value for this analysis, and no row was given"
     try:
         written = app_link.complete(settings.app, row_id, record)
     except AppRowError as error:

@@ -82,8 +82,8 @@ def waiting_elsewhere(settings: Settings, instance: dg.DagsterInstance) -> list[
     label = store_label(settings)
     numbers = Counter(run.tags.get(PLACE_TAG, label) for run in _waiting(instance))
     return [
-        f"runs that have ended, and may be RUNNING in MLflow at {other_label}: {number}. Their end is shown there when "
-        f"MLFLOW_TRACKING_URI, which is {label} now, is that again"
+        f"finished runs that may still show RUNNING in MLflow at {other_label}: {number}. Set MLFLOW_TRACKING_URI (now "
+        f"{label}) back to it to update them"
         for other_label, number in numbers.items()
         if other_label != label
     ]

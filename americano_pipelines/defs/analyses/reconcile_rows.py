@@ -64,8 +64,8 @@ class _Confirmation:
         label = store_label(self.settings)
         if (recorded_label := run.tags.get(PLACE_TAG, label)) != label:
             raise TrackingError(
-                f"it was recorded in MLflow at {recorded_label}, which alone can say whether its record is whole; the "
-                f"row waits until MLFLOW_TRACKING_URI, which is {label} now, is that again"
+                f"it was recorded in MLflow at {recorded_label}, which alone can confirm its record. Set "
+                f"MLFLOW_TRACKING_URI (now {label}) back to it to reconcile the row"
             )
         return confirming_run(self._open(), *recorded) is not None
 

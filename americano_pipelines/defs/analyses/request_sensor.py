@@ -57,9 +57,7 @@ def retry_delay(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.
     without_resource = sum(resource_failures)
     last = describe_end(instance, failed[0].dagster_run) if failed else ""
     if len(failed) - without_resource >= ATTEMPTS or without_resource >= ATTEMPTS_WITHOUT_MLFLOW:
-        raise AnalysisError(
-            f"started {len(failed)} times and never got as far as taking this row; the last time: {last}"
-        )
+        raise AnalysisError(f"started {len(failed)} times without claiming this row; the last time: {last}")
     if not failed or not resource_failures[0]:
         return None
     until = next_attempt_at(failed[0], without_resource, _PAUSE, _LONGEST_PAUSE)
@@ -146,7 +144,7 @@ def build_analysis_requests(settings: Settings) -> dg.SensorDefinition:
             context.log.warning(text)
         if batch.run_requests:
             return dg.SensorResult(batch.run_requests)
-        return dg.SensorResult(skip_reason="; ".join([*refused, *batch.waiting]) or "the app asks for nothing")
+        return dg.SensorResult(skip_reason="; ".join([*refused, *batch.waiting]) or "the app has no PENDING row")
 
     return analysis_requests
 

@@ -249,7 +249,7 @@ def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Stu
     assert row["completedAt"] >= row["startedAt"]
     found = shown(study.run("background_music", ITS), ITS)
     assert found["AnalysisRun id"] == "none"
-    assert found["link"].startswith("none: the app has no word for this analysis")
+    assert found["link"].startswith("none: the app's AnalysisType has no value for this analysis")
 
 
 def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:

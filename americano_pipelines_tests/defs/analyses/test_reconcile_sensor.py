@@ -96,7 +96,7 @@ def test_a_run_without_its_process_fails_in_dagster_and_mlflow(
         ended.wait()
     instance.add_run_tags(killed.run_id, {PID_TAG: str(ended.pid), OWNER_TAG: "gone.owner"})
 
-    assert tick(settings, instance) == f"1 marked failed whose process is gone; {killed.run_id}"
+    assert tick(settings, instance) == f"runs marked failed because their process is gone: 1; {killed.run_id}"
 
     assert killed.statuses() == ("FAILED", "FAILED")
 
@@ -133,8 +133,8 @@ def test_a_run_waits_for_its_mlflow(
     assert done == [run.run_id]
     assert run.statuses() == ("FAILED", "FAILED")
     assert run_in_other.statuses() == ("RUNNING", "RUNNING")
-    assert [problem.partition(". Their")[0] for problem in problems] == [
-        f"runs that have ended, and may be RUNNING in MLflow at {store_label(other)}: 1"
+    assert [problem.partition(". Set")[0] for problem in problems] == [
+        f"finished runs that may still show RUNNING in MLflow at {store_label(other)}: 1"
     ]
     assert problems[0] in tick(settings, instance)
     assert reconcile_all(other, instance) == ([run_in_other.run_id], [])

@@ -153,7 +153,7 @@ def test_an_invalid_request_fails_with_the_reason_and_stops_no_other(
     assert status == "FAILED"
     assert reason in message
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
-    assert tick(settings, on_disk).skip_message == "the app asks for nothing"
+    assert tick(settings, on_disk).skip_message == "the app has no PENDING row"
 
 
 def test_a_request_waits_until_its_protocol_is_published(
@@ -200,7 +200,7 @@ def test_a_request_is_refused_after_three_attempts(
 
     assert row(prisma) == (
         "FAILED",
-        f"started 3 times and never got as far as taking this row; the last time: Dagster run {last} failed",
+        f"started 3 times without claiming this row; the last time: Dagster run {last} failed",
     )
     assert row(prisma, "run_1") == ("PENDING", None)
 
@@ -228,7 +228,7 @@ def test_pauses_double_while_mlflow_is_unavailable(
 
     status, message = row(prisma)
     assert status == "FAILED"
-    assert message.startswith(f"started {ATTEMPTS - 1 + ATTEMPTS_WITHOUT_MLFLOW} times and never got as far as")
+    assert message.startswith(f"started {ATTEMPTS - 1 + ATTEMPTS_WITHOUT_MLFLOW} times without claiming this row")
     assert message.endswith("failed: no MLflow")
 
 
