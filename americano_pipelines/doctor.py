@@ -216,17 +216,17 @@ def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _app(settings: Settings) -> Iterator[Diagnosis]:
+    from sqlalchemy import and_, func, select
+
     from americano_pipelines.app_database.connection import connected
 
     if settings.app is None:
         return
     try:
-        with connected(settings.app) as (cursor, table):
-            name = sql.quote(table.schema, table.name)
-            cursor.execute(
-                "SELECT " + " AND ".join(f"has_any_column_privilege(%s, '{p}')" for p in _LINK_NEEDS), (name,) * 3
-            )
-            allowed = cursor.fetchone()[0]
+        with connected(settings.app) as (connection, table):
+            name = sql.quote(settings.app.schema, table.name)
+            needs = [func.has_any_column_privilege(name, privilege) for privilege in _LINK_NEEDS]
+            allowed = connection.scalar(select(and_(*needs)))
     except AmericanoError as error:
         yield Diagnosis("warn", "the app's analysis runs", str(error))
     else:

@@ -1,4 +1,4 @@
-"""Decide which analysis a row of the app requests, and whether a run may answer it."""
+"""Decide which analysis a row of the app requests, and whether a run may carry it out."""
 
 import reprlib
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from americano_pipelines.errors import AnalysisError, AppRowError
 
 @dataclass(frozen=True)
 class Request:
-    """A row that asks for an analysis, or did.
+    """The analysis that a row of the app requests.
 
     Attributes:
         analysis_run_id: the row.
         protocol_id: the protocol.
-        analysis_type: what the app calls the analysis.
-        parameters: what is asked of it, whatever the app's JSON holds; an empty object where it has no such column.
+        analysis_type: the value of the app's enum AnalysisType.
+        parameters: the content of `inputParams`, of any JSON type; an empty object where the table has no such column.
     """
 
     analysis_run_id: str
@@ -28,15 +28,14 @@ class Request:
 
 
 def resolve_request(request: Request) -> tuple[str, dict[str, Any]]:
-    """The analysis that a row asks for.
+    """Resolve a request to a kind of analysis and its parameters.
 
     Returns:
-        The name of its kind, and the parameters that were given or that the type fixes, as the kind writes them. What
-        is null counts as not given, so that the plan stands in for it.
+        The name of the kind, and the parameters that the request states or that its type fixes, validated. A null
+        counts as not stated, so that the plan's value applies.
 
     Raises:
-        AnalysisError: there is no such analysis here, or a parameter is unknown, out of its bounds, or other than the
-            type says.
+        AnalysisError: no analysis has this type, or a parameter is unknown, out of bounds, or contradicts the type.
     """
     entry = requested(request.analysis_type)
     if entry is None:
@@ -57,38 +56,38 @@ def resolve_request(request: Request) -> tuple[str, dict[str, Any]]:
 
 
 def merge_parameters(request: Request, run_parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a run that answers a row: what the row asks for, and what the run was given besides.
+    """Merge the parameters that a row requests with those of the run that carries it out.
 
-    Parameters of a type that nothing here answers are not known here, and left alone.
+    Parameters of a request whose type has no analysis here are unknown, so they are ignored.
 
     Args:
         request: the row.
-        run_parameters: parameters that the run was given, by name.
+        run_parameters: the run's own parameters, by name.
 
     Raises:
-        AnalysisError: it was given another value than the row asks for; and as `resolve_request`.
+        AnalysisError: the run has another value than the row requests; and as `resolve_request`.
     """
-    wanted = resolve_request(request)[1] if requested(request.analysis_type) is not None else {}
-    if other := [
+    requested_parameters = resolve_request(request)[1] if requested(request.analysis_type) is not None else {}
+    if conflicts := [
         f"{name} is {value!r}, not {run_parameters[name]!r}"
-        for name, value in wanted.items()
+        for name, value in requested_parameters.items()
         if name in run_parameters and value != run_parameters[name]
     ]:
         raise AnalysisError(
-            f"row {request.analysis_run_id!r} asks for something else than this run: {'; '.join(other)}. Leave out of "
-            "the run what the row says"
+            f"row {request.analysis_run_id!r} asks for something else than this run: {'; '.join(conflicts)}. Leave "
+            "out of the run what the row says"
         )
-    return {**wanted, **run_parameters}
+    return {**requested_parameters, **run_parameters}
 
 
 @dataclass(frozen=True)
 class RowMatcher:
-    """An analysis, as far as it decides which rows it may answer.
+    """The properties of an analysis that decide which rows it may carry out.
 
     Attributes:
-        protocol_id: its protocol, None for an analysis that is of none.
-        analysis: its name here.
-        app_type: what the app calls it, None when the app's enum has no word for it.
+        protocol_id: its protocol; None for an analysis without one.
+        analysis: its name in this package.
+        app_type: its value in the app's enum AnalysisType; None where the enum lacks it.
     """
 
     protocol_id: str | None
@@ -96,21 +95,21 @@ class RowMatcher:
     app_type: str | None
 
     def check(self, analysis_run_id: str, protocol_id: str, analysis_type: str) -> None:
-        """Make sure that a row is of this protocol and asks for this analysis.
+        """Check that a row belongs to this protocol and requests this analysis.
 
-        An analysis that the app has no word for may answer a row of a type that nothing here answers. One that
-        another analysis answers it may not: a row that asks for a Bayesian model never gets least squares.
+        An analysis without an `app_type` may carry out a row whose type has no analysis here, and no other: a row
+        that requests a Bayesian model never gets least squares.
 
         Args:
             analysis_run_id: the row.
             protocol_id: its protocol.
-            analysis_type: what it asks for, in the app's word.
+            analysis_type: its value of AnalysisType.
 
         Raises:
-            AppRowError: it is another's; the message says what it is.
+            AppRowError: the row requests another protocol or analysis; the message names both.
         """
-        wanted = analysis_type not in REQUESTABLE if self.app_type is None else analysis_type == self.app_type
-        if not wanted or self.protocol_id not in (None, protocol_id):
+        matches = analysis_type not in REQUESTABLE if self.app_type is None else analysis_type == self.app_type
+        if not matches or self.protocol_id not in (None, protocol_id):
             raise AppRowError(
                 f"row {analysis_run_id!r} is {analysis_type} of protocol {protocol_id}, not {self._label}; it is left "
                 "as it is"
@@ -118,19 +117,18 @@ class RowMatcher:
 
     @property
     def _label(self) -> str:
-        name = self.app_type or f"{self.analysis} as asked, for which the app has no word"
+        name = self.app_type or f"{self.analysis} (no value in AnalysisType)"
         return name if self.protocol_id is None else f"{name}, of protocol {self.protocol_id}"
 
 
 def row_matcher(protocol_id: str | None, analysis: str, parameters: Mapping[str, Any]) -> RowMatcher:
-    """The answer that an analysis is.
+    """Build the matcher of an analysis.
 
     Args:
-        protocol_id: its protocol, None for an analysis that is of none.
-        analysis: its name here.
-        parameters: its parameters. They need be neither complete nor valid, for they are judged where they are used: of
-            one that is left out the default counts.
+        protocol_id: its protocol; None for an analysis without one.
+        analysis: its name in this package.
+        parameters: its parameters, which are validated later. A default applies where one is missing.
     """
     kind = KINDS.get(analysis)
-    called = app_type(kind.name, kind.parameters.model_construct(**parameters)) if kind else None
-    return RowMatcher(protocol_id, analysis, called)
+    type_in_app = app_type(kind.name, kind.parameters.model_construct(**parameters)) if kind else None
+    return RowMatcher(protocol_id, analysis, type_in_app)

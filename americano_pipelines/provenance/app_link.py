@@ -1,13 +1,13 @@
 """Write a recorded analysis into its row of the app, or create the row (`americano link`)."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
-from americano_pipelines.app_database import lifecycle, statements
-from americano_pipelines.app_database.connection import SUMMARY, with_retries
-from americano_pipelines.app_database.lifecycle import app_timestamp
+from americano_pipelines.app_database import statements
+from americano_pipelines.app_database.column_values import SUMMARY
+from americano_pipelines.app_database.connection import retried
 from americano_pipelines.app_database.matching import RowMatcher, row_matcher
 from americano_pipelines.errors import AppRowError
 from americano_pipelines.mlflow_store.artifacts import MlflowRun
@@ -25,15 +25,15 @@ def complete(target: PostgresTarget, analysis_run_id: str, record: Record) -> li
         The columns that were written.
 
     Raises:
-        RowOwnershipError: the row is gone, or another run's by now.
-        AppRowError: it cannot be written; TransientAppRowError: the app's database cannot be reached.
+        RowOwnershipError: the row does not exist, or does not belong to the record's Dagster run.
+        AppRowError: Postgres refuses the values; TransientAppRowError: the app's database cannot be reached.
     """
     dagster_run_id = str(record.orchestrator["dagster_run_id"])
-    return with_retries(lambda: statements.complete(target, analysis_run_id, dagster_run_id, row_values(record)))
+    return statements.complete(target, analysis_run_id, dagster_run_id, row_values(record))
 
 
 def row_values(record: Record) -> dict[str, Any]:
-    """What stands in the row of a recorded analysis, by the app's column names."""
+    """The values of a recorded analysis for its row, by the app's column names."""
     identity, run_id = record.identity, record.tracking["run_id"]
     started, ended = (datetime.fromisoformat(at) for at in (identity.started_at, identity.ended_at))
     return {
@@ -57,15 +57,20 @@ def row_values(record: Record) -> dict[str, Any]:
             "mlflow_run_id": run_id,
             "dagster_run_id": record.orchestrator["dagster_run_id"],
         },
-        "startedAt": app_timestamp(identity.started_at),
-        "completedAt": app_timestamp(identity.ended_at),
+        "startedAt": _app_timestamp(started),
+        "completedAt": _app_timestamp(ended),
         "durationSeconds": round((ended - started).total_seconds()),
         "errorMessage": None,
     }
 
 
+def _app_timestamp(time: datetime) -> datetime:
+    """Convert a time to the form of the app's columns: UTC without a time zone."""
+    return time.astimezone(UTC).replace(tzinfo=None)
+
+
 def _sentence(record: Record) -> str:
-    """What came out; an exploratory result is never told without saying that it is one."""
+    """The result in a sentence; an exploratory one always says that it is exploratory."""
     compliance = record.standing
     if compliance is None or compliance.planned:
         return record.sentence
@@ -74,13 +79,13 @@ def _sentence(record: Record) -> str:
 
 @dataclass(frozen=True)
 class LinkedRow:
-    """A link that is there now.
+    """A row that shows a recorded analysis.
 
     Attributes:
         analysis_run_id: the row.
-        created: whether the analysis had none before.
+        created: whether the row is new.
         sha256: hash of the record.
-        columns: what was written.
+        columns: the columns that were written.
     """
 
     analysis_run_id: str
@@ -90,34 +95,34 @@ class LinkedRow:
 
 
 def link_record(settings: Settings, target: PostgresTarget, name: str) -> LinkedRow:
-    """Write a recorded analysis into its row; one that has none gets one, if the app has a word for it.
+    """Write a recorded analysis into its row; create a row where it has none and the app's enum has its type.
 
     Args:
-        settings: whose archive and MLflow.
+        settings: the settings, for the archive and MLflow.
         target: the app's database.
-        name: as `provenance.record_index.find_record` takes it.
+        name: a name of the record, as `provenance.record_index.find_record` takes it.
 
     Raises:
-        AnalysisError: there is no such record; TamperedError: it was changed.
+        AnalysisError: no record has this name; TamperedError: the record was changed.
         TrackingError: MLflow does not answer.
-        AppRowError: it was not recorded to its end, the row shows a later analysis, is another run's or asks for
-            something else, or none can be made; TransientAppRowError: the app's database cannot be reached.
+        AppRowError: the record is incomplete; or the row shows a later analysis, belongs to another run or requests
+            another analysis; or no row can be created. TransientAppRowError: the app's database cannot be reached.
     """
     sha256, record = find_record(settings, name)
     run = confirming_run(open_store(settings), sha256, record)
     if run is None:
         raise AppRowError(
             f"record {sha256[:12]} is in the archive, but its MLflow run {record.tracking['run_id']} does not have its "
-            "hash: the analysis died before it was recorded to its end, or the run was changed; `americano verify` says"
+            "hash: the analysis ended before all was recorded, or the run was changed; `americano verify` says"
         )
     row_id = record.identity.analysis_run_id
-    answer = row_matcher(record.identity.protocol_id, record.identity.analysis, record.config)
+    matcher = row_matcher(record.identity.protocol_id, record.identity.analysis, record.config)
     created = row_id is None
     if row_id is None:
-        row_id = _create(target, record, answer, run)
+        row_id = _create(target, record, matcher, run)
     else:
         _check_last(settings, row_id, record)
-        _check_fits(target, row_id, answer)
+        _check_request(target, row_id, matcher)
     return LinkedRow(row_id, created, sha256, tuple(complete(target, row_id, record)))
 
 
@@ -130,25 +135,24 @@ def _check_last(settings: Settings, row_id: str, record: Record) -> None:
             )
 
 
-def _check_fits(target: PostgresTarget, row_id: str, answer: RowMatcher) -> None:
-    row = with_retries(lambda: statements.read_row(target, row_id))
+def _check_request(target: PostgresTarget, row_id: str, matcher: RowMatcher) -> None:
+    row = retried(statements.read_row)(target, row_id)
     if row is not None:
-        answer.check(row_id, row["protocolId"], row["analysisType"])
+        matcher.check(row_id, row["protocolId"], row["analysisType"])
 
 
-def _create(target: PostgresTarget, record: Record, answer: RowMatcher, run: MlflowRun) -> str:
-    if answer.app_type is None or answer.protocol_id is None:
+def _create(target: PostgresTarget, record: Record, matcher: RowMatcher, run: MlflowRun) -> str:
+    if matcher.app_type is None or matcher.protocol_id is None:
         raise AppRowError(
-            f"the app has no word for this analysis ({record.identity.analysis}), so no row can be made for it; it "
-            "stays recorded in MLflow and in the archive"
+            f"the app's AnalysisType has no value for this analysis ({record.identity.analysis}), so no row can be "
+            "created; the analysis stays recorded in MLflow and in the archive"
         )
-    by = record.orchestrator
-    return lifecycle.create(
+    return statements.create(
         target,
-        str(by["dagster_run_id"]),
-        str(by["asset_key"]),
-        answer.protocol_id,
-        answer.app_type,
+        str(record.orchestrator["dagster_run_id"]),
+        str(record.orchestrator["asset_key"]),
+        matcher.protocol_id,
+        matcher.app_type,
         str(run.run.info.run_name),
-        dict(record.config),
+        record.config,
     )

@@ -1,4 +1,4 @@
-"""What the tests of tracking share: the app's database as the link sees it."""
+"""The app's database, reached with the role that the link uses."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from americano_pipelines_tests.prisma_database import link_url
 
 @pytest.fixture
 def target(prisma: Database, settings_for: Callable[..., Settings]) -> PostgresTarget:
-    """The app's database as the role that the script makes."""
-    app = settings_for(analysis_runs_database_url=link_url(prisma)).app
-    assert app is not None
-    return app
+    """The app's database as the role of `deploy/link_role.sql`."""
+    target = settings_for(analysis_runs_database_url=link_url(prisma)).app
+    assert target is not None
+    return target

@@ -1,29 +1,21 @@
-"""The app's row of a recorded analysis: written where columns are, by a role that may do nothing else."""
+"""Complete the app's row of a recorded analysis, if the row still belongs to its run."""
 
 from collections.abc import Callable
+from datetime import datetime
 
-import psycopg2
 import pytest
 
-from americano_pipelines.app_database.statements import claim, complete, create, owner, pending, read_row
-from americano_pipelines.errors import AppRowError, ConfigError
+from americano_pipelines.app_database.statements import claim, complete, fail, owner, read_row
+from americano_pipelines.errors import AppRowError, RowOwnershipError
+from americano_pipelines.provenance import app_link
+from americano_pipelines.provenance.record import CompliancePart
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.prisma_database import ABAB, MIGRATION, row
-
-NEW = {
-    "protocolId": "protocol_1",
-    "runName": "one more",
-    "analysisType": "ABAB_RANDOMIZATION",
-    "codeCommitHash": "unknown",
-    "dataVersionHash": "x",
-    "inputParams": {"alpha": 0.05, "note": "it's 'quoted' %s"},
-    "resultsSummary": {"p": 0.01},
-    "status": "COMPLETED",
-}
+from americano_pipelines_tests.provenance.records import HEX, kept_record
 
 
-def test_what_is_known_is_written_and_what_has_no_column_is_left_out(target: PostgresTarget, prisma: Database) -> None:
+def test_values_without_a_column_are_left_out(target: PostgresTarget, prisma: Database) -> None:
     values = {
         "status": "COMPLETED",
         "resultsSummary": {"verdict": "benefit %s", "p": 0.01},
@@ -41,31 +33,31 @@ def test_what_is_known_is_written_and_what_has_no_column_is_left_out(target: Pos
     assert row(prisma, columns=columns) == (
         "COMPLETED", {"verdict": "benefit %s", "p": 0.01}, ["a/b.png", "c"], "m1"
     )  # fmt: skip
-    with pytest.raises(AppRowError, match="has no row 'nothing'"):
+    with pytest.raises(RowOwnershipError, match="has no row 'nothing'"):
         complete(target, "nothing", "mine", values)
 
 
-def test_a_row_that_is_another_s_by_now_is_not_written_over(target: PostgresTarget, prisma: Database) -> None:
+def test_a_row_of_another_run_is_left_unchanged(target: PostgresTarget, prisma: Database) -> None:
     done = {"status": "COMPLETED", "resultsSummary": {"dagster_run_id": "mine"}}
-    with pytest.raises(AppRowError, match="'run_0' is PENDING again: it asks for another run"):
+    with pytest.raises(RowOwnershipError, match="'run_0' is PENDING again: it requests another run"):
         complete(target, "run_0", "mine", done)
 
     assert claim(target, "run_0", "other", ABAB)
-    with pytest.raises(AppRowError, match="'run_0' is RUNNING, by Dagster run other"):
+    with pytest.raises(RowOwnershipError, match="'run_0' is RUNNING, by Dagster run other"):
         complete(target, "run_0", "mine", done)
     complete(target, "run_0", "other", done | {"resultsSummary": {"dagster_run_id": "other"}})
-    with pytest.raises(AppRowError, match="'run_0' is COMPLETED, by Dagster run other"):
+    with pytest.raises(RowOwnershipError, match="'run_0' is COMPLETED, by Dagster run other"):
         complete(target, "run_0", "mine", done)
 
     prisma.execute("UPDATE analysis_runs SET status = 'FAILED' WHERE id = 'run_0'")
     complete(target, "run_0", "mine", done)
     complete(target, "run_0", "mine", done)
-    app_row = read_row(target, "run_0")
-    assert app_row is not None
-    assert (app_row["status"], owner(app_row)) == ("COMPLETED", "mine")
+    completed = read_row(target, "run_0")
+    assert completed is not None
+    assert (completed["status"], owner(completed)) == ("COMPLETED", "mine")
 
 
-def test_a_row_that_cannot_say_whose_it_is_is_written_unless_it_is_asked_for(
+def test_without_a_json_summary_any_row_that_is_not_pending_is_completed(
     target: PostgresTarget, prisma: Database
 ) -> None:
     prisma.execute('ALTER TABLE analysis_runs ALTER "resultsSummary" TYPE text')
@@ -78,7 +70,7 @@ def test_a_row_that_cannot_say_whose_it_is_is_written_unless_it_is_asked_for(
         complete(target, "run_1", "mine", {"status": "COMPLETED"})
 
 
-def test_after_the_migration_the_new_columns_are_written_too(target: PostgresTarget, prisma: Database) -> None:
+def test_columns_of_the_migration_are_written(target: PostgresTarget, prisma: Database) -> None:
     prisma.execute(MIGRATION)
     prisma.execute(MIGRATION)
     for name in ("run_0", "run_1"):
@@ -88,46 +80,10 @@ def test_after_the_migration_the_new_columns_are_written_too(target: PostgresTar
     assert complete(target, "run_0", "mine", values) == ["mlflowRunUrl", "mlflowRunId"]
     with pytest.raises(AppRowError, match=r"another row than 'run_1' is linked to this analysis .*mlflowRunId.*m1"):
         complete(target, "run_1", "mine", {"mlflowRunId": "m1"})
-    assert complete(target, "run_0", "mine", {"mlflowRunId": "m2"}), (
-        "a second analysis for a row takes the first's place"
-    )
+    assert complete(target, "run_0", "mine", {"mlflowRunId": "m2"}), "a second analysis of a row replaces the first"
 
 
-def test_what_may_not_be_empty_is_left_as_it_is_where_nothing_is_known(
-    target: PostgresTarget, prisma: Database
-) -> None:
-    prisma.execute(
-        "UPDATE analysis_runs SET \"errorMessage\" = 'e', \"mlflowRunId\" = 'm'; ALTER TABLE analysis_runs "
-        'ALTER "errorMessage" SET NOT NULL, ALTER "errorMessage" SET DEFAULT \'\', ALTER "mlflowRunId" SET NOT NULL'
-    )
-
-    assert claim(target, "run_0", "mine", ABAB)
-
-    assert row(prisma, columns='"errorMessage", "mlflowRunId"') == ("", "m")
-
-
-def test_a_row_is_made_with_all_that_is_required_and_brought_up_to_date_again(
-    target: PostgresTarget, prisma: Database
-) -> None:
-    create(target, "new", NEW)
-    create(target, "new", NEW | {"resultsSummary": {"p": 0.02, "note": "a\0b"}, "errorMessage": None})
-
-    assert row(prisma, "new", '"runName", "inputParams", "resultsSummary"') == (
-        "one more",
-        {"alpha": 0.05, "note": "it's 'quoted' %s"},
-        {"p": 0.02, "note": "a\N{REPLACEMENT CHARACTER}b"},
-    )
-    with pytest.raises(AppRowError, match="requires codeCommitHash"):
-        create(target, "other", {name: value for name, value in NEW.items() if name != "codeCommitHash"})
-    with pytest.raises(AppRowError, match=r"has no 'TRAINING_DEMO' \(it has .*ABAB_RANDOMIZATION"):
-        create(target, "other", NEW | {"analysisType": "TRAINING_DEMO"})
-    with pytest.raises(AppRowError, match="the app has no protocol 'gone' any more"):
-        create(target, "other", NEW | {"protocolId": "gone"})
-
-
-def test_a_status_that_the_app_does_not_have_is_told_and_nothing_is_written(
-    target: PostgresTarget, prisma: Database
-) -> None:
+def test_a_missing_status_is_named_and_nothing_is_written(target: PostgresTarget, prisma: Database) -> None:
     prisma.execute("ALTER TYPE \"AnalysisStatus\" RENAME VALUE 'COMPLETED' TO 'DONE'")
     assert claim(target, "run_0", "mine", ABAB)
 
@@ -137,29 +93,63 @@ def test_a_status_that_the_app_does_not_have_is_told_and_nothing_is_written(
     assert row(prisma, columns='status::text, "mlflowRunId"') == ("RUNNING", None)
 
 
-def test_the_role_sees_rows_of_all_users_and_nothing_else(target: PostgresTarget, prisma: Database) -> None:
-    prisma.execute(
-        "ALTER TABLE analysis_runs ENABLE ROW LEVEL SECURITY; ALTER TABLE analysis_runs FORCE ROW LEVEL SECURITY; "
-        "CREATE POLICY own ON analysis_runs USING (false)"
-    )
-    assert len(pending(target, 10)) == 2
-
-    prisma.execute("ALTER ROLE americano_link NOBYPASSRLS")
-    with pytest.raises(AppRowError, match="row-level security"):
-        pending(target, 10)
-    with (
-        psycopg2.connect(
-            host="127.0.0.1", port=target.port, user=target.user, password=target.password, dbname=target.database
-        ) as connection,
-        connection.cursor() as cursor,
-        pytest.raises(psycopg2.errors.InsufficientPrivilege),
-    ):
-        cursor.execute("SELECT * FROM behavioral_events")
-
-
-def test_without_an_address_there_is_no_link_and_a_wrong_one_names_its_variable(
-    settings_for: Callable[..., Settings],
+def test_a_row_is_completed_from_its_record(
+    target: PostgresTarget, prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
-    assert settings_for().app is None
-    with pytest.raises(ConfigError, match="ANALYSIS_RUNS_DATABASE_URL"):
-        settings_for(analysis_runs_database_url="mysql://x/y")
+    prisma.execute(MIGRATION)
+    sha256, record = kept_record(settings_for(), dagster_run="mine", mlflow_run="m1")
+    claim(target, "run_0", "mine", ABAB)
+
+    written = app_link.complete(target, "run_0", record)
+
+    assert {"status", "mlflowRunId", "mlflowExperimentId", "provenanceGitCommit", "resultsSummary"} <= set(written)
+    columns = (
+        'status::text, "mlflowRunId", "mlflowExperimentId", "codeCommitHash", "dataVersionHash", "startedAt", '
+        '"completedAt", "durationSeconds", "inputParams", "errorMessage", "dvcLockSha256", "artifactPaths"'
+    )
+    assert row(prisma, columns=columns) == (
+        "COMPLETED", "m1", "1", "c0ffee", HEX, datetime(2025, 5, 1, 10), datetime(2025, 5, 1, 10, 0, 4), 4,  # noqa: DTZ001 - as the app stores it
+        {"alpha": 0.05, "direction": "increase"}, None, None, [],
+    )  # fmt: skip
+    (summary,) = row(prisma, columns='"resultsSummary"')
+    assert summary["provenance_sha256"] == sha256
+    assert (summary["sentence"], summary["verdict"], summary["numbers"]) == ("It helped.", "benefit", {"p": 0.01})
+    assert app_link.complete(target, "run_0", record) == written, "once more changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "sentence"),
+    [
+        ([], "It helped."),
+        (["alpha is 0.1, 0.05 was planned"],
+         "It helped. Exploratory (alpha is 0.1, 0.05 was planned); 2 analyses of this protocol came before it."),
+    ],
+)  # fmt: skip
+def test_an_exploratory_result_says_so_in_the_apps_sentence(
+    settings_for: Callable[..., Settings], reasons: list[str], sentence: str
+) -> None:
+    _, record = kept_record(settings_for())
+    compliance = CompliancePart(planned=not reasons, reasons=reasons, earlier_runs=2, unrecorded_runs=0, plan_over=True)
+
+    values = app_link.row_values(record.model_copy(update={"standing": compliance}))
+
+    assert values["resultsSummary"]["sentence"] == sentence
+
+
+def test_a_row_that_was_deleted_or_claimed_by_another_run_is_not_written(
+    target: PostgresTarget, prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    _, record = kept_record(settings_for(), dagster_run="mine")
+    claim(target, "run_0", "mine", ABAB)
+    prisma.execute("UPDATE analysis_runs SET status = 'PENDING' WHERE id = 'run_0'")
+    with pytest.raises(RowOwnershipError, match="PENDING again"):
+        app_link.complete(target, "run_0", record)
+    claim(target, "run_0", "other", ABAB)
+    with pytest.raises(RowOwnershipError, match="RUNNING, by Dagster run other"):
+        app_link.complete(target, "run_0", record)
+    assert not fail(target, "run_0", "no", claimed_by="mine")
+
+    prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_0'")
+    assert not fail(target, "run_0", "no", claimed_by="mine")
+    with pytest.raises(RowOwnershipError, match="has no row 'run_0'"):
+        app_link.complete(target, "run_0", record)

@@ -1,4 +1,4 @@
-"""What a row asks for: the right analysis with what was given, or a reason why not."""
+"""Resolve a row to its analysis and parameters, or say why that is impossible."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from americano_pipelines.app_database.matching import Request, merge_parameters,
 from americano_pipelines.errors import AnalysisError
 
 
-def requested(kind: str, parameters: Any) -> tuple[str, dict[str, Any]]:
+def resolve(kind: str, parameters: Any) -> tuple[str, dict[str, Any]]:
     return resolve_request(Request("row", "protocol", kind, parameters))
 
 
@@ -23,14 +23,14 @@ def requested(kind: str, parameters: Any) -> tuple[str, dict[str, Any]]:
         ("BAYESIAN_ITS", {"method": "bayesian"}, ("interrupted_time_series", {"method": "bayesian"})),
     ],
 )
-def test_only_what_was_given_or_is_meant_by_the_type_is_asked(
+def test_a_request_has_its_stated_and_its_fixed_parameters(
     kind: str, parameters: Any, expected: tuple[str, dict[str, Any]]
 ) -> None:
-    assert requested(kind, parameters) == expected
+    assert resolve(kind, parameters) == expected
 
 
 @pytest.mark.parametrize(
-    ("kind", "parameters", "why"),
+    ("kind", "parameters", "reason"),
     [
         ("GRANGER_CAUSALITY", {}, "no analysis GRANGER_CAUSALITY here; what can be asked for is ABAB_RANDOMIZATION, "),
         ("ABAB_RANDOMIZATION", {"alpha": 2}, "parameters of abab_randomization: alpha: .*less than 1"),
@@ -41,12 +41,12 @@ def test_only_what_was_given_or_is_meant_by_the_type_is_asked(
         ("BAYESIAN_ITS", {"method": "least_squares"}, "method is 'least_squares', but BAYESIAN_ITS means 'bayesian'"),
     ],
 )
-def test_what_cannot_be_carried_out_is_told(kind: str, parameters: Any, why: str) -> None:
-    with pytest.raises(AnalysisError, match=why):
-        requested(kind, parameters)
+def test_an_invalid_request_says_why(kind: str, parameters: Any, reason: str) -> None:
+    with pytest.raises(AnalysisError, match=reason):
+        resolve(kind, parameters)
 
 
-def test_what_a_row_asks_for_stands_in_for_what_its_run_was_not_given_and_is_never_replaced() -> None:
+def test_a_run_may_add_parameters_and_not_change_them() -> None:
     row = Request("row", "protocol", "ABAB_RANDOMIZATION", {"direction": "decrease", "seed": "7", "outcome": None})
 
     assert merge_parameters(row, {}) == {"direction": "decrease", "seed": 7}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.app_database import lifecycle
+from americano_pipelines.app_database.column_values import derived_row_id
 from americano_pipelines.app_database.statements import claim
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.runs import HASH_TAG
@@ -20,10 +20,10 @@ Cli = Callable[..., Done]
 
 @pytest.fixture
 def settings(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Settings:
-    linked_settings = settings_for(analysis_runs_database_url=link_url(prisma))
-    (linked_settings.data_dir / "mlflow").mkdir(parents=True)
-    (linked_settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
-    return linked_settings
+    settings = settings_for(analysis_runs_database_url=link_url(prisma))
+    (settings.data_dir / "mlflow").mkdir(parents=True)
+    (settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
+    return settings
 
 
 @pytest.fixture
@@ -75,18 +75,18 @@ def test_an_analysis_without_a_row_gets_one_if_the_app_has_a_word_for_it(
     first = linked(run)
     again = linked(run)
 
-    row_id = lifecycle.row_id("dagster 1", "analysis/abab_randomization", "protocol_0")
+    created_id = derived_row_id("dagster 1", "analysis/abab_randomization", "protocol_0")
     assert first.code == again.code == 0, first.err + again.err
-    assert f"record {sha256[:12]}: row {row_id} of the app made; written: status" in first.out
+    assert f"record {sha256[:12]}: row {created_id} of the app made; written: status" in first.out
     columns = 'status::text, "analysisType"::text, "protocolId", "runName", "mlflowRunId"'
-    assert row(prisma, row_id, columns) == (
+    assert row(prisma, created_id, columns) == (
         "COMPLETED", "ABAB_RANDOMIZATION", "protocol_0", "Protocol 0: randomization test", run
     )  # fmt: skip
     assert prisma.execute("SELECT count(*) FROM analysis_runs") == [(3,)]
     _, other = recorded(settings, row=None, analysis="training_demo")
     done = linked(other)
     assert done.code == 1
-    assert "the app has no word for this analysis (training_demo)" in done.err
+    assert "the app's AnalysisType has no value for this analysis (training_demo)" in done.err
 
 
 def test_what_must_not_be_written_over_is_left_alone(settings: Settings, linked: Cli, prisma: Database) -> None:

@@ -1,6 +1,6 @@
-"""The app's row of a step: claim or create it before the work, complete it after, fail it with the step.
+"""Claim or create the app's row before a step's work, complete it after the work, fail it with the step.
 
-Tag the Dagster run with the row, so that reconciliation finds it whatever happens to the process.
+Tag the Dagster run with the row, so that the sensor `run_outcome` finds it when the process is killed.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 
 from americano_pipelines.analysis.registry import Kind, Parameters, app_type
-from americano_pipelines.app_database import lifecycle
+from americano_pipelines.app_database import statements
+from americano_pipelines.app_database.column_values import derived_row_id
 from americano_pipelines.app_database.matching import Request, RowMatcher, row_matcher
 from americano_pipelines.defs.run_tags import ROW_OPEN, ROW_RECONCILED, ROW_TAG, ROWS_TAG
 from americano_pipelines.errors import AppRowError
@@ -23,28 +24,29 @@ from americano_pipelines.settings import PostgresTarget, Settings
 def claimed_row(
     context: dg.AssetExecutionContext, settings: Settings, requested_row: str | None
 ) -> Iterator[Request | None]:
-    """Have a registered row for the block; without one, or without an app, do nothing.
+    """Claim the requested row for the block, and fail it with the block; without a row or an app, do nothing.
 
     Yields:
-        What it asks for, None when there is nothing to do.
+        The request in the row; None without a row or an app.
 
     Raises:
-        AppRowError: it is not pending, not there, or of another protocol or type than this analysis answers.
+        AppRowError: the row does not exist, is not PENDING, or requests another protocol or analysis.
+        TransientAppRowError: the app's database cannot be reached.
     """
     target = settings.app
     if requested_row is None or target is None:
         if requested_row is not None:
             context.log.warning(
-                "ANALYSIS_RUNS_DATABASE_URL is not set: row %s is recorded with the analysis, but neither taken nor "
+                "ANALYSIS_RUNS_DATABASE_URL is not set: row %s is recorded with the analysis, but neither claimed nor "
                 "completed; `americano link %s` does that later",
                 requested_row,
                 requested_row,
             )
         yield None
         return
-    _tag(context, requested_row, settled=False)
-    request = lifecycle.claim(target, requested_row, context.run.run_id, _answer(context))
-    with _failing(context, target, requested_row):
+    _tag(context, requested_row, ROW_OPEN)
+    request = statements.claim(target, requested_row, context.run.run_id, _matcher(context))
+    with _failed_with_block(context, target, requested_row):
         yield request
 
 
@@ -57,39 +59,39 @@ def created_row(
     run_name: str,
     requested_row: str | None,
 ) -> Iterator[str | None]:
-    """The row for the block: the one that was asked for, else one that is made if the app has a word for the analysis.
+    """Create a row for the block, and fail it with the block; do nothing if a row was requested.
 
     Yields:
-        Its id, None when there is none.
+        The id of the requested or created row; None without an app, or where the app's enum lacks the analysis.
 
     Raises:
-        AppRowError: it cannot be made.
+        AppRowError: the row cannot be created; TransientAppRowError: the app's database cannot be reached.
     """
-    called, target = app_type(kind.name, parameters), settings.app
-    if requested_row is not None or target is None or called is None:
+    type_in_app, target = app_type(kind.name, parameters), settings.app
+    if requested_row is not None or target is None or type_in_app is None:
         yield requested_row
         return
     protocol_id, asset_key = context.partition_key, context.asset_key.to_user_string()
-    row_id = lifecycle.row_id(context.run.run_id, asset_key, protocol_id)
-    _tag(context, row_id, settled=False)
+    row_id = derived_row_id(context.run.run_id, asset_key, protocol_id)
+    _tag(context, row_id, ROW_OPEN)
     values: dict[str, Any] = parameters.model_dump(mode="json")
-    lifecycle.create(target, context.run.run_id, asset_key, protocol_id, called, run_name, values)
-    with _failing(context, target, row_id):
+    statements.create(target, context.run.run_id, asset_key, protocol_id, type_in_app, run_name, values)
+    with _failed_with_block(context, target, row_id):
         yield row_id
 
 
 def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: str | None, record: Record) -> str:
     """Write the recorded analysis into its row.
 
-    The analysis is good whether or not this succeeds: what cannot be written is told, and written later.
+    An error is only logged, because the analysis is already recorded; the sensor `run_outcome` tries again.
 
     Returns:
-        What became of it, for people.
+        The outcome in words, for the metadata.
     """
     if settings.app is None:
         return "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
     if row_id is None:
-        return "none: the app has no word for this analysis, and no row was given"
+        return "none: the app's AnalysisType has no value for this analysis, and no row was given"
     try:
         written = app_link.complete(settings.app, row_id, record)
     except AppRowError as error:
@@ -101,31 +103,33 @@ def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: 
             row_id,
         )
         return f"not written yet: {error}"
-    _tag(context, row_id, settled=True)
+    _tag(context, row_id, ROW_RECONCILED)
     return f"written: {', '.join(written)}"
 
 
-def _answer(context: dg.AssetExecutionContext) -> RowMatcher:
-    """What the step is asked for, before its parameters are checked: that fails the row, which must be had for it."""
+def _matcher(context: dg.AssetExecutionContext) -> RowMatcher:
+    """The step's analysis, from unchecked parameters: invalid ones fail the row, which must be claimed before."""
     protocol_id = context.partition_key if context.has_partition_key else None
     return row_matcher(protocol_id, context.asset_key.path[-1], context.op_execution_context.op_config)
 
 
 @contextmanager
-def _failing(context: dg.AssetExecutionContext, target: PostgresTarget, row_id: str) -> Iterator[None]:
-    """Say in the row that the block failed; when that fails too, `run_outcome` says it later."""
+def _failed_with_block(context: dg.AssetExecutionContext, target: PostgresTarget, row_id: str) -> Iterator[None]:
+    """Fail the row when the block fails; if the row cannot be written, the sensor `run_outcome` fails it later."""
     try:
         yield
     except BaseException as error:
         try:
-            lifecycle.fail(target, row_id, context.run.run_id, f"{error}" or type(error).__name__)
-            _tag(context, row_id, settled=True)
-        except AppRowError as why:
-            context.log.warning("row %s does not say yet that its analysis failed: %s", row_id, why)
+            statements.fail(target, row_id, f"{error}" or type(error).__name__, claimed_by=context.run.run_id)
+            _tag(context, row_id, ROW_RECONCILED)
+        except AppRowError as row_error:
+            context.log.warning("row %s does not say yet that its analysis failed: %s", row_id, row_error)
         raise
 
 
-def _tag(context: dg.AssetExecutionContext, row_id: str, *, settled: bool) -> None:
-    # That some row is open is not taken back here: another step of the run may have one.
-    tags = {f"{ROW_TAG}{row_id}": ROW_RECONCILED} if settled else {f"{ROW_TAG}{row_id}": ROW_OPEN, ROWS_TAG: ROW_OPEN}
+def _tag(context: dg.AssetExecutionContext, row_id: str, state: str) -> None:
+    tags = {f"{ROW_TAG}{row_id}": state}
+    # Another step of the run may have an open row, so ROWS_TAG is opened here and never closed.
+    if state == ROW_OPEN:
+        tags[ROWS_TAG] = ROW_OPEN
     context.instance.add_run_tags(context.run.run_id, tags)

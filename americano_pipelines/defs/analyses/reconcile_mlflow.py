@@ -1,6 +1,6 @@
 """Set the status of MLflow runs to how their Dagster run ended.
 
-Dagster is the one to ask: hooks do not run for assets that the UI materializes, nor in a killed process.
+Dagster's records are the source: hooks do not run for assets that the UI materializes, nor in a killed process.
 """
 
 from collections import Counter
@@ -22,10 +22,10 @@ _STEP_ENDS = {
 
 
 def mlflow_status(instance: dg.DagsterInstance, run_id: str) -> str | None:
-    """The MLflow status of a Dagster run, as far as its steps have decided it.
+    """Derive the MLflow status of a Dagster run from its steps.
 
     Returns:
-        FINISHED, FAILED or KILLED; None while a step runs or is still to run.
+        FINISHED, FAILED or KILLED; None while a step runs or has yet to run.
     """
     run = instance.get_run_by_id(run_id)
     if run is None or run.is_finished:
@@ -36,16 +36,16 @@ def mlflow_status(instance: dg.DagsterInstance, run_id: str) -> str | None:
     events = [record.event_log_entry.get_dagster_event() for record in records]
     ended = {event.step_key: event.event_type for event in events}
     plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
-    before = {
+    upstream_keys = {
         step.key: {key for step_input in step.inputs for key in step_input.upstream_step_keys} for step in plan.steps
     }
 
     def is_over(key: str) -> bool:
-        """What stands behind a step that failed is never run, and no event says so."""
+        """Steps downstream of a failed step never run, and Dagster emits no event for them."""
         return key in ended or any(
             ended.get(upstream) == dg.DagsterEventType.STEP_FAILURE
-            or (upstream not in ended and upstream in before and is_over(upstream))
-            for upstream in before[key]
+            or (upstream not in ended and upstream in upstream_keys and is_over(upstream))
+            for upstream in upstream_keys[key]
         )
 
     if not all(map(is_over, plan.step_keys_to_execute)):
@@ -56,15 +56,15 @@ def mlflow_status(instance: dg.DagsterInstance, run_id: str) -> str | None:
 
 
 def reconcile_mlflow_runs(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
-    """Bring the MLflow runs of Dagster runs that have ended into line, once for each; those that are in this MLflow.
+    """Set the status of the MLflow runs whose Dagster run has ended, as far as they are in this MLflow.
 
-    While there are none it costs a question to Dagster's records; mlflow is imported only for one that there is.
+    Without such runs, this costs one query of Dagster's run storage and does not import mlflow.
 
     Returns:
-        The Dagster runs that were looked after.
+        The ids of the Dagster runs.
 
     Raises:
-        TrackingError: MLflow does not answer; the same runs are tried again the next time.
+        TrackingError: MLflow does not answer; the next pass tries the same runs again.
     """
     label = store_label(settings)
     waiting = [run for run in _waiting(instance) if run.tags.get(PLACE_TAG, label) == label]
@@ -78,13 +78,13 @@ def reconcile_mlflow_runs(settings: Settings, instance: dg.DagsterInstance) -> l
 
 
 def waiting_elsewhere(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
-    """Say which other MLflow may show ended runs as running: only the one that has them can be told their end."""
+    """Describe the runs that have ended and are recorded in another MLflow, which may still show them as RUNNING."""
     label = store_label(settings)
-    places = Counter(run.tags.get(PLACE_TAG, label) for run in _waiting(instance))
+    numbers = Counter(run.tags.get(PLACE_TAG, label) for run in _waiting(instance))
     return [
-        f"runs that have ended, and may be RUNNING in MLflow at {other_label}: {number}. Their end is shown there when "
-        f"MLFLOW_TRACKING_URI, which is {label} now, is that again"
-        for other_label, number in places.items()
+        f"finished runs that may still show RUNNING in MLflow at {other_label}: {number}. Set MLFLOW_TRACKING_URI (now "
+        f"{label}) back to it to update them"
+        for other_label, number in numbers.items()
         if other_label != label
     ]
 

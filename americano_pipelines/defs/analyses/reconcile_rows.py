@@ -1,4 +1,4 @@
-"""Set the status of the app's rows to how their Dagster runs ended."""
+"""Complete or fail the rows of the app whose Dagster run ended without doing so."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from americano_pipelines.defs.run_tags import (
 from americano_pipelines.errors import AmericanoError, RowOwnershipError, TrackingError, TransientAppRowError
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
-from americano_pipelines.provenance.app_link import row_values
+from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.archive import confirming_run
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
@@ -29,11 +29,11 @@ RecordedAnalysis = tuple[str, Record]
 
 @dataclass
 class ReconciledRows:
-    """What came of looking after rows.
+    """Outcome of one pass.
 
     Attributes:
-        rows: rows that show the end of their run now, and with the reason those that were left alone.
-        problems: what could not be written; the same rows are tried again the next time.
+        rows: rows that show the end of their run now, and rows that were left unchanged, with the reason.
+        problems: errors, one per row that could not be written; the next pass tries it again.
     """
 
     rows: list[str] = field(default_factory=list)
@@ -42,12 +42,12 @@ class ReconciledRows:
 
 @dataclass
 class _Confirmation:
-    """Ask MLflow which records are complete; after an error it is not asked again in the same pass.
+    """Check in MLflow which records are complete; after an error, raise it again instead of a second attempt.
 
     Attributes:
-        settings: whose MLflow.
-        store: that MLflow, once it was opened.
-        error: why it could not be opened.
+        settings: the settings that name MLflow.
+        store: MLflow, after the first check.
+        error: why MLflow could not be opened.
     """
 
     settings: Settings
@@ -55,18 +55,18 @@ class _Confirmation:
     error: TrackingError | None = None
 
     def is_complete(self, run: dg.DagsterRun, recorded: RecordedAnalysis) -> bool:
-        """Whether a record in the archive was recorded to its end: a run may die before MLflow has its hash.
+        """Whether an analysis was recorded completely: a run that is killed may leave MLflow without its hash.
 
         Raises:
-            TrackingError: MLflow does not answer, or is another one than the run was recorded in.
+            TrackingError: MLflow does not answer, or the run was recorded in another MLflow.
         """
         if run.status == dg.DagsterRunStatus.SUCCESS:
             return True
         label = store_label(self.settings)
         if (recorded_label := run.tags.get(PLACE_TAG, label)) != label:
             raise TrackingError(
-                f"it was recorded in MLflow at {recorded_label}, which alone can say whether its record is whole; the "
-                f"row waits until MLFLOW_TRACKING_URI, which is {label} now, is that again"
+                f"it was recorded in MLflow at {recorded_label}, which alone can confirm its record. Set "
+                f"MLFLOW_TRACKING_URI (now {label}) back to it to reconcile the row"
             )
         return confirming_run(self._open(), *recorded) is not None
 
@@ -82,35 +82,35 @@ class _Confirmation:
 
 
 def reconcile_app_rows(settings: Settings, instance: dg.DagsterInstance) -> ReconciledRows:
-    """Bring the rows of Dagster runs that have ended into line; without an app, do nothing.
+    """Complete or fail the open rows of Dagster runs that have ended; without an app, do nothing.
 
-    A row whose analysis is recorded is completed; another is failed, if it still is the run's. While there are none
-    it costs a question to Dagster's records.
+    A row whose analysis is recorded is completed. Another one is failed if it still belongs to the run. Without such
+    runs, this costs one query of Dagster's run storage.
 
     Raises:
-        TransientAppRowError: the app's database cannot be reached; the same runs are tried again the next time.
+        TransientAppRowError: the app's database cannot be reached; the next pass tries the same rows again.
     """
-    settled = ReconciledRows()
+    outcome = ReconciledRows()
     if settings.app is None:
-        return settled
-    waiting = instance.get_runs(dg.RunsFilter(statuses=list(FINISHED_STATUSES), tags={ROWS_TAG: ROW_OPEN}))
-    # Most have none left open: what was well is settled by the run itself.
-    kept = _kept(settings, {run.run_id for run in waiting if _open_rows(run)})
+        return outcome
+    runs = instance.get_runs(dg.RunsFilter(statuses=list(FINISHED_STATUSES), tags={ROWS_TAG: ROW_OPEN}))
+    # Most of these runs have no open row: a run closes its rows itself unless an error or a kill prevents it.
+    analyses = _recorded_analyses(settings, {run.run_id for run in runs if _open_rows(run)})
     confirmation = _Confirmation(settings)
-    for run in waiting:
+    for run in runs:
         problems = []
         for row_id in _open_rows(run):
-            recorded = kept.get((run.run_id, row_id))
+            recorded = analyses.get((run.run_id, row_id))
             try:
-                settled.rows.append(_settle(confirmation, settings.app, instance, run, row_id, recorded))
+                outcome.rows.append(_reconcile(confirmation, settings.app, instance, run, row_id, recorded))
             except TransientAppRowError:
                 raise
             except AmericanoError as error:
                 problems.append(f"row {row_id} of Dagster run {run.run_id}: {error}")
         if not problems:
             instance.add_run_tags(run.run_id, {ROWS_TAG: ROW_RECONCILED})
-        settled.problems += problems
-    return settled
+        outcome.problems += problems
+    return outcome
 
 
 def _open_rows(run: dg.DagsterRun) -> list[str]:
@@ -119,7 +119,7 @@ def _open_rows(run: dg.DagsterRun) -> list[str]:
     ]
 
 
-def _settle(
+def _reconcile(
     confirmation: _Confirmation,
     target: PostgresTarget,
     instance: dg.DagsterInstance,
@@ -127,29 +127,29 @@ def _settle(
     row_id: str,
     recorded: RecordedAnalysis | None,
 ) -> str:
-    """Settle one row; the row, and why it is left alone if it is."""
+    """Complete or fail one row.
+
+    Returns:
+        The row; with the reason, if it was left unchanged.
+    """
     text, state = row_id, ROW_RECONCILED
+    is_complete = recorded is not None and confirmation.is_complete(run, recorded)
+    # Writes are retried, a read is not: while the app is away, this ends the pass within a sensor's 60 s.
+    row = statements.read_row(target, row_id)
     try:
-        if recorded is not None and confirmation.is_complete(run, recorded):
-            statements.complete(target, row_id, run.run_id, row_values(recorded[1]))
-        else:
-            state = _given_up(target, instance, run, row_id)
+        if recorded is not None and is_complete:
+            app_link.complete(target, row_id, recorded[1])
+        elif not statements.fail(target, row_id, describe_end(instance, run), claimed_by=run.run_id):
+            # A run that failed before its claim never had the row; the request sensor counts such runs.
+            state = ROW_RECONCILED if row is not None and statements.owner(row) == run.run_id else ROW_MISSED
     except RowOwnershipError as error:
         text = f"{row_id}, left alone: {error}"
     instance.add_run_tags(run.run_id, {f"{ROW_TAG}{row_id}": state})
     return text
 
 
-def _given_up(target: PostgresTarget, instance: dg.DagsterInstance, run: dg.DagsterRun, row_id: str) -> str:
-    """Fail a row that its run left behind; whether it ever had the row."""
-    if statements.fail_orphaned_row(target, row_id, run.run_id, describe_end(instance, run)):
-        return ROW_RECONCILED
-    row = statements.read_row(target, row_id)
-    return ROW_RECONCILED if row is not None and statements.owner(row) == run.run_id else ROW_MISSED
-
-
-def _kept(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], RecordedAnalysis]:
-    """The records of Dagster runs, by run and row; of a step that was tried again, the last."""
+def _recorded_analyses(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], RecordedAnalysis]:
+    """The records of Dagster runs, by run and row; of a retried step, the last."""
     if not run_ids:
         return {}
     recorded = [entry for run_id in run_ids for entry in find_records(settings, "dagster_run_id", run_id)]

@@ -20,10 +20,10 @@ _REMOVE_EVERY_SECONDS = 3600
 
 
 def reconcile_all(settings: Settings, instance: dg.DagsterInstance) -> tuple[list[str], list[str]]:
-    """Bring MLflow and the app into line with the Dagster runs that have ended, each although the other is down.
+    """Set MLflow runs and the app's rows to how their Dagster runs ended; an outage of one does not stop the other.
 
     Returns:
-        What was looked after, and what could not be: that is tried again the next time.
+        What was reconciled, and the problems; the next pass tries those again.
     """
     done: list[str] = []
     problems = waiting_elsewhere(settings, instance)
@@ -40,10 +40,9 @@ def reconcile_all(settings: Settings, instance: dg.DagsterInstance) -> tuple[lis
 
 
 def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
-    """The sensor for these settings.
+    """Build the sensor from the settings.
 
-    It looks for runs that are not settled, and is no run status sensor: one of those is told of an end once, and a
-    server that was down at that moment would never hear of it.
+    It is not a run status sensor: that one sees each end once, so a server that was down then would never be updated.
     """
     removed_at = -math.inf
 
@@ -51,7 +50,7 @@ def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
         name="run_outcome",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends what killed processes left open: Dagster runs, their MLflow runs and the app's rows.",
+        description="Fails runs whose process is gone, and updates MLflow and the app's rows when a run has ended.",
     )
     def run_outcome(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         nonlocal removed_at
@@ -62,9 +61,13 @@ def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
         removed: list[str] = []
         if time.monotonic() - removed_at > _REMOVE_EVERY_SECONDS:
             removed = remove_old_runs(context.instance, timedelta(days=settings.americano_runs_kept_days))
-            # While there are more than one pass takes, the next tick goes on.
+            # One pass removes a limited number, so the next tick goes on until none is left.
             removed_at = removed_at if removed else time.monotonic()
-        messages = [f"{len(dead)} marked failed whose process is gone" if dead else "", ", ".join(done), *problems]
+        messages = [
+            f"runs marked failed because their process is gone: {len(dead)}" if dead else "",
+            ", ".join(done),
+            *problems,
+        ]
         messages.append(f"{len(removed)} old runs of syncs removed" if removed else "")
         return dg.SkipReason("; ".join(filter(None, messages)) or "no run has ended since")
 

@@ -1,7 +1,7 @@
-"""Sensor `analysis_requests`: start a run for each pending row of the app, and limit its attempts.
+"""Sensor `analysis_requests`: start a run for each PENDING row of the app, and limit its attempts.
 
-The run claims the row itself, as the first thing it does: so nothing lies between a claim and a launch that could
-be lost, and of two runs for one row one carries it out.
+The run claims the row as its first act. So no claim is lost before its launch, and of two runs for one row only one
+carries it out.
 
 https://docs.dagster.io/guides/automate/sensors
 """
@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from americano_pipelines.app_database.matching import Request, resolve_request
-from americano_pipelines.app_database.statements import pending, reject_request
+from americano_pipelines.app_database.statements import fail, pending
 from americano_pipelines.defs.analyses.config import ROW_FIELD
 from americano_pipelines.defs.jobs import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions
@@ -26,57 +26,53 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
 
 ATTEMPTS = 3
-# What a run is in need of before it can look at its request, MLflow above all, is away for everybody: such a run is
-# none of the request's own. After a minute there is another, then after twice as long each time, at most an hour: so
-# these last for a day.
+# A run that failed because a resource (usually MLflow) was unavailable does not count towards ATTEMPTS. It is repeated
+# after 1 min, then after twice as long each time, up to 1 h: 30 of these last about a day.
 ATTEMPTS_WITHOUT_MLFLOW = 30
 _PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+# Tag of a Dagster run: the row that it was started for.
+REQUEST_TAG = "americano/request"
+_MOST_REQUESTS_READ, _MOST_RUNS_STARTED = 1000, 20
 
 
 def retry_delay(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.RunRecord]) -> str | None:
-    """Why a request is not started again yet.
+    """Decide whether a request must wait before its next run.
 
-    A run that had the row begins the count anew: that it is pending again is somebody's wish.
+    Only runs since the last one that had the row count: after that one, somebody set the row to PENDING again.
 
     Args:
-        instance: where the runs are.
+        instance: the Dagster instance with the runs.
         row_id: the request.
         earlier: its runs, newest first.
 
     Returns:
-        Until when it waits and what for; None when it need not.
+        Until when it waits, and why; None when it need not wait.
 
     Raises:
-        AnalysisError: it was started often enough.
+        AnalysisError: ATTEMPTS or ATTEMPTS_WITHOUT_MLFLOW is reached.
     """
     ended = [record for record in earlier if record.dagster_run.is_finished]
-    in_vain = list(takewhile(lambda record: record.dagster_run.tags.get(f"{ROW_TAG}{row_id}") != ROW_RECONCILED, ended))
-    without = [_lacked_a_resource(instance, record) for record in in_vain]
-    last = describe_end(instance, in_vain[0].dagster_run) if in_vain else ""
-    if len(without) - sum(without) >= ATTEMPTS or sum(without) >= ATTEMPTS_WITHOUT_MLFLOW:
-        raise AnalysisError(
-            f"started {len(in_vain)} times and never got as far as taking this row; the last time: {last}"
-        )
-    if not without or not without[0]:
+    failed = list(takewhile(lambda record: record.dagster_run.tags.get(f"{ROW_TAG}{row_id}") != ROW_RECONCILED, ended))
+    resource_failures = [_lacked_a_resource(instance, record) for record in failed]
+    without_resource = sum(resource_failures)
+    last = describe_end(instance, failed[0].dagster_run) if failed else ""
+    if len(failed) - without_resource >= ATTEMPTS or without_resource >= ATTEMPTS_WITHOUT_MLFLOW:
+        raise AnalysisError(f"started {len(failed)} times without claiming this row; the last time: {last}")
+    if not failed or not resource_failures[0]:
         return None
-    until = next_attempt_at(in_vain[0], sum(without), _PAUSE, _LONGEST_PAUSE)
+    until = next_attempt_at(failed[0], without_resource, _PAUSE, _LONGEST_PAUSE)
     return f"until {until:%H:%M:%S} UTC; the last time: {last}" if until is not None else None
 
 
 def _lacked_a_resource(instance: dg.DagsterInstance, run: dg.RunRecord) -> bool:
-    """Whether a run ended because what its step requires could not be opened: `mlflow`, or `warehouse`."""
+    """Whether a run failed because a resource of its step, `mlflow` or `warehouse`, could not be opened."""
     kind = dg.DagsterEventType.RESOURCE_INIT_FAILURE
     return bool(instance.get_records_for_run(run.dagster_run.run_id, of_type=kind, limit=1).records)
 
 
-# On the Dagster run: the row that it was started for.
-REQUEST_TAG = "americano/request"
-_LOOKED_AT, _AT_ONCE = 1000, 20
-
-
 @dataclass(frozen=True)
 class RejectedRequest:
-    """A request whose row was failed, and why."""
+    """A request that cannot be carried out, whose row was set to FAILED; `reason` is the error in the row."""
 
     request: Request
     reason: str
@@ -84,12 +80,12 @@ class RejectedRequest:
 
 @dataclass
 class RequestBatch:
-    """What the app's pending rows come to at the moment.
+    """What to do with the app's PENDING rows now.
 
     Attributes:
         run_requests: runs to start.
         refused: requests whose rows were failed.
-        waiting: rows that are left for later, with the reason.
+        waiting: rows that must wait, with the reason.
     """
 
     run_requests: list[dg.RunRequest] = field(default_factory=list)
@@ -98,13 +94,13 @@ class RequestBatch:
 
 
 def plan_requests(settings: Settings, instance: dg.DagsterInstance) -> RequestBatch:
-    """Look at the app's pending rows: those that cannot be carried out are refused; without an app there are none.
+    """Plan a run for each PENDING row of the app, and fail the rows that cannot be carried out; none without an app.
 
     Raises:
         AppRowError: the app's table cannot be read or written; TransientAppRowError: it cannot be reached.
     """
     batch, target = RequestBatch(), settings.app
-    requests = pending(target, _LOOKED_AT) if target is not None else []
+    requests = pending(target, _MOST_REQUESTS_READ) if target is not None else []
     if target is None or not requests:
         return batch
     published, runs = set(partitions(instance)), _runs(instance, requests)
@@ -115,16 +111,16 @@ def plan_requests(settings: Settings, instance: dg.DagsterInstance) -> RequestBa
             kind, parameters = resolve_request(request)
             wait = retry_delay(instance, row_id, earlier)
         except AnalysisError as error:
-            if reject_request(target, row_id, str(error)):
+            if fail(target, row_id, str(error)):
                 batch.refused.append(RejectedRequest(request, str(error)))
             continue
-        if under_way := [record.dagster_run for record in earlier if _is_under_way(record.dagster_run)]:
-            batch.waiting.append(f"{row_id} has Dagster run {under_way[0].run_id}")
+        if unfinished := [record.dagster_run for record in earlier if _may_claim(record.dagster_run)]:
+            batch.waiting.append(f"{row_id} has Dagster run {unfinished[0].run_id}")
         elif wait is not None:
             batch.waiting.append(f"{row_id} waits {wait}")
         elif request.protocol_id not in published:
             batch.waiting.append(f"{row_id} waits until protocol {request.protocol_id} is published: by the next sync")
-        elif len(batch.run_requests) == _AT_ONCE:
+        elif len(batch.run_requests) == _MOST_RUNS_STARTED:
             batch.waiting.append(f"{row_id} waits its turn")
         else:
             batch.run_requests.append(_run_request(request, kind, parameters, earlier))
@@ -132,7 +128,7 @@ def plan_requests(settings: Settings, instance: dg.DagsterInstance) -> RequestBa
 
 
 def build_analysis_requests(settings: Settings) -> dg.SensorDefinition:
-    """The sensor for these settings."""
+    """Build the sensor from the settings."""
 
     @dg.sensor(
         name="analysis_requests",
@@ -148,7 +144,7 @@ def build_analysis_requests(settings: Settings) -> dg.SensorDefinition:
             context.log.warning(text)
         if batch.run_requests:
             return dg.SensorResult(batch.run_requests)
-        return dg.SensorResult(skip_reason="; ".join([*refused, *batch.waiting]) or "the app asks for nothing")
+        return dg.SensorResult(skip_reason="; ".join([*refused, *batch.waiting]) or "the app has no PENDING row")
 
     return analysis_requests
 
@@ -162,18 +158,18 @@ def _runs(instance: dg.DagsterInstance, requests: Sequence[Request]) -> dict[str
     return runs
 
 
-def _is_under_way(run: dg.DagsterRun) -> bool:
-    """Whether a run may still take the row. One that was made and never started may not: Dagster starts it below."""
+def _may_claim(run: dg.DagsterRun) -> bool:
+    """Whether a run may still claim its row. A run that is NOT_STARTED needs a run request first, with its run key."""
     return not run.is_finished and run.status != dg.DagsterRunStatus.NOT_STARTED
 
 
 def _run_request(
     request: Request, kind: str, parameters: dict[str, Any], earlier: Sequence[dg.RunRecord]
 ) -> dg.RunRequest:
-    """The run of a request.
+    """The run request of one attempt.
 
-    Its key names the run before it, so that each attempt has one key however often it is asked for: a run that Dagster
-    made for a key and did not come to start is started, and no second one made (dagster/_daemon/sensor.py).
+    Its run key names the run before it, so each attempt has one key in every tick. If Dagster has created the run of
+    a key without starting it, Dagster starts that run and creates no second one (dagster/_daemon/sensor.py).
     """
     before = next((record.dagster_run.run_id for record in earlier if record.dagster_run.is_finished), "first")
     key = dg.AssetKey([PREFIX, kind])

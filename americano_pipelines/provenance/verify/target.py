@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from americano_pipelines.app_database import statements
-from americano_pipelines.app_database.connection import SUMMARY
-from americano_pipelines.app_database.lifecycle import row_id
+from americano_pipelines.app_database.column_values import SUMMARY, derived_row_id
 from americano_pipelines.errors import AmericanoError, AnalysisError, TamperedError
 from americano_pipelines.mlflow_store.artifacts import UNSET, MlflowRun, find_run
 from americano_pipelines.mlflow_store.client import Store
@@ -45,7 +44,7 @@ def app_hash(settings: Settings, record: Record) -> AppHash:
     if settings.app is None:
         return AppHash(None, "ANALYSIS_RUNS_DATABASE_URL is not set")
     # One that had no row when it was recorded may have been given one by `americano link`.
-    derived_id = row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"])
+    derived_id = derived_row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"])
     row = statements.read_row(
         settings.app, derived_id if identity.analysis_run_id is None else identity.analysis_run_id
     )

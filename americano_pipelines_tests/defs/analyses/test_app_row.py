@@ -1,4 +1,4 @@
-"""A row that is given to an analysis by hand: taken if it asks for that analysis of that protocol, else left alone."""
+"""Carry out a row that a person names: claimed if it requests this analysis of this protocol, else left unchanged."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from americano_pipelines_tests.prisma_database import link_url, row
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Analyses of `protocol_1`, on a published file."""
+class Analyses:
+    """Runs analyses of `protocol_1` on a published file."""
 
     settings: Settings
     instance: dg.DagsterInstance
@@ -39,59 +39,57 @@ class Asked:
 
 
 @pytest.fixture
-def requests(runner: Callable[..., Runner], prisma: Database, empty_store: Path) -> Asked:
-    synced = runner(**prisma.variables(analysis_runs_database_url=link_url(prisma)))
-    assert synced.run().success
-    folder = synced.settings.data_dir / "mlflow"
+def analyses(runner: Callable[..., Runner], prisma: Database, empty_store: Path) -> Analyses:
+    sync = runner(**prisma.variables(analysis_runs_database_url=link_url(prisma)))
+    assert sync.run().success
+    folder = sync.settings.data_dir / "mlflow"
     folder.mkdir()
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    return Asked(synced.settings, synced.instance)
+    return Analyses(sync.settings, sync.instance)
 
 
-def test_a_row_of_another_protocol_or_type_is_left_pending(requests: Asked, prisma: Database) -> None:
+def test_a_row_of_another_protocol_or_type_stays_pending(analyses: Analyses, prisma: Database) -> None:
     prisma.execute("UPDATE analysis_runs SET \"analysisType\" = 'CHANGE_POINT_DETECTION' WHERE id = 'run_0'")
     before = row(prisma, columns="to_jsonb(analysis_runs)")
-    others = requests.run("change_points", analysis_run_id="run_0")
-    assert "row 'run_0' is CHANGE_POINT_DETECTION of protocol protocol_0, not" in failure(others)
+    refused = analyses.run("change_points", analysis_run_id="run_0")
+    assert "row 'run_0' is CHANGE_POINT_DETECTION of protocol protocol_0, not" in failure(refused)
     assert row(prisma, columns="to_jsonb(analysis_runs)") == before
 
     prisma.execute("UPDATE analysis_runs SET \"analysisType\" = 'BAYESIAN_ITS' WHERE id = 'run_1'")
     before = row(prisma, "run_1", "to_jsonb(analysis_runs)")
     for kind, config in (("change_points", {}), ("interrupted_time_series", {"method": "least_squares"}),
                          ("interrupted_time_series", {})):  # fmt: skip
-        other = requests.run(kind, analysis_run_id="run_1", **config)
-        assert "row 'run_1' is BAYESIAN_ITS of protocol protocol_1, not" in failure(other)
+        refused = analyses.run(kind, analysis_run_id="run_1", **config)
+        assert "row 'run_1' is BAYESIAN_ITS of protocol protocol_1, not" in failure(refused)
         assert row(prisma, "run_1", "to_jsonb(analysis_runs)") == before
-    assert list(records(requests.settings)) == []
+    assert list(records(analyses.settings)) == []
 
 
-def test_a_row_that_asks_for_it_is_completed_and_one_that_nothing_here_answers_may_be(
-    requests: Asked, prisma: Database
-) -> None:
+def test_a_row_of_this_type_or_an_unknown_one_is_completed(analyses: Analyses, prisma: Database) -> None:
     prisma.execute("UPDATE analysis_runs SET \"analysisType\" = 'MIXED_EFFECTS' WHERE id = 'run_1'")
-    assert requests.run("interrupted_time_series", analysis_run_id="run_1").success
+    assert analyses.run("interrupted_time_series", analysis_run_id="run_1").success
     assert row(prisma, "run_1") == ("COMPLETED", None)
 
     prisma.execute(
         "UPDATE analysis_runs SET \"analysisType\" = 'BAYESIAN_ITS', status = 'PENDING', \"mlflowRunId\" = NULL, "
         "\"inputParams\" = '{}' WHERE id = 'run_1'"
     )
-    refused = requests.run("interrupted_time_series", analysis_run_id="run_1", method="bayesian", hac_lag=-1)
-    assert "hac_lag" in failure(refused), "the row is taken first, so that it can say so"
+    refused = analyses.run("interrupted_time_series", analysis_run_id="run_1", method="bayesian", hac_lag=-1)
+    assert "hac_lag" in failure(refused), "the row is claimed first, so it shows the error"
     status, message = row(prisma, "run_1")
     assert status == "FAILED"
     assert "hac_lag" in message
 
 
-def test_what_a_row_asks_for_is_what_it_gets(requests: Asked, prisma: Database) -> None:
+def test_the_parameters_of_a_row_are_used(analyses: Analyses, prisma: Database) -> None:
     wanted = """ "analysisType" = 'CHANGE_POINT_DETECTION', "inputParams" = '{"min_size": 5}' """
     prisma.execute(f"UPDATE analysis_runs SET {wanted} WHERE id = 'run_1'")
-    assert requests.run("change_points", analysis_run_id="run_1", factor=2.5).success
-    ((_, record),) = records(requests.settings)
+    assert analyses.run("change_points", analysis_run_id="run_1", factor=2.5).success
+    ((_, record),) = records(analyses.settings)
     assert (record.config["min_size"], record.config["factor"]) == (5, 2.5)
     assert row(prisma, "run_1", 'status::text, "inputParams"') == ("COMPLETED", record.config)
 
     prisma.execute(f"UPDATE analysis_runs SET {wanted}, status = 'PENDING', \"mlflowRunId\" = NULL WHERE id = 'run_1'")
-    other = requests.run("change_points", analysis_run_id="run_1", min_size=6)
-    assert "row 'run_1' asks for something else than this run: min_size is 5, not 6" in failure(other)
+    contradictory = analyses.run("change_points", analysis_run_id="run_1", min_size=6)
+    assert "row 'run_1' asks for something else than this run: min_size is 5, not 6" in failure(contradictory)
     assert row(prisma, "run_1", 'status::text, "inputParams"') == ("FAILED", {"min_size": 5})

@@ -249,7 +249,7 @@ def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Stu
     assert row["completedAt"] >= row["startedAt"]
     entries = shown(study.run("background_music", ITS), ITS)
     assert entries["AnalysisRun id"] == "none"
-    assert entries["link"].startswith("none: the app has no word for this analysis")
+    assert entries["link"].startswith("none: the app's AnalysisType has no value for this analysis")
 
 
 def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:

@@ -115,7 +115,7 @@ def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(
 
     status, why = row(prisma)
     assert status == "FAILED"
-    assert why.startswith("started 2 times and never got as far as taking this row; the last time: ")
+    assert why.startswith("started 2 times without claiming this row; the last time: ")
     assert message in why
     assert not refused.success
     assert refused.sentence == f"row 'run_0' is refused: {why}"

@@ -1,4 +1,4 @@
-"""Sensor `run_outcome`, and settling, on runs of every end; then in the UI's own processes."""
+"""Reconcile MLflow with Dagster runs of every end, in the sensor `run_outcome` and in the processes of the UI."""
 
 import json
 import shutil
@@ -36,16 +36,16 @@ STATUS = dg.DagsterRunStatus
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
 
 
 @pytest.fixture
 def settings(settings_for: Callable[..., Settings], empty_store: Path) -> Settings:
-    settings_with_store = settings_for()
-    (settings_with_store.data_dir / "mlflow").mkdir(parents=True)
-    shutil.copyfile(empty_store, settings_with_store.data_dir / "mlflow" / "mlflow.db")
-    return settings_with_store
+    settings = settings_for()
+    (settings.data_dir / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, settings.data_dir / "mlflow" / "mlflow.db")
+    return settings
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def store(settings: Settings) -> Store:
     return open_store(settings)
 
 
-class Recorded:
-    """A Dagster run with an MLflow run and one analysis in it that was never ended."""
+class OpenRuns:
+    """A Dagster run, its MLflow run, and the nested MLflow run of an analysis; both MLflow runs stay open."""
 
     def __init__(self, instance: dg.DagsterInstance, settings: Settings, store: Store, status: STATUS) -> None:
         self.run_id, self.store = str(uuid.uuid4()), store
@@ -64,7 +64,7 @@ class Recorded:
         self.parent = get_or_create_parent_run(store, settings, self.run_id, "job", {})
         run_of_analysis = analysis_run(store, self.parent, "analysis", {})
         self.nested = run_of_analysis.__enter__().run_id
-        self._open = run_of_analysis  # kept: a context manager that is collected would end it
+        self._open = run_of_analysis  # a reference, because garbage collection of the context manager would end the run
 
     def statuses(self) -> tuple[str, str]:
         return tuple(self.store.client.get_run(run).info.status for run in (self.parent, self.nested))  # type: ignore[return-value]
@@ -75,11 +75,9 @@ def tick(settings: Settings, instance: dg.DagsterInstance) -> str:
     return str(evaluated.skip_message)
 
 
-def test_each_end_is_shown_and_looked_after_once(
-    instance: dg.DagsterInstance, settings: Settings, store: Store
-) -> None:
+def test_each_end_is_reconciled_once(instance: dg.DagsterInstance, settings: Settings, store: Store) -> None:
     ends = {STATUS.SUCCESS: "FINISHED", STATUS.FAILURE: "FAILED", STATUS.CANCELED: "KILLED"}
-    runs = {status: Recorded(instance, settings, store, status) for status in [*ends, STATUS.STARTED]}
+    runs = {status: OpenRuns(instance, settings, store, status) for status in [*ends, STATUS.STARTED]}
 
     message = tick(settings, instance)
 
@@ -90,33 +88,33 @@ def test_each_end_is_shown_and_looked_after_once(
     assert tick(settings, instance) == "no run has ended since"
 
 
-def test_a_run_whose_process_is_gone_is_failed_in_both_places(
+def test_a_run_without_its_process_fails_in_dagster_and_mlflow(
     instance: dg.DagsterInstance, settings: Settings, store: Store
 ) -> None:
-    killed = Recorded(instance, settings, store, STATUS.STARTED)
-    with subprocess.Popen(["true"]) as gone:
-        gone.wait()
-    instance.add_run_tags(killed.run_id, {PID_TAG: str(gone.pid), OWNER_TAG: "gone.owner"})
+    killed = OpenRuns(instance, settings, store, STATUS.STARTED)
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    instance.add_run_tags(killed.run_id, {PID_TAG: str(ended.pid), OWNER_TAG: "gone.owner"})
 
-    assert tick(settings, instance) == f"1 marked failed whose process is gone; {killed.run_id}"
+    assert tick(settings, instance) == f"runs marked failed because their process is gone: 1; {killed.run_id}"
 
     assert killed.statuses() == ("FAILED", "FAILED")
 
 
-def test_a_server_that_is_down_is_asked_again_at_the_next_tick(
+def test_an_unreachable_mlflow_is_reconciled_later(
     instance: dg.DagsterInstance, settings: Settings, store: Store, settings_for: Callable[..., Settings]
 ) -> None:
-    ended = Recorded(instance, settings, store, STATUS.FAILURE)
+    run = OpenRuns(instance, settings, store, STATUS.FAILURE)
     down = settings_for(mlflow_tracking_uri=f"http://127.0.0.1:{free_port()}")
 
     with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI"):
         reconcile_mlflow_runs(down, instance)
 
-    assert reconcile_mlflow_runs(settings, instance) == [ended.run_id]
-    assert ended.statuses() == ("FAILED", "FAILED")
+    assert reconcile_mlflow_runs(settings, instance) == [run.run_id]
+    assert run.statuses() == ("FAILED", "FAILED")
 
 
-def test_a_run_waits_for_the_mlflow_that_has_it(
+def test_a_run_waits_for_its_mlflow(
     instance: dg.DagsterInstance,
     settings: Settings,
     settings_for: Callable[..., Settings],
@@ -125,23 +123,22 @@ def test_a_run_waits_for_the_mlflow_that_has_it(
 ) -> None:
     shutil.copyfile(empty_store, tmp_path / "other.db")
     other = settings_for(mlflow_tracking_uri=f"sqlite:///{tmp_path / 'other.db'}")
-    other_run, own_run = (
-        Recorded(instance, its_settings, open_store(its_settings), STATUS.FAILURE) for its_settings in (other, settings)
-    )
-    for run, its_settings in ((other_run, other), (own_run, settings)):
-        instance.add_run_tags(run.run_id, {PLACE_TAG: store_label(its_settings)})
+    run = OpenRuns(instance, settings, open_store(settings), STATUS.FAILURE)
+    run_in_other = OpenRuns(instance, other, open_store(other), STATUS.FAILURE)
+    instance.add_run_tags(run.run_id, {PLACE_TAG: store_label(settings)})
+    instance.add_run_tags(run_in_other.run_id, {PLACE_TAG: store_label(other)})
 
     done, problems = reconcile_all(settings, instance)
 
-    assert done == [own_run.run_id]
-    assert own_run.statuses() == ("FAILED", "FAILED")
-    assert other_run.statuses() == ("RUNNING", "RUNNING")
-    assert [problem.partition(". Their")[0] for problem in problems] == [
-        f"runs that have ended, and may be RUNNING in MLflow at {store_label(other)}: 1"
+    assert done == [run.run_id]
+    assert run.statuses() == ("FAILED", "FAILED")
+    assert run_in_other.statuses() == ("RUNNING", "RUNNING")
+    assert [problem.partition(". Set")[0] for problem in problems] == [
+        f"finished runs that may still show RUNNING in MLflow at {store_label(other)}: 1"
     ]
     assert problems[0] in tick(settings, instance)
-    assert reconcile_all(other, instance) == ([other_run.run_id], [])
-    assert other_run.statuses() == ("FAILED", "FAILED")
+    assert reconcile_all(other, instance) == ([run_in_other.run_id], [])
+    assert run_in_other.statuses() == ("FAILED", "FAILED")
 
 
 @dg.asset(required_resource_keys={"mlflow"})
@@ -149,7 +146,7 @@ def recorded() -> None:
     pass
 
 
-def test_where_a_run_is_recorded_stands_on_it_without_secrets(
+def test_a_run_names_its_mlflow_without_secrets(
     instance: dg.DagsterInstance,
     settings: Settings,
     settings_for: Callable[..., Settings],
@@ -160,13 +157,11 @@ def test_where_a_run_is_recorded_stands_on_it_without_secrets(
     named = settings_for(mlflow_tracking_uri=f"sqlite:///{tmp_path / 'named.db'}?password=s3cret")
 
     runs = [
-        dg.materialize([recorded], instance=instance, resources={"mlflow": build_mlflow(its_settings)}).dagster_run
-        for its_settings in (settings, named)
+        dg.materialize([recorded], instance=instance, resources={"mlflow": build_mlflow(mlflow_settings)}).dagster_run
+        for mlflow_settings in (settings, named)
     ]
 
-    assert [
-        run.tags[PLACE_TAG] for run in map(instance.get_run_by_id, [dagster_run.run_id for dagster_run in runs]) if run
-    ] == [
+    assert [run.tags[PLACE_TAG] for run in map(instance.get_run_by_id, [run.run_id for run in runs]) if run] == [
         "sqlite in the data folder",
         f"sqlite:///{tmp_path / 'named.db'}?password=***",
     ]
@@ -183,7 +178,7 @@ print("mlflow" in sys.modules)
 """
 
 
-def test_while_nothing_has_ended_mlflow_is_not_imported(settings: Settings) -> None:
+def test_without_ended_runs_mlflow_is_not_imported(settings: Settings) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIGHT],
         env=environment(settings.data_dir),
@@ -217,7 +212,7 @@ def in_order() -> None:
     after.alias("behind")(after.alias("never")(bad()))
 
 
-def test_an_outcome_is_known_when_no_step_is_left_to_run(instance: dg.DagsterInstance) -> None:
+def test_a_status_is_final_when_no_step_is_left(instance: dg.DagsterInstance) -> None:
     statuses: list[str | None] = []
     whole = in_order.execute_in_process(instance=instance, raise_on_error=False)
     run = instance.get_run_by_id(whole.run_id)
@@ -260,22 +255,22 @@ class Ui:
                 start_new_session=True,
             )
 
-    def ask(self, query: str, **variables: Any) -> Any:
+    def send(self, query: str, **variables: Any) -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/graphql",
             data=json.dumps({"query": query, "variables": variables}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own server
-            return json.load(answer)["data"]
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - our own server
+            return json.load(response)["data"]
 
     def selector(self) -> dict[str, str] | None:
         assert self.process.poll() is None, (self.settings.data_dir / "log").read_text()[-3000:]
         with suppress(OSError):
-            answer = self.ask(
+            data = self.send(
                 "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
             )
-            for node in answer["repositoriesOrError"].get("nodes", []):
+            for node in data["repositoriesOrError"].get("nodes", []):
                 return {"repositoryName": node["name"], "repositoryLocationName": node["location"]["name"]}
         return None
 
@@ -283,7 +278,7 @@ class Ui:
         """Materialize assets as the UI's button does; the run's id."""
         selector = self.selector()
         assert selector is not None
-        done = self.ask(
+        done = self.send(
             "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) "
             "{ __typename ... on LaunchRunSuccess { run { runId } } } }",
             p={
@@ -308,9 +303,7 @@ class Ui:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_ui_s_materializations_backfills_cancellations_and_kills_end_truly(
-    settings: Settings, store: Store
-) -> None:
+def test_each_way_a_run_of_the_ui_ends_is_shown_in_mlflow(settings: Settings, store: Store) -> None:
     ui = Ui(settings)
     try:
         wait_until(ui.selector, f"the code location, see {settings.data_dir / 'log'}", seconds=120)
@@ -334,7 +327,7 @@ def test_the_ui_s_materializations_backfills_cancellations_and_kills_end_truly(
         ended(ui.materialize("first", "second"), three)
         ended(ui.materialize("failing"), {"failing": "FAILED", "fail": "FAILED"})
         cancelled = hanging()
-        ui.ask(
+        ui.send(
             "mutation($r: String!) { terminateRun(runId: $r) { __typename } }",
             r=cancelled,
         )
@@ -345,15 +338,15 @@ def test_the_ui_s_materializations_backfills_cancellations_and_kills_end_truly(
             assert run is not None
             psutil.Process(int(run.tags[PID_TAG])).kill()
         ended(killed, {"hanging": "FAILED", "hang": "FAILED"})
-        ui.ask(
+        ui.send(
             "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) { __typename } }",
             p={"assetSelection": [{"path": ["by_protocol"]}], "partitionNames": ["p1", "p2"]},
         )
 
         def backfilled() -> bool:
             runs = store.client.search_runs([store.experiment_id], "tags.`dagster.partition` != 'unknown'")
-            backfilled_runs = sorted((run.data.tags["dagster.partition"], run.info.status) for run in runs)
-            return backfilled_runs == [("p1", "FINISHED"), ("p2", "FINISHED")]
+            statuses = sorted((run.data.tags["dagster.partition"], run.info.status) for run in runs)
+            return statuses == [("p1", "FINISHED"), ("p2", "FINISHED")]
 
         wait_until(backfilled, "the backfill", seconds=120)
     finally:

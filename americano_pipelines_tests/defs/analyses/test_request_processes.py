@@ -1,4 +1,4 @@
-"""Requests of the app in real processes: two workers for one row, a daemon that is killed and one that carries on."""
+"""Requests of the app in real processes: two workers for one row, killed workers, a killed daemon and the next."""
 
 import json
 import os
@@ -30,7 +30,8 @@ from americano_pipelines_tests.sync.support import sync
 
 MODULE = "americano_pipelines.definitions"
 ASSET = "analysis/abab_randomization"
-# One look at all sensors by the daemon's own code, which kills itself where it is told to: dagster/_daemon/sensor.py.
+# One tick of all sensors by the daemon's own code, which kills itself at the step in its argument:
+# dagster/_daemon/sensor.py.
 KILLED_TICK = f"""
 import logging, signal, sys
 import dagster as dg
@@ -45,8 +46,8 @@ with dg.DagsterInstance.get() as instance, WorkspaceProcessContext(instance, tar
 """
 
 
-class Place:
-    """A data folder with a published file, its Dagster home, and processes on it."""
+class Workspace:
+    """A data folder with a published file, its Dagster home, and processes that use it."""
 
     def __init__(self, settings: Settings, values: dict[str, Any]) -> None:
         self.settings, self.values = settings, values
@@ -70,8 +71,8 @@ class Place:
         command = ("asset", "materialize", "-m", MODULE, "--select", ASSET, "--partition", "protocol_1")
         return self.start("-m", "dagster", *command, "--config-json", json.dumps(config))
 
-    def settle(self) -> list[dg.DagsterRun]:
-        """What `run_outcome` does at a tick; all runs after it."""
+    def reconcile(self) -> list[dg.DagsterRun]:
+        """Run one tick of `run_outcome`; all runs after it."""
         with dg.DagsterInstance.from_config(str(self.settings.dagster_dir)) as instance:
             build_run_outcome(self.settings).evaluate_tick(dg.build_sensor_context(instance=instance))
             return list(instance.get_runs())
@@ -80,7 +81,7 @@ class Place:
     def log(self) -> Path:
         return self.settings.data_dir / "log"
 
-    def last_log(self) -> str:
+    def log_end(self) -> str:
         return self.log.read_text()[-5000:]
 
     def runs(self, row_id: str) -> list[dg.DagsterRun]:
@@ -98,10 +99,10 @@ class Place:
 
     def stop(self) -> None:
         for process in self.started:
-            # Its session: what a killed process had started is in no family any more.
-            for child in psutil.process_iter():
-                if _session(child.pid) == process.pid:
-                    child.kill()
+            # By session, because the children of a killed process are no longer in its family.
+            for member in psutil.process_iter():
+                if _session(member.pid) == process.pid:
+                    member.kill()
             process.wait(timeout=30)
 
 
@@ -113,8 +114,8 @@ def _session(pid: int) -> int | None:
 
 
 @pytest.fixture
-def place(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Iterator[Place]:
-    # Four phases of 14 days, as they were planned: else there is no test.
+def workspace(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Iterator[Workspace]:
+    # Four phases of 14 days as planned; without these the analysis has no test.
     prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
     values = prisma.variables(analysis_runs_database_url=link_url(prisma))
     settings = settings_for(**values)
@@ -123,55 +124,55 @@ def place(prisma: Database, settings_for: Callable[..., Settings], empty_store: 
     (settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
     with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
         instance.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
-    new_place = Place(settings, values)
-    yield new_place
-    new_place.stop()
+    workspace = Workspace(settings, values)
+    yield workspace
+    workspace.stop()
 
 
 @pytest.mark.slow
-def test_of_two_processes_with_one_row_one_carries_it_out(place: Place, prisma: Database) -> None:
+def test_one_of_two_processes_carries_a_row_out(workspace: Workspace, prisma: Database) -> None:
     waiting = (
         "SELECT count(*) FROM pg_stat_activity "
         f"WHERE application_name = '{APPLICATION_NAME}' AND wait_event_type = 'Lock' AND datname = '{prisma.name}'"
     )
     with closing(prisma.server.connect(prisma.name)) as link, link.cursor() as cursor:
         link.autocommit = False
-        # Held back until both stand before the row, whichever of them starts faster.
+        # The lock holds both until both wait for the row.
         cursor.execute("SELECT FROM analysis_runs WHERE id = 'run_1' FOR UPDATE")
-        workers = [place.analyse() for _ in range(2)]
-        wait_until(lambda: prisma.execute(waiting) == [(2,)], f"both workers, see {place.log}", seconds=120)
+        workers = [workspace.analyse() for _ in range(2)]
+        wait_until(lambda: prisma.execute(waiting) == [(2,)], f"both workers, see {workspace.log}", seconds=120)
         link.commit()
     ends = sorted(worker.wait(timeout=120) for worker in workers)
 
-    assert ends[0] == 0 < ends[1], place.last_log()
-    (winner,) = place.recorded("run_1")
+    assert ends[0] == 0 < ends[1], workspace.log_end()
+    (winner,) = workspace.recorded("run_1")
     assert row(prisma, "run_1", "status::text, \"resultsSummary\" ->> 'dagster_run_id'") == ("COMPLETED", winner)
-    assert "'run_1' is RUNNING, not PENDING: another worker has it" in place.log.read_text()
-    store = open_store(place.settings)
+    assert "'run_1' is RUNNING, not PENDING: another worker has it" in workspace.log.read_text()
+    store = open_store(workspace.settings)
     mlflow_runs = store.client.search_runs([store.experiment_id], "tags.analysis_run_id = 'run_1'")
     assert [run.info.status for run in mlflow_runs] == ["FINISHED"]
-    with dg.DagsterInstance.from_config(str(place.settings.dagster_dir)) as instance:
+    with dg.DagsterInstance.from_config(str(workspace.settings.dagster_dir)) as instance:
         ended = {run.run_id: run.status for run in instance.get_runs()}
     assert ended.pop(winner) == dg.DagsterRunStatus.SUCCESS
     assert list(ended.values()) == [dg.DagsterRunStatus.FAILURE]
 
 
-def until_taken(place: Place, prisma: Database, worker: "subprocess.Popen[bytes]") -> None:
-    def look() -> bool:
-        assert worker.poll() is None, place.last_log()
+def until_claimed(workspace: Workspace, prisma: Database, worker: "subprocess.Popen[bytes]") -> None:
+    def is_running() -> bool:
+        assert worker.poll() is None, workspace.log_end()
         return row(prisma, "run_1")[0] == "RUNNING"
 
-    wait_until(look, "the row to be taken", seconds=120)
+    wait_until(is_running, "the row to be claimed", seconds=120)
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_leaves_a_row_that_says_so(place: Place, prisma: Database) -> None:
-    worker = place.analyse()
-    until_taken(place, prisma, worker)
+def test_the_row_of_a_killed_worker_fails(workspace: Workspace, prisma: Database) -> None:
+    worker = workspace.analyse()
+    until_claimed(workspace, prisma, worker)
     worker.kill()
     worker.wait()
 
-    (run,) = place.settle()
+    (run,) = workspace.reconcile()
 
     assert run.status == dg.DagsterRunStatus.FAILURE
     status, message = row(prisma, "run_1")
@@ -183,44 +184,40 @@ def test_a_worker_that_is_killed_leaves_a_row_that_says_so(place: Place, prisma:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
-def test_an_app_that_does_not_take_a_recorded_analysis_gets_it_later(
-    place: Place, prisma: Database, *, killed: bool
-) -> None:
+def test_a_row_that_was_locked_is_completed_later(workspace: Workspace, prisma: Database, *, killed: bool) -> None:
     with closing(prisma.server.connect(prisma.name)) as link, link.cursor() as cursor:
         link.autocommit = False
-        worker = place.analyse()
-        until_taken(place, prisma, worker)
-        # Nobody can write the row while this lasts, and the worker waits for some seconds only.
+        worker = workspace.analyse()
+        until_claimed(workspace, prisma, worker)
+        # The lock outlasts the worker's attempts.
         cursor.execute("SELECT FROM analysis_runs WHERE id = 'run_1' FOR UPDATE")
         waiting = f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{prisma.name}'"
-        wait_until(lambda: prisma.execute(waiting) == [(1,)], f"the worker, see {place.log}", seconds=120)
+        wait_until(lambda: prisma.execute(waiting) == [(1,)], f"the worker, see {workspace.log}", seconds=120)
         if killed:
             worker.kill()
             worker.wait()
         else:
-            assert worker.wait(timeout=120) == 0, place.last_log()
-            assert "The analysis is recorded, but row run_1 was not completed" in place.log.read_text()
+            assert worker.wait(timeout=120) == 0, workspace.log_end()
+            assert "The analysis is recorded, but row run_1 was not completed" in workspace.log.read_text()
         assert row(prisma, "run_1") == ("RUNNING", None)
         link.rollback()
 
-    (run,) = place.settle()
+    (run,) = workspace.reconcile()
 
     assert run.status == (dg.DagsterRunStatus.FAILURE if killed else dg.DagsterRunStatus.SUCCESS)
-    assert place.recorded("run_1") == [run.run_id]
+    assert workspace.recorded("run_1") == [run.run_id]
     assert row(prisma, "run_1", "status::text, \"resultsSummary\" ->> 'dagster_run_id'") == ("COMPLETED", run.run_id)
 
 
 @pytest.mark.slow
-def test_an_app_that_is_away_when_a_worker_begins_fails_the_run_and_keeps_the_request(
-    place: Place, prisma: Database
-) -> None:
+def test_an_unreachable_app_fails_the_run_and_keeps_the_request(workspace: Workspace, prisma: Database) -> None:
     prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT 0")
     try:
-        assert place.analyse().wait(timeout=120) > 0
+        assert workspace.analyse().wait(timeout=120) > 0
     finally:
         prisma.execute("ALTER ROLE americano_link CONNECTION LIMIT -1")
 
-    (run,) = place.settle()
+    (run,) = workspace.reconcile()
 
     assert run.status == dg.DagsterRunStatus.FAILURE
     assert run.tags[f"{ROW_TAG}run_1"] == ROW_MISSED
@@ -230,34 +227,34 @@ def test_an_app_that_is_away_when_a_worker_begins_fails_the_run_and_keeps_the_re
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("where", "statuses"),
+    ("step", "statuses"),
     [
         ("RUN_CREATED", [dg.DagsterRunStatus.NOT_STARTED]),
-        # The daemon that queued it is gone; the next takes it from the queue.
+        # The next daemon takes it from the queue.
         ("RUN_LAUNCHED", [dg.DagsterRunStatus.QUEUED]),
     ],
 )
-def test_a_daemon_that_dies_between_a_run_and_its_start_loses_no_request_and_runs_none_twice(
-    place: Place, prisma: Database, where: str, statuses: list[dg.DagsterRunStatus]
+def test_a_killed_daemon_loses_no_request_and_runs_none_twice(
+    workspace: Workspace, prisma: Database, step: str, statuses: list[dg.DagsterRunStatus]
 ) -> None:
     prisma.execute("UPDATE analysis_runs SET \"analysisType\" = 'GRANGER_CAUSALITY' WHERE id = 'run_0'")
-    assert place.start("-c", KILLED_TICK, where).wait(timeout=180) == -signal.SIGKILL, place.last_log()
-    before = place.runs("run_1")
+    assert workspace.start("-c", KILLED_TICK, step).wait(timeout=180) == -signal.SIGKILL, workspace.log_end()
+    before = workspace.runs("run_1")
     assert [run.status for run in before] == statuses
     assert row(prisma, "run_1")[0] == "PENDING"
 
-    place.start(str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", MODULE)
+    workspace.start(str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", MODULE)
     ended = "SELECT count(*) FROM analysis_runs WHERE status IN ('COMPLETED', 'FAILED')"
-    wait_until(lambda: prisma.execute(ended) == [(2,)], f"both rows, see {place.log}", seconds=240)
+    wait_until(lambda: prisma.execute(ended) == [(2,)], f"both rows, see {workspace.log}", seconds=240)
     (run,) = before
-    wait_until(lambda: place.runs("run_1")[0].is_finished, "the run's end", seconds=60)
+    wait_until(lambda: workspace.runs("run_1")[0].is_finished, "the run's end", seconds=60)
 
-    assert [(request_run.run_id, request_run.status) for request_run in place.runs("run_1")] == [
+    assert [(other.run_id, other.status) for other in workspace.runs("run_1")] == [
         (run.run_id, dg.DagsterRunStatus.SUCCESS)
     ]
-    assert place.recorded("run_1") == [run.run_id]
+    assert workspace.recorded("run_1") == [run.run_id]
     assert row(prisma, "run_1") == ("COMPLETED", None)
     status, message = row(prisma)
     assert status == "FAILED"
     assert message.startswith("there is no analysis GRANGER_CAUSALITY here")
-    assert place.runs("run_0") == []
+    assert workspace.runs("run_0") == []

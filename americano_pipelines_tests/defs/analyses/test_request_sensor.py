@@ -1,4 +1,4 @@
-"""Sensor `analysis_requests`: which run each pending row of the app gets, tick by tick."""
+"""Sensor `analysis_requests`: the run that each PENDING row of the app gets, tick by tick."""
 
 import re
 import uuid
@@ -30,17 +30,17 @@ STATUS = dg.DagsterRunStatus
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        ephemeral.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
-        yield ephemeral
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+        yield instance
 
 
 @pytest.fixture
 def on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """One whose partitions a whole tick can look up, as it does in a process of its own."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as local:
-        local.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
-        yield local
+    """A persistent instance: a whole tick opens it again by its reference to look up partitions."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+        yield instance
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Setting
 
 def tick(settings: Settings, instance: dg.DagsterInstance) -> Any:
     definitions = build_defs(settings)
-    (sensor,) = [candidate for candidate in definitions.sensors or () if candidate.name == "analysis_requests"]
+    (sensor,) = [sensor for sensor in definitions.sensors or () if sensor.name == "analysis_requests"]
     reference = instance.get_ref() if instance.is_persistent else None
     context = dg.build_sensor_context(instance=instance, instance_ref=reference, definitions=definitions)
     assert isinstance(sensor, dg.SensorDefinition)
@@ -58,7 +58,7 @@ def tick(settings: Settings, instance: dg.DagsterInstance) -> Any:
 
 
 def add_run(instance: dg.DagsterInstance, status: STATUS, row_state: str | None = None, row_id: str = "run_0") -> str:
-    """A Dagster run for a row, as Dagster would have it."""
+    """Add a Dagster run that was started for a row."""
     tags = {REQUEST_TAG: row_id} | ({f"{ROW_TAG}{row_id}": row_state} if row_state else {})
     run = dg.DagsterRun(job_name="analyses", run_id=str(uuid.uuid4()), status=status, tags=tags)
     instance.add_run(run)
@@ -66,7 +66,7 @@ def add_run(instance: dg.DagsterInstance, status: STATUS, row_state: str | None 
 
 
 def add_run_without_mlflow(instance: dg.DagsterInstance, ended: datetime) -> str:
-    """A run for `run_0` that ended then, for MLflow did not answer."""
+    """Add a run for `run_0` that failed because MLflow did not answer."""
     run_id = add_run(instance, STATUS.STARTED)
     for kind, data in (
         (dg.DagsterEventType.RESOURCE_INIT_FAILURE, EngineEventData()),
@@ -78,12 +78,13 @@ def add_run_without_mlflow(instance: dg.DagsterInstance, ended: datetime) -> str
 
 
 def key_of(settings: Settings, instance: dg.DagsterInstance) -> str | None:
-    """The key of the run that `run_0` would get now."""
-    keys = {request.tags[REQUEST_TAG]: request.run_key for request in plan_requests(settings, instance).run_requests}
+    """The run key that `run_0` gets now."""
+    requests = plan_requests(settings, instance).run_requests
+    keys = {request.tags[REQUEST_TAG]: request.run_key for request in requests}
     return keys.get("run_0")
 
 
-def test_a_request_becomes_a_run_of_its_analysis_and_protocol_with_its_parameters(
+def test_a_request_becomes_a_run_with_its_parameters(
     settings: Settings, on_disk: dg.DagsterInstance, prisma: Database
 ) -> None:
     prisma.execute(
@@ -114,9 +115,7 @@ def test_a_request_becomes_a_run_of_its_analysis_and_protocol_with_its_parameter
     assert row(prisma) == ("PENDING", None), "the run claims it, not the sensor"
 
 
-def test_the_configuration_that_is_asked_for_is_one_the_asset_takes(
-    settings: Settings, instance: dg.DagsterInstance, prisma: Database
-) -> None:
+def test_the_asset_accepts_the_run_config(settings: Settings, instance: dg.DagsterInstance, prisma: Database) -> None:
     prisma.execute(
         'UPDATE analysis_runs SET "inputParams" = \'{"direction": "increase", "seed": "3", "alpha": 0.1, '
         '"ratio_scale": true, "improvement": "decrease", "outcome": "timeOfDay", "min_days": 3}\''
@@ -132,7 +131,7 @@ def test_the_configuration_that_is_asked_for_is_one_the_asset_takes(
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "reason"),
     [
         (
             "\"analysisType\" = 'GRANGER_CAUSALITY'",
@@ -142,8 +141,8 @@ def test_the_configuration_that_is_asked_for_is_one_the_asset_takes(
         ("\"inputParams\" = '[]'", "inputParams is no JSON object"),
     ],
 )
-def test_what_cannot_be_carried_out_is_failed_with_the_reason_and_holds_nobody_up(
-    settings: Settings, on_disk: dg.DagsterInstance, prisma: Database, change: str, why: str
+def test_an_invalid_request_fails_with_the_reason_and_stops_no_other(
+    settings: Settings, on_disk: dg.DagsterInstance, prisma: Database, change: str, reason: str
 ) -> None:
     prisma.execute(f"UPDATE analysis_runs SET {change} WHERE id = 'run_0'")
 
@@ -152,12 +151,12 @@ def test_what_cannot_be_carried_out_is_failed_with_the_reason_and_holds_nobody_u
     assert request.tags[REQUEST_TAG] == "run_1"
     status, message = row(prisma)
     assert status == "FAILED"
-    assert why in message
+    assert reason in message
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
-    assert tick(settings, on_disk).skip_message == "the app asks for nothing"
+    assert tick(settings, on_disk).skip_message == "the app has no PENDING row"
 
 
-def test_a_protocol_that_is_not_published_yet_is_waited_for(
+def test_a_request_waits_until_its_protocol_is_published(
     settings: Settings, on_disk: dg.DagsterInstance, prisma: Database
 ) -> None:
     for name in ("protocol_0", "protocol_1"):
@@ -172,12 +171,10 @@ def test_a_protocol_that_is_not_published_yet_is_waited_for(
     assert row(prisma) == ("PENDING", None)
 
 
-def test_while_a_run_may_still_take_the_row_no_other_is_started(
-    settings: Settings, instance: dg.DagsterInstance
-) -> None:
+def test_no_second_run_starts_while_one_may_claim_the_row(settings: Settings, instance: dg.DagsterInstance) -> None:
     first = key_of(settings, instance)
     assert first is not None
-    assert key_of(settings, instance) == first, "asked for twice, it is one run to Dagster"
+    assert key_of(settings, instance) == first, "both ticks request the same run"
 
     for status in (STATUS.STARTING, STATUS.STARTED, STATUS.CANCELING):
         run_id = add_run(instance, status)
@@ -189,7 +186,7 @@ def test_while_a_run_may_still_take_the_row_no_other_is_started(
     assert key_of(settings, instance) == first, "Dagster starts the run it has of this key"
 
 
-def test_a_request_is_started_again_a_few_times_and_then_refused(
+def test_a_request_is_refused_after_three_attempts(
     settings: Settings, instance: dg.DagsterInstance, prisma: Database
 ) -> None:
     keys = []
@@ -203,39 +200,39 @@ def test_a_request_is_started_again_a_few_times_and_then_refused(
 
     assert row(prisma) == (
         "FAILED",
-        f"started 3 times and never got as far as taking this row; the last time: Dagster run {last} failed",
+        f"started 3 times without claiming this row; the last time: Dagster run {last} failed",
     )
     assert row(prisma, "run_1") == ("PENDING", None)
 
 
-def test_a_request_waits_for_an_mlflow_that_is_away_longer_each_time_and_is_refused_after_a_day(
+def test_pauses_double_while_mlflow_is_unavailable(
     settings: Settings, instance: dg.DagsterInstance, prisma: Database
 ) -> None:
     for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
-        start = datetime.now(UTC)
-        run_id = add_run_without_mlflow(instance, start - timedelta(minutes=0.6 * minutes))
-        (message,) = plan_requests(settings, instance).waiting
-        assert re.match(r"run_0 waits until [\d:]{8} UTC; the last time: ", message)
-        assert f"Dagster run {run_id} failed: no MLflow" in message
+        present = datetime.now(UTC)
+        run_id = add_run_without_mlflow(instance, present - timedelta(minutes=0.6 * minutes))
+        (reason,) = plan_requests(settings, instance).waiting
+        assert re.match(r"run_0 waits until [\d:]{8} UTC; the last time: ", reason)
+        assert f"Dagster run {run_id} failed: no MLflow" in reason
         instance.delete_run(run_id)
-        add_run_without_mlflow(instance, start - timedelta(minutes=minutes, seconds=1))
+        add_run_without_mlflow(instance, present - timedelta(minutes=minutes, seconds=1))
         assert key_of(settings, instance) is not None
 
     for _ in range(ATTEMPTS - 1):
         add_run(instance, STATUS.FAILURE)
-        assert key_of(settings, instance) is not None, "those do not count as its own"
+        assert key_of(settings, instance) is not None, "runs without MLflow do not count"
     for _ in range(ATTEMPTS_WITHOUT_MLFLOW - 8):
         assert row(prisma)[0] == "PENDING"
-        add_run_without_mlflow(instance, start - timedelta(minutes=30))
+        add_run_without_mlflow(instance, present - timedelta(minutes=30))
         key_of(settings, instance)
 
-    status, why = row(prisma)
+    status, message = row(prisma)
     assert status == "FAILED"
-    assert why.startswith(f"started {ATTEMPTS - 1 + ATTEMPTS_WITHOUT_MLFLOW} times and never got as far as")
-    assert why.endswith("failed: no MLflow")
+    assert message.startswith(f"started {ATTEMPTS - 1 + ATTEMPTS_WITHOUT_MLFLOW} times without claiming this row")
+    assert message.endswith("failed: no MLflow")
 
 
-def test_a_row_that_is_set_to_pending_again_is_started_anew(settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_a_row_that_is_pending_again_has_new_attempts(settings: Settings, instance: dg.DagsterInstance) -> None:
     keys = set()
     for state in (ROW_MISSED, ROW_MISSED, ROW_RECONCILED, ROW_MISSED, ROW_MISSED):
         add_run(instance, STATUS.FAILURE, state)
@@ -247,7 +244,7 @@ def test_a_row_that_is_set_to_pending_again_is_started_anew(settings: Settings, 
     assert key_of(settings, instance) is None
 
 
-def test_a_key_is_new_although_an_earlier_run_was_deleted(settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_a_run_key_is_new_after_an_earlier_run_was_deleted(settings: Settings, instance: dg.DagsterInstance) -> None:
     first = add_run(instance, STATUS.FAILURE)
     used = {key_of(settings, instance)}
     add_run(instance, STATUS.FAILURE)
@@ -256,32 +253,28 @@ def test_a_key_is_new_although_an_earlier_run_was_deleted(settings: Settings, in
     assert key_of(settings, instance) not in used
 
 
-def test_not_more_are_started_at_once_than_can_be_watched(
+def test_one_tick_starts_twenty_runs_at_most(
     settings: Settings, instance: dg.DagsterInstance, prisma: Database
 ) -> None:
     prisma.execute(
-        "INSERT INTO analysis_runs SELECT (jsonb_populate_record(one, jsonb_build_object('id', 'more_' || i))).* "
-        "FROM analysis_runs AS one, generate_series(1, 40) AS i WHERE id = 'run_0'"
+        "INSERT INTO analysis_runs SELECT (jsonb_populate_record(request, jsonb_build_object('id', 'more_' || i))).* "
+        "FROM analysis_runs AS request, generate_series(1, 40) AS i WHERE id = 'run_0'"
     )
 
     batch = plan_requests(settings, instance)
 
     assert len(batch.run_requests) == 20
-    assert sum(message.endswith("waits its turn") for message in batch.waiting) == 22
+    assert sum(reason.endswith("waits its turn") for reason in batch.waiting) == 22
 
 
-def test_without_an_app_there_is_no_such_sensor(
-    settings_for: Callable[..., Settings], instance: dg.DagsterInstance
-) -> None:
+def test_without_an_app_no_sensor_is_built(settings_for: Callable[..., Settings], instance: dg.DagsterInstance) -> None:
     settings = settings_for()
 
     assert [sensor.name for sensor in build_defs(settings).sensors or ()] == ["run_outcome", "parquet_arrival"]
     assert plan_requests(settings, instance).run_requests == []
 
 
-def test_an_app_that_is_down_fails_the_tick_and_nothing_else(
-    settings_for: Callable[..., Settings], instance: dg.DagsterInstance
-) -> None:
+def test_an_unreachable_app_fails_the_tick(settings_for: Callable[..., Settings], instance: dg.DagsterInstance) -> None:
     url = f"postgresql://u:p@127.0.0.1:{free_port()}/d"
 
     with pytest.raises(TransientAppRowError, match="cannot be reached"):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from americano_pipelines.app_database import lifecycle
+from americano_pipelines.app_database import statements
+from americano_pipelines.app_database.column_values import derived_row_id
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance import app_link
@@ -32,7 +33,7 @@ def looked(settings: Settings, name: str) -> Verification:
 
 def test_the_row_as_it_was_completed_edited_and_gone(lab: Lab, linked: Settings) -> None:
     assert linked.app is not None
-    lifecycle.claim(linked.app, "run_1", "took run_1", ABAB)
+    statements.claim(linked.app, "run_1", "took run_1", ABAB)
     recorded = lab.analyse(row="run_1", dagster_run="took run_1")
     assert faults(looked(linked, "run_1")) == {ROW: Status.MISSING}, "it is RUNNING, and has no hash"
 
@@ -50,7 +51,7 @@ def test_the_row_as_it_was_completed_edited_and_gone(lab: Lab, linked: Settings)
 def test_a_row_that_was_run_again_has_gone_on_to_the_later_record(lab: Lab, linked: Settings) -> None:
     first, last = (lab.analyse(row="run_0", dagster_run=f"took run_0 {time}") for time in range(2))
     assert linked.app is not None
-    lifecycle.claim(linked.app, "run_0", "took run_0 1", ABAB)
+    statements.claim(linked.app, "run_0", "took run_0 1", ABAB)
     app_link.complete(linked.app, "run_0", last.record)
 
     verification = looked(linked, run_id(first))
@@ -75,7 +76,7 @@ def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_give
     assert finding(looked(linked, run_id(recorded)), ROW).status is Status.NOT_RECORDED
 
     by = recorded.record.orchestrator
-    lifecycle.create(
+    statements.create(
         linked.app,
         str(by["dagster_run_id"]),
         str(by["asset_key"]),
@@ -86,7 +87,7 @@ def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_give
     )
     assert faults(looked(linked, run_id(recorded))) == {ROW: Status.MISSING}
     app_link.complete(
-        linked.app, lifecycle.row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"]), recorded.record
+        linked.app, derived_row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"]), recorded.record
     )
     assert finding(looked(linked, run_id(recorded)), ROW).status is Status.MATCH
 
@@ -94,7 +95,7 @@ def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_give
 def test_a_row_whose_id_is_the_empty_text(lab: Lab, linked: Settings) -> None:
     recorded = lab.analyse(row="", dagster_run="no id")
     assert linked.app is not None
-    row = lifecycle.create(
+    row = statements.create(
         linked.app, "no id", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "no id", {}
     )
     lab.database.execute(f"UPDATE analysis_runs SET id = '' WHERE id = '{row}'")
@@ -111,7 +112,7 @@ def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothin
 ) -> None:
     recorded = lab.analyse(dagster_run="vouched")
     assert linked.app is not None
-    row = lifecycle.create(
+    row = statements.create(
         linked.app, "vouched", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "vouched", {}
     )
     app_link.complete(linked.app, row, recorded.record)

@@ -1,6 +1,0 @@
--- Runs in Postgres.
-UPDATE {table} SET {started}
-WHERE
-    id = {id}
-    AND (status = 'PENDING' OR status::text IN ('RUNNING', 'FAILED') AND {owned})
-RETURNING {columns}
