@@ -1,12 +1,12 @@
 """Take a row of the app through its life: claim or create it, and fail it, with retries."""
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
 from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.connection import SUMMARY, with_retries
 from americano_pipelines.app_database.matching import Request, RowMatcher
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import AppRowError
 from americano_pipelines.settings import PostgresTarget
 
@@ -80,7 +80,7 @@ def fail(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, reas
 
 def row_id(dagster_run_id: str, asset_key: str, partition: str | None) -> str:
     """The id of the row of an analysis that nobody had registered, in the app's form: c and 24 of 0-9, a-z."""
-    number = int(hashlib.sha256(f"{dagster_run_id} {asset_key} {partition}".encode()).hexdigest(), 16)
+    number = int(sha256_hex(f"{dagster_run_id} {asset_key} {partition}".encode()), 16)
     digits = ""
     for _ in range(_CUID_DIGITS):
         number, digit = divmod(number, len(_BASE36))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import Console, progress, say_json, show_table
 from americano_pipelines.settings import load_settings
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.argument("protocols", nargs=-1, metavar="[PROTOCOL]...")
 @click.option("--all", "every", is_flag=True, help="Every published protocol.")
 @click.option("--requests", is_flag=True, help="What the app requests, as the sensor would.")
-@click.option("--only", multiple=True, type=click.Choice(sorted(KINDS)), help="This analysis; all of them without it.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(sorted(PROTOCOL_KINDS)), help="This analysis; all of them without it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def analyse(

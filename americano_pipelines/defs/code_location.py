@@ -2,12 +2,12 @@
 
 import dagster as dg
 
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.analyses.assets import build_analyses
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
 from americano_pipelines.defs.analyses.request_sensor import build_analysis_requests
 from americano_pipelines.defs.analyses.resources import build_mlflow, build_warehouse
-from americano_pipelines.defs.analyses.training_asset import build_training_demo
-from americano_pipelines.defs.jobs import ANALYSES, DESCRIPTION, NIGHTLY, build_schedule
+from americano_pipelines.defs.jobs import ANALYSES, DESCRIPTION, NIGHTLY, PREFIX, build_schedule
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.arrival_sensor import build_parquet_arrival
 from americano_pipelines.defs.sync.deep_check import build_deep_check
@@ -23,19 +23,19 @@ def build_defs(settings: Settings) -> dg.Definitions:
     """
     assets = sync_assets(settings)
     job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets), description=DESCRIPTION)
-    analyses = build_analyses(settings)
-    research = dg.define_asset_job(
-        ANALYSES, selection=dg.AssetSelection.assets(*analyses), description="Every analysis of a protocol."
+    protocol_analyses = dg.define_asset_job(
+        ANALYSES,
+        selection=dg.AssetSelection.assets(*(asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS)),
+        description="Every analysis of a protocol.",
     )
     deep_check, weekly = build_deep_check(settings)
     return dg.Definitions(
         assets=[
             *assets,
-            *analyses,
-            build_training_demo(settings),
+            *build_analyses(settings),
             *([] if settings.mode is Mode.PARQUET else asset_specs.postgres_specs()),
         ],
-        jobs=[job, deep_check, research],
+        jobs=[job, deep_check, protocol_analyses],
         schedules=[build_schedule(settings), weekly],
         sensors=[
             build_run_outcome(settings),

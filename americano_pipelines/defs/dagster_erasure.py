@@ -11,10 +11,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance, open_instance_to_read
 from americano_pipelines.defs.dagster_storage import opened, refresh_asset_entry, remove_events, shared_files
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
+from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.erasure.extracts import purged_extracts
 from americano_pipelines.erasure.store import Fate, Item, Learner
@@ -23,7 +24,6 @@ from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 
 KIND = "Dagster run"
-_PARTITION_TAG = "dagster/partition"
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _BUSY_SECONDS = 30
 
@@ -97,7 +97,7 @@ def runs_of(instance: dg.DagsterInstance, protocols: Collection[str], recorded: 
         protocols: the learner's protocols.
         recorded: Dagster runs that records of theirs name.
     """
-    filters = [dg.RunsFilter(tags={_PARTITION_TAG: protocol_id}) for protocol_id in sorted(protocols)]
+    filters = [dg.RunsFilter(tags={PARTITION_TAG: protocol_id}) for protocol_id in sorted(protocols)]
     if recorded:
         filters.append(dg.RunsFilter(run_ids=sorted(recorded)))
     runs = {run.run_id: run for run_filter in filters for run in instance.get_runs(filters=run_filter)}
@@ -113,7 +113,7 @@ def delete_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> None:
     Raises:
         ResourceError: a file of Dagster's cannot be rewritten.
     """
-    keys = {asset_specs.key(PREFIX, name) for name in KINDS}
+    keys = {asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS}
     for run_id in run_ids:
         materializations = instance.get_records_for_run(
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION

@@ -1,10 +1,25 @@
-"""Say in words how a Dagster run or a step ended, from its events."""
+"""Describe how a Dagster run or a step ended, and find runs whose end MLflow or the app may not show yet."""
 
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from americano_pipelines import errors
-from americano_pipelines.defs.step_errors import ERROR_KIND
+from americano_pipelines.defs.run_tags import ERROR_KIND, OPEN, ROW_OPEN, ROWS_TAG, STATUS_TAG
+
+FINISHED_STATUSES = {
+    dg.DagsterRunStatus.SUCCESS: "FINISHED",
+    dg.DagsterRunStatus.FAILURE: "FAILED",
+    dg.DagsterRunStatus.CANCELED: "KILLED",
+}
+"""Status of a Dagster run that has ended to that of its MLflow run."""
+
+
+def has_open_ends(instance: dg.DagsterInstance) -> bool:
+    """Whether a run has ended whose end MLflow or the app may not show yet; two queries to Dagster's records."""
+    return any(
+        instance.get_runs_count(dg.RunsFilter(statuses=list(FINISHED_STATUSES), tags={tag: value}))
+        for tag, value in ((STATUS_TAG, OPEN), (ROWS_TAG, ROW_OPEN))
+    )
 
 
 def describe_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

@@ -17,11 +17,8 @@ import psutil
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.temporary_folders import held_file, is_held, sweep
+from americano_pipelines.defs.run_tags import BOOT_TAG, HOME_TAG, NAMESPACE_TAG, OWNER_TAG
 
-# The file that the process holds; the home it lies in; and which start of which machine, and which numbering of its
-# processes, a process id counts in.
-OWNER_TAG, HOME_TAG = "americano/owner", "americano/home"
-BOOT_TAG, NAMESPACE_TAG = "americano/boot", "americano/pid_namespace"
 NO_OWNER = "none"
 _FOLDER, _SUFFIX = "processes", ".owner"
 # File systems whose locks do not reach other machines, or only as they happen to be set up.

@@ -17,9 +17,8 @@ import dagster as dg
 import psutil
 
 from americano_pipelines.defs import run_owners
+from americano_pipelines.defs.run_tags import BOOT_TAG, HOST_TAG, PID_TAG, RUN_TAG, STARTED_TAG
 
-HOST_TAG, PID_TAG, STARTED_TAG = "americano/host", "americano/pid", "americano/process_started"
-RUN_TAG = "americano/run"
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -88,7 +87,7 @@ def _is_dead(home: Path, tags: Mapping[str, str]) -> bool:
     if gone is not None:
         return gone
     # Runs of earlier releases say no more than the host's name.
-    of_before = run_owners.BOOT_TAG not in tags and tags.get(HOST_TAG) == socket.gethostname()
+    of_before = BOOT_TAG not in tags and tags.get(HOST_TAG) == socket.gethostname()
     return (of_before or run_owners.counts_here(tags)) and not _alive(tags)
 
 

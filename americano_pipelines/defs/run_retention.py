@@ -13,11 +13,11 @@ import dagster as dg
 
 from americano_pipelines.defs.dagster_storage import opened, remove_events, shared_files
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
-from americano_pipelines.defs.run_tags import FINISHED_STATUSES, PLACE_TAG, ROWS_TAG
+from americano_pipelines.defs.run_ends import FINISHED_STATUSES
+from americano_pipelines.defs.run_tags import PARTITION_TAG, PLACE_TAG, ROWS_TAG
 
 # Materializing some assets in the UI makes a run of this job.
 _ASSET_JOB = "__ASSET_JOB"
-_PARTITION_TAG = "dagster/partition"
 # Of one pass: a first pass over a year's runs must not hold up the sync it follows. Each costs some milliseconds.
 MOST_RUNS = 100
 _BUSY_SECONDS = 5
@@ -59,7 +59,7 @@ def _old_runs(instance: dg.DagsterInstance, ended_before: datetime) -> list[dg.D
 def _is_of_analyses(run: dg.DagsterRun) -> bool:
     keys = run.asset_selection or ()
     return (
-        bool({PLACE_TAG, ROWS_TAG, _PARTITION_TAG} & run.tags.keys())
+        bool({PLACE_TAG, ROWS_TAG, PARTITION_TAG} & run.tags.keys())
         or any(key.path[0] == PREFIX for key in keys)
         or (run.job_name == _ASSET_JOB and not keys)
     )

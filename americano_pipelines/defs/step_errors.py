@@ -8,13 +8,13 @@ import dagster as dg
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.defs.run_processes import fail_dead_runs, tag_process
+from americano_pipelines.defs.run_tags import ERROR_KIND
 from americano_pipelines.errors import AmericanoError, TransientSourceError
 from americano_pipelines.settings import Settings
 
 # A server that restarts is back within half a minute; whatever lasts longer is for a person, who may be waiting.
 MAX_RETRIES = 2
 RETRY_SECONDS = 10
-ERROR_KIND = "error"
 
 
 class SyncConfig(dg.Config):

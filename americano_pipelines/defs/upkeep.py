@@ -11,9 +11,9 @@ from datetime import timedelta
 import dagster as dg
 
 from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.run_ends import has_open_ends
 from americano_pipelines.defs.run_processes import fail_dead_runs
 from americano_pipelines.defs.run_retention import remove_old_runs
-from americano_pipelines.defs.run_tags import has_open_ends
 from americano_pipelines.settings import Settings
 
 

@@ -3,9 +3,9 @@
 Nothing here touches a database.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
+
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
 
 
 @dataclass(frozen=True)
@@ -147,5 +147,5 @@ JOINED = (
 
 def contract_sha256() -> str:
     """Hash of all contracts: a changed contract rebuilds what was built under the old one."""
-    canonical = json.dumps([asdict(contract) for contract in CONTRACTS], sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    contracts = [asdict(contract) for contract in CONTRACTS]
+    return sha256_hex(canonical_json(contracts, ascii_only=True, spaced=True))

@@ -10,6 +10,7 @@ import duckdb
 
 from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import sparing
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.change_detection import NO_MONTH, State, state_sha256, time_expression
@@ -122,7 +123,7 @@ class LakeInput:
 
     def _check(self, files: list[tuple[Path, str]]) -> None:
         for path, sha256 in files:
-            if not path.is_file() or atomic_files.sha256(path) != sha256:
+            if not path.is_file() or file_sha256(path) != sha256:
                 raise LakeDamagedError(f"{path} is not as it was exported", path)
 
 

@@ -3,12 +3,12 @@
 Their SQL reads roles and other models, so it is independent of the source's column names.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import BY_NAME
 
@@ -149,7 +149,7 @@ def models_sha256() -> str:
     """Hash of all models and their SQL: changed SQL rebuilds what was built with the old."""
     folder = files("americano_pipelines.warehouse") / "sql"
     texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in folder.iterdir())
-    return hashlib.sha256(repr((MODELS, texts)).encode()).hexdigest()
+    return sha256_hex(repr((MODELS, texts)).encode())
 
 
 def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
@@ -198,7 +198,7 @@ def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[s
 def state_sha256(model: Model, query: str, states: Mapping[str, str]) -> str:
     """Hash of a model's SQL and of the states of what it reads: its data version."""
     read = [f"analytics.{name}" for name in model.tables] + [f"research.{name}" for name in model.models]
-    return hashlib.sha256("\n".join([query, *(states.get(name, "") for name in read)]).encode()).hexdigest()
+    return sha256_hex("\n".join([query, *(states.get(name, "") for name in read)]).encode())
 
 
 def _has_protocol_ids(tables: Mapping[str, SourceTable]) -> bool:

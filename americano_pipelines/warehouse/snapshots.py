@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.duckdb_session import connect_to_read
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import PublishError, UnreadableRecordError, WarehouseUnavailableError
 from americano_pipelines.settings import Settings
@@ -125,7 +126,7 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
     atomic_files.sync_file(built)
     size = built.stat().st_size
     complete = document.model_copy(
-        update={"bytes": size, "sha256": atomic_files.sha256(built), "fresh_bytes": document.fresh_bytes or size}
+        update={"bytes": size, "sha256": file_sha256(built), "fresh_bytes": document.fresh_bytes or size}
     )
     atomic_files.write_text(built.parent / SIDECAR, complete.model_dump_json(indent=1))
     place = snapshots_dir(settings) / document.snapshot_id
@@ -143,7 +144,7 @@ def as_published(path: Path, document: SnapshotRecord) -> bool:
     Whoever opens the file replays such a log, so its rows would be read although the bytes are untouched.
     """
     log = path.with_name(f"{path.name}.wal")
-    return not log.exists() and path.stat().st_size == document.bytes and atomic_files.sha256(path) == document.sha256
+    return not log.exists() and path.stat().st_size == document.bytes and file_sha256(path) == document.sha256
 
 
 def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Path | None:
@@ -159,7 +160,7 @@ def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Pat
     """
     copy = folder / "published_before.duckdb"
     shutil.copyfile(path, copy)
-    return copy if atomic_files.sha256(copy) == document.sha256 else None
+    return copy if file_sha256(copy) == document.sha256 else None
 
 
 def snapshots(settings: Settings) -> list[Path]:

@@ -46,9 +46,10 @@ def extract(plans: list[Any], outcome: str = "score", primary: str | None = "sco
 def stands(
     found: Extract, *earlier: PriorRun, ended: bool = True, kind: str = ABAB.name, **given: Any
 ) -> PlanCompliance:
-    asked = KINDS[kind]
-    before = PriorRuns(earlier)
-    return assess_compliance(asked, resolve(asked, given, found), found, ended=ended, ends_us=END_US, before=before)
+    asked, as_of_us = KINDS[kind], END_US if ended else END_US - 1
+    return assess_compliance(
+        asked, resolve(asked, given, found), found, as_of_us=as_of_us, ends_us=END_US, prior_runs=PriorRuns(earlier)
+    )
 
 
 def test_the_plan_stands_in_for_what_is_not_asked() -> None:
@@ -60,7 +61,9 @@ def test_the_plan_stands_in_for_what_is_not_asked() -> None:
 
 
 def test_as_planned_it_is_planned() -> None:
-    assert stands(extract([PLAN, PLAN])) == PlanCompliance(planned=True, reasons=(), earlier_runs=0)
+    assert stands(extract([PLAN, PLAN])) == PlanCompliance(
+        planned=True, reasons=(), earlier_runs=0, unrecorded_runs=0, plan_over=True
+    )
     assert stands(extract([PLAN]), direction="decrease").planned
 
 
@@ -87,8 +90,9 @@ def test_a_planned_outcome_and_bounds_that_nobody_drew_from_count_too() -> None:
 
 
 def test_before_the_end_nothing_is_planned() -> None:
-    (reason,) = stands(extract([PLAN]), ended=False).reasons
-    assert reason == "the plan is not over before 2026-05-28"
+    early = stands(extract([PLAN]), ended=False)
+    assert early.reasons == ("the plan is not over before 2026-05-28",)
+    assert not early.plan_over
 
 
 def test_only_the_same_question_after_the_end_takes_the_place_of_the_first() -> None:
@@ -106,10 +110,12 @@ def test_only_the_same_question_after_the_end_takes_the_place_of_the_first() -> 
 
 def test_what_ended_without_a_record_is_told_and_a_changed_record_is_a_doubt() -> None:
     found, asked = extract([PLAN]), resolve(ABAB, {}, extract([PLAN]))
-    cut_off = assess_compliance(ABAB, asked, found, ended=True, ends_us=END_US, before=PriorRuns(unrecorded=2))
+    cut_off = assess_compliance(ABAB, asked, found, as_of_us=END_US, ends_us=END_US, prior_runs=PriorRuns(unrecorded=2))
     assert cut_off.planned
     assert cut_off.sentence.endswith("no analysis of this protocol came before it, 2 more ended without a record.")
-    changed = assess_compliance(ABAB, asked, found, ended=True, ends_us=END_US, before=PriorRuns(changed_records=1))
+    changed = assess_compliance(
+        ABAB, asked, found, as_of_us=END_US, ends_us=END_US, prior_runs=PriorRuns(changed_records=1)
+    )
     assert changed.reasons == ("1 records in the archive were changed, and may be of earlier runs",)
 
 

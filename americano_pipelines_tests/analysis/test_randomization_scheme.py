@@ -25,7 +25,7 @@ PAIRS = {"scheme": "days", "treatedDays": 1, "blockDays": 2}
 
 
 def analysed(extract: Extract, **asked: object) -> Analysis:
-    return analyse_abab(observe(extract), AbabParameters.model_validate(asked), as_of_us=LATER, standing="planned")
+    return analyse_abab(observe(extract), AbabParameters.model_validate(asked), as_of_us=LATER, compliance="planned")
 
 
 def difference(values: np.ndarray, lengths: tuple[int, ...]) -> float:

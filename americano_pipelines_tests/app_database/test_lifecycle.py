@@ -8,11 +8,11 @@ from datetime import datetime
 
 import pytest
 
+from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.app_database import connection, lifecycle
 from americano_pipelines.app_database.matching import RowMatcher, row_matcher
 from americano_pipelines.errors import AppRowError, RowOwnershipError, TransientAppRowError
 from americano_pipelines.provenance import app_link
-from americano_pipelines.provenance.record import CompliancePart
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.prisma_database import ABAB, MIGRATION, row
@@ -55,9 +55,11 @@ def test_an_exploratory_result_says_so_in_the_apps_sentence(
     settings_for: Callable[..., Settings], reasons: list[str], told: str
 ) -> None:
     _, record = kept_record(settings_for())
-    stands = CompliancePart(planned=not reasons, reasons=reasons, earlier_runs=2, unrecorded_runs=0, plan_over=True)
+    compliance = PlanCompliance(
+        planned=not reasons, reasons=tuple(reasons), earlier_runs=2, unrecorded_runs=0, plan_over=True
+    )
 
-    values = app_link.row_values(record.model_copy(update={"standing": stands}))
+    values = app_link.row_values(record.model_copy(update={"standing": compliance}))
 
     assert values["resultsSummary"]["sentence"] == told
 

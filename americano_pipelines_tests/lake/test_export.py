@@ -6,7 +6,7 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import ConfigError, DataError, LakeDamagedError, TransientSourceError
 from americano_pipelines.lake import export as module
@@ -173,9 +173,7 @@ def test_an_export_that_fails_before_the_manifest_leaves_the_old_one_true_and_no
     assert parquet_files(settings) == named_files(old)
     for table in old.tables.values():
         for bucket in table.buckets.values():
-            assert [atomic_files.sha256(path) for path in lake.paths(settings, bucket)] == [
-                f.sha256 for f in bucket.files
-            ]
+            assert [file_sha256(path) for path in lake.paths(settings, bucket)] == [f.sha256 for f in bucket.files]
     after = exported(settings)
     assert set(after.written) == {EVENTS}
     assert parquet_files(settings) == named_files(after.manifest)

@@ -21,7 +21,7 @@ from americano_pipelines.defs.jobs import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions
 from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.run_ends import describe_end
-from americano_pipelines.defs.run_tags import ROW_RECONCILED, ROW_TAG
+from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
 
@@ -69,8 +69,6 @@ def _lacked_a_resource(instance: dg.DagsterInstance, run: dg.RunRecord) -> bool:
     return bool(instance.get_records_for_run(run.dagster_run.run_id, of_type=kind, limit=1).records)
 
 
-# On the Dagster run: the row that it was started for.
-REQUEST_TAG = "americano/request"
 _LOOKED_AT, _AT_ONCE = 1000, 20
 
 

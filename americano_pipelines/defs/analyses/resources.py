@@ -21,7 +21,7 @@ from dagster_duckdb import DuckDBResource
 from americano_pipelines.common.duckdb_session import config, reader_spill_folder, session
 from americano_pipelines.defs.analyses.reconcile_mlflow import mlflow_status
 from americano_pipelines.defs.run_processes import tag_process
-from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PLACE_TAG, STATUS_TAG
+from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PARTITION_TAG, PLACE_TAG, STATUS_TAG
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
@@ -91,7 +91,7 @@ def _known_tags(run: dg.DagsterRun) -> dict[str, Any]:
     keys = [key.to_user_string() for key in run.asset_selection or ()]
     return {
         "dagster.asset_key": keys[0] if len(keys) == 1 else None,
-        "dagster.partition": run.tags.get("dagster/partition"),
+        "dagster.partition": run.tags.get(PARTITION_TAG),
     }
 
 

@@ -10,7 +10,6 @@ find out. The cursor has a bound whatever the number of files, and remembers the
 https://docs.dagster.io/guides/automate/sensors
 """
 
-import hashlib
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -19,8 +18,10 @@ import dagster as dg
 from pydantic import BaseModel
 
 from americano_pipelines.common.duckdb_session import connect
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.retry_pause import next_attempt_at
+from americano_pipelines.defs.run_tags import RUN_KEY_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
@@ -29,7 +30,6 @@ from americano_pipelines.warehouse.unpublished_files import FileChange, Unpublis
 
 ATTEMPTS = 3
 PAUSE = timedelta(minutes=10)
-_RUN_KEY_TAG = "dagster/run_key"
 
 
 def run_key(sha256: str, attempt: int) -> str:
@@ -48,7 +48,7 @@ def why_not_again(instance: dg.DagsterInstance, sha256: str, attempt: int) -> st
     Returns:
         The reason; None when it is time for the next attempt.
     """
-    tags = {_RUN_KEY_TAG: run_key(sha256, attempt)}
+    tags = {RUN_KEY_TAG: run_key(sha256, attempt)}
     records = instance.get_run_records(dg.RunsFilter(tags=tags), limit=1)
     if not records or not records[0].dagster_run.is_finished:
         return "a run for these files was asked for and has not ended"
@@ -168,7 +168,7 @@ def _check(settings: Settings, changes: Sequence[FileChange], memory: Memory) ->
             for path, problem in check_footers(connection, list(present)).items():
                 memory.broken_count += 1
                 memory.broken = [*memory.broken, str(path)][:_NAMED]
-                name = hashlib.sha256(f"{path} {present[path].stamp}".encode()).hexdigest()[:16]
+                name = sha256_hex(f"{path} {present[path].stamp}".encode())[:16]
                 if name not in memory.reported and len(problems) < _REMEMBERED:
                     memory.reported = [*memory.reported, name][-_REMEMBERED:]
                     problems.append((present[path], problem))

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from americano_pipelines.defs.run_tags import DATA_VERSION_TAG, SKIPPED
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
 from americano_pipelines.warehouse.checks import ALL_CHECKS
@@ -27,7 +28,6 @@ class Owner(StrEnum):
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
 
 # Dagster has no public constant for it; an event with this tag carries its asset's data version.
-DATA_VERSION_TAG = "dagster/data_version"
 
 UPSTREAM_OF_TABLES = {Mode.PARQUET: "files", Mode.POSTGRES: "parquet", Mode.SCANNER: "postgres"}
 """The key prefix of what the tables are built from, by mode."""
@@ -158,7 +158,7 @@ def absent(prefix: str, name: str, reason: str) -> dg.MaterializeResult[None]:
     Not simply left out: Dagster skips every step downstream of an output that is left out, so one table that
     is not there would keep all the others from being published, in a run that calls itself a success.
     """
-    return dg.MaterializeResult(asset_key=key(prefix, name), metadata={"skipped": reason}, data_version=ABSENT)
+    return dg.MaterializeResult(asset_key=key(prefix, name), metadata={SKIPPED: reason}, data_version=ABSENT)
 
 
 def reported(asset_key: dg.AssetKey, metadata: dict[str, Any], state: str) -> dg.AssetMaterialization:

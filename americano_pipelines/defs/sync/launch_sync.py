@@ -10,8 +10,8 @@ import dagster as dg
 from americano_pipelines.common.stage_timer import peak_memory_mb
 from americano_pipelines.defs.run_ends import step_failure
 from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, REPAIRED, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.sync.sync_job import nightly_job
-from americano_pipelines.defs.sync.table_metadata import REPAIRED
 from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Mode, Settings
@@ -109,18 +109,18 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
             observation = event.asset_observation_data.asset_observation
             prefix, *name = observation.asset_key.path
             into = {"analytics": summary.skipped, "research": summary.left_out}.get(prefix)
-            if into is not None and "skipped" in observation.metadata:
-                into[name[0]] = str(observation.metadata["skipped"].value)
+            if into is not None and SKIPPED in observation.metadata:
+                into[name[0]] = str(observation.metadata[SKIPPED].value)
         elif event.is_step_materialization and event.asset_key is not None:
             metadata = event.step_materialization_data.materialization.metadata
-            if "seconds" not in metadata:
+            if SECONDS not in metadata:
                 continue
             repaired = cast("list[str]", metadata[REPAIRED].value) if REPAIRED in metadata else []
             summary.repaired += [path for path in repaired if path not in summary.repaired]
-            summary.seconds |= cast("dict[str, float]", metadata["seconds"].value)
-            if "new snapshot" in metadata:
-                summary.changed = bool(metadata["new snapshot"].value)
-            if event.asset_key.path[0] == "analytics" and not metadata["unchanged"].value:
+            summary.seconds |= cast("dict[str, float]", metadata[SECONDS].value)
+            if NEW_SNAPSHOT in metadata:
+                summary.changed = bool(metadata[NEW_SNAPSHOT].value)
+            if event.asset_key.path[0] == "analytics" and not metadata[UNCHANGED].value:
                 changed.add(event.asset_key.path[1])
         elif event.is_step_failure:
             summary.error, summary.error_kind = step_failure(event)

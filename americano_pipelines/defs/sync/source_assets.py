@@ -16,9 +16,10 @@ import dagster as dg
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.defs.run_processes import tag_process
+from americano_pipelines.defs.run_tags import REPAIRED, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.step_errors import SyncConfig, failure, sync_step
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.defs.sync.table_metadata import NO_ROWS, REPAIRED, Metadata, export_metadata, exported_again
+from americano_pipelines.defs.sync.table_metadata import NO_ROWS, Metadata, export_metadata, exported_again
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
@@ -44,10 +45,10 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
             asset_key, changed = asset_specs.key("parquet", name), name in done.written
             entries = {
                 **metadata[name],
-                "unchanged": not changed,
+                UNCHANGED: not changed,
                 "compared at": done.checked_at,
                 REPAIRED: dg.MetadataValue.json(done.repaired),
-                "seconds": dg.MetadataValue.json(stages.seconds),
+                SECONDS: dg.MetadataValue.json(stages.seconds),
             }
             if asset_key in context.selected_asset_keys:
                 yield dg.MaterializeResult(
@@ -94,7 +95,7 @@ def build_files(settings: Settings) -> dg.AssetsDefinition:
                 yield dg.ObserveResult(
                     asset_key=asset_specs.key("files", name),
                     data_version=asset_specs.ABSENT,
-                    metadata={"skipped": reason},
+                    metadata={SKIPPED: reason},
                 )
         for name, table in tables.items():
             if asset_specs.key("files", name) in context.selected_asset_keys:

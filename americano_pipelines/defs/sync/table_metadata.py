@@ -37,8 +37,6 @@ def _cell(value: object) -> str:
 
 
 Metadata = dict[str, Any]
-# Files of the lake that were found damaged or gone in a run, and exported again.
-REPAIRED = "repaired"
 
 
 def export_metadata(

@@ -14,12 +14,12 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.defs.protocol_partitions import sync_protocol_partitions
+from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, REPAIRED, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.step_errors import SyncConfig, sync_step
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import (
     NO_ROWS,
     OVER_ALL_LEARNERS,
-    REPAIRED,
     Metadata,
     exported_again,
     markdown_table,
@@ -62,10 +62,10 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
             raise dg.Failure(f"nothing was published, for these checks failed:\n{failures}", allow_retries=False)
         for asset_key, (metadata, state) in entries.items():
             metadata |= {
-                "unchanged": outcome.before.get(".".join(asset_key.path)) == state,
-                "new snapshot": outcome.changed,
+                UNCHANGED: outcome.before.get(".".join(asset_key.path)) == state,
+                NEW_SNAPSHOT: outcome.changed,
                 REPAIRED: dg.MetadataValue.json(repaired),
-                "seconds": dg.MetadataValue.json(stages.seconds),
+                SECONDS: dg.MetadataValue.json(stages.seconds),
             }
             if asset_key in context.selected_asset_keys:
                 yield dg.MaterializeResult(asset_key=asset_key, metadata=metadata, data_version=dg.DataVersion(state))
@@ -148,7 +148,7 @@ def _report_skipped(context: dg.AssetExecutionContext, outcome: RefreshResult) -
         skipped[f"analytics.{name}"] = f"{reason}; the rows published before were kept" if carried else reason
     for dotted, reason in skipped.items():
         context.log.warning("%s is skipped: %s", dotted, reason)
-        context.log_event(dg.AssetObservation(asset_specs.key_of(dotted, ""), metadata={"skipped": reason}))
+        context.log_event(dg.AssetObservation(asset_specs.key_of(dotted, ""), metadata={SKIPPED: reason}))
 
 
 def _checks(context: dg.AssetExecutionContext, outcome: RefreshResult) -> Iterator[dg.AssetCheckResult]:

@@ -20,9 +20,8 @@ from americano_pipelines.defs.analyses.reconcile_mlflow import mlflow_status, re
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome, reconcile_all
 from americano_pipelines.defs.analyses.resources import build_mlflow
 from americano_pipelines.defs.dagster_instance import prepare_home
-from americano_pipelines.defs.run_owners import OWNER_TAG
-from americano_pipelines.defs.run_processes import PID_TAG, process_tags
-from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PLACE_TAG, STATUS_TAG
+from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, OWNER_TAG, PID_TAG, PLACE_TAG, STATUS_TAG
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.data_folder import store_label

@@ -12,6 +12,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import PREFIX
+from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.defs.conftest import (
     TABLES,
@@ -59,8 +60,8 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
     assert found["preview"].startswith("not shown: rows of persons")
     # Three lines of header, then a row for each of the first five days.
     assert metadata(result, "research/daily_events")["preview"].count("\n") == 6
-    assert found["seconds"]["load behavioral_events"] >= 0
-    assert found["new snapshot"] is True
+    assert found[SECONDS]["load behavioral_events"] >= 0
+    assert found[NEW_SNAPSHOT] is True
     exported = metadata(result, "parquet/behavioral_events")
     assert exported["dagster/row_count"] == 4000
     assert exported["bytes"] > 10_000
@@ -142,8 +143,8 @@ def test_a_second_run_without_changes_says_so(prisma: Database, runner: Make, *,
     assert here.settings.published_path.resolve() == file
     assert set(checks(second)) == set(checks(first))
     assert {name.split("/")[1] for name in checks(second) if name.startswith("behavioral_events/")} == EVENT_CHECKS
-    assert metadata(second, "analytics/behavioral_events")["unchanged"] is True
-    assert metadata(second, "research/daily_events")["new snapshot"] is False
+    assert metadata(second, "analytics/behavioral_events")[UNCHANGED] is True
+    assert metadata(second, "research/daily_events")[NEW_SNAPSHOT] is False
     assert stale(here) == {}
 
 
@@ -161,7 +162,7 @@ def test_a_change_in_one_table_changes_only_what_depends_on_it(prisma: Database,
         "research/protocol_events",
         "research/events_by_protocol",
     }
-    assert metadata(after, "analytics/behavioral_events")["unchanged"] is True
+    assert metadata(after, "analytics/behavioral_events")[UNCHANGED] is True
     assert stale(here) == {}
 
 
@@ -213,7 +214,7 @@ def test_an_optional_table_that_is_missing_keeps_nothing_else_back(prisma: Datab
     assert result.success
     assert published(here.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(4000,)]
     assert published(here.settings, "SELECT count(*) FROM research.phases") == [(8,)]
-    skipped = {o.asset_key.to_user_string(): str(o.metadata["skipped"].value) for o in _observations(result)}
+    skipped = {o.asset_key.to_user_string(): str(o.metadata[SKIPPED].value) for o in _observations(result)}
     assert set(skipped) == {"analytics/analysis_runs", "research/analysis_runs"}
     assert "no table public.analysis_runs" in skipped["analytics/analysis_runs"]
     assert stale(here) == {"analytics/analysis_runs": "MISSING", "research/analysis_runs": "MISSING"}
