@@ -260,7 +260,7 @@ KINDS = {
         Kind(
             "change_points",
             "change points",
-            "Looks for changes of level without being told where; exploration, judges nothing.",
+            "Searches for changes of level at unknown days; exploration, judges nothing.",
             ChangePointParameters,
             _PROTOCOL,
             _read_protocol,

@@ -20,7 +20,7 @@ class TrainedModel:
     Attributes:
         name: name in the registry.
         pipeline: takes raw features under their names and gives 1 for high, else 0.
-        example: quartiles of the training part's features, which are nobody's row; shape (3, features).
+        example: quartiles of the training part's features, which are no learner's row; shape (3, features).
     """
 
     name: str
@@ -38,7 +38,7 @@ class Analysis:
         sentence: the result, for people.
         results: the whole result, as JSON.
         pictures: file name to PNG.
-        methods: how it was done, as a paper could print it; empty where no report is made.
+        methods: the methods paragraph, as a paper could print it; empty for an analysis without a report.
         verdict: the state of the verdict: `benefit`, `harm`, `not shown` or `no verdict`; None for an analysis that
             judges nothing.
         numbers: the key numbers by a short name, as metrics of a run; None where one is undefined.

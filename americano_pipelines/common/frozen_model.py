@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FrozenModel(BaseModel):
-    """Anything in a record: it does not change, and has no fields but these."""
+    """A model whose instances do not change, and whose JSON has no other fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

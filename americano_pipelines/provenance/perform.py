@@ -59,15 +59,14 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
     compliance = _compliance(run, settings, prepared, as_of_us)
     basis = Basis(prepared.document.snapshot_id, as_of_us, compliance.label if compliance else None)
     analysis = prepared.kind.analyse(prepared.extract, prepared.parameters, basis)
-    registered = None
-    complete = analysis
+    files, results, registered = dict(analysis.files), dict(analysis.results), None
     if compliance is not None:
-        report = _report(run, prepared, context, analysis, compliance)
-        files = {**analysis.files, RESULTS: canonical_json(analysis.results), REPORT: report}
-        complete = replace(complete, files=files)
+        files[RESULTS] = canonical_json(results)
+        files[REPORT] = _report(run, prepared, context, analysis, compliance)
     if (model := analysis.model) is not None:
         registered = log_model(run, model.pipeline, model.example, model.name)
-        complete = replace(complete, results={**analysis.results, MODEL: registered.model_dump(mode="json")})
+        results[MODEL] = registered.model_dump(mode="json")
+    complete = replace(analysis, files=files, results=results)
     recorded = record(run, settings, prepared, context, complete, compliance)
     if registered is not None:
         make_candidate(run, registered)

@@ -29,7 +29,7 @@ def launchpad(kind: Kind) -> type[dg.Config]:
         for field, info in parameters:
             optional = Field(default=None, description=_describe_field(info))
             fields[field] = (_optional(field, info.annotation), optional)
-        row = f"{_ROW} Unset: a row is made, if it can be."
+        row = f"{_ROW} Unset: a row is created, if the app has a type for this analysis."
     else:
         fields |= {field: (info.annotation, info) for field, info in parameters}
         fields[NAME_FIELD] = (str, Field(default=kind.title, min_length=1, description="Name of the MLflow run."))
