@@ -19,7 +19,7 @@ from americano_pipelines_tests.provenance.conftest import Lab
 FOLDER = Path(__file__).parent / "format_1"
 EPOCHS = {"training_demo": {"epochs": 3, "seed": 5}}
 # What differs from machine to machine, or from commit to commit.
-VARIABLE = ("code.modules.", "environment.packages.", "not_captured.", "artifacts.provenance/diff.patch.")
+VARIABLE = ("code.dirty", "code.modules.", "environment.packages.", "not_captured.", "artifacts.provenance/diff.patch.")
 
 
 def text_of(kind: str) -> bytes:
