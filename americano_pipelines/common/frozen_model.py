@@ -1,9 +1,9 @@
-"""The base of frozen pydantic models that accept no unknown field."""
+"""Define the base of frozen pydantic models that accept no unknown field."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class FrozenModel(BaseModel):
-    """A model whose instances do not change, and whose JSON has no other fields."""
+    """A part of a record: immutable, without fields that are not declared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -223,9 +223,9 @@ class CapturedContext:
 
 def capture_context() -> CapturedContext:
     """Capture code, environment and time, before anything is computed."""
-    return CapturedContext(now(), capture_code(), capture_environment(), dvc_lock_sha256())
+    return CapturedContext(utc_now(), capture_code(), capture_environment(), dvc_lock_sha256())
 
 
-def now() -> str:
+def utc_now() -> str:
     """The present time, ISO 8601, UTC."""
     return datetime.now(UTC).isoformat()

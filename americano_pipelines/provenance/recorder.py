@@ -25,7 +25,7 @@ from americano_pipelines.mlflow_store.runs import (
     as_tag_values,
 )
 from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
-from americano_pipelines.provenance.capture import LOCK, CapturedContext, RunContext, now
+from americano_pipelines.provenance.capture import LOCK, CapturedContext, RunContext, utc_now
 from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.record import CodePart, Identity, Input, Logged, Record
 from americano_pipelines.provenance.secret_filter import without_addresses
@@ -95,7 +95,7 @@ def record(
                 protocol_id=context.partition,
                 actor=context.actor,
                 started_at=captured.started_at,
-                ended_at=now(),
+                ended_at=utc_now(),
             ),
             code=CodePart.model_validate(captured.code, from_attributes=True),
             inputs=inputs,

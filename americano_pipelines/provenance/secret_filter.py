@@ -66,7 +66,7 @@ def without_addresses(text: str) -> tuple[str, int]:
     """A text without the lines that have an address with a password or token, and the number of lines withheld."""
     lines = text.splitlines()
     kept = [_WITHHELD if _ADDRESS.search(line) else line for line in lines]
-    count = sum(after is not before for after, before in zip(kept, lines, strict=True))
+    count = sum(kept_line is not other for kept_line, other in zip(kept, lines, strict=True))
     return ("".join(f"{line}\n" for line in kept) if count else text), count
 
 
