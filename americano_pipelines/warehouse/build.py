@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
+from typing import Literal
 
 import duckdb
 
@@ -12,6 +13,7 @@ from americano_pipelines.sources.change_detection import bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, total
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.warehouse import checks, research_models
+from americano_pipelines.warehouse.comments import column_descriptions, comment_on
 from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.parquet_inputs import CarriedInput
 from americano_pipelines.warehouse.research_models import column_lineage
@@ -34,6 +36,8 @@ def build_table(
     target = sql.quote("analytics", table.name)
     columns = ", ".join(f"{sql.quote(c.name)} {c.type}" for c in table.columns)
     connection.execute(f"CREATE TABLE {target} ({columns})")
+    described = column_descriptions(table.contract, table.columns, table.roles)
+    comment_on(connection, "TABLE", ("analytics", table.name), table.contract.description, described)
     with stages.stage(f"load {table.name}"):
         _load(connection, table_input, None)
     indexes = []
@@ -114,7 +118,9 @@ def build_models(
         statement = research_models.statement(model, tables)
         target = sql.quote("research", model.name)
         with stages.stage(f"{'compute' if model.materialized else 'define'} {model.name}"):
-            connection.execute(f"CREATE {'TABLE' if model.materialized else 'VIEW'} {target} AS\n{statement}")
+            kind: Literal["TABLE", "VIEW"] = "TABLE" if model.materialized else "VIEW"
+            connection.execute(f"CREATE {kind} {target} AS\n{statement}")
+            comment_on(connection, kind, ("research", model.name), model.description, model.columns)
         described = connection.execute(f"DESCRIBE {target}").fetchall()
         counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone() if model.materialized else None  # noqa: S608 - quoted
         states[f"research.{model.name}"] = research_models.state_sha256(model, statement, states)

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from americano_pipelines.common import sql
 from americano_pipelines.sources.column_roles import SourceTable
-from americano_pipelines.sources.contracts import BY_NAME
+from americano_pipelines.sources.contracts import BY_NAME, EVENTS, PHASES, PROTOCOLS, RUNS, TableContract
 
 ColumnLineage = dict[str, list[tuple[str, str]]]
 """Output column to the (table, column) pairs it is computed from."""
@@ -68,6 +68,7 @@ class Model:
     Attributes:
         name: its name there.
         description: what a row is.
+        columns: column name to what it holds.
         tables: the source tables its SQL reads in `analytics`.
         models: the other models its SQL reads.
         needs: roles without which it says nothing true, so it is left out.
@@ -76,6 +77,7 @@ class Model:
 
     name: str
     description: str
+    columns: Mapping[str, str]
     tables: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     needs: tuple[RoleNeed, ...] = ()
@@ -90,17 +92,58 @@ _WINDOWS = (
     ("phase_assignments", "start"),
 )
 
+
+def _of_roles(contract: TableContract, **roles: str) -> dict[str, str]:
+    """Descriptions of columns that are roles under another name: column name to role name."""
+    return {column: contract.role(role).description for column, role in roles.items()}
+
+
+_EVENT_COLUMNS = _of_roles(
+    EVENTS,
+    event_id="id",
+    event_time="time",
+    learner_id="learner",
+    phase="phase",
+    protocol_id="protocol",
+    event_type="type",
+)
+_PROTOCOL_COLUMNS = _of_roles(
+    PROTOCOLS,
+    protocol_id="id",
+    learner_id="learner",
+    protocol_name="name",
+    design="design",
+    primary_outcome="outcome",
+    starts_at="start",
+    ends_at="end",
+    analysis_plan="plan",
+    deviations="deviations",
+)
+_PHASE_COLUMNS = {
+    **_of_roles(PHASES, phase_id="id", protocol_id="protocol"),
+    "learner_id": _PROTOCOL_COLUMNS["learner_id"],
+    **_of_roles(PHASES, phase="label", phase_type="type", starts_at="start"),
+    "ends_at": "When it ends, UTC: as stated, else at the start of the next phase, else with the protocol, else after "
+    "the planned days.",
+    "planned_days": PHASES.role("planned_days").description,
+    "stated_end": "The end that the source states, UTC; null where it states none.",
+    **_of_roles(PHASES, parameters="parameters", randomization_seed="seed"),
+}
+_COUNTS = {"events": "Number of events.", "learners": "Number of learners who have an event."}
+
 MODELS = (
-    Model("events", "Events under canonical column names.", ("behavioral_events",)),
+    Model("events", "Events under canonical column names.", _EVENT_COLUMNS, ("behavioral_events",)),
     Model(
         "protocols",
         "Protocols under canonical column names.",
+        _PROTOCOL_COLUMNS,
         ("experiment_protocols",),
         needs=(("experiment_protocols", "id"),),
     ),
     Model(
         "phases",
         "Phases with their learner and the window [starts_at, ends_at) they cover.",
+        _PHASE_COLUMNS,
         ("phase_assignments",),
         ("protocols",),
         needs=(
@@ -109,17 +152,48 @@ MODELS = (
             ("phase_assignments", "start"),
         ),
     ),
-    Model("analysis_runs", "Analysis runs under canonical column names.", ("analysis_runs",)),
+    Model(
+        "analysis_runs",
+        "Analysis runs under canonical column names.",
+        _of_roles(
+            RUNS,
+            analysis_run_id="id",
+            protocol_id="protocol",
+            run_name="name",
+            analysis_type="type",
+            parameters="parameters",
+            status="status",
+            started_at="start",
+            completed_at="end",
+        ),
+        ("analysis_runs",),
+    ),
     Model(
         "protocol_events",
         "Events with each protocol they belong to: by their own id column, else by learner and phase window.",
+        {
+            "protocol_id": "The protocol the event belongs to.",
+            "phase_id": "The phase whose window its time falls into; null where events name their protocol themselves.",
+            "phase": "Label of that phase; where events name their protocol, the label on the event.",
+            "phase_type": "Type of that phase; null where events name their protocol themselves.",
+            **{name: _EVENT_COLUMNS[name] for name in ("event_id", "event_time", "learner_id", "event_type")},
+        },
         (),
         ("events", "phases"),
     ),
-    Model("daily_events", "Events and learners per day (UTC).", (), ("events",), (_LEARNER,), materialized=True),
+    Model(
+        "daily_events",
+        "Events and learners per day (UTC).",
+        {"day": "The day, UTC.", **_COUNTS},
+        (),
+        ("events",),
+        (_LEARNER,),
+        materialized=True,
+    ),
     Model(
         "weekly_events",
         "Events and learners per week, named by its Monday (UTC).",
+        {"week": "The Monday the week begins with, UTC.", **_COUNTS},
         (),
         ("events",),
         (_LEARNER,),
@@ -128,6 +202,7 @@ MODELS = (
     Model(
         "events_by_phase",
         "Events and learners per phase label; a null label is outside any phase.",
+        {"phase": _EVENT_COLUMNS["phase"], **_COUNTS},
         (),
         ("events",),
         (_LEARNER, ("behavioral_events", "phase")),
@@ -136,6 +211,7 @@ MODELS = (
     Model(
         "events_by_protocol",
         "Events and learners per protocol.",
+        {"protocol_id": "The protocol the events belong to.", **_COUNTS},
         (),
         ("protocol_events",),
         (_LEARNER,),
@@ -143,6 +219,8 @@ MODELS = (
     ),
 )
 MODEL_BY_NAME = {model.name: model for model in MODELS}
+# The other statement of `protocol_events`, for events that name their protocol themselves.
+_BY_ID = "protocol_events_by_id"
 
 
 def models_sha256() -> str:
@@ -152,9 +230,15 @@ def models_sha256() -> str:
     return hashlib.sha256(repr((MODELS, texts)).encode()).hexdigest()
 
 
+def code_sha256(model: Model) -> str:
+    """Hash of one model and its SQL, whichever statement the source's columns call for."""
+    names = (model.name, _BY_ID) if model.name == "protocol_events" else (model.name,)
+    return hashlib.sha256(repr((model, [sql.load("warehouse", name) for name in names])).encode()).hexdigest()
+
+
 def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
     """A model's query over the tables that are there; a role that no column plays reads as NULL."""
-    name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
+    name = _BY_ID if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
     fragments = {}
     for table in model.tables:
         played = {role: role_value(tables[table], role) for role in tables[table].roles}
