@@ -7,10 +7,10 @@ from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
 from americano_pipelines.defs.analyses.request_sensor import build_analysis_requests
 from americano_pipelines.defs.analyses.resources import build_mlflow, build_warehouse
 from americano_pipelines.defs.analyses.training_asset import build_training_demo
-from americano_pipelines.defs.jobs import ANALYSES, DESCRIPTION, NIGHTLY, build_schedule
+from americano_pipelines.defs.jobs import ANALYSES, DEEP_CHECK, DESCRIPTION, NIGHTLY, build_schedule
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.arrival_sensor import build_parquet_arrival
-from americano_pipelines.defs.sync.deep_check import build_deep_check
+from americano_pipelines.defs.sync.deep_check import build_deep_check, deep_check_schedule
 from americano_pipelines.defs.sync.sync_job import EXECUTOR, sync_assets
 from americano_pipelines.settings import Mode, Settings
 
@@ -22,12 +22,15 @@ def build_defs(settings: Settings) -> dg.Definitions:
         ConfigError: a setting is wrong, or duckdb and its Postgres extension do not belong together.
     """
     assets = sync_assets(settings)
-    job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets), description=DESCRIPTION)
+    rows = dg.AssetSelection.checks(*asset_specs.ROW_CHECKS.values())
+    job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets) - rows, description=DESCRIPTION)
+    deep_check = dg.define_asset_job(
+        DEEP_CHECK, selection=rows, description="Compare every row of the published file with the source."
+    )
     analyses = build_analyses(settings)
     research = dg.define_asset_job(
         ANALYSES, selection=dg.AssetSelection.assets(*analyses), description="Every analysis of a protocol."
     )
-    deep_check, weekly = build_deep_check(settings)
     return dg.Definitions(
         assets=[
             *assets,
@@ -35,8 +38,9 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_training_demo(settings),
             *([] if settings.mode is Mode.PARQUET else asset_specs.postgres_specs()),
         ],
+        asset_checks=[build_deep_check(settings)],
         jobs=[job, deep_check, research],
-        schedules=[build_schedule(settings), weekly],
+        schedules=[build_schedule(settings), deep_check_schedule(settings)],
         sensors=[
             build_run_outcome(settings),
             *([build_analysis_requests(settings)] if settings.app is not None else []),

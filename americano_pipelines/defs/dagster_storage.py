@@ -1,4 +1,4 @@
-"""Reach what Dagster has no public name for: its sqlite files, and an asset's entry in its table of assets.
+"""Reach what Dagster has no public name for: its sqlite files, and its tables of assets and of evaluated checks.
 
 Every private name of Dagster's storage that this project uses is in this module, as it was in release `SEEN_ON`.
 """
@@ -9,11 +9,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
 SEEN_ON = "1.13.27"
 # The name of the file that mirrors the events of assets of all runs.
 _INDEX = "index"
+_EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
 def events_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
@@ -33,12 +36,23 @@ def shared_files(instance: dg.DagsterInstance) -> list[Path]:
 
 
 def remove_events(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove the events of a run, and its sqlite file."""
-    instance.event_log_storage.delete_events(run_id)
+    """Remove the events of a run, its sqlite file, and what its checks found, which Dagster leaves in their table."""
+    storage = instance.event_log_storage
+    storage.delete_events(run_id)
+    if isinstance(storage, SqlEventLogStorage):
+        with storage.index_connection() as connection:
+            table = AssetCheckExecutionsTable
+            connection.execute(table.delete().where(table.c.run_id == run_id))
     path = events_file(instance, run_id)
     if path is not None:
         for file in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))):
             file.unlink(missing_ok=True)
+
+
+def last_evaluation_run(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> str | None:
+    """The run that last evaluated a check; None when none did."""
+    history = instance.event_log_storage.get_asset_check_execution_history(check, limit=1, status=_EVALUATED)
+    return history[0].run_id if history else None
 
 
 def refresh_asset_entry(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:

@@ -1,8 +1,7 @@
-"""Remove old runs of syncs from Dagster: its own retention removes ticks only.
+"""Remove old runs of syncs and deep checks from Dagster, whose own retention removes ticks only.
 
-Choosing them and removing all that was kept of them belongs here. Runs of analyses stay: `americano verify` reads
-them, and requests are counted by them. So does the run that last materialized or observed an asset, for the UI
-shows it.
+Runs of analyses stay: `americano verify` reads them, and requests are counted by them. The runs that the UI shows of
+an asset stay too.
 """
 
 import sqlite3
@@ -11,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from americano_pipelines.defs.dagster_storage import opened, remove_events, shared_files
+from americano_pipelines.defs.dagster_storage import last_evaluation_run, opened, remove_events, shared_files
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.run_tags import FINISHED_STATUSES, PLACE_TAG, ROWS_TAG
+from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS
 
 # Materializing some assets in the UI makes a run of this job.
 _ASSET_JOB = "__ASSET_JOB"
@@ -61,19 +61,20 @@ def _is_of_analyses(run: dg.DagsterRun) -> bool:
     return (
         bool({PLACE_TAG, ROWS_TAG, _PARTITION_TAG} & run.tags.keys())
         or any(key.path[0] == PREFIX for key in keys)
-        or (run.job_name == _ASSET_JOB and not keys)
+        or (run.job_name == _ASSET_JOB and not keys and not run.asset_check_selection)
     )
 
 
 def _shown(instance: dg.DagsterInstance) -> set[str]:
-    """The runs that the UI shows of an asset: of its last materialization and its last observation."""
+    """The runs that the UI shows of an asset: of its last materialization, observation and comparison of rows."""
     last = [
         record
         for key in instance.get_asset_keys()
         for fetch in (instance.fetch_materializations, instance.fetch_observations)
         for record in fetch(key, limit=1).records
     ]
-    return {record.run_id for record in last}
+    evaluated = {last_evaluation_run(instance, check) for check in ROW_CHECKS.values()}
+    return {record.run_id for record in last} | {run_id for run_id in evaluated if run_id is not None}
 
 
 def _remove(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -35,7 +35,7 @@ def sync_step(context: dg.AssetExecutionContext, settings: Settings) -> Iterator
 
 
 @contextmanager
-def step_errors(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
+def step_errors(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Iterator[None]:
     """Sign the run, and turn the block's errors into what Dagster should do about them.
 
     A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.

@@ -29,7 +29,7 @@ from americano_pipelines.warehouse.research_models import column_lineage
 def build_exports(settings: Settings) -> dg.AssetsDefinition:
     """The exports for these settings."""
 
-    @dg.multi_asset(name="parquet_exports", specs=asset_specs.export_specs(), can_subset=True)
+    @dg.multi_asset(name="parquet_exports", specs=asset_specs.export_specs(settings), can_subset=True)
     def parquet_exports(context: dg.AssetExecutionContext, config: SyncConfig) -> Iterator[dg.MaterializeResult[None]]:
         with sync_step(context, settings) as stages:
             done = export(settings, stages, full=config.full)

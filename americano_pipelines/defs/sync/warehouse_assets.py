@@ -45,7 +45,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="warehouse",
-        specs=asset_specs.table_specs(settings.mode),
+        specs=asset_specs.table_specs(settings),
         check_specs=asset_specs.check_specs(),
         can_subset=True,
     )
