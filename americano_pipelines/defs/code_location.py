@@ -1,11 +1,13 @@
 """Assemble the definitions for given settings: which assets, jobs, schedules and sensors each mode has."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from americano_pipelines.defs.analyses.assets import build_analyses
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
 from americano_pipelines.defs.analyses.request_sensor import build_analysis_requests
-from americano_pipelines.defs.analyses.resources import build_mlflow, build_warehouse
+from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
 from americano_pipelines.defs.analyses.training_asset import build_training_demo
 from americano_pipelines.defs.jobs import ANALYSES, DEEP_CHECK, DESCRIPTION, NIGHTLY, build_schedule
 from americano_pipelines.defs.sync import asset_specs
@@ -15,8 +17,12 @@ from americano_pipelines.defs.sync.sync_job import EXECUTOR, sync_assets
 from americano_pipelines.settings import Mode, Settings
 
 
-def build_defs(settings: Settings) -> dg.Definitions:
+def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """All definitions for these settings; what the UI starts is executed in one process too.
+
+    Args:
+        settings: the mode, the schedules and the resources.
+        resources: resources in place of the default ones, by name (`mlflow`, `warehouse`).
 
     Raises:
         ConfigError: a setting is wrong, or duckdb and its Postgres extension do not belong together.
@@ -31,6 +37,10 @@ def build_defs(settings: Settings) -> dg.Definitions:
     research = dg.define_asset_job(
         ANALYSES, selection=dg.AssetSelection.assets(*analyses), description="Every analysis of a protocol."
     )
+    default: dict[str, object] = {
+        "mlflow": MlflowResource(settings=settings),
+        "warehouse": WarehouseResource(settings=settings),
+    }
     return dg.Definitions(
         assets=[
             *assets,
@@ -46,6 +56,6 @@ def build_defs(settings: Settings) -> dg.Definitions:
             *([build_analysis_requests(settings)] if settings.app is not None else []),
             *([build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else []),
         ],
-        resources={"mlflow": build_mlflow(settings), "warehouse": build_warehouse(settings)},
+        resources=default | dict(resources or {}),
         executor=EXECUTOR,
     )

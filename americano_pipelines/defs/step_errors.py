@@ -7,7 +7,7 @@ import dagster as dg
 
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.common.writer_lock import writer_lock
-from americano_pipelines.defs.run_processes import fail_dead_runs, tag_process
+from americano_pipelines.defs.run_processes import tag_process
 from americano_pipelines.errors import AmericanoError, TransientSourceError
 from americano_pipelines.settings import Settings
 
@@ -43,7 +43,6 @@ def step_errors(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContex
     below the message is left out: Dagster would keep it word for word, with an address and its password.
     """
     tag_process(context.instance, context.run.run_id)
-    fail_dead_runs(context.instance)
     try:
         yield
     except TransientSourceError as error:

@@ -3,6 +3,7 @@
 https://docs.dagster.io/guides/build/assets/defining-assets
 """
 
+import warnings
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -12,7 +13,7 @@ from americano_pipelines.app_database.matching import merge_parameters
 from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row, created_row
 from americano_pipelines.defs.analyses.config import ROW_FIELD, given_parameters, launchpad
-from americano_pipelines.defs.analyses.resources import reading
+from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
 from americano_pipelines.defs.jobs import PREFIX
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.step_errors import step_errors
@@ -39,34 +40,44 @@ def build_analyses(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _build(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
-    def carry_out(context: dg.AssetExecutionContext, config: dg.Config) -> dg.MaterializeResult[None]:
+    def carry_out(
+        context: dg.AssetExecutionContext, config: dg.Config, mlflow: MlflowResource, warehouse: WarehouseResource
+    ) -> dg.MaterializeResult[None]:
         from americano_pipelines.provenance.perform import prepare
 
         requested_row: str | None = getattr(config, ROW_FIELD)
         with step_errors(context), claimed_row(context, settings, requested_row) as request:
             values = merge_parameters(request, given_parameters(config)) if request else given_parameters(config)
-            with reading(settings, context.resources.warehouse) as (connection, document):
+            with warehouse.reading() as (connection, document):
                 prepared = prepare(settings, connection, document, context.partition_key, kind.name, values)
-            return _carried_out(context, settings, prepared, requested_row)
+            return _carried_out(context, settings, mlflow, prepared, requested_row)
 
     # Dagster reads the config's class off the annotation, and a class that is made cannot be written there.
     carry_out.__annotations__["config"] = launchpad(f"{kind.name.title().replace('_', '')}Config", kind.parameters)
-    return dg.asset(
-        key=asset_specs.key(PREFIX, kind.name),
-        deps=[asset_specs.key(*parts) for parts in UPSTREAM],
-        partitions_def=PROTOCOLS,
-        description=f"{kind.description} A partition is a protocol; each materialization is one AnalysisRun and one "
-        "MLflow run.",
-        group_name=PREFIX,
-        kinds={"python", "mlflow"},
-        owners=[asset_specs.Owner.RESEARCH.value],
-        tags={"layer": PREFIX},
-        required_resource_keys={"mlflow", "warehouse"},
-    )(carry_out)
+    with warnings.catch_warnings():
+        # Beta, yet stated: each partition of a backfill is a run of its own, as each analysis is an MLflow run.
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        decorator = dg.asset(
+            key=asset_specs.key(PREFIX, kind.name),
+            deps=[asset_specs.key(*parts) for parts in UPSTREAM],
+            partitions_def=PROTOCOLS,
+            description=f"{kind.description} A partition is a protocol; each materialization is one AnalysisRun and "
+            "one MLflow run.",
+            group_name=PREFIX,
+            kinds={"python", "mlflow"},
+            owners=[asset_specs.Owner.RESEARCH.value],
+            tags={"layer": PREFIX},
+            backfill_policy=dg.BackfillPolicy.multi_run(),
+        )
+    return decorator(carry_out)
 
 
 def _carried_out(
-    context: dg.AssetExecutionContext, settings: Settings, prepared: "PreparedAnalysis", requested_row: str | None
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    mlflow: MlflowResource,
+    prepared: "PreparedAnalysis",
+    requested_row: str | None,
 ) -> dg.MaterializeResult[None]:
     from americano_pipelines.provenance.perform import perform
 
@@ -83,7 +94,7 @@ def _carried_out(
             code_versions=dict.fromkeys(map("/".join, UPSTREAM), prepared.document.content.models_sha256),
         )
         known = {"analysis_run_id": row_id, "dagster.asset_key": task.asset_key, "dagster.partition": task.partition}
-        with context.resources.mlflow.analysis(title, known) as run:
+        with mlflow.analysis(title, known) as run:
             performed = perform(run, settings, prepared, task)
     context.log.info("%s", one_line(performed.analysis.sentence))
     linked = complete_row(context, settings, row_id, performed.recorded.record)

@@ -12,7 +12,7 @@ from americano_pipelines.analysis.training.training_parameters import NAME, Trai
 from americano_pipelines.defs.analyses.analysis_metadata import pictures, recorded_metadata
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row
 from americano_pipelines.defs.analyses.assets import actor
-from americano_pipelines.defs.analyses.resources import reading
+from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
 from americano_pipelines.defs.jobs import PREFIX
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
@@ -56,9 +56,10 @@ def build_training_demo(settings: Settings) -> dg.AssetsDefinition:
         kinds={"python", "scikitlearn", "mlflow"},
         owners=[asset_specs.Owner.RESEARCH.value],
         tags={"layer": PREFIX},
-        required_resource_keys={"mlflow", "warehouse"},
     )
-    def training_demo(context: dg.AssetExecutionContext, config: TrainingConfig) -> dg.MaterializeResult[None]:
+    def training_demo(
+        context: dg.AssetExecutionContext, config: TrainingConfig, mlflow: MlflowResource, warehouse: WarehouseResource
+    ) -> dg.MaterializeResult[None]:
         # Not above: numpy comes with it, and the definitions are loaded by every process of Dagster.
         from americano_pipelines.analysis.training.data import read_training_data
         from americano_pipelines.provenance.training_run import perform_training
@@ -66,7 +67,7 @@ def build_training_demo(settings: Settings) -> dg.AssetsDefinition:
         row_id = config.analysis_run_id
         with step_errors(context), claimed_row(context, settings, row_id):
             captured = capture_context()
-            with reading(settings, context.resources.warehouse) as (connection, document):
+            with warehouse.reading() as (connection, document):
                 data = read_training_data(connection, settings, document)
             task = RunContext(
                 dagster_run_id=context.run.run_id,
@@ -77,7 +78,7 @@ def build_training_demo(settings: Settings) -> dg.AssetsDefinition:
                 code_versions={_UPSTREAM.to_user_string(): document.content.models_sha256},
             )
             known = {"analysis_run_id": row_id, "dagster.asset_key": task.asset_key}
-            with context.resources.mlflow.analysis(config.run_name, known) as run:
+            with mlflow.analysis(config.run_name, known) as run:
                 done = perform_training(
                     run,
                     settings,

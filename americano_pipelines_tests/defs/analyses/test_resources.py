@@ -9,15 +9,15 @@ from americano_pipelines_tests.conftest import environment
 
 FRESH = """
 import dagster as dg
-from americano_pipelines.defs.analyses.resources import build_mlflow
+from americano_pipelines.defs.analyses.resources import MlflowResource
 from americano_pipelines.settings import load_settings
 
-@dg.asset(required_resource_keys={"mlflow"})
-def one(context):
+@dg.asset
+def one(mlflow: MlflowResource):
     from mlflow.telemetry.client import get_telemetry_client
     print("telemetry:", get_telemetry_client())
 
-dg.materialize([one], resources={"mlflow": build_mlflow(load_settings())})
+dg.materialize([one], resources={"mlflow": MlflowResource(settings=load_settings())})
 """
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from americano_pipelines.analysis.training.data import TrainingData
-from americano_pipelines.defs.analyses.resources import build_mlflow, build_warehouse
+from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
 from americano_pipelines.defs.analyses.training_asset import build_training_demo
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE
@@ -48,7 +48,10 @@ class Demo:
     def run(self, **config: Any) -> dg.ExecuteInProcessResult:
         definitions = dg.Definitions(
             assets=[build_training_demo(self.settings)],
-            resources={"mlflow": build_mlflow(self.settings), "warehouse": build_warehouse(self.settings)},
+            resources={
+                "mlflow": MlflowResource(settings=self.settings),
+                "warehouse": WarehouseResource(settings=self.settings),
+            },
             executor=dg.in_process_executor,
         )
         job = definitions.resolve_implicit_global_asset_job_def()
