@@ -20,13 +20,13 @@ _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionReco
 
 
 def events_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
-    """The sqlite file of a run's events, there or not; None under another storage."""
+    """The path of the sqlite file of a run's events, whether or not it exists; None under another storage."""
     storage = instance.event_log_storage
     return Path(storage.path_for_shard(run_id)) if isinstance(storage, SqliteEventLogStorage) else None
 
 
 def shared_files(instance: dg.DagsterInstance) -> list[Path]:
-    """The sqlite files of asset events, of runs and of ticks, those that are there; none under another storage."""
+    """The existing sqlite files of asset events, of runs and of ticks; none under another storage."""
     index = events_file(instance, _INDEX)
     if index is None:
         return []
@@ -36,7 +36,7 @@ def shared_files(instance: dg.DagsterInstance) -> list[Path]:
 
 
 def remove_events(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove the events of a run, its sqlite file, and what its checks found, which Dagster leaves in their table."""
+    """Remove a run's events, its sqlite file, and the results of its checks, which Dagster leaves in their table."""
     storage = instance.event_log_storage
     storage.delete_events(run_id)
     if isinstance(storage, SqlEventLogStorage):
@@ -56,22 +56,22 @@ def last_evaluation_run(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -
 
 
 def refresh_asset_entry(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
-    """Let an asset's entry, which copies its last materialization, have the latest that is left."""
+    """Set an asset's entry, which copies its last materialization, to the latest one that remains."""
     storage = instance.event_log_storage
     entries = instance.get_asset_records([key])
     if not entries or entries[0].asset_entry.last_materialization_record is None:
         return
-    left = instance.fetch_materializations(key, limit=1).records
-    if not left:
+    remaining = instance.fetch_materializations(key, limit=1).records
+    if not remaining:
         instance.wipe_assets([key])
     elif isinstance(storage, SqlEventLogStorage):
-        storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
+        storage.store_asset_event(remaining[0].event_log_entry, remaining[0].storage_id)
         storage.wipe_asset_cached_status(key)
 
 
 @contextmanager
 def opened(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connection]:
-    """Open a sqlite file that is there, in autocommit mode, waiting for other processes up to that many seconds."""
+    """Open an existing sqlite file in autocommit mode; wait `busy_seconds` at most for other processes."""
     with closing(
         sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=busy_seconds, isolation_level=None)
     ) as connection:

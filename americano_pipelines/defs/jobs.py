@@ -14,19 +14,16 @@ from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings
 from americano_pipelines.settings.cron import cron_hours
 
-ANALYSES = "analyses"
+NIGHTLY, DEEP_CHECK, ANALYSES = "nightly_sync", "deep_check", "analyses"
 PREFIX = "analysis"
-
-NIGHTLY, DEEP_CHECK = "nightly_sync", "deep_check"
-
 DESCRIPTION = "Copy the source into a new published file, whole or not at all."
 
 
 def build_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """The nightly schedule, on unless somebody turns it off.
+    """The nightly schedule; it is on by default.
 
     Raises:
-        ConfigError: the cron line has five fields that no clock ever shows.
+        ConfigError: Dagster refuses the cron line.
     """
     cron = ("AMERICANO_SYNC_CRON", settings.americano_sync_cron)
     return cron_schedule(NIGHTLY, cron, settings.americano_sync_timezone, "The nightly sync.")
@@ -50,16 +47,16 @@ def sync_freshness(settings: Settings) -> dg.FreshnessPolicy:
 
 
 def cron_schedule(job: str, cron: tuple[str, str], timezone: str, description: str) -> dg.ScheduleDefinition:
-    """A schedule that is on unless somebody turns it off.
+    """A schedule that is on by default.
 
     Args:
         job: the job's name.
-        cron: the variable it is set by and the cron line.
+        cron: the variable that sets it, and the cron line.
         timezone: the cron line's time zone.
         description: what it does.
 
     Raises:
-        ConfigError: the cron line has five fields that no clock ever shows.
+        ConfigError: Dagster refuses the cron line.
     """
     variable, line = cron
     try:

@@ -18,7 +18,7 @@ from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS
 # Materializing some assets in the UI makes a run of this job.
 _ASSET_JOB = "__ASSET_JOB"
 _PARTITION_TAG = "dagster/partition"
-# Of one pass: a first pass over a year's runs must not hold up the sync it follows. Each costs some milliseconds.
+# Most runs of one pass: a first pass over a year's runs must not hold up the sync it follows. A run takes some ms.
 MOST_RUNS = 100
 _BUSY_SECONDS = 5
 
@@ -28,10 +28,10 @@ def remove_old_runs(instance: dg.DagsterInstance, older_than: timedelta) -> list
 
     Args:
         instance: Dagster's.
-        older_than: since when they have ended.
+        older_than: how long ago they must have ended.
 
     Returns:
-        The runs that were removed, at most `MOST_RUNS`: the rest is for the next pass.
+        The ids of the runs that were removed, at most `MOST_RUNS`: the next pass removes the others.
     """
     candidates = _old_runs(instance, datetime.now(UTC) - older_than)
     if not candidates:
@@ -49,8 +49,8 @@ def _old_runs(instance: dg.DagsterInstance, ended_before: datetime) -> list[dg.D
     runs: list[dg.DagsterRun] = []
     for job in (NIGHTLY, DEEP_CHECK, _ASSET_JOB):
         old = dg.RunsFilter(statuses=list(FINISHED_STATUSES), job_name=job, updated_before=ended_before)
-        # Of syncs hardly any old one stays, so the oldest come first. Of the UI's runs many may be analyses, which
-        # stay: there the newest come first, so that all are looked at in the days after they have become old.
+        # Hardly any old sync stays, so the oldest come first. Many of the UI's runs may be analyses, which stay: the
+        # newest come first, so that each run is examined in the days after it has become old.
         records = instance.get_run_records(old, limit=2 * MOST_RUNS, ascending=job != _ASSET_JOB)
         runs += [record.dagster_run for record in records]
     return [run for run in runs if not _is_of_analyses(run)]
@@ -78,16 +78,16 @@ def _shown(instance: dg.DagsterInstance) -> set[str]:
 
 
 def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove a run; the run itself, by which the rest is found after an interruption, goes last."""
+    """Remove a run; its record goes last, because the rest is found by it after an interruption."""
     instance.compute_log_manager.delete_logs(prefix=[run_id])
     remove_events(instance, run_id)
     instance.run_storage.delete_run(run_id)
 
 
 def _give_back(instance: dg.DagsterInstance) -> None:
-    """Give space back to the disk where a quarter of a file is free; a database server sees to that itself."""
+    """Give space back to the disk when a quarter of a sqlite file is free; a database server does so by itself."""
     for path in shared_files(instance):
-        # Another process reads or writes there: what is free is used by the next runs, and given back another time.
+        # If another process uses the file, the next runs use the free space, and a later pass gives it back.
         with suppress(sqlite3.OperationalError), opened(path, _BUSY_SECONDS) as connection:
             pages, free = (
                 connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")

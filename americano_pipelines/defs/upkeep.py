@@ -33,10 +33,10 @@ def instance_for_runs(settings: Settings) -> Iterator[dg.DagsterInstance]:
 def bring_into_line(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Show the ends of runs in MLflow and the app, and remove old runs of syncs.
 
-    What MLflow or the app does not take is logged as a warning, and tried again by the next command or the sensor.
+    A change that MLflow or the app refuses is logged as a warning; the next command or the sensor tries again.
     """
     if has_open_ends(instance):
-        # A sync seldom needs them: they load MLflow's, the app's and the archive's modules.
+        # A sync seldom needs it, and it imports MLflow's, the app's and the archive's modules.
         from americano_pipelines.defs.analyses.reconcile_sensor import reconcile_all
 
         for problem in reconcile_all(settings, instance)[1]:

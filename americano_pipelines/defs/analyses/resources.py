@@ -71,7 +71,7 @@ class MlflowResource(dg.ConfigurableResource["MlflowResource"]):
         """
         prepare_client()  # before mlflow is imported, which then decides whether to report what is done with it
         with warnings.catch_warnings():
-            # dagster-mlflow is marked as beta, which is known here and no news for whoever runs an analysis.
+            # dagster-mlflow is marked as beta: known here, and of no use to a person who runs an analysis.
             warnings.simplefilter("ignore", dg.BetaWarning)
             from americano_pipelines.defs.analyses.mlflow_run import DagsterRunInMlflow
 
@@ -101,7 +101,7 @@ class MlflowResource(dg.ConfigurableResource["MlflowResource"]):
 
 
 def _name(run: dg.DagsterRun) -> str:
-    """The job's name; for assets that the UI materializes, which are of no named job, the assets'."""
+    """The job's name, or the names of the assets if the UI materializes them outside a named job."""
     if not run.asset_selection or not run.job_name.startswith("__"):
         return run.job_name
     first, *others = sorted(key.to_user_string() for key in run.asset_selection)
@@ -109,7 +109,7 @@ def _name(run: dg.DagsterRun) -> str:
 
 
 def _known_tags(run: dg.DagsterRun) -> dict[str, Any]:
-    """What is known of a whole run; the rest is known of an analysis, and stands on its own run."""
+    """The tags that are known of a whole run; the others belong to an analysis, and are set on its own run."""
     keys = [key.to_user_string() for key in run.asset_selection or ()]
     return {
         "dagster.asset_key": keys[0] if len(keys) == 1 else None,

@@ -1,4 +1,4 @@
-"""The asset graph: keys, groups, kinds, owners and descriptions, generated from contracts and models.
+"""Generate the asset graph from contracts and models: keys, groups, kinds, owners, descriptions, freshness, checks.
 
 https://docs.dagster.io/guides/build/assets/defining-assets
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-# Dagster has no public name for these, though its own libraries use them; seen in 1.13.27.
+# Dagster has no public name for these, though its own libraries use them (1.13.27).
 from dagster._core.definitions.metadata.metadata_set import TableMetadataSet, UriMetadataSet
 
 from americano_pipelines.defs.jobs import sync_freshness
@@ -20,7 +20,7 @@ from americano_pipelines.warehouse.research_models import MODELS, Model, code_sh
 
 
 class Owner(StrEnum):
-    """Who looks after an asset."""
+    """The team that is responsible for an asset."""
 
     DATA = "team:data-engineering"
     RESEARCH = "team:research"
@@ -30,7 +30,7 @@ class Owner(StrEnum):
 DATA_VERSION_TAG = "dagster/data_version"
 
 UPSTREAM_OF_TABLES = {Mode.PARQUET: "files", Mode.POSTGRES: "parquet", Mode.SCANNER: "postgres"}
-"""The key prefix of what the tables are built from, by mode."""
+"""Mode to the key prefix of the assets that the tables are built from."""
 
 
 def key(*parts: str) -> dg.AssetKey:
@@ -184,8 +184,8 @@ ABSENT = dg.DataVersion("absent")
 def absent(prefix: str, name: str, reason: str) -> dg.MaterializeResult[None]:
     """The result for a table that the source does not have.
 
-    Not simply left out: Dagster skips every step downstream of an output that is left out, so one table that
-    is not there would keep all the others from being published, in a run that calls itself a success.
+    An output that is left out makes Dagster skip every step downstream of it: one missing table would keep all others
+    from being published, in a run that succeeds.
     """
     return dg.MaterializeResult(asset_key=key(prefix, name), metadata={"skipped": reason}, data_version=ABSENT)
 

@@ -63,10 +63,10 @@ def build_deep_check(settings: Settings) -> dg.AssetChecksDefinition:
 
 
 def deep_check_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """The weekly schedule, on unless somebody turns it off.
+    """The weekly schedule; it is on by default.
 
     Raises:
-        ConfigError: the cron line has five fields that no clock ever shows.
+        ConfigError: Dagster refuses the cron line.
     """
     return cron_schedule(
         DEEP_CHECK,

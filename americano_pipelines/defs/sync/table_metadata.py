@@ -1,7 +1,7 @@
-"""Turn records of the lake and the warehouse into metadata that the UI can show.
+"""Turn records of the lake and the warehouse into metadata for the UI.
 
-Which tables may show rows: Dagster keeps every preview from night to night, and no purge reaches into them. So only
-tables that count over all learners show any; a row of one person's, without the id too, is that person's.
+Dagster keeps every preview, and a purge does not reach them. So only tables that count over all learners show rows: a
+row of one person belongs to that person also without the id.
 
 https://docs.dagster.io/guides/build/assets/metadata-and-tags/table-metadata
 """
@@ -28,7 +28,7 @@ NO_ROWS = "not shown: rows of persons are kept in the published file only, where
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A small table in Markdown; nothing in its cells is Markdown."""
+    """A small table in Markdown; Markdown in its cells is escaped."""
     lines = ["| " + " | ".join(map(_cell, header)) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines)
@@ -39,7 +39,7 @@ def _cell(value: object) -> str:
 
 
 Metadata = dict[str, Any]
-# Files of the lake that were found damaged or gone in a run, and exported again.
+# Files of the lake that were damaged or gone in a run, and were exported again.
 REPAIRED = "repaired"
 
 
@@ -70,7 +70,7 @@ def export_metadata(
 
 
 def exported_again(path: str) -> str:
-    """What is said of a damaged file of the lake."""
+    """The message about a damaged file of the lake."""
     return f"{path} of the lake was gone or not as it was written; its rows were exported again"
 
 
