@@ -15,7 +15,6 @@ from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.warehouse import checks, research_models
 from americano_pipelines.warehouse.comments import column_descriptions, comment_on
 from americano_pipelines.warehouse.inputs import TableInput
-from americano_pipelines.warehouse.parquet_inputs import CarriedInput
 from americano_pipelines.warehouse.research_models import column_lineage
 from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, CheckOutcome
 from americano_pipelines.warehouse.sort_ranges import SortedChunks, sort_key, sort_ranges
@@ -154,7 +153,7 @@ def _built(
     table = table_input.table
     built = BuiltTable(
         found_as=table.found_as,
-        instant=table_input.instant if isinstance(table_input, CarriedInput) else "",
+        instant=table_input.carried_from or "",
         columns=list(table.columns),
         roles=dict(table.roles),
         identity=table.identity,
@@ -169,7 +168,7 @@ def _built(
             _load_statement(table, sql.quote("source", table.name)),
             {f"source.{table.name}": [column.name for column in table.columns]},
         ),
-        carried_over=isinstance(table_input, CarriedInput),
+        carried_over=table_input.carried_from is not None,
         rows_patched=rows_patched,
     )
     return built, checks.reconcile(checks.of(table.name, "reconciled"), source, copy)

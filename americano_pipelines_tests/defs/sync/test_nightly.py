@@ -12,6 +12,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import PREFIX
+from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.warehouse.research_models import MODEL_BY_NAME
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.defs.conftest import (
@@ -41,6 +42,19 @@ def stale(runner: Runner) -> dict[str, str]:
     synced = [key for key in graph.materializable_asset_keys if graph.get(key).group_name != PREFIX]
     statuses = {key: resolver.get_status(key) for key in synced}
     return {key.to_user_string(): status.value for key, status in statuses.items() if status != StaleStatus.FRESH}
+
+
+def test_assets_whose_sql_changed_are_stale(prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = runner(**prisma.variables())
+    assert here.run().success
+    assert stale(here) == {}
+    code_sha256 = asset_specs.code_sha256
+
+    monkeypatch.setattr(
+        asset_specs, "code_sha256", lambda model: "new" if model.name == "daily_events" else code_sha256(model)
+    )
+
+    assert stale(here) == {"research/daily_events": "STALE"}
 
 
 def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -> None:
