@@ -1,6 +1,6 @@
-"""The models of the `research` schema: views and rollups, what each needs, its SQL and column lineage.
+"""Define the models of the `research` schema: views and rollups, what each needs, its SQL and column lineage.
 
-Their SQL reads roles and other models, so it is independent of the source's column names.
+Write their SQL over roles and other models, so that it is independent of the source's column names.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ class Model:
         columns: column name to what it holds.
         tables: the source tables its SQL reads in `analytics`.
         models: the other models its SQL reads.
-        needs: roles without which it says nothing true, so it is left out.
+        needs: roles without which its rows would be wrong, so it is left out.
         materialized: a table, computed at build time; else a view.
     """
 
@@ -84,12 +84,12 @@ class Model:
     materialized: bool = False
 
 
-_LEARNER = ("behavioral_events", "learner")
+_LEARNER = (EVENTS.name, "learner")
 _WINDOWS = (
     _LEARNER,
-    ("experiment_protocols", "learner"),
-    ("phase_assignments", "protocol"),
-    ("phase_assignments", "start"),
+    (PROTOCOLS.name, "learner"),
+    (PHASES.name, "protocol"),
+    (PHASES.name, "start"),
 )
 
 
@@ -132,24 +132,24 @@ _PHASE_COLUMNS = {
 _COUNTS = {"events": "Number of events.", "learners": "Number of learners who have an event."}
 
 MODELS = (
-    Model("events", "Events under canonical column names.", _EVENT_COLUMNS, ("behavioral_events",)),
+    Model("events", "Events under canonical column names.", _EVENT_COLUMNS, (EVENTS.name,)),
     Model(
         "protocols",
         "Protocols under canonical column names.",
         _PROTOCOL_COLUMNS,
-        ("experiment_protocols",),
-        needs=(("experiment_protocols", "id"),),
+        (PROTOCOLS.name,),
+        needs=((PROTOCOLS.name, "id"),),
     ),
     Model(
         "phases",
         "Phases with their learner and the window [starts_at, ends_at) they cover.",
         _PHASE_COLUMNS,
-        ("phase_assignments",),
+        (PHASES.name,),
         ("protocols",),
         needs=(
-            ("experiment_protocols", "id"),
-            ("phase_assignments", "protocol"),
-            ("phase_assignments", "start"),
+            (PROTOCOLS.name, "id"),
+            (PHASES.name, "protocol"),
+            (PHASES.name, "start"),
         ),
     ),
     Model(
@@ -166,7 +166,7 @@ MODELS = (
             started_at="start",
             completed_at="end",
         ),
-        ("analysis_runs",),
+        (RUNS.name,),
     ),
     Model(
         "protocol_events",
@@ -205,7 +205,7 @@ MODELS = (
         {"phase": _EVENT_COLUMNS["phase"], **_COUNTS},
         (),
         ("events",),
-        (_LEARNER, ("behavioral_events", "phase")),
+        (_LEARNER, (EVENTS.name, "phase")),
         materialized=True,
     ),
     Model(
@@ -237,7 +237,7 @@ def code_sha256(model: Model) -> str:
 
 
 def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
-    """A model's query over the tables that are there; a role that no column plays reads as NULL."""
+    """A model's query over the given tables; a role without a column reads as NULL."""
     name = _BY_ID if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
     fragments = {}
     for table in model.tables:
@@ -259,7 +259,7 @@ def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[s
 
     Args:
         model: the model.
-        tables: the source tables that are there.
+        tables: the source tables of this build.
         left_out: the models already left out, with the reason.
     """
     if model.name == "protocol_events":
