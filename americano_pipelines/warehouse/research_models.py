@@ -5,7 +5,7 @@ Write their SQL over roles and other models, so that it is independent of the so
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 from americano_pipelines.common import sql
@@ -68,20 +68,20 @@ class Model:
     Attributes:
         name: its name there.
         description: what a row is.
-        columns: column name to what it holds.
         tables: the source tables its SQL reads in `analytics`.
         models: the other models its SQL reads.
         needs: roles without which its rows would be wrong, so it is left out.
         materialized: a table, computed at build time; else a view.
+        columns: column name to what it holds.
     """
 
     name: str
     description: str
-    columns: Mapping[str, str]
     tables: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     needs: tuple[RoleNeed, ...] = ()
     materialized: bool = False
+    columns: Mapping[str, str] = field(kw_only=True)
 
 
 _LEARNER = (EVENTS.name, "learner")
@@ -132,18 +132,17 @@ _PHASE_COLUMNS = {
 _COUNTS = {"events": "Number of events.", "learners": "Number of learners who have an event."}
 
 MODELS = (
-    Model("events", "Events under canonical column names.", _EVENT_COLUMNS, (EVENTS.name,)),
+    Model("events", "Events under canonical column names.", (EVENTS.name,), columns=_EVENT_COLUMNS),
     Model(
         "protocols",
         "Protocols under canonical column names.",
-        _PROTOCOL_COLUMNS,
         (PROTOCOLS.name,),
         needs=((PROTOCOLS.name, "id"),),
+        columns=_PROTOCOL_COLUMNS,
     ),
     Model(
         "phases",
         "Phases with their learner and the window [starts_at, ends_at) they cover.",
-        _PHASE_COLUMNS,
         (PHASES.name,),
         ("protocols",),
         needs=(
@@ -151,11 +150,13 @@ MODELS = (
             (PHASES.name, "protocol"),
             (PHASES.name, "start"),
         ),
+        columns=_PHASE_COLUMNS,
     ),
     Model(
         "analysis_runs",
         "Analysis runs under canonical column names.",
-        _of_roles(
+        (RUNS.name,),
+        columns=_of_roles(
             RUNS,
             analysis_run_id="id",
             protocol_id="protocol",
@@ -166,56 +167,55 @@ MODELS = (
             started_at="start",
             completed_at="end",
         ),
-        (RUNS.name,),
     ),
     Model(
         "protocol_events",
         "Events with each protocol they belong to: by their own id column, else by learner and phase window.",
-        {
+        (),
+        ("events", "phases"),
+        columns={
             "protocol_id": "The protocol the event belongs to.",
             "phase_id": "The phase whose window its time falls into; null where events name their protocol themselves.",
             "phase": "Label of that phase; where events name their protocol, the label on the event.",
             "phase_type": "Type of that phase; null where events name their protocol themselves.",
             **{name: _EVENT_COLUMNS[name] for name in ("event_id", "event_time", "learner_id", "event_type")},
         },
-        (),
-        ("events", "phases"),
     ),
     Model(
         "daily_events",
         "Events and learners per day (UTC).",
-        {"day": "The day, UTC.", **_COUNTS},
         (),
         ("events",),
         (_LEARNER,),
         materialized=True,
+        columns={"day": "The day, UTC.", **_COUNTS},
     ),
     Model(
         "weekly_events",
         "Events and learners per week, named by its Monday (UTC).",
-        {"week": "The Monday the week begins with, UTC.", **_COUNTS},
         (),
         ("events",),
         (_LEARNER,),
         materialized=True,
+        columns={"week": "The Monday the week begins with, UTC.", **_COUNTS},
     ),
     Model(
         "events_by_phase",
         "Events and learners per phase label; a null label is outside any phase.",
-        {"phase": _EVENT_COLUMNS["phase"], **_COUNTS},
         (),
         ("events",),
         (_LEARNER, (EVENTS.name, "phase")),
         materialized=True,
+        columns={"phase": _EVENT_COLUMNS["phase"], **_COUNTS},
     ),
     Model(
         "events_by_protocol",
         "Events and learners per protocol.",
-        {"protocol_id": "The protocol the events belong to.", **_COUNTS},
         (),
         ("protocol_events",),
         (_LEARNER,),
         materialized=True,
+        columns={"protocol_id": "The protocol the events belong to.", **_COUNTS},
     ),
 )
 MODEL_BY_NAME = {model.name: model for model in MODELS}
