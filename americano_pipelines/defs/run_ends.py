@@ -47,19 +47,19 @@ def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
 
 
 def _run_failure(event: dg.DagsterEvent) -> str:
-    """Why a run failed before any step did: a resource could not be opened, or its process was gone."""
+    """Why a run failed before any step: a resource could not be opened, or its process was gone."""
     data = event.job_failure_data
-    # Typed as if it were always there: who reports an end from outside gives a message only.
+    # Absent when the end was reported from outside the run, although the type does not say so.
     return _reason(data.error) if data and data.error else str(event.message).strip()
 
 
 def _reason(error: SerializableErrorInfo) -> str:
-    """What lies at the bottom of an error, or above that in our own words: they say what to do."""
+    """The message of the first error of ours in a chain of causes, which says what to do; else of the last cause."""
     chain = [error]
     while (cause := chain[-1].cause) is not None:
         chain.append(cause)
     known = next((link for link in chain if hasattr(errors, str(link.cls_name))), chain[-1])
-    # As a traceback's last line has it: the class, with its module where it has one, and the text.
+    # Like the last line of a traceback: the class, perhaps with its module, and the text.
     text = known.message.strip()
     return text.partition(": ")[2] if hasattr(errors, str(known.cls_name)) else text
 

@@ -39,6 +39,10 @@ class TableInput(Protocol):
         """Bucket to its state, as text; None when the table's state is known only as a whole."""
 
     @property
+    def carried_from(self) -> str | None:
+        """The instant of an earlier publication that it is carried over from, ISO 8601; None when the source has it."""
+
+    @property
     def read_again(self) -> bool:
         """Whether a chunk can be read more than once."""
 
@@ -79,6 +83,10 @@ class LakeInput:
     def buckets(self) -> Mapping[str, str]:
         """State of every bucket."""
         return _tokens(self.content.state)
+
+    @property
+    def carried_from(self) -> None:
+        """It comes from the source."""
 
     @property
     def read_again(self) -> bool:
@@ -144,6 +152,10 @@ class ScannerInput:
     def buckets(self) -> Mapping[str, str]:
         """State of every bucket."""
         return _tokens(self.state)
+
+    @property
+    def carried_from(self) -> None:
+        """It comes from the source."""
 
     @property
     def read_again(self) -> bool:

@@ -3,6 +3,7 @@
 https://docs.dagster.io/guides/build/assets/defining-assets
 """
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row, created_row
 from americano_pipelines.defs.analyses.config import NAME_FIELD, ROW_FIELD, given_parameters, launchpad
-from americano_pipelines.defs.analyses.resources import reading
+from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
 from americano_pipelines.defs.jobs import PREFIX
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.run_tags import COMMAND_TAG, LAUNCHER_TAGS
@@ -36,17 +37,21 @@ def build_analyses(settings: Settings) -> list[dg.AssetsDefinition]:
 def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
     """The asset of a kind of analysis; of a kind that analyses protocols it has a partition for each."""
     partition = " A partition is a protocol; each materialization is one AnalysisRun and one MLflow run."
-    return dg.asset(
-        key=asset_specs.key(PREFIX, kind.name),
-        deps=[dg.AssetKey(key.split("/")) for key in kind.assets],
-        partitions_def=PROTOCOLS if kind.of_protocol else None,
-        description=f"{kind.description}{partition if kind.of_protocol else ''}",
-        group_name=PREFIX,
-        kinds={"python", "mlflow", *kind.libraries},
-        owners=[asset_specs.Owner.RESEARCH.value],
-        tags={"layer": PREFIX},
-        required_resource_keys={"mlflow", "warehouse"},
-    )(_step(settings, kind, launchpad(kind)))
+    with warnings.catch_warnings():
+        # Beta, yet stated: each partition of a backfill is a run of its own, as each analysis is an MLflow run.
+        warnings.simplefilter("ignore", category=dg.BetaWarning)
+        decorator = dg.asset(
+            key=asset_specs.key(PREFIX, kind.name),
+            deps=[dg.AssetKey(key.split("/")) for key in kind.assets],
+            partitions_def=PROTOCOLS if kind.of_protocol else None,
+            description=f"{kind.description}{partition if kind.of_protocol else ''}",
+            group_name=PREFIX,
+            kinds={"python", "mlflow", *kind.libraries},
+            owners=[asset_specs.Owner.RESEARCH.value],
+            tags={"layer": PREFIX},
+            backfill_policy=dg.BackfillPolicy.multi_run() if kind.of_protocol else None,
+        )
+    return decorator(_step(settings, kind, launchpad(kind)))
 
 
 def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Callable[..., dg.MaterializeResult[None]]:
@@ -54,6 +59,8 @@ def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Call
     def analysis(
         context: dg.AssetExecutionContext,
         config: config_class,  # type: ignore[valid-type]
+        mlflow: MlflowResource,
+        warehouse: WarehouseResource,
     ) -> dg.MaterializeResult[None]:
         from americano_pipelines.provenance.preparation import prepare
 
@@ -63,10 +70,10 @@ def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Call
             if request is not None:
                 overrides = merge_parameters(request, overrides)
             protocol_id = context.partition_key if kind.of_protocol else None
-            with reading(settings, context.resources.warehouse) as (connection, document):
+            with warehouse.reading() as (connection, document):
                 prepared = prepare(settings, connection, document, kind, protocol_id, overrides)
             run_name = getattr(config, NAME_FIELD, prepared.title)
-            return _perform(context, settings, prepared, run_name, requested_row)
+            return _perform(context, settings, mlflow, prepared, run_name, requested_row)
 
     return analysis
 
@@ -74,6 +81,7 @@ def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Call
 def _perform(
     context: dg.AssetExecutionContext,
     settings: Settings,
+    mlflow: MlflowResource,
     prepared: "PreparedAnalysis",
     run_name: str,
     requested_row: str | None,
@@ -96,7 +104,7 @@ def _perform(
             "dagster.asset_key": run_context.asset_key,
             "dagster.partition": run_context.partition,
         }
-        with context.resources.mlflow.analysis(run_name, tags) as run:
+        with mlflow.analysis(run_name, tags) as run:
             performed = perform(run, settings, prepared, run_context)
     context.log.info("%s", one_line(performed.analysis.sentence))
     link = complete_row(context, settings, row_id, performed.recorded.record)

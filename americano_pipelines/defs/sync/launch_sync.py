@@ -34,7 +34,7 @@ class Summary:
         changed: whether a new file was published.
         tables: table name to rows, source rows, whether it changed and whether it was carried over.
         models: rollup name to rows.
-        skipped: source tables that are not there, with the reason.
+        skipped: source tables that are missing, with the reason.
         left_out: research views and rollups that cannot be made without them, with the reason.
         built: how and why the published file was built as it is.
         repaired: files of the lake that were damaged or gone, and were exported again.
@@ -73,7 +73,7 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
     """Run the nightly job in this process and wait for it.
 
     Args:
-        settings: the source and where things lie.
+        settings: the source and the data folder.
         full: export and build everything, also what did not change.
 
     Raises:
@@ -96,7 +96,7 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
 
 
 def console_level(settings: Settings) -> str:
-    """In a shell Dagster's own log is shown when LOG_LEVEL asks for it: the summary says what matters."""
+    """The level of Dagster's own log in a shell: LOG_LEVEL if it is set, else none, because the summary has it."""
     return settings.log_level if "log_level" in settings.model_fields_set else "CRITICAL"
 
 
@@ -125,7 +125,7 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
         elif event.is_step_failure:
             summary.error, summary.error_kind = step_failure(event)
     document, path = None, current(settings)
-    # After a sync that failed the record may still be the one that could not be read.
+    # A sync may have failed because the record cannot be read.
     with suppress(UnreadableRecordError):
         document = read_record(settings)
     if document is not None and path is not None:

@@ -17,7 +17,7 @@ from psycopg2.extras import RealDictCursor
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.defs.analyses.assets import actor
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
-from americano_pipelines.defs.analyses.resources import build_warehouse, reading
+from americano_pipelines.defs.analyses.resources import WarehouseResource
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES
 from americano_pipelines.defs.protocol_partitions import partitions
@@ -289,8 +289,8 @@ def test_a_bayesian_request_without_the_extra_fails_and_is_answered_by_nothing_e
 
 def test_the_warehouse_is_opened_read_only(study: Study) -> None:
     with (
-        dg.build_resources({"warehouse": build_warehouse(study.settings)}) as resources,
-        reading(study.settings, resources.warehouse) as (connection, document),
+        dg.build_resources({"warehouse": WarehouseResource(settings=study.settings)}) as resources,
+        resources.warehouse.reading() as (connection, document),
     ):
         assert document.snapshot_id
         with pytest.raises(duckdb.InvalidInputException, match="read-only"):

@@ -18,7 +18,7 @@ import pytest
 
 from americano_pipelines.defs.analyses.reconcile_mlflow import mlflow_status, reconcile_mlflow_runs
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome, reconcile_all
-from americano_pipelines.defs.analyses.resources import build_mlflow
+from americano_pipelines.defs.analyses.resources import MlflowResource
 from americano_pipelines.defs.dagster_instance import prepare_home
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, OWNER_TAG, PID_TAG, PLACE_TAG, STATUS_TAG
@@ -141,9 +141,9 @@ def test_a_run_waits_for_the_mlflow_that_has_it(
     assert there.statuses() == ("FAILED", "FAILED")
 
 
-@dg.asset(required_resource_keys={"mlflow"})
-def recorded() -> None:
-    pass
+@dg.asset
+def recorded(mlflow: MlflowResource) -> None:
+    assert mlflow.run.run_id
 
 
 def test_where_a_run_is_recorded_stands_on_it_without_secrets(
@@ -157,7 +157,7 @@ def test_where_a_run_is_recorded_stands_on_it_without_secrets(
     named = settings_for(mlflow_tracking_uri=f"sqlite:///{tmp_path / 'named.db'}?password=s3cret")
 
     runs = [
-        dg.materialize([recorded], instance=instance, resources={"mlflow": build_mlflow(one)}).dagster_run
+        dg.materialize([recorded], instance=instance, resources={"mlflow": MlflowResource(settings=one)}).dagster_run
         for one in (settings, named)
     ]
 

@@ -16,7 +16,7 @@ from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.analysis.training.data import TrainingData
 from americano_pipelines.analysis.training.model import MODEL_NAME
 from americano_pipelines.defs.analyses.assets import build_analysis
-from americano_pipelines.defs.analyses.resources import build_mlflow, build_warehouse
+from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
 from americano_pipelines.defs.run_tags import RECORD_SHA256
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE
@@ -50,7 +50,10 @@ class Demo:
     def run(self, **config: Any) -> dg.ExecuteInProcessResult:
         definitions = dg.Definitions(
             assets=[build_analysis(self.settings, KINDS["training_demo"])],
-            resources={"mlflow": build_mlflow(self.settings), "warehouse": build_warehouse(self.settings)},
+            resources={
+                "mlflow": MlflowResource(settings=self.settings),
+                "warehouse": WarehouseResource(settings=self.settings),
+            },
             executor=dg.in_process_executor,
         )
         job = definitions.resolve_implicit_global_asset_job_def()

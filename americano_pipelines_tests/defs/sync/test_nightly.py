@@ -13,6 +13,8 @@ from dagster._core.loader import LoadingContextForTest
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import PREFIX
 from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, SECONDS, SKIPPED, UNCHANGED
+from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.warehouse.research_models import MODEL_BY_NAME
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.defs.conftest import (
     TABLES,
@@ -27,6 +29,10 @@ from americano_pipelines_tests.defs.conftest import (
 )
 
 Make = Callable[..., Runner]
+COMMENTS = """
+    SELECT column_name, comment FROM duckdb_columns()
+    WHERE schema_name = 'analytics' AND table_name = 'behavioral_events'
+"""
 EVENT_CHECKS = {"id_unique", "phase_labels_known", "reconciled", "time_not_null", "times_plausible"}
 
 
@@ -39,6 +45,19 @@ def stale(runner: Runner) -> dict[str, str]:
     return {key.to_user_string(): status.value for key, status in statuses.items() if status != StaleStatus.FRESH}
 
 
+def test_assets_whose_sql_changed_are_stale(prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = runner(**prisma.variables())
+    assert here.run().success
+    assert stale(here) == {}
+    code_sha256 = asset_specs.code_sha256
+
+    monkeypatch.setattr(
+        asset_specs, "code_sha256", lambda model: "new" if model.name == "daily_events" else code_sha256(model)
+    )
+
+    assert stale(here) == {"research/daily_events": "STALE"}
+
+
 def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -> None:
     here = runner(persistent=True, **prisma.variables())
     result = here.run()
@@ -46,11 +65,21 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
     found = metadata(result, "analytics/behavioral_events")
 
     assert found["dagster/row_count"] == 4000 == found["source rows"]
-    assert found["dagster/table_name"] == "analytics.behavioral_events"
+    specs = {spec.key.to_user_string(): spec for spec in build_defs(here.settings).resolve_all_asset_specs()}
+    defined = specs["analytics/behavioral_events"].metadata
+    assert defined["dagster/table_name"] == "americano.analytics.behavioral_events"
+    assert defined["dagster/storage_kind"] == "duckdb"
+    assert defined["dagster/uri"] == here.settings.published_path.as_uri()
+    lake = here.settings.lake_dir / "behavioral_events"
+    assert specs["parquet/behavioral_events"].metadata["dagster/uri"] == lake.as_uri()
     schema = {column.name: column for column in found["dagster/column_schema"].columns}
     assert schema["userId"].type == "VARCHAR"
     assert schema["userId"].description == "Who did it."
     assert schema["eventData"].type == "JSON"
+    comments = dict(published(here.settings, COMMENTS))
+    assert {name: column.description for name, column in schema.items()} == comments
+    phases = metadata(result, "research/phases")["dagster/column_schema"].columns
+    assert {column.name: column.description for column in phases} == dict(MODEL_BY_NAME["phases"].columns)
     assert not schema["id"].constraints.nullable
     assert found["sort key"] == "timestamp, id"
     assert found["indexes"] == "userId"
