@@ -1,6 +1,6 @@
 """Describe a protocol beside its test: effect sizes, autocorrelation, appraisal of the design.
 
-Nothing in here changes the verdict.
+None of these changes the verdict.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ _COMBINED = ("mean_difference", "median_difference", "overlap.nap", "overlap.tau
 
 @dataclass(frozen=True)
 class ComparisonGroups:
-    """What is compared: the phases in order, or all baseline days and all treatment days of an alternation.
+    """The groups of days that are compared: the phases in order, or the two conditions of an alternation.
 
     Attributes:
-        labels: of each.
-        conditions: what each counts as.
-        values: the days of each in order, NaN for those without a value.
+        labels: label of each group.
+        conditions: condition of each group.
+        values: the days of each group in order, NaN for those without a value.
     """
 
     labels: tuple[str, ...]
@@ -40,12 +40,12 @@ class ComparisonGroups:
 
     @property
     def present_values(self) -> list[Values]:
-        """The values of each that are not missing."""
+        """The values of each group without the missing ones."""
         return [values[~np.isnan(values)] for values in self.values]
 
 
 def comparison_groups(observations: Observations) -> ComparisonGroups:
-    """What is compared in a protocol."""
+    """The groups of days that are compared in a protocol."""
     conditions = tuple(window.condition for window in observations.timeline.windows)
     values = tuple(observations.phase_values(index) for index in range(len(conditions)))
     if not is_alternation(observations):
@@ -59,19 +59,19 @@ def comparison_groups(observations: Observations) -> ComparisonGroups:
 
 
 def effects(observations: Observations, parameters: AbabParameters) -> list[Pair]:
-    """Every pair that is compared."""
-    compared = comparison_groups(observations)
+    """The effect of every pair of groups that is compared."""
+    groups = comparison_groups(observations)
     return compare(
-        compared.labels,
-        compared.conditions,
-        compared.present_values,
+        groups.labels,
+        groups.conditions,
+        groups.present_values,
         improvement=parameters.improvement,
         ratio_scale=parameters.ratio_scale,
     )
 
 
 def effect_results(pairs: Sequence[Pair], parameters: AbabParameters) -> JsonValue:
-    """The effects as results, with the way of the outcome that counts as improvement."""
+    """The effects as JSON, with the direction of the outcome that counts as improvement."""
     return {
         "improvement": parameters.improvement,
         "pairs": jsonable([asdict(pair) for pair in pairs]),
@@ -81,45 +81,43 @@ def effect_results(pairs: Sequence[Pair], parameters: AbabParameters) -> JsonVal
 
 
 def dependence_results(observations: Observations, parameters: AbabParameters) -> JsonValue:
-    """Trend and autocorrelation, and of phases whether the outcome went back with the treatment."""
-    compared = comparison_groups(observations)
+    """Trend and autocorrelation as JSON; for phases also whether the outcome reverted with the treatment."""
+    groups = comparison_groups(observations)
     if is_alternation(observations):
-        left = np.full_like(observations.days.values, np.nan)
+        residuals = np.full_like(observations.days.values, np.nan)
         treated = np.array([window.condition == "treatment" for window in observations.timeline.windows])[
             observations.days.phase
         ]
         for side in (True, False):
             on_side = ~np.isnan(observations.days.values) & (treated == side)
-            left[on_side] = (
+            residuals[on_side] = (
                 observations.days.values[on_side] - observations.days.values[on_side].mean()
                 if on_side.any()
                 else np.nan
             )
-        return jsonable({"residual autocorrelation": residual_autocorrelations([left])})
-    looked = [
+        return jsonable({"residual autocorrelation": residual_autocorrelations([residuals])})
+    phases = [
         phase_dependence(label, values, parameters.improvement)
-        for label, values in zip(compared.labels, compared.values, strict=True)
+        for label, values in zip(groups.labels, groups.values, strict=True)
     ]
     return jsonable(
         {
-            "phases": [asdict(phase) for phase in looked],
-            "residual autocorrelation": residual_autocorrelations(compared.values),
-            "reversal NAP, baseline 2 against 1": reversal(
-                compared.conditions, compared.values, parameters.improvement
-            ),
+            "phases": [asdict(phase) for phase in phases],
+            "residual autocorrelation": residual_autocorrelations(groups.values),
+            "reversal NAP, baseline 2 against 1": reversal(groups.conditions, groups.values, parameters.improvement),
         }
     )
 
 
-def appraisal(observations: Observations, drawn: RandomizationScheme) -> Appraisal:
-    """The design appraised."""
-    noted = observations.extract.protocol.deviations
-    compared = comparison_groups(observations)
+def appraisal(observations: Observations, scheme: RandomizationScheme) -> Appraisal:
+    """Appraise the design."""
+    deviations = observations.extract.protocol.deviations
+    groups = comparison_groups(observations)
     conditions = [window.condition for window in observations.timeline.windows]
     return appraise(
-        [(label, int(values.size)) for label, values in zip(compared.labels, compared.present_values, strict=True)],
+        [(label, int(values.size)) for label, values in zip(groups.labels, groups.present_values, strict=True)],
         switches=sum(previous != other for previous, other in pairwise(conditions)),
-        randomised=drawn.recorded and drawn.admissible,
+        randomised=scheme.recorded and scheme.admissible,
         as_planned=observations.planned == observations.lengths and not observations.timeline.gaps,
-        deviations=len(noted) if isinstance(noted, list) else int(bool(noted)),
+        deviations=len(deviations) if isinstance(deviations, list) else int(bool(deviations)),
     )

@@ -1,7 +1,4 @@
-"""Turn the events of an extract into one value a day, with what every analysis shows of the days.
-
-Also list what was left out, planned and actual phase lengths, and the daily CSV.
-"""
+"""Turn the events of an extract into one value a day; list phase lengths and what was left out."""
 
 import csv
 import io
@@ -18,13 +15,15 @@ from americano_pipelines.statistics.phase_windows import DAY_US, StatedPhase, Ti
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.text_output import csv_cell
 
+DAILY = "daily.csv"
+
 
 @dataclass(frozen=True)
 class Observations:
     """An extract turned into days.
 
     Attributes:
-        extract: what was given.
+        extract: the extract.
         timeline: the windows of its phases.
         days: its days.
         lengths: whole days of each phase.
@@ -44,18 +43,16 @@ class Observations:
 
     @property
     def planned_end_us(self) -> int:
-        """When the plan is over: with the last window, the planned days or the protocol, whichever ends last."""
-        windows = self.timeline.windows
-        planned = windows[0].starts_us + sum(self.planned) * DAY_US if self.planned else 0
-        return max(planned, windows[-1].ends_us, self.extract.protocol.ends_us or 0)
+        """When the plan is over, microseconds since 1970 UTC."""
+        return planned_end_us(self.extract, self.timeline)
 
     def phase_values(self, index: int, *, missing: bool = True) -> Values:
-        """Values of a phase's days in order; with NaN for missing ones, or without them."""
+        """Values of a phase's days in order; missing ones are NaN, or left out when `missing` is False."""
         values: Values = self.days.values[self.days.phase == index]
         return values if missing else values[~np.isnan(values)]
 
     def bands(self) -> list[Band]:
-        """The phases as pictures show them."""
+        """The phases as figures show them."""
         origin = self.timeline.windows[0].starts_us
         return [
             Band(
@@ -68,7 +65,7 @@ class Observations:
         ]
 
     def counts(self) -> dict[str, int]:
-        """What was found and what was left out, by reason."""
+        """How many days and events were read, and how many were left out, by reason."""
         return {
             "days": int(self.days.values.size),
             "days with a value": int((~np.isnan(self.days.values)).sum()),
@@ -84,7 +81,7 @@ class Observations:
         }
 
     def phase_table(self) -> list[dict[str, JsonValue]]:
-        """Planned and actual lengths, and the events of each phase for description."""
+        """Planned and actual length of each phase, with mean and spread of its events."""
         return [
             {
                 "phase": window.label,
@@ -101,8 +98,8 @@ class Observations:
             for index, window in enumerate(self.timeline.windows)
         ]
 
-    def daily_csv(self) -> str:
-        """One row a day: number, phase, condition, value, events; empty where there is none."""
+    def daily_csv(self) -> bytes:
+        """One row a day: number, phase, condition, value, events; a cell is empty where there is none."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["day", "phase", "condition", "value", "events"])
@@ -114,11 +111,11 @@ class Observations:
             writer.writerow(
                 [day, csv_cell(window.label) if window else "", window.condition if window else "", shown, events]
             )
-        return stream.getvalue()
+        return stream.getvalue().encode()
 
 
-def observe(extract: Extract) -> Observations:
-    """Turn an extract into days.
+def phase_timeline(extract: Extract) -> Timeline:
+    """The windows of the phases of an extract.
 
     Raises:
         AnalysisError: a phase has no type or label, or its times make no sense.
@@ -129,13 +126,40 @@ def observe(extract: Extract) -> Observations:
         StatedPhase(phase.label or "", phase.type or "", phase.starts_us, phase.ends_us, phase.planned_days)
         for phase in extract.phases
     ]
-    resolved = timeline(stated, extract.protocol.ends_us)
+    return timeline(stated, extract.protocol.ends_us)
+
+
+def planned_end_us(extract: Extract, windows: Timeline) -> int:
+    """When the plan is over: with the last window, the planned days or the protocol, whichever ends last.
+
+    Args:
+        extract: the protocol.
+        windows: the windows of its phases.
+
+    Returns:
+        Microseconds since 1970 UTC.
+    """
+    first, last, planned = windows.windows[0], windows.windows[-1], _planned_days(windows)
+    planned_us = first.starts_us + sum(planned) * DAY_US if planned else 0
+    return max(planned_us, last.ends_us, extract.protocol.ends_us or 0)
+
+
+def observe(extract: Extract) -> Observations:
+    """Turn an extract into days.
+
+    Raises:
+        AnalysisError: a phase has no type or label, or its times make no sense.
+    """
+    resolved = phase_timeline(extract)
     day_values = days(resolved, extract.times_us, extract.values, extract.labels)
-    planned = [window.planned_days for window in resolved.windows if window.planned_days is not None]
-    whole = len(planned) == len(resolved.windows)
-    return Observations(
-        extract, resolved, day_values, tuple(day_values.lengths(resolved.windows)), tuple(planned) if whole else None
-    )
+    lengths = tuple(day_values.lengths(resolved.windows))
+    return Observations(extract, resolved, day_values, lengths, _planned_days(resolved))
+
+
+def _planned_days(windows: Timeline) -> tuple[int, ...] | None:
+    """Planned days of each phase, None when one is not stated."""
+    planned = tuple(window.planned_days for window in windows.windows if window.planned_days is not None)
+    return planned if len(planned) == len(windows.windows) else None
 
 
 def _mean(values: Values) -> float | None:

@@ -1,27 +1,97 @@
 """The extract: the exact pseudonymised input of one analysis, read out of a published file."""
 
-import hashlib
 import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import duckdb
-from pydantic import BaseModel, ConfigDict
 
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.common import sql
+from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.warehouse.research_models import role_value
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
 
 
-class Protocol(_Part):
+@dataclass(frozen=True)
+class TableRead:
+    """What an extract took from one table of a published file.
+
+    Attributes:
+        table: the table, such as `research.phases`.
+        columns: name and type of each of its columns.
+        instant: the instant of the source that the table holds, ISO 8601.
+        rows: rows taken.
+        times_us: their times, microseconds since 1970 UTC; empty for a table without times.
+        query: the statement, with what was bound in comments, learners by their pseudonyms.
+    """
+
+    table: str
+    columns: Sequence[tuple[str, str]]
+    instant: str
+    rows: int
+    times_us: Sequence[int]
+    query: str
+
+
+class BaseExtract(FrozenModel, ABC):
+    """The exact input of an analysis, as a document with a canonical text."""
+
+    @abstractmethod
+    def canonical(self) -> bytes:
+        """The canonical text of these contents."""
+
+    @abstractmethod
+    def reads(self, document: SnapshotRecord) -> list[TableRead]:
+        """What was read from each table of the published file that `document` describes."""
+
+    @property
+    @abstractmethod
+    def outcomes(self) -> Sequence[float | None]:
+        """The outcome of each event; None where it has none."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical text."""
+        return sha256_hex(self.canonical())
+
+    @property
+    def protocol_sha256(self) -> str | None:
+        """Hash of the protocol, None for an extract of all learners."""
+        return None
+
+    @property
+    def phases_sha256(self) -> str | None:
+        """Hash of the protocol's phases, None for an extract of all learners."""
+        return None
+
+
+def events_instant(document: SnapshotRecord) -> datetime:
+    """The instant up to which the events of a published file are known.
+
+    From Postgres it is the instant of the snapshot. Files made by others do not say when they were exported, and the
+    time at which they were read says nothing. They count as complete up to a day after the last event of any learner,
+    since nothing happens after the end of the last day of the last experiment.
+    """
+    events = document.tables[EVENTS.name]
+    instant = datetime.fromisoformat(events.instant)
+    if document.content.mode != Mode.PARQUET:
+        return instant
+    last = max((bucket.max_us for bucket in events.figures.values()), default=0)
+    return min(instant, _EPOCH + timedelta(microseconds=last) + _DAY)
+
+
+class Protocol(FrozenModel):
     """The protocol as the source has it; times in microseconds since 1970 UTC, the learner by pseudonym."""
 
     protocol_id: str
@@ -34,8 +104,13 @@ class Protocol(_Part):
     plan: str | None
     deviations: Any
 
+    @property
+    def title(self) -> str:
+        """Its name, or its id when it has none."""
+        return self.name or self.protocol_id
 
-class Phase(_Part):
+
+class Phase(FrozenModel):
     """A phase as the source has it; times in microseconds since 1970 UTC, `ends_us` only if it was stated."""
 
     phase_id: str
@@ -48,18 +123,18 @@ class Phase(_Part):
     seed: int | None
 
 
-class Extract(_Part):
-    """What an analysis of one protocol is given.
+class Extract(BaseExtract):
+    """The exact input of an analysis of one protocol.
 
     Attributes:
-        version: of this format.
+        version: version of this format.
         outcome: the events column that is the outcome.
         protocol: the protocol.
         phases: its phases by start.
         times_us: when each event of the learner happened, microseconds since 1970 UTC, ascending; from the first
             phase's start to the end of the last.
-        values: its outcome; None where it has none.
-        labels: the phase label that the app gave it.
+        values: the outcome of each event; None where it has none.
+        labels: the phase label that the app gave each event.
     """
 
     version: Literal[1] = 1
@@ -71,25 +146,59 @@ class Extract(_Part):
     labels: list[str | None]
 
     def canonical(self) -> bytes:
-        """The one text of these contents: JSON with sorted keys and no spaces, numbers as Python writes them."""
-        return json.dumps(
-            self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=True
-        ).encode()
+        """The canonical text of these contents; an outcome may be NaN."""
+        return canonical_json(self.model_dump(), allow_nan=True)
 
     @classmethod
     def parse(cls, text: bytes) -> "Extract":
-        """The extract of a canonical text; not by pydantic's own parser, which knows no NaN."""
+        """Parse a canonical text; pydantic's own parser does not accept NaN."""
         return cls.model_validate(json.loads(text))
 
     @property
-    def sha256(self) -> str:
-        """Hash of the canonical text."""
-        return hashlib.sha256(self.canonical()).hexdigest()
+    def outcomes(self) -> Sequence[float | None]:
+        """The outcome of each event; None where it has none."""
+        return self.values
+
+    @property
+    def protocol_sha256(self) -> str:
+        """Hash of the protocol."""
+        return sha256_hex(canonical_json(self.protocol.model_dump(mode="json")))
+
+    @property
+    def phases_sha256(self) -> str:
+        """Hash of the phases."""
+        return sha256_hex(canonical_json([phase.model_dump(mode="json") for phase in self.phases]))
+
+    def reads(self, document: SnapshotRecord) -> list[TableRead]:
+        """The protocol, its phases, and the learner's events in them.
+
+        Raises:
+            AnalysisError: `document` has no such events.
+        """
+        protocol_id = self.protocol.protocol_id
+        columns = {name: sorted(document.models[name].columns.items()) for name in ("protocols", "phases")}
+        bound = f"\n-- $1 = {protocol_id!r}"
+        protocol, phases = (sql.load("analysis", name).strip() + bound for name in ("protocol", "phases"))
+        starts = [phase.starts_us for phase in self.phases]
+        bounds = "$2 and $3 from the first phase's start to the last one's end"
+        events_bound = f"\n-- $1 = {self.protocol.learner!r} (a pseudonym), {bounds}, $4 = {protocol_id!r}"
+        return [
+            TableRead("research.protocols", columns["protocols"], document.instant, 1, (), protocol),
+            TableRead("research.phases", columns["phases"], document.instant, len(starts), starts, phases),
+            TableRead(
+                f"analytics.{EVENTS.name}",
+                [(column.name, column.type) for column in document.tables[EVENTS.name].columns],
+                events_instant(document).isoformat(),
+                len(self.times_us),
+                self.times_us,
+                events_statement(document, self.outcome) + events_bound,
+            ),
+        ]
 
 
-_NUMBERS = (
+NUMBER_TYPES = (
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
-    *("FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN"),
+    *("FLOAT", "DOUBLE", "DECIMAL"),
 )
 _ROLES = ("id", "time", "learner", "phase", "protocol")
 
@@ -111,7 +220,7 @@ def read_extract(
         outcome: the events column that is the outcome; None for the protocol's primary outcome.
 
     Raises:
-        AnalysisError: there is no such protocol, it has no phases, or the outcome is not a number in the events.
+        AnalysisError: there is no such protocol, it has no phases, or the outcome is no column of numbers.
     """
     for name in ("protocols", "phases"):
         if name not in document.models:
@@ -161,19 +270,19 @@ def read_extract(
 
 
 def events_statement(document: SnapshotRecord, outcome: str) -> str:
-    """The statement that reads a learner's events out of a published file.
+    """The statement that reads a learner's events from a published file.
 
     Args:
         document: the file's record.
         outcome: the events column that is the outcome.
 
     Raises:
-        AnalysisError: it has no events with a learner, or the outcome is not a number in them.
+        AnalysisError: the file has no events with a learner, or the outcome is no column of numbers.
     """
     built = document.tables.get(EVENTS.name)
     if built is None or "learner" not in built.roles:
         raise AnalysisError(f"snapshot {document.snapshot_id} has no {EVENTS.name} with a learner")
-    numbers = sorted(column.name for column in built.columns if column.type.startswith(_NUMBERS))
+    numbers = sorted(column.name for column in built.columns if column.type.startswith((*NUMBER_TYPES, "BOOLEAN")))
     if outcome not in numbers:
         raise AnalysisError(
             f"{outcome!r} is no outcome: {EVENTS.name} has no column of that name that holds numbers "

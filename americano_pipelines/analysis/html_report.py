@@ -19,16 +19,16 @@ _STYLE = (
 
 
 def render_report(
-    analysis: Analysis, title: str, *, standing: str, parameters: Mapping[str, Any], facts: Mapping[str, Any]
+    analysis: Analysis, title: str, *, compliance: str, parameters: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        analysis: what came out.
-        title: what was analysed.
-        standing: whether it is the planned analysis, for people; it stands right under what was found.
-        parameters: as resolved; None is one that was not given.
-        facts: where it comes from: snapshot, extract, software, identifiers; shown at the end.
+        analysis: the result.
+        title: the title.
+        compliance: whether it is the planned analysis, in a sentence; shown right below the result.
+        parameters: the resolved parameters; None for one that was not given.
+        provenance: snapshot, extract, software and identifiers; shown at the end.
     """
     pictures = "".join(
         f'<img alt="{escape(name)}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
@@ -43,9 +43,9 @@ def render_report(
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f'<p class="verdict">{escape(analysis.sentence)}</p><p class="standing">{escape(standing)}</p>'
+        f'<p class="verdict">{escape(analysis.sentence)}</p><p class="standing">{escape(compliance)}</p>'
         f"{pictures}<h2>Method</h2><p>{escape(analysis.methods)}</p>{sections}<h2>Parameters</h2>{_shown(shown_parameters)}"
-        f"<footer><h2>Provenance</h2>{_shown(dict(facts))}</footer></body></html>"
+        f"<footer><h2>Provenance</h2>{_shown(dict(provenance))}</footer></body></html>"
     )
 
 
@@ -67,5 +67,5 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON
     return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
-# A page is for reading: the whole of a long list is in the results.
+# The results file holds long lists as a whole.
 _MOST_ITEMS = 12

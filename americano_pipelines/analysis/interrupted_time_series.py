@@ -5,7 +5,7 @@ Each result carries the warning that its numbers need.
 
 from dataclasses import asdict
 
-from americano_pipelines.analysis.daily_series import Observations
+from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_lines, draw_phases
 from americano_pipelines.analysis.registry import ChangePointParameters, SegmentedParameters
 from americano_pipelines.analysis.result import Analysis, jsonable
@@ -17,21 +17,20 @@ BAYESIAN_VERSION = "1"
 
 
 def analyse_bayesian(observations: Observations, parameters: SegmentedParameters) -> Analysis:
-    """Sample the posterior of a line in each phase and tell what changes where they meet.
+    """Sample the posterior of a line in each phase, and describe the changes where the phases meet.
 
     Raises:
         AnalysisError: PyMC is not installed, or a phase has too few days for a line.
     """
     fit = bayesian(observations.days.values, observations.days.phase, observations.labels, seed=parameters.seed)
     level, slope = fit.changes[:2]
-    protocol = observations.extract.protocol
     picture = draw_lines(
         observations.days.values,
         observations.bands(),
         fit.fitted,
         fit.counterfactual,
         outcome=observations.extract.outcome,
-        title=f"{protocol.name or protocol.protocol_id}: segmented regression, posterior means",
+        title=f"{observations.extract.protocol.title}: segmented regression, posterior means",
     )
     return Analysis(
         name="interrupted_time_series",
@@ -55,13 +54,15 @@ def analyse_bayesian(observations: Observations, parameters: SegmentedParameters
             "smallest_ess": fit.smallest_ess,
             "divergences": float(fit.divergences),
         },
+        counts=observations.counts(),
+        files={DAILY: observations.daily_csv()},
         seed=fit.seed,
         generator=f"NUTS, PyMC {fit.pymc}",
     )
 
 
 def posterior_sentence(fit: BayesianSegmented) -> str:
-    """What is said of a posterior. Chains that did not agree come first: nothing after them can be trusted."""
+    """Describe a posterior in a sentence; say first when the chains did not agree, since nothing else holds then."""
     level = fit.changes[0]
     low, high = level.interval
     sampled = (
@@ -97,10 +98,10 @@ _SHORT = 100
 
 
 def analyse_interrupted(observations: Observations, parameters: SegmentedParameters) -> Analysis:
-    """Fit a line to each phase, by the method that was asked for, and tell what changes where they meet.
+    """Fit a line to each phase by the chosen method, and describe the changes where the phases meet.
 
     Raises:
-        AnalysisError: a phase has too few days for a line, or the method needs what is not installed.
+        AnalysisError: a phase has too few days for a line, or the method needs a package that is not installed.
     """
     return (
         analyse_bayesian(observations, parameters)
@@ -110,7 +111,7 @@ def analyse_interrupted(observations: Observations, parameters: SegmentedParamet
 
 
 def analyse_segmented(observations: Observations, parameters: SegmentedParameters) -> Analysis:
-    """The same by least squares.
+    """Fit a line to each phase by least squares, and describe the changes where the phases meet.
 
     Raises:
         AnalysisError: a phase has too few days for a line.
@@ -131,7 +132,7 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
         fit.fitted,
         fit.counterfactual,
         outcome=observations.extract.outcome,
-        title=f"{_name(observations)}: segmented regression",
+        title=f"{observations.extract.protocol.title}: segmented regression",
     )
     methods = (
         f"{observations.extract.outcome} was averaged by day and regressed on time, with a change of level at the "
@@ -161,16 +162,18 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
             "durbin_watson": fit.durbin_watson,
             "ljung_box_p": fit.ljung_box_p,
         },
+        counts=observations.counts(),
+        files={DAILY: observations.daily_csv()},
     )
 
 
 def analyse_change_points(observations: Observations, parameters: ChangePointParameters) -> Analysis:
-    """Look for changes of level without being told where.
+    """Search for changes of level at unknown days.
 
     Raises:
         AnalysisError: there are too few days.
     """
-    # Days cut by a switch are in no phase and have no value; what was done outside all phases is not looked at.
+    # Days in which phases switch are in no phase and have no value; events outside all phases are left out.
     changes = change_points(observations.days.values, min_size=parameters.min_size, factor=parameters.factor)
     switches = ", ".join(str(int(band.first)) for band in observations.bands()[1:])
     sentence = (
@@ -183,7 +186,7 @@ def analyse_change_points(observations: Observations, parameters: ChangePointPar
         observations.bands(),
         observations.days.switched,
         outcome=observations.extract.outcome,
-        title=f"{_name(observations)}: change points",
+        title=f"{observations.extract.protocol.title}: change points",
         marked=changes.days,
     )
     methods = (
@@ -208,8 +211,6 @@ def analyse_change_points(observations: Observations, parameters: ChangePointPar
         methods=methods,
         verdict=None,
         numbers={"change_points": float(len(changes.days)), "penalty": changes.penalty, "noise": changes.noise},
+        counts=observations.counts(),
+        files={DAILY: observations.daily_csv()},
     )
-
-
-def _name(observations: Observations) -> str:
-    return observations.extract.protocol.name or observations.extract.protocol.protocol_id

@@ -1,6 +1,6 @@
 """Draw the figures of an analysis as PNG: days with phases, fitted lines, the distribution of a test.
 
-Compute nothing here beyond what drawing needs.
+Compute only what the drawing needs.
 """
 
 import io
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-# Colours that differ in lightness too, for those who do not see hues and for print.
+# Colours that differ in lightness too, for readers who do not see hues and for print.
 BASELINE, TREATMENT, INK, SOFT = "#5b6c7d", "#c8642b", "#222222", "#8a8a8a"
 _DPI = 130
 
 
 def new_axes(width: float, height: float) -> "tuple[Figure, Axes]":
-    """An empty picture of so many inches."""
-    # Not pyplot, which keeps every figure of a long-lived process and wants a display.
+    """A figure with empty axes; width and height in inches."""
+    # Not pyplot: it keeps every figure of a long-lived process, and needs a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -38,16 +38,16 @@ def new_axes(width: float, height: float) -> "tuple[Figure, Axes]":
 
 
 def png(figure: "Figure") -> bytes:
-    """The picture as a file."""
+    """The figure as a PNG file."""
     from matplotlib.text import Text
 
-    # A dollar in the name of a protocol or phase is a dollar, and begins no formula.
+    # A dollar sign in the name of a protocol or phase begins no formula.
     for text in figure.findobj(Text):
         text.set_parse_math(False)
         if (shown := visible(text.get_text())) != text.get_text():
             text.set_text(shown)
     stream = io.BytesIO()
-    # Without the program's version in it: the same picture has the same bytes.
+    # Without the program's version in it, so that the same figure has the same bytes.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return stream.getvalue()
 
@@ -55,15 +55,15 @@ def png(figure: "Figure") -> bytes:
 def draw_distribution(
     edges: NDArray[np.float64], counts: NDArray[np.int64], observed: float, *, unit: str, title: str, two_sided: bool
 ) -> bytes:
-    """The statistic under every assignment that could have been drawn, and the one that was.
+    """Draw the statistic under every possible assignment, and the observed one.
 
     Args:
         edges: bin edges in outcome units, shape (bins + 1,).
         counts: assignments in each bin, shape (bins,).
         observed: the observed statistic.
-        unit: what the statistic is, with its unit.
-        title: what is shown.
-        two_sided: whether values as far on the other side count too.
+        unit: name and unit of the statistic.
+        title: title of the figure.
+        two_sided: whether equally extreme values on the other side count too.
     """
     figure, axes = new_axes(7.5, 3.6)
     middles = (edges[:-1] + edges[1:]) / 2
@@ -88,12 +88,12 @@ def draw_distribution(
 
 @dataclass(frozen=True)
 class Band:
-    """A phase as it is drawn.
+    """A phase in a figure.
 
     Attributes:
         label: its label.
         treated: whether it counts as treatment.
-        first: its first day, counted from 0, a fraction where it does not begin with a day.
+        first: its first day, counted from 0; a fraction when it does not begin with a day.
         end: the day on which it ends, exclusive.
     """
 
@@ -112,15 +112,15 @@ def draw_phases(
     title: str,
     marked: Sequence[int] = (),
 ) -> bytes:
-    """Days and their values, phase means, switches, gaps and days left out.
+    """Draw days and their values, phase means, switches, gaps and days left out.
 
     Args:
         values: the outcome of each day, NaN where there is none; shape (days,).
         bands: the phases.
         excluded: days that were left out because a phase switches within them.
-        outcome: what the values are, with their unit.
-        title: what is shown.
-        marked: days that something was found to begin on.
+        outcome: name of the values.
+        title: title of the figure.
+        marked: days to mark, such as change points.
     """
     figure, axes = new_axes(9.0, 4.2)
     days = np.arange(values.size)
@@ -145,7 +145,7 @@ def draw_phases(
                 bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
                 zorder=4,
             )
-        # NaN breaks the line: a gap is a gap.
+        # NaN breaks the line, so that gaps show.
         axes.plot(days[inside] + 0.5, values[inside], color=colour, linewidth=0.9, marker="o", markersize=3.6)
         axes.annotate(
             band.label,
@@ -162,7 +162,7 @@ def draw_phases(
     axes.set(xlabel="day since the first phase began", ylabel=outcome, xlim=(0, max(values.size, 1)))
     axes.set_title(title, loc="left", pad=20, fontsize=11)
     if missing or excluded:
-        figure.legend(loc="outside lower right", frameon=False, fontsize=8)  # within, it lay over days
+        figure.legend(loc="outside lower right", frameon=False, fontsize=8)  # inside it covered days
     return png(figure)
 
 
@@ -175,15 +175,15 @@ def draw_lines(
     outcome: str,
     title: str,
 ) -> bytes:
-    """Days, the lines through each phase, and the first phase's line carried on.
+    """Draw days, the line of each phase, and the extension of the first phase's line.
 
     Args:
         values: the outcome of each day, NaN where there is none; shape (days,).
         bands: the phases.
         fitted: the lines, NaN on days of no phase; shape (days,).
         counterfactual: the first phase's line; shape (days,).
-        outcome: what the values are, with their unit.
-        title: what is shown.
+        outcome: name of the values.
+        title: title of the figure.
     """
     figure, axes = new_axes(9.0, 4.2)
     middle = np.arange(values.size) + 0.5

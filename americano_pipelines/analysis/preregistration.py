@@ -1,6 +1,6 @@
 """Read the preregistered plan of a protocol and decide whether a run is planned or exploratory.
 
-The plan stands with the phases, beside the randomization scheme: `interventionParams.analysis`, such as
+The phases record the plan beside the randomization scheme, in `interventionParams.analysis`, such as
 `{"type": "ABAB_RANDOMIZATION", "direction": "increase", "alpha": 0.05}`. `analysisPlan` is the same for people.
 """
 
@@ -13,20 +13,21 @@ from pydantic import ValidationError
 
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
+from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError
 
 
 def plan_of(extract: Extract) -> dict[str, Any] | None:
-    """The plan that all phases record, None when they record none, or not the same."""
-    noted = [
+    """The plan that all phases record, None when they record none, or different ones."""
+    plans = [
         phase.parameters.get("analysis") if isinstance(phase.parameters, dict) else None for phase in extract.phases
     ]
-    first = noted[0] if noted else None
-    return first if isinstance(first, dict) and all(other == first for other in noted) else None
+    first = plans[0] if plans else None
+    return first if isinstance(first, dict) and all(plan == first for plan in plans) else None
 
 
 def resolve(kind: Kind, overrides: Mapping[str, Any], extract: Extract) -> Parameters:
-    """The parameters of a run: what was given, else what the plan says of this analysis, else the defaults.
+    """The parameters of a run: the overrides, else those of the plan for this analysis, else the defaults.
 
     Raises:
         AnalysisError: one is unknown or out of its bounds; the message names it.
@@ -42,7 +43,7 @@ def parse(kind: Kind, values: Mapping[str, Any], *, planned: frozenset[str] = fr
     Args:
         kind: the analysis.
         values: its parameters.
-        planned: which of them the plan laid down, so that what is wrong with the plan is looked for there.
+        planned: names of those that are from the plan; the message says so where one of them is wrong.
 
     Raises:
         AnalysisError: one is unknown or out of its bounds; the message names it.
@@ -59,7 +60,7 @@ def parse(kind: Kind, values: Mapping[str, Any], *, planned: frozenset[str] = fr
 
 
 def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
-    """What the plan says of this kind of analysis, None when it plans none of it."""
+    """The parameters that the plan gives for this kind of analysis, None when it plans another kind, or none."""
     plan = plan_of(extract)
     request = requested(str(plan.get("type"))) if plan else None
     if plan is None or request is None or request[0] != kind.name:
@@ -67,46 +68,47 @@ def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     return {**{name: value for name, value in plan.items() if name != "type"}, **request[1]}
 
 
-@dataclass(frozen=True)
-class PlanCompliance:
-    """Whether a run is the planned analysis.
+class PlanCompliance(FrozenModel):
+    """Whether a run is the planned analysis; part of its record.
 
     Attributes:
-        planned: it is: the primary outcome, the parameters of the plan, the first of that after the end.
+        planned: whether it has the primary outcome and the plan's parameters and is the first such run after the end.
         reasons: what makes it exploratory; empty when it is planned.
-        earlier_runs: analyses of this protocol that gave a result before this one, of whatever kind.
-        unrecorded_runs: those that ended without a record before this one.
+        earlier_runs: analyses of this protocol of any kind that gave a result before this one.
+        unrecorded_runs: analyses of this protocol that ended without a record before this one.
+        plan_over: whether the plan was over at the instant of the data.
     """
 
     planned: bool
     reasons: tuple[str, ...]
     earlier_runs: int
-    unrecorded_runs: int = 0
+    unrecorded_runs: int
+    plan_over: bool
 
     @property
     def label(self) -> str:
-        """For a table: `planned` or `exploratory`."""
+        """`planned` or `exploratory`."""
         return "planned" if self.planned else "exploratory"
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The compliance in a sentence."""
         more = f", {self.unrecorded_runs} more ended without a record" if self.unrecorded_runs else ""
-        came = f"{_times(self.earlier_runs)} before it{more}"
+        history = f"{_times(self.earlier_runs)} before it{more}"
         if self.planned:
-            shown = f"; {came}" if self.earlier_runs or self.unrecorded_runs else ""
+            shown = f"; {history}" if self.earlier_runs or self.unrecorded_runs else ""
             return f"This is the planned analysis, the first after the end{shown}."
-        return f"Exploratory ({'; '.join(self.reasons)}); {came}."
+        return f"Exploratory ({'; '.join(self.reasons)}); {history}."
 
 
 @dataclass(frozen=True)
 class PriorRun:
-    """An analysis of the same protocol that gave a result before.
+    """An earlier analysis of the same protocol that gave a result.
 
     Attributes:
         analysis: its kind.
         outcome: its outcome.
-        known_to_us: the instant of its data, microseconds since 1970 UTC; None when that is not known any more.
+        known_to_us: the instant of its data, microseconds since 1970 UTC; None when it is no longer known.
     """
 
     analysis: str
@@ -116,12 +118,12 @@ class PriorRun:
 
 @dataclass(frozen=True)
 class PriorRuns:
-    """What came before a run.
+    """The analyses of a protocol before a run.
 
     Attributes:
-        recorded: analyses of the protocol that gave a result.
+        recorded: those that gave a result.
         unrecorded: how many ended without a record.
-        changed_records: files of the archive that are not as they were written; any may be one of these.
+        changed_records: how many files of the archive were changed; each may be the record of an earlier run.
     """
 
     recorded: tuple[PriorRun, ...] = ()
@@ -130,29 +132,29 @@ class PriorRuns:
 
 
 def assess_compliance(
-    kind: Kind, parameters: Parameters, extract: Extract, *, ended: bool, ends_us: int, before: PriorRuns
+    kind: Kind, parameters: Parameters, extract: Extract, *, as_of_us: int, ends_us: int, prior_runs: PriorRuns
 ) -> PlanCompliance:
     """Compare a run with the plan.
 
     Args:
         kind: the analysis.
-        parameters: as resolved.
+        parameters: its resolved parameters.
         extract: the input, with the plan.
-        ended: whether the plan was over at the instant of the data.
-        ends_us: when it is, microseconds since 1970 UTC.
-        before: what came before this run.
+        as_of_us: the instant of the data, microseconds since 1970 UTC.
+        ends_us: when the plan is over, microseconds since 1970 UTC.
+        prior_runs: the analyses of the protocol before this run.
     """
-    reasons = []
+    reasons, plan_over = [], as_of_us >= ends_us
     planned = planned_of(kind, extract)
     if planned is None:
         reasons.append(_other_plan(extract))
     else:
         try:
-            laid_down = resolve(kind, {}, extract)
+            of_plan = resolve(kind, {}, extract)
             reasons += [
-                f"{name} is {value!r}, {getattr(laid_down, name)!r} was planned"
+                f"{name} is {value!r}, {getattr(of_plan, name)!r} was planned"
                 for name, value in parameters.model_dump().items()
-                if value != getattr(laid_down, name)
+                if value != getattr(of_plan, name)
             ]
         except AnalysisError as error:
             reasons.append(f"the plan itself is not valid: {error}")
@@ -164,18 +166,24 @@ def assess_compliance(
     primary = extract.protocol.primary_outcome
     if extract.outcome != primary:
         reasons.append(f"the outcome is {extract.outcome}, the primary one is {primary or 'not stated'}")
-    if not ended:
+    if not plan_over:
         reasons.append(f"the plan is not over before {datetime.fromtimestamp(ends_us / 1e6, UTC):%Y-%m-%d}")
     elif any(
-        # By the end as it is now: a look at the same data counts although the plan was thought to last longer then.
+        # Against the present end: a run on the same data counts, although the plan may have been longer at its time.
         (prior.known_to_us is None or prior.known_to_us >= ends_us)
         and (prior.analysis, prior.outcome) == (kind.name, extract.outcome)
-        for prior in before.recorded
+        for prior in prior_runs.recorded
     ):
         reasons.append("it is not the first of its kind after the end")
-    if before.changed_records:
-        reasons.append(f"{before.changed_records} records in the archive were changed, and may be of earlier runs")
-    return PlanCompliance(not reasons, tuple(reasons), len(before.recorded), before.unrecorded)
+    if prior_runs.changed_records:
+        reasons.append(f"{prior_runs.changed_records} records in the archive were changed, and may be of earlier runs")
+    return PlanCompliance(
+        planned=not reasons,
+        reasons=tuple(reasons),
+        earlier_runs=len(prior_runs.recorded),
+        unrecorded_runs=prior_runs.unrecorded,
+        plan_over=plan_over,
+    )
 
 
 def _other_plan(extract: Extract) -> str:

@@ -1,8 +1,8 @@
 """Give learners keyed pseudonyms for extracts, records and MLflow.
 
-Trying all ids finds a learner's pseudonym only with the key, so an empty or a known key protects nothing. The key is
-checked at every use. A card beside it has the key's id, which does not disclose the key: it shows that a key
-was lost or replaced, and extracts under two keys cannot be found by the learner.
+Without the key nobody can find a learner's pseudonym by trying all ids, so an empty or a known key protects nothing. A
+card beside the key holds the key's id, which does not disclose the key. It shows that a key was lost or replaced;
+extracts under two keys cannot be found by the learner.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def pseudonym_under(key: bytes, learner: str) -> str:
 
 
 def existing_key(settings: Settings) -> bytes | None:
-    """The key as it is; none is made. None where there is none, and no extract needs one.
+    """The existing key; None when no key exists and no extract needs one.
 
     Raises:
         PseudonymKeyError: as `pseudonym`.
@@ -49,7 +49,7 @@ def existing_key(settings: Settings) -> bytes | None:
     if key is None:
         if not has_extracts(settings):
             return None
-        key = _read_key(settings)  # another process may have made it, and the first extract, between these two looks
+        key = _read_key(settings)  # another process may have made it and the first extract between these two reads
         if key is None:
             raise PseudonymKeyError(
                 f"{settings.paths.pseudonym_key} is missing, and {settings.extracts_dir} holds extracts whose "
@@ -65,7 +65,7 @@ def existing_key(settings: Settings) -> bytes | None:
 
 
 def key_state(settings: Settings) -> str:
-    """The key in words, for `americano doctor`; never the key itself.
+    """Where the key is and its id, for `americano doctor`; never the key itself.
 
     Raises:
         PseudonymKeyError: as `pseudonym`.
@@ -82,7 +82,7 @@ def has_extracts(settings: Settings) -> bool:
 
 
 def _usable_key(settings: Settings) -> bytes:
-    """The key, made when it is first needed."""
+    """The key; created at its first use."""
     key = existing_key(settings)
     if key is None:
         file_permissions.protect(settings)
@@ -91,14 +91,14 @@ def _usable_key(settings: Settings) -> bytes:
         if key is None:
             raise PseudonymKeyError(f"{settings.paths.pseudonym_key} was removed while it was made: run this again")
     if _read_card(settings) != _key_id(key):
-        # A folder of an earlier release has no card; one without extracts may begin anew under another key.
+        # A folder of an earlier release has no card; a folder without extracts may start with another key.
         atomic_files.write_text(settings.paths.pseudonym_card, json.dumps({"key_id": _key_id(key)}))
     return key
 
 
 def _make_key(path: Path) -> None:
     atomic_files.create_text(path, secrets.token_hex(32))
-    # The data folder itself may be new.
+    # The data folder may be new too.
     atomic_files.sync_folder(path.parent.parent)
 
 

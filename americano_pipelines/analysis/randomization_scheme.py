@@ -1,13 +1,13 @@
 """Read the recorded randomization scheme of a protocol and list the reasons against a verdict.
 
-The scheme stands in the phases' `interventionParams.randomization`:
+The phases record the scheme in `interventionParams.randomization`:
 
-- phases: in each phase the bounds of its own length, `{"minDays": 7, "maxDays": 21}`; every division of the planned
-  days into phases within them was as likely as any other.
-- a design ALTERNATING: in all phases the same scheme, such as `{"scheme": "days", "treatedDays": 1, "blockDays": 2,
-  "maxRunDays": 2}`: so many treatment days in each block of so many days, and at most so many days in a row under one
-  condition. Without `blockDays` all days are one block; without `maxRunDays` runs have no bound. A phase is then a run
-  of days under one condition, however short.
+- Phases: each phase has the bounds of its own length, `{"minDays": 7, "maxDays": 21}`. Every division of the planned
+  days into phases within the bounds was equally likely.
+- Design ALTERNATING: all phases have the same scheme, such as `{"scheme": "days", "treatedDays": 1, "blockDays": 2,
+  "maxRunDays": 2}`: the number of treatment days in each block, the days of a block, and the most days in a row under
+  one condition. Without `blockDays` all days are one block; without `maxRunDays` runs have no bound. A phase is then a
+  run of days under one condition, of any length.
 """
 
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class RandomizationScheme:
-    """A drawing and what came of it.
+    """The schedules that could have been drawn, and the one that was observed.
 
     Attributes:
-        schedule: what could have been drawn, None when nobody recorded it: there is no default.
-        recorded: whether it is recorded with the phases, not given with the request.
-        observed: phase lengths in days; of an alternation, for each day 1 for treatment and 0 for baseline.
-        case: the days with the schedule, to be tested; None without a schedule, or where what was observed is no plan
-            of its days, or nothing could have been drawn at all.
+        schedule: the set of schedules that could have been drawn, None when none is recorded; there is no default.
+        recorded: whether the set is recorded with the phases, not given with the request.
+        observed: phase lengths in days; for an alternation 1 for each treatment day and 0 for each baseline day.
+        case: the days with the schedule, to be tested; None without a schedule, when the observed days do not fit it,
+            or when the set is empty.
     """
 
     schedule: Schedule | None
@@ -52,14 +52,14 @@ class RandomizationScheme:
 
     @property
     def source(self) -> str:
-        """Where the schedule is from."""
+        """Where the schedule is from, in words."""
         if self.schedule is None:
             return "nowhere"
         return "recorded with the phases" if self.recorded else "given with the request, so this is exploratory"
 
     @property
     def admissible(self) -> bool:
-        """Whether what was observed could have been drawn."""
+        """Whether the observed schedule could have been drawn."""
         return self.schedule is not None and self.schedule.contains(self.observed)
 
 
@@ -69,15 +69,15 @@ def is_alternation(observations: Observations) -> bool:
 
 
 def read_scheme(observations: Observations, parameters: AbabParameters) -> RandomizationScheme:
-    """Read what was drawn.
+    """Read the scheme of a protocol.
 
     Args:
         observations: the protocol's days.
-        parameters: bounds that stand in for those that nobody recorded.
+        parameters: bounds to use when the phases record none.
 
     Raises:
-        AnalysisError: the design has no test here, an alternation has no recorded scheme, or what is recorded makes no
-            sense.
+        AnalysisError: the design has no test here, an alternation has no recorded scheme, or the recorded scheme makes
+            no sense.
     """
     design = observations.extract.protocol.design
     if design in _REFUSED:
@@ -97,21 +97,21 @@ def read_scheme(observations: Observations, parameters: AbabParameters) -> Rando
     )
 
 
-def verdict_blockers(observations: Observations, drawn: RandomizationScheme, as_of_us: int) -> tuple[str, ...]:
-    """What forbids a verdict whatever the numbers.
+def verdict_blockers(observations: Observations, scheme: RandomizationScheme, as_of_us: int) -> tuple[str, ...]:
+    """The reasons against a verdict, whatever the numbers are.
 
     Args:
         observations: the protocol's days.
-        drawn: what was drawn.
-        as_of_us: the instant that the data are of, microseconds since 1970 UTC.
+        scheme: the randomization scheme.
+        as_of_us: the instant of the data, microseconds since 1970 UTC.
     """
     reasons = []
     actual = ", ".join(map(str, observations.lengths))
-    if drawn.schedule is None:
+    if scheme.schedule is None:
         reasons.append(f"{NOT_A_TEST}, for no drawing of the phases is recorded")
     elif is_alternation(observations) and any(observations.timeline.cut):
         reasons.append(f"{NOT_A_TEST}, for the condition changed within days, and whole days were drawn")
-    elif not drawn.admissible:
+    elif not scheme.admissible:
         reasons.append(f"{NOT_A_TEST}, for phases of {actual} days could not have been drawn")
     elif observations.planned is None:
         reasons.append(
@@ -136,7 +136,7 @@ def verdict_blockers(observations: Observations, drawn: RandomizationScheme, as_
 def _phases(
     observations: Observations, parameters: AbabParameters, treated: tuple[bool, ...]
 ) -> tuple[PhaseSchedule | None, bool]:
-    """The schedule of phases, and whether it is recorded."""
+    """The schedules of phases that could have been drawn, and whether they are recorded."""
     cut, total = observations.timeline.cut, sum(observations.planned or observations.lengths)
     bounds = [(scheme.get("minDays"), scheme.get("maxDays")) for scheme in _recorded(observations)]
     if all(_is_days(days) for both in bounds for days in both):
@@ -166,14 +166,14 @@ def _alternation(observations: Observations) -> Alternation:
 
 
 def _is_days(value: object) -> bool:
-    """Whether a recorded number is one of days; true and false are no numbers."""
+    """Whether a recorded value is a number of days; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_DAYS
 
 
 def _recorded(observations: Observations) -> list[dict[str, Any]]:
-    """What each phase records of its drawing, empty where it records nothing."""
-    noted = [
+    """The scheme that each phase records, empty where it records none."""
+    schemes = [
         phase.parameters.get("randomization") if isinstance(phase.parameters, dict) else None
         for phase in observations.extract.phases
     ]
-    return [scheme if isinstance(scheme, dict) else {} for scheme in noted]
+    return [scheme if isinstance(scheme, dict) else {} for scheme in schemes]

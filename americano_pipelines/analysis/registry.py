@@ -1,25 +1,38 @@
 """The registry of analyses: names, parameters, functions, and the app's names for them.
 
-Dagster loads this module with the definitions, so it imports numpy only inside functions.
+Dagster loads this module with the definitions, so import numpy only inside functions.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, JsonValue
 
+from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.statistics.changepoint_defaults import FACTOR, MIN_SIZE
 
 if TYPE_CHECKING:
-    from americano_pipelines.analysis.daily_series import Observations
+    import duckdb
+
+    from americano_pipelines.analysis.extract import BaseExtract, Extract
     from americano_pipelines.analysis.result import Analysis
+    from americano_pipelines.analysis.training.data import TrainingData
+    from americano_pipelines.settings import Settings
+    from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 
-class Parameters(BaseModel):
-    """Of every analysis."""
+class Parameters(FrozenModel):
+    """Parameters of an analysis."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    def recorded(self) -> dict[str, JsonValue]:
+        """The parameters as JSON, with the values that the analysis uses."""
+        return self.model_dump(mode="json")
+
+
+class ProtocolParameters(Parameters):
+    """Parameters of every analysis of a protocol."""
 
     outcome: str | None = Field(default=None, description="Events column; unset: the protocol's primary outcome.")
     improvement: Literal["increase", "decrease"] = Field(
@@ -27,8 +40,8 @@ class Parameters(BaseModel):
     )
 
 
-class AbabParameters(Parameters):
-    """Of the randomization test of a phase design."""
+class AbabParameters(ProtocolParameters):
+    """Parameters of the randomization test of a phase design."""
 
     direction: Literal["increase", "decrease", "either"] = Field(
         default="either", description="The way that was declared before the start; either: a two-sided test."
@@ -46,8 +59,8 @@ class AbabParameters(Parameters):
     )
 
 
-class SegmentedParameters(Parameters):
-    """Of the interrupted time series."""
+class SegmentedParameters(ProtocolParameters):
+    """Parameters of the interrupted time series."""
 
     method: Literal["least_squares", "bayesian"] = Field(
         default="least_squares", description="How the lines are fitted; bayesian needs the optional extra."
@@ -60,50 +73,166 @@ class SegmentedParameters(Parameters):
     seed: int = Field(default=0, ge=0, description="Of the Bayesian sampler.")
 
 
-class ChangePointParameters(Parameters):
-    """Of the search for change points."""
+class ChangePointParameters(ProtocolParameters):
+    """Parameters of the search for change points."""
 
     min_size: int = Field(default=MIN_SIZE, ge=2, description="Fewest days between two changes.")
     factor: float = Field(default=FACTOR, gt=0, description="Of the penalty: it is factor x noise^2 x ln(days).")
 
 
+ModelType = Literal["logistic_regression", "gradient_boosting"]
+# Where the loss on the demo's events still falls after several epochs: logistic regression takes one step a row.
+RATES: dict[ModelType, float] = {"logistic_regression": 0.0001, "gradient_boosting": 0.1}
+
+
+class TrainingParameters(Parameters):
+    """Parameters of the training demo."""
+
+    model_type: ModelType = Field(
+        default="logistic_regression",
+        description="logistic_regression: gradient descent, an epoch is once through all rows. gradient_boosting: an "
+        "epoch is one more tree.",
+    )
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Step size; unset: 0.0001 for logistic regression, 0.1 for gradient boosting.",
+    )
+    epochs: int = Field(default=20, ge=1, le=1000, description="How often the model is improved.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order of rows in each epoch; boosting draws none.")
+    threshold: float = Field(
+        default=70,
+        allow_inf_nan=False,
+        description="A score is high from here on. A third of the demo's scores are, at 70 (75: 19 %, 80: 9 %).",
+    )
+
+    @property
+    def rate(self) -> float:
+        """The step size: the given one, or the default of the model type."""
+        return RATES[self.model_type] if self.learning_rate is None else self.learning_rate
+
+    def recorded(self) -> dict[str, JsonValue]:
+        """The parameters as JSON, with the step size that the training uses."""
+        return {**super().recorded(), "learning_rate": self.rate}
+
+
 @dataclass(frozen=True)
-class Kind:
-    """An analysis of one protocol.
+class Basis:
+    """What an analysis depends on beside its extract and its parameters.
 
     Attributes:
-        name: of the asset, of the MLflow run and in records.
-        title: for people.
+        snapshot_id: the snapshot that the extract is from.
+        as_of_us: the instant of the data, microseconds since 1970 UTC.
+        compliance: `planned` or `exploratory`, for the pictures; None for an analysis that no protocol plans.
+    """
+
+    snapshot_id: str
+    as_of_us: int
+    compliance: str | None
+
+
+ReadExtract = Callable[["duckdb.DuckDBPyConnection", "Settings", "SnapshotRecord", str | None, str | None], Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of analysis.
+
+    Attributes:
+        name: name of the asset, of the MLflow run and in records.
+        title: name for people.
         description: what it does.
-        parameters: what can be asked of it.
-        analyse: does it, given the days, the parameters, the instant of the data in microseconds since 1970 UTC, and
-            whether it is `planned` or `exploratory`.
+        parameters: class of its parameters.
+        assets: keys of the assets that it reads, with slashes.
+        read_extract: reads its extract, from the published file, the settings, the file's record, the protocol's id
+            and the outcome that was given; the last two are None for an analysis of all learners.
+        parse_extract: reads its extract back from the canonical text.
+        analyse: computes the result from the extract, the parameters and the basis.
+        of_protocol: whether it analyses one protocol, so that its asset has a partition for each.
+        libraries: what it uses beside numpy, as Dagster's UI names it.
     """
 
     name: str
     title: str
     description: str
     parameters: type[Parameters]
-    analyse: Callable[["Observations", Any, int, str], "Analysis"]
+    assets: tuple[str, ...]
+    read_extract: ReadExtract
+    parse_extract: Callable[[bytes], "BaseExtract"]
+    analyse: Callable[[Any, Any, Basis], "Analysis"]
+    of_protocol: bool = True
+    libraries: tuple[str, ...] = ()
 
 
-def _abab(observations: "Observations", parameters: AbabParameters, as_of_us: int, standing: str) -> "Analysis":
+def _read_protocol(
+    connection: "duckdb.DuckDBPyConnection",
+    settings: "Settings",
+    document: "SnapshotRecord",
+    protocol_id: str | None,
+    outcome: str | None,
+) -> "Extract":
+    from americano_pipelines.analysis.extract import read_extract
+
+    return read_extract(connection, settings, document, protocol_id or "", outcome)
+
+
+def _parse_protocol(text: bytes) -> "Extract":
+    from americano_pipelines.analysis.extract import Extract
+
+    return Extract.parse(text)
+
+
+def _abab(extract: "Extract", parameters: AbabParameters, basis: Basis) -> "Analysis":
     from americano_pipelines.analysis.abab import analyse_abab
+    from americano_pipelines.analysis.daily_series import observe
 
-    return analyse_abab(observations, parameters, as_of_us=as_of_us, standing=standing)
+    return analyse_abab(
+        observe(extract), parameters, as_of_us=basis.as_of_us, compliance=basis.compliance or "exploratory"
+    )
 
 
-def _interrupted(observations: "Observations", parameters: SegmentedParameters, _: int, __: str) -> "Analysis":
+def _interrupted(extract: "Extract", parameters: SegmentedParameters, _: Basis) -> "Analysis":
+    from americano_pipelines.analysis.daily_series import observe
     from americano_pipelines.analysis.interrupted_time_series import analyse_interrupted
 
-    return analyse_interrupted(observations, parameters)
+    return analyse_interrupted(observe(extract), parameters)
 
 
-def _change_points(observations: "Observations", parameters: ChangePointParameters, _: int, __: str) -> "Analysis":
+def _change_points(extract: "Extract", parameters: ChangePointParameters, _: Basis) -> "Analysis":
+    from americano_pipelines.analysis.daily_series import observe
     from americano_pipelines.analysis.interrupted_time_series import analyse_change_points
 
-    return analyse_change_points(observations, parameters)
+    return analyse_change_points(observe(extract), parameters)
 
+
+def _read_training(
+    connection: "duckdb.DuckDBPyConnection",
+    settings: "Settings",
+    document: "SnapshotRecord",
+    _: str | None,
+    __: str | None,
+) -> "TrainingData":
+    from americano_pipelines.analysis.training.data import read_training_data
+
+    return read_training_data(connection, settings, document)
+
+
+def _parse_training(text: bytes) -> "TrainingData":
+    from americano_pipelines.analysis.training.data import TrainingData
+
+    return TrainingData.parse(text)
+
+
+def _train(extract: "TrainingData", parameters: TrainingParameters, basis: Basis) -> "Analysis":
+    from americano_pipelines.analysis.training.model import train
+
+    return train(extract, parameters, basis.snapshot_id)
+
+
+_EVENTS = f"analytics/{EVENTS.name}"
+_PROTOCOL = ("research/protocols", "research/phases", _EVENTS)
+TRAINING = "training_demo"
 
 KINDS = {
     kind.name: kind
@@ -113,6 +242,9 @@ KINDS = {
             "randomization test",
             "Tests whether the treatment made a difference, against all phase lengths that could have been drawn.",
             AbabParameters,
+            _PROTOCOL,
+            _read_protocol,
+            _parse_protocol,
             _abab,
         ),
         Kind(
@@ -120,17 +252,37 @@ KINDS = {
             "interrupted time series",
             "Describes level and slope of each phase and where they change; judges nothing.",
             SegmentedParameters,
+            _PROTOCOL,
+            _read_protocol,
+            _parse_protocol,
             _interrupted,
         ),
         Kind(
             "change_points",
             "change points",
-            "Looks for changes of level without being told where; exploration, judges nothing.",
+            "Searches for changes of level at unknown days; exploration, judges nothing.",
             ChangePointParameters,
+            _PROTOCOL,
+            _read_protocol,
+            _parse_protocol,
             _change_points,
+        ),
+        Kind(
+            TRAINING,
+            TRAINING,
+            "Predicts from what was known before it whether a score will be high, and says how much better that is "
+            "than knowing nothing. The model is registered in MLflow.",
+            TrainingParameters,
+            (_EVENTS,),
+            _read_training,
+            _parse_training,
+            _train,
+            of_protocol=False,
+            libraries=("scikitlearn",),
         ),
     )
 }
+PROTOCOL_KINDS = {name: kind for name, kind in KINDS.items() if kind.of_protocol}
 
 # What the app asks for by its enum, and what it thereby fixes. Its other labels name analyses that are not here.
 _REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {

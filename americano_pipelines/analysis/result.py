@@ -1,45 +1,73 @@
 """The result of any analysis: a sentence, JSON, figures and a methods paragraph."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import JsonValue
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that an analysis trained, to be registered.
+
+    Attributes:
+        name: name in the registry.
+        pipeline: takes raw features under their names and gives 1 for high, else 0.
+        example: quartiles of the training part's features, which are no learner's row; shape (3, features).
+    """
+
+    name: str
+    pipeline: "Pipeline"
+    example: "pd.DataFrame"
+
 
 @dataclass(frozen=True)
 class Analysis:
-    """What came out.
+    """The result of an analysis.
 
     Attributes:
-        name: which analysis.
-        version: of it; another one may give other numbers.
-        sentence: what was found, for people.
-        results: all of it, as JSON.
+        name: name of its kind.
+        version: version of the analysis; another one may give other numbers.
+        sentence: the result, for people.
+        results: the whole result, as JSON.
         pictures: file name to PNG.
-        methods: how it was done, as a paper could print it.
+        methods: the methods paragraph, as a paper could print it; empty for an analysis without a report.
         verdict: the state of the verdict: `benefit`, `harm`, `not shown` or `no verdict`; None for an analysis that
             judges nothing.
         numbers: the key numbers by a short name, as metrics of a run; None where one is undefined.
-        seed: of the random numbers it drew, None when it drew none.
-        generator: their generator, likewise.
+        counts: what was read and what was left out, by reason.
+        files: name to content of the files beside the pictures.
+        series: metric to a value per step from 0 on.
+        seed: seed of the random numbers it drew, None when it drew none.
+        generator: their generator, None when there is none.
+        model: the model that was trained, None for an analysis that trains none.
     """
 
     name: str
     version: str
     sentence: str
     results: dict[str, JsonValue]
-    pictures: dict[str, bytes]
+    pictures: Mapping[str, bytes]
     methods: str
     verdict: str | None
-    numbers: dict[str, float | None]
+    numbers: Mapping[str, float | None]
+    counts: dict[str, int]
+    files: Mapping[str, bytes]
+    series: Mapping[str, Sequence[float]] = field(default_factory=dict)
     seed: int | None = None
     generator: str | None = None
+    model: TrainedModel | None = None
 
 
 def jsonable(value: Any) -> JsonValue:  # noqa: ANN401 - anything the statistics give
-    """The same as JSON: arrays and tuples as lists, keys as text, an undefined number as null."""
+    """Convert a value to JSON: arrays and tuples become lists, keys text, an undefined number null."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

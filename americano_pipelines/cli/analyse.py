@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import Console, progress, say_json, show_table
 from americano_pipelines.settings import load_settings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(sorted(KINDS)),
+    type=click.Choice(sorted(PROTOCOL_KINDS)),
     help="Run only this analysis. Can be repeated. Without it, all are run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -24,6 +24,7 @@ def dev(*, port: int) -> None:
     """
     listen_to_signals()
     from americano_pipelines.defs.dagster_instance import open_instance
+    from americano_pipelines.defs.run_processes import fail_dead_runs
     from americano_pipelines.defs.upkeep import bring_into_line
     from americano_pipelines.demo.server import DemoServer
     from americano_pipelines.mlflow_store.data_folder import check_location
@@ -38,6 +39,7 @@ def dev(*, port: int) -> None:
         server.up()
         click.echo(f"demo Postgres is up at {settings.postgres.label}")
     with open_instance(settings) as instance:
+        fail_dead_runs(instance)
         bring_into_line(settings, instance)
     description = f"process {os.getpid()} of {socket.gethostname()}, with its UI on http://127.0.0.1:{port}"
     with ExitStack() as stack:

@@ -4,7 +4,6 @@ Sync a file before it is renamed: a rename that reaches the disk before the byte
 cut.
 """
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -14,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from americano_pipelines.common.temporary_folders import temporary_folder
-
-_CHUNK = 1 << 20
 
 
 def new_id() -> str:
@@ -98,15 +95,6 @@ def try_writing(folder: Path) -> None:
         path = aside / "try"
         path.write_bytes(b"\0")
         sync_file(path)
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes, as 64 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def remove(path: Path) -> None:

@@ -1,47 +1,61 @@
 """Assemble the definitions for given settings: which assets, jobs, schedules and sensors each mode has."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.analyses.assets import build_analyses
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
 from americano_pipelines.defs.analyses.request_sensor import build_analysis_requests
-from americano_pipelines.defs.analyses.resources import build_mlflow, build_warehouse
-from americano_pipelines.defs.analyses.training_asset import build_training_demo
-from americano_pipelines.defs.jobs import ANALYSES, DESCRIPTION, NIGHTLY, build_schedule
+from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
+from americano_pipelines.defs.jobs import ANALYSES, DEEP_CHECK, DESCRIPTION, NIGHTLY, PREFIX, build_schedule
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.arrival_sensor import build_parquet_arrival
-from americano_pipelines.defs.sync.deep_check import build_deep_check
+from americano_pipelines.defs.sync.deep_check import build_deep_check, deep_check_schedule
 from americano_pipelines.defs.sync.sync_job import EXECUTOR, sync_assets
 from americano_pipelines.settings import Mode, Settings
 
 
-def build_defs(settings: Settings) -> dg.Definitions:
+def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """All definitions for these settings; what the UI starts is executed in one process too.
+
+    Args:
+        settings: the mode, the schedules and the resources.
+        resources: resources in place of the default ones, by name (`mlflow`, `warehouse`).
 
     Raises:
         ConfigError: a setting is wrong, or duckdb and its Postgres extension do not belong together.
     """
     assets = sync_assets(settings)
-    job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets), description=DESCRIPTION)
-    analyses = build_analyses(settings)
-    research = dg.define_asset_job(
-        ANALYSES, selection=dg.AssetSelection.assets(*analyses), description="Every analysis of a protocol."
+    rows = dg.AssetSelection.checks(*asset_specs.ROW_CHECKS.values())
+    job = dg.define_asset_job(NIGHTLY, selection=dg.AssetSelection.assets(*assets) - rows, description=DESCRIPTION)
+    deep_check = dg.define_asset_job(
+        DEEP_CHECK, selection=rows, description="Compare every row of the published file with the source."
     )
-    deep_check, weekly = build_deep_check(settings)
+    protocol_analyses = dg.define_asset_job(
+        ANALYSES,
+        selection=dg.AssetSelection.assets(*(asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS)),
+        description="Every analysis of a protocol.",
+    )
+    default: dict[str, object] = {
+        "mlflow": MlflowResource(settings=settings),
+        "warehouse": WarehouseResource(settings=settings),
+    }
     return dg.Definitions(
         assets=[
             *assets,
-            *analyses,
-            build_training_demo(settings),
+            *build_analyses(settings),
             *([] if settings.mode is Mode.PARQUET else asset_specs.postgres_specs()),
         ],
-        jobs=[job, deep_check, research],
-        schedules=[build_schedule(settings), weekly],
+        asset_checks=[build_deep_check(settings)],
+        jobs=[job, deep_check, protocol_analyses],
+        schedules=[build_schedule(settings), deep_check_schedule(settings)],
         sensors=[
             build_run_outcome(settings),
             *([build_analysis_requests(settings)] if settings.app is not None else []),
             *([build_parquet_arrival(settings)] if settings.mode is Mode.PARQUET else []),
         ],
-        resources={"mlflow": build_mlflow(settings), "warehouse": build_warehouse(settings)},
+        resources=default | dict(resources or {}),
         executor=EXECUTOR,
     )

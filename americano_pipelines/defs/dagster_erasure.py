@@ -1,8 +1,8 @@
-"""Erase a learner from Dagster's records: delete the runs that analysed their protocols.
+"""Erase a learner from Dagster's records: delete the runs that analysed their protocols, and what Dagster leaves.
 
-Deleting a run is not enough. Open source Dagster on sqlite cannot wipe the partitions of an asset, and wiping an
-asset takes the history of all protocols; a deleted run leaves its text in free pages of the files, its captured
-output, and a copy of an asset's last materialization in the table of assets.
+Open source Dagster on sqlite cannot wipe the partitions of an asset, and wiping an asset takes the history of all
+protocols. A deleted run leaves its text in free pages of the files, its captured output, and a copy of an asset's
+last materialization in the table of assets.
 """
 
 import sqlite3
@@ -11,10 +11,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance, open_instance_to_read
 from americano_pipelines.defs.dagster_storage import opened, refresh_asset_entry, remove_events, shared_files
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
+from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.erasure.extracts import purged_extracts
 from americano_pipelines.erasure.store import Fate, Item, Learner
@@ -23,7 +24,6 @@ from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 
 KIND = "Dagster run"
-_PARTITION_TAG = "dagster/partition"
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _BUSY_SECONDS = 30
 
@@ -36,7 +36,7 @@ class DagsterRuns:
         self._had_analyses = False
 
     def find(self, learner: Learner) -> list[Item]:
-        """The ended runs of the learner's protocols, and those that recorded an extract which goes or went."""
+        """The ended runs of the learner's protocols, and those that recorded an extract which is or was purged."""
         gone = purged_extracts(self._settings)
         gone |= {
             item.extract_sha256: item.protocol_id
@@ -48,7 +48,7 @@ class DagsterRuns:
             for _, record in records(self._settings)
             if record.extract_sha256 in gone and record.identity.protocol_id is not None
         }
-        # A run that was killed before it had an extract is known by its protocol only.
+        # A run that was killed before it had an extract has only its protocol.
         theirs = {protocol_id for protocol_id in learner.protocols if len(learner.owners.get(protocol_id, "1")) == 1}
         protocols = theirs | {protocol_id for protocol_id in gone.values() if protocol_id is not None}
         self._had_analyses = bool(protocols or recorded)
@@ -60,15 +60,15 @@ class DagsterRuns:
         return [Item(KIND, run_id, "analysed a protocol of the learner") for run_id in run_ids]
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
-        """Delete the runs so that no file of Dagster's has anything of them; name the analyses that are at work."""
+        """Delete the runs and all that Dagster's files have of them; name the analyses that are running."""
         if not self._settings.dagster_dir.is_dir():
             return []
-        left = []
+        remaining = []
         try:
             with open_instance(self._settings) as instance:
                 if items or self._had_analyses:
                     delete_runs(instance, [item.name for item in items])
-                left = [
+                remaining = [
                     Item(
                         "Dagster run at work",
                         run_id,
@@ -79,25 +79,25 @@ class DagsterRuns:
                     for run_id in runs_under_way(instance)
                 ]
         except ResourceError as error:
-            left.append(Item("Dagster", "Dagster", str(error), Fate.UNREACHED))
-        return left
+            remaining.append(Item("Dagster", "Dagster", str(error), Fate.UNREACHED))
+        return remaining
 
 
 def runs_under_way(instance: dg.DagsterInstance) -> list[str]:
-    """Runs under way that may be analysing an earlier snapshot, and record it when this is over."""
+    """Runs under way that may be analysing an earlier snapshot, and may record it after the purge."""
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=_AT_WORK))
     return [run.run_id for run in runs if run.job_name not in {NIGHTLY, DEEP_CHECK}]
 
 
 def runs_of(instance: dg.DagsterInstance, protocols: Collection[str], recorded: Collection[str]) -> list[str]:
-    """The runs that have ended of some protocols, and of those named the ones that are there.
+    """The ids of runs that have ended: of some protocols, and of a list those that exist.
 
     Args:
         instance: Dagster's.
         protocols: the learner's protocols.
-        recorded: Dagster runs that records of theirs name.
+        recorded: ids of Dagster runs that their records name.
     """
-    filters = [dg.RunsFilter(tags={_PARTITION_TAG: protocol_id}) for protocol_id in sorted(protocols)]
+    filters = [dg.RunsFilter(tags={PARTITION_TAG: protocol_id}) for protocol_id in sorted(protocols)]
     if recorded:
         filters.append(dg.RunsFilter(run_ids=sorted(recorded)))
     runs = {run.run_id: run for run_filter in filters for run in instance.get_runs(filters=run_filter)}
@@ -105,15 +105,15 @@ def runs_of(instance: dg.DagsterInstance, protocols: Collection[str], recorded: 
 
 
 def delete_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> None:
-    """Delete runs that have ended, so that no file of Dagster's has anything of them.
+    """Delete runs that have ended, and all that Dagster's files have of them.
 
-    Can be done again after an interruption: a run, by which the rest is found, goes after its events, and the files are
-    written anew each time.
+    It can be repeated after an interruption: a run is deleted after its events, which are found by it, and the files
+    are rewritten each time.
 
     Raises:
         ResourceError: a file of Dagster's cannot be rewritten.
     """
-    keys = {asset_specs.key(PREFIX, name) for name in KINDS}
+    keys = {asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS}
     for run_id in run_ids:
         materializations = instance.get_records_for_run(
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
@@ -124,19 +124,19 @@ def delete_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> None:
     for key in sorted(keys):
         refresh_asset_entry(instance, key)
     for run_id in run_ids:
-        # Not the instance's own method: it opens the file of events once more, which makes a new one.
+        # Not `instance.delete_run`: it opens the run's file of events again, which creates a new one.
         instance.run_storage.delete_run(run_id)
     for path in shared_files(instance):
         _rewrite(path)
 
 
 def _rewrite(path: Path) -> None:
-    """Write a sqlite file anew without its free pages, in which deleted text stays."""
+    """Rewrite a sqlite file without its free pages, which keep deleted text."""
     try:
         with opened(path, _BUSY_SECONDS) as connection:
             connection.execute("VACUUM")
             (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error as error:
-        raise ResourceError(f"{path} cannot be written anew, so deleted text may still be in it: {error}") from error
+        raise ResourceError(f"{path} cannot be rewritten, so deleted text may still be in it: {error}") from error
     if busy:
         raise ResourceError(f"{path} is being read, so deleted text may still be in it: purge once more")

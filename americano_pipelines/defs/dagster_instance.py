@@ -23,9 +23,9 @@ _RECORDS = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db"
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Make sure that the Dagster home has its configuration and its databases; name it in DAGSTER_HOME.
+    """Install the configuration and the databases of the Dagster home, and set DAGSTER_HOME.
 
-    A configuration that is there already is left as it is.
+    An existing configuration is left as it is.
 
     Returns:
         The home, absolute.
@@ -33,7 +33,7 @@ def prepare_home(settings: Settings) -> Path:
     home = settings.dagster_dir
     file_permissions.protect(settings)
     home.mkdir(parents=True, exist_ok=True)
-    # Two first starts at once both migrate the empty sqlite files, and one of them fails.
+    # Without it two first starts at once both migrate the empty sqlite files, and one of them fails.
     with FileLock(home / ".install.lock"):
         if not (home / TEMPLATE.name).exists():
             shutil.copyfile(TEMPLATE, home / TEMPLATE.name)
@@ -48,7 +48,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the data folder's instance, and install its home if it is missing. No run is changed.
 
     Raises:
-        ConfigError: what is in the Dagster home is no configuration that Dagster takes.
+        ConfigError: Dagster refuses the configuration in its home.
         ResourceError: Dagster's records cannot be written.
     """
     with _opened(settings, prepare_home) as instance:
@@ -70,10 +70,10 @@ def open_instance_to_read(settings: Settings) -> Iterator[dg.DagsterInstance | N
 
 
 def try_writing(settings: Settings) -> None:
-    """Find out whether a run could write to the Dagster home, and leave nothing behind.
+    """Check that a run could write to the Dagster home, and leave nothing behind.
 
-    Each folder takes a file that is removed again, and each sqlite file a write lock. Records that a configuration of
-    the user's keeps elsewhere are not tried.
+    A file is written to each folder and removed, and each sqlite file is locked for writing. Records that the user's
+    configuration keeps elsewhere are not checked.
 
     Raises:
         OSError: one of the folders takes no file.
@@ -118,5 +118,5 @@ def _not_written(settings: Settings, reason: object) -> ResourceError:
 
 
 def _short(error: Exception) -> str:
-    """Dagster answers a wrong key with all the keys there are."""
+    """The first 300 characters: Dagster answers a wrong key with the list of all keys."""
     return " ".join(str(error).split())[:300] or type(error).__name__

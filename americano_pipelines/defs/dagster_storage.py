@@ -1,4 +1,4 @@
-"""Reach what Dagster has no public name for: its sqlite files, and an asset's entry in its table of assets.
+"""Reach what Dagster has no public name for: its sqlite files, and its tables of assets and of evaluated checks.
 
 Every private name of Dagster's storage that this project uses is in this module, as it was in release `SEEN_ON`.
 """
@@ -9,21 +9,24 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
 SEEN_ON = "1.13.27"
 # The name of the file that mirrors the events of assets of all runs.
 _INDEX = "index"
+_EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
 def events_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
-    """The sqlite file of a run's events, there or not; None under another storage."""
+    """The path of the sqlite file of a run's events, whether or not it exists; None under another storage."""
     storage = instance.event_log_storage
     return Path(storage.path_for_shard(run_id)) if isinstance(storage, SqliteEventLogStorage) else None
 
 
 def shared_files(instance: dg.DagsterInstance) -> list[Path]:
-    """The sqlite files of asset events, of runs and of ticks, those that are there; none under another storage."""
+    """The existing sqlite files of asset events, of runs and of ticks; none under another storage."""
     index = events_file(instance, _INDEX)
     if index is None:
         return []
@@ -33,31 +36,42 @@ def shared_files(instance: dg.DagsterInstance) -> list[Path]:
 
 
 def remove_events(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove the events of a run, and its sqlite file."""
-    instance.event_log_storage.delete_events(run_id)
+    """Remove a run's events, its sqlite file, and the results of its checks, which Dagster leaves in their table."""
+    storage = instance.event_log_storage
+    storage.delete_events(run_id)
+    if isinstance(storage, SqlEventLogStorage):
+        with storage.index_connection() as connection:
+            table = AssetCheckExecutionsTable
+            connection.execute(table.delete().where(table.c.run_id == run_id))
     path = events_file(instance, run_id)
     if path is not None:
         for file in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))):
             file.unlink(missing_ok=True)
 
 
+def last_evaluation_run(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> str | None:
+    """The run that last evaluated a check; None when none did."""
+    history = instance.event_log_storage.get_asset_check_execution_history(check, limit=1, status=_EVALUATED)
+    return history[0].run_id if history else None
+
+
 def refresh_asset_entry(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
-    """Let an asset's entry, which copies its last materialization, have the latest that is left."""
+    """Set an asset's entry, which copies its last materialization, to the latest one that remains."""
     storage = instance.event_log_storage
     entries = instance.get_asset_records([key])
     if not entries or entries[0].asset_entry.last_materialization_record is None:
         return
-    left = instance.fetch_materializations(key, limit=1).records
-    if not left:
+    remaining = instance.fetch_materializations(key, limit=1).records
+    if not remaining:
         instance.wipe_assets([key])
     elif isinstance(storage, SqlEventLogStorage):
-        storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
+        storage.store_asset_event(remaining[0].event_log_entry, remaining[0].storage_id)
         storage.wipe_asset_cached_status(key)
 
 
 @contextmanager
 def opened(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connection]:
-    """Open a sqlite file that is there, in autocommit mode, waiting for other processes up to that many seconds."""
+    """Open an existing sqlite file in autocommit mode; wait `busy_seconds` at most for other processes."""
     with closing(
         sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=busy_seconds, isolation_level=None)
     ) as connection:

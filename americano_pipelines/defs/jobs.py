@@ -1,43 +1,62 @@
-"""The nightly job's name and schedule, and how a schedule is made from a setting.
+"""Name the jobs, and derive from the cron settings when they run and by when assets must be fresh.
 
 https://docs.dagster.io/guides/automate/schedules
+
+https://docs.dagster.io/guides/observe/asset-freshness-policies
 """
+
+from datetime import timedelta
+from itertools import pairwise
 
 import dagster as dg
 
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings
+from americano_pipelines.settings.cron import cron_hours
 
-ANALYSES = "analyses"
+NIGHTLY, DEEP_CHECK, ANALYSES = "nightly_sync", "deep_check", "analyses"
 PREFIX = "analysis"
-
-NIGHTLY, DEEP_CHECK = "nightly_sync", "deep_check"
-
-
 DESCRIPTION = "Copy the source into a new published file, whole or not at all."
 
 
 def build_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """The nightly schedule, on unless somebody turns it off.
+    """The nightly schedule; it is on by default.
 
     Raises:
-        ConfigError: the cron line has five fields that no clock ever shows.
+        ConfigError: Dagster refuses the cron line.
     """
     cron = ("AMERICANO_SYNC_CRON", settings.americano_sync_cron)
     return cron_schedule(NIGHTLY, cron, settings.americano_sync_timezone, "The nightly sync.")
 
 
+def sync_freshness(settings: Settings) -> dg.FreshnessPolicy:
+    """When what a sync makes is late: a sync must have ended by the last minute of the hour after it was due.
+
+    A sync that is due in the last hour of a day has until midnight, for a cron line cannot name the next day. What was
+    made since the deadline before counts, by a command too.
+    """
+    _, _, *days = settings.americano_sync_cron.split()
+    hours = sorted({min(hour + 1, 23) for hour in cron_hours(settings.americano_sync_cron)})
+    # Dagster refuses a window that is longer than the shortest time between two deadlines.
+    between = min(after - before for before, after in pairwise([*hours, hours[0] + 24]))
+    return dg.FreshnessPolicy.cron(
+        deadline_cron=" ".join(("59", ",".join(map(str, hours)), *days)),
+        lower_bound_delta=timedelta(hours=between),
+        timezone=settings.americano_sync_timezone,
+    )
+
+
 def cron_schedule(job: str, cron: tuple[str, str], timezone: str, description: str) -> dg.ScheduleDefinition:
-    """A schedule that is on unless somebody turns it off.
+    """A schedule that is on by default.
 
     Args:
         job: the job's name.
-        cron: the variable it is set by and the cron line.
+        cron: the variable that sets it, and the cron line.
         timezone: the cron line's time zone.
         description: what it does.
 
     Raises:
-        ConfigError: the cron line has five fields that no clock ever shows.
+        ConfigError: Dagster refuses the cron line.
     """
     variable, line = cron
     try:

@@ -1,4 +1,4 @@
-"""The dynamic partitions of the analyses: one for each published protocol, brought up to date by every sync.
+"""Keep the dynamic partitions of the analyses: one for each published protocol, updated by every sync.
 
 https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets#dynamic-partitions
 """
@@ -18,27 +18,27 @@ def partitions(instance: dg.DagsterInstance) -> list[str]:
 def sync_protocol_partitions(
     instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnection
 ) -> tuple[list[str], list[str]]:
-    """Make the partitions those of the protocols in a published file.
+    """Make the partitions equal to the protocols of a published file.
 
-    What was materialized for one that goes stays in Dagster's records.
+    Materializations of a removed partition stay in Dagster's records.
 
     Args:
         instance: Dagster's.
         connection: the published file, open, with `research.protocols`.
 
     Returns:
-        The partitions that were added, and those that were taken away.
+        The partitions that were added, and those that were removed.
     """
     rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id IS NOT NULL")
-    # Dagster takes a partition without a name for no partition: such a protocol is refused by `refusals`.
+    # For Dagster an empty name means no partition: `refusals` reports such a protocol.
     published = {str(protocol_id) for (protocol_id,) in rows.fetchall()} - {""}
     existing = set(partitions(instance))
-    added, gone = sorted(published - existing), sorted(existing - published)
+    added, removed = sorted(published - existing), sorted(existing - published)
     if added:
         instance.add_dynamic_partitions(_NAME, added)
-    for protocol_id in gone:
+    for protocol_id in removed:
         instance.delete_dynamic_partition(_NAME, protocol_id)
-    return added, gone
+    return added, removed
 
 
 def refusals(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Refuse requests to the web server of `americano dev` that come from foreign pages.
 
-Dagster's web server (1.13.27) looks at neither Host nor Origin, and executes mutations that come by GET: any web
-page that is open on this machine could delete runs. The guard is an ASGI application around it.
+Dagster's web server (1.13.27) checks neither Host nor Origin, and executes mutations that come by GET: any web page
+that is open on this machine could delete runs. The guard is an ASGI application around it.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,7 +20,7 @@ _POLICY = 1008
 
 
 class Guard:
-    """The application behind it sees only requests that `refusal` has no reason against."""
+    """Pass on to the application only the requests that `refusal` has no reason against."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -62,7 +62,7 @@ def refusal(scope: Message) -> str | None:
 
 
 def _is_link(scope: Message, headers: list[tuple[str, str]]) -> bool:
-    """Whether another page's link leads here, as one of MLflow does: a new page, which the other cannot read."""
+    """Whether a link of another page, such as MLflow's, opens a page here, which that other page cannot read."""
     values = dict(headers)
     return (
         scope["type"] == "http"
@@ -73,7 +73,7 @@ def _is_link(scope: Message, headers: list[tuple[str, str]]) -> bool:
 
 
 def _refusal_of_graphql(scope: Message) -> str | None:
-    """GET is for looking, and an address can be a picture's or a link's: queries come by POST or websocket."""
+    """Why a query in an address is refused: a picture or a link can send it. Queries come by POST or websocket."""
     if scope["type"] != "http" or scope["method"] == "POST" or not scope["path"].rstrip("/").endswith("/graphql"):
         return None
     names = {name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)}

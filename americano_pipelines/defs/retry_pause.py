@@ -12,7 +12,7 @@ def next_attempt_at(
 
     Args:
         failed: the last run, which has ended.
-        attempts: how many runs failed, this one included.
+        attempts: number of runs that failed, with this one.
         first: the pause after the first of them.
         longest: the longest pause.
 

@@ -1,10 +1,25 @@
-"""Say in words how a Dagster run or a step ended, from its events."""
+"""Describe how a Dagster run or a step ended, and find runs whose end MLflow or the app may not show yet."""
 
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from americano_pipelines import errors
-from americano_pipelines.defs.step_errors import ERROR_KIND
+from americano_pipelines.defs.run_tags import ERROR_KIND, OPEN, ROW_OPEN, ROWS_TAG, STATUS_TAG
+
+FINISHED_STATUSES = {
+    dg.DagsterRunStatus.SUCCESS: "FINISHED",
+    dg.DagsterRunStatus.FAILURE: "FAILED",
+    dg.DagsterRunStatus.CANCELED: "KILLED",
+}
+"""Status of a Dagster run that has ended to that of its MLflow run."""
+
+
+def has_open_ends(instance: dg.DagsterInstance) -> bool:
+    """Whether a run has ended whose end MLflow or the app may not show yet; two queries to Dagster's records."""
+    return any(
+        instance.get_runs_count(dg.RunsFilter(statuses=list(FINISHED_STATUSES), tags={tag: value}))
+        for tag, value in ((STATUS_TAG, OPEN), (ROWS_TAG, ROW_OPEN))
+    )
 
 
 def describe_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
@@ -32,19 +47,19 @@ def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
 
 
 def _run_failure(event: dg.DagsterEvent) -> str:
-    """Why a run failed before any step did: a resource could not be opened, or its process was gone."""
+    """Why a run failed before any step: a resource could not be opened, or its process was gone."""
     data = event.job_failure_data
-    # Typed as if it were always there: who reports an end from outside gives a message only.
+    # Absent when the end was reported from outside the run, although the type does not say so.
     return _reason(data.error) if data and data.error else str(event.message).strip()
 
 
 def _reason(error: SerializableErrorInfo) -> str:
-    """What lies at the bottom of an error, or above that in our own words: they say what to do."""
+    """The message of the first error of ours in a chain of causes, which says what to do; else of the last cause."""
     chain = [error]
     while (cause := chain[-1].cause) is not None:
         chain.append(cause)
     known = next((link for link in chain if hasattr(errors, str(link.cls_name))), chain[-1])
-    # As a traceback's last line has it: the class, with its module where it has one, and the text.
+    # Like the last line of a traceback: the class, perhaps with its module, and the text.
     text = known.message.strip()
     return text.partition(": ")[2] if hasattr(errors, str(known.cls_name)) else text
 

@@ -1,8 +1,7 @@
 """Mark a process that executes runs as alive, by a file in the Dagster home that it holds locked.
 
-A host's name and a process id do not tell: a container that is started anew has another name, and its processes the
-same numbers. The operating system releases the lock when the process ends, however it ends. Only the sign belongs
-here; what is done about a run without an owner is `run_processes.py`.
+A host's name and a process id are not enough: a container that is started anew has another name, and its processes
+have the same ids. The operating system releases the lock when the process ends, however it ends.
 """
 
 import atexit
@@ -17,11 +16,8 @@ import psutil
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.temporary_folders import held_file, is_held, sweep
+from americano_pipelines.defs.run_tags import BOOT_TAG, HOME_TAG, NAMESPACE_TAG, OWNER_TAG
 
-# The file that the process holds; the home it lies in; and which start of which machine, and which numbering of its
-# processes, a process id counts in.
-OWNER_TAG, HOME_TAG = "americano/owner", "americano/home"
-BOOT_TAG, NAMESPACE_TAG = "americano/boot", "americano/pid_namespace"
 NO_OWNER = "none"
 _FOLDER, _SUFFIX = "processes", ".owner"
 # File systems whose locks do not reach other machines, or only as they happen to be set up.
@@ -33,7 +29,7 @@ _held: dict[tuple[int, Path], tuple[str, ExitStack, int]] = {}
 
 
 def owner_tags(home: Path) -> dict[str, str]:
-    """Tags that name this process as an owner by its sign in a Dagster home, which is made the first time."""
+    """Tags that name this process by its lock file in a Dagster home, which is made at the first call."""
     folder = home / _FOLDER
     if (os.getpid(), folder) not in _held:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,12 +40,12 @@ def owner_tags(home: Path) -> dict[str, str]:
 
 
 def place_tags(home: Path) -> dict[str, str]:
-    """Tags that say where a process id counts, and which home a run belongs to, of a process without a sign."""
+    """Tags of a process without a lock file: the home of the run, and the numbering that a process id belongs to."""
     return {OWNER_TAG: NO_OWNER, HOME_TAG: _identity(home), BOOT_TAG: boot(), NAMESPACE_TAG: _namespace()}
 
 
 def is_gone(home: Path, tags: Mapping[str, str]) -> bool | None:
-    """Whether the owner that these tags name has ended; None when that cannot be told from here by its sign."""
+    """Whether the process that these tags name has ended; None if its lock file cannot be checked from here."""
     if BOOT_TAG not in tags or HOME_TAG not in tags:
         return None
     own, theirs = _identity(home), tags[HOME_TAG]
@@ -59,7 +55,7 @@ def is_gone(home: Path, tags: Mapping[str, str]) -> bool | None:
         with suppress(OSError):  # a file system without locks
             return not is_held(home / _FOLDER / tags[OWNER_TAG])
         return None
-    # A home on a disk of this machine, or a copy of it: whatever wrote there before the machine started has ended.
+    # The home is on a disk of this machine, or is a copy of it: what wrote to it before this start has ended.
     same_home = own.partition(".")[0] == theirs.partition(".")[0]
     if not same_start and same_home and kind not in _LOCKS_REACH and _locks_reach(kind, options):
         return True
@@ -67,26 +63,26 @@ def is_gone(home: Path, tags: Mapping[str, str]) -> bool | None:
 
 
 def counts_here(tags: Mapping[str, str]) -> bool:
-    """Whether a process id in these tags counts in this process's own numbering."""
+    """Whether a process id in these tags belongs to this process's own numbering."""
     return tags.get(BOOT_TAG) == boot() and tags.get(NAMESPACE_TAG) == _namespace()
 
 
-def sweep_signs(home: Path) -> None:
-    """Remove the signs of processes that have ended; a run whose sign is not there has no owner either."""
+def sweep_lock_files(home: Path) -> None:
+    """Remove the lock files of processes that have ended; a run whose lock file is missing counts as ended too."""
     with suppress(OSError):
         sweep(home / _FOLDER)
 
 
 @cache
 def boot() -> str:
-    """Which start of which machine this is."""
+    """Identifies this machine and its last start."""
     file = Path("/proc/sys/kernel/random/boot_id")
     return file.read_text().strip() if file.exists() else f"{psutil.boot_time():.0f}"
 
 
 @cache
 def _namespace() -> str:
-    """Which numbering of processes this one is in; a container has one of its own."""
+    """Identifies the numbering that this process's id belongs to; a container has one of its own."""
     try:
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:
@@ -94,7 +90,7 @@ def _namespace() -> str:
 
 
 def _identity(home: Path) -> str:
-    """What tells a home from others, and from a copy of itself: a name that is written once, and the file's number."""
+    """Identifies a home, also against a copy of it: a name that is written once, and the inode of its file."""
     file = home / ".americano_home"
     while True:
         with suppress(FileNotFoundError):
@@ -112,25 +108,25 @@ def _file_system(path: Path) -> tuple[str, str]:
 
 
 def _locks_reach(kind: str, options: str) -> bool:
-    """Whether a lock that another machine holds would be seen here, or no other machine can be."""
+    """Whether a lock that another machine holds is visible here, or no other machine can reach the file system."""
     if kind in _LOCKS_UNKNOWN or kind.startswith("fuse."):
         return False
     mount_options = set(options.split(","))
     return not mount_options & {"nolock", "local_lock=all", "local_lock=flock"}
 
 
-def _let_go() -> None:
+def _release() -> None:
     for (pid, _), (_, stack, _) in list(_held.items()):
         if pid == os.getpid():
             stack.close()
 
 
 def _forget_after_fork() -> None:
-    # The lock is the parent's: it must not outlive it in a child, nor may the child take the file away.
+    # The lock is the parent's: the child must not hold it after the parent's end, nor remove the file.
     for _, _, descriptor in _held.values():
         with suppress(OSError):
             os.close(descriptor)
 
 
-atexit.register(_let_go)
+atexit.register(_release)
 os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,8 +1,7 @@
-"""Remove old runs of syncs from Dagster: its own retention removes ticks only.
+"""Remove old runs of syncs and deep checks from Dagster, whose own retention removes ticks only.
 
-Choosing them and removing all that was kept of them belongs here. Runs of analyses stay: `americano verify` reads
-them, and requests are counted by them. So does the run that last materialized or observed an asset, for the UI
-shows it.
+Runs of analyses stay: `americano verify` reads them, and requests are counted by them. The runs that the UI shows of
+an asset stay too.
 """
 
 import sqlite3
@@ -11,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from americano_pipelines.defs.dagster_storage import opened, remove_events, shared_files
+from americano_pipelines.defs.dagster_storage import last_evaluation_run, opened, remove_events, shared_files
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
-from americano_pipelines.defs.run_tags import FINISHED_STATUSES, PLACE_TAG, ROWS_TAG
+from americano_pipelines.defs.run_ends import FINISHED_STATUSES
+from americano_pipelines.defs.run_tags import PARTITION_TAG, PLACE_TAG, ROWS_TAG
+from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS
 
 # Materializing some assets in the UI makes a run of this job.
 _ASSET_JOB = "__ASSET_JOB"
-_PARTITION_TAG = "dagster/partition"
-# Of one pass: a first pass over a year's runs must not hold up the sync it follows. Each costs some milliseconds.
+# Most runs of one pass: a first pass over a year's runs must not hold up the sync it follows. A run takes some ms.
 MOST_RUNS = 100
 _BUSY_SECONDS = 5
 
@@ -28,10 +28,10 @@ def remove_old_runs(instance: dg.DagsterInstance, older_than: timedelta) -> list
 
     Args:
         instance: Dagster's.
-        older_than: since when they have ended.
+        older_than: how long ago they must have ended.
 
     Returns:
-        The runs that were removed, at most `MOST_RUNS`: the rest is for the next pass.
+        The ids of the runs that were removed, at most `MOST_RUNS`: the next pass removes the others.
     """
     candidates = _old_runs(instance, datetime.now(UTC) - older_than)
     if not candidates:
@@ -49,8 +49,8 @@ def _old_runs(instance: dg.DagsterInstance, ended_before: datetime) -> list[dg.D
     runs: list[dg.DagsterRun] = []
     for job in (NIGHTLY, DEEP_CHECK, _ASSET_JOB):
         old = dg.RunsFilter(statuses=list(FINISHED_STATUSES), job_name=job, updated_before=ended_before)
-        # Of syncs hardly any old one stays, so the oldest come first. Of the UI's runs many may be analyses, which
-        # stay: there the newest come first, so that all are looked at in the days after they have become old.
+        # Hardly any old sync stays, so the oldest come first. Many of the UI's runs may be analyses, which stay: the
+        # newest come first, so that each run is examined in the days after it has become old.
         records = instance.get_run_records(old, limit=2 * MOST_RUNS, ascending=job != _ASSET_JOB)
         runs += [record.dagster_run for record in records]
     return [run for run in runs if not _is_of_analyses(run)]
@@ -59,34 +59,35 @@ def _old_runs(instance: dg.DagsterInstance, ended_before: datetime) -> list[dg.D
 def _is_of_analyses(run: dg.DagsterRun) -> bool:
     keys = run.asset_selection or ()
     return (
-        bool({PLACE_TAG, ROWS_TAG, _PARTITION_TAG} & run.tags.keys())
+        bool({PLACE_TAG, ROWS_TAG, PARTITION_TAG} & run.tags.keys())
         or any(key.path[0] == PREFIX for key in keys)
-        or (run.job_name == _ASSET_JOB and not keys)
+        or (run.job_name == _ASSET_JOB and not keys and not run.asset_check_selection)
     )
 
 
 def _shown(instance: dg.DagsterInstance) -> set[str]:
-    """The runs that the UI shows of an asset: of its last materialization and its last observation."""
+    """The runs that the UI shows of an asset: of its last materialization, observation and comparison of rows."""
     last = [
         record
         for key in instance.get_asset_keys()
         for fetch in (instance.fetch_materializations, instance.fetch_observations)
         for record in fetch(key, limit=1).records
     ]
-    return {record.run_id for record in last}
+    evaluated = {last_evaluation_run(instance, check) for check in ROW_CHECKS.values()}
+    return {record.run_id for record in last} | {run_id for run_id in evaluated if run_id is not None}
 
 
 def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove a run; the run itself, by which the rest is found after an interruption, goes last."""
+    """Remove a run; its record goes last, because the rest is found by it after an interruption."""
     instance.compute_log_manager.delete_logs(prefix=[run_id])
     remove_events(instance, run_id)
     instance.run_storage.delete_run(run_id)
 
 
 def _give_back(instance: dg.DagsterInstance) -> None:
-    """Give space back to the disk where a quarter of a file is free; a database server sees to that itself."""
+    """Give space back to the disk when a quarter of a sqlite file is free; a database server does so by itself."""
     for path in shared_files(instance):
-        # Another process reads or writes there: what is free is used by the next runs, and given back another time.
+        # If another process uses the file, the next runs use the free space, and a later pass gives it back.
         with suppress(sqlite3.OperationalError), opened(path, _BUSY_SECONDS) as connection:
             pages, free = (
                 connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")

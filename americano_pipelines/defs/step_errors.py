@@ -1,4 +1,4 @@
-"""The frame of every step: true run tags and translated errors, and for a writing step the lock and stages."""
+"""Wrap every step: tag its run, translate its errors, and give a writing step the lock and the stage timer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ import dagster as dg
 
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.common.writer_lock import writer_lock
-from americano_pipelines.defs.run_processes import fail_dead_runs, tag_process
+from americano_pipelines.defs.run_processes import tag_process
+from americano_pipelines.defs.run_tags import ERROR_KIND
 from americano_pipelines.errors import AmericanoError, TransientSourceError
 from americano_pipelines.settings import Settings
 
-# A server that restarts is back within half a minute; whatever lasts longer is for a person, who may be waiting.
+# A server that restarts is back within half a minute; an error that lasts longer is for a person.
 MAX_RETRIES = 2
 RETRY_SECONDS = 10
-ERROR_KIND = "error"
 
 
 class SyncConfig(dg.Config):
@@ -35,15 +35,14 @@ def sync_step(context: dg.AssetExecutionContext, settings: Settings) -> Iterator
 
 
 @contextmanager
-def step_errors(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
-    """Sign the run, and turn the block's errors into what Dagster should do about them.
+def step_errors(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Iterator[None]:
+    """Tag the run with its process, and turn the block's errors into retries and failures.
 
-    A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed.
-    Anything else that a person must act on fails the run at once, with its message as the failure's text. What lies
-    below the message is left out: Dagster would keep it word for word, with an address and its password.
+    A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed. Any other
+    error of ours fails the run at once, with its message as the failure's text. The error's cause is left out: Dagster
+    would keep it word for word, with an address and its password.
     """
     tag_process(context.instance, context.run.run_id)
-    fail_dead_runs(context.instance)
     try:
         yield
     except TransientSourceError as error:
@@ -55,5 +54,5 @@ def step_errors(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> It
 
 
 def failure(error: AmericanoError, text: str | None = None) -> dg.Failure:
-    """The failure that no retry mends: the error's message, and in the metadata what kind of error it is."""
+    """The failure for an error that a retry does not mend: its message, and its class in the metadata."""
     return dg.Failure(text or str(error), metadata={ERROR_KIND: type(error).__name__}, allow_retries=False)

@@ -1,6 +1,6 @@
 """Open the instance for a command that runs jobs, and bring records into line with the runs that have ended.
 
-The sensor `run_outcome` does the same while the daemon runs. Commands that only read do neither.
+The sensor `run_outcome` does the same while the daemon runs. Commands that only read do not.
 """
 
 import logging
@@ -11,32 +11,32 @@ from datetime import timedelta
 import dagster as dg
 
 from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.run_ends import has_open_ends
 from americano_pipelines.defs.run_processes import fail_dead_runs
 from americano_pipelines.defs.run_retention import remove_old_runs
-from americano_pipelines.defs.run_tags import has_open_ends
 from americano_pipelines.settings import Settings
 
 
 @contextmanager
 def instance_for_runs(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the data folder's instance for a block that runs jobs; after it, bring records into line.
+    """Open the instance for a block that runs jobs; fail dead runs before it, bring records into line after it.
 
     Raises:
         ConfigError, ResourceError: as `dagster_instance.open_instance`.
     """
     with open_instance(settings) as instance:
+        fail_dead_runs(instance)
         yield instance
         bring_into_line(settings, instance)
 
 
 def bring_into_line(settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Fail runs whose process is gone, show the ends of runs in MLflow and the app, and remove old runs of syncs.
+    """Show the ends of runs in MLflow and the app, and remove old runs of syncs.
 
-    What MLflow or the app does not take is logged as a warning, and tried again by the next command or the sensor.
+    A change that MLflow or the app refuses is logged as a warning; the next command or the sensor tries again.
     """
-    fail_dead_runs(instance)
     if has_open_ends(instance):
-        # A sync seldom needs them: they load MLflow's, the app's and the archive's modules.
+        # A sync seldom needs it, and it imports MLflow's, the app's and the archive's modules.
         from americano_pipelines.defs.analyses.reconcile_sensor import reconcile_all
 
         for problem in reconcile_all(settings, instance)[1]:

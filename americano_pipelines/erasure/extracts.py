@@ -5,13 +5,13 @@ Provenance records stay: they hold results and no rows. A card in `extracts/purg
 that it does not count as lost; the card never names the learner.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.common.temporary_folders import PATTERN
 from americano_pipelines.erasure.snapshot_files import snapshots_without
 from americano_pipelines.erasure.store import ExtractSummary, Fate, Item, Learner
@@ -83,7 +83,7 @@ def kept_extracts(settings: Settings) -> Iterator[tuple[str, Path, bytes]]:
 
 def summarize_extract(content: bytes, sha256: str) -> ExtractSummary:
     """What an extract that was named by a hash says of itself."""
-    intact = hashlib.sha256(content).hexdigest() == sha256
+    intact = sha256_hex(content) == sha256
     try:
         document = json.loads(content)
     except ValueError:

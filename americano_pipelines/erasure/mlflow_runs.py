@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from americano_pipelines.analysis.daily_series import DAILY
 from americano_pipelines.erasure.extracts import KIND as EXTRACT_KIND
 from americano_pipelines.erasure.extracts import summarize_extract, write_card
 from americano_pipelines.erasure.store import Fate, Item, Learner
@@ -17,7 +18,7 @@ from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run, runs
 from americano_pipelines.mlflow_store.client import Store, open_store, open_store_to_read
 from americano_pipelines.mlflow_store.registered_models import MODEL
 from americano_pipelines.provenance.archive import extracts_dir, records
-from americano_pipelines.provenance.perform import DAILY, REPORT, RESULTS
+from americano_pipelines.provenance.perform import REPORT, RESULTS
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT
 from americano_pipelines.settings import Settings

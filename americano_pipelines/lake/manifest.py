@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from americano_pipelines.common import atomic_files
+from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.settings import DataFolder
 from americano_pipelines.sources.change_detection import State, state_sha256
@@ -22,11 +23,7 @@ from americano_pipelines.sources.contracts import BY_NAME
 _EXPORTED = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}-.+\.parquet")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LakeFile(_Record):
+class LakeFile(FrozenModel):
     """A Parquet file: its path below the lake's folder, rows, bytes, sha256."""
 
     path: str
@@ -35,7 +32,7 @@ class LakeFile(_Record):
     sha256: str
 
 
-class Bucket(_Record):
+class Bucket(FrozenModel):
     """One month of a table, or all of a small one.
 
     Attributes:
@@ -51,7 +48,7 @@ class Bucket(_Record):
     files: list[LakeFile]
 
 
-class LakeTable(_Record):
+class LakeTable(FrozenModel):
     """A table in the lake.
 
     Attributes:
@@ -97,7 +94,7 @@ class LakeTable(_Record):
         return SourceTable(BY_NAME[name], self.found_as, tuple(self.columns), self.roles, identity=self.identity)
 
 
-class Manifest(_Record):
+class Manifest(FrozenModel):
     """What the lake holds: one instant of the source.
 
     Attributes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import memory_limit, sparing
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.errors import DataError
 from americano_pipelines.lake.manifest import Bucket, LakeFile, LakeTable
 from americano_pipelines.sources.change_detection import NO_MONTH, WHOLE, State, bucket_expression, bucket_filter
@@ -175,5 +176,5 @@ class Writer:
             path=place.relative_to(self._lake).as_posix(),
             rows=rows,
             bytes=place.stat().st_size,
-            sha256=atomic_files.sha256(place),
+            sha256=file_sha256(place),
         )

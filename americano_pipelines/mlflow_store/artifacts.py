@@ -6,12 +6,12 @@ Tell a run that is gone from an MLflow that does not answer: the first is a find
 https://mlflow.org/docs/latest/self-hosting/architecture/artifact-store/
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import Store
@@ -149,7 +149,7 @@ class MlflowRun:
     def sha256(self, path: str) -> str | None:
         """Hash of an artifact, None where `content` is."""
         content = self.content(path)
-        return None if content is None else hashlib.sha256(content).hexdigest()
+        return None if content is None else sha256_hex(content)
 
     def _listed(self, folder: str) -> "list[FileInfo]":
         return self.store.ask(self.store.client.list_artifacts, self.run_id, folder or None)

@@ -3,12 +3,11 @@
 MLflow's own `log_model` uses the server set in the process and the thread's active run; here both are named.
 """
 
-import hashlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
+from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.artifacts import Artifact, ArtifactFolder
 from americano_pipelines.mlflow_store.runs import AnalysisRun
@@ -29,7 +28,7 @@ _NEEDS = ("scikit-learn", "skops", "numpy", "pandas")
 _TRUSTED = ["numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
-class RegisteredModel(BaseModel):
+class RegisteredModel(FrozenModel):
     """A registered model, as it stands on record.
 
     Attributes:
@@ -38,8 +37,6 @@ class RegisteredModel(BaseModel):
         model_id: of the logged model.
         files: path in the logged model to hash and size; None in records from before they were hashed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     version: str
@@ -107,9 +104,7 @@ def hashes(folder: ArtifactFolder) -> dict[str, Artifact]:
         TrackingError: MLflow does not answer, or does not give a file that it lists.
     """
     contents = ((path, folder.content(path)) for path in folder.sizes())
-    return {
-        path: Artifact(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)) for path, content in contents
-    }
+    return {path: Artifact(sha256=sha256_hex(content), bytes=len(content)) for path, content in contents}
 
 
 def make_candidate(run: AnalysisRun, registered: RegisteredModel) -> None:

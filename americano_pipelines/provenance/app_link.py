@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.column_values import SUMMARY
 from americano_pipelines.app_database.connection import retried
@@ -74,7 +73,7 @@ def _sentence(record: Record) -> str:
     compliance = record.standing
     if compliance is None or compliance.planned:
         return record.sentence
-    return f"{record.sentence} {PlanCompliance(**compliance.model_dump(exclude={'plan_over'})).sentence}"
+    return f"{record.sentence} {compliance.sentence}"
 
 
 @dataclass(frozen=True)

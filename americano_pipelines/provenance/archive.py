@@ -4,11 +4,11 @@ The recorder gives the MLflow run the record's hash last of all. A record whose 
 that died.
 """
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import AnalysisError, ResourceError, TamperedError, system_words
 from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run
 from americano_pipelines.mlflow_store.client import Store
@@ -42,7 +42,7 @@ def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
         TamperedError: a file of that name is there, but holds something else.
         ResourceError: it cannot be written; nothing of it is left behind.
     """
-    name = hashlib.sha256(content).hexdigest()
+    name = sha256_hex(content)
     path = folder / f"{name}.json"
     if path.exists():
         get(folder, name)
@@ -68,7 +68,7 @@ def get(folder: Path, sha256: str) -> bytes:
         content = path.read_bytes()
     except IsADirectoryError:
         raise TamperedError(f"{path} was changed after it was written: it is a folder now") from None
-    actual = hashlib.sha256(content).hexdigest()
+    actual = sha256_hex(content)
     if actual != sha256:
         raise TamperedError(f"{path} was changed after it was written: its hash is {actual} now")
     return content

@@ -1,4 +1,4 @@
-"""Compare two records: inputs, parameters, code, results. Their integrity is not checked here."""
+"""Compare two records: inputs, parameters, code, results. Verification checks their integrity."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ Part = Literal["analysis", "inputs", "parameters", "results", "code", "environme
 
 @dataclass(frozen=True)
 class Line:
-    """One value of both.
+    """A value of both records.
 
     Attributes:
-        part: which part of the records it is from.
-        name: what it is; of a result its path.
-        values: its value in the first and in the second; None where there is none.
+        part: the part of the records that it is from.
+        name: its name; of a result its path.
+        values: its value in the first and in the second record; None where a record lacks it.
     """
 
     part: Part
@@ -25,12 +25,12 @@ class Line:
 
     @property
     def same(self) -> bool:
-        """Whether both are the same."""
+        """Whether both values are the same."""
         return type(self.values[0]) is type(self.values[1]) and bool(self.values[0] == self.values[1])
 
 
 def compare(first: Record, second: Record) -> list[Line]:
-    """Line up two records, part by part; what only one of them has too."""
+    """Compare two records part by part; values that only one of them has are included."""
     parts: dict[Part, list[dict[str, Any]]] = {
         "analysis": [_analysis(record) for record in (first, second)],
         "inputs": [_inputs(record) for record in (first, second)],
@@ -47,16 +47,16 @@ def compare(first: Record, second: Record) -> list[Line]:
 
 
 def _analysis(record: Record) -> dict[str, Any]:
-    identity, standing = record.identity, record.standing
+    identity, compliance = record.identity, record.standing
     return {
         "analysis": identity.analysis,
         "version": identity.analysis_version,
         "protocol": identity.protocol_id,
         "started": identity.started_at,
         "launched by": identity.actor,
-        "planned": standing.planned if standing else None,
-        "why not": "; ".join(standing.reasons) if standing else None,
-        "analyses before": standing.earlier_runs if standing else None,
+        "planned": compliance.planned if compliance else None,
+        "why not": "; ".join(compliance.reasons) if compliance else None,
+        "analyses before": compliance.earlier_runs if compliance else None,
     }
 
 
@@ -80,8 +80,8 @@ def _inputs(record: Record) -> dict[str, Any]:
 
 def _results(record: Record) -> dict[str, Any]:
     numbers = {name: points[-1][1] for name, points in record.logged.metrics.items() if points}
-    rest = {path: value for path, value in _leaves("", record.results) if path not in numbers}
-    return {"sentence": record.sentence, "verdict": record.verdict, **numbers, **rest}
+    other_results = {path: value for path, value in _leaves("", record.results) if path not in numbers}
+    return {"sentence": record.sentence, "verdict": record.verdict, **numbers, **other_results}
 
 
 def _code(record: Record) -> dict[str, Any]:
@@ -97,10 +97,10 @@ def _code(record: Record) -> dict[str, Any]:
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON
     """Every value inside, by its path; a list of plain values is one value."""
     if isinstance(value, Mapping):
-        for name, inside in value.items():
-            yield from _leaves(f"{path}.{name}" if path else name, inside)
+        for name, item in value.items():
+            yield from _leaves(f"{path}.{name}" if path else name, item)
     elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
-        for index, inside in enumerate(value):
-            yield from _leaves(f"{path}[{index}]", inside)
+        for index, item in enumerate(value):
+            yield from _leaves(f"{path}[{index}]", item)
     else:
         yield path, value

@@ -1,265 +1,123 @@
-"""Carry out one analysis of a protocol, from the published file to a recorded result."""
+"""Run a prepared analysis and record it.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+A model gets the alias `candidate` after its training is recorded, so the alias never names an unrecorded model.
+"""
+
+from dataclasses import dataclass, replace
 from typing import Any
 
-import duckdb
-
-from americano_pipelines.analysis.daily_series import Observations, observe
-from americano_pipelines.analysis.extract import Extract, events_statement, read_extract
+from americano_pipelines.analysis.daily_series import phase_timeline, planned_end_us
+from americano_pipelines.analysis.extract import Extract, events_instant
 from americano_pipelines.analysis.html_report import render_report
-from americano_pipelines.analysis.preregistration import PlanCompliance, assess_compliance, resolve
-from americano_pipelines.analysis.registry import KINDS, Kind, Parameters
+from americano_pipelines.analysis.preregistration import PlanCompliance, assess_compliance
+from americano_pipelines.analysis.registry import Basis
 from americano_pipelines.analysis.result import Analysis
-from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import canonical_json
+from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, log_model, make_candidate
 from americano_pipelines.mlflow_store.runs import AnalysisRun
-from americano_pipelines.provenance.capture import CapturedContext, RunContext, capture_context
+from americano_pipelines.provenance.capture import RunContext
+from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.prior_runs import find_prior_runs
-from americano_pipelines.provenance.record import CompliancePart, Input, canonical, sha256_of
-from americano_pipelines.provenance.recorder import AnalysisOutput, Recorded, record
-from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.contracts import EVENTS
-from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
+from americano_pipelines.provenance.recorder import Recorded, record
+from americano_pipelines.settings import Settings
 
-_EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
-
-
-def reaches_to(document: SnapshotRecord) -> datetime:
-    """The instant to which the events of a published file are known.
-
-    Of a Postgres it is the instant of its snapshot. Files made by others say of themselves only what is in them: when
-    they were exported nobody knows, and when they were read says nothing. They are taken to be whole to a day after the
-    last event of anybody, for nothing happens after the end of the last day of the last experiment.
-    """
-    events = document.tables[EVENTS.name]
-    instant = datetime.fromisoformat(events.instant)
-    if document.content.mode != Mode.PARQUET:
-        return instant
-    last = max((bucket.max_us for bucket in events.figures.values()), default=0)
-    return min(instant, _EPOCH + timedelta(microseconds=last) + _DAY)
-
-
-def inputs_of(document: SnapshotRecord, extract: Extract, observations: Observations | None = None) -> list[Input]:
-    """The three inputs of an analysis of a protocol.
-
-    Args:
-        document: the record of the file that was read.
-        extract: what was read.
-        observations: what became of the events.
-    """
-    protocol_id, learner = extract.protocol.protocol_id, extract.protocol.learner
-    bound = f"$1 = {protocol_id!r}"
-    starts = [phase.starts_us for phase in extract.phases]
-    columns = {name: sorted(model.columns.items()) for name, model in document.models.items()}
-    return [
-        _input(document, "research.protocols", columns["protocols"], 1, None, _describe_range("protocol", bound)),
-        _input(
-            document,
-            "research.phases",
-            columns["phases"],
-            len(starts),
-            _range(starts),
-            _describe_range("phases", bound),
-        ),
-        _input(
-            document,
-            f"analytics.{EVENTS.name}",
-            [(column.name, column.type) for column in document.tables[EVENTS.name].columns],
-            len(extract.times_us),
-            _range(extract.times_us),
-            f"{events_statement(document, extract.outcome)}\n-- $1 = {learner!r} (a pseudonym), $2 and $3 from the "
-            f"first phase's start to the last one's end, $4 = {protocol_id!r}",
-            observations.counts() if observations is not None else {},
-        ),
-    ]
-
-
-def _input(
-    document: SnapshotRecord,
-    dotted: str,
-    columns: list[tuple[str, str]],
-    rows: int,
-    time_range: tuple[str, str] | None,
-    query: str,
-    exclusions: dict[str, int] | None = None,
-) -> Input:
-    instant = reaches_to(document).isoformat() if dotted.startswith("analytics.") else document.instant
-    return Input(
-        asset=dotted.replace(".", "/"),
-        data_version=document.states[dotted],
-        snapshot_id=document.snapshot_id,
-        snapshot_sha256=document.sha256,
-        instant=instant,
-        schema_sha256=sha256_of([list(column) for column in columns]),
-        rows=rows,
-        time_range=time_range,
-        query=query,
-        exclusions=exclusions or {},
-    )
-
-
-def _describe_range(statement: str, bound: str) -> str:
-    return f"{sql.load('analysis', statement).strip()}\n-- {bound}"
-
-
-def _range(times_us: list[int]) -> tuple[str, str] | None:
-    if not times_us:
-        return None
-    first, last = (datetime.fromtimestamp(at / 1e6, UTC).isoformat() for at in (min(times_us), max(times_us)))
-    return first, last
-
-
-DAILY, RESULTS, REPORT = "daily.csv", "results.json", "report.html"
-
-
-@dataclass(frozen=True)
-class PreparedAnalysis:
-    """What an analysis starts from.
-
-    Attributes:
-        kind: which analysis.
-        parameters: as resolved.
-        extract: the input.
-        document: the record of the file it is from.
-        captured: code and environment, as they were before it was read.
-    """
-
-    kind: Kind
-    parameters: Parameters
-    extract: Extract
-    document: SnapshotRecord
-    captured: CapturedContext
+RESULTS, REPORT = "results.json", "report.html"
 
 
 @dataclass(frozen=True)
 class PerformedAnalysis:
-    """An analysis that was carried out: its result, its days, where it stands, its record."""
+    """A recorded analysis.
 
+    Attributes:
+        prepared: what it started from.
+        analysis: its result.
+        compliance: whether it is the planned analysis, None for one that no protocol plans.
+        registered: the model that it trained, None without one.
+        recorded: its record.
+    """
+
+    prepared: PreparedAnalysis
     analysis: Analysis
-    observations: Observations
-    standing: PlanCompliance
+    compliance: PlanCompliance | None
+    registered: RegisteredModel | None
     recorded: Recorded
 
 
-def prepare(
-    settings: Settings,
-    connection: duckdb.DuckDBPyConnection,
-    document: SnapshotRecord,
-    protocol_id: str,
-    kind_name: str,
-    overrides: Mapping[str, Any],
-) -> PreparedAnalysis:
-    """Read what an analysis needs, and settle its parameters.
-
-    Args:
-        settings: the data folder.
-        connection: the published file, open for reading.
-        document: the file's record.
-        protocol_id: the protocol.
-        kind_name: one of `analysis.registry.KINDS`.
-        overrides: the parameters that were asked for; the plan and the defaults stand in for others.
-
-    Raises:
-        AnalysisError: it cannot be done as asked.
-    """
-    captured, kind = capture_context(), KINDS[kind_name]
-    extract = read_extract(connection, settings, document, protocol_id, overrides.get("outcome"))
-    return PreparedAnalysis(kind, resolve(kind, overrides, extract), extract, document, captured)
-
-
-def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, task: RunContext) -> PerformedAnalysis:
-    """Carry out an analysis and record it.
+def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, context: RunContext) -> PerformedAnalysis:
+    """Run an analysis and record it.
 
     Args:
         run: its open MLflow run.
         settings: the data folder.
-        prepared: what it needs.
-        task: who asked.
+        prepared: what it starts from.
+        context: the Dagster run and what launched it.
 
     Raises:
-        AnalysisError: it cannot be done on these data; TrackingError: MLflow does not take it.
+        AnalysisError: the analysis cannot be done on these data; TrackingError: MLflow refuses it.
     """
-    kind, parameters, document = prepared.kind, prepared.parameters, prepared.document
-    protocol = prepared.extract.protocol
-    observations = observe(prepared.extract)
-    instant = round(reaches_to(document).timestamp() * 1_000_000)
-    over = instant >= observations.planned_end_us
-    compliance = assess_compliance(
-        kind,
-        parameters,
-        prepared.extract,
-        ended=over,
-        ends_us=observations.planned_end_us,
-        before=find_prior_runs(settings, run.store, protocol.protocol_id, run.run_id),
-    )
-    analysis = kind.analyse(observations, parameters, instant, compliance.label)
-    title = f"{protocol.name or protocol.protocol_id}: {kind.title}"
-    files = {
-        **analysis.pictures,
-        DAILY: observations.daily_csv().encode(),
-        RESULTS: canonical(analysis.results),
-        REPORT: render_report(
-            analysis,
-            title,
-            standing=compliance.sentence,
-            parameters=parameters.model_dump(mode="json"),
-            facts=_facts(run, prepared, task),
-        ).encode(),
-    }
-    output = _output(analysis, observations, prepared, compliance, files, over=over)
-    return PerformedAnalysis(analysis, observations, compliance, record(run, settings, task, prepared.captured, output))
+    as_of_us = round(events_instant(prepared.document).timestamp() * 1_000_000)
+    compliance = _compliance(run, settings, prepared, as_of_us)
+    basis = Basis(prepared.document.snapshot_id, as_of_us, compliance.label if compliance else None)
+    analysis = prepared.kind.analyse(prepared.extract, prepared.parameters, basis)
+    files, results, registered = dict(analysis.files), dict(analysis.results), None
+    if compliance is not None:
+        files[RESULTS] = canonical_json(results)
+        files[REPORT] = _report(run, prepared, context, analysis, compliance)
+    if (model := analysis.model) is not None:
+        registered = log_model(run, model.pipeline, model.example, model.name)
+        results[MODEL] = registered.model_dump(mode="json")
+    complete = replace(analysis, files=files, results=results)
+    recorded = record(run, settings, prepared, context, complete, compliance)
+    if registered is not None:
+        make_candidate(run, registered)
+    return PerformedAnalysis(prepared, analysis, compliance, registered, recorded)
 
 
-def _output(
-    analysis: Analysis,
-    observations: Observations,
-    prepared: PreparedAnalysis,
-    compliance: PlanCompliance,
-    files: dict[str, bytes],
-    *,
-    over: bool,
-) -> AnalysisOutput:
+def _compliance(
+    run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, as_of_us: int
+) -> PlanCompliance | None:
     extract = prepared.extract
-    return AnalysisOutput(
-        analysis=analysis.name,
-        version=analysis.version,
-        sentence=analysis.sentence,
-        verdict=analysis.verdict,
-        results=analysis.results,
-        numbers=analysis.numbers,
-        series={},
-        files=files,
-        inputs=inputs_of(prepared.document, extract, observations),
-        extract=extract.canonical(),
-        protocol_sha256=sha256_of(extract.protocol.model_dump(mode="json")),
-        phases_sha256=sha256_of([phase.model_dump(mode="json") for phase in extract.phases]),
-        config=prepared.parameters.model_dump(mode="json"),
-        seed=analysis.seed,
-        generator=analysis.generator,
-        standing=CompliancePart(
-            planned=compliance.planned,
-            reasons=list(compliance.reasons),
-            earlier_runs=compliance.earlier_runs,
-            unrecorded_runs=compliance.unrecorded_runs,
-            plan_over=over,
-        ),
+    if not isinstance(extract, Extract):
+        return None
+    return assess_compliance(
+        prepared.kind,
+        prepared.parameters,
+        extract,
+        as_of_us=as_of_us,
+        ends_us=planned_end_us(extract, phase_timeline(extract)),
+        prior_runs=find_prior_runs(settings, run.store, extract.protocol.protocol_id, run.run_id),
     )
 
 
-def _facts(run: AnalysisRun, prepared: PreparedAnalysis, task: RunContext) -> dict[str, Any]:
-    """What stands at the foot of the page."""
+def _report(
+    run: AnalysisRun,
+    prepared: PreparedAnalysis,
+    context: RunContext,
+    analysis: Analysis,
+    compliance: PlanCompliance,
+) -> bytes:
+    page = render_report(
+        analysis,
+        prepared.title,
+        compliance=compliance.sentence,
+        parameters=prepared.parameters.recorded(),
+        provenance=_provenance(run, prepared, context),
+    )
+    return page.encode()
+
+
+def _provenance(run: AnalysisRun, prepared: PreparedAnalysis, context: RunContext) -> dict[str, Any]:
+    """The table at the end of the report."""
     document, captured, extract = prepared.document, prepared.captured, prepared.extract
     return {
         "snapshot": document.snapshot_id,
-        "source as of": reaches_to(document).isoformat(),
+        "source as of": events_instant(document).isoformat(),
         "extract sha256": extract.sha256,
-        "learner": extract.protocol.learner,
+        **({"learner": extract.protocol.learner} if isinstance(extract, Extract) else {}),
         "commit": f"{captured.code.commit}{' with changes' if captured.code.dirty else ''}",
         "Python": captured.environment.python,
         "packages": {name: version for name, version in captured.environment.packages.items() if version},
         "MLflow run": run.url or run.run_id,
-        "Dagster run": task.dagster_run_id,
-        "AnalysisRun": task.analysis_run_id or "none",
+        "Dagster run": context.dagster_run_id,
+        "AnalysisRun": context.analysis_run_id or "none",
     }

@@ -38,6 +38,11 @@ def check_cron(line: str) -> str:
     return line
 
 
+def cron_hours(line: str) -> list[int]:
+    """The hours of a day at which a line that `check_cron` returned fires, in order."""
+    return sorted(_numbers(line.split()[1], 0, 23, ()))
+
+
 def _numbers(value: str, lowest: int, highest: int, names: tuple[str, ...]) -> set[int]:
     """The numbers that a valid field stands for."""
     numbers: set[int] = set()

@@ -25,14 +25,13 @@ ids as before, shows neither; so after a start of the server the cheap question 
 transaction of the same id after such a restore, or damaged bits) the deep check finds row by row.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_snapshot import Snapshot
@@ -59,8 +58,8 @@ class State:
 
 def state_sha256(identity: str, schema_sha256: str, state: Mapping[str, State]) -> str:
     """Hash of which table it is, of its schema and of every bucket's state: its data version."""
-    canonical = [identity, schema_sha256, {bucket: [part.rows, part.fingerprint] for bucket, part in state.items()}]
-    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+    contents = [identity, schema_sha256, {bucket: [part.rows, part.fingerprint] for bucket, part in state.items()}]
+    return sha256_hex(canonical_json(contents, ascii_only=True, spaced=True))
 
 
 def bucket_expression(table: SourceTable) -> str:

@@ -1,11 +1,10 @@
 """Match the columns of a source table to the roles of its contract, and check their types."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import ConfigError, SourceError
 from americano_pipelines.sources.contracts import BY_NAME, TableContract
 
@@ -68,7 +67,7 @@ class SourceTable:
     def schema_sha256(self) -> str:
         """Hash of names, types, defaults and enum labels: changes that touch no row show here."""
         columns = [(c.name, c.source_type, c.type, c.nullable, c.detail) for c in self.columns]
-        return hashlib.sha256(json.dumps([columns, dict(self.roles)], sort_keys=True).encode()).hexdigest()
+        return sha256_hex(canonical_json([columns, dict(self.roles)], ascii_only=True, spaced=True))
 
 
 _TIMES = ("DATE", "TIMESTAMP")

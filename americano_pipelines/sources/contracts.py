@@ -4,9 +4,9 @@ This is the only place that names the source tables. A further table needs a con
 variable in `settings/environment.py` and a model in `warehouse/research_models.py` with its SQL.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
+
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
 
 
 @dataclass(frozen=True)
@@ -148,5 +148,5 @@ JOINED = (
 
 def contract_sha256() -> str:
     """Hash of all contracts: a changed contract rebuilds what was built under the old one."""
-    canonical = json.dumps([asdict(contract) for contract in CONTRACTS], sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    contracts = [asdict(contract) for contract in CONTRACTS]
+    return sha256_hex(canonical_json(contracts, ascii_only=True, spaced=True))

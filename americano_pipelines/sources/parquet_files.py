@@ -3,14 +3,14 @@
 Combine their paths, footers and columns into one table per contract. Our own exports are in `lake/`.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from americano_pipelines.common import atomic_files, sql
+from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import file_sha256, sha256_hex
 from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError, system_words
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import SourceTable, check_role_types
@@ -81,7 +81,7 @@ class FileTable(SourceTable):
         """Hash of the files' contents, in order: equal content is an equal state wherever it lies."""
         # With the names of `column=value` folders, for they are values too.
         states = [f"{file.sha256} {values}" for file, values in zip(self.files, self._folder_values, strict=True)]
-        return hashlib.sha256("\n".join(states).encode()).hexdigest()
+        return sha256_hex("\n".join(states).encode())
 
     @property
     def _folder_values(self) -> list[str]:
@@ -139,7 +139,7 @@ def hash_file(path: Path) -> InputFile:
         SourceError: it may not be read; TransientSourceError: it was removed meanwhile.
     """
     try:
-        stamp, sha256 = stamp_of(path), atomic_files.sha256(path)
+        stamp, sha256 = stamp_of(path), file_sha256(path)
     except FileNotFoundError:
         raise TransientSourceError(f"{path} was removed while it was read; nothing was published") from None
     except OSError as error:

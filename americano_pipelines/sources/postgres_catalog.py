@@ -1,11 +1,11 @@
 """Read the source tables and their columns from Postgres's catalog, with an exact DuckDB type for each."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_role_types, find_roles
@@ -167,7 +167,7 @@ def _describe(
         found_as=found_as,
         columns=columns,
         roles=roles,
-        identity=hashlib.sha256(str(identity).encode()).hexdigest(),
+        identity=sha256_hex(str(identity).encode()),
         schema=str(schema),
         relation=str(relation),
         has_row_versions=bool(has_row_versions),

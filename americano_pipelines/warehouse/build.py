@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
+from typing import Literal
 
 import duckdb
 
@@ -12,8 +13,8 @@ from americano_pipelines.sources.change_detection import bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, total
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.warehouse import checks, research_models
+from americano_pipelines.warehouse.comments import column_descriptions, comment_on
 from americano_pipelines.warehouse.inputs import TableInput
-from americano_pipelines.warehouse.parquet_inputs import CarriedInput
 from americano_pipelines.warehouse.research_models import column_lineage
 from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, CheckOutcome
 from americano_pipelines.warehouse.sort_ranges import SortedChunks, sort_key, sort_ranges
@@ -34,6 +35,8 @@ def build_table(
     target = sql.quote("analytics", table.name)
     columns = ", ".join(f"{sql.quote(c.name)} {c.type}" for c in table.columns)
     connection.execute(f"CREATE TABLE {target} ({columns})")
+    described = column_descriptions(table.contract, table.columns, table.roles)
+    comment_on(connection, "TABLE", ("analytics", table.name), table.contract.description, described)
     with stages.stage(f"load {table.name}"):
         _load(connection, table_input, None)
     indexes = []
@@ -114,7 +117,9 @@ def build_models(
         statement = research_models.statement(model, tables)
         target = sql.quote("research", model.name)
         with stages.stage(f"{'compute' if model.materialized else 'define'} {model.name}"):
-            connection.execute(f"CREATE {'TABLE' if model.materialized else 'VIEW'} {target} AS\n{statement}")
+            kind: Literal["TABLE", "VIEW"] = "TABLE" if model.materialized else "VIEW"
+            connection.execute(f"CREATE {kind} {target} AS\n{statement}")
+            comment_on(connection, kind, ("research", model.name), model.description, model.columns)
         described = connection.execute(f"DESCRIBE {target}").fetchall()
         counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone() if model.materialized else None  # noqa: S608 - quoted
         states[f"research.{model.name}"] = research_models.state_sha256(model, statement, states)
@@ -148,7 +153,7 @@ def _built(
     table = table_input.table
     built = BuiltTable(
         found_as=table.found_as,
-        instant=table_input.instant if isinstance(table_input, CarriedInput) else "",
+        instant=table_input.carried_from or "",
         columns=list(table.columns),
         roles=dict(table.roles),
         identity=table.identity,
@@ -163,7 +168,7 @@ def _built(
             _load_statement(table, sql.quote("source", table.name)),
             {f"source.{table.name}": [column.name for column in table.columns]},
         ),
-        carried_over=isinstance(table_input, CarriedInput),
+        carried_over=table_input.carried_from is not None,
         rows_patched=rows_patched,
     )
     return built, checks.reconcile(checks.of(table.name, "reconciled"), source, copy)

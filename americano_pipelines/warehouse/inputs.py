@@ -10,6 +10,7 @@ import duckdb
 
 from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import sparing
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.sources.change_detection import NO_MONTH, State, state_sha256, time_expression
@@ -36,6 +37,10 @@ class TableInput(Protocol):
     @property
     def buckets(self) -> Mapping[str, str] | None:
         """Bucket to its state, as text; None when the table's state is known only as a whole."""
+
+    @property
+    def carried_from(self) -> str | None:
+        """The instant of an earlier publication that it is carried over from, ISO 8601; None when the source has it."""
 
     @property
     def read_again(self) -> bool:
@@ -80,6 +85,10 @@ class LakeInput:
         return _tokens(self.content.state)
 
     @property
+    def carried_from(self) -> None:
+        """It comes from the source."""
+
+    @property
     def read_again(self) -> bool:
         """The files do not change."""
         return True
@@ -122,7 +131,7 @@ class LakeInput:
 
     def _check(self, files: list[tuple[Path, str]]) -> None:
         for path, sha256 in files:
-            if not path.is_file() or atomic_files.sha256(path) != sha256:
+            if not path.is_file() or file_sha256(path) != sha256:
                 raise LakeDamagedError(f"{path} is not as it was exported", path)
 
 
@@ -143,6 +152,10 @@ class ScannerInput:
     def buckets(self) -> Mapping[str, str]:
         """State of every bucket."""
         return _tokens(self.state)
+
+    @property
+    def carried_from(self) -> None:
+        """It comes from the source."""
 
     @property
     def read_again(self) -> bool:

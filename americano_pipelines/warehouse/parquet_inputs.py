@@ -57,6 +57,10 @@ class FileInput:
         """Nothing is known of a file by month."""
 
     @property
+    def carried_from(self) -> None:
+        """It comes from the source."""
+
+    @property
     def read_again(self) -> bool:
         """It does not change, or `finish` raises an error."""
         return True
@@ -108,7 +112,7 @@ class CarriedInput:
     table: SourceTable
     state_sha256: str
     catalog: str
-    instant: str
+    carried_from: str
 
     @property
     def buckets(self) -> None:

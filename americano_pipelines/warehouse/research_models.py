@@ -3,14 +3,14 @@
 Write their SQL over roles and other models, so that it is independent of the source's column names.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.sources.column_roles import SourceTable
-from americano_pipelines.sources.contracts import BY_NAME, EVENTS, PHASES, PROTOCOLS, RUNS
+from americano_pipelines.sources.contracts import BY_NAME, EVENTS, PHASES, PROTOCOLS, RUNS, TableContract
 
 ColumnLineage = dict[str, list[tuple[str, str]]]
 """Output column to the (table, column) pairs it is computed from."""
@@ -72,6 +72,7 @@ class Model:
         models: the other models its SQL reads.
         needs: roles without which its rows would be wrong, so it is left out.
         materialized: a table, computed at build time; else a view.
+        columns: column name to what it holds.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Model:
     models: tuple[str, ...] = ()
     needs: tuple[RoleNeed, ...] = ()
     materialized: bool = False
+    columns: Mapping[str, str] = field(kw_only=True)
 
 
 _LEARNER = (EVENTS.name, "learner")
@@ -90,13 +92,53 @@ _WINDOWS = (
     (PHASES.name, "start"),
 )
 
+
+def _of_roles(contract: TableContract, **roles: str) -> dict[str, str]:
+    """Descriptions of columns that are roles under another name: column name to role name."""
+    return {column: contract.role(role).description for column, role in roles.items()}
+
+
+_EVENT_COLUMNS = _of_roles(
+    EVENTS,
+    event_id="id",
+    event_time="time",
+    learner_id="learner",
+    phase="phase",
+    protocol_id="protocol",
+    event_type="type",
+)
+_PROTOCOL_COLUMNS = _of_roles(
+    PROTOCOLS,
+    protocol_id="id",
+    learner_id="learner",
+    protocol_name="name",
+    design="design",
+    primary_outcome="outcome",
+    starts_at="start",
+    ends_at="end",
+    analysis_plan="plan",
+    deviations="deviations",
+)
+_PHASE_COLUMNS = {
+    **_of_roles(PHASES, phase_id="id", protocol_id="protocol"),
+    "learner_id": _PROTOCOL_COLUMNS["learner_id"],
+    **_of_roles(PHASES, phase="label", phase_type="type", starts_at="start"),
+    "ends_at": "When it ends, UTC: as stated, else at the start of the next phase, else with the protocol, else after "
+    "the planned days.",
+    "planned_days": PHASES.role("planned_days").description,
+    "stated_end": "The end that the source states, UTC; null where it states none.",
+    **_of_roles(PHASES, parameters="parameters", randomization_seed="seed"),
+}
+_COUNTS = {"events": "Number of events.", "learners": "Number of learners who have an event."}
+
 MODELS = (
-    Model("events", "Events under canonical column names.", (EVENTS.name,)),
+    Model("events", "Events under canonical column names.", (EVENTS.name,), columns=_EVENT_COLUMNS),
     Model(
         "protocols",
         "Protocols under canonical column names.",
         (PROTOCOLS.name,),
         needs=((PROTOCOLS.name, "id"),),
+        columns=_PROTOCOL_COLUMNS,
     ),
     Model(
         "phases",
@@ -108,15 +150,46 @@ MODELS = (
             (PHASES.name, "protocol"),
             (PHASES.name, "start"),
         ),
+        columns=_PHASE_COLUMNS,
     ),
-    Model("analysis_runs", "Analysis runs under canonical column names.", (RUNS.name,)),
+    Model(
+        "analysis_runs",
+        "Analysis runs under canonical column names.",
+        (RUNS.name,),
+        columns=_of_roles(
+            RUNS,
+            analysis_run_id="id",
+            protocol_id="protocol",
+            run_name="name",
+            analysis_type="type",
+            parameters="parameters",
+            status="status",
+            started_at="start",
+            completed_at="end",
+        ),
+    ),
     Model(
         "protocol_events",
         "Events with each protocol they belong to: by their own id column, else by learner and phase window.",
         (),
         ("events", "phases"),
+        columns={
+            "protocol_id": "The protocol the event belongs to.",
+            "phase_id": "The phase whose window its time falls into; null where events name their protocol themselves.",
+            "phase": "Label of that phase; where events name their protocol, the label on the event.",
+            "phase_type": "Type of that phase; null where events name their protocol themselves.",
+            **{name: _EVENT_COLUMNS[name] for name in ("event_id", "event_time", "learner_id", "event_type")},
+        },
     ),
-    Model("daily_events", "Events and learners per day (UTC).", (), ("events",), (_LEARNER,), materialized=True),
+    Model(
+        "daily_events",
+        "Events and learners per day (UTC).",
+        (),
+        ("events",),
+        (_LEARNER,),
+        materialized=True,
+        columns={"day": "The day, UTC.", **_COUNTS},
+    ),
     Model(
         "weekly_events",
         "Events and learners per week, named by its Monday (UTC).",
@@ -124,6 +197,7 @@ MODELS = (
         ("events",),
         (_LEARNER,),
         materialized=True,
+        columns={"week": "The Monday the week begins with, UTC.", **_COUNTS},
     ),
     Model(
         "events_by_phase",
@@ -132,6 +206,7 @@ MODELS = (
         ("events",),
         (_LEARNER, (EVENTS.name, "phase")),
         materialized=True,
+        columns={"phase": _EVENT_COLUMNS["phase"], **_COUNTS},
     ),
     Model(
         "events_by_protocol",
@@ -140,21 +215,30 @@ MODELS = (
         ("protocol_events",),
         (_LEARNER,),
         materialized=True,
+        columns={"protocol_id": "The protocol the events belong to.", **_COUNTS},
     ),
 )
 MODEL_BY_NAME = {model.name: model for model in MODELS}
+# The other statement of `protocol_events`, for events that name their protocol themselves.
+_BY_ID = "protocol_events_by_id"
 
 
 def models_sha256() -> str:
     """Hash of all models and their SQL: changed SQL rebuilds what was built with the old."""
     folder = files("americano_pipelines.warehouse") / "sql"
     texts = sorted((file.name, file.read_text(encoding="utf-8")) for file in folder.iterdir())
-    return hashlib.sha256(repr((MODELS, texts)).encode()).hexdigest()
+    return sha256_hex(repr((MODELS, texts)).encode())
+
+
+def code_sha256(model: Model) -> str:
+    """Hash of one model and its SQL, whichever statement the source's columns call for."""
+    names = (model.name, _BY_ID) if model.name == "protocol_events" else (model.name,)
+    return sha256_hex(repr((model, [sql.load("warehouse", name) for name in names])).encode())
 
 
 def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
     """A model's query over the given tables; a role without a column reads as NULL."""
-    name = "protocol_events_by_id" if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
+    name = _BY_ID if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
     fragments = {}
     for table in model.tables:
         played = {role: role_value(tables[table], role) for role in tables[table].roles}
@@ -198,7 +282,7 @@ def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[s
 def state_sha256(model: Model, query: str, states: Mapping[str, str]) -> str:
     """Hash of a model's SQL and of the states of what it reads: its data version."""
     read = [f"analytics.{name}" for name in model.tables] + [f"research.{name}" for name in model.models]
-    return hashlib.sha256("\n".join([query, *(states.get(name, "") for name in read)]).encode()).hexdigest()
+    return sha256_hex("\n".join([query, *(states.get(name, "") for name in read)]).encode())
 
 
 def _has_protocol_ids(tables: Mapping[str, SourceTable]) -> bool:

@@ -3,21 +3,18 @@
 Store the record as `meta.snapshot` inside the file, and beside it as `snapshot.json` with the file's size and hash.
 """
 
-import hashlib
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.column_roles import Column
 from americano_pipelines.warehouse.research_models import ColumnLineage
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CheckOutcome(_Record):
+class CheckOutcome(FrozenModel):
     """Outcome of one check of one source table.
 
     Attributes:
@@ -34,10 +31,10 @@ class CheckOutcome(_Record):
     passed: bool
     blocking: bool
     description: str
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = Field(default_factory=dict)
 
 
-class BuiltTable(_Record):
+class BuiltTable(FrozenModel):
     """A mirror table in `analytics`.
 
     Attributes:
@@ -75,7 +72,7 @@ class BuiltTable(_Record):
     rows_patched: int = 0
 
 
-class BuiltModel(_Record):
+class BuiltModel(FrozenModel):
     """A view or rollup in `research`.
 
     Attributes:
@@ -93,7 +90,7 @@ class BuiltModel(_Record):
     state_sha256: str
 
 
-class BuildFingerprint(_Record):
+class BuildFingerprint(FrozenModel):
     """Everything that decides what a file holds; two files with equal content hold the same."""
 
     mode: str
@@ -105,10 +102,10 @@ class BuildFingerprint(_Record):
     @property
     def sha256(self) -> str:
         """Hash of all of it."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return sha256_hex(self.model_dump_json().encode())
 
 
-class SnapshotRecord(_Record):
+class SnapshotRecord(FrozenModel):
     """The record of one published file.
 
     Attributes:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.duckdb_session import connect_to_read
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import PublishError, UnreadableRecordError, WarehouseUnavailableError
 from americano_pipelines.settings import Settings
@@ -124,7 +125,7 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
     atomic_files.sync_file(built)
     size = built.stat().st_size
     complete = document.model_copy(
-        update={"bytes": size, "sha256": atomic_files.sha256(built), "fresh_bytes": document.fresh_bytes or size}
+        update={"bytes": size, "sha256": file_sha256(built), "fresh_bytes": document.fresh_bytes or size}
     )
     atomic_files.write_text(built.parent / SNAPSHOT_RECORD, complete.model_dump_json(indent=1))
     place = snapshots_dir(settings) / document.snapshot_id
@@ -142,7 +143,7 @@ def as_published(path: Path, document: SnapshotRecord) -> bool:
     Opening the file replays such a log, so its rows would be read although the bytes are the same.
     """
     log = path.with_name(f"{path.name}.wal")
-    return not log.exists() and path.stat().st_size == document.bytes and atomic_files.sha256(path) == document.sha256
+    return not log.exists() and path.stat().st_size == document.bytes and file_sha256(path) == document.sha256
 
 
 def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Path | None:
@@ -157,7 +158,7 @@ def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Pat
     """
     copy = folder / "published_before.duckdb"
     shutil.copyfile(path, copy)
-    return copy if atomic_files.sha256(copy) == document.sha256 else None
+    return copy if file_sha256(copy) == document.sha256 else None
 
 
 def snapshots(settings: Settings) -> list[Path]:

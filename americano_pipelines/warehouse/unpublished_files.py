@@ -3,12 +3,11 @@
 A file that was only touched counts as well: only its bytes show that nothing changed, and a sync reads them.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.contracts import CONTRACTS
@@ -51,7 +50,7 @@ class Unpublished:
     def sha256(self) -> str:
         """Hash of it: equal for as long as neither the files nor the published file change."""
         states = [(change.table, str(change.path), change.stamp) for change in self.changes]
-        return hashlib.sha256(json.dumps([self.snapshot_id, states]).encode()).hexdigest()
+        return sha256_hex(canonical_json([self.snapshot_id, states], ascii_only=True, spaced=True))
 
 
 def unpublished(settings: Settings) -> Unpublished:

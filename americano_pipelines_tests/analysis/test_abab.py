@@ -10,18 +10,17 @@ from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.provenance.record import sha256_of
 from americano_pipelines.statistics.phase_windows import DAY_US
 from americano_pipelines_tests.analysis.examples import LATER, ONE, changed, extract_of
 from americano_pipelines_tests.statistics.examples import TRUTHS
 
 
-def analysed(extract: Extract, *, as_of_us: int = LATER, standing: str = "planned", **parameters: object) -> Analysis:
-    return analyse_abab(
-        observe(extract), AbabParameters.model_validate(parameters), as_of_us=as_of_us, standing=standing
-    )
+def analysed(extract: Extract, *, as_of_us: int = LATER, compliance: str = "planned", **parameters: object) -> Analysis:
+    validated = AbabParameters.model_validate(parameters)
+    return analyse_abab(observe(extract), validated, as_of_us=as_of_us, compliance=compliance)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
@@ -190,9 +189,10 @@ def test_the_same_extract_gives_the_same_results_and_csv() -> None:
 
     first, second = (analysed(each_extract, direction="increase") for each_extract in (extract, again))
 
-    assert sha256_of(first.results) == sha256_of(second.results)
+    assert canonical_json(first.results) == canonical_json(second.results)
     assert first.pictures == second.pictures
-    rows = observe(extract).daily_csv().splitlines()
+    rows = first.files["daily.csv"].decode().splitlines()
+    assert first.files == second.files
     assert rows[0] == "day,phase,condition,value,events"
     assert len(rows) == PROTOCOLS[4].total_days + 1
 
@@ -205,9 +205,9 @@ def test_the_page_holds_sentence_pictures_method_and_no_markup_from_outside() ->
     page = render_report(
         analysis,
         "<b>title</b>",
-        standing="<i>Exploratory</i>; 3 before it.",
+        compliance="<i>Exploratory</i>; 3 before it.",
         parameters={"improvement": "decrease", "alpha": 0.013, "min_days": None},
-        facts={"snapshot": "s1", "nothing": None},
+        provenance={"snapshot": "s1", "nothing": None},
     )
 
     assert "<script>" not in page
@@ -232,7 +232,7 @@ def test_which_way_is_better_is_said_with_the_effects_and_in_the_method(improvem
 
 
 def test_every_picture_of_an_exploratory_analysis_says_so() -> None:
-    planned, exploratory = (analysed(extract_of(ONE), standing=standing) for standing in ("planned", "exploratory"))
+    planned, exploratory = (analysed(extract_of(ONE), compliance=label) for label in ("planned", "exploratory"))
 
     assert planned.results == exploratory.results
     assert planned.pictures.keys() == exploratory.pictures.keys() == {"phases.png", "distribution.png"}

@@ -46,11 +46,9 @@ def extract(plans: list[Any], outcome: str = "score", primary: str | None = "sco
 def compliance(
     analysed: Extract, *earlier: PriorRun, ended: bool = True, kind: str = ABAB.name, **overrides: Any
 ) -> PlanCompliance:
-    requested = KINDS[kind]
-    before = PriorRuns(earlier)
-    return assess_compliance(
-        requested, resolve(requested, overrides, analysed), analysed, ended=ended, ends_us=END_US, before=before
-    )
+    requested, as_of_us = KINDS[kind], END_US if ended else END_US - 1
+    parameters, prior_runs = resolve(requested, overrides, analysed), PriorRuns(earlier)
+    return assess_compliance(requested, parameters, analysed, as_of_us=as_of_us, ends_us=END_US, prior_runs=prior_runs)
 
 
 def test_the_plan_stands_in_for_what_is_not_asked() -> None:
@@ -62,7 +60,9 @@ def test_the_plan_stands_in_for_what_is_not_asked() -> None:
 
 
 def test_as_planned_it_is_planned() -> None:
-    assert compliance(extract([PLAN, PLAN])) == PlanCompliance(planned=True, reasons=(), earlier_runs=0)
+    assert compliance(extract([PLAN, PLAN])) == PlanCompliance(
+        planned=True, reasons=(), earlier_runs=0, unrecorded_runs=0, plan_over=True
+    )
     assert compliance(extract([PLAN]), direction="decrease").planned
 
 
@@ -89,8 +89,9 @@ def test_a_planned_outcome_and_bounds_that_nobody_drew_from_count_too() -> None:
 
 
 def test_before_the_end_nothing_is_planned() -> None:
-    (reason,) = compliance(extract([PLAN]), ended=False).reasons
-    assert reason == "the plan is not over before 2026-05-28"
+    early = compliance(extract([PLAN]), ended=False)
+    assert early.reasons == ("the plan is not over before 2026-05-28",)
+    assert not early.plan_over
 
 
 def test_only_the_same_question_after_the_end_takes_the_place_of_the_first() -> None:
@@ -107,12 +108,14 @@ def test_only_the_same_question_after_the_end_takes_the_place_of_the_first() -> 
 
 
 def test_what_ended_without_a_record_is_told_and_a_changed_record_is_a_doubt() -> None:
-    analysed, parameters = extract([PLAN]), resolve(ABAB, {}, extract([PLAN]))
-    cut_off = assess_compliance(ABAB, parameters, analysed, ended=True, ends_us=END_US, before=PriorRuns(unrecorded=2))
+    analysed, requested = extract([PLAN]), resolve(ABAB, {}, extract([PLAN]))
+    cut_off = assess_compliance(
+        ABAB, requested, analysed, as_of_us=END_US, ends_us=END_US, prior_runs=PriorRuns(unrecorded=2)
+    )
     assert cut_off.planned
     assert cut_off.sentence.endswith("no analysis of this protocol came before it, 2 more ended without a record.")
     changed = assess_compliance(
-        ABAB, parameters, analysed, ended=True, ends_us=END_US, before=PriorRuns(changed_records=1)
+        ABAB, requested, analysed, as_of_us=END_US, ends_us=END_US, prior_runs=PriorRuns(changed_records=1)
     )
     assert changed.reasons == ("1 records in the archive were changed, and may be of earlier runs",)
 

@@ -25,7 +25,8 @@ PAIRS = {"scheme": "days", "treatedDays": 1, "blockDays": 2}
 
 
 def analysed(extract: Extract, **parameters: object) -> Analysis:
-    return analyse_abab(observe(extract), AbabParameters.model_validate(parameters), as_of_us=LATER, standing="planned")
+    validated = AbabParameters.model_validate(parameters)
+    return analyse_abab(observe(extract), validated, as_of_us=LATER, compliance="planned")
 
 
 def difference(values: np.ndarray, lengths: tuple[int, ...]) -> float:

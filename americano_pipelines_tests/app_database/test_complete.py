@@ -5,10 +5,10 @@ from datetime import datetime
 
 import pytest
 
+from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.app_database.statements import claim, complete, fail, owner, read_row
 from americano_pipelines.errors import AppRowError, RowOwnershipError
 from americano_pipelines.provenance import app_link
-from americano_pipelines.provenance.record import CompliancePart
 from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.prisma_database import ABAB, MIGRATION, row
@@ -129,7 +129,9 @@ def test_an_exploratory_result_says_so_in_the_apps_sentence(
     settings_for: Callable[..., Settings], reasons: list[str], sentence: str
 ) -> None:
     _, record = kept_record(settings_for())
-    compliance = CompliancePart(planned=not reasons, reasons=reasons, earlier_runs=2, unrecorded_runs=0, plan_over=True)
+    compliance = PlanCompliance(
+        planned=not reasons, reasons=tuple(reasons), earlier_runs=2, unrecorded_runs=0, plan_over=True
+    )
 
     values = app_link.row_values(record.model_copy(update={"standing": compliance}))
 

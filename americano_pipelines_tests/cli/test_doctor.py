@@ -17,8 +17,8 @@ import pytest
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
-from americano_pipelines.defs.run_owners import OWNER_TAG
 from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.defs.run_tags import OWNER_TAG
 from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, Done, free_port

@@ -49,8 +49,8 @@ def test_a_sync_loads_what_a_sync_needs(tmp_path: Path) -> None:
     assert {name for name in ours if name.startswith("cli.")} == SYNC_ONLY
     assert {name for name in ours if name.startswith("defs.analyses")} == set()
     assert others & HEAVY == set()
-    # Row widths, unreadable values and the sweep of leftovers are each a module that a sync needs.
-    assert len(ours) <= 81, sorted(ours)
+    # Comments, hashing and the frozen base of all models are among them, each a module of its own that a sync needs.
+    assert len(ours) <= 84, sorted(ours)
 
 
 def test_verify_loads_no_command_of_others_and_nothing_that_writes(tmp_path: Path) -> None:

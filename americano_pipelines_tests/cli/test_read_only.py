@@ -9,9 +9,8 @@ import dagster as dg
 import pytest
 
 from americano_pipelines.defs.dagster_instance import open_instance
-from americano_pipelines.defs.run_owners import OWNER_TAG
 from americano_pipelines.defs.run_processes import process_tags
-from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, ROW_OPEN, ROW_TAG, ROWS_TAG, STATUS_TAG
+from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, OWNER_TAG, ROW_OPEN, ROW_TAG, ROWS_TAG, STATUS_TAG
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.runs import get_or_create_parent_run
 from americano_pipelines.settings import Settings

@@ -1,6 +1,5 @@
 """Files are written whole or not at all."""
 
-import hashlib
 import threading
 from pathlib import Path
 from unittest import mock
@@ -82,13 +81,6 @@ def test_removing_a_link_to_a_folder_leaves_the_folder(tmp_path: Path) -> None:
     atomic_files.remove(folder)
     atomic_files.remove(folder)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 10_000  # more than a chunk
-    (tmp_path / "file").write_bytes(content)
-
-    assert atomic_files.sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
 def test_identifiers_differ_and_name_a_file() -> None:

@@ -28,15 +28,18 @@ REGENERATE = "AMERICANO_WRITE_GRAPHS"
 
 FRESH = f"""
 import sys
-from americano_pipelines.definitions import defs
+import warnings
 import dagster
-dagster.Definitions.validate_loadable(defs)
-print([name for name in {HEAVY} if name in sys.modules])
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    from americano_pipelines.definitions import defs
+    dagster.Definitions.validate_loadable(defs())
+print([name for name in {HEAVY} if name in sys.modules], [str(warning.message) for warning in warned])
 """
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_fresh_interpreter_loads_them_without_heavy_imports(mode: str, tmp_path: Path) -> None:
+def test_a_fresh_interpreter_loads_them_without_heavy_imports_or_warnings(mode: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FRESH],
         env=environment(tmp_path / "data", **MODES[mode]),
@@ -46,7 +49,7 @@ def test_a_fresh_interpreter_loads_them_without_heavy_imports(mode: str, tmp_pat
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "[] []"
     assert not (tmp_path / "data").exists(), "loading must not write anything"
 
 
@@ -139,6 +142,10 @@ def _written(graphs: dict[str, Any]) -> str:
     return compact + "\n"
 
 
+def _deadline(policy: dg.FreshnessPolicy | None) -> str | None:
+    return None if policy is None else f"{policy.deadline_cron} {policy.timezone}"
+
+
 def _graph(defs: dg.Definitions) -> dict[str, Any]:
     """Everything that people see of the definitions, in plain values."""
     repository = defs.get_repository_def()
@@ -152,6 +159,10 @@ def _graph(defs: dg.Definitions) -> dict[str, Any]:
             "layer": node.tags["layer"],
             "role": "observed" if node.is_observable else "external" if node.is_external else "materialized",
             "described": bool(node.description),
+            "code version": bool(node.code_version),
+            "fresh by": _deadline(node.freshness_policy_or_from_metadata),
+            "table": node.metadata.get("dagster/table_name"),
+            "storage": node.metadata.get("dagster/storage_kind"),
             "checks": {
                 key.name: "blocking" if (spec := graph.get_check_spec(key)) and spec.blocking else "warning"
                 for key in sorted(node.check_keys)
@@ -162,6 +173,7 @@ def _graph(defs: dg.Definitions) -> dict[str, Any]:
     jobs = {
         job.name: {
             "assets": sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys),
+            "checks": sorted(key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys),
             "executor": job.executor_def.name,
         }
         for job in repository.get_all_jobs()

@@ -18,8 +18,17 @@ import pytest
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.defs import run_owners
 from americano_pipelines.defs.dagster_instance import TEMPLATE, open_instance
-from americano_pipelines.defs.run_owners import BOOT_TAG, HOME_TAG, NAMESPACE_TAG, OWNER_TAG
-from americano_pipelines.defs.run_processes import HOST_TAG, PID_TAG, RUN_TAG, STARTED_TAG, fail_dead_runs, process_tags
+from americano_pipelines.defs.run_processes import fail_dead_runs, process_tags
+from americano_pipelines.defs.run_tags import (
+    BOOT_TAG,
+    HOME_TAG,
+    HOST_TAG,
+    NAMESPACE_TAG,
+    OWNER_TAG,
+    PID_TAG,
+    RUN_TAG,
+    STARTED_TAG,
+)
 from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import Settings, load_settings
@@ -237,7 +246,7 @@ def test_a_sign_ends_with_its_process_and_not_with_a_child(settings_for: Callabl
     settings = settings_for()
     code = (
         "import os, sys, time; from pathlib import Path\n"
-        "from americano_pipelines.defs.run_owners import owner_tags; from americano_pipelines.defs.run_owners import "
+        "from americano_pipelines.defs.run_owners import owner_tags; from americano_pipelines.defs.run_tags import "
         "OWNER_TAG\n"
         "print(owner_tags(Path(sys.argv[1]))[OWNER_TAG], flush=True)\n"
         "if not os.fork(): os.close(1); os.close(2); time.sleep(30); os._exit(0)\n"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import ConfigError, DataError, LakeDamagedError, TransientSourceError
 from americano_pipelines.lake import export as module
@@ -173,7 +173,7 @@ def test_an_export_that_fails_before_the_manifest_leaves_no_file_and_the_old_one
     assert parquet_files(settings) == named_files(old)
     for table in old.tables.values():
         for bucket in table.buckets.values():
-            assert [atomic_files.sha256(path) for path in lake.files(settings.paths, bucket)] == [
+            assert [file_sha256(path) for path in lake.files(settings.paths, bucket)] == [
                 f.sha256 for f in bucket.files
             ]
     after = exported(settings)

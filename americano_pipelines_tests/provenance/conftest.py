@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.runs import analysis_run, get_or_create_parent_run
 from americano_pipelines.provenance.capture import RunContext
-from americano_pipelines.provenance.perform import perform, prepare
+from americano_pipelines.provenance.perform import PerformedAnalysis, perform
+from americano_pipelines.provenance.preparation import prepare
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Finding, Status
@@ -41,16 +43,23 @@ class Lab:
         dagster_run: str | None = None,
         **overrides: Any,
     ) -> Recorded:
-        """Carry out and record an analysis of `protocol_1`."""
+        """Run and record an analysis of `protocol_1`."""
+        return self.perform(KINDS[kind], row=row, dagster_run=dagster_run, **overrides).recorded
+
+    def perform(
+        self, kind: Kind, *, row: str | None = None, dagster_run: str | None = None, **overrides: Any
+    ) -> PerformedAnalysis:
+        """Run and record an analysis, of `protocol_1` if it is one of a protocol."""
         dagster_run_id = dagster_run or secrets.token_hex(8)
         parent = get_or_create_parent_run(self.store, self.settings, dagster_run_id, "job", {})
+        protocol_id = "protocol_1" if kind.of_protocol else None
         with open_published(self.settings) as connection:
             document = snapshots.read_record(self.settings)
             assert document is not None
-            prepared = prepare(self.settings, connection, document, "protocol_1", kind, overrides)
-            task = RunContext(dagster_run_id, f"analysis/{kind}", "protocol_1", "a test", row)
-            with analysis_run(self.store, parent, kind, {}) as run:
-                return perform(run, self.settings, prepared, task).recorded
+            prepared = prepare(self.settings, connection, document, kind, protocol_id, overrides)
+            context = RunContext(dagster_run_id, f"analysis/{kind.name}", protocol_id, "a test", row)
+            with analysis_run(self.store, parent, kind.name, {}) as run:
+                return perform(run, self.settings, prepared, context)
 
     def verify(self, name: str, in_dagster: DagsterHashes | None = None, *, again: bool = False) -> Verification:
         """Verify; Dagster has the right hash unless it is said what it has."""

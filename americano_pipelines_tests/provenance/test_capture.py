@@ -2,19 +2,20 @@
 
 import hashlib
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from americano_pipelines.provenance import capture
-from americano_pipelines.provenance.capture import capture_code
+from americano_pipelines.provenance.capture import capture_code, capture_environment, dvc_lock_sha256
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with one analysis module."""
     folder = tmp_path / "project"
-    module = folder / "americano_pipelines" / "research" / "a.py"
+    module = folder / "americano_pipelines" / "statistics" / "a.py"
     module.parent.mkdir(parents=True)
     module.write_text("x = 1\n")
     monkeypatch.setattr(capture, "PROJECT_ROOT", folder)
@@ -44,14 +45,14 @@ def test_a_clean_tree(project: Path) -> None:
 
     assert (code.commit, code.dirty, code.diff) == (commit, False, "")
     assert code.repository == "https://example.org/repo.git"
-    assert code.modules == {"research/a.py": hashlib.sha256(b"x = 1\n").hexdigest()}
+    assert code.modules == {"statistics/a.py": hashlib.sha256(b"x = 1\n").hexdigest()}
     assert code.not_captured == {}
 
 
 def test_a_changed_file_and_an_untracked_one_make_it_dirty_and_stand_in_the_diff(project: Path) -> None:
     committed(project)
     clean = capture_code()
-    (project / "americano_pipelines/research/a.py").write_text("x = 2\n")
+    (project / "americano_pipelines/statistics/a.py").write_text("x = 2\n")
     (project / "new.txt").write_text("?")
 
     code = capture_code()
@@ -64,7 +65,7 @@ def test_a_changed_file_and_an_untracked_one_make_it_dirty_and_stand_in_the_diff
 
 
 def test_only_code_stands_in_the_diff_without_its_secrets_and_the_rest_is_named(project: Path) -> None:
-    module, settings = project / "americano_pipelines/research/a.py", project / ".env.team"
+    module, settings = project / "americano_pipelines/statistics/a.py", project / ".env.team"
     settings.write_text("X=1\n")
     committed(project)
     settings.write_text("X=hunter2-of-the-settings\n")
@@ -111,3 +112,33 @@ def test_a_project_inside_another_repository_is_not_that_repositorys_code(projec
 
     assert code.commit == "unknown"
     assert "is not the top of a git repository" in code.not_captured["commit"]
+
+
+def test_every_module_that_decides_a_number_is_hashed() -> None:
+    modules = capture_code().modules
+
+    assert {path.partition("/")[0] for path in modules} == {"analysis", "statistics"}
+    assert {"statistics/randomization_test.py", "analysis/abab.py", "analysis/sql/events.sql"} <= modules.keys()
+
+
+def test_the_environment_names_packages_and_lock_file_and_no_absent_dvc_lock() -> None:
+    environment = capture_environment()
+
+    assert environment.packages["numpy"]
+    assert environment.lock_sha256 is not None
+    assert dvc_lock_sha256() is None
+
+
+@pytest.mark.skipif(find_spec("pymc") is not None, reason="PyMC is installed here")
+def test_what_samples_a_posterior_is_named_where_it_is_installed_and_only_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not {"pymc", "arviz", "pytensor"} & capture_environment().packages.keys()
+    for name in ("pymc", "arviz", "pytensor"):
+        (tmp_path / f"{name}-5.9.dist-info").mkdir()
+        (tmp_path / f"{name}-5.9.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 5.9\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert capture_environment().packages.items() >= {"pymc": "5.9", "arviz": "5.9", "pytensor": "5.9"}.items()

@@ -1,46 +1,88 @@
-"""The canonical text: equal for equal values, and none for what JSON has no words for."""
+"""Records of format version 1: recorded ones still parse and can be repeated, and new ones have the same fields."""
 
-from importlib.util import find_spec
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.preregistration import parse
+from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS, Basis
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.provenance.capture import capture_environment, dvc_lock_sha256
-from americano_pipelines.provenance.record import canonical, sha256_of
+from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.verify.rerun import Tolerance, differences
+from americano_pipelines_tests.provenance.conftest import Lab
+
+# Of the suite's database, recorded when the format was made; addresses and module hashes are shortened.
+FOLDER = Path(__file__).parent / "format_1"
+EPOCHS = {"training_demo": {"epochs": 3, "seed": 5}}
+# What differs from machine to machine, or from commit to commit.
+VARIABLE = ("code.dirty", "code.modules.", "environment.packages.", "not_captured.", "artifacts.provenance/diff.patch.")
 
 
-def test_order_does_not_matter_and_values_do() -> None:
-    assert canonical({"b": [1, None], "a": 0.1}) == b'{"a":0.1,"b":[1,null]}'
-    assert sha256_of({"a": 1, "b": 2}) == sha256_of({"b": 2, "a": 1})
-    assert sha256_of({"a": 1}) != sha256_of({"a": 1.0000000000000002})
-    assert "ß".encode() in canonical({"a": "ß"})
+def text_of(kind: str) -> bytes:
+    return (FOLDER / f"{kind}.json").read_bytes()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_an_undefined_number_is_not_recorded_as_if_it_were_one(value: float) -> None:
-    with pytest.raises(AnalysisError, match="cannot be recorded"):
-        canonical({"p": value})
+def fields(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Path and type of each value inside; the items of a list count as one."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from fields(f"{path}.{name}" if path else name, item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from fields(f"{path}[]", item)
+    else:
+        yield path, type(value).__name__
 
 
-def test_the_environment_names_packages_and_lock_file_and_no_absent_dvc_lock() -> None:
-    environment = capture_environment()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_recorded_text_parses_and_is_written_the_same_again(kind: str) -> None:
+    text = text_of(kind)
 
-    assert environment.packages["numpy"]
-    assert environment.lock_sha256 is not None
-    assert dvc_lock_sha256() is None
+    assert Record.parse(text).canonical() == text
+    with pytest.raises(AnalysisError, match="no provenance record of version 1: version"):
+        Record.parse(text.replace(b'"version":1', b'"version":2'))
 
 
-@pytest.mark.skipif(find_spec("pymc") is not None, reason="PyMC is installed here")
-def test_what_samples_a_posterior_is_named_where_it_is_installed_and_only_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not {"pymc", "arviz", "pytensor"} & capture_environment().packages.keys()
-    for name in ("pymc", "arviz", "pytensor"):
-        (tmp_path / f"{name}-5.9.dist-info").mkdir()
-        (tmp_path / f"{name}-5.9.dist-info" / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 5.9\n"
-        )
-    monkeypatch.syspath_prepend(tmp_path)
+@pytest.mark.parametrize("kind", PROTOCOL_KINDS)
+def test_a_recorded_extract_gives_the_recorded_results_again(kind: str) -> None:
+    record = Record.parse(text_of(kind))
+    text = (FOLDER / "extract.json").read_bytes()
+    extract = Extract.parse(text)
+    assert (extract.canonical(), extract.sha256) == (text, record.extract_sha256)
+    assert (extract.protocol_sha256, extract.phases_sha256) == (record.protocol_sha256, record.phases_sha256)
 
-    assert capture_environment().packages.items() >= {"pymc": "5.9", "arviz": "5.9", "pytensor": "5.9"}.items()
+    # All instants after the end of the plan give the same verdict.
+    basis = Basis(record.inputs[0].snapshot_id, 2_000_000_000_000_000, "planned")
+    analysis = KINDS[kind].analyse(extract, parse(KINDS[kind], record.config), basis)
+
+    close = Tolerance.of(extract.outcomes, same_numpy=False)
+    assert differences(record.results, json.loads(json.dumps(analysis.results)), close) == []
+    assert (analysis.sentence, analysis.verdict) == (record.sentence, record.verdict)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_record_has_the_fields_of_the_format(lab: Lab, kind: str) -> None:
+    old = Record.parse(text_of(kind))
+    new = lab.perform(KINDS[kind], **EPOCHS.get(kind, {})).recorded.record
+
+    recorded_fields, new_fields = ({*fields("", json.loads(record.canonical()))} for record in (old, new))
+    assert {field for field in recorded_fields ^ new_fields if not field[0].startswith(VARIABLE)} == set()
+    assert (new.config, new.seed, new.generator) == (old.config, old.seed, old.generator)
+    assert [(source.asset, source.schema_sha256, source.rows, source.time_range) for source in new.inputs] == [
+        (source.asset, source.schema_sha256, source.rows, source.time_range) for source in old.inputs
+    ]
+    assert [source.exclusions for source in new.inputs] == [source.exclusions for source in old.inputs]
+    assert [_without_pseudonym(source.query) for source in new.inputs] == [
+        _without_pseudonym(source.query) for source in old.inputs
+    ]
+    assert new.upstream.keys() == old.upstream.keys()
+    assert (new.logged.params, new.logged.metrics.keys()) == (old.logged.params, old.logged.metrics.keys())
+
+
+def _without_pseudonym(query: str) -> str:
+    """The statement without the learner, whose pseudonym is made with the data folder's key."""
+    return query.partition("\n-- $1 = 'learner-")[0]

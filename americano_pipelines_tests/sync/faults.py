@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
@@ -34,7 +34,7 @@ class Place:
         link = snapshots.current(settings)
         assert link is not None
         self.settings, self.link = settings, link
-        self.sha256 = atomic_files.sha256(link)
+        self.sha256 = file_sha256(link)
         self.manifest = lake.read(settings.paths)
         self.rows = self._rows()
 
@@ -47,7 +47,7 @@ class Place:
         And of what was begun nothing lies about.
         """
         assert snapshots.current(self.settings) == self.link
-        assert atomic_files.sha256(self.link) == self.sha256
+        assert file_sha256(self.link) == self.sha256
         assert self._rows() == self.rows
         whole(self.settings)
         assert (lake.read(self.settings.paths) != self.manifest) is exported

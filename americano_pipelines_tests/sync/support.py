@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake.export import export
@@ -69,7 +69,7 @@ def whole(settings: Settings) -> None:
     path, document = snapshots.current(settings), snapshots.read_record(settings)
     assert path is not None
     assert document is not None
-    assert atomic_files.sha256(path) == document.sha256
+    assert file_sha256(path) == document.sha256
     query = "SELECT count(*) FROM analytics.behavioral_events"
     read = subprocess.run(
         [sys.executable, "-c", READ, str(settings.published_path), query], capture_output=True, text=True, check=True

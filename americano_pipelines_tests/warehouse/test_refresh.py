@@ -74,6 +74,18 @@ def test_changed_sql_changes_the_models_hash(monkeypatch: pytest.MonkeyPatch, tm
     assert module.research_models.models_sha256() != before
 
 
+def test_changed_sql_of_a_model_changes_its_hash_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = module.research_models
+    before = {model.name: models.code_sha256(model) for model in models.MODELS}
+    load = models.sql.load
+    changed = "protocol_events_by_id"
+    monkeypatch.setattr(models.sql, "load", lambda package, name: load(package, name) + " " * (name == changed))
+
+    after = {model.name: models.code_sha256(model) for model in models.MODELS}
+
+    assert {name for name in before if before[name] != after[name]} == {"protocol_events"}
+
+
 def test_another_column_for_a_role_builds_anew(files: Settings, settings_for: Callable[..., Settings]) -> None:
     synced(files)
     inputs = {f"{t}_parquet": str(files.parquet_input(t)) for t in ("behavioral_events", "phase_assignments")}

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
@@ -136,11 +136,9 @@ def test_the_file_and_its_record_say_the_same_and_the_record_survives_a_round_tr
     assert snapshots.read_record(settings) == document
     assert SnapshotRecord.model_validate_json(document.model_dump_json()) == document
     assert inside == document.model_copy(update={"bytes": 0, "sha256": "", "fresh_bytes": 0})
-    assert (document.bytes, document.sha256) == (place.stat().st_size, atomic_files.sha256(place))
+    assert (document.bytes, document.sha256) == (place.stat().st_size, file_sha256(place))
     assert document.source["files"] == {
-        str(settings.parquet_input("behavioral_events")): atomic_files.sha256(
-            settings.parquet_input("behavioral_events")
-        )
+        str(settings.parquet_input("behavioral_events")): file_sha256(settings.parquet_input("behavioral_events"))
     }
 
 

@@ -3,18 +3,18 @@
 A random split would leak a learner's later days into training.
 """
 
-import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from americano_pipelines.analysis.extract import NUMBER_TYPES, BaseExtract, TableRead
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import SourceTable
@@ -35,28 +35,22 @@ FEATURES: dict[str, str | None] = {
 }
 # Names of the column with scores, best first, without regard to case and underscores.
 OUTCOMES = ("session_performance_score", "performance_score", "score")
-_NUMBERS = (
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
-    *("FLOAT", "DOUBLE", "DECIMAL"),
-)
 
 
-class TrainingData(BaseModel):
-    """What a model is trained and validated on, in order of time.
+class TrainingData(BaseExtract):
+    """The rows that a model is trained and validated on, in order of time.
 
     Attributes:
-        version: of this format.
+        version: version of this format.
         outcome: the events column that holds the scores.
         features: names of the features.
-        left_out: features that are not there, with the reason.
+        left_out: features that are missing, with the reason.
         available: scored events in the snapshot, of which these rows are the latest.
-        learners: pseudonyms of those whose events these are, sorted.
+        learners: pseudonyms of the learners whose events these are, sorted.
         times_us: when each event happened, microseconds since 1970 UTC, ascending; shape (rows,).
-        scores: its score, in the outcome's own unit; shape (rows,).
-        rows: its features; None where undefined, such as a mean of nothing; shape (rows, features).
+        scores: the score of each event, in the outcome's own unit; shape (rows,).
+        rows: the features of each event; None where undefined, such as a mean of nothing; shape (rows, features).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     outcome: str
@@ -69,30 +63,49 @@ class TrainingData(BaseModel):
     rows: list[list[float | None]]
 
     def canonical(self) -> bytes:
-        """The one text of these contents: JSON with sorted keys and no spaces, numbers as Python writes them."""
-        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        """The canonical text of these contents."""
+        return canonical_json(self.model_dump(), ascii_only=True)
 
     @classmethod
     def parse(cls, text: bytes) -> "TrainingData":
-        """The data of a canonical text."""
+        """Parse a canonical text."""
         return cls.model_validate_json(text)
 
     @property
-    def sha256(self) -> str:
-        """Hash of the canonical text."""
-        return hashlib.sha256(self.canonical()).hexdigest()
+    def outcomes(self) -> Sequence[float | None]:
+        """The score of each event."""
+        return self.scores
+
+    def reads(self, document: SnapshotRecord) -> list[TableRead]:
+        """The scored events.
+
+        Raises:
+            AnalysisError: `document` has no such events.
+        """
+        statement, _ = training_statement(document)
+        table = document.tables[EVENTS.name]
+        return [
+            TableRead(
+                f"analytics.{EVENTS.name}",
+                [(column.name, column.type) for column in table.columns],
+                table.instant,
+                len(self.times_us),
+                self.times_us,
+                f"{statement.strip()}\n-- $1 = {MAX_ROWS}, the most rows",
+            )
+        ]
 
 
 def training_statement(document: SnapshotRecord) -> tuple[str, str]:
-    """The statement that reads the rows, its one value being the most of them, and the column with the scores.
+    """The statement that reads the rows, with one parameter for the most of them, and the column with the scores.
 
     Raises:
-        AnalysisError: the published file has no events, or no column with scores among them.
+        AnalysisError: the published file has no events, or its events have no column with scores.
     """
     built = document.tables.get(EVENTS.name)
     if built is None:
         raise AnalysisError(f"snapshot {document.snapshot_id} has no {EVENTS.name} to learn from")
-    numbers = {_key(column.name): column.name for column in built.columns if column.type.startswith(_NUMBERS)}
+    numbers = {_key(column.name): column.name for column in built.columns if column.type.startswith(NUMBER_TYPES)}
     outcome = next((numbers[_key(name)] for name in OUTCOMES if _key(name) in numbers), None)
     if outcome is None:
         raise AnalysisError(
@@ -109,16 +122,16 @@ def training_statement(document: SnapshotRecord) -> tuple[str, str]:
 def read_training_data(
     connection: duckdb.DuckDBPyConnection, settings: Settings, document: SnapshotRecord, *, max_rows: int = MAX_ROWS
 ) -> TrainingData:
-    """Read the latest scored events and what was known before each.
+    """Read the latest scored events with what was known before each.
 
     Args:
         connection: the published file, open for reading.
         settings: the data folder, whose key makes the pseudonyms.
         document: the file's record.
-        max_rows: the most rows.
+        max_rows: the most rows to read.
 
     Raises:
-        AnalysisError: there is no column with scores.
+        AnalysisError: no column holds scores.
     """
     statement, outcome = training_statement(document)
     records = connection.execute(statement, [max_rows]).fetchall()
@@ -148,11 +161,11 @@ TRAINING_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Split:
-    """Features and labels of both parts.
+    """Features and labels of the training and the validation part.
 
     Attributes:
         features: names of the features that have a value in the training part.
-        left_out: the others, with the reason.
+        left_out: the other features, with the reason.
         at_us: the first instant of the validation part, microseconds since 1970 UTC; all before it is training.
         train: features, NaN where undefined; shape (training rows, features).
         train_high: whether the score is high, 1 or 0; shape (training rows,).
@@ -170,14 +183,14 @@ class Split:
 
 
 def split_by_time(data: TrainingData, threshold: float) -> Split:
-    """Cut the rows where four fifths of them are past, instants kept whole, and label them.
+    """Cut the rows after the first four fifths by time, keep rows of one instant together, and label them.
 
     Args:
         data: the rows.
-        threshold: the score from which on it is high, in the outcome's unit.
+        threshold: scores from here on are high, in the outcome's unit.
 
     Raises:
-        AnalysisError: a part is empty, or the training part holds nothing but high scores, or none.
+        AnalysisError: a part is empty, or the training part holds only high scores, or none.
     """
     times, count = np.asarray(data.times_us, dtype=np.int64), len(data.times_us)
     at_us = int(times[int(count * TRAINING_SHARE)]) if count else 0

@@ -1,4 +1,4 @@
-"""Show the learning curve as a figure and as a table."""
+"""Draw the learning curve, and write it as a table."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from americano_pipelines.analysis.plots import BASELINE, SOFT, TREATMENT, png
 
 
 def curve_csv(series: Mapping[str, Sequence[float]]) -> bytes:
-    """One line per epoch, epoch 0 being the baseline.
+    """Write one line per epoch; epoch 0 is the baseline.
 
     Args:
         series: name to a value per epoch.
@@ -18,12 +18,12 @@ def curve_csv(series: Mapping[str, Sequence[float]]) -> bytes:
 
 
 def draw_curve(series: Mapping[str, Sequence[float]], *, baselines: Mapping[str, float], title: str) -> bytes:
-    """Loss and accuracy of both parts over the epochs, with the validation part's baseline, as PNG.
+    """Draw loss and accuracy of both parts over the epochs, with the validation part's baseline, as PNG.
 
     Args:
         series: `train_loss`, `train_accuracy`, `validation_loss`, `validation_accuracy`: a value per epoch from 0 on.
         baselines: `loss` and `accuracy` on the validation part of a model that knows no feature.
-        title: what is shown.
+        title: title of the figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

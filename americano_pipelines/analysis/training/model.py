@@ -10,27 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from americano_pipelines.analysis.registry import TRAINING, TrainingParameters
+from americano_pipelines.analysis.result import Analysis, TrainedModel
 from americano_pipelines.analysis.training.data import Split, TrainingData, split_by_time
 from americano_pipelines.analysis.training.learning_curve import curve_csv, draw_curve
-from americano_pipelines.analysis.training.training_parameters import TrainingParameters
 from americano_pipelines.errors import AnalysisError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from sklearn.pipeline import Pipeline
 
 
+MODEL_NAME = "americano_high_performance"
 _LEAVES = 15  # of a tree
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model and what it gave in each epoch.
+    """A model and its predictions after each epoch.
 
     Attributes:
         pipeline: takes raw features under their names and gives 1 for high, else 0.
         train: probability of a high score after each epoch; shape (epochs, training rows).
-        validation: likewise; shape (epochs, validation rows).
+        validation: the same for the validation part; shape (epochs, validation rows).
     """
 
     pipeline: "Pipeline"
@@ -39,10 +40,10 @@ class Fitted:
 
 
 def fit(parts: Split, parameters: TrainingParameters) -> Fitted:
-    """Fit on the training part; means for what is undefined, and the scale, are the training part's too.
+    """Fit on the training part, which also gives the scale and the means for undefined values.
 
     Raises:
-        AnalysisError: the learning rate is so high that the weights leave all bounds.
+        AnalysisError: the learning rate is so high that the weights overflow.
     """
     import pandas as pd
     from sklearn.impute import SimpleImputer
@@ -53,9 +54,9 @@ def fit(parts: Split, parameters: TrainingParameters) -> Fitted:
     train = prepare.fit_transform(pd.DataFrame(parts.train, columns=parts.features))
     validation = prepare.transform(pd.DataFrame(parts.validation, columns=parts.features))
     epochs = _descent if parameters.model_type == "logistic_regression" else _boosting
-    classifier, gave = epochs(train, parts.train_high, validation, parameters)
+    classifier, predictions = epochs(train, parts.train_high, validation, parameters)
     pipeline = Pipeline([*prepare.steps, ("classify", classifier)])
-    return Fitted(pipeline, [loss for loss, _ in gave], [loss for _, loss in gave])
+    return Fitted(pipeline, [of_train for of_train, _ in predictions], [of_later for _, of_later in predictions])
 
 
 _Epochs = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -71,15 +72,15 @@ def _descent(
     classifier = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=parameters.rate, shuffle=False)
     # The order is drawn here: the classifier's own seed would give every epoch the same.
     rng = np.random.default_rng(parameters.seed)
-    gave: _Epochs = []
+    predictions: _Epochs = []
     for _ in range(parameters.epochs):
         order = rng.permutation(len(high))
         try:
             classifier.partial_fit(train[order], high[order], classes=[0, 1])
         except ValueError as error:  # scikit-learn's word for an overflow
             raise AnalysisError(f"learning_rate {parameters.rate:g} is too high for this data: {error}") from error
-        gave.append((classifier.predict_proba(train)[:, 1], classifier.predict_proba(validation)[:, 1]))
-    return classifier, gave
+        predictions.append((classifier.predict_proba(train)[:, 1], classifier.predict_proba(validation)[:, 1]))
+    return classifier, predictions
 
 
 def _boosting(
@@ -104,38 +105,15 @@ CURVE_CSV, CURVE_PNG, METADATA = "learning_curve.csv", "learning_curve.png", "me
 _SMALLEST = 1e-15  # a probability of 0 or 1 would make a single row's loss infinite
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What came out.
+def train(data: TrainingData, parameters: TrainingParameters, snapshot_id: str) -> Analysis:
+    """Train on the first four fifths of the rows by time, and validate on the rest.
 
-    Attributes:
-        sentence: how good it is, for people.
-        numbers: of the end and of the baseline, as metrics of a run.
-        series: metric to a value per epoch; epoch 0 is the baseline, which gives every row the training part's share.
-        results: parameters, split, class balance, features, numbers, versions.
-        files: name to content: learning curve as CSV and PNG, metadata as JSON.
-        model: takes raw features under their names and gives 1 for high, else 0.
-        example: quartiles of the training part's features, which are nobody's row; shape (3, features).
-        dropped: rows left out, by reason.
-    """
-
-    sentence: str
-    numbers: dict[str, float]
-    series: dict[str, list[float]]
-    results: dict[str, JsonValue]
-    files: dict[str, bytes]
-    model: "Pipeline"
-    example: "pd.DataFrame"
-    dropped: dict[str, int]
-
-
-def train(data: TrainingData, parameters: TrainingParameters, snapshot_id: str) -> Trained:
-    """Train on the first four fifths of the rows, validate on what comes after.
+    The series begin with the baseline as epoch 0: it predicts the training part's share of high scores for every row.
 
     Args:
         data: the rows.
         parameters: the parameters.
-        snapshot_id: where the rows are from, for the metadata.
+        snapshot_id: the snapshot that the rows are from, for the results.
 
     Raises:
         AnalysisError: there is too little to learn from, or the learning rate is too high.
@@ -146,13 +124,13 @@ def train(data: TrainingData, parameters: TrainingParameters, snapshot_id: str) 
     fitted = fit(parts, parameters)
     share = float(parts.train_high.mean())
     series: dict[str, list[float]] = {}
-    for name, high, gave in (
+    for name, high, predictions in (
         ("train", parts.train_high, fitted.train),
         ("validation", parts.validation_high, fitted.validation),
     ):
-        of_epochs = [np.full(len(high), share), *gave]
-        series[f"{name}_loss"] = [log_loss(high, each) for each in of_epochs]
-        series[f"{name}_accuracy"] = [accuracy(high, each) for each in of_epochs]
+        epochs = [np.full(len(high), share), *predictions]
+        series[f"{name}_loss"] = [log_loss(high, epoch) for epoch in epochs]
+        series[f"{name}_accuracy"] = [accuracy(high, epoch) for epoch in epochs]
     numbers = {
         **{f"final_{name}": values[-1] for name, values in series.items()},
         "baseline_loss": series["validation_loss"][0],
@@ -162,20 +140,34 @@ def train(data: TrainingData, parameters: TrainingParameters, snapshot_id: str) 
         "train_high_share": share,
         "validation_high_share": float(parts.validation_high.mean()),
     }
-    sentence = _sentence(parts, numbers)
-    dropped = {"scored events before the latest that were read": data.available - len(data.scores)}
-    results = _results(data, parameters, snapshot_id, parts, numbers, dropped)
-    files = {
-        CURVE_CSV: curve_csv(series),
-        CURVE_PNG: draw_curve(
-            series,
-            baselines={"loss": numbers["baseline_loss"], "accuracy": numbers["baseline_accuracy"]},
-            title=f"{parameters.model_type.replace('_', ' ')}, {data.outcome} of {parameters.threshold:g} and more",
-        ),
-        METADATA: json.dumps(results, indent=2, sort_keys=True).encode(),
-    }
+    counts = {"scored events before the latest that were read": data.available - len(data.scores)}
+    results = _results(data, parameters, snapshot_id, parts, numbers, counts)
+    picture = draw_curve(
+        series,
+        baselines={"loss": numbers["baseline_loss"], "accuracy": numbers["baseline_accuracy"]},
+        title=f"{parameters.model_type.replace('_', ' ')}, {data.outcome} of {parameters.threshold:g} and more",
+    )
     example = pd.DataFrame(np.nanquantile(parts.train, (0.25, 0.5, 0.75), axis=0), columns=parts.features)
-    return Trained(sentence, numbers, series, results, files, fitted.pipeline, example, dropped)
+    descent = parameters.model_type == "logistic_regression"
+    return Analysis(
+        name=TRAINING,
+        version=VERSION,
+        sentence=_sentence(parts, numbers),
+        results=results,
+        pictures={CURVE_PNG: picture},
+        methods="",
+        verdict=None,
+        numbers=numbers,
+        counts=counts,
+        files={
+            CURVE_CSV: curve_csv(series),
+            METADATA: json.dumps(results, indent=2, sort_keys=True).encode(),
+        },
+        series=series,
+        seed=parameters.seed if descent else None,  # boosting would draw only beyond 200,000 rows
+        generator="numpy default_rng (PCG64)" if descent else "scikit-learn (MT19937)",
+        model=TrainedModel(MODEL_NAME, fitted.pipeline, example),
+    )
 
 
 def log_loss(high: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
@@ -210,17 +202,17 @@ def _results(
     snapshot_id: str,
     parts: Split,
     numbers: dict[str, float],
-    dropped: dict[str, int],
+    counts: dict[str, int],
 ) -> dict[str, JsonValue]:
     return {
         "snapshot": snapshot_id,
         "data sha256": data.sha256,
         "outcome": data.outcome,
         "high from": parameters.threshold,
-        "parameters": {**parameters.model_dump(mode="json"), "learning_rate": parameters.rate},
+        "parameters": parameters.recorded(),
         "features": list(parts.features),
         "features left out": dict(parts.left_out),
-        "rows": {"available": data.available, "read": len(data.scores), **dropped},
+        "rows": {"available": data.available, "read": len(data.scores), **counts},
         "split": {
             "first time": _time(data.times_us[0]),
             "validation from": _time(parts.at_us),

@@ -1,14 +1,17 @@
-"""Metadata of a recorded analysis: write it to Dagster, and read the hashes back from the instance."""
+"""Metadata of a recorded analysis: write it to Dagster, and read the hashes of records back from the instance."""
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
+from americano_pipelines.defs.run_tags import RECORD_SHA256
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
+from americano_pipelines.mlflow_store.registered_models import CANDIDATE, RegisteredModel
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
@@ -17,75 +20,90 @@ if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PerformedAnalysis
 
 
-HASH = "provenance sha256"
 _LEFT_TO_THE_REPORT = ("events", "mean of events", "sd of events")
 
 
-def analysis_metadata(performed: "PerformedAnalysis", linked: str) -> Metadata:
-    """Metadata of a materialized analysis of a protocol.
+def analysis_metadata(performed: "PerformedAnalysis", link: str) -> Metadata:
+    """Metadata of a materialized analysis.
 
     Args:
         performed: the analysis.
-        linked: what became of the app's row.
+        link: what became of the app's row, in words.
     """
-    analysis, observations = performed.analysis, performed.observations
+    analysis, compliance, record = performed.analysis, performed.compliance, performed.recorded.record
+    sentence = f"{analysis.sentence} {compliance.sentence}" if compliance else analysis.sentence
     return {
-        "sentence": dg.MetadataValue.text(one_line(f"{analysis.sentence} {performed.standing.sentence}")),
+        "sentence": dg.MetadataValue.text(one_line(sentence)),
         **({"state": analysis.verdict} if analysis.verdict else {}),
-        "standing": performed.standing.label,
-        "runs before": performed.standing.earlier_runs,
-        "protocol": one_line(observations.extract.protocol.name or observations.extract.protocol.protocol_id),
-        "outcome": one_line(observations.extract.outcome),
-        "improvement": str(performed.recorded.record.config["improvement"]),
+        **(_protocol_metadata(performed, compliance) if compliance else {}),
         **{name: value for name, value in analysis.numbers.items() if value is not None},
-        **pictures(analysis.pictures),
-        "planned and actual": dg.MetadataValue.md(_table(observations.phase_table())),
-        "left out and counted": dg.MetadataValue.md(
-            markdown_table(("what", "number"), [(name, f"{count:,}") for name, count in observations.counts().items()])
-        ),
-        **recorded_metadata(performed.recorded.record, performed.recorded.sha256),
-        "link": linked,
+        **_pictures(analysis.pictures),
+        **(_model_metadata(performed, performed.registered) if performed.registered else {}),
+        **_record_metadata(record),
+        RECORD_SHA256: performed.recorded.sha256,
+        "link": link,
     }
 
 
-def recorded_metadata(record: Record, sha256: str) -> Metadata:
-    """Where a recorded analysis is to be found, and the hash of its record."""
+def _protocol_metadata(performed: "PerformedAnalysis", compliance: PlanCompliance) -> Metadata:
+    config, analysis = performed.recorded.record.config, performed.analysis
+    counts = [(name, f"{count:,}") for name, count in analysis.counts.items()]
+    return {
+        "standing": compliance.label,
+        "runs before": compliance.earlier_runs,
+        "protocol": one_line(performed.prepared.protocol or ""),
+        "outcome": one_line(str(config["outcome"])),
+        "improvement": str(config["improvement"]),
+        "planned and actual": dg.MetadataValue.md(_phase_table(analysis.results["phases"])),
+        "left out and counted": dg.MetadataValue.md(markdown_table(("what", "number"), counts)),
+    }
+
+
+def _model_metadata(performed: "PerformedAnalysis", registered: RegisteredModel) -> Metadata:
+    return {
+        "details": dg.MetadataValue.json(performed.analysis.results),
+        "model": registered.name,
+        "model version": registered.version,
+        "model alias": CANDIDATE,
+    }
+
+
+def _record_metadata(record: Record) -> Metadata:
     url, run_id = record.tracking["url"], record.tracking["run_id"]
     return {
         "MLflow run": dg.MetadataValue.url(url) if url else f"in {record.tracking['address']}",
         "MLflow run id": str(run_id),
         "AnalysisRun id": record.identity.analysis_run_id or "none",
-        HASH: sha256,
         "extract sha256": record.extract_sha256,
         "snapshot id": ", ".join(sorted({source.snapshot_id for source in record.inputs})),
     }
 
 
-def pictures(drawn: Mapping[str, bytes]) -> Metadata:
+def _pictures(pictures: Mapping[str, bytes]) -> Metadata:
     """PNGs as the UI shows them."""
     return {
         name.removesuffix(".png"): dg.MetadataValue.md(
             f"![{name}](data:image/png;base64,{base64.b64encode(content).decode()})"
         )
-        for name, content in drawn.items()
+        for name, content in pictures.items()
     }
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    # The page gives a table little room; the rest of it stands in the report.
+def _phase_table(rows: Any) -> str:  # noqa: ANN401 - JSON
+    # The page has little room for a table; the report shows all columns.
     header = [name for name in rows[0] if name not in _LEFT_TO_THE_REPORT] if rows else []
+    return markdown_table(header, [[_cell(row[name]) for name in header] for row in rows])
 
-    def shown(value: Any) -> str:  # noqa: ANN401 - any JSON
-        return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    return markdown_table(header, [[shown(row[name]) for name in header] for row in rows])
+def _cell(value: Any) -> str:  # noqa: ANN401 - JSON
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @contextmanager
 def materialization_hashes(settings: Settings) -> Iterator[Callable[[Record], list[str]]]:
-    """For the block, a function that gives the hashes in the metadata of a record's materializations.
+    """For the block, a function that returns the hashes in the metadata of a record's materializations.
 
-    It gives none when Dagster has no such materialization, or no home here.
+    It returns none when Dagster has no such materialization, or no home in this data folder.
 
     Raises:
         ResourceError: Dagster's records cannot be opened.
@@ -96,19 +114,19 @@ def materialization_hashes(settings: Settings) -> Iterator[Callable[[Record], li
 
 def recorded_hashes(instance: dg.DagsterInstance, record: Record) -> list[str]:
     """The hashes in the metadata of all materializations of a record's asset and partition by its Dagster run."""
-    by = record.orchestrator
-    # Dagster creates a file of events for a run that it is asked about and does not have.
-    if not instance.has_run(str(by["dagster_run_id"])):
+    origin = record.orchestrator
+    run_id, asset = str(origin["dagster_run_id"]), (origin["asset_key"], origin["partition"])
+    # Dagster creates a file of events for a run that it does not have.
+    if not instance.has_run(run_id):
         return []
-    events = instance.get_records_for_run(str(by["dagster_run_id"]), of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    events = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     hashes = []
     for event in events.records:
         materialization = event.asset_materialization
-        if materialization is None or (materialization.asset_key.to_user_string(), materialization.partition) != (
-            by["asset_key"],
-            by["partition"],
-        ):
+        if materialization is None:
             continue
-        if (value := materialization.metadata.get(HASH)) is not None:
+        if (materialization.asset_key.to_user_string(), materialization.partition) != asset:
+            continue
+        if (value := materialization.metadata.get(RECORD_SHA256)) is not None:
             hashes.append(str(value.value))
     return hashes

@@ -1,7 +1,4 @@
-"""Turn the parameters of an analysis into Dagster's run config for the launchpad.
-
-Every field may be left out, since the plan gives its value. Choices are enums, because Dagster has no literals.
-"""
+"""Turn the parameters of an analysis into Dagster's run config for the launchpad."""
 
 from enum import StrEnum
 from types import NoneType
@@ -11,36 +8,39 @@ import dagster as dg
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
-from americano_pipelines.analysis.registry import Parameters
+from americano_pipelines.analysis.registry import Kind
 
-ROW_FIELD = "analysis_run_id"
-_ROW = "Id of the app's AnalysisRun row to take and complete; it must be PENDING. Unset: a row is made, if it can be."
+ROW_FIELD, NAME_FIELD = "analysis_run_id", "run_name"
+_ROW = "Id of the app's AnalysisRun row to take and complete; it must be PENDING."
 
-# As `annotated_types` calls them, which pydantic keeps a field's bounds by.
+# The attributes in which pydantic keeps a field's bounds, see `annotated_types`.
 _BOUNDS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
 
 
-def launchpad(name: str, parameters: type[Parameters]) -> type[dg.Config]:
-    """The config of an asset.
+def launchpad(kind: Kind) -> type[dg.Config]:
+    """The config of an analysis: its parameters, and the app's row.
 
-    Args:
-        name: of the class.
-        parameters: the analysis's own.
+    For an analysis of a protocol every parameter is optional, because the plan gives its value. Another analysis has
+    its own defaults, and the name of its MLflow run.
     """
-    fields: dict[str, Any] = {
-        field: (
-            _optional(field, info.annotation),
-            Field(default=None, description=_describe_field(info)),
-        )
-        for field, info in parameters.model_fields.items()
-    }
-    fields[ROW_FIELD] = (str | None, Field(default=None, description=_ROW))
-    return create_model(name, __base__=dg.Config, **fields)
+    parameters = kind.parameters.model_fields.items()
+    fields: dict[str, Any] = {}
+    if kind.of_protocol:
+        for field, info in parameters:
+            optional = Field(default=None, description=_describe_field(info))
+            fields[field] = (_optional(field, info.annotation), optional)
+        row = f"{_ROW} Unset: a row is created, if the app has a type for this analysis."
+    else:
+        fields |= {field: (info.annotation, info) for field, info in parameters}
+        fields[NAME_FIELD] = (str, Field(default=kind.title, min_length=1, description="Name of the MLflow run."))
+        row = _ROW
+    fields[ROW_FIELD] = (str | None, Field(default=None, description=row))
+    return create_model(f"{kind.name.title().replace('_', '')}Config", __base__=dg.Config, **fields)
 
 
 def given_parameters(config: dg.Config) -> dict[str, Any]:
-    """What was filled in, by the names of the original."""
-    values = {name: getattr(config, name) for name in type(config).model_fields if name != ROW_FIELD}
+    """The parameters of an analysis that a config sets, by name."""
+    values = {name: getattr(config, name) for name in type(config).model_fields if name not in {ROW_FIELD, NAME_FIELD}}
     return {
         name: value.value if isinstance(value, StrEnum) else value
         for name, value in values.items()
@@ -49,6 +49,7 @@ def given_parameters(config: dg.Config) -> dict[str, Any]:
 
 
 def _optional(field: str, annotation: Any) -> Any:  # noqa: ANN401 - a type
+    """The type or None; a literal becomes an enum, since Dagster has no optional literals."""
     if get_origin(annotation) is Literal:
         return StrEnum(field.capitalize(), {label: label for label in get_args(annotation)}) | None  # type: ignore[operator]
     plain = [member for member in get_args(annotation) or (annotation,) if member is not NoneType]
@@ -56,7 +57,7 @@ def _optional(field: str, annotation: Any) -> Any:  # noqa: ANN401 - a type
 
 
 def _describe_field(info: FieldInfo) -> str:
-    """The description with the bounds, which Dagster's config has no words for, and the default."""
+    """The description with the default and the bounds, for which Dagster's config has no field."""
     bounds = [
         f"{word} {getattr(constraint, name)}"
         for constraint in info.metadata

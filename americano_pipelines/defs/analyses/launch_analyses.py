@@ -8,20 +8,24 @@ from typing import Any
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.defs.analyses.assets import COMMAND_TAG
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.analyses.request_sensor import RejectedRequest, plan_requests
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions, refusals, sync_protocol_partitions
 from americano_pipelines.defs.run_ends import describe_end, step_failure
 from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256
 from americano_pipelines.defs.sync.launch_sync import console_level
 from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.mlflow_store.data_folder import check_location
+from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
+from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import newest_entries
 from americano_pipelines.settings import Settings
+from americano_pipelines.text_output import one_line
 from americano_pipelines.warehouse.snapshots import open_published
 
 
@@ -31,16 +35,16 @@ class Launched:
 
     Attributes:
         protocol_id: the protocol.
-        protocol: its name, or its id where it failed before that was known.
-        analysis: its kind; of a request that was refused, what the app calls it.
+        protocol: its name, or its id for an analysis that failed.
+        analysis: its kind; for a request that was refused the app's type.
         success: whether it is recorded.
-        sentence: what came out, or why it failed.
-        dagster_run_id: the Dagster run, None for a request that was refused before there was one.
+        sentence: the result, or why it failed.
+        dagster_run_id: the Dagster run, None for a request that was refused before a run was started.
         verdict: the verdict's state, None for an analysis that judges nothing.
         standing: `planned` or `exploratory`.
-        analysis_run_id: the app's row, None when there is none.
-        mlflow_run_id: its MLflow run, None where it failed.
-        sha256: hash of its record, likewise.
+        analysis_run_id: the app's row, None without one.
+        mlflow_run_id: its MLflow run, None for an analysis that failed.
+        sha256: hash of its record, None for an analysis that failed.
     """
 
     protocol_id: str
@@ -61,32 +65,39 @@ class Launched:
 
 
 def read_launched(
-    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult, protocol_id: str, key: dg.AssetKey
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    result: dg.ExecuteInProcessResult,
+    protocol_id: str,
+    key: dg.AssetKey,
 ) -> Launched:
-    """What came of an analysis, by the events of its run."""
+    """The outcome of an analysis in a run: its record, or its failure."""
     kind = key.path[-1]
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key == key:
-            values = {
-                name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
-            }
-            row = str(values["AnalysisRun id"])
-            return Launched(
-                protocol_id=protocol_id,
-                protocol=str(values["protocol"]),
-                analysis=kind,
-                success=True,
-                sentence=str(values["sentence"]),
-                verdict=str(values["state"]) if "state" in values else None,
-                standing=str(values["standing"]),
-                analysis_run_id=None if row == "none" else row,
-                mlflow_run_id=str(values["MLflow run id"]),
-                sha256=str(values["provenance sha256"]),
-                dagster_run_id=result.run_id,
-            )
+            metadata = event.step_materialization_data.materialization.metadata
+            return _recorded(settings, protocol_id, str(metadata[RECORD_SHA256].value))
     failures = [event for event in result.all_events if event.is_step_failure and event.step_key == "__".join(key.path)]
     reason = step_failure(failures[0])[0] if failures else describe_end(instance, result.dagster_run)
     return Launched(protocol_id, protocol_id, kind, success=False, sentence=reason, dagster_run_id=result.run_id)
+
+
+def _recorded(settings: Settings, protocol_id: str, sha256: str) -> Launched:
+    record = Record.parse(get(records_dir(settings), sha256))
+    extract, compliance = Extract.parse(get(extracts_dir(settings), record.extract_sha256)), record.standing
+    return Launched(
+        protocol_id=protocol_id,
+        protocol=one_line(extract.protocol.title),
+        analysis=record.identity.analysis,
+        success=True,
+        sentence=one_line(f"{record.sentence} {compliance.sentence}" if compliance else record.sentence),
+        verdict=record.verdict,
+        standing=compliance.label if compliance else None,
+        analysis_run_id=record.identity.analysis_run_id,
+        mlflow_run_id=record.tracking["run_id"],
+        sha256=sha256,
+        dagster_run_id=record.orchestrator["dagster_run_id"],
+    )
 
 
 def refused(rejected: RejectedRequest) -> Launched:
@@ -103,7 +114,7 @@ def refused(rejected: RejectedRequest) -> Launched:
 
 
 def without_partition(protocol_id: str, key: dg.AssetKey, reason: str) -> Launched:
-    """An analysis of a protocol that Dagster can have no partition for."""
+    """An analysis of a protocol for which Dagster can have no partition, as one that failed."""
     return Launched(
         protocol_id, protocol_id or "(empty id)", key.path[-1], success=False, sentence=reason, dagster_run_id=None
     )
@@ -117,14 +128,14 @@ def run_analyses(
     Args:
         settings: the published file and where records go.
         protocol_ids: the protocols; None for all that are published. One that is named twice is analysed once.
-        kinds: names of `analysis.registry.KINDS`; empty for all.
-        command: what launches them, as it is recorded.
+        kinds: names of `analysis.registry.PROTOCOL_KINDS`; empty for all.
+        command: the command that launches them, as it is recorded.
 
     Raises:
         AnalysisError: a protocol is not published; nothing is run then.
         WarehouseUnavailableError: nothing is published.
     """
-    keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or KINDS)]
+    keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or PROTOCOL_KINDS)]
     check_location(settings)
     with instance_for_runs(settings) as instance:
         published, without = _published(settings, instance)
@@ -142,11 +153,11 @@ def run_analyses(
 
 
 def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
-    """Run what no record has: of every published protocol the analyses that were not made of it yet.
+    """Run the analyses of published protocols that have no record yet.
 
     Args:
         settings: the published file and where records go.
-        command: what launches them, as it is recorded.
+        command: the command that launches them, as it is recorded.
 
     Raises:
         WarehouseUnavailableError: nothing is published.
@@ -156,18 +167,18 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
         recorded = {(entry.protocol_id, entry.analysis) for entry in newest_entries(settings)}
         job = build_defs(settings).resolve_job_def(ANALYSES)
         for protocol_id in _published(settings, instance)[0]:
-            if keys := [dg.AssetKey([PREFIX, kind]) for kind in KINDS if (protocol_id, kind) not in recorded]:
+            if keys := [dg.AssetKey([PREFIX, kind]) for kind in PROTOCOL_KINDS if (protocol_id, kind) not in recorded]:
                 yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
 
 
 def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
-    """Carry out what the app requests, as the sensor `analysis_requests` would, in this process.
+    """Run the analyses that the app requests in this process, as the sensor `analysis_requests` would.
 
-    What is refused comes first, as analyses that failed; what has to wait is warned about.
+    Requests that are refused come first, as analyses that failed; each one that has to wait is logged as a warning.
 
     Args:
         settings: the app's database, the published file and where records go.
-        command: what launches them, as it is recorded.
+        command: the command that launches them, as it is recorded.
 
     Raises:
         AppRowError: the app's table cannot be read.
@@ -212,4 +223,4 @@ def _run(
         run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
     )
     for key in keys:
-        yield read_launched(instance, result, protocol_id, key)
+        yield read_launched(settings, instance, result, protocol_id, key)

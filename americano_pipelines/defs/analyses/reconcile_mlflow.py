@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, FINISHED_STATUSES, OPEN, PLACE_TAG, STATUS_TAG
+from americano_pipelines.defs.run_ends import FINISHED_STATUSES
+from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PLACE_TAG, STATUS_TAG
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
 from americano_pipelines.mlflow_store.runs import set_final_statuses

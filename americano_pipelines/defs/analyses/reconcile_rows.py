@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from americano_pipelines.app_database import statements
-from americano_pipelines.defs.run_ends import describe_end
+from americano_pipelines.defs.run_ends import FINISHED_STATUSES, describe_end
 from americano_pipelines.defs.run_tags import (
-    FINISHED_STATUSES,
     PLACE_TAG,
     ROW_MISSED,
     ROW_OPEN,

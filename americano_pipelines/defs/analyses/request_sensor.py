@@ -21,7 +21,7 @@ from americano_pipelines.defs.jobs import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions
 from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.run_ends import describe_end
-from americano_pipelines.defs.run_tags import ROW_RECONCILED, ROW_TAG
+from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
 
@@ -30,8 +30,6 @@ ATTEMPTS = 3
 # after 1 min, then after twice as long each time, up to 1 h: 30 of these last about a day.
 ATTEMPTS_WITHOUT_MLFLOW = 30
 _PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
-# Tag of a Dagster run: the row that it was started for.
-REQUEST_TAG = "americano/request"
 _MOST_REQUESTS_READ, _MOST_RUNS_STARTED = 1000, 20
 
 

@@ -1,16 +1,12 @@
-"""Sensor `parquet_arrival` (parquet mode): start the job when export files are new or changed.
+"""Sensor `parquet_arrival` (parquet mode): start the job when export files are complete and not those published.
 
-Tell a complete new file from one still being written, one touched and one broken.
+A tick reads names, sizes, times and footers, never rows: the run finds out whether a file's content is new. The
+published file shows whether a run did its work. A run that failed is tried again after a pause, a few times; a run that
+succeeded and published nothing found no new content. The cursor is bounded whatever the number of files.
 
-The published file says whether a run did its work. A run that failed is tried again after a pause, a few times; a
-run that ended well and published nothing found that no content is new.
-
-A tick looks at names, sizes, times and footers, never at rows: whether a file's content is new is for the run to
-find out. The cursor has a bound whatever the number of files, and remembers the ticks before, not what is published.
 https://docs.dagster.io/guides/automate/sensors
 """
 
-import hashlib
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -19,8 +15,10 @@ import dagster as dg
 from pydantic import BaseModel
 
 from americano_pipelines.common.duckdb_session import connect
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.retry_pause import next_attempt_at
+from americano_pipelines.defs.run_tags import RUN_KEY_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
@@ -29,29 +27,28 @@ from americano_pipelines.warehouse.unpublished_files import FileChange, Unpublis
 
 ATTEMPTS = 3
 PAUSE = timedelta(minutes=10)
-_RUN_KEY_TAG = "dagster/run_key"
 
 
 def run_key(sha256: str, attempt: int) -> str:
-    """The key of a run for these files; Dagster starts no second one for a key."""
+    """The key of a run for these files; Dagster starts no second run for a key."""
     return f"{sha256[:32]} {attempt}"
 
 
 def why_not_again(instance: dg.DagsterInstance, sha256: str, attempt: int) -> str | None:
-    """Why no other run is asked for, after some for the same files and the same published file.
+    """Why no other run is requested, after earlier runs for the same files and the same published file.
 
     Args:
-        instance: where the runs are.
+        instance: Dagster's.
         sha256: hash of the files that are not published.
-        attempt: how many runs were asked for.
+        attempt: number of runs that were requested.
 
     Returns:
         The reason; None when it is time for the next attempt.
     """
-    tags = {_RUN_KEY_TAG: run_key(sha256, attempt)}
+    tags = {RUN_KEY_TAG: run_key(sha256, attempt)}
     records = instance.get_run_records(dg.RunsFilter(tags=tags), limit=1)
     if not records or not records[0].dagster_run.is_finished:
-        return "a run for these files was asked for and has not ended"
+        return "a run for these files was requested and has not ended"
     if records[0].dagster_run.is_success:
         return "no new or changed file: a run found that what is published is their content"
     if attempt >= ATTEMPTS:
@@ -59,14 +56,14 @@ def why_not_again(instance: dg.DagsterInstance, sha256: str, attempt: int) -> st
             f"{attempt} runs for these files failed, the last one {records[0].dagster_run.run_id}; the next one is the "
             "nightly one, or as soon as a file changes"
         )
-    # What failed for a network or a full disk is mended by then or later.
+    # A network failure or a full disk may be mended by then.
     until = next_attempt_at(records[0], attempt, PAUSE)
     if until is None:
         return None
     return f"run {records[0].dagster_run.run_id} for these files failed; the next attempt is at {until:%H:%M:%S} UTC"
 
 
-# Dagster ends a tick after 60 s and forgets what it did. 10,000 footers take 2 to 5 s on a fast disk.
+# Dagster ends a tick after 60 s and discards its result. 10,000 footers take 2 to 5 s on a fast disk.
 _SECONDS_A_TICK = 15.0
 _FILES_A_STEP = 1000
 _NAMED = 3
@@ -77,12 +74,13 @@ class Memory(BaseModel):
     """The sensor's memory between ticks, its cursor.
 
     Attributes:
-        sha256: hash of what was not published, as of the last tick.
-        checked: how many of those files, in their order, were found whole or were reported.
-        broken: the first few of them that are not, and how many.
+        sha256: hash of the unpublished files at the last tick.
+        checked: number of those files, in their order, that were checked.
+        broken: the first few broken files.
+        broken_count: number of broken files.
         reported: hashes of broken files that were reported.
-        asked_for: hash of what was not published when a run was asked for.
-        attempts: runs asked for because of that.
+        requested: hash of the unpublished files for which a run was requested last.
+        attempts: number of runs that were requested for those files.
     """
 
     sha256: str = ""
@@ -90,7 +88,7 @@ class Memory(BaseModel):
     broken: list[str] = []
     broken_count: int = 0
     reported: list[str] = []
-    asked_for: str = ""
+    requested: str = ""
     attempts: int = 0
 
 
@@ -110,19 +108,19 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
             news = unpublished(settings)
             problems, reason = scan(settings, news, memory)
         except (FileNotFoundError, TransientSourceError) as error:
-            return dg.SensorResult(skip_reason=f"taken away while it was looked at: {error}", cursor=context.cursor)
+            return dg.SensorResult(skip_reason=f"removed while it was read: {error}", cursor=context.cursor)
         except SourceError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         events = []
         for change, problem in problems:
             context.log.error(problem)
             events.append(dg.AssetObservation(asset_specs.key("files", change.table), metadata={"broken": problem}))
-        if reason is None and memory.asked_for == news.sha256:
+        if reason is None and memory.requested == news.sha256:
             reason = why_not_again(context.instance, news.sha256, memory.attempts)
         if reason is not None:
             return dg.SensorResult(skip_reason=reason, cursor=memory.model_dump_json(), asset_events=events)
-        memory.attempts = memory.attempts + 1 if memory.asked_for == news.sha256 else 1
-        memory.asked_for = news.sha256
+        memory.attempts = memory.attempts + 1 if memory.requested == news.sha256 else 1
+        memory.requested = news.sha256
         request = dg.RunRequest(run_key=run_key(news.sha256, memory.attempts))
         return dg.SensorResult([request], cursor=memory.model_dump_json(), asset_events=events)
 
@@ -130,24 +128,24 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
 
 
 def scan(settings: Settings, news: Unpublished, memory: Memory) -> tuple[list[tuple[FileChange, str]], str | None]:
-    """Look at the files that are not published, and note in the memory how far that got.
+    """Check the files that are not published, and store in the memory how far the check got.
 
-    While any file is incomplete or broken nothing is started: the run would read it too, and fail.
+    While any file is incomplete or broken no run is started: it would read that file too, and fail.
 
     Returns:
-        The files that are found broken now, a few, with what is wrong; and why no run is to be started, None when
-        all files are complete.
+        A few of the broken files that were not reported before, with their problem; and why no run is started, None
+        if all files are complete.
     """
     if not news.changes:
         memory.sha256, memory.checked, memory.broken, memory.broken_count = news.sha256, 0, [], 0
         return [], "no new or changed file"
     if news.sha256 != memory.sha256:
-        # Sizes and times must stand still for a whole interval: a file being copied grows.
+        # Sizes and times must not change between two ticks: a file that is being copied grows.
         memory.sha256, memory.checked, memory.broken, memory.broken_count = news.sha256, 0, [], 0
-        return [], f"waiting until {_named([str(change.path) for change in news.changes])} stood still for a tick"
+        return [], f"waiting until {_named([str(change.path) for change in news.changes])} did not change for a tick"
     problems = _check(settings, news.changes, memory)
     if memory.checked < len(news.changes):
-        return problems, f"looked at {memory.checked:,} of {len(news.changes):,} new or changed files"
+        return problems, f"checked {memory.checked:,} of {len(news.changes):,} new or changed files"
     if memory.broken_count:
         held = _named(memory.broken, memory.broken_count)
         fresh = "; ".join(problem for _, problem in problems[:_NAMED])
@@ -156,7 +154,7 @@ def scan(settings: Settings, news: Unpublished, memory: Memory) -> tuple[list[tu
 
 
 def _check(settings: Settings, changes: Sequence[FileChange], memory: Memory) -> list[tuple[FileChange, str]]:
-    """Check footers from where the last tick stopped; the new problems, as many as are worth naming."""
+    """Check footers from where the last tick stopped; return the first problems that were not reported before."""
     problems: list[tuple[FileChange, str]] = []
     deadline = time.monotonic() + _SECONDS_A_TICK
     if memory.checked >= len(changes):
@@ -168,7 +166,7 @@ def _check(settings: Settings, changes: Sequence[FileChange], memory: Memory) ->
             for path, problem in check_footers(connection, list(present)).items():
                 memory.broken_count += 1
                 memory.broken = [*memory.broken, str(path)][:_NAMED]
-                name = hashlib.sha256(f"{path} {present[path].stamp}".encode()).hexdigest()[:16]
+                name = sha256_hex(f"{path} {present[path].stamp}".encode())[:16]
                 if name not in memory.reported and len(problems) < _REMEMBERED:
                     memory.reported = [*memory.reported, name][-_REMEMBERED:]
                     problems.append((present[path], problem))

@@ -1,36 +1,34 @@
-"""The asset graph: keys, groups, kinds, owners and descriptions, generated from contracts and models.
+"""Generate the asset graph from contracts and models: keys, groups, kinds, owners, descriptions, freshness, checks.
 
 https://docs.dagster.io/guides/build/assets/defining-assets
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 import dagster as dg
 
+# Dagster has no public name for these, though its own libraries use them (1.13.27).
+from dagster._core.definitions.metadata.metadata_set import TableMetadataSet, UriMetadataSet
+
+from americano_pipelines.defs.jobs import sync_freshness
+from americano_pipelines.defs.run_tags import DATA_VERSION_TAG, SKIPPED
 from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.contracts import CONTRACTS, TableContract
+from americano_pipelines.sources.contracts import CONTRACTS, TableContract, contract_sha256
 from americano_pipelines.warehouse.checks import ALL_CHECKS
-from americano_pipelines.warehouse.research_models import MODELS, Model
+from americano_pipelines.warehouse.research_models import MODELS, Model, code_sha256
 
 
 class Owner(StrEnum):
-    """Who looks after an asset."""
+    """The team that is responsible for an asset."""
 
     DATA = "team:data-engineering"
     RESEARCH = "team:research"
 
 
-# The schedule runs daily; a run takes minutes. Past a day and two hours somebody should look.
-FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
-
-# Dagster has no public constant for it; an event with this tag carries its asset's data version.
-DATA_VERSION_TAG = "dagster/data_version"
-
 UPSTREAM_OF_TABLES = {Mode.PARQUET: "files", Mode.POSTGRES: "parquet", Mode.SCANNER: "postgres"}
-"""The key prefix of what the tables are built from, by mode."""
+"""Mode to the key prefix of the assets that the tables are built from."""
 
 
 def key(*parts: str) -> dg.AssetKey:
@@ -75,8 +73,9 @@ def file_specs(settings: Settings) -> list[dg.AssetSpec]:
     ]
 
 
-def export_specs() -> list[dg.AssetSpec]:
+def export_specs(settings: Settings) -> list[dg.AssetSpec]:
     """Our Parquet exports (postgres mode)."""
+    freshness = sync_freshness(settings)
     return [
         dg.AssetSpec(
             key("parquet", contract.name),
@@ -86,15 +85,21 @@ def export_specs() -> list[dg.AssetSpec]:
             kinds={"parquet"},
             owners=[Owner.DATA.value],
             tags={"layer": "lake"},
-            freshness_policy=FRESHNESS,
+            metadata={
+                **TableMetadataSet(storage_kind="parquet"),
+                **UriMetadataSet(uri=(settings.lake_dir / contract.name).absolute().as_uri()),
+            },
+            code_version=_short(contract_sha256()),
+            freshness_policy=freshness,
         )
         for contract in CONTRACTS
     ]
 
 
-def table_specs(mode: Mode) -> list[dg.AssetSpec]:
+def table_specs(settings: Settings) -> list[dg.AssetSpec]:
     """The published mirrors, views and rollups."""
-    upstream = UPSTREAM_OF_TABLES[mode]
+    upstream = UPSTREAM_OF_TABLES[settings.mode]
+    freshness = sync_freshness(settings)
     mirrors = [
         dg.AssetSpec(
             key("analytics", contract.name),
@@ -104,12 +109,14 @@ def table_specs(mode: Mode) -> list[dg.AssetSpec]:
             kinds={"duckdb", "table"},
             owners=[Owner.DATA.value],
             tags={"layer": "warehouse"},
+            metadata=_published_as(settings, "analytics", contract.name),
             skippable=True,
-            freshness_policy=FRESHNESS,
+            code_version=_short(contract_sha256()),
+            freshness_policy=freshness,
         )
         for contract in CONTRACTS
     ]
-    return mirrors + [_model_spec(model) for model in MODELS]
+    return mirrors + [_model_spec(settings, model, freshness) for model in MODELS]
 
 
 def check_specs(prefix: str = "analytics") -> list[dg.AssetCheckSpec]:
@@ -125,12 +132,17 @@ def check_specs(prefix: str = "analytics") -> list[dg.AssetCheckSpec]:
     ]
 
 
+ROWS_EQUAL = "rows_equal_source"
+ROW_CHECKS = {contract.name: dg.AssetCheckKey(key("analytics", contract.name), ROWS_EQUAL) for contract in CONTRACTS}
+"""The checks of the job `deep_check`, by table."""
+
+
 def keys(specs: Iterable[dg.AssetSpec]) -> set[dg.AssetKey]:
     """The keys of specs."""
     return {spec.key for spec in specs}
 
 
-def _model_spec(model: Model) -> dg.AssetSpec:
+def _model_spec(settings: Settings, model: Model, freshness: dg.FreshnessPolicy) -> dg.AssetSpec:
     return dg.AssetSpec(
         key("research", model.name),
         deps=[*(key("analytics", name) for name in model.tables), *(key("research", name) for name in model.models)],
@@ -139,9 +151,24 @@ def _model_spec(model: Model) -> dg.AssetSpec:
         kinds={"duckdb", "table" if model.materialized else "view"},
         owners=[Owner.RESEARCH.value],
         tags={"layer": "research"},
+        metadata=_published_as(settings, "research", model.name),
         skippable=True,
-        freshness_policy=FRESHNESS if model.materialized else None,
+        code_version=_short(code_sha256(model)),
+        freshness_policy=freshness if model.materialized else None,
     )
+
+
+def _published_as(settings: Settings, schema: str, name: str) -> dict[str, Any]:
+    """Where a table is published, in the words of Dagster's catalog."""
+    path = settings.published_path.absolute()
+    return {
+        **TableMetadataSet(table_name=f"{path.stem}.{schema}.{name}", storage_kind="duckdb"),
+        **UriMetadataSet(uri=path.as_uri()),
+    }
+
+
+def _short(sha256: str) -> str:
+    return sha256[:12]
 
 
 def _describe(contract: TableContract) -> str:
@@ -155,10 +182,10 @@ ABSENT = dg.DataVersion("absent")
 def absent(prefix: str, name: str, reason: str) -> dg.MaterializeResult[None]:
     """The result for a table that the source does not have.
 
-    Not simply left out: Dagster skips every step downstream of an output that is left out, so one table that
-    is not there would keep all the others from being published, in a run that calls itself a success.
+    An output that is left out makes Dagster skip every step downstream of it: one missing table would keep all others
+    from being published, in a run that succeeds.
     """
-    return dg.MaterializeResult(asset_key=key(prefix, name), metadata={"skipped": reason}, data_version=ABSENT)
+    return dg.MaterializeResult(asset_key=key(prefix, name), metadata={SKIPPED: reason}, data_version=ABSENT)
 
 
 def reported(asset_key: dg.AssetKey, metadata: dict[str, Any], state: str) -> dg.AssetMaterialization:

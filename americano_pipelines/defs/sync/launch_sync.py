@@ -10,8 +10,8 @@ import dagster as dg
 from americano_pipelines.common.stage_timer import peak_memory_mb
 from americano_pipelines.defs.run_ends import step_failure
 from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, REPAIRED, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.sync.sync_job import nightly_job
-from americano_pipelines.defs.sync.table_metadata import REPAIRED
 from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Mode, Settings
@@ -34,7 +34,7 @@ class Summary:
         changed: whether a new file was published.
         tables: table name to rows, source rows, whether it changed and whether it was carried over.
         models: rollup name to rows.
-        skipped: source tables that are not there, with the reason.
+        skipped: source tables that are missing, with the reason.
         left_out: research views and rollups that cannot be made without them, with the reason.
         built: how and why the published file was built as it is.
         repaired: files of the lake that were damaged or gone, and were exported again.
@@ -73,7 +73,7 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
     """Run the nightly job in this process and wait for it.
 
     Args:
-        settings: the source and where things lie.
+        settings: the source and the data folder.
         full: export and build everything, also what did not change.
 
     Raises:
@@ -96,7 +96,7 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
 
 
 def console_level(settings: Settings) -> str:
-    """In a shell Dagster's own log is shown when LOG_LEVEL asks for it: the summary says what matters."""
+    """The level of Dagster's own log in a shell: LOG_LEVEL if it is set, else none, because the summary has it."""
     return settings.log_level if "log_level" in settings.model_fields_set else "CRITICAL"
 
 
@@ -109,23 +109,23 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
             observation = event.asset_observation_data.asset_observation
             prefix, *name = observation.asset_key.path
             into = {"analytics": summary.skipped, "research": summary.left_out}.get(prefix)
-            if into is not None and "skipped" in observation.metadata:
-                into[name[0]] = str(observation.metadata["skipped"].value)
+            if into is not None and SKIPPED in observation.metadata:
+                into[name[0]] = str(observation.metadata[SKIPPED].value)
         elif event.is_step_materialization and event.asset_key is not None:
             metadata = event.step_materialization_data.materialization.metadata
-            if "seconds" not in metadata:
+            if SECONDS not in metadata:
                 continue
             repaired = cast("list[str]", metadata[REPAIRED].value) if REPAIRED in metadata else []
             summary.repaired += [path for path in repaired if path not in summary.repaired]
-            summary.seconds |= cast("dict[str, float]", metadata["seconds"].value)
-            if "new snapshot" in metadata:
-                summary.changed = bool(metadata["new snapshot"].value)
-            if event.asset_key.path[0] == "analytics" and not metadata["unchanged"].value:
+            summary.seconds |= cast("dict[str, float]", metadata[SECONDS].value)
+            if NEW_SNAPSHOT in metadata:
+                summary.changed = bool(metadata[NEW_SNAPSHOT].value)
+            if event.asset_key.path[0] == "analytics" and not metadata[UNCHANGED].value:
                 changed.add(event.asset_key.path[1])
         elif event.is_step_failure:
             summary.error, summary.error_kind = step_failure(event)
     document, path = None, current(settings)
-    # After a sync that failed the record may still be the one that could not be read.
+    # A sync may have failed because the record cannot be read.
     with suppress(UnreadableRecordError):
         document = read_record(settings)
     if document is not None and path is not None:

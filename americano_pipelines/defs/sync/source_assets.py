@@ -1,6 +1,6 @@
 """Assets `parquet/<table>` (postgres mode) and `files/<table>` (parquet mode).
 
-Files made by others have keys of their own: a key that turns from materialized to observed leaves its children
+Files that others make have keys of their own: a key that turns from materialized to observed leaves its children
 stale for ever.
 
 https://docs.dagster.io/guides/build/assets/defining-assets#multi-asset
@@ -16,9 +16,10 @@ import dagster as dg
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.defs.run_processes import tag_process
+from americano_pipelines.defs.run_tags import REPAIRED, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.step_errors import SyncConfig, failure, sync_step
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.defs.sync.table_metadata import NO_ROWS, REPAIRED, Metadata, export_metadata, exported_again
+from americano_pipelines.defs.sync.table_metadata import NO_ROWS, Metadata, export_metadata, exported_again
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
@@ -29,25 +30,25 @@ from americano_pipelines.warehouse.research_models import column_lineage
 def build_exports(settings: Settings) -> dg.AssetsDefinition:
     """The exports for these settings."""
 
-    @dg.multi_asset(name="parquet_exports", specs=asset_specs.export_specs(), can_subset=True)
+    @dg.multi_asset(name="parquet_exports", specs=asset_specs.export_specs(settings), can_subset=True)
     def parquet_exports(context: dg.AssetExecutionContext, config: SyncConfig) -> Iterator[dg.MaterializeResult[None]]:
         with sync_step(context, settings) as stages:
-            done = export(settings, stages, full=config.full)
-            metadata = {name: _metadata(settings, done, name) for name in done.manifest.tables}
-        for path in done.repaired:
+            result = export(settings, stages, full=config.full)
+            metadata = {name: _metadata(settings, result, name) for name in result.manifest.tables}
+        for path in result.repaired:
             context.log.warning("%s", exported_again(path))
-        for name, reason in done.manifest.skipped.items():
+        for name, reason in result.manifest.skipped.items():
             context.log.warning("%s is skipped: %s", name, reason)
             if asset_specs.key("parquet", name) in context.selected_asset_keys:
                 yield asset_specs.absent("parquet", name, reason)
-        for name, table in done.manifest.tables.items():
-            asset_key, changed = asset_specs.key("parquet", name), name in done.written
+        for name, table in result.manifest.tables.items():
+            asset_key, changed = asset_specs.key("parquet", name), name in result.written
             entries = {
                 **metadata[name],
-                "unchanged": not changed,
-                "compared at": done.checked_at,
-                REPAIRED: dg.MetadataValue.json(done.repaired),
-                "seconds": dg.MetadataValue.json(stages.seconds),
+                UNCHANGED: not changed,
+                "compared at": result.checked_at,
+                REPAIRED: dg.MetadataValue.json(result.repaired),
+                SECONDS: dg.MetadataValue.json(stages.seconds),
             }
             if asset_key in context.selected_asset_keys:
                 yield dg.MaterializeResult(
@@ -59,14 +60,14 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
     return parquet_exports
 
 
-def _metadata(settings: Settings, done: Export, name: str) -> Metadata:
-    table = done.manifest.tables[name]
+def _metadata(settings: Settings, result: Export, name: str) -> Metadata:
+    table = result.manifest.tables[name]
     source = table.source_table(name)
     lineage = column_lineage(
         f"SELECT {source.projection} FROM {sql.quote('source', name)}",  # noqa: S608 - quoted identifiers
         {f"source.{name}": [column.name for column in table.columns]},
     )
-    metadata = export_metadata(name, table, done.manifest, lineage, settings.lake_dir)
+    metadata = export_metadata(name, table, result.manifest, lineage, settings.lake_dir)
     metadata["preview"] = NO_ROWS
     return metadata
 
@@ -74,7 +75,7 @@ def _metadata(settings: Settings, done: Export, name: str) -> Metadata:
 def build_files(settings: Settings) -> dg.AssetsDefinition:
     """The observed files for these settings."""
     with warnings.catch_warnings():
-        # Beta since 1.8; one step for four files, observed in the job, is not to be had otherwise.
+        # Beta since 1.8; there is no other way to observe four files in one step of the job.
         warnings.simplefilter("ignore", category=dg.BetaWarning)
         observing = dg.multi_observable_source_asset(
             name="export_files", specs=asset_specs.file_specs(settings), can_subset=True
@@ -90,11 +91,11 @@ def build_files(settings: Settings) -> dg.AssetsDefinition:
         for name, reason in skipped.items():
             context.log.warning("%s is skipped: %s", name, reason)
             if asset_specs.key("files", name) in context.selected_asset_keys:
-                # Observed as absent rather than left out, for the reason that `defs.sync.asset_specs.absent` gives.
+                # Observed as absent instead of left out: see `asset_specs.absent`.
                 yield dg.ObserveResult(
                     asset_key=asset_specs.key("files", name),
                     data_version=asset_specs.ABSENT,
-                    metadata={"skipped": reason},
+                    metadata={SKIPPED: reason},
                 )
         for name, table in tables.items():
             if asset_specs.key("files", name) in context.selected_asset_keys:

@@ -1,7 +1,7 @@
-"""Turn records of the lake and the warehouse into metadata that the UI can show.
+"""Turn records of the lake and the warehouse into metadata for the UI.
 
-Which tables may show rows: Dagster keeps every preview from night to night, and no purge reaches into them. So only
-tables that count over all learners show any; a row of one person's, without the id too, is that person's.
+Dagster keeps every preview, and a purge does not reach them. So only tables that count over all learners show rows: a
+row of one person belongs to that person also without the id.
 
 https://docs.dagster.io/guides/build/assets/metadata-and-tags/table-metadata
 """
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.metadata.metadata_set import TableMetadataSet
 
 from americano_pipelines.defs.sync.asset_specs import key_of
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.sources.column_roles import Column
 from americano_pipelines.sources.contracts import BY_NAME
 from americano_pipelines.text_output import markdown, markdown_block
+from americano_pipelines.warehouse.comments import column_descriptions
 from americano_pipelines.warehouse.research_models import MODEL_BY_NAME, ColumnLineage
 from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, SnapshotRecord
 
@@ -26,7 +28,7 @@ NO_ROWS = "not shown: rows of persons are kept in the published file only, where
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A small table in Markdown; nothing in its cells is Markdown."""
+    """A small table in Markdown; Markdown in its cells is escaped."""
     lines = ["| " + " | ".join(map(_cell, header)) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines)
@@ -37,8 +39,6 @@ def _cell(value: object) -> str:
 
 
 Metadata = dict[str, Any]
-# Files of the lake that were found damaged or gone in a run, and exported again.
-REPAIRED = "repaired"
 
 
 def export_metadata(
@@ -47,8 +47,10 @@ def export_metadata(
     """Metadata of an export."""
     files = [file for bucket in table.buckets.values() for file in bucket.files]
     return {
-        **_standard(
-            f"parquet.{name}", table.rows, _schema(table.columns, table.roles, name), _lineage(lineage, "postgres")
+        **TableMetadataSet(
+            row_count=table.rows,
+            column_schema=_schema(table.columns, table.roles, name),
+            column_lineage=_lineage(lineage, "postgres"),
         ),
         "column lineage": _lineage_table(lineage, "postgres"),
         "source table": table.found_as,
@@ -66,18 +68,17 @@ def export_metadata(
 
 
 def exported_again(path: str) -> str:
-    """What is said of a damaged file of the lake."""
+    """The message about a damaged file of the lake."""
     return f"{path} of the lake was gone or not as it was written; its rows were exported again"
 
 
 def table_metadata(name: str, table: BuiltTable, document: SnapshotRecord, upstream: str) -> Metadata:
     """Metadata of a mirror."""
     return {
-        **_standard(
-            f"analytics.{name}",
-            table.rows,
-            _schema(table.columns, table.roles, name),
-            _lineage(table.lineage, upstream),
+        **TableMetadataSet(
+            row_count=table.rows,
+            column_schema=_schema(table.columns, table.roles, name),
+            column_lineage=_lineage(table.lineage, upstream),
         ),
         "column lineage": _lineage_table(table.lineage, upstream),
         "source rows": table.source_rows,
@@ -93,28 +94,21 @@ def table_metadata(name: str, table: BuiltTable, document: SnapshotRecord, upstr
 
 def model_metadata(name: str, model: BuiltModel, document: SnapshotRecord, upstream: str) -> Metadata:
     """Metadata of a view or rollup."""
+    descriptions = MODEL_BY_NAME[name].columns
     columns = [
-        dg.TableColumn(column, type_name, description=_meaning(model.lineage.get(column, []), document))
+        dg.TableColumn(column, type_name, description=descriptions[column])
         for column, type_name in model.columns.items()
     ]
     return {
-        **_standard(f"research.{name}", model.rows, dg.TableSchema(columns=columns), _lineage(model.lineage, upstream)),
+        **TableMetadataSet(
+            row_count=model.rows,
+            column_schema=dg.TableSchema(columns=columns),
+            column_lineage=_lineage(model.lineage, upstream),
+        ),
         "column lineage": _lineage_table(model.lineage, upstream),
         "kind": "table" if MODEL_BY_NAME[name].materialized else "view",
         "sql": dg.MetadataValue.md(markdown_block(model.sql.strip(), "sql")),
         **_published(document),
-    }
-
-
-def _standard(
-    table_name: str, row_count: int | None, schema: dg.TableSchema, lineage: dg.TableColumnLineage
-) -> Metadata:
-    """The keys that Dagster's catalog and plots look for."""
-    return {
-        "dagster/table_name": table_name,
-        "dagster/column_schema": schema,
-        "dagster/column_lineage": lineage,
-        **({} if row_count is None else {"dagster/row_count": row_count}),
     }
 
 
@@ -130,30 +124,19 @@ def _published(document: SnapshotRecord) -> Metadata:
 
 
 def _schema(columns: Sequence[Column], roles: Mapping[str, str], name: str) -> dg.TableSchema:
-    descriptions = {column: BY_NAME[name].role(role).description for role, column in roles.items()}
+    descriptions = column_descriptions(BY_NAME[name], columns, roles)
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 column.name,
                 column.type,
-                description=descriptions.get(column.name),
+                description=descriptions[column.name],
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
                 tags={role: "" for role, played_by in roles.items() if played_by == column.name},
             )
             for column in columns
         ]
     )
-
-
-def _meaning(sources: Sequence[tuple[str, str]], document: SnapshotRecord) -> str | None:
-    """What a column means that is one column of a source table under another name: its role's description."""
-    if len(sources) != 1:
-        return None
-    (dotted, column), name = sources[0], sources[0][0].partition(".")[2]
-    if not dotted.startswith("analytics.") or name not in document.tables:
-        return None
-    role = next((role for role, played_by in document.tables[name].roles.items() if played_by == column), None)
-    return BY_NAME[name].role(role).description if role else None
 
 
 def _lineage(lineage: ColumnLineage, upstream: str) -> dg.TableColumnLineage:

@@ -1,7 +1,7 @@
 """Assets `analytics/<table>` and `research/<model>`: one step builds, reconciles, checks and publishes them.
 
-Selecting one refreshes whatever changed, as one snapshot: a published file never mixes instants. What was refreshed
-without being selected is reported beside it.
+Selecting one refreshes everything that changed, as one snapshot: a published file never mixes instants. Assets that
+were refreshed without being selected are reported as well.
 
 https://docs.dagster.io/guides/test/asset-checks
 """
@@ -14,12 +14,12 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.defs.protocol_partitions import sync_protocol_partitions
+from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, REPAIRED, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.step_errors import SyncConfig, sync_step
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import (
     NO_ROWS,
     OVER_ALL_LEARNERS,
-    REPAIRED,
     Metadata,
     exported_again,
     markdown_table,
@@ -33,7 +33,7 @@ from americano_pipelines.warehouse.refresh import RefreshResult, refresh
 from americano_pipelines.warehouse.snapshot_record import CheckOutcome, SnapshotRecord
 from americano_pipelines.warehouse.snapshots import open_published, preview
 
-# More damaged files than this mean a broken disk, which somebody should see.
+# More damaged files than this mean a broken disk, which a person should see.
 MOST_REPAIRS = 20
 
 Results = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
@@ -45,7 +45,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="warehouse",
-        specs=asset_specs.table_specs(settings.mode),
+        specs=asset_specs.table_specs(settings),
         check_specs=asset_specs.check_specs(),
         can_subset=True,
     )
@@ -56,16 +56,16 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
             _keep_partitions(context, settings, outcome.document)
         _report_skipped(context, outcome)
         if outcome.path is None:
-            # Dagster does not stop the body at a failed blocking check: the results are given, then we stop.
+            # Dagster does not stop the body at a failed blocking check, so it raises after the results.
             yield from _checks(context, outcome)
             failures = "\n".join(f"{check.table}, {check.name}: {check.description}" for check in outcome.blocked_by)
             raise dg.Failure(f"nothing was published, for these checks failed:\n{failures}", allow_retries=False)
         for asset_key, (metadata, state) in entries.items():
             metadata |= {
-                "unchanged": outcome.before.get(".".join(asset_key.path)) == state,
-                "new snapshot": outcome.changed,
+                UNCHANGED: outcome.before.get(".".join(asset_key.path)) == state,
+                NEW_SNAPSHOT: outcome.changed,
                 REPAIRED: dg.MetadataValue.json(repaired),
-                "seconds": dg.MetadataValue.json(stages.seconds),
+                SECONDS: dg.MetadataValue.json(stages.seconds),
             }
             if asset_key in context.selected_asset_keys:
                 yield dg.MaterializeResult(asset_key=asset_key, metadata=metadata, data_version=dg.DataVersion(state))
@@ -79,7 +79,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
 def _refreshed(
     context: dg.AssetExecutionContext, settings: Settings, stages: StageTimer, *, full: bool
 ) -> tuple[RefreshResult, list[str]]:
-    """Refresh; a file of the lake that is found damaged is exported again first, and that is said."""
+    """Refresh; if a file of the lake is damaged, export it again first, with a warning."""
     repaired: list[str] = []
     while True:
         try:
@@ -109,28 +109,28 @@ def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[
                 metadata["path"] = dg.MetadataValue.path(str(outcome.path))
                 metadata["preview"] = _preview(connection, asset_key)
     except WarehouseUnavailableError as error:
-        # Someone sits in the published file read-write; the sync is done all the same.
+        # A process holds the published file read-write; the sync is complete all the same.
         for metadata, _ in entries.values():
             metadata["preview"] = f"not shown: {error}"
     return entries
 
 
 def _keep_partitions(context: dg.AssetExecutionContext, settings: Settings, document: SnapshotRecord) -> None:
-    """A partition for each published protocol, also when nothing new was published: somebody may have wiped them."""
+    """Keep a partition for each published protocol, also when nothing new was published: they may have been wiped."""
     if "protocols" not in document.models:
         return
     try:
         with open_published(settings, wait_seconds=0) as connection:
-            added, gone = sync_protocol_partitions(context.instance, connection)
+            added, removed = sync_protocol_partitions(context.instance, connection)
     except WarehouseUnavailableError as error:
         context.log.warning("the partitions of the analyses were left as they are: %s", error)
         return
-    if added or gone:
-        context.log.info("partitions: %d protocols added, %d taken away", len(added), len(gone))
+    if added or removed:
+        context.log.info("partitions: %d protocols added, %d removed", len(added), len(removed))
 
 
 def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey) -> dg.MetadataValue:
-    """The first rows, if they are of nobody. A preview that fails must not make the run fail: the file is published."""
+    """The first rows of a table over all learners; if they cannot be read, the run goes on: the file is published."""
     prefix, name = asset_key.path
     if asset_key not in OVER_ALL_LEARNERS:
         return dg.MetadataValue.text(NO_ROWS)
@@ -148,7 +148,7 @@ def _report_skipped(context: dg.AssetExecutionContext, outcome: RefreshResult) -
         skipped[f"analytics.{name}"] = f"{reason}; the rows published before were kept" if carried else reason
     for dotted, reason in skipped.items():
         context.log.warning("%s is skipped: %s", dotted, reason)
-        context.log_event(dg.AssetObservation(asset_specs.key_of(dotted, ""), metadata={"skipped": reason}))
+        context.log_event(dg.AssetObservation(asset_specs.key_of(dotted, ""), metadata={SKIPPED: reason}))
 
 
 def _checks(context: dg.AssetExecutionContext, outcome: RefreshResult) -> Iterator[dg.AssetCheckResult]:

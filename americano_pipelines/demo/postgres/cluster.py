@@ -1,6 +1,5 @@
 """Find Postgres's programs and create the private folders that a server needs before it can start."""
 
-import hashlib
 import os
 import shutil
 import stat
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypedDict
 
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import AmericanoError
 
 POSTGRES_VERSION = 18
@@ -165,7 +165,7 @@ def socket_folder(pgdata: Path, port: int) -> Path:
     # libpq takes a comma in a host for a list of hosts.
     if len(f"{path}/.s.PGSQL.{port}".encode()) <= _LONGEST_SOCKET and "," not in path:
         return pgdata
-    name = f"americano-{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+    name = f"americano-{sha256_hex(path.encode())[:16]}"
     # Not TMPDIR: every process must arrive at the same folder, and TMPDIR may be long as well.
     return Path("/tmp") / name  # noqa: S108 - make_socket_folder refuses a folder of another user
 

@@ -3,9 +3,9 @@
 To change a result unnoticed somebody has to change all of them.
 """
 
-import hashlib
 from collections.abc import Iterator
 
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.record import Record
@@ -32,7 +32,7 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
         TrackingError: MLflow does not answer; AppRowError: the app's database does not.
     """
     path = records_dir(settings) / f"{subject.sha256}.json"
-    kept = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+    kept = sha256_hex(path.read_bytes()) if path.exists() else None
     yield _location(_FILE, subject.sha256, kept)
     run = subject.run
     never = "it never was set: the recording did not come to its end"

@@ -1,12 +1,11 @@
 """Compare what was recorded outside the record with it: MLflow run, artifacts, extract, snapshots, model."""
 
-import hashlib
 from collections.abc import Iterator
 from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import file_sha256, sha256_hex
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.artifacts import NONE_SUCH, ArtifactFolder, MlflowRun
 from americano_pipelines.mlflow_store.client import Store
@@ -172,7 +171,7 @@ def data(settings: Settings, record: Record) -> Iterator[Finding]:
     path = extracts_dir(settings) / f"{record.extract_sha256}.json"
     what = f"extract {record.extract_sha256[:12]}"
     if path.exists():
-        yield compare_values("data", what, record.extract_sha256, hashlib.sha256(path.read_bytes()).hexdigest())
+        yield compare_values("data", what, record.extract_sha256, sha256_hex(path.read_bytes()))
     else:
         yield Finding("data", what, Status.PURGED if purged(settings, record) else Status.MISSING)
     for snapshot_id, sha256 in sorted({source.snapshot_id: source.snapshot_sha256 for source in record.inputs}.items()):
@@ -207,4 +206,4 @@ def _snapshot(settings: Settings, snapshot_id: str, sha256: str) -> Finding:
         return Finding("data", what, Status.MISSING, f"{folder} has no {path.name}")
     if path.with_name(f"{path.name}.wal").exists():
         return Finding("data", what, Status.DRIFT, "somebody wrote to it: a write-ahead log lies beside it")
-    return compare_values("data", what, sha256, atomic_files.sha256(path))
+    return compare_values("data", what, sha256, file_sha256(path))

@@ -1,6 +1,5 @@
 """Repeat an analysis on its extract with its recorded parameters, and compare within tolerances."""
 
-import hashlib
 import json
 import math
 import re
@@ -12,19 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from americano_pipelines.analysis.daily_series import observe
-from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.preregistration import parse
-from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.analysis.training.data import TrainingData
-from americano_pipelines.analysis.training.model import train
-from americano_pipelines.analysis.training.training_parameters import NAME as TRAINING
-from americano_pipelines.analysis.training.training_parameters import TrainingParameters
+from americano_pipelines.analysis.registry import KINDS, Basis
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.mlflow_store.registered_models import MODEL
 from americano_pipelines.provenance.archive import extracts_dir, get
 from americano_pipelines.provenance.capture import capture_environment
-from americano_pipelines.provenance.record import Record, canonical
+from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT
 from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.provenance.verify.integrity import purged
@@ -155,7 +149,7 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
         yield Finding("rerun", what, Status.NOT_REPEATED, f"the extract {why}")
         return
     try:
-        again, outcomes = _trained(record, text) if record.identity.analysis == TRAINING else _analysed(record, text)
+        again, outcomes = _analysed(record, text)
     except (AnalysisError, ValidationError) as error:
         yield Finding("rerun", what, Status.NOT_REPEATED, str(error))
         return
@@ -173,24 +167,17 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
 
 
 def _analysed(record: Record, text: bytes) -> tuple[dict[str, Any], Sequence[float | None]]:
-    """Results of the analysis of a protocol, as JSON, and the outcomes that went in."""
+    """The results of the repeated analysis as JSON, and the outcomes of its extract."""
     if record.identity.analysis not in KINDS:
         raise AnalysisError(f"there is no analysis called {record.identity.analysis!r} any more")
-    kind, extract = KINDS[record.identity.analysis], Extract.parse(text)
-    instant = next(source.instant for source in record.inputs if source.asset == EVENTS_ASSET)
-    as_of_us = round(datetime.fromisoformat(instant).timestamp() * 1_000_000)
-    # For the pictures only, which are not compared.
-    standing = "planned" if record.standing and record.standing.planned else "exploratory"
-    analysis = kind.analyse(observe(extract), parse(kind, record.config), as_of_us, standing)
-    return json.loads(canonical(analysis.results)), extract.values
-
-
-def _trained(record: Record, text: bytes) -> tuple[dict[str, Any], Sequence[float | None]]:
-    """Results of the training demo, as JSON, and the scores that went in."""
-    data = TrainingData.parse(text)
-    trained = train(data, TrainingParameters.model_validate(record.config), record.inputs[0].snapshot_id)
-    results = json.loads(canonical(trained.results))
-    return {name: value for name, value in results.items() if name not in _OF_TRAINING}, data.scores
+    kind = KINDS[record.identity.analysis]
+    extract = kind.parse_extract(text)
+    events = next(source for source in record.inputs if source.asset == EVENTS_ASSET)
+    as_of_us = round(datetime.fromisoformat(events.instant).timestamp() * 1_000_000)
+    basis = Basis(events.snapshot_id, as_of_us, record.standing.label if record.standing else None)
+    analysis = kind.analyse(extract, parse(kind, record.config), basis)
+    results = json.loads(canonical_json(analysis.results))
+    return {name: value for name, value in results.items() if name not in _OF_TRAINING}, extract.outcomes
 
 
 def _extract(settings: Settings, subject: Target) -> bytes | None:
@@ -201,4 +188,4 @@ def _extract(settings: Settings, subject: Target) -> bytes | None:
     except (FileNotFoundError, TamperedError):
         run = subject.run
         text = run.content(EXTRACT) if run else None
-        return text if text is not None and hashlib.sha256(text).hexdigest() == sha256 else None
+        return text if text is not None and sha256_hex(text) == sha256 else None

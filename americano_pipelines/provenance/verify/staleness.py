@@ -6,7 +6,7 @@ from dataclasses import asdict
 from americano_pipelines.analysis.extract import Extract, read_extract
 from americano_pipelines.errors import AnalysisError, WarehouseUnavailableError
 from americano_pipelines.provenance.capture import UNKNOWN, Code, capture_code, capture_environment, dvc_lock_sha256
-from americano_pipelines.provenance.record import Record, sha256_of
+from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status, short
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
@@ -60,9 +60,9 @@ def _extracts(record: Record, extract: Extract) -> Finding:
     if extract.sha256 == record.extract_sha256:
         return Finding("currency", "data", Status.SAME)
     differing = []
-    if sha256_of(extract.protocol.model_dump(mode="json")) != record.protocol_sha256:
+    if extract.protocol_sha256 != record.protocol_sha256:
         differing.append("the protocol is another")
-    if sha256_of([phase.model_dump(mode="json") for phase in extract.phases]) != record.phases_sha256:
+    if extract.phases_sha256 != record.phases_sha256:
         differing.append("its phases are others")
     rows = next(source.rows for source in record.inputs if source.asset == EVENTS_ASSET)
     if more := len(extract.times_us) - rows:

@@ -4,12 +4,12 @@ A file whose bytes hash to its name was not changed; what a tag says may have be
 archive is taken; if there is none, MLflow's copy, as long as another location names its hash.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.column_values import SUMMARY, derived_row_id
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import AmericanoError, AnalysisError, TamperedError
 from americano_pipelines.mlflow_store.artifacts import UNSET, MlflowRun, find_run
 from americano_pipelines.mlflow_store.client import Store
@@ -155,7 +155,7 @@ def _mlflows_copy(settings: Settings, run: MlflowRun, in_dagster: DagsterHashes)
             f"the record of MLflow run {run.run_id} is gone from {records_dir(settings)} and from its artifacts: only "
             f"its hash is left, {run.record_tag}"
         )
-    sha256 = hashlib.sha256(text).hexdigest()
+    sha256 = sha256_hex(text)
     kept = (records_dir(settings) / f"{sha256}.json").exists()
     record = Record.parse(text)
     vouched = kept or run.record_tag == sha256 or sha256 in {*in_dagster(record), app_hash(settings, record).sha256}

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from americano_pipelines.analysis.registry import ModelType, TrainingParameters
+from americano_pipelines.analysis.result import Analysis, TrainedModel
 from americano_pipelines.analysis.training.data import TrainingData, split_by_time
-from americano_pipelines.analysis.training.model import accuracy, log_loss, train
-from americano_pipelines.analysis.training.training_parameters import ModelType, TrainingParameters
+from americano_pipelines.analysis.training.model import MODEL_NAME, accuracy, log_loss, train
 from americano_pipelines.errors import AnalysisError
 
 BOTH: tuple[ModelType, ...] = ("logistic_regression", "gradient_boosting")
@@ -35,6 +36,12 @@ def training_data(signal: float, rows: int = 2000, seed: int = 0) -> TrainingDat
 
 def parameters(model_type: ModelType, **values: float) -> TrainingParameters:
     return TrainingParameters.model_validate({"model_type": model_type, **values})
+
+
+def model_of(analysis: Analysis) -> TrainedModel:
+    assert analysis.model is not None
+    assert analysis.model.name == MODEL_NAME
+    return analysis.model
 
 
 def test_the_later_fifth_validates_and_an_instant_is_not_cut() -> None:
@@ -77,6 +84,7 @@ def test_a_seed_gives_the_same_again(model_type: ModelType) -> None:
 
     assert first.series == again.series
     assert first.files == again.files
+    assert first.pictures == again.pictures
     assert first.results == again.results
 
 
@@ -100,7 +108,7 @@ def test_what_comes_later_does_not_change_the_model(model_type: ModelType) -> No
 
     assert first.series["train_loss"] == second.series["train_loss"]
     assert first.series["validation_loss"] != second.series["validation_loss"]
-    assert first.example.equals(second.example)
+    assert model_of(first).example.equals(model_of(second).example)
 
 
 def test_the_pipeline_takes_raw_features_and_gives_what_was_measured() -> None:
@@ -108,12 +116,13 @@ def test_the_pipeline_takes_raw_features_and_gives_what_was_measured() -> None:
 
     data = training_data(2)
     result = train(data, parameters("logistic_regression"), "s")
-    predicted = result.model.predict(pd.DataFrame(data.rows[1600:], columns=data.features, dtype="float64"))
+    model = model_of(result)
+    predicted = model.pipeline.predict(pd.DataFrame(data.rows[1600:], columns=data.features, dtype="float64"))
 
     high = np.asarray(data.scores[1600:]) >= 70
     assert (predicted == high).mean() == pytest.approx(result.numbers["final_validation_accuracy"], abs=1e-12)
-    assert list(result.example.columns) == data.features
-    assert result.example["told"].tolist() == pytest.approx(
+    assert list(model.example.columns) == data.features
+    assert model.example["told"].tolist() == pytest.approx(
         np.quantile([row[0] for row in data.rows[:1600]], [0.25, 0.5, 0.75]).tolist()
     )
 

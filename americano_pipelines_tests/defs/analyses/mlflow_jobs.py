@@ -7,9 +7,8 @@ import time
 
 import dagster as dg
 
-from americano_pipelines.defs.analyses.mlflow_run import DagsterRunInMlflow
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
-from americano_pipelines.defs.analyses.resources import build_mlflow
+from americano_pipelines.defs.analyses.resources import MlflowResource
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.settings import load_settings
 
@@ -25,54 +24,48 @@ def hang(name: str) -> None:
         time.sleep(0.05)
 
 
-def mlflow_of(context: dg.AssetExecutionContext) -> DagsterRunInMlflow:
-    mlflow: DagsterRunInMlflow = context.resources.mlflow
-    return mlflow
-
-
-@dg.asset(required_resource_keys={"mlflow"})
-def first(context: dg.AssetExecutionContext) -> None:
-    with step_errors(context), mlflow_of(context).analysis("first", {"dagster.asset_key": "first"}) as run:
+@dg.asset
+def first(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
+    with step_errors(context), mlflow.analysis("first", {"dagster.asset_key": "first"}) as run:
         run.log_metrics({"steps": 1})
 
 
-@dg.asset(required_resource_keys={"mlflow"}, deps=[first])
-def second(context: dg.AssetExecutionContext) -> None:
-    mlflow = mlflow_of(context)
+@dg.asset(deps=[first])
+def second(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
     with step_errors(context), mlflow.analysis("second", {}) as run:
         # Written by mlflow's own function to the run that is active, which is the Dagster run's.
-        mlflow.log_param("status_in_second", mlflow.store.client.get_run(mlflow.run_id).info.status)
+        mlflow.run.log_param("status_in_second", mlflow.run.store.client.get_run(mlflow.run.run_id).info.status)
         run.log_metrics({"steps": 2})
 
 
-@dg.asset(required_resource_keys={"mlflow"}, deps=[first])
-def failing(context: dg.AssetExecutionContext) -> None:
-    with step_errors(context), mlflow_of(context).analysis("fail", {}):
+@dg.asset(deps=[first])
+def failing(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
+    with step_errors(context), mlflow.analysis("fail", {}):
         raise dg.Failure("no verdict", allow_retries=False)
 
 
-@dg.asset(required_resource_keys={"mlflow"}, deps=[failing])
-def after_failing(context: dg.AssetExecutionContext) -> None:
-    with step_errors(context), mlflow_of(context).analysis("after_failing", {}):
+@dg.asset(deps=[failing])
+def after_failing(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
+    with step_errors(context), mlflow.analysis("after_failing", {}):
         pass
 
 
-@dg.asset(required_resource_keys={"mlflow"}, deps=[first])
-def hanging(context: dg.AssetExecutionContext) -> None:
-    with step_errors(context), mlflow_of(context).analysis("hang", {}):
+@dg.asset(deps=[first])
+def hanging(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
+    with step_errors(context), mlflow.analysis("hang", {}):
         hang("hanging")
 
 
-@dg.asset(required_resource_keys={"mlflow"})
-def uploading(context: dg.AssetExecutionContext) -> None:
-    with step_errors(context), mlflow_of(context).analysis("upload", {}) as run:
+@dg.asset
+def uploading(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
+    with step_errors(context), mlflow.analysis("upload", {}) as run:
         (settings.data_dir / "mlflow" / "artifacts").write_text("a file where the folder belongs")
         run.log_artifact(settings.dagster_dir / "dagster.yaml")
 
 
-@dg.asset(required_resource_keys={"mlflow"}, partitions_def=dg.StaticPartitionsDefinition(["p1", "p2"]))
-def by_protocol(context: dg.AssetExecutionContext) -> None:
-    with step_errors(context), mlflow_of(context).analysis(f"of {context.partition_key}", {}):
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["p1", "p2"]))
+def by_protocol(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
+    with step_errors(context), mlflow.analysis(f"of {context.partition_key}", {}):
         pass
 
 
@@ -86,7 +79,7 @@ defs = dg.Definitions(
         for outcome, assets in SELECTIONS.items()
         for kind, executor in EXECUTORS.items()
     ],
-    resources={"mlflow": build_mlflow(settings)},
+    resources={"mlflow": MlflowResource(settings=settings)},
     sensors=[build_run_outcome(settings)],
     executor=dg.in_process_executor,
 )

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from americano_pipelines.defs.analyses.analysis_metadata import HASH, materialization_hashes, recorded_hashes
+from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes, recorded_hashes
+from americano_pipelines.defs.run_tags import RECORD_SHA256
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.provenance.records import kept_record
 
@@ -14,11 +15,11 @@ def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_
 ) -> None:
     settings = settings_for()
     materializations = [
-        ("change_points", "protocol_0", {HASH: "first"}),
-        ("change_points", "protocol_0", {HASH: "second"}),
+        ("change_points", "protocol_0", {RECORD_SHA256: "first"}),
+        ("change_points", "protocol_0", {RECORD_SHA256: "second"}),
         ("change_points", "protocol_0", {"no": "hash"}),
-        ("change_points", "protocol_1", {HASH: "another protocol's"}),
-        ("abab_randomization", "protocol_0", {HASH: "another analysis's"}),
+        ("change_points", "protocol_1", {RECORD_SHA256: "another protocol's"}),
+        ("abab_randomization", "protocol_0", {RECORD_SHA256: "another analysis's"}),
     ]
 
     @dg.op

@@ -15,12 +15,13 @@ import pytest
 from psycopg2.extras import RealDictCursor
 
 from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.defs.analyses.assets import COMMAND_TAG, actor
+from americano_pipelines.defs.analyses.assets import actor
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
-from americano_pipelines.defs.analyses.resources import build_warehouse, reading
+from americano_pipelines.defs.analyses.resources import WarehouseResource
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES
 from americano_pipelines.defs.protocol_partitions import partitions
+from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256
 from americano_pipelines.demo.data.analysis_rows import protocol_ids
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
@@ -107,14 +108,14 @@ def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol:
     assert entries["state"] == TRUTHS[protocol.name]
     assert (entries["standing"], entries["runs before"]) == ("planned", 0)
     assert entries["sentence"].endswith("This is the planned analysis, the first after the end.")
-    record = record_of(study, entries["provenance sha256"])
+    record = record_of(study, entries[RECORD_SHA256])
     assert record.config["direction"] == protocol.direction
     assert record.results["test"]["schedule from"] == "recorded with the phases"  # type: ignore[index, call-overload]
 
 
 def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     entries = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
-    sha256 = entries["provenance sha256"]
+    sha256 = entries[RECORD_SHA256]
     record = record_of(study, sha256)
     store = open_store(study.settings)
     run = store.client.get_run(entries["MLflow run id"])
@@ -210,7 +211,7 @@ def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Stud
     assert page.index('<p class="standing">Exploratory (') < page.index("<h2>")
     assert "<tr><th>direction</th><td>increase</td></tr>" in page[page.index("<h2>Parameters</h2>") :]
     assert entries["improvement"] == "increase"
-    assert record_of(study, entries["provenance sha256"]).not_captured.keys() >= {"orchestrator.url", "tracking.url"}
+    assert record_of(study, entries[RECORD_SHA256]).not_captured.keys() >= {"orchestrator.url", "tracking.url"}
 
 
 def test_pictures_and_tables_are_shown(study: Study) -> None:
@@ -288,8 +289,8 @@ def test_a_bayesian_request_without_the_extra_fails_and_is_answered_by_nothing_e
 
 def test_the_warehouse_is_opened_read_only(study: Study) -> None:
     with (
-        dg.build_resources({"warehouse": build_warehouse(study.settings)}) as resources,
-        reading(study.settings, resources.warehouse) as (connection, document),
+        dg.build_resources({"warehouse": WarehouseResource(settings=study.settings)}) as resources,
+        resources.warehouse.reading() as (connection, document),
     ):
         assert document.snapshot_id
         with pytest.raises(duckdb.InvalidInputException, match="read-only"):
@@ -337,7 +338,7 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
     def actors(launched: Iterable[Launched]) -> set[str]:
         return {record_of(study, analysis.sha256).identity.actor for analysis in launched if analysis.sha256}
 
-    by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)["provenance sha256"]
+    by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)[RECORD_SHA256]
     again = dg.DagsterRun(ANALYSES, tags={COMMAND_TAG: "americano analyse"}, parent_run_id="r1", root_run_id="r1")
 
     assert record_of(study, by_hand).identity.actor == "a person, in the UI or by a command of Dagster's"
@@ -349,7 +350,7 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
 
 def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
     entries = shown(study.run("interleaved_practice", ABAB))
-    path = records_dir(study.settings) / f"{entries['provenance sha256']}.json"
+    path = records_dir(study.settings) / f"{entries[RECORD_SHA256]}.json"
     content = path.read_bytes()
     path.unlink()
     assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["sentence"]

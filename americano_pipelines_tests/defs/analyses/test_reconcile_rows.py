@@ -320,7 +320,7 @@ def test_a_pass_waits_once_for_an_mlflow_that_does_not_answer(
 
         done, problems = reconcile_all(down, instance)
 
-        assert len(silent.asked) <= 4, "one request and its retry for the MLflow runs, and the same for the rows"
+        assert len(silent.connections) <= 4, "one request and its retry for the MLflow runs, and the same for the rows"
     assert done == ["row run_0"]
     assert len(problems) == 2
     assert all("MLFLOW_TRACKING_URI" in problem for problem in problems)

@@ -18,11 +18,10 @@ import pytest
 
 from americano_pipelines.defs.analyses.reconcile_mlflow import mlflow_status, reconcile_mlflow_runs
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome, reconcile_all
-from americano_pipelines.defs.analyses.resources import build_mlflow
+from americano_pipelines.defs.analyses.resources import MlflowResource
 from americano_pipelines.defs.dagster_instance import prepare_home
-from americano_pipelines.defs.run_owners import OWNER_TAG
-from americano_pipelines.defs.run_processes import PID_TAG, process_tags
-from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PLACE_TAG, STATUS_TAG
+from americano_pipelines.defs.run_processes import process_tags
+from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, OWNER_TAG, PID_TAG, PLACE_TAG, STATUS_TAG
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
@@ -141,9 +140,9 @@ def test_a_run_waits_for_its_mlflow(
     assert run_in_other.statuses() == ("FAILED", "FAILED")
 
 
-@dg.asset(required_resource_keys={"mlflow"})
-def recorded() -> None:
-    pass
+@dg.asset
+def recorded(mlflow: MlflowResource) -> None:
+    assert mlflow.run.run_id
 
 
 def test_a_run_names_its_mlflow_without_secrets(
@@ -157,7 +156,9 @@ def test_a_run_names_its_mlflow_without_secrets(
     named = settings_for(mlflow_tracking_uri=f"sqlite:///{tmp_path / 'named.db'}?password=s3cret")
 
     runs = [
-        dg.materialize([recorded], instance=instance, resources={"mlflow": build_mlflow(mlflow_settings)}).dagster_run
+        dg.materialize(
+            [recorded], instance=instance, resources={"mlflow": MlflowResource(settings=mlflow_settings)}
+        ).dagster_run
         for mlflow_settings in (settings, named)
     ]
 

@@ -16,10 +16,9 @@ import pytest
 
 from americano_pipelines.app_database.connection import APPLICATION_NAME
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
-from americano_pipelines.defs.analyses.request_sensor import REQUEST_TAG
 from americano_pipelines.defs.dagster_instance import prepare_home
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
-from americano_pipelines.defs.run_tags import ROW_MISSED, ROW_RECONCILED, ROW_TAG
+from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_MISSED, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings

@@ -14,12 +14,11 @@ from dagster._core.events import EngineEventData, JobFailureData
 from americano_pipelines.defs.analyses.request_sensor import (
     ATTEMPTS,
     ATTEMPTS_WITHOUT_MLFLOW,
-    REQUEST_TAG,
     plan_requests,
 )
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
-from americano_pipelines.defs.run_tags import ROW_MISSED, ROW_OPEN, ROW_RECONCILED, ROW_TAG
+from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_MISSED, ROW_OPEN, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import TransientAppRowError
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, free_port

@@ -1,23 +1,30 @@
-"""The resource in a fresh process: what MLflow decides while it is imported."""
+"""The resources: what MLflow decides while it is imported, and others in their place."""
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
+
+from americano_pipelines.defs.analyses.resources import MlflowResource
+from americano_pipelines.defs.code_location import build_defs
+from americano_pipelines.mlflow_store.client import open_store
+from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment
 
 FRESH = """
 import dagster as dg
-from americano_pipelines.defs.analyses.resources import build_mlflow
+from americano_pipelines.defs.analyses.resources import MlflowResource
 from americano_pipelines.settings import load_settings
 
-@dg.asset(required_resource_keys={"mlflow"})
-def one(context):
+@dg.asset
+def one(mlflow: MlflowResource):
     from mlflow.telemetry.client import get_telemetry_client
     print("telemetry:", get_telemetry_client())
 
-dg.materialize([one], resources={"mlflow": build_mlflow(load_settings())})
+dg.materialize([one], resources={"mlflow": MlflowResource(settings=load_settings())})
 """
 
 
@@ -37,3 +44,22 @@ def test_nothing_that_is_done_with_mlflow_is_reported_to_anybody(tmp_path: Path,
     assert done.returncode == 0, done.stderr
     assert "telemetry: None" in done.stdout
     assert "BetaWarning" not in done.stderr
+
+
+def test_a_resource_is_replaced_by_its_name(
+    settings_for: Callable[..., Settings], tmp_path: Path, empty_store: Path
+) -> None:
+    settings, other = settings_for(), settings_for(americano_data_dir=tmp_path / "other")
+    (other.data_dir / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, other.data_dir / "mlflow" / "mlflow.db")
+    definitions = build_defs(settings, resources={"mlflow": MlflowResource(settings=other)})
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey(["analysis", "training_demo"])], raise_on_error=False
+        )
+
+    assert not result.success, "nothing is published"
+    store = open_store(other)
+    (run,) = store.client.search_runs([store.experiment_id])
+    assert (run.data.tags["dagster_run_id"], run.info.status) == (result.run_id, "FAILED")
+    assert not (settings.data_dir / "mlflow").exists()

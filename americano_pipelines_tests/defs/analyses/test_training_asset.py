@@ -12,15 +12,17 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.analysis.training.data import TrainingData
-from americano_pipelines.defs.analyses.resources import build_mlflow, build_warehouse
-from americano_pipelines.defs.analyses.training_asset import build_training_demo
+from americano_pipelines.analysis.training.model import MODEL_NAME
+from americano_pipelines.defs.analyses.assets import build_analysis
+from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
+from americano_pipelines.defs.run_tags import RECORD_SHA256
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE
 from americano_pipelines.mlflow_store.runs import TAGS
 from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.provenance.training_run import MODEL_NAME
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database, Server, cut
@@ -47,8 +49,11 @@ class Demo:
 
     def run(self, **config: Any) -> dg.ExecuteInProcessResult:
         definitions = dg.Definitions(
-            assets=[build_training_demo(self.settings)],
-            resources={"mlflow": build_mlflow(self.settings), "warehouse": build_warehouse(self.settings)},
+            assets=[build_analysis(self.settings, KINDS["training_demo"])],
+            resources={
+                "mlflow": MlflowResource(settings=self.settings),
+                "warehouse": WarehouseResource(settings=self.settings),
+            },
             executor=dg.in_process_executor,
         )
         job = definitions.resolve_implicit_global_asset_job_def()
@@ -101,7 +106,7 @@ def test_everything_arrives_and_the_page_says_it(demo: Demo) -> None:
     assert tags["analysis_run_id"] == "run_0"
     assert tags["dagster.asset_key"] == KEY
     assert tags["data.snapshot_id"] == document.snapshot_id
-    assert tags["provenance.sha256"] == shown["provenance sha256"]
+    assert tags["provenance.sha256"] == shown[RECORD_SHA256]
 
     rows = list(csv.DictReader(io.StringIO(demo.artifact(run_id, "learning_curve.csv").decode())))
     for name in SERIES:

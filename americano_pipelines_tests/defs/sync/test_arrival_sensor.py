@@ -91,7 +91,7 @@ def test_a_new_file_starts_one_run_once_it_stands_still(arrival: Ticks, folder: 
     write_parquet(folder / "events" / "a.parquet", events_query(10))
 
     assert arrival.tick() == 0
-    assert arrival.reason == f"waiting until {folder / 'events' / 'a.parquet'} stood still for a tick"
+    assert arrival.reason == f"waiting until {folder / 'events' / 'a.parquet'} did not change for a tick"
     assert arrival.ticks(4) == [1, 0, 0, 0]
 
 
@@ -181,11 +181,11 @@ def test_many_files_are_looked_at_in_parts_and_only_counted(
     monkeypatch.setattr(arrival_sensor, "time", SimpleNamespace(monotonic=lambda: next(clock) * 0.6e-9))
 
     assert arrival.tick() == 0
-    assert arrival.reason.endswith("and 37 more stood still for a tick")
+    assert arrival.reason.endswith("and 37 more did not change for a tick")
     reported: list[str] = []
     for looked in (8, 16, 24, 32):
         assert arrival.tick() == 0
-        assert arrival.reason == f"looked at {looked} of 40 new or changed files"
+        assert arrival.reason == f"checked {looked} of 40 new or changed files"
         reported += arrival.reported
     assert arrival.tick() == 0
     assert len(reported + arrival.reported) == 5

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from americano_pipelines.defs import step_errors
+from americano_pipelines.defs.run_tags import ERROR_KIND
 from americano_pipelines.defs.sync import warehouse_assets
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.sources import steady_tables
@@ -177,9 +178,9 @@ def test_the_kind_of_error_is_in_the_failure(prisma: Database, runner: Make) -> 
     result = runner(**prisma.variables()).run()
 
     event = next(event for event in result.all_events if event.is_step_failure)
-    user_failure = event.step_failure_data.user_failure_data
-    assert user_failure is not None
-    assert user_failure.metadata[step_errors.ERROR_KIND].value == SourceError.__name__
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert failure.metadata[ERROR_KIND].value == SourceError.__name__
     assert "GRANT SELECT" in failure(result)
 
 

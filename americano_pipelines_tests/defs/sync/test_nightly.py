@@ -12,6 +12,9 @@ from dagster._core.loader import LoadingContextForTest
 
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import PREFIX
+from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, SECONDS, SKIPPED, UNCHANGED
+from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.warehouse.research_models import MODEL_BY_NAME
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.defs.conftest import (
     TABLES,
@@ -26,6 +29,10 @@ from americano_pipelines_tests.defs.conftest import (
 )
 
 Make = Callable[..., Runner]
+COMMENTS = """
+    SELECT column_name, comment FROM duckdb_columns()
+    WHERE schema_name = 'analytics' AND table_name = 'behavioral_events'
+"""
 EVENT_CHECKS = {"id_unique", "phase_labels_known", "reconciled", "time_not_null", "times_plausible"}
 
 
@@ -38,6 +45,19 @@ def stale(runner: Runner) -> dict[str, str]:
     return {key.to_user_string(): status.value for key, status in statuses.items() if status != StaleStatus.FRESH}
 
 
+def test_assets_whose_sql_changed_are_stale(prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = runner(**prisma.variables())
+    assert project.run().success
+    assert stale(project) == {}
+    code_sha256 = asset_specs.code_sha256
+
+    monkeypatch.setattr(
+        asset_specs, "code_sha256", lambda model: "new" if model.name == "daily_events" else code_sha256(model)
+    )
+
+    assert stale(project) == {"research/daily_events": "STALE"}
+
+
 def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -> None:
     project = runner(persistent=True, **prisma.variables())
     result = project.run()
@@ -45,11 +65,21 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
     events_metadata = metadata(result, "analytics/behavioral_events")
 
     assert events_metadata["dagster/row_count"] == 4000 == events_metadata["source rows"]
-    assert events_metadata["dagster/table_name"] == "analytics.behavioral_events"
+    specs = {spec.key.to_user_string(): spec for spec in build_defs(project.settings).resolve_all_asset_specs()}
+    defined = specs["analytics/behavioral_events"].metadata
+    assert defined["dagster/table_name"] == "americano.analytics.behavioral_events"
+    assert defined["dagster/storage_kind"] == "duckdb"
+    assert defined["dagster/uri"] == project.settings.published_path.as_uri()
+    lake = project.settings.lake_dir / "behavioral_events"
+    assert specs["parquet/behavioral_events"].metadata["dagster/uri"] == lake.as_uri()
     schema = {column.name: column for column in events_metadata["dagster/column_schema"].columns}
     assert schema["userId"].type == "VARCHAR"
     assert schema["userId"].description == "Who did it."
     assert schema["eventData"].type == "JSON"
+    comments = dict(published(project.settings, COMMENTS))
+    assert {name: column.description for name, column in schema.items()} == comments
+    phases = metadata(result, "research/phases")["dagster/column_schema"].columns
+    assert {column.name: column.description for column in phases} == dict(MODEL_BY_NAME["phases"].columns)
     assert not schema["id"].constraints.nullable
     assert events_metadata["sort key"] == "timestamp, id"
     assert events_metadata["indexes"] == "userId"
@@ -59,8 +89,8 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
     assert events_metadata["preview"].startswith("not shown: rows of persons")
     # Three lines of header, then a row for each of the first five days.
     assert metadata(result, "research/daily_events")["preview"].count("\n") == 6
-    assert events_metadata["seconds"]["load behavioral_events"] >= 0
-    assert events_metadata["new snapshot"] is True
+    assert events_metadata[SECONDS]["load behavioral_events"] >= 0
+    assert events_metadata[NEW_SNAPSHOT] is True
     exported = metadata(result, "parquet/behavioral_events")
     assert exported["dagster/row_count"] == 4000
     assert exported["bytes"] > 10_000
@@ -142,8 +172,8 @@ def test_a_second_run_without_changes_says_so(prisma: Database, runner: Make, *,
     assert project.settings.published_path.resolve() == file
     assert set(checks(second)) == set(checks(first))
     assert {name.split("/")[1] for name in checks(second) if name.startswith("behavioral_events/")} == EVENT_CHECKS
-    assert metadata(second, "analytics/behavioral_events")["unchanged"] is True
-    assert metadata(second, "research/daily_events")["new snapshot"] is False
+    assert metadata(second, "analytics/behavioral_events")[UNCHANGED] is True
+    assert metadata(second, "research/daily_events")[NEW_SNAPSHOT] is False
     assert stale(project) == {}
 
 
@@ -161,7 +191,7 @@ def test_a_change_in_one_table_changes_only_what_depends_on_it(prisma: Database,
         "research/protocol_events",
         "research/events_by_protocol",
     }
-    assert metadata(after, "analytics/behavioral_events")["unchanged"] is True
+    assert metadata(after, "analytics/behavioral_events")[UNCHANGED] is True
     assert stale(project) == {}
 
 
@@ -213,7 +243,7 @@ def test_an_optional_table_that_is_missing_keeps_nothing_else_back(prisma: Datab
     assert result.success
     assert published(project.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(4000,)]
     assert published(project.settings, "SELECT count(*) FROM research.phases") == [(8,)]
-    skipped = {o.asset_key.to_user_string(): str(o.metadata["skipped"].value) for o in _observations(result)}
+    skipped = {o.asset_key.to_user_string(): str(o.metadata[SKIPPED].value) for o in _observations(result)}
     assert set(skipped) == {"analytics/analysis_runs", "research/analysis_runs"}
     assert "no table public.analysis_runs" in skipped["analytics/analysis_runs"]
     assert stale(project) == {"analytics/analysis_runs": "MISSING", "research/analysis_runs": "MISSING"}

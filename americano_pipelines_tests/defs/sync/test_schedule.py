@@ -1,5 +1,6 @@
-"""The nightly schedule: when it starts what."""
+"""The nightly schedule: when it starts what, and when what it makes is late."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
@@ -7,6 +8,9 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness_evaluator import CronFreshnessPolicyEvaluator
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.test_utils import freeze_time
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from americano_pipelines.defs.code_location import build_defs
@@ -72,3 +76,48 @@ def test_the_deep_check_has_a_line_of_its_own_and_the_same_time_zone(settings_fo
 def test_a_line_that_is_none_names_the_variable(settings_for: Make, variable: str, line: str) -> None:
     with pytest.raises(ConfigError, match=variable):
         build_defs(settings_for(**{variable.lower(): line}))
+
+
+DAILY, WEEKLY, WEEKDAYS, HOURLY = "0 2 * * *", "0 2 * * 1", "30 6 * * 1-5", "0 * * * *"
+
+
+@pytest.mark.parametrize(
+    ("line", "synced_at", "evaluated_at", "state"),
+    [
+        # The first of June 2026 is a Monday.
+        (DAILY, "2026-06-01T02:05", "2026-06-01T04:30", "PASS"),
+        (DAILY, "2026-06-01T02:05", "2026-06-02T02:30", "PASS"),
+        (DAILY, "2026-06-01T02:05", "2026-06-02T04:30", "FAIL"),
+        (DAILY, "2026-06-01T12:00", "2026-06-02T02:30", "PASS"),
+        (WEEKLY, "2026-06-01T02:05", "2026-06-07T23:00", "PASS"),
+        (WEEKLY, "2026-06-01T02:05", "2026-06-08T03:30", "PASS"),
+        (WEEKLY, "2026-06-01T02:05", "2026-06-08T04:30", "FAIL"),
+        (WEEKLY, "2026-06-08T02:05", "2026-06-08T04:30", "PASS"),
+        (WEEKDAYS, "2026-06-05T06:35", "2026-06-08T07:30", "PASS"),
+        (WEEKDAYS, "2026-06-05T06:35", "2026-06-08T08:30", "FAIL"),
+        (HOURLY, "2026-06-01T02:05", "2026-06-01T02:58", "PASS"),
+        (HOURLY, "2026-06-01T02:05", "2026-06-01T04:30", "FAIL"),
+        ("59 23 * * *", "2026-06-01T00:02", "2026-06-01T23:58", "PASS"),
+        ("59 23 * * *", "2026-06-01T00:02", "2026-06-02T00:30", "PASS"),
+        ("59 23 * * *", "2026-06-01T00:02", "2026-06-03T00:30", "FAIL"),
+        # The night in which 02:00 to 03:00 comes twice, and the one in which it does not come.
+        (DAILY, "2026-10-25T02:05", "2026-10-25T04:30", "PASS"),
+        (DAILY, "2026-03-29T03:05", "2026-03-29T04:30", "PASS"),
+    ],
+)
+def test_a_table_is_late_when_its_sync_is_and_not_before(
+    settings_for: Make, line: str, synced_at: str, evaluated_at: str, state: str
+) -> None:
+    settings = settings_for(pg_host="db.example", americano_sync_cron=line, americano_sync_timezone="Europe/Berlin")
+    asset_key = dg.AssetKey(["analytics", "behavioral_events"])
+    node = build_defs(settings).get_repository_def().asset_graph.get(asset_key)
+
+    def at(time: str) -> datetime:
+        return datetime.fromisoformat(time).replace(tzinfo=ZoneInfo("Europe/Berlin"))
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        with freeze_time(at(synced_at)):
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset_key))
+        with freeze_time(at(evaluated_at)):
+            evaluation = CronFreshnessPolicyEvaluator().evaluate_freshness(LoadingContextForTest(instance), node)
+            assert asyncio.run(evaluation).value == state

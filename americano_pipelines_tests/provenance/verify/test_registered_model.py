@@ -2,14 +2,15 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from americano_pipelines.mlflow_store.client import open_store
-from americano_pipelines.mlflow_store.registered_models import CANDIDATE, MODEL
+from americano_pipelines.mlflow_store.registered_models import CANDIDATE, MODEL, RegisteredModel
 from americano_pipelines.provenance.archive import put, records_dir
-from americano_pipelines.provenance.training_run import PerformedTraining
+from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.mlflow_server import MlflowServer
@@ -17,23 +18,33 @@ from americano_pipelines_tests.provenance.conftest import Lab, altered, faults, 
 from americano_pipelines_tests.provenance.verify.test_training import trained
 
 
+@dataclass(frozen=True)
+class Training:
+    """A recorded training and its model."""
+
+    recorded: Recorded
+    registered: RegisteredModel
+
+
 @pytest.fixture(scope="module")
-def done(lab: Lab) -> PerformedTraining:
+def done(lab: Lab) -> Training:
     """One training, which every test leaves as it was."""
-    return trained(lab)
+    performed = trained(lab)
+    assert performed.registered is not None
+    return Training(performed.recorded, performed.registered)
 
 
-def version_of(done: PerformedTraining) -> str:
+def version_of(done: Training) -> str:
     """What a finding calls its version."""
     return f"model {done.registered.name} version {done.registered.version}"
 
 
-def file_of(done: PerformedTraining, path: str) -> str:
+def file_of(done: Training, path: str) -> str:
     """What a finding calls a file of it."""
     return f"model {done.registered.model_id}: {path}"
 
 
-def folder_of(artifacts: Path, done: PerformedTraining) -> Path:
+def folder_of(artifacts: Path, done: Training) -> Path:
     """Where its files lie, below those of an experiment."""
     return artifacts / "models" / done.registered.model_id / "artifacts"
 
@@ -42,7 +53,7 @@ def artifacts_of(lab: Lab) -> Path:
     return lab.settings.data_dir / "mlflow" / "artifacts"
 
 
-def test_every_file_and_the_version_are_looked_at(lab: Lab, done: PerformedTraining) -> None:
+def test_every_file_and_the_version_are_looked_at(lab: Lab, done: Training) -> None:
     folder = folder_of(artifacts_of(lab), done)
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -54,7 +65,7 @@ def test_every_file_and_the_version_are_looked_at(lab: Lab, done: PerformedTrain
         assert finding(verification, what).status is Status.MATCH
 
 
-def test_files_replaced_and_removed(lab: Lab, done: PerformedTraining) -> None:
+def test_files_replaced_and_removed(lab: Lab, done: Training) -> None:
     folder = folder_of(artifacts_of(lab), done)
 
     with altered(folder / "model.skops", b"tampered"), altered(folder / "requirements.txt", None):
@@ -66,7 +77,7 @@ def test_files_replaced_and_removed(lab: Lab, done: PerformedTraining) -> None:
     }
 
 
-def test_what_mlflow_writes_beside_a_model_that_it_loads_is_no_fault(lab: Lab, done: PerformedTraining) -> None:
+def test_what_mlflow_writes_beside_a_model_that_it_loads_is_no_fault(lab: Lab, done: Training) -> None:
     import mlflow
 
     before = mlflow.get_tracking_uri()
@@ -83,7 +94,7 @@ def test_what_mlflow_writes_beside_a_model_that_it_loads_is_no_fault(lab: Lab, d
     assert finding(verification, file_of(done, "registered_model_meta")).status is Status.EXTRA
 
 
-def test_the_candidate_moves_on(lab: Lab, done: PerformedTraining) -> None:
+def test_the_candidate_moves_on(lab: Lab, done: Training) -> None:
     later = trained(lab)
 
     version = lab.store.client.get_model_version_by_alias(done.registered.name, CANDIDATE).version
@@ -93,7 +104,7 @@ def test_the_candidate_moves_on(lab: Lab, done: PerformedTraining) -> None:
 
 
 @pytest.mark.parametrize("column", ["source", "storage_location"])
-def test_a_version_that_gives_another_model(lab: Lab, done: PerformedTraining, column: str) -> None:
+def test_a_version_that_gives_another_model(lab: Lab, done: Training, column: str) -> None:
     other = trained(lab).registered
     statement = f"UPDATE model_versions SET {column} = ? WHERE name = ? AND version = ?"
     key = (done.registered.name, done.registered.version)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from americano_pipelines.provenance.perform import reaches_to
+from americano_pipelines.analysis.extract import events_instant
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database
@@ -21,9 +21,9 @@ def test_files_are_known_to_a_day_after_their_last_event_and_never_beyond_their_
     (last,) = prisma.execute('SELECT max("timestamp") FROM behavioral_events')[0]
     a_day_later = last.replace(tzinfo=UTC) + timedelta(days=1)
 
-    assert reaches_to(document) == datetime.fromisoformat(events.instant) > a_day_later
+    assert events_instant(document) == datetime.fromisoformat(events.instant) > a_day_later
     files = document.model_copy(update={"content": document.content.model_copy(update={"mode": Mode.PARQUET.value})})
-    assert reaches_to(files) == a_day_later
+    assert events_instant(files) == a_day_later
     read_then = a_day_later - timedelta(hours=30)
     tables = {"behavioral_events": events.model_copy(update={"instant": read_then.isoformat()})}
-    assert reaches_to(files.model_copy(update={"tables": document.tables | tables})) == read_then
+    assert events_instant(files.model_copy(update={"tables": document.tables | tables})) == read_then
