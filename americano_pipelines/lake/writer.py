@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from americano_pipelines.common import atomic_files, sql
-from americano_pipelines.common.duckdb_session import memory_limit, sparing
+from americano_pipelines.common.duckdb_session import memory_limit
 from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.errors import DataError
 from americano_pipelines.lake.manifest import Bucket, LakeFile, LakeTable
@@ -14,7 +14,7 @@ from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_errors import postgres_errors
 from americano_pipelines.sources.postgres_snapshot import Snapshot
-from americano_pipelines.sources.row_widths import Reading, plan_reading
+from americano_pipelines.sources.row_widths import Reading, bounded, plan_reading
 
 _BUCKET_COLUMN = "americano_bucket"
 _ROWS = "americano_rows"
@@ -105,8 +105,7 @@ class Writer:
         folder = self._staging / table.name
         with ExitStack() as bounds, postgres_errors(self._snapshot.target, table.found_as):
             reading = plan_reading(self._snapshot, table, state, wanted)
-            if reading.is_wide:
-                bounds.enter_context(sparing(self._snapshot.connection))
+            bounds.enter_context(bounded(self._snapshot, table, reading))
             self._bound(reading)
             if not reading.is_cut and len(wanted) > MOST_BUCKETS_AT_ONCE:
                 self._copy_in_groups(table, *reading.ranges[0], sorted(wanted), folder)
@@ -132,7 +131,8 @@ class Writer:
             # A range is held whole: its rows fit into memory, and may be a few of a megabyte among thousands.
             rows = rows if reading.is_cut else min(rows, max(1, share // reading.average))
             # Not in steps of 2,048, as the number of rows: a row may be of a megabyte.
-            self._row_group = f", ROW_GROUP_SIZE_BYTES {share}, DICTIONARY_SIZE_LIMIT 1"
+            # A dictionary of values of a megabyte costs another copy of them.
+            self._row_group = f", ROW_GROUP_SIZE_BYTES {share}{', DICTIONARY_SIZE_LIMIT 1' if reading.is_cut else ''}"
         connection.execute(f"SET partitioned_write_flush_threshold = {rows}")
 
     def _copy(self, table: PostgresTable, relation: str, parameters: list[str], folder: Path) -> None:

@@ -3,12 +3,16 @@
 DuckDB reads and writes 2,048 rows at once, whatever their width, and holds their texts outside of its memory limit.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
+import duckdb
+
 from americano_pipelines.common import sql
-from americano_pipelines.common.duckdb_session import memory_limit
+from americano_pipelines.common.duckdb_session import memory_limit, sparing
+from americano_pipelines.errors import ResourceError
 from americano_pipelines.sources.change_detection import State, bucket_filter
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_scan import rows_of, selected_columns
@@ -20,8 +24,12 @@ WIDE_BYTES = 600
 # Bytes from which a row is fat: 2,048 such rows, which are read at once, take 16 MB.
 FAT_BYTES = 8192
 VECTOR_ROWS = 2048
-# The share of the memory limit for the fat rows that are read at once.
+# The share of the memory limit for the fat rows that are read at once: 300 texts of a megabyte, each another, failed in
+# ranges of a 16th ("245.8 MiB/256.0 MiB used") and passed in ranges of a 64th.
 _RANGE_SHARE = 64
+# Memory for a range over its bytes: one JSON of 51 MB took more than 592 MiB to read, check and write.
+_MEMORY_PER_BYTE = 16
+_MB = 1_000_000
 # Rows of a sample: fewer than a page has of the app's rows; with rows of a megabyte they take Postgres half a second.
 _SAMPLE_ROWS = 256
 _SMALL_BYTES = 1 << 20
@@ -50,10 +58,12 @@ class Reading:
         ranges: SQL of relations that together have the rows, each with the values it binds; one, or several where the
             rows are too wide to be read at once.
         average: bytes of a row.
+        most: bytes of the widest range where there are several, else 0.
     """
 
     ranges: list[tuple[str, list[str]]]
     average: int
+    most: int = 0
 
     @property
     def is_cut(self) -> bool:
@@ -80,7 +90,7 @@ def plan_reading(
     budget = range_bytes(snapshot)
     widths = row_widths(snapshot, table, sum(part.rows for part in state.values()), budget)
     if widths.may_be_fat:
-        return Reading(row_ranges(snapshot, table, state, wanted, budget), widths.average)
+        return row_ranges(snapshot, table, state, wanted, budget, widths.average)
     return Reading([rows_of(snapshot, table, state, wanted)], widths.average)
 
 
@@ -117,9 +127,38 @@ def row_widths(snapshot: Snapshot, table: PostgresTable, rows: int, budget: int)
     return RowWidths(average, may_be_fat=fat and table.has_row_versions)
 
 
+@contextmanager
+def bounded(snapshot: Snapshot, table: PostgresTable, reading: Reading) -> Iterator[None]:
+    """Lower the memory limit while wide rows are moved, but not below what the widest take.
+
+    Raises:
+        ResourceError: the widest rows do not fit; the message names the limit that they need.
+    """
+    if not reading.is_wide:
+        yield
+        return
+    needed = _MEMORY_PER_BYTE * reading.most
+    try:
+        with sparing(snapshot.connection, needed):
+            yield
+    except duckdb.OutOfMemoryException as error:
+        if needed <= memory_limit(snapshot.connection):
+            raise
+        raise ResourceError(
+            f"{table.found_as}: its widest rows take {reading.most // _MB} MB, and to read and write them DuckDB "
+            f"needs up to {_MEMORY_PER_BYTE} times as much. Nothing was published; set AMERICANO_MEMORY_LIMIT to "
+            f"{needed // _MB + 1}MB or more. DuckDB said: {str(error).splitlines()[0]}"
+        ) from None
+
+
 def row_ranges(
-    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str], budget: int
-) -> list[tuple[str, list[str]]]:
+    snapshot: Snapshot,
+    table: PostgresTable,
+    state: Mapping[str, State],
+    wanted: Collection[str],
+    budget: int,
+    average: int,
+) -> Reading:
     """The rows of `rows_of` in ranges of about `budget` bytes each, where they are too wide to be read at once.
 
     Args:
@@ -128,9 +167,7 @@ def row_ranges(
         state: all its buckets.
         wanted: the buckets to read.
         budget: bytes of a range, and of as many rows as DuckDB reads at once.
-
-    Returns:
-        Relations that together have the rows, each with the values it binds.
+        average: bytes of a row.
     """
     where = "true" if len(wanted) == len(state) else bucket_filter(table, wanted)
     relation = sql.quote(table.schema, table.relation)
@@ -149,19 +186,20 @@ def row_ranges(
         vector=str(VECTOR_ROWS),
     )
     ranges = snapshot.query(statement, table.found_as)
-    if not ranges or int(ranges[0][1]) <= budget:
-        return [rows_of(snapshot, table, state, wanted)]
-    lasts = [str(last) for last, _ in ranges]
+    if not ranges or int(ranges[0][2]) <= budget:
+        return Reading([rows_of(snapshot, table, state, wanted)], average)
+    lasts = [str(last) for last, _, _ in ranges]
     conditions = [f"ctid <= '{lasts[0]}'"]
     conditions += [f"ctid > '{before}' AND ctid <= '{last}'" for before, last in pairwise(lasts)]
     columns = selected_columns(table)
-    return [
+    relations = [
         (
             f"(SELECT {table.projection} FROM postgres_query('{ATTACHED}', $1))",  # noqa: S608 - quoted
             [f"SELECT {columns} FROM {relation} WHERE {condition} AND ({where})"],  # noqa: S608 - quoted
         )
         for condition in conditions
     ]
+    return Reading(relations, average, max(int(size) for _, size, _ in ranges))
 
 
 def _columns(table: PostgresTable) -> str:

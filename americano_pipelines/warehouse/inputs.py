@@ -9,7 +9,6 @@ from typing import Protocol
 import duckdb
 
 from americano_pipelines.common import atomic_files, sql
-from americano_pipelines.common.duckdb_session import sparing
 from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake.manifest import LakeTable
@@ -19,7 +18,7 @@ from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_errors import postgres_errors
 from americano_pipelines.sources.postgres_snapshot import Snapshot
-from americano_pipelines.sources.row_widths import plan_reading, range_bytes
+from americano_pipelines.sources.row_widths import bounded, plan_reading, range_bytes
 from americano_pipelines.warehouse.sort_ranges import Chunk
 
 
@@ -177,7 +176,7 @@ class ScannerInput:
         connection.execute("SET preserve_insertion_order = false")
         files = [folder / f"{number}.parquet" for number in range(len(reading.ranges))]
         bytes_at_once = str(range_bytes(self.snapshot))
-        with sparing(connection):
+        with bounded(self.snapshot, self.table, reading):
             for file, (relation, parameters) in zip(files, reading.ranges, strict=True):
                 statement = sql.render(
                     sql.load("warehouse", "set_aside"),
