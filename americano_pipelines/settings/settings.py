@@ -21,7 +21,10 @@ from americano_pipelines.settings.postgres_url import PostgresTarget, parse_url
 
 # Up to the last @, for a password may hold an unescaped one; and parameters that are secrets by their name.
 _USER_INFO = re.compile(r"//\S+@")
-_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"((?:pass|password|passwd|passphrase|pw|pwd|token|secret|key|auth|credential|sig|signature)=)[^&\s]+",
+    re.IGNORECASE,
+)
 # Names of our schemas: DuckDB calls the catalog after the file, and then `analytics.x` would be ambiguous.
 _SCHEMAS = frozenset({"analytics", "research", "meta"})
 # Names that DuckDB, or our own build, attaches something else under.
