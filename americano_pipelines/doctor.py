@@ -71,7 +71,10 @@ def _data_folder(settings: Settings) -> Iterator[Diagnosis]:
     if exposed := open_to_others(settings):
         names = ", ".join(map(str, exposed))
         yield Diagnosis(
-            "warn", "file modes", f"open to other users of this machine: {names}; their owner may chmod them"
+            "warn",
+            "file modes",
+            f"open to other users of this machine: {names}; their owner may chmod them. A folder "
+            "with files of others is left as it is: choose another one for what may not be read",
         )
 
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 
 # Names of nothing but secrets, also within longer names.
-_SECRET_NAME = (
+_TELLING_NAME = (
     r"(?:passw(?:or)?[dt]|passphrase|passcode|kennwort|(?<![a-z])passe(?![a-z])|pwd|secret|token|credential|cookie"
     r"|(?<![a-z])jwt|api_?-?key|access_?-?key|private_?-?key|signature)"
 )
@@ -23,9 +23,9 @@ _PREFIX = r"[rbfuRBFU]{0,2}"
 _GETS = r"[\"']?\]?\s*(?::\s*[\w\[\], |]+=|[:=!]=*|=>)\s*"
 _SECRET = (
     # password = ..., "api_key": ..., --token=...
-    re.compile(rf"{_SECRET_NAME}\w*[\"']?\]?\s*(?:[:=]|=>)\s*[^\s=]", re.IGNORECASE),
+    re.compile(rf"{_TELLING_NAME}\w*[\"']?\]?\s*(?:[:=]|=>)\s*[^\s=]", re.IGNORECASE),
     # ALTER ROLE x PASSWORD '...', login(user, "...")  # password
-    re.compile(rf"{_SECRET_NAME}.*{_LITERAL}|{_LITERAL}.*{_SECRET_NAME}", re.IGNORECASE),
+    re.compile(rf"{_TELLING_NAME}.*{_LITERAL}|{_LITERAL}.*{_TELLING_NAME}", re.IGNORECASE),
     # pw = "...", auth = (user, "..."), key: b"...", pin = 4711
     re.compile(rf"{_OTHER_NAME}{_GETS}(?:[\w.]*[(\[{{].*?)?(?:{_PREFIX}{_LITERAL}|\d{{3,}}\b)"),
     # DB_PASS=..., as a shell has it
@@ -59,10 +59,10 @@ _ADDRESS = re.compile(r"://[^/\s@\"']+@")
 _WORD, _RANDOM_BITS = re.compile(r"(?<!\w)[A-Za-z0-9]{16,}(?!\w)"), 3.4
 # Its value may stand on the lines that follow.
 _OPEN = re.compile(
-    rf"(?i:{_SECRET_NAME})\w*[\"']?\]?\s*(?:[:=]|=>)?.*[=(\[{{\\:,]\s*$|{_OTHER_NAME}{_GETS}[(\[{{\\]?\s*$"
+    rf"(?i:{_TELLING_NAME})\w*[\"']?\]?\s*(?:[:=]|=>)?.*[=(\[{{\\:,]\s*$|{_OTHER_NAME}{_GETS}[(\[{{\\]?\s*$"
 )
 _VALUE = re.compile(r"[\"']")
-_TEXT_BEGIN = re.compile(rf"(?:(?i:{_SECRET_NAME})\w*|{_OTHER_NAME}){_GETS}\(?\s*{_PREFIX}(\"\"\"|''')")
+_TEXT_BEGIN = re.compile(rf"(?:(?i:{_TELLING_NAME})\w*|{_OTHER_NAME}){_GETS}\(?\s*{_PREFIX}(\"\"\"|''')")
 _KEY_BEGIN, _KEY_END = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile("-----END [A-Z ]*PRIVATE KEY")
 _HUNK = re.compile(r"(@@ -\S+ \+\S+ @@).*")
 _INSTEAD = "(withheld: looks like a secret)"
