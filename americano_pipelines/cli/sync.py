@@ -40,19 +40,23 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
         show_table(console, ("table", "months compared"), list(result.compared.items()))
         for difference in result.differences:
             why = "the source has changed since" if difference.since else "not by any change in the source"
-            console.print(f"[bold red]differs[/] {difference.table}, {difference.bucket} ({why})", soft_wrap=True)
-            console.print(f"  source    {difference.source}\n  published {difference.published}", soft_wrap=True)
+            console.print(
+                f"[bold red]differs[/] {escape(difference.table)}, {difference.bucket} ({why})", soft_wrap=True
+            )
+            console.print(
+                f"  source    {difference.source}\n  published {difference.published}", soft_wrap=True, markup=False
+            )
             for side, name in difference.rows:
-                console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True)
+                console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True, markup=False)
         if not result.comparable:
             console.print(
                 "the source is another database, or has gone back in time, so what changed when cannot be told",
                 soft_wrap=True,
             )
         for name, reason in result.damaged.items():
-            console.print(f"[bold red]damaged[/] {name}: {reason}", soft_wrap=True)
+            console.print(f"[bold red]damaged[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
         for name, reason in result.missing.items():
-            console.print(f"[bold red]missing[/] {name}: {reason}", soft_wrap=True)
+            console.print(f"[bold red]missing[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
         console.print("[green]the same[/]" if result.clean else "[bold red]not the same[/]")
         if result.faults or result.damaged:
             console.print("the published file is not what it was built from: run `americano sync --full`")
@@ -95,7 +99,7 @@ def show(summary: "Summary") -> None:
     """Print what a sync did."""
     console = Console(highlight=False)
     if not summary.success:
-        click.echo(f"nothing was published (Dagster run {summary.run_id})", err=True)
+        say(f"nothing was published (Dagster run {summary.run_id})", err=True)
         return
     state = "published" if summary.changed else "unchanged, no new file"
     console.print(f"[bold]{state}[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
@@ -117,7 +121,7 @@ def show(summary: "Summary") -> None:
     left_out = {f"analytics.{name}": reason for name, reason in summary.skipped.items()}
     left_out |= {f"research.{name}": reason for name, reason in summary.left_out.items()}
     for name, reason in left_out.items():
-        console.print(f"[yellow]skipped[/] {name}: {escape(reason)}", soft_wrap=True)
+        console.print(f"[yellow]skipped[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
     for path in summary.repaired:
         console.print(
             f"[yellow]repaired[/] {escape(path)}: it was damaged or gone, and is exported again", soft_wrap=True
