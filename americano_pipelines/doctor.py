@@ -182,11 +182,10 @@ def _dagster_home(settings: Settings) -> Iterator[Diagnosis]:
     from americano_pipelines.defs.dagster_instance import open_instance_to_read, try_writing
 
     with open_instance_to_read(settings) as instance:
+        try_writing(settings)
         if instance is None:
-            atomic_files.try_writing(settings.dagster_dir)
             yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, which the first run installs")
             return
-        try_writing(settings)
         yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, {instance.get_runs_count()} runs")
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sqlite3
 import threading
 import urllib.error
 import urllib.request
@@ -19,9 +20,9 @@ from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.run_owners import OWNER_TAG
 from americano_pipelines.defs.run_processes import process_tags
-from americano_pipelines.errors import SourceError
+from americano_pipelines.errors import ResourceError, SourceError
 from americano_pipelines.settings import Settings
-from americano_pipelines_tests.conftest import Database, Done, free_port
+from americano_pipelines_tests.conftest import Database, Done, file_hashes, free_port
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 from americano_pipelines_tests.mlflow_server import MlflowServer
 from americano_pipelines_tests.prisma_database import link_url
@@ -231,6 +232,52 @@ def test_a_dagster_home_that_cannot_be_opened_fails(cli: Cli, tmp_path: Path, co
     message = lines(done, "FAIL")["dagster home"]
     assert message.startswith(f"DAGSTER_HOME: {tmp_path}/home cannot be opened: ")
     assert words in message
+
+
+@pytest.mark.parametrize("configured", [True, False])
+@pytest.mark.parametrize("record", ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"])
+def test_records_of_dagster_that_a_sync_would_not_read_fail(
+    cli: Cli, settings_for: Callable[..., Settings], tmp_path: Path, record: str, *, configured: bool
+) -> None:
+    write_parquet(tmp_path / "events.parquet", events_query(5))
+    settings = settings_for()
+    with open_instance(settings):
+        pass
+    (settings.dagster_dir / record).write_bytes(b"no database, but long enough for the header of one" * 9)
+    if not configured:
+        (settings.dagster_dir / "dagster.yaml").unlink()
+    before = file_hashes(settings.dagster_dir)
+
+    done = cli("doctor", behavioral_events_parquet=tmp_path / "events.parquet")
+
+    assert done.code == 1, done.out
+    failed = lines(done, "FAIL")["dagster home"]
+    assert "are damaged: file is not a database. Restore them from a backup, or move history/ and" in failed
+    assert file_hashes(settings.dagster_dir) == before
+    with pytest.raises(ResourceError, match="are damaged: file is not a database"), open_instance(settings) as instance:
+        instance.get_runs_count()
+        instance.all_asset_keys()
+
+
+def test_a_folder_or_a_file_of_another_kind_in_the_dagster_home_fails(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a" / "history" / "runs.db").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "history").touch()
+
+    folder, file = (cli("doctor", dagster_home=tmp_path / name) for name in ("a", "b"))
+
+    assert "runs.db: Is a directory" in lines(folder, "FAIL")["dagster home"]
+    assert "history: " in lines(file, "FAIL")["dagster home"]
+
+
+def test_a_dagster_home_of_another_schema_fails_without_a_configuration(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "home" / "history").mkdir(parents=True)
+    with closing(sqlite3.connect(tmp_path / "home" / "history" / "runs.db")) as records, records:
+        records.execute("CREATE TABLE runs (something integer)")
+
+    done = cli("doctor", dagster_home=tmp_path / "home")
+
+    assert "Dagster's records" in lines(done, "FAIL")["dagster home"]
 
 
 def test_nothing_in_the_dagster_home_is_repaired(cli: Cli, settings_for: Callable[..., Settings]) -> None:
