@@ -18,7 +18,7 @@ from americano_pipelines.errors import (
     WarehouseUnavailableError,
     told_by_system,
 )
-from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.settings import Mode, Settings, unknown_variables
 from americano_pipelines.settings.mlflow_url import sqlite_file
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_overrides
 from americano_pipelines.sources.parquet_files import find_files
@@ -60,6 +60,8 @@ def examine(settings: Settings) -> list[Diagnosis]:
 def _mode(settings: Settings) -> Iterator[Diagnosis]:
     check_overrides(settings.americano_columns)
     yield Diagnosis("ok", "mode", settings.mode.value)
+    for name in unknown_variables():
+        yield Diagnosis("warn", name, "is no setting of this project, and has no effect")
     if settings.compare_with_postgres and settings.postgres is None:
         yield Diagnosis("warn", "COMPARE_WITH_POSTGRES", "is true, but no Postgres is configured to compare with")
 
@@ -195,13 +197,13 @@ def _pseudonym_key(settings: Settings) -> Iterator[Diagnosis]:
 
 def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
     """A sync needs no MLflow, so what is wrong with it is a warning; an analysis would fail of it."""
-    from americano_pipelines.mlflow_store.client import open_store_to_read, try_writing
+    from americano_pipelines.mlflow_store.client import has_tables, open_store_to_read, try_writing
 
     file = sqlite_file(settings.tracking_uri)
-    if file is not None and not file.exists():
-        # Its tables take long to make. The first analysis does so, if a file can be put there.
+    if file is not None and not has_tables(file):
+        # They take long to make. The first analysis does so, if a file can be put there.
         try:
-            atomic_files.try_writing(file.parent)
+            atomic_files.try_writing(file.resolve().parent)
         except OSError as error:
             yield Diagnosis("warn", "MLflow", told_by_system(error))
         else:

@@ -11,7 +11,7 @@ from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.settings import Settings, load_settings, unknown_variables
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.sync.launch_sync import Summary
@@ -75,6 +75,8 @@ def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
     """
     settings = load_settings()
     start_if_in_use(settings)
+    for name in unknown_variables():
+        say(f"{name} is no setting of this project, and has no effect", err=True)
     summary = run_sync(settings, full=full, quiet=as_json)
     if as_json:
         say_json(summary.as_dict())

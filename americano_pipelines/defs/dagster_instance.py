@@ -88,6 +88,8 @@ def try_writing(settings: Settings) -> None:
     for folder in (home, *(home / name for name in _FOLDERS)):
         if folder == home or os.path.lexists(folder):
             atomic_files.try_writing(folder)
+    if (home / TEMPLATE.name).is_symlink() and not (home / TEMPLATE.name).exists():
+        raise FileNotFoundError(errno.ENOENT, "A link that leads nowhere", str(home / TEMPLATE.name))
     records = [home / name for name in _RECORDS if os.path.lexists(home / name)]
     for file in records:
         if file.is_dir():

@@ -3,9 +3,7 @@
 The default launcher never ends a run whose worker was killed: it stays STARTED for ever, and everything that waits
 for "no run in progress" waits with it.
 
-Only that belongs here; the sign by which a process is told to be alive is `run_owners.py`. The default launcher
-never ends a run whose worker was killed: it stays STARTED for ever, and everything that waits for "no run in
-progress" waits too.
+The sign by which a process is known to be alive is that of `run_owners.py`.
 """
 
 import os

@@ -14,7 +14,7 @@ from typing import Any, Self
 from pydantic import SecretStr, ValidationError, model_validator
 
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings.environment import PROJECT_ROOT, Variables
+from americano_pipelines.settings.environment import PROJECT_ROOT, Variables, unknown_variables
 from americano_pipelines.settings.mlflow_url import parse_tracking_uri, sqlite_file
 from americano_pipelines.settings.paths import (
     SNAPSHOT_RECORD,
@@ -293,8 +293,21 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - what pydantic
         overrides: field values that win over the environment, for tests and for the demo.
 
     Raises:
-        ConfigError: a value is wrong; the message has a line for each variable, with what is allowed.
+        ConfigError: a value is wrong, or a name is misspelt; the message has a line for each variable, with what is
+            allowed.
     """
+    # A name that resembles none may be of another program: `americano doctor` and `sync` mention it.
+    misspelt = {
+        name: near
+        for name, near in unknown_variables(overrides.get("_env_file", PROJECT_ROOT / ".env")).items()
+        if near
+    }
+    if misspelt:
+        raise ConfigError(
+            "\n".join(
+                f"{name}: is no setting; {near} is. Correct the name, or unset it" for name, near in misspelt.items()
+            )
+        )
     try:
         return Settings(**overrides)
     except ValidationError as error:
