@@ -18,7 +18,7 @@ _TEMPORARY = ".tmp-*"
 # What Dagster and this project put into a Dagster home.
 _DAGSTER_NAMES = frozenset(
     {"dagster.yaml", "history", "schedules", "storage", "logs", "processes", "artifacts", "dev.lock", ".install.lock"}
-    | {".americano_home", ".telemetry", ".logs_queue", ".nux", _TEMPORARY}
+    | {".americano_home", ".telemetry", ".logs_queue", ".nux"}
 )
 # Folders that a machine has for everybody, or for its own use.
 _SYSTEM_FOLDERS = frozenset(
@@ -158,13 +158,27 @@ class DataFolder:
         )
         locks = (self.mlflow_lock, self.writer_lock, self.published_lock)
         cards = (lock.with_suffix(".json") for lock in locks)
-        places = (*named, *locks, *cards, self.published, self.snapshots, self.dagster_home, self.demo_server)
-        inside = {place.relative_to(self.root).parts[0] for place in places if self.root in place.parents}
-        return {
-            self.root: frozenset(inside | {_TEMPORARY, ".gitkeep"}),
-            self.dagster_home: _DAGSTER_NAMES,
-            self.snapshots: frozenset({"[0-9]*T[0-9]*Z-*", self.purged_snapshots.name, _TEMPORARY}),
-        }
+        places = (
+            *named,
+            *locks,
+            *cards,
+            self.demo_server,
+            self.published,
+            self.snapshots,
+            self.dagster_home,
+            self.root,
+        )
+        snapshot_names = {"[0-9]*T[0-9]*Z-*", self.purged_snapshots.name}
+        names: dict[Path, frozenset[str]] = {}
+        # Settings may name one folder twice, or one inside another.
+        for folder, kept in (
+            (self.root, {".gitkeep"}),
+            (self.dagster_home, _DAGSTER_NAMES),
+            (self.snapshots, snapshot_names),
+        ):
+            inside = {place.relative_to(folder).parts[0] for place in places if folder in place.parents}
+            names[folder] = names.get(folder, frozenset()) | kept | inside | {_TEMPORARY}
+        return names
 
     @property
     def temporary_parents(self) -> list[Path]:

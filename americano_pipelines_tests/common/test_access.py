@@ -197,8 +197,11 @@ def test_a_group_gets_only_what_is_ours(settings_for: Callable[..., Settings]) -
     assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
 
 
-def test_every_name_that_work_leaves_is_known(prisma: Database, settings_for: Callable[..., Settings]) -> None:
-    settings = settings_for(**prisma.variables())
+@pytest.mark.parametrize("home", ["data/dagster_home", "data", "."])
+def test_every_name_that_work_leaves_is_known(
+    prisma: Database, settings_for: Callable[..., Settings], tmp_path: Path, home: str
+) -> None:
+    settings = settings_for(**prisma.variables(), dagster_home=tmp_path / home)
     fill(settings)
     (settings.data_dir / "card.json").unlink()
     settings.data_dir.chmod(0o755)
