@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import Mode, Settings, load_settings, unknown_variables
+from americano_pipelines.settings import Mode, Settings, load_settings, redact, unknown_variables
 from americano_pipelines.sources.column_roles import check_overrides
 
 WRONG = [
@@ -225,6 +225,11 @@ def test_an_address_shows_no_part_of_its_password(password: str) -> None:
     settings = load_settings(mlflow_tracking_uri=f"postgresql+psycopg2://me:{password}@host/db")
 
     assert settings.redacted()["MLFLOW_TRACKING_URI"] == "postgresql+psycopg2://***@host/db"
+
+
+@pytest.mark.parametrize("name", ["sig", "auth", "pw", "pass", "sslpassword", "signature", "api_key", "credential"])
+def test_no_secret_parameter_of_an_address_is_shown(name: str) -> None:
+    assert redact(f"https://h/a?x=1&{name}=hush&y=2") == f"https://h/a?x=1&{name}=***&y=2"
 
 
 def test_what_stands_in_for_an_unset_variable_is_shown(tmp_path: Path) -> None:
