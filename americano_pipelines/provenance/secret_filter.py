@@ -21,6 +21,8 @@ _OTHER_NAME = (
 _LITERAL = r"(?:\"[^\"]+\"|'[^']+')"
 _PREFIX = r"[rbfuRBFU]{0,2}"
 _GETS = r"[\"']?\]?\s*(?::\s*[\w\[\], |]+=|[:=!]=*|=>)\s*"
+# An address with a user's password or with a token for a user.
+_ADDRESS = re.compile(r"://[^/\s@\"']+@")
 _SECRET = (
     # password = ..., "api_key": ..., --token=...
     re.compile(rf"{_TELLING_NAME}\w*[\"']?\]?\s*(?:[:=]|=>)\s*[^\s=]", re.IGNORECASE),
@@ -35,8 +37,8 @@ _SECRET = (
     re.compile(r"\bidentified\s+(?:with\s+\S+\s+)?by\b", re.IGNORECASE),
     re.compile(rf"\bauthorization\b.*(?:{_LITERAL}|[A-Za-z0-9+/_=-]{{8,}})", re.IGNORECASE),
     re.compile(r"\b(?:[Bb]earer|[Bb]asic|[Dd]igest|BEARER|BASIC)\s+(?=\S*[A-Z0-9=])[A-Za-z0-9+/._~=-]{4,}"),
-    # An address with a user's password or with a token for a user, and user:password@host without a scheme.
-    re.compile(r"://[^/\s@\"']+@"),
+    _ADDRESS,
+    # A user with a password before a host, without a scheme.
     re.compile(r"(?<![\w:])[\w.+-]+:[^\s@:/\"'(){}\[\]]+@\w"),
     # ?sv=1&sig=..., https://hooks.example.com/services/...
     re.compile(r"[?&;](?:\w*[-_.])?(?:sig|signature|token|key|code|auth|pass|pwd?)=[^&\s\"']", re.IGNORECASE),
@@ -54,7 +56,6 @@ _SECRET = (
     # A line of a key whose first line is not in the text.
     re.compile(r"^[-+ ]?\s*[A-Za-z0-9+/]{48,}={0,2}\s*$"),
 )
-_ADDRESS = re.compile(r"://[^/\s@\"']+@")
 # Letters and digits as a generator mixes them: of 16 of those few have fewer bits each, of names with a number most.
 _WORD, _RANDOM_BITS = re.compile(r"(?<!\w)[A-Za-z0-9]{16,}(?!\w)"), 3.4
 # Its value may stand on the lines that follow.

@@ -1,6 +1,7 @@
 """Names of the app, of files and of settings in what every command prints: no control character of them is left."""
 
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -122,6 +123,15 @@ def test_tables_of_runs_and_of_a_comparison_show_them(
     out = capsys.readouterr().out
     assert {character for character in out if not character.isprintable()} == {"\n"}
     assert SHOWN in out
+
+
+def test_what_is_logged_shows_them(
+    nasty: Database, americano: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    done = americano("analyse", "--requests", analysis_runs_database_url=link_url(nasty))
+
+    assert f"{SHOWN}run_0 waits until protocol {SHOWN}protocol_0 is published" in done.stderr
+    assert {character for character in done.stdout + done.stderr if not character.isprintable()} == {"\n"}
 
 
 def listed_run() -> ListedRun:

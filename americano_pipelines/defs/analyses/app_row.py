@@ -17,6 +17,7 @@ from americano_pipelines.errors import AppRowError
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.text_output import one_line
 
 
 @contextmanager
@@ -37,8 +38,7 @@ def claimed_row(
             context.log.warning(
                 "ANALYSIS_RUNS_DATABASE_URL is not set: row %s is recorded with the analysis, but neither taken nor "
                 "completed; `americano link %s` does that later",
-                requested_row,
-                requested_row,
+                *[one_line(requested_row)] * 2,
             )
         yield None
         return
@@ -96,9 +96,9 @@ def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: 
         context.log.warning(
             "The analysis is recorded, but row %s was not completed: %s. The sensor run_outcome tries again, or "
             "`americano link %s` does",
-            row_id,
+            one_line(row_id),
             error,
-            row_id,
+            one_line(row_id),
         )
         return f"not written yet: {error}"
     _tag(context, row_id, settled=True)
@@ -121,7 +121,7 @@ def _failing(context: dg.AssetExecutionContext, target: PostgresTarget, row_id: 
             lifecycle.fail(target, row_id, context.run.run_id, f"{error}" or type(error).__name__)
             _tag(context, row_id, settled=True)
         except AppRowError as why:
-            context.log.warning("row %s does not say yet that its analysis failed: %s", row_id, why)
+            context.log.warning("row %s does not say yet that its analysis failed: %s", one_line(row_id), why)
         raise
 
 

@@ -22,6 +22,7 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.mlflow_store.data_folder import check_location
 from americano_pipelines.provenance.record_index import newest_entries
 from americano_pipelines.settings import Settings
+from americano_pipelines.text_output import one_line
 from americano_pipelines.warehouse.snapshots import open_published
 
 
@@ -177,7 +178,7 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
         job = build_defs(settings).resolve_job_def(ANALYSES)
         batch = plan_requests(settings, instance)
         for reason in batch.waiting:
-            logging.getLogger(__name__).warning(reason)
+            logging.getLogger(__name__).warning("%s", one_line(reason))
         yield from map(refused, batch.refused)
         for request in batch.run_requests:
             protocol_id, keys = str(request.partition_key), list(request.asset_selection or ())

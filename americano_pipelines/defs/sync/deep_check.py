@@ -13,7 +13,7 @@ from americano_pipelines.defs.jobs import DEEP_CHECK, cron_schedule
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.settings import Settings
-from americano_pipelines.text_output import markdown
+from americano_pipelines.text_output import markdown, visible
 from americano_pipelines.warehouse.source_comparison import Difference, SourceComparison, compare_with_source
 
 
@@ -32,7 +32,7 @@ def build_deep_check(settings: Settings) -> tuple[dg.JobDefinition, dg.ScheduleD
         for table in result.compared:
             context.log_event(_observation(table, result))
         for name, reason in result.missing.items():
-            context.log.warning("%s was not compared: %s", name, reason)
+            context.log.warning("%s was not compared: %s", name, visible(reason))
         if not result.comparable:
             context.log.warning(
                 "the source is another database, or has gone back in time: every difference counts as made since"

@@ -23,6 +23,7 @@ from americano_pipelines.errors import AmericanoError
 from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.parquet_files import find_files
+from americano_pipelines.text_output import visible
 from americano_pipelines.warehouse.research_models import column_lineage
 
 
@@ -37,7 +38,7 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
         for path in done.repaired:
             context.log.warning("%s", exported_again(path))
         for name, reason in done.manifest.skipped.items():
-            context.log.warning("%s is skipped: %s", name, reason)
+            context.log.warning("%s is skipped: %s", name, visible(reason))
             if asset_specs.key("parquet", name) in context.selected_asset_keys:
                 yield asset_specs.absent("parquet", name, reason)
         for name, table in done.manifest.tables.items():
@@ -88,7 +89,7 @@ def build_files(settings: Settings) -> dg.AssetsDefinition:
         except AmericanoError as error:
             raise failure(error) from error
         for name, reason in skipped.items():
-            context.log.warning("%s is skipped: %s", name, reason)
+            context.log.warning("%s is skipped: %s", name, visible(reason))
             if asset_specs.key("files", name) in context.selected_asset_keys:
                 # Observed as absent rather than left out, for the reason that `defs.sync.asset_specs.absent` gives.
                 yield dg.ObserveResult(
