@@ -18,7 +18,7 @@ from americano_pipelines.errors import (
     WarehouseUnavailableError,
     told_by_system,
 )
-from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.settings import Mode, Settings, unknown_variables
 from americano_pipelines.settings.mlflow_url import sqlite_file
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_overrides
 from americano_pipelines.sources.parquet_files import find_files
@@ -60,6 +60,8 @@ def examine(settings: Settings) -> list[Diagnosis]:
 def _mode(settings: Settings) -> Iterator[Diagnosis]:
     check_overrides(settings.americano_columns)
     yield Diagnosis("ok", "mode", settings.mode.value)
+    for name in unknown_variables():
+        yield Diagnosis("warn", name, "is no setting of this project, and has no effect")
     if settings.compare_with_postgres and settings.postgres is None:
         yield Diagnosis("warn", "COMPARE_WITH_POSTGRES", "is true, but no Postgres is configured to compare with")
 
@@ -71,7 +73,10 @@ def _data_folder(settings: Settings) -> Iterator[Diagnosis]:
     if exposed := open_to_others(settings):
         names = ", ".join(map(str, exposed))
         yield Diagnosis(
-            "warn", "file modes", f"open to other users of this machine: {names}; their owner may chmod them"
+            "warn",
+            "file modes",
+            f"open to other users of this machine: {names}; their owner may chmod them. A folder "
+            "with files of others is left as it is: choose another one for what may not be read",
         )
 
 
@@ -179,11 +184,10 @@ def _dagster_home(settings: Settings) -> Iterator[Diagnosis]:
     from americano_pipelines.defs.dagster_instance import open_instance_to_read, try_writing
 
     with open_instance_to_read(settings) as instance:
+        try_writing(settings)
         if instance is None:
-            atomic_files.try_writing(settings.dagster_dir)
             yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, which the first run installs")
             return
-        try_writing(settings)
         yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, {instance.get_runs_count()} runs")
 
 
@@ -193,13 +197,13 @@ def _pseudonym_key(settings: Settings) -> Iterator[Diagnosis]:
 
 def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
     """A sync needs no MLflow, so what is wrong with it is a warning; an analysis would fail of it."""
-    from americano_pipelines.mlflow_store.client import open_store_to_read, try_writing
+    from americano_pipelines.mlflow_store.client import has_tables, open_store_to_read, try_writing
 
     file = sqlite_file(settings.tracking_uri)
-    if file is not None and not file.exists():
-        # Its tables take long to make. The first analysis does so, if a file can be put there.
+    if file is not None and not has_tables(file):
+        # They take long to make. The first analysis does so, if a file can be put there.
         try:
-            atomic_files.try_writing(file.parent)
+            atomic_files.try_writing(file.resolve().parent)
         except OSError as error:
             yield Diagnosis("warn", "MLflow", told_by_system(error))
         else:

@@ -107,6 +107,11 @@ def _read_key(settings: Settings) -> bytes | None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        if path.is_symlink():
+            raise PseudonymKeyError(
+                f"{path} is a link to {path.readlink()}, which is missing: restore that file, or mount its disk. "
+                f"{_NEW_START}"
+            ) from None
         return None
     if not _KEY.fullmatch(content):
         raise PseudonymKeyError(

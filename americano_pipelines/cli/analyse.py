@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
-from americano_pipelines.cli.output import Console, progress, say_json, show_table
+from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def analyse(
     from americano_pipelines.defs.analyses.launch_analyses import run_analyses, run_requests
 
     if bool(protocols) + every + requests != 1:
-        click.echo("name protocols by their ids, or give --all or --requests", err=True)
+        say("name protocols by their ids, or give --all or --requests", err=True)
         context.exit(WRONG_USE)
     settings = load_settings()
     if requests and settings.app is None:
-        click.echo("--requests needs the app's database: set ANALYSIS_RUNS_DATABASE_URL", err=True)
+        say("--requests needs the app's database: set ANALYSIS_RUNS_DATABASE_URL", err=True)
         context.exit(WRONG_USE)
     with progress(enabled=not as_json):
         launched = list(
@@ -74,6 +74,4 @@ def show(runs: "Iterable[Launched]") -> None:
     show_table(console, ("protocol", "analysis", "verdict", "", "MLflow run"), rows, most_rows=len(rows))
     for run in launched:
         if not run.success:
-            console.print(
-                f"[red]failed[/] {escape(run.protocol)}, {run.analysis}: {escape(run.sentence)}", soft_wrap=True
-            )
+            console.print(f"[red]failed[/] {escape(f'{run.protocol}, {run.analysis}: {run.sentence}')}", soft_wrap=True)

@@ -81,7 +81,7 @@ def down() -> None:
     from americano_pipelines.demo.server import DemoServer
 
     server = DemoServer(load_settings().data_dir)
-    click.echo("stopped" if server.is_running() else "was not running")
+    say("stopped" if server.is_running() else "was not running")
     server.down()
 
 
@@ -95,7 +95,7 @@ def env(*, write: bool) -> None:
     if write:
         _write_env(text)
     else:
-        click.echo(text, nl=False)
+        say(text.rstrip("\n"))
 
 
 @demo.command()
@@ -160,7 +160,7 @@ def start_if_in_use(settings: Settings) -> None:
     server = _server_in_use(settings)
     if server is not None and settings.paths.demo_server.is_dir() and not server.is_running():
         server.up()
-        click.echo("the demo's Postgres was started; `americano demo down` stops it", err=True)
+        say("the demo's Postgres was started; `americano demo down` stops it", err=True)
 
 
 def _server_in_use(settings: Settings) -> "DemoServer | None":
@@ -181,7 +181,7 @@ def _up(settings: Settings) -> None:
     with progress():
         seeded = server.up()
     rows = ", ".join(f"{count:,} {table}" for table, count in seeded.rows.items())
-    click.echo(f"demo Postgres is up, {'seeded now' if seeded.created else 'seeded before, unchanged'}: {rows}")
+    say(f"demo Postgres is up, {'seeded now' if seeded.created else 'seeded before, unchanged'}: {rows}")
 
 
 def write_first_env(settings: Settings) -> None:
@@ -210,7 +210,7 @@ def _write_env(text: str) -> None:
     if not set_already:
         path.touch(mode=0o600)  # it holds a password
         path.write_text(before + ("" if before.endswith("\n") or not before else "\n") + text, encoding="utf-8")
-    click.echo(f"{path} points at the demo's Postgres")
+    say(f"{path} points at the demo's Postgres")
 
 
 def _what_next(settings: Settings, *, running: bool) -> None:
@@ -218,7 +218,7 @@ def _what_next(settings: Settings, *, running: bool) -> None:
     source = "  .venv/bin/americano sync     the next sync of what .env names\n"
     if not (PROJECT_ROOT / ".env").exists():
         source = "  .venv/bin/americano demo env --write   make the demo the source of `americano sync` too\n"
-    click.echo(
+    say(
         "\nNext\n"
         "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
         "  .venv/bin/americano report   the four patterns again\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from americano_pipelines.cli.demo import demo_settings, hint, is_unconfigured, start_if_in_use
-from americano_pipelines.cli.output import Console
+from americano_pipelines.cli.output import Console, say
 from americano_pipelines.cli.services import listen_to_signals, only_one, run_services
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
@@ -37,7 +37,7 @@ def dev(*, port: int) -> None:
     server = DemoServer(settings.data_dir)
     if settings.postgres is not None and settings.postgres.host == server.environment()["PG_HOST"]:
         server.up()
-        click.echo(f"demo Postgres is up at {settings.postgres.label}")
+        say(f"demo Postgres is up at {settings.postgres.label}")
     with open_instance(settings) as instance:
         fail_dead_runs(instance)
         bring_into_line(settings, instance)
@@ -48,7 +48,7 @@ def dev(*, port: int) -> None:
         except LockHeldError as error:
             # Two daemons on one home would start each scheduled run twice.
             raise click.UsageError(f"`americano dev` runs already on this Dagster home: {error}") from None
-        click.echo(f"Dagster on http://127.0.0.1:{port}, home {settings.dagster_dir}")
+        say(f"Dagster on http://127.0.0.1:{port}, home {settings.dagster_dir}")
         os.chdir(PROJECT_ROOT)
         os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # as `dagster dev` does
         web = [sys.executable, "-m", "americano_pipelines.defs.webserver", "-h", "127.0.0.1", "-p", str(port)]

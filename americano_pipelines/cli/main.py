@@ -3,6 +3,7 @@
 Import the module of a command when the command runs, so that a sync does not load the analyses.
 """
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -62,10 +63,12 @@ def main() -> None:
         # Without click's own handling, a code given to `context.exit` comes back as the result.
         sys.exit(group.main(standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        say(words.getvalue().rstrip("\n"), err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; what is published is as it was", err=True)
+        say("stopped; what is published is as it was", err=True)
         sys.exit(FAILED)
     except ConfigError as error:
         say(f"configuration: {error}", err=True)

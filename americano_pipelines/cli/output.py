@@ -5,13 +5,14 @@ Show progress only on a terminal, and only for work that takes longer than two s
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 import rich.console
 from rich import box
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -39,6 +40,15 @@ def say_json(value: object) -> None:
     click.echo(json_text(value))
 
 
+def cell(value: object, style: str | Style = "") -> Text:
+    """A value for a table: one line of plain text, in which a label such as `[/b]` is data, not markup."""
+    return Text("-" if value is None else f"{value:,}" if _is_number(value) else one_line(str(value)), style=style)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def show_table(
     console: Console,
     header: Sequence[str],
@@ -53,23 +63,15 @@ def show_table(
     table = Table(box=box.SIMPLE, pad_edge=False)
     for index, name in enumerate(header):
         numeric = bool(rows) and isinstance(rows[-1][index], int | float)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(cell(name), justify="right" if numeric else "left", overflow="fold")
     if len(rows) > most_rows:
         table.add_row(*(["…"] * len(header)))
     for row in rows[-most_rows:]:
-        table.add_row(*_cells(row))
+        table.add_row(*map(cell, row))
     if len(rows) > most_rows:
         table.caption = f"last {most_rows} of {len(rows):,} rows"
         table.caption_justify = "left"
     console.print(table)
-
-
-def _cells(row: Iterable[object]) -> list[Text]:
-    """The values as plain text: a label such as `[/b]` is data, not markup."""
-    return [
-        Text("-" if value is None else f"{value:,}" if isinstance(value, int) else one_line(str(value)))
-        for value in row
-    ]
 
 
 _QUIET_SECONDS = 2.0
@@ -87,7 +89,7 @@ def progress(*, enabled: bool = True) -> Iterator[None]:
     timer = threading.Timer(_QUIET_SECONDS, status.start)
     timer.start()
     try:
-        with stage_timer.stage_listener(lambda stage: status.update(Text(one_line(stage)))):
+        with stage_timer.stage_listener(lambda stage: status.update(cell(stage))):
             yield
     finally:
         timer.cancel()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import click
+from rich.markup import escape
 
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
@@ -30,7 +31,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
 
     settings = load_settings()
     if not learner.strip():
-        click.echo("--learner is empty: name the learner that the source has erased", err=True)
+        say("--learner is empty: name the learner that the source has erased", err=True)
         context.exit(WRONG_USE)
     with progress(enabled=not as_json):
         erasure = find_items(settings, learner)
@@ -95,13 +96,13 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool) -> None
     for place, count in erasure.in_source.items():
         if dry_run:
             console.print(
-                f"[yellow]published now[/] {place}: {count:,} rows; a purge makes a full sync first, and removes this "
-                "file if the source has erased them",
+                f"[yellow]published now[/] {escape(place)}: {count:,} rows; a purge makes a full sync first, and "
+                "removes this file if the source has erased them",
                 soft_wrap=True,
             )
         else:
-            console.print(f"[bold red]still there[/] {place}: {count:,} rows", soft_wrap=True)
+            console.print(f"[bold red]still there[/] {escape(place)}: {count:,} rows", soft_wrap=True)
     for text in erasure.remains():
-        console.print(f"[yellow]remains[/] {text}", soft_wrap=True)
+        console.print(f"[yellow]remains[/] {escape(text)}", soft_wrap=True)
     for path in others:
-        console.print(f"[yellow]not looked at[/] {path}: published under another name", soft_wrap=True)
+        console.print(f"[yellow]not looked at[/] {escape(path)}: published under another name", soft_wrap=True)

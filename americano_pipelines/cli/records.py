@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
+from rich.markup import escape
 from rich.style import Style
 from rich.table import Table
-from rich.text import Text
 
 from americano_pipelines.cli.exit_codes import WRONG_USE
-from americano_pipelines.cli.output import Console, progress, say_json
+from americano_pipelines.cli.output import Console, cell, progress, say, say_json
 from americano_pipelines.settings import load_settings
+from americano_pipelines.text_output import one_line
 
 if TYPE_CHECKING:
     from americano_pipelines.provenance.comparison import Line
@@ -60,9 +61,9 @@ def _show_comparison(names: list[str], lines: "Iterable[Line]") -> None:
         if others := [line for line in listed if not line.same]:
             table = Table(box=box.SIMPLE, pad_edge=False)
             for header in ("", *names):
-                table.add_column(header, overflow="fold")
+                table.add_column(cell(header), overflow="fold")
             for line in others:
-                table.add_row(Text(line.name), *(Text(_text(value), style="yellow") for value in line.values))
+                table.add_row(cell(line.name), *(cell(_text(value), "yellow") for value in line.values))
             console.print(table)
         if same := [line.name for line in listed if line.same]:
             console.print(f"  the same: {_named(same)}\n", markup=False, soft_wrap=True)
@@ -100,10 +101,10 @@ def link(context: click.Context, run: str) -> None:
 
     settings = load_settings()
     if settings.app is None:
-        click.echo("there is no app to link to: set ANALYSIS_RUNS_DATABASE_URL", err=True)
+        say("there is no app to link to: set ANALYSIS_RUNS_DATABASE_URL", err=True)
         context.exit(WRONG_USE)
     linked = link_record(settings, settings.app, run)
-    click.echo(
+    say(
         f"record {linked.sha256[:12]}: row {linked.analysis_run_id} of the app "
         f"{'made' if linked.created else 'completed'}; "
         f"written: {', '.join(linked.columns)}"
@@ -138,7 +139,7 @@ def runs(*, all_runs: bool, as_json: bool) -> None:
         say_json([asdict(run) for run in listed_runs])
     elif len(listed_runs) == limit:
         _show_runs(listed_runs[:_LISTED])
-        click.echo(f"these are the newest {_LISTED}; `americano runs --all` lists the older ones too")
+        say(f"these are the newest {_LISTED}; `americano runs --all` lists the older ones too")
     else:
         _show_runs(listed_runs)
 
@@ -163,14 +164,14 @@ def _show_runs(listed_runs: "list[ListedRun]") -> None:
     for run in listed_runs:
         run_id = run.mlflow_run_id
         table.add_row(
-            Text((run.started[:_SECONDS] if wide else run.started[_CENTURY:_MINUTES]).replace("T", " ")),
-            Text((run.analysis or "-").replace("_", " ")),  # where it may be broken, it is between words
-            Text(run.protocol or "-"),
-            Text(state(run), style=_STYLES.get(run.status, "bold red")),
-            Text(run.standing or "-"),
-            Text(run.record[:_DIGITS] if run.record else "-"),
-            *([Text(run_id, style=Style(link=run.mlflow_url) if run.mlflow_url else "")] if wide else []),
-            *([Text(run.analysis_run_id or "-")] if wide else []),
+            cell((run.started[:_SECONDS] if wide else run.started[_CENTURY:_MINUTES]).replace("T", " ")),
+            cell((run.analysis or "-").replace("_", " ")),  # where it may be broken, it is between words
+            cell(run.protocol or "-"),
+            cell(state(run), _STYLES.get(run.status, "bold red")),
+            cell(run.standing or "-"),
+            cell(run.record[:_DIGITS] if run.record else "-"),
+            *([cell(run_id, Style(link=one_line(run.mlflow_url)) if run.mlflow_url else "")] if wide else []),
+            *([cell(run.analysis_run_id or "-")] if wide else []),
         )
     console.print(table)
     if not wide:
@@ -178,7 +179,7 @@ def _show_runs(listed_runs: "list[ListedRun]") -> None:
     unrecorded = [run for run in listed_runs if run.record is None and run.status == "FINISHED"]
     if unrecorded:
         console.print(
-            f"[bold red]without an intact record[/]: {', '.join(run.mlflow_run_id for run in unrecorded)}; "
+            f"[bold red]without an intact record[/]: {escape(', '.join(run.mlflow_run_id for run in unrecorded))}; "
             "`americano verify` says more",
             soft_wrap=True,
         )

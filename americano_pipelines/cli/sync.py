@@ -11,7 +11,7 @@ from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.settings import Settings, load_settings, unknown_variables
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.sync.launch_sync import Summary
@@ -40,19 +40,23 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
         show_table(console, ("table", "months compared"), list(result.compared.items()))
         for difference in result.differences:
             why = "the source has changed since" if difference.since else "not by any change in the source"
-            console.print(f"[bold red]differs[/] {difference.table}, {difference.bucket} ({why})", soft_wrap=True)
-            console.print(f"  source    {difference.source}\n  published {difference.published}", soft_wrap=True)
+            console.print(
+                f"[bold red]differs[/] {escape(difference.table)}, {difference.bucket} ({why})", soft_wrap=True
+            )
+            console.print(
+                f"  source    {difference.source}\n  published {difference.published}", soft_wrap=True, markup=False
+            )
             for side, name in difference.rows:
-                console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True)
+                console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True, markup=False)
         if not result.comparable:
             console.print(
                 "the source is another database, or has gone back in time, so what changed when cannot be told",
                 soft_wrap=True,
             )
         for name, reason in result.damaged.items():
-            console.print(f"[bold red]damaged[/] {name}: {reason}", soft_wrap=True)
+            console.print(f"[bold red]damaged[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
         for name, reason in result.missing.items():
-            console.print(f"[bold red]missing[/] {name}: {reason}", soft_wrap=True)
+            console.print(f"[bold red]missing[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
         console.print("[green]the same[/]" if result.clean else "[bold red]not the same[/]")
         if result.faults or result.damaged:
             console.print("the published file is not what it was built from: run `americano sync --full`")
@@ -71,6 +75,8 @@ def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
     """
     settings = load_settings()
     start_if_in_use(settings)
+    for name in unknown_variables():
+        say(f"{name} is no setting of this project, and has no effect", err=True)
     summary = run_sync(settings, full=full, quiet=as_json)
     if as_json:
         say_json(summary.as_dict())
@@ -95,7 +101,7 @@ def show(summary: "Summary") -> None:
     """Print what a sync did."""
     console = Console(highlight=False)
     if not summary.success:
-        click.echo(f"nothing was published (Dagster run {summary.run_id})", err=True)
+        say(f"nothing was published (Dagster run {summary.run_id})", err=True)
         return
     state = "published" if summary.changed else "unchanged, no new file"
     console.print(f"[bold]{state}[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
@@ -117,7 +123,7 @@ def show(summary: "Summary") -> None:
     left_out = {f"analytics.{name}": reason for name, reason in summary.skipped.items()}
     left_out |= {f"research.{name}": reason for name, reason in summary.left_out.items()}
     for name, reason in left_out.items():
-        console.print(f"[yellow]skipped[/] {name}: {escape(reason)}", soft_wrap=True)
+        console.print(f"[yellow]skipped[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
     for path in summary.repaired:
         console.print(
             f"[yellow]repaired[/] {escape(path)}: it was damaged or gone, and is exported again", soft_wrap=True

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 from rich import box
+from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from americano_pipelines.cli.exit_codes import FAILED
-from americano_pipelines.cli.output import Console, progress, say_json
+from americano_pipelines.cli.output import Console, cell, progress, say_json
 from americano_pipelines.provenance.verify.findings import FAULTS, Finding, Status
 from americano_pipelines.settings import load_settings
 
@@ -73,9 +73,12 @@ def _show(verification: "Verification") -> None:
         console.print(_table(list(findings)))
     if verification.stale:
         console.print(
-            f"[yellow]changed since[/]: {', '.join(finding.what for finding in verification.stale)}", soft_wrap=True
+            f"[yellow]changed since[/]: {escape(', '.join(finding.what for finding in verification.stale))}",
+            soft_wrap=True,
         )
-    console.print(f"[{'bold red' if verification.faults else 'green'}]{verification.sentence}[/]", soft_wrap=True)
+    console.print(
+        f"[{'bold red' if verification.faults else 'green'}]{escape(verification.sentence)}[/]", soft_wrap=True
+    )
 
 
 def _table(findings: list[Finding]) -> Table:
@@ -84,7 +87,7 @@ def _table(findings: list[Finding]) -> Table:
         table.add_column(overflow="fold")
     for what, status, detail in _lines(findings):
         style = "green" if status in _GOOD else "bold red" if status in FAULTS else "yellow"
-        table.add_row(Text(what), Text(status.value, style=style), Text(detail))
+        table.add_row(cell(what), cell(status.value, style), cell(detail))
     return table
 
 

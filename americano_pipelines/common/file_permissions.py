@@ -1,13 +1,15 @@
 """Restrict what is written to the user that runs this, and to the group of AMERICANO_GROUP.
 
 Set the umask, because the libraries (DuckDB, MLflow, Dagster, sqlite) choose the modes of most files. Also close the
-folders at the top, so that files of earlier releases, or of programs under another umask, cannot be reached.
+folders at the top, so that files of earlier releases, or of programs under another umask, cannot be reached. Only what
+has the names of this project is closed: a folder that holds anything else stays as it is.
 """
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from americano_pipelines.settings import Settings, group_id
@@ -24,17 +26,21 @@ def restrict(settings: Settings) -> None:
 def protect(settings: Settings) -> None:
     """Set the umask, make the data folder, and close it and its top level to others.
 
-    Cheap enough for every session: it reads one level. When the data folder has another group, everything below gets
-    the new one once; new files inherit it.
+    Cheap enough for every session: it reads one level. What has another group gets the new one once, with everything
+    below it; new files inherit it.
     """
     restrict(settings)
     settings.paths.root.mkdir(parents=True, exist_ok=True)
     group = group_id(settings.americano_group) if settings.americano_group else None
     for root in _roots(settings):
-        new_group = group is not None and root.stat().st_gid != group
-        for path in _below(root) if new_group else _top(root):
+        entries, is_ours = _entries(root, settings)
+        for path in entries:
+            with suppress(FileNotFoundError):
+                for inner in _below(path) if group is not None and path.lstat().st_gid != group else ():
+                    _close(inner, group)
             _close(path, group)
-        _close(root, group, passable=_is_passed_by_server(root, settings))
+        if is_ours:
+            _close(root, group, passable=_is_passed_by_server(root, settings))
 
 
 def open_to_others(settings: Settings) -> list[Path]:
@@ -42,7 +48,7 @@ def open_to_others(settings: Settings) -> list[Path]:
     allowed = 0o750 if settings.americano_group else 0o700
     open_paths = []
     for root in _roots(settings):
-        for path in (root, *_top(root)):
+        for path in (root, *_entries(root, settings)[0]):
             passable = stat.S_IXOTH if _is_passed_by_server(path, settings) else 0
             if stat.S_IMODE(path.lstat().st_mode) & 0o777 & ~(allowed | passable):
                 open_paths.append(path)
@@ -60,22 +66,31 @@ def _umask(settings: Settings) -> int:
 
 def _roots(settings: Settings) -> list[Path]:
     """The data folder and the folders that settings may place elsewhere, if they exist."""
-    folders = (settings.paths.root, settings.paths.dagster_home, settings.paths.snapshots)
-    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+    return [folder for folder in settings.paths.own_names if folder.is_dir()]
 
 
-def _top(root: Path) -> Iterator[Path]:
-    # The demo's server has a user of its own, and its folder must stay that user's.
+def _entries(root: Path, settings: Settings) -> tuple[list[Path], bool]:
+    """What to close in one of these folders, and whether the folder is ours: nothing in it is of others.
+
+    Files that others deliver into it are closed with it, but in a folder of others they are left alone.
+    """
+    own_names = settings.paths.own_names[root]
+    delivered_names = [place.relative_to(root).parts[0] for place in settings.outside_places if root in place.parents]
+    own, delivered, is_ours = [], [], True
     for path in root.iterdir():
-        if path.name != DEMO_SERVER:
-            yield path
+        if any(fnmatchcase(path.name, name) for name in own_names):
+            own.append(path)
+        elif any(fnmatchcase(path.name, name) for name in delivered_names):
+            delivered.append(path)
+        else:
+            is_ours = False
+    # The demo's server has a user of its own, and its folder must stay that user's.
+    entries = [path for path in own + (delivered if is_ours else []) if path.name != DEMO_SERVER]
+    return entries, is_ours
 
 
-def _below(root: Path) -> Iterator[Path]:
-    for path in _top(root):
-        if not path.is_symlink() and path.is_dir():
-            yield from path.rglob("*")
-        yield path
+def _below(path: Path) -> Iterable[Path]:
+    return path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
 
 
 def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
@@ -89,6 +104,8 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
         if theirs is not None and status.st_gid != theirs:
             os.chown(path, -1, theirs)
         mode = stat.S_IMODE(status.st_mode)
+        if mode & stat.S_ISVTX:
+            return  # a folder for everybody, such as /tmp: none that this project makes is one
         if stat.S_ISDIR(status.st_mode):
             # New files inherit the group by the set-group-id bit. A folder that its owner closed stays closed.
             wanted = (mode & 0o700) | (0 if theirs is None else 0o2050)

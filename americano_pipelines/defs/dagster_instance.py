@@ -1,5 +1,6 @@
 """The Dagster home of a data folder: install its configuration and open the instance."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -14,12 +15,15 @@ from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError
 
 from americano_pipelines.common import atomic_files, file_permissions
+from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import ConfigError, ResourceError
 from americano_pipelines.settings import PROJECT_ROOT, Settings
 
 TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
-# Files of Dagster's default storage below the home.
+# Folders and files of Dagster's default storage below the home.
+_FOLDERS = ("history", "history/runs", "schedules", "storage")
 _RECORDS = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -73,25 +77,39 @@ def try_writing(settings: Settings) -> None:
     """Check that a run could write to the Dagster home, and leave nothing behind.
 
     A file is written to each folder and removed, and each sqlite file is locked for writing. Records that the user's
-    configuration keeps elsewhere are not checked.
+    configuration keeps elsewhere are not checked. In a home without a configuration, a copy of the records is opened with
+    the one that the first run installs.
 
     Raises:
         OSError: one of the folders takes no file.
-        ResourceError: a file of records cannot be written.
+        ConfigError, ResourceError: as `open_instance`.
     """
     home = settings.dagster_dir
-    for folder in (home, home / "history", home / "history" / "runs", home / "schedules", home / "storage"):
-        if folder.is_dir():
+    for folder in (home, *(home / name for name in _FOLDERS)):
+        if folder == home or os.path.lexists(folder):
             atomic_files.try_writing(folder)
-    for file in (home / name for name in _RECORDS):
-        if not file.is_file():
-            continue
+    if (home / TEMPLATE.name).is_symlink() and not (home / TEMPLATE.name).exists():
+        raise FileNotFoundError(errno.ENOENT, "A link that leads nowhere", str(home / TEMPLATE.name))
+    records = [home / name for name in _RECORDS if os.path.lexists(home / name)]
+    for file in records:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
         try:
             with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise _not_written(settings, error) from error
+    if records and not (home / TEMPLATE.name).exists():
+        with temporary_folder(home, "try") as copy:
+            shutil.copyfile(TEMPLATE, copy / TEMPLATE.name)
+            for file in records:
+                target = copy / file.relative_to(home)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+            with _opened(settings, lambda _: copy) as instance:
+                instance.get_runs_count()
+                instance.all_asset_keys()
 
 
 @contextmanager
@@ -111,6 +129,11 @@ def _opened(settings: Settings, home: Callable[[Settings], Path]) -> Iterator[dg
 
 
 def _not_written(settings: Settings, reason: object) -> ResourceError:
+    if isinstance(reason, sqlite3.Error) and getattr(reason, "sqlite_errorcode", None) in _DAMAGED:
+        return ResourceError(
+            f"Dagster's records in {settings.dagster_dir} are damaged: {reason}. Restore them from a backup, or move "
+            "history/ and schedules/ away: then the list of earlier runs starts anew"
+        )
     return ResourceError(
         f"Dagster's records in {settings.dagster_dir} cannot be written: {reason}. Is that disk full, or may "
         "nothing be written there?"

@@ -3,8 +3,9 @@
 Importing mlflow takes seconds, so only `open_store` does.
 """
 
+import sqlite3
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -153,8 +154,8 @@ def open_store(settings: Settings) -> Store:
 def open_store_to_read(settings: Settings) -> Store:
     """Open the configured MLflow and create nothing: no file, no table, no experiment.
 
-    A sqlite file is opened read-only, a Postgres database in read-only transactions. A sqlite file that is missing
-    reads as an empty store, which is held in memory.
+    A sqlite file is opened read-only, a Postgres database in read-only transactions. A sqlite file that is missing or
+    has no tables yet reads as an empty store, which is held in memory.
 
     Raises:
         TrackingError: as `open_store`.
@@ -162,6 +163,17 @@ def open_store_to_read(settings: Settings) -> Store:
     prepare_client()
     check_location(settings)
     return _open(settings, _read_only(settings.tracking_uri))
+
+
+def has_tables(file: Path) -> bool:
+    """Whether a sqlite file has MLflow's tables, or holds something else; not where it is missing or empty."""
+    if not file.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
+    except sqlite3.Error:
+        return True  # MLflow's client says what is wrong with it
 
 
 def try_writing(store: Store) -> None:
@@ -218,7 +230,7 @@ def _read_only(uri: str) -> str:
 
     if (file := sqlite_file(uri)) is not None:
         # With the driver's name MLflow does not take the address for a path whose folders it has to create.
-        return f"sqlite+pysqlite:///file:{quote(str(file))}?mode=ro&uri=true" if file.exists() else "sqlite://"
+        return f"sqlite+pysqlite:///file:{quote(str(file))}?mode=ro&uri=true" if has_tables(file) else "sqlite://"
     if is_server(uri) or make_url(uri).get_backend_name() != "postgresql":
         return uri
     address = make_url(uri)

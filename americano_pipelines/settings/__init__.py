@@ -1,6 +1,6 @@
 """Settings: every environment variable, typed, checked once, and what follows from them."""
 
-from americano_pipelines.settings.environment import PROJECT_ROOT, group_id
+from americano_pipelines.settings.environment import PROJECT_ROOT, group_id, unknown_variables
 from americano_pipelines.settings.paths import DataFolder
 from americano_pipelines.settings.postgres_url import PostgresTarget, split_table
 from americano_pipelines.settings.settings import Mode, Settings, load_settings, redact
@@ -15,4 +15,5 @@ __all__ = [
     "load_settings",
     "redact",
     "split_table",
+    "unknown_variables",
 ]

@@ -7,17 +7,19 @@ import grp
 import json
 import os
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from americano_pipelines.settings.cron import check_cron
 from americano_pipelines.settings.postgres_url import DEFAULT_PORT, split_table
 
 _PARENT = Path(__file__).resolve().parents[2]
+_OWN = "AMERICANO_"
 _UNITS = {"MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
 # With 32MB not even 200,000 narrow rows can be loaded, with 48MB they can; above the other, DuckDB refuses the number.
 _LEAST_MEMORY, _MOST_MEMORY = 48 * 10**6, 10**15
@@ -38,16 +40,10 @@ def _place(value: Any) -> Any:  # noqa: ANN401 - any value of the environment or
 
 def _host(value: str | None) -> str | None:
     if value is not None and not value.startswith("/"):
-        if "://" in value or "@" in value or not value.strip() or any(map(str.isspace, value.strip())):
+        if "://" in value or "@" in value or any(map(str.isspace, value.strip())):
             raise ValueError("is not a host name; a whole address goes into DATABASE_URL")
         if re.fullmatch(r"[^:]*:\d+", value):
             raise ValueError("contains a port; set that in PG_PORT")
-    return value
-
-
-def _experiment(value: str) -> str:
-    if not value.strip():
-        raise ValueError("is blank")
     return value
 
 
@@ -119,9 +115,16 @@ class Variables(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """An empty variable counts as unset, and so takes back what `.env` sets: `PG_HOST= americano sync`."""
-        return {name: value for name, value in values.items() if value != ""}
+    def _blank_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """An empty or blank variable counts as unset, and so takes back what `.env` sets: `PG_HOST= americano sync`.
+
+        Only a password may consist of blanks.
+        """
+        return {
+            name: value
+            for name, value in values.items()
+            if not isinstance(value, str) or value.strip() or (value and name == "pg_password")
+        }
 
     americano_data_dir: Annotated[Path, BeforeValidator(_place)] = Field(
         default=Path("data"), description="The data folder; every default path is inside it."
@@ -179,7 +182,7 @@ class Variables(BaseSettings):
         repr=False,  # it may hold a password
         description="The MLflow server or store; unset: an sqlite file in the data folder.",
     )
-    mlflow_experiment_name: Annotated[str, AfterValidator(_experiment)] = Field(
+    mlflow_experiment_name: str = Field(
         default="Americano/Research", max_length=500, description="The MLflow experiment of the analyses."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
@@ -231,3 +234,16 @@ class Variables(BaseSettings):
         default_factory=dict,
         description='Columns that play a role, as JSON: {"behavioral_events.time": "occurredAt"}.',
     )
+
+
+def unknown_variables(env_file: Path | None = PROJECT_ROOT / ".env") -> dict[str, str | None]:
+    """Variables with a value that begin like those of this project and are none, each with the setting it resembles."""
+    values = {**DotEnvSettingsSource(Variables, env_file=env_file, env_file_encoding="utf-8").env_vars, **os.environ}
+    names = {name.upper() for name, value in values.items() if value and value.strip()}
+    known = [name.upper().removeprefix(_OWN) for name in Variables.model_fields if name.upper().startswith(_OWN)]
+    unknown = sorted(name.removeprefix(_OWN) for name in names if name.startswith(_OWN))
+    return {
+        f"{_OWN}{name}": next((f"{_OWN}{near}" for near in get_close_matches(name, known, 1)), None)
+        for name in unknown
+        if name not in known
+    }

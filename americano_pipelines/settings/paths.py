@@ -1,6 +1,8 @@
 """Name every folder and file that the project keeps, and check the places that settings choose. Write nothing."""
 
 import glob
+import os
+import tempfile
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,6 +14,20 @@ SNAPSHOT_RECORD = "snapshot.json"
 """The record beside each published file."""
 PSEUDONYM_KEY = "pseudonym.key"
 DEMO_SERVER = "postgres"
+_TEMPORARY = ".tmp-*"
+# What Dagster and this project put into a Dagster home.
+_DAGSTER_NAMES = frozenset(
+    {"dagster.yaml", "history", "schedules", "storage", "logs", "processes", "artifacts", "dev.lock", ".install.lock"}
+    | {".americano_home", ".telemetry", ".logs_queue", ".nux"}
+)
+# Folders that a machine has for everybody, or for its own use.
+_SYSTEM_FOLDERS = frozenset(
+    Path("/", name)
+    for name in (
+        *("bin", "boot", "dev", "dev/shm", "etc", "home", "lib", "media", "mnt", "opt", "proc", "root", "run", "sbin"),
+        *("srv", "sys", "tmp", "usr", "usr/local", "var", "var/lib", "var/tmp"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +145,42 @@ class DataFolder:
         return self.root / DEMO_SERVER
 
     @property
+    def own_names(self) -> dict[Path, frozenset[str]]:
+        """The data folder and the folders that settings may put elsewhere, with patterns of the names we put there."""
+        named = (
+            self.lake,
+            self.extracts,
+            self.records,
+            self.spill,
+            self.pseudonym_key,
+            self.pseudonym_card,
+            self.mlflow,
+        )
+        locks = (self.mlflow_lock, self.writer_lock, self.published_lock)
+        cards = (lock.with_suffix(".json") for lock in locks)
+        places = (
+            *named,
+            *locks,
+            *cards,
+            self.demo_server,
+            self.published,
+            self.snapshots,
+            self.dagster_home,
+            self.root,
+        )
+        snapshot_names = {"[0-9]*T[0-9]*Z-*", self.purged_snapshots.name}
+        names: dict[Path, frozenset[str]] = {}
+        # Settings may name one folder twice, or one inside another.
+        for folder, kept in (
+            (self.root, {".gitkeep"}),
+            (self.dagster_home, _DAGSTER_NAMES),
+            (self.snapshots, snapshot_names),
+        ):
+            inside = {place.relative_to(folder).parts[0] for place in places if folder in place.parents}
+            names[folder] = names.get(folder, frozenset()) | kept | inside | {_TEMPORARY}
+        return names
+
+    @property
     def temporary_parents(self) -> list[Path]:
         """Folders in which temporary folders are made, each once; the spill folder is not among them."""
         dagster = (self.dagster_home, self.dagster_home / "history" / "runs", self.dagster_home / "storage")
@@ -184,6 +236,16 @@ def why_no_folder(path: Path) -> str | None:
             return None
         except OSError as error:
             return told_by_system(error, place)
+    return None
+
+
+def why_not_for_us_alone(path: Path) -> str | None:
+    """Why a folder cannot be kept for this project alone: it is the machine's, or a whole home; None where it can."""
+    home = Path(os.path.expanduser("~")).absolute()  # noqa: PTH111 - Path.home raises where there is none
+    others = {*_SYSTEM_FOLDERS, Path(tempfile.gettempdir()), home, *home.parents}
+    for place in (Path(os.path.normpath(path)), path.resolve()):
+        if place == Path(place.anchor) or place in others:
+            return f"{place} is a folder that others use too; name a folder in it, such as {place / 'americano'}"
     return None
 
 

@@ -14,14 +14,23 @@ from typing import Any, Self
 from pydantic import SecretStr, ValidationError, model_validator
 
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings.environment import PROJECT_ROOT, Variables
+from americano_pipelines.settings.environment import PROJECT_ROOT, Variables, unknown_variables
 from americano_pipelines.settings.mlflow_url import parse_tracking_uri, sqlite_file
-from americano_pipelines.settings.paths import SNAPSHOT_RECORD, DataFolder, leads_into, why_no_folder
+from americano_pipelines.settings.paths import (
+    SNAPSHOT_RECORD,
+    DataFolder,
+    leads_into,
+    why_no_folder,
+    why_not_for_us_alone,
+)
 from americano_pipelines.settings.postgres_url import PostgresTarget, parse_url
 
 # Up to the last @, for a password may hold an unescaped one; and parameters that are secrets by their name.
 _USER_INFO = re.compile(r"//\S+@")
-_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|token|secret|key)=)[^&\s]+", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"((?:pass|password|passwd|passphrase|pw|pwd|token|secret|key|auth|credential|sig|signature)=)[^&\s]+",
+    re.IGNORECASE,
+)
 # Names of our schemas: DuckDB calls the catalog after the file, and then `analytics.x` would be ambiguous.
 _SCHEMAS = frozenset({"analytics", "research", "meta"})
 # Names that DuckDB, or our own build, attaches something else under.
@@ -73,6 +82,9 @@ class Settings(Variables):
             folder = path if variable in {"AMERICANO_DATA_DIR", "DAGSTER_HOME"} else path.parent
             if problem := why_no_folder(folder):
                 raise ValueError(f"{variable}: {problem}; choose another place")
+            # Its folder is the user's own choice; these two are closed to others as a whole.
+            if folder == path and (problem := why_not_for_us_alone(folder)):
+                raise ValueError(f"{variable}: {problem}")
 
     def _check_not_swept(self) -> None:
         """Refuse places in folders from which a sync removes unknown files."""
@@ -225,6 +237,17 @@ class Settings(Variables):
         value: str | None = getattr(self, f"{table}{_PARQUET}")
         return self.paths.export(table) if value is None else _absolute(value)
 
+    @property
+    def outside_places(self) -> list[Path]:
+        """Files, folders or globs that variables name for what other programs write: their Parquet files, MLflow's."""
+        inputs = [
+            self.parquet_input(name.removesuffix(_PARQUET))
+            for name in type(self).model_fields
+            if name.endswith(_PARQUET)
+        ]
+        store = sqlite_file(self.tracking_uri)
+        return inputs if store is None else [*inputs, store.with_name(f"{store.name}*")]
+
     def redacted(self) -> dict[str, str]:
         """Every variable with the value that is in force, secrets as `***`, for `americano doctor`."""
         shown = {}
@@ -270,8 +293,21 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - what pydantic
         overrides: field values that win over the environment, for tests and for the demo.
 
     Raises:
-        ConfigError: a value is wrong; the message has a line for each variable, with what is allowed.
+        ConfigError: a value is wrong, or a name is misspelt; the message has a line for each variable, with what is
+            allowed.
     """
+    # A name that resembles none may be of another program: `americano doctor` and `sync` mention it.
+    misspelt = {
+        name: near
+        for name, near in unknown_variables(overrides.get("_env_file", PROJECT_ROOT / ".env")).items()
+        if near
+    }
+    if misspelt:
+        raise ConfigError(
+            "\n".join(
+                f"{name}: is no setting; {near} is. Correct the name, or unset it" for name, near in misspelt.items()
+            )
+        )
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sqlite3
 import threading
 import urllib.error
 import urllib.request
@@ -14,14 +15,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.defs.run_tags import OWNER_TAG
-from americano_pipelines.errors import SourceError
+from americano_pipelines.errors import PseudonymKeyError, ResourceError, SourceError
+from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.settings import Settings
-from americano_pipelines_tests.conftest import Database, Done, free_port
+from americano_pipelines_tests.conftest import Database, Done, file_hashes, free_port
 from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 from americano_pipelines_tests.mlflow_server import MlflowServer
 from americano_pipelines_tests.prisma_database import link_url
@@ -217,6 +220,51 @@ def test_a_store_on_this_machine_is_opened_and_written_to(cli: Cli, tmp_path: Pa
     assert "file is not a database" in lines(broken, "warn")["MLflow"]
 
 
+@pytest.mark.parametrize("content", ["", "no table"])
+def test_a_store_without_tables_is_one_that_the_first_analysis_makes(
+    cli: Cli, settings_for: Callable[..., Settings], tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "runs.db"
+    with closing(sqlite3.connect(file)) as store, store:
+        store.execute("PRAGMA user_version = 1" if content else "SELECT 1")
+    assert file.exists()
+    before = file.read_bytes()
+
+    done, runs = (cli(command, mlflow_tracking_uri=f"sqlite:///{file}") for command in ("doctor", "runs"))
+
+    assert lines(done, "ok")["MLflow"] == f"a local store (sqlite) at {file}, which the first analysis makes"
+    assert (runs.code, runs.out) == (0, "no analysis was run yet: materialize an asset of the group `analysis`\n")
+    assert file.read_bytes() == before
+    assert open_store(settings_for(mlflow_tracking_uri=f"sqlite:///{file}")).experiment_id
+
+
+def test_links_that_lead_nowhere_fail(cli: Cli, settings_for: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = settings_for()
+    settings.dagster_dir.mkdir(parents=True)
+    for path in (settings.paths.pseudonym_key, settings.dagster_dir / "dagster.yaml"):
+        path.symlink_to(tmp_path / "gone" / path.name)
+
+    done = cli("doctor", mlflow_tracking_uri=f"sqlite:///{tmp_path}/runs.db")
+
+    failed = lines(done, "FAIL")
+    assert f"pseudonym.key is a link to {tmp_path}/gone/pseudonym.key, which is missing: " in failed["pseudonym key"]
+    assert "dagster.yaml: A link that leads nowhere; " in failed["dagster home"]
+    with pytest.raises(PseudonymKeyError, match="which is missing: restore that file"):
+        pseudonym(settings, "learner_1")
+
+
+def test_variables_that_begin_like_ours_are_mentioned(cli: Cli) -> None:
+    done = cli("doctor", americano_service_host="10.0.0.1")
+    assert lines(done, "warn")["AMERICANO_SERVICE_HOST"] == "is no setting of this project, and has no effect"
+
+    synced = cli("sync", americano_service_host="10.0.0.1")
+    assert "AMERICANO_SERVICE_HOST is no setting of this project" in synced.err
+
+    refused = cli("sync", americano_thread="1")
+    assert (refused.code, refused.out) == (2, "")
+    assert "AMERICANO_THREAD: is no setting; AMERICANO_THREADS is" in refused.err
+
+
 @pytest.mark.parametrize(
     ("configuration", "words"),
     [("- a list", "parse to dictionary"), ("surprise: 1", "surprise"), ("a: [", "dagster.yaml")],
@@ -231,6 +279,57 @@ def test_a_dagster_home_that_cannot_be_opened_fails(cli: Cli, tmp_path: Path, co
     message = lines(done, "FAIL")["dagster home"]
     assert message.startswith(f"DAGSTER_HOME: {tmp_path}/home cannot be opened: ")
     assert words in message
+
+
+def read_records(settings: Settings) -> None:
+    with open_instance(settings) as instance:
+        instance.get_runs_count()
+        instance.all_asset_keys()
+
+
+@pytest.mark.parametrize("configured", [True, False])
+@pytest.mark.parametrize("record", ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"])
+def test_records_of_dagster_that_a_sync_would_not_read_fail(
+    cli: Cli, settings_for: Callable[..., Settings], tmp_path: Path, record: str, *, configured: bool
+) -> None:
+    write_parquet(tmp_path / "events.parquet", events_query(5))
+    settings = settings_for()
+    with open_instance(settings):
+        pass
+    (settings.dagster_dir / record).write_bytes(b"no database, but long enough for the header of one" * 9)
+    if not configured:
+        (settings.dagster_dir / "dagster.yaml").unlink()
+    before = file_hashes(settings.dagster_dir)
+
+    done = cli("doctor", behavioral_events_parquet=tmp_path / "events.parquet")
+
+    assert done.code == 1, done.out
+    failed = lines(done, "FAIL")["dagster home"]
+    assert "are damaged: file is not a database. Restore them from a backup, or move history/ and" in failed
+    assert file_hashes(settings.dagster_dir) == before
+    with pytest.raises(ResourceError, match="are damaged: file is not a database"):
+        read_records(settings)
+
+
+def test_a_folder_or_a_file_of_another_kind_in_the_dagster_home_fails(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a" / "history" / "runs.db").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "history").touch()
+
+    folder, file = (cli("doctor", dagster_home=tmp_path / name) for name in ("a", "b"))
+
+    assert "runs.db: Is a directory" in lines(folder, "FAIL")["dagster home"]
+    assert "history: " in lines(file, "FAIL")["dagster home"]
+
+
+def test_a_dagster_home_of_another_schema_fails_without_a_configuration(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "home" / "history").mkdir(parents=True)
+    with closing(sqlite3.connect(tmp_path / "home" / "history" / "runs.db")) as records, records:
+        records.execute("CREATE TABLE runs (something integer)")
+
+    done = cli("doctor", dagster_home=tmp_path / "home")
+
+    assert "Dagster's records" in lines(done, "FAIL")["dagster home"]
 
 
 def test_nothing_in_the_dagster_home_is_repaired(cli: Cli, settings_for: Callable[..., Settings]) -> None:

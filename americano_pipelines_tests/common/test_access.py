@@ -138,6 +138,81 @@ def test_a_folder_of_an_earlier_release_is_closed_and_handed_to_a_group_later(
         assert stat.S_IMODE(old.stat().st_mode) == 0o2750
 
 
+def modes(folder: Path) -> dict[str, int]:
+    return {path.relative_to(folder).as_posix(): stat.S_IMODE(path.lstat().st_mode) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o777, 0o755])
+@pytest.mark.parametrize("variable", ["americano_data_dir", "dagster_home"])
+def test_a_folder_that_others_use_too_stays_open_and_only_our_files_in_it_are_closed(
+    prisma: Database, settings_for: Callable[..., Settings], tmp_path: Path, variable: str, mode: int
+) -> None:
+    shared = tmp_path / "shared"
+    (shared / "theirs").mkdir(parents=True)
+    (shared / "exports").mkdir()
+    for name in ("theirs/notes.txt", "report.csv", "exports/events.parquet"):
+        (shared / name).touch(mode=0o644)
+    shared.chmod(mode)
+    before = modes(shared)
+    settings = settings_for(**prisma.variables(**{variable: shared}))
+
+    fill(settings)
+    protect(settings)
+
+    assert stat.S_IMODE(shared.stat().st_mode) == mode
+    after = modes(shared)
+    assert {name: after[name] for name in before} == before
+    new = {name: mode for name, mode in after.items() if name not in before and not (shared / name).is_symlink()}
+    assert new.keys() >= ({"parquet", "pseudonym.key"} if variable == "americano_data_dir" else {"history"})
+    # Without the file that `fill` puts beside ours, in the way of the project's own writes: closed by the umask too.
+    assert {name for name, mode in new.items() if mode & 0o077} == set()
+    assert shared in open_to_others(settings)
+
+
+def test_an_older_folder_of_ours_in_a_shared_one_is_closed(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for()
+    for name in ("parquet", "theirs", "tmp"):
+        (settings.data_dir / name).mkdir(parents=True)
+    (settings.data_dir / "tmp").chmod(0o1777)
+
+    protect(settings)
+
+    assert {name: mode for name, mode in modes(settings.data_dir).items() if "/" not in name} == {
+        "parquet": 0o700, "theirs": 0o777, "tmp": 0o1777
+    }  # fmt: skip
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o777
+
+
+def test_a_group_gets_only_what_is_ours(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for()
+    (settings.data_dir / "mlflow").mkdir(parents=True)
+    (settings.data_dir / "notes.txt").touch(mode=0o600)
+    settings.data_dir.chmod(0o700)
+    group = next((group for group in grp.getgrall() if group.gr_gid in {*os.getgroups(), os.getegid()}), None)
+    assert group is not None
+
+    protect(settings_for(americano_group=group.gr_name))
+
+    assert stat.S_IMODE((settings.data_dir / "notes.txt").stat().st_mode) == 0o600
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("home", ["data/dagster_home", "data", "."])
+def test_every_name_that_work_leaves_is_known(
+    prisma: Database, settings_for: Callable[..., Settings], tmp_path: Path, home: str
+) -> None:
+    settings = settings_for(**prisma.variables(), dagster_home=tmp_path / home)
+    fill(settings)
+    (settings.data_dir / "card.json").unlink()
+    settings.data_dir.chmod(0o755)
+    settings.dagster_dir.chmod(0o755)
+    settings.paths.snapshots.chmod(0o755)
+
+    protect(settings)
+
+    assert open_to_others(settings) == []
+
+
 def test_a_group_that_is_none_is_refused_by_name(settings_for: Callable[..., Settings]) -> None:
     with pytest.raises(ConfigError, match="AMERICANO_GROUP: this machine has no group 'no-such-group'"):
         settings_for(americano_group="no-such-group")

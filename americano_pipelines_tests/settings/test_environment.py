@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import Mode, Settings, load_settings
+from americano_pipelines.settings import Mode, Settings, load_settings, redact, unknown_variables
 from americano_pipelines.sources.column_roles import check_overrides
 
 WRONG = [
@@ -47,7 +47,6 @@ WRONG = [
     ("PG_HOST", "db.example.org:5433", "PG_PORT"),
     ("PG_HOST", "postgresql://u:hush@db/x", "DATABASE_URL"),
     ("PG_HOST", "two words", "not a host name"),
-    ("MLFLOW_EXPERIMENT_NAME", "  ", "blank"),
     ("MLFLOW_EXPERIMENT_NAME", "x" * 501, "500"),
     ("DUCKDB_DB_PATH", "/usr", "is a folder"),
     ("DUCKDB_DB_PATH", "data/tmp/x.duckdb", "from which a sync removes"),
@@ -146,6 +145,60 @@ def test_an_empty_variable_takes_back_what_the_dotenv_file_sets(
     assert load_settings(_env_file=path).mode is Mode.PARQUET
 
 
+@pytest.mark.parametrize("blank", [" ", "   ", "\t"])
+def test_a_blank_variable_counts_as_unset_and_takes_back_what_the_dotenv_file_sets(
+    dotenv: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, blank: str
+) -> None:
+    path = dotenv("PG_HOST=db.example.org\nLOG_LEVEL=ERROR\nDAGSTER_HOME=home\n")
+    for name in Settings.model_fields:
+        if name != "pg_password":
+            monkeypatch.setenv(name.upper(), blank)
+
+    assert load_settings(_env_file=path) == load_settings(_env_file=None)
+
+
+def test_a_password_may_be_blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PG_PASSWORD", "  ")
+
+    assert load_settings().pg_password.get_secret_value() == "  "
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("AMERICANO_THREAD", "AMERICANO_THREADS"),
+        ("AMERICANO_DATADIR", "AMERICANO_DATA_DIR"),
+        ("AMERICANO_MEMORY", "AMERICANO_MEMORY_LIMIT"),
+        ("americano_colums", "AMERICANO_COLUMNS"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_setting_it_resembles(
+    name: str, near: str, dotenv: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = rf"^{name.upper()}: is no setting; {near} is\."
+    path = dotenv(f"{name}=3\n")
+    with pytest.raises(ConfigError, match=expected):
+        load_settings(_env_file=path)
+
+    monkeypatch.setenv(name, "3")
+    with pytest.raises(ConfigError, match=expected):
+        load_settings(_env_file=None)
+
+    monkeypatch.setenv(name, " ")
+    load_settings(_env_file=None)
+
+
+def test_names_of_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AMERICANO_SERVICE_HOST", "AMERICANO_PORT_3000_TCP", "PG_EVENTS_TABLES", "MLFLOW_TRACKING_TOKEN"):
+        monkeypatch.setenv(name, "x")
+
+    load_settings()
+    unknown = unknown_variables()
+    assert unknown.keys() >= {"AMERICANO_SERVICE_HOST", "AMERICANO_PORT_3000_TCP"}
+    assert set(unknown.values()) == {None}
+    assert all(name.startswith("AMERICANO_") for name in unknown)
+
+
 def test_an_empty_line_in_the_dotenv_file_counts_as_unset(dotenv: Callable[[str], Path]) -> None:
     path = dotenv("\n".join(f"{name.upper()}=" for name in Settings.model_fields))
 
@@ -172,6 +225,11 @@ def test_an_address_shows_no_part_of_its_password(password: str) -> None:
     settings = load_settings(mlflow_tracking_uri=f"postgresql+psycopg2://me:{password}@host/db")
 
     assert settings.redacted()["MLFLOW_TRACKING_URI"] == "postgresql+psycopg2://***@host/db"
+
+
+@pytest.mark.parametrize("name", ["sig", "auth", "pw", "pass", "sslpassword", "signature", "api_key", "credential"])
+def test_no_secret_parameter_of_an_address_is_shown(name: str) -> None:
+    assert redact(f"https://h/a?x=1&{name}=hush&y=2") == f"https://h/a?x=1&{name}=***&y=2"
 
 
 def test_what_stands_in_for_an_unset_variable_is_shown(tmp_path: Path) -> None:

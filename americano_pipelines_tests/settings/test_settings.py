@@ -76,6 +76,23 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert load_settings(duckdb_db_path="~nobody-of-that-name/a.duckdb").published_path.is_relative_to(PROJECT_ROOT)
 
 
+@pytest.mark.parametrize("variable", ["AMERICANO_DATA_DIR", "DAGSTER_HOME"])
+@pytest.mark.parametrize("place", ["/", "/tmp", "/tmp/", "/var/tmp/../tmp", "/usr", "/home", "~", "~/..", "{link}"])  # noqa: S108
+def test_a_folder_of_the_machine_or_a_home_is_refused(
+    variable: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users" / "me").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("/tmp")  # noqa: S108
+    monkeypatch.setenv("HOME", str(tmp_path / "users" / "me"))
+    monkeypatch.setenv(variable, place.format(link=tmp_path / "link"))
+
+    with pytest.raises(ConfigError, match=rf"^{variable}: .* is a folder that others use too; name a folder in it"):
+        load_settings()
+
+    monkeypatch.setenv(variable, f"{place.format(link=tmp_path / 'link')}/americano")
+    load_settings()
+
+
 @pytest.mark.parametrize("name", ["analytics.duckdb", "deep/Analytics.DuckDB"])
 def test_a_file_called_like_our_schema_is_refused_with_the_reason(name: str) -> None:
     with pytest.raises(ConfigError) as refused:

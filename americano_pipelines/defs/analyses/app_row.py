@@ -18,6 +18,7 @@ from americano_pipelines.errors import AppRowError
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.text_output import one_line
 
 
 @contextmanager
@@ -39,8 +40,7 @@ def claimed_row(
             context.log.warning(
                 "ANALYSIS_RUNS_DATABASE_URL is not set: row %s is recorded with the analysis, but neither claimed nor "
                 "completed; `americano link %s` does that later",
-                requested_row,
-                requested_row,
+                *[one_line(requested_row)] * 2,
             )
         yield None
         return
@@ -98,9 +98,9 @@ def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: 
         context.log.warning(
             "The analysis is recorded, but row %s was not completed: %s. The sensor run_outcome tries again, or "
             "`americano link %s` does",
-            row_id,
+            one_line(row_id),
             error,
-            row_id,
+            one_line(row_id),
         )
         return f"not written yet: {error}"
     _tag(context, row_id, ROW_RECONCILED)
@@ -123,7 +123,7 @@ def _failed_with_block(context: dg.AssetExecutionContext, target: PostgresTarget
             statements.fail(target, row_id, f"{error}" or type(error).__name__, claimed_by=context.run.run_id)
             _tag(context, row_id, ROW_RECONCILED)
         except AppRowError as row_error:
-            context.log.warning("row %s does not say yet that its analysis failed: %s", row_id, row_error)
+            context.log.warning("row %s does not say yet that its analysis failed: %s", one_line(row_id), row_error)
         raise
 
 

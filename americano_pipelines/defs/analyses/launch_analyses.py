@@ -188,7 +188,7 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
         job = build_defs(settings).resolve_job_def(ANALYSES)
         batch = plan_requests(settings, instance)
         for reason in batch.waiting:
-            logging.getLogger(__name__).warning(reason)
+            logging.getLogger(__name__).warning("%s", one_line(reason))
         yield from map(refused, batch.refused)
         for request in batch.run_requests:
             protocol_id, keys = str(request.partition_key), list(request.asset_selection or ())

@@ -24,6 +24,7 @@ from americano_pipelines.defs.run_ends import describe_end
 from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
+from americano_pipelines.text_output import one_line
 
 ATTEMPTS = 3
 # A run that failed because a resource (usually MLflow) was unavailable does not count towards ATTEMPTS. It is repeated
@@ -139,7 +140,7 @@ def build_analysis_requests(settings: Settings) -> dg.SensorDefinition:
         batch = plan_requests(settings, context.instance)
         refused = [f"refused: {rejected.request.analysis_run_id}: {rejected.reason}" for rejected in batch.refused]
         for text in refused:
-            context.log.warning(text)
+            context.log.warning("%s", one_line(text))
         if batch.run_requests:
             return dg.SensorResult(batch.run_requests)
         return dg.SensorResult(skip_reason="; ".join([*refused, *batch.waiting]) or "the app has no PENDING row")

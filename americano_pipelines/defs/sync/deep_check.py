@@ -15,7 +15,7 @@ from americano_pipelines.defs.jobs import DEEP_CHECK, cron_schedule
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS, ROWS_EQUAL
 from americano_pipelines.settings import Settings
-from americano_pipelines.text_output import markdown
+from americano_pipelines.text_output import markdown, visible
 from americano_pipelines.warehouse.source_comparison import Difference, SourceComparison, compare_with_source
 
 
@@ -45,7 +45,7 @@ def build_deep_check(settings: Settings) -> dg.AssetChecksDefinition:
             if ROW_CHECKS[table] in context.selected_asset_check_keys:
                 yield _check_result(table, result)
         for name, reason in result.missing.items():
-            context.log.warning("%s was not compared: %s", name, reason)
+            context.log.warning("%s was not compared: %s", name, visible(reason))
         if not result.comparable:
             context.log.warning(
                 "the source is another database, or has gone back in time: every difference counts as made since"

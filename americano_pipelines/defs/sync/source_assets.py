@@ -24,6 +24,7 @@ from americano_pipelines.errors import AmericanoError
 from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.parquet_files import find_files
+from americano_pipelines.text_output import visible
 from americano_pipelines.warehouse.research_models import column_lineage
 
 
@@ -38,7 +39,7 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
         for path in result.repaired:
             context.log.warning("%s", exported_again(path))
         for name, reason in result.manifest.skipped.items():
-            context.log.warning("%s is skipped: %s", name, reason)
+            context.log.warning("%s is skipped: %s", name, visible(reason))
             if asset_specs.key("parquet", name) in context.selected_asset_keys:
                 yield asset_specs.absent("parquet", name, reason)
         for name, table in result.manifest.tables.items():
@@ -89,7 +90,7 @@ def build_files(settings: Settings) -> dg.AssetsDefinition:
         except AmericanoError as error:
             raise failure(error) from error
         for name, reason in skipped.items():
-            context.log.warning("%s is skipped: %s", name, reason)
+            context.log.warning("%s is skipped: %s", name, visible(reason))
             if asset_specs.key("files", name) in context.selected_asset_keys:
                 # Observed as absent instead of left out: see `asset_specs.absent`.
                 yield dg.ObserveResult(

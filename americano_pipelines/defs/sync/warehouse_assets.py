@@ -29,6 +29,7 @@ from americano_pipelines.defs.sync.table_metadata import (
 from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Settings
+from americano_pipelines.text_output import visible
 from americano_pipelines.warehouse.refresh import RefreshResult, refresh
 from americano_pipelines.warehouse.snapshot_record import CheckOutcome, SnapshotRecord
 from americano_pipelines.warehouse.snapshots import open_published, preview
@@ -147,7 +148,7 @@ def _report_skipped(context: dg.AssetExecutionContext, outcome: RefreshResult) -
         carried = name in outcome.document.tables
         skipped[f"analytics.{name}"] = f"{reason}; the rows published before were kept" if carried else reason
     for dotted, reason in skipped.items():
-        context.log.warning("%s is skipped: %s", dotted, reason)
+        context.log.warning("%s is skipped: %s", dotted, visible(reason))
         context.log_event(dg.AssetObservation(asset_specs.key_of(dotted, ""), metadata={SKIPPED: reason}))
 
 

@@ -1,4 +1,4 @@
--- Runs in Postgres. The same figures as figures_duckdb.sql, from the rows as the source holds them.
+-- Runs in Postgres. The same figures as checksums_duckdb.sql, from the rows as the source holds them.
 -- The conversion of a time to a number is left to the few that are kept: a numeric for every row took as long as md5.
 SELECT
     coalesce(to_char(bucket, 'YYYY-MM'), {rest}) AS bucket,
