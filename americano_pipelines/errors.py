@@ -84,6 +84,10 @@ class TransientSourceError(SourceError):
     """The source went away while it was read (network, restart, file being written): trying again helps."""
 
 
+class LockedSourceError(TransientSourceError):
+    """Another session, such as a migration, locks a table of the source: trying again helps when it has ended."""
+
+
 class DataError(AmericanoError):
     """What was built is not what the source held, so nothing was published."""
 

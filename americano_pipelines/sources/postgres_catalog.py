@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from americano_pipelines.common import sql
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
 from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_role_types, find_roles
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
+from americano_pipelines.sources.lock_holders import with_lock_holders
 from americano_pipelines.sources.postgres_snapshot import Snapshot, literal
 from americano_pipelines.sources.postgres_types import PostgresType, exact_type, unrepresentable
 
@@ -26,7 +27,8 @@ class PostgresTable(SourceTable):
     Attributes:
         schema: the schema it lies in.
         relation: its own name there.
-        has_row_versions: it is a plain table, so every row has an xmin; a view has none.
+        has_row_versions: its values change only with a row's xmin. A view's rows have none, and what Postgres writes
+            for `regclass` or `aclitem` changes with names elsewhere and with search_path.
         key: the id column, where it can be neither null nor repeated.
         row_security: policies are in force on it.
         parts: it and all below it (partitions, children, what a view reads), as they were when it was locked; empty
@@ -62,7 +64,17 @@ def find_tables(
 
     Raises:
         SourceError: the events are not there, a table may not be read, or a column cannot be copied exactly.
+        LockedSourceError: a table is locked, with the sessions that lock it.
     """
+    try:
+        return _find_tables(snapshot, settings, hold=hold)
+    except LockedSourceError as error:
+        raise with_lock_holders(snapshot, error) from None
+
+
+def _find_tables(
+    snapshot: Snapshot, settings: Settings, *, hold: bool
+) -> tuple[dict[str, PostgresTable], dict[str, str]]:
     tables: dict[str, PostgresTable] = {}
     skipped: dict[str, str] = {}
     for contract in CONTRACTS:
@@ -72,7 +84,8 @@ def find_tables(
                 sql.load("sources", "tables"),
                 schemas=literal(list({schema for schema, _ in names})),
                 names=literal([name for _, name in names]),
-            )
+            ),
+            " or ".join(".".join(name) for name in names),
         )
         present = {(str(row[0]), str(row[1])): row for row in listing}
         match = next((name for name in names if name in present), None)
@@ -157,7 +170,8 @@ def _describe(
             sql.load("sources", "columns"),
             schemas=literal([str(schema)]),
             names=literal([str(relation)]),
-        )
+        ),
+        found_as,
     )
     columns = tuple(_column(row) for row in rows)
     roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
@@ -170,14 +184,14 @@ def _describe(
         identity=hashlib.sha256(str(identity).encode()).hexdigest(),
         schema=str(schema),
         relation=str(relation),
-        has_row_versions=bool(has_row_versions),
+        has_row_versions=bool(has_row_versions) and not any(names_others for *_, names_others, _ in rows),
         key=next((str(name) for name, *_, is_key in rows if is_key and name == roles.get("id")), None),
         row_security=bool(row_security),
     )
 
 
 def _column(row: tuple[Any, ...]) -> Column:
-    name, shown_type, type_name, kind, element, element_kind, dimensions, precision, scale, nullable, detail, _ = row
+    name, shown_type, type_name, kind, element, element_kind, dimensions, precision, scale, nullable, detail, *_ = row
     exact = exact_type(PostgresType(type_name, kind, element, element_kind, dimensions, precision, scale))
     return Column(
         name=str(name),

@@ -1,7 +1,9 @@
 """Runs that must fail, how they say why, and what they leave untouched."""
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -11,7 +13,7 @@ import pytest
 from americano_pipelines.defs import step_errors
 from americano_pipelines.defs.sync import warehouse_assets
 from americano_pipelines.errors import SourceError, TransientSourceError
-from americano_pipelines.sources import steady_tables
+from americano_pipelines.sources import snapshot_connections, steady_tables
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.defs.conftest import (
     Runner,
@@ -148,6 +150,51 @@ def test_a_retry_that_finds_the_server_back_succeeds(
     assert result.success
     assert retries(result) == 1
     assert metadata(result, "analytics/behavioral_events")["dagster/row_count"] == 4000
+
+
+@contextmanager
+def locked(database: Database, seconds: float) -> Iterator[None]:
+    """A migration that has begun, and ends after a time."""
+    with closing(database.server.connect(database.name)) as link:
+        link.autocommit = False
+        link.cursor().execute("ALTER TABLE phase_assignments ADD note text DEFAULT 'n'")
+        end = threading.Timer(seconds, link.commit)
+        end.start()
+        yield
+        end.cancel()
+        end.join()
+
+
+@pytest.mark.parametrize("scanner", [False, True])
+def test_a_migration_is_outlasted_with_more_attempts_and_growing_pauses(
+    prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch, *, scanner: bool
+) -> None:
+    monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 100)
+    pauses = step_errors.LOCK_RETRY_SECONDS
+    assert list(pauses) == sorted(set(pauses))
+    assert sum(pauses) > 300
+    monkeypatch.setattr(step_errors, "LOCK_RETRY_SECONDS", [1] * 60)
+    with locked(prisma, 8):
+        result = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner)).run()
+
+    assert result.success
+    assert retries(result) > step_errors.MAX_RETRIES
+    assert metadata(result, "analytics/phase_assignments")["dagster/row_count"] == 8
+
+
+def test_a_lock_that_stays_fails_with_the_table_and_who_holds_it(
+    prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 100)
+    monkeypatch.setattr(step_errors, "LOCK_RETRY_SECONDS", (0, 0, 0))
+    with locked(prisma, 600):
+        result = runner(**prisma.variables()).run()
+
+    assert not result.success
+    assert retries(result) == 3
+    assert "still failing after 3 retries" in failure(result)
+    assert "table public.phase_assignments: another session locks it" in failure(result)
+    assert "pg_terminate_backend(" in failure(result)
 
 
 def test_no_password_reaches_any_record(prisma: Database, runner: Make) -> None:
