@@ -1,10 +1,10 @@
 """Runs that must fail, how they say why, and what they leave untouched."""
 
 import os
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -12,8 +12,8 @@ import pytest
 
 from americano_pipelines.defs import step_errors
 from americano_pipelines.defs.sync import warehouse_assets
-from americano_pipelines.errors import SourceError, TransientSourceError
-from americano_pipelines.sources import snapshot_connections, steady_tables
+from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
+from americano_pipelines.sources import lock_holders, postgres_catalog, snapshot_connections, steady_tables
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.defs.conftest import (
     Runner,
@@ -152,43 +152,47 @@ def test_a_retry_that_finds_the_server_back_succeeds(
     assert metadata(result, "analytics/behavioral_events")["dagster/row_count"] == 4000
 
 
-@contextmanager
-def locked(database: Database, seconds: float) -> Iterator[None]:
-    """A migration that has begun, and ends after a time."""
-    with closing(database.server.connect(database.name)) as link:
+@pytest.fixture
+def migration(prisma: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The connection of a migration that has begun."""
+    monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 100)
+    with closing(prisma.server.connect(prisma.name)) as link:
         link.autocommit = False
         link.cursor().execute("ALTER TABLE phase_assignments ADD note text DEFAULT 'n'")
-        end = threading.Timer(seconds, link.commit)
-        end.start()
-        yield
-        end.cancel()
-        end.join()
+        yield link
 
 
-@pytest.mark.parametrize("scanner", [False, True])
+@pytest.mark.parametrize("scanner", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_migration_is_outlasted_with_more_attempts_and_growing_pauses(
-    prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch, *, scanner: bool
+    prisma: Database, migration: Any, runner: Make, monkeypatch: pytest.MonkeyPatch, *, scanner: bool
 ) -> None:
-    monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 100)
     pauses = step_errors.LOCK_RETRY_SECONDS
     assert list(pauses) == sorted(set(pauses))
     assert sum(pauses) > 300
-    monkeypatch.setattr(step_errors, "LOCK_RETRY_SECONDS", [1] * 60)
-    with locked(prisma, 8):
-        result = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner)).run()
+    monkeypatch.setattr(step_errors, "LOCK_RETRY_SECONDS", [0] * len(pauses))
+    failed = []
+
+    def count(*arguments: Any) -> LockedSourceError:
+        failed.append(lock_holders.with_lock_holders(*arguments))
+        if len(failed) == len(pauses):
+            migration.commit()
+        return failed[-1]
+
+    monkeypatch.setattr(postgres_catalog, "with_lock_holders", count)
+    result = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner)).run()
 
     assert result.success
-    assert retries(result) > step_errors.MAX_RETRIES
+    assert retries(result) == len(pauses)
     assert metadata(result, "analytics/phase_assignments")["dagster/row_count"] == 8
 
 
+@pytest.mark.usefixtures("migration")
 def test_a_lock_that_stays_fails_with_the_table_and_who_holds_it(
     prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 100)
     monkeypatch.setattr(step_errors, "LOCK_RETRY_SECONDS", (0, 0, 0))
-    with locked(prisma, 600):
-        result = runner(**prisma.variables()).run()
+
+    result = runner(**prisma.variables()).run()
 
     assert not result.success
     assert retries(result) == 3
