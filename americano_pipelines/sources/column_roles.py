@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from americano_pipelines.common import sql
@@ -135,8 +135,16 @@ def find_roles(
     return roles
 
 
-def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[str, str]) -> None:
+def check_role_types(
+    found_as: str, columns: Sequence[Column], roles: Mapping[str, str], composite: Collection[str] = ()
+) -> None:
     """Refuse columns of a wrong type for their role: a time that is text, days that are no number, a list of learners.
+
+    Args:
+        found_as: where the table was found, for the message.
+        columns: its columns.
+        roles: role name to column name.
+        composite: names of columns whose values have parts though they are copied as one text.
 
     Raises:
         SourceError: naming the column, its role and the type it has.
@@ -150,7 +158,7 @@ def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[st
                 f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be "
                 f"{'a whole number' if role == 'planned_days' else 'a date or a timestamp'}"
             )
-        if role in _SINGLE_VALUES and _is_nested(column):
+        if role in _SINGLE_VALUES and (_is_nested(column) or name in composite):
             raise SourceError(
                 f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be a single value, "
                 "such as a text or a number. Offer one (in Postgres by a view, in files by a column of its own), or "

@@ -14,6 +14,7 @@ from americano_pipelines.sources.lock_holders import with_lock_holders
 from americano_pipelines.sources.postgres_snapshot import Snapshot, literal
 from americano_pipelines.sources.postgres_types import PostgresType, exact_type, unrepresentable
 
+_COMPOSITE = "c"
 UNSTEADY = (
     "the table, a column or a type was changed, swapped or removed while it was read (a migration does this). Nothing "
     "was copied; the next attempt takes a new snapshot"
@@ -175,7 +176,7 @@ def _describe(
     )
     columns = tuple(_column(row) for row in rows)
     roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
-    check_role_types(found_as, columns, roles)
+    check_role_types(found_as, columns, roles, {str(row[0]) for row in rows if row[3] == _COMPOSITE})
     return PostgresTable(
         contract=contract,
         found_as=found_as,
