@@ -84,8 +84,12 @@ class TransientSourceError(SourceError):
     """The source went away while it was read (network, restart, file being written): trying again helps."""
 
 
-class LockedSourceError(TransientSourceError):
-    """Another session, such as a migration, locks a table of the source: trying again helps when it has ended."""
+class UnsteadySourceError(TransientSourceError):
+    """Another session, such as a migration, locks or changes a table: trying again helps when it has ended."""
+
+
+class LockedSourceError(UnsteadySourceError):
+    """Another session locks a table."""
 
 
 class DataError(AmericanoError):

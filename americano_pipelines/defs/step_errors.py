@@ -8,14 +8,14 @@ import dagster as dg
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.defs.run_processes import fail_dead_runs, tag_process
-from americano_pipelines.errors import AmericanoError, LockedSourceError, TransientSourceError
+from americano_pipelines.errors import AmericanoError, TransientSourceError, UnsteadySourceError
 from americano_pipelines.settings import Settings
 
 # A server that restarts is back within half a minute; whatever lasts longer is for a person, who may be waiting.
 MAX_RETRIES = 2
 RETRY_SECONDS = 10
 # A migration may take minutes, and nothing is held meanwhile: with ten seconds of waiting in each attempt, six minutes.
-LOCK_RETRY_SECONDS = (10, 20, 40, 80, 160)
+MIGRATION_RETRY_SECONDS = (10, 20, 40, 80, 160)
 ERROR_KIND = "error"
 
 
@@ -41,7 +41,7 @@ def step_errors(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> It
     """Sign the run, and turn the block's errors into what Dagster should do about them.
 
     A transient failure is retried from the start, twice: a snapshot whose connection died is never resumed. Where
-    another session locks a table, more attempts follow with growing pauses.
+    a migration locks or changes a table, more attempts follow with growing pauses.
     Anything else that a person must act on fails the run at once, with its message as the failure's text. What lies
     below the message is left out: Dagster would keep it word for word, with an address and its password.
     """
@@ -50,7 +50,7 @@ def step_errors(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> It
     try:
         yield
     except TransientSourceError as error:
-        pauses = LOCK_RETRY_SECONDS if isinstance(error, LockedSourceError) else (RETRY_SECONDS,) * MAX_RETRIES
+        pauses = MIGRATION_RETRY_SECONDS if isinstance(error, UnsteadySourceError) else (RETRY_SECONDS,) * MAX_RETRIES
         if context.retry_number >= len(pauses):
             raise failure(error, f"still failing after {context.retry_number} retries: {error}") from None
         pause = pauses[context.retry_number]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from americano_pipelines.common import sql
-from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
+from americano_pipelines.errors import LockedSourceError, SourceError, UnsteadySourceError
 from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_role_types, find_roles
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
@@ -113,7 +113,7 @@ def _lock_tables(snapshot: Snapshot, tables: Mapping[str, PostgresTable]) -> dic
         The tables with their parts.
 
     Raises:
-        TransientSourceError: one was emptied, rewritten, replaced or removed after the snapshot was taken.
+        UnsteadySourceError: one was emptied, rewritten, replaced or removed after the snapshot was taken.
     """
     for table in tables.values():
         relation = sql.quote(table.schema, table.relation)
@@ -122,12 +122,12 @@ def _lock_tables(snapshot: Snapshot, tables: Mapping[str, PostgresTable]) -> dic
         except SourceError as error:
             if "does not exist" not in str(error):
                 raise
-            raise TransientSourceError(f"{table.found_as}: {UNSTEADY}. Now: {error}") from None
+            raise UnsteadySourceError(f"{table.found_as}: {UNSTEADY}. Now: {error}") from None
     held = {}
     for name, table in tables.items():
         parts = parts_of(snapshot, table)
         if replaced := [str(relation) for relation, _, is_replaced in parts if is_replaced]:
-            raise TransientSourceError(
+            raise UnsteadySourceError(
                 f"{table.found_as}: {', '.join(replaced)} was emptied, rewritten or replaced while the copy began, so "
                 "its rows as of the snapshot are gone. Nothing was copied; the next attempt takes a new snapshot"
             )

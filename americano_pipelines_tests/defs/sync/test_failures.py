@@ -1,6 +1,7 @@
 """Runs that must fail, how they say why, and what they leave untouched."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,7 @@ from americano_pipelines_tests.defs.conftest import (
     published,
     write_parquet,
 )
+from americano_pipelines_tests.sync.faults import wait_for
 
 Make = Callable[..., Runner]
 WRONG_PASSWORD = "wr0ng'pass\\word"  # noqa: S105 - made up
@@ -162,24 +164,34 @@ def migration(prisma: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
         yield link
 
 
+def commit_once_waited_for(database: Database, migration: Any) -> None:
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'phase_assignments'::regclass"
+    wait_for(lambda: database.execute(waiting), "the sync to wait for the lock")
+    migration.commit()
+
+
 @pytest.mark.parametrize("scanner", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_migration_is_outlasted_with_more_attempts_and_growing_pauses(
     prisma: Database, migration: Any, runner: Make, monkeypatch: pytest.MonkeyPatch, *, scanner: bool
 ) -> None:
-    pauses = step_errors.LOCK_RETRY_SECONDS
+    pauses = step_errors.MIGRATION_RETRY_SECONDS
     assert list(pauses) == sorted(set(pauses))
     assert sum(pauses) > 300
-    monkeypatch.setattr(step_errors, "LOCK_RETRY_SECONDS", [0] * len(pauses))
-    failed = []
+    monkeypatch.setattr(step_errors, "MIGRATION_RETRY_SECONDS", [0] * len(pauses))
+    failed: list[LockedSourceError] = []
+    end = threading.Thread(target=commit_once_waited_for, args=(prisma, migration))
 
     def count(*arguments: Any) -> LockedSourceError:
         failed.append(lock_holders.with_lock_holders(*arguments))
-        if len(failed) == len(pauses):
-            migration.commit()
+        if len(failed) == len(pauses) - 1:
+            # The next attempt gets the lock, and then meets another table than it has a snapshot of.
+            monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 60_000)
+            end.start()
         return failed[-1]
 
     monkeypatch.setattr(postgres_catalog, "with_lock_holders", count)
     result = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner)).run()
+    end.join(timeout=60)
 
     assert result.success
     assert retries(result) == len(pauses)
@@ -190,7 +202,7 @@ def test_a_migration_is_outlasted_with_more_attempts_and_growing_pauses(
 def test_a_lock_that_stays_fails_with_the_table_and_who_holds_it(
     prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_errors, "LOCK_RETRY_SECONDS", (0, 0, 0))
+    monkeypatch.setattr(step_errors, "MIGRATION_RETRY_SECONDS", (0, 0, 0))
 
     result = runner(**prisma.variables()).run()
 
