@@ -84,6 +84,14 @@ class TransientSourceError(SourceError):
     """The source went away while it was read (network, restart, file being written): trying again helps."""
 
 
+class UnsteadySourceError(TransientSourceError):
+    """Another session, such as a migration, locks or changes a table: trying again helps when it has ended."""
+
+
+class LockedSourceError(UnsteadySourceError):
+    """Another session locks a table."""
+
+
 class DataError(AmericanoError):
     """What was built is not what the source held, so nothing was published."""
 

@@ -77,8 +77,8 @@ def try_writing(settings: Settings) -> None:
     """Check that a run could write to the Dagster home, and leave nothing behind.
 
     A file is written to each folder and removed, and each sqlite file is locked for writing. Records that the user's
-    configuration keeps elsewhere are not checked. In a home without a configuration, a copy of the records is opened with
-    the one that the first run installs.
+    configuration keeps elsewhere are not checked. In a home without a configuration, a copy of the records is opened
+    with the configuration that the first run installs.
 
     Raises:
         OSError: one of the folders takes no file.

@@ -1,6 +1,7 @@
 """Parse and compare the addresses of Postgres, from `DATABASE_URL` or from the `PG_*` variables."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,21 @@ LIBPQ_OPTIONS = frozenset(
     | {"ssl_min_protocol_version", "ssl_max_protocol_version", "connect_timeout", "target_session_attrs"}
     | {"channel_binding", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
     | {"tcp_user_timeout", "application_name", "options"}
+)
+# The values that libpq knows, where it knows only some. It looks at them no sooner than when it connects.
+_VALUES = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "sslsni": ("0", "1"),
+    "ssl_min_protocol_version": ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
+    "ssl_max_protocol_version": ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
+    "channel_binding": ("disable", "prefer", "require"),
+    "gssencmode": ("disable", "prefer", "require"),
+    "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+}
+_METHODS = ("password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none")
+_NUMBERS = frozenset(
+    {"connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
 )
 _FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir")
 _PKCS12 = frozenset({"sslidentity", "sslpassword"})
@@ -107,6 +123,7 @@ def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
     options = _in_folder(_certificates(query), folder)
     if unknown := sorted(options.keys() - PRISMA_ONLY - LIBPQ_OPTIONS):
         raise ValueError(f"has unknown parameters: {', '.join(unknown)}")
+    _check_values(options)
     return PostgresTarget(
         host=host,
         port=port or DEFAULT_PORT,
@@ -117,6 +134,24 @@ def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
         options=tuple(sorted((key, value) for key, value in options.items() if key in LIBPQ_OPTIONS)),
         connections=connections,
     )
+
+
+def _check_values(options: Mapping[str, str]) -> None:
+    """Refuse values that libpq would refuse when it connects. An empty one is its default.
+
+    Raises:
+        ValueError: naming the parameter and its values.
+    """
+    for name, value in options.items():
+        if value and name in _VALUES and value not in _VALUES[name]:
+            # What node-postgres calls `no-verify`.
+            like = "; `require` checks no certificate either" if (name, value) == ("sslmode", "no-verify") else ""
+            raise ValueError(f"{name} must be one of {', '.join(_VALUES[name])}{like}")
+        if value and name in _NUMBERS and re.fullmatch("-?[0-9]{1,9}", value) is None:
+            raise ValueError(f"{name} must be a whole number")
+    methods = options.get("require_auth", "")
+    if methods and not {method.strip().removeprefix("!") for method in methods.split(",")} <= set(_METHODS):
+        raise ValueError(f"require_auth must be a list of {', '.join(_METHODS)}")
 
 
 def _parameters(query: str) -> dict[str, str]:

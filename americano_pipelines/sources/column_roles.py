@@ -1,6 +1,6 @@
 """Match the columns of a source table to the roles of its contract, and check their types."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from americano_pipelines.common import sql
@@ -71,6 +71,9 @@ class SourceTable:
 
 
 _TIMES = ("DATE", "TIMESTAMP")
+# Their values are compared, joined or calculated with. DuckDB makes no index of several values either.
+_SINGLE_VALUES = ("id", "learner", "protocol", "phase", "label", "type", "status", "outcome", "seed")
+_SEVERAL_VALUES = ("STRUCT(", "MAP(", "UNION(", "VARIANT", "INTERVAL")
 # Both engines write these types differently as text, and ids are hashed as text.
 _NO_IDS = ("FLOAT", "DOUBLE", "BLOB", *_TIMES)
 _ROLE_TYPES = {
@@ -131,8 +134,16 @@ def find_roles(
     return roles
 
 
-def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[str, str]) -> None:
-    """Refuse columns of a wrong type for their role: a time that is text, a number of days that is not a number.
+def check_role_types(
+    found_as: str, columns: Sequence[Column], roles: Mapping[str, str], composite: Collection[str] = ()
+) -> None:
+    """Refuse columns of a wrong type for their role: a time that is text, days that are no number, a list of learners.
+
+    Args:
+        found_as: where the table was found, for the message.
+        columns: its columns.
+        roles: role name to column name.
+        composite: names of columns whose values have parts though they are copied as one text.
 
     Raises:
         SourceError: naming the column, its role and the type it has.
@@ -141,16 +152,27 @@ def check_role_types(found_as: str, columns: Sequence[Column], roles: Mapping[st
     for role, name in roles.items():
         column = types[name]
         allowed = _ROLE_TYPES.get(role)
-        if allowed and (not column.type.startswith(allowed) or column.type.endswith("[]")):
+        if allowed and (not column.type.startswith(allowed) or _is_nested(column)):
             raise SourceError(
                 f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be "
                 f"{'a whole number' if role == 'planned_days' else 'a date or a timestamp'}"
+            )
+        if role in _SINGLE_VALUES and (_is_nested(column) or name in composite):
+            raise SourceError(
+                f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be a single value, "
+                "such as a text or a number. Offer one (in Postgres by a view, in files by a column of its own), or "
+                f'name another column in AMERICANO_COLUMNS as {{"<table>.{role}": "<column>"}}. Nothing was published'
             )
         if role == "id" and column.type.startswith(_NO_IDS):
             raise SourceError(
                 f"{found_as}: the id column {name!r} has type {column.source_type}, which Postgres and DuckDB write "
                 "differently, so a copy of it could not be checked. Offer a view with the id as text"
             )
+
+
+def _is_nested(column: Column) -> bool:
+    """Whether a value has parts. Postgres's arrays of types that DuckDB lacks are copied as text."""
+    return column.type.endswith("]") or column.source_type.endswith("]") or column.type.startswith(_SEVERAL_VALUES)
 
 
 def check_overrides(overrides: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import SourceTable, check_role_types
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
 from americano_pipelines.sources.folder_keys import folder_keys, folder_values
-from americano_pipelines.sources.parquet_footers import read_footers
+from americano_pipelines.sources.parquet_footers import Footer, read_footers
 from americano_pipelines.sources.path_expansion import expand, root_of
 from americano_pipelines.sources.schema_agreement import Part, agree
 
@@ -154,8 +154,7 @@ def _describe(
     root = root_of(location)
     files = tuple(hash_file(path) for path in paths)
     footers = read_footers(connection, paths)
-    # A file without rows counts, but its types mean nothing: pandas gives an empty day any type.
-    telling = {path: footer for path, footer in footers.items() if footer.rows} or footers
+    telling = _telling(footers)
     in_files = {column.name.casefold() for footer in telling.values() for column in footer.columns}
     keys = folder_keys(list(telling), root, in_files)
     agreed = agree(connection, contract, telling, keys, settings.americano_columns)
@@ -175,6 +174,16 @@ def _describe(
             if (finer := tuple(column.name for column in footer.columns if column.finer))
         },
     )
+
+
+def _telling(footers: Mapping[Path, Footer]) -> dict[Path, Footer]:
+    """The files whose columns are those of the table.
+
+    A file without rows counts, but its columns mean nothing: pandas gives an empty day any type. Where no file has
+    rows, the one with the most columns stands for all, so that none can disagree.
+    """
+    with_rows = {path: footer for path, footer in footers.items() if footer.rows}
+    return with_rows or dict([max(footers.items(), key=lambda item: len(item[1].columns))])
 
 
 def _label(paths: Sequence[Path]) -> str:

@@ -1,39 +1,38 @@
-"""Expand a location (file, folder or pattern) to the Parquet files it means. Look at names only, not into files."""
+"""Expand a location (file, folder or pattern) to the Parquet files it means, by their names.
+
+Look only into files whose names do not say that they are Parquet: whether they are nevertheless.
+"""
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from americano_pipelines.errors import SourceError, TransientSourceError, system_words
+from americano_pipelines.sources.table_formats import refuse_table_formats
 
-# Signs of a table format with a log of its own, where only the log names the files that belong to the table:
-# the folder, and a pattern of files in it.
-_TABLE_FORMATS = {
-    ("_delta_log", None): "Delta Lake",
-    (".hoodie", None): "Apache Hudi",
-    ("metadata", "*.metadata.json*"): "Apache Iceberg",
-    ("metadata", "version-hint.text"): "Apache Iceberg",
-    ("snapshot", "LATEST"): "Apache Paimon",
-    ("_versions", "*.manifest"): "Lance",
-}
-_DUCKLAKE = "ducklake-"
+_ENDINGS = (".parquet", ".parq", ".pq", ".pqt")
+_COMPRESSED = re.compile(r"\.(parquet|parq|pqt?)\.(gz|gzip|zst|zstd|bz2|xz|lz4|br|snappy|zip)$")
+_PARQUET = b"PAR1"
 
 
 def expand(location: Path) -> list[Path]:
-    """The files that a setting means: one file, all `*.parquet` below a folder, or a glob's matches.
+    """The files that a setting means: one file, all Parquet files below a folder, or a glob's matches.
 
-    A folder that a glob matches counts with the `*.parquet` below it: Spark writes a data set as a folder of that
-    name. In a folder or a glob, files and folders whose names start with a dot or an underscore are skipped: other
-    programs mark unfinished files so. A file that is met twice, also through a link, counts once.
+    Below a folder the files count that end in .parquet, .parq, .pq or .pqt, in small or capital letters. A folder that
+    a glob matches counts in the same way: Spark writes a data set as a folder. In a folder or a glob, files and folders
+    whose names start with a dot or an underscore are skipped: other programs mark unfinished files so. A file that is
+    met twice, also through a link, counts once.
 
     Raises:
-        SourceError: a folder may not be read, a link leads nowhere, or the files belong to a Delta Lake, Hudi or
-            Iceberg table.
+        SourceError: a folder may not be read, a link leads nowhere, or the files belong to a table with a log of its
+            own, such as Delta Lake.
+        TransientSourceError: a folder has a whole Parquet file with another ending, which may still get its name.
     """
     try:
         paths = _expand(location)
-        _refuse_table_formats(location, paths)
+        refuse_table_formats(location, paths)
     except FileNotFoundError as error:
         raise TransientSourceError(
             f"{error.filename} was removed while it was looked at; nothing was published"
@@ -105,8 +104,29 @@ def _below(folder: Path) -> list[Path]:
             continue
         visited.add(place)
         folders[:] = [part for part in folders if not _is_hidden((part,))]
-        paths += [Path(name, file) for file in files if file.lower().endswith(".parquet")]
+        for file in files:
+            if file.lower().endswith(_ENDINGS):
+                paths.append(Path(name, file))
+            elif not _is_hidden((file,)) and _holds_parquet(Path(name, file)):
+                raise TransientSourceError(
+                    f"{Path(name, file)} holds Parquet, but in a folder only names that end in {', '.join(_ENDINGS)} "
+                    "count, so its rows would be missing. Unpack it if it is compressed as a whole, else rename it; "
+                    "move it away if it does not belong to the table. Nothing was published"
+                )
     return paths
+
+
+def _holds_parquet(path: Path) -> bool:
+    """Whether a file begins and ends as a finished Parquet file does, or is called like a compressed one."""
+    if not path.is_file():
+        return False
+    if _COMPRESSED.search(path.name.lower()):
+        return True
+    with path.open("rb") as file:
+        if file.read(len(_PARQUET)) != _PARQUET or file.seek(0, os.SEEK_END) <= 2 * len(_PARQUET):
+            return False
+        file.seek(-len(_PARQUET), os.SEEK_END)
+        return file.read() == _PARQUET
 
 
 def _is_hidden(parts: Sequence[str]) -> bool:
@@ -120,25 +140,3 @@ def _raise(error: OSError) -> None:
 def _leads_nowhere(path: Path) -> SourceError:
     what = "is a link that leads nowhere" if path.is_symlink() else "is neither a file nor a folder"
     return SourceError(f"{path} {what}, so its rows would be missing. Repair or remove it; nothing was published")
-
-
-def _refuse_table_formats(location: Path, paths: Sequence[Path]) -> None:
-    """Refuse files of tables that have a log: without it, rows that were removed are read as if they were there."""
-    starts = {path.parent for path in paths} | ({location} if location.is_dir() else set())
-    # Check the target of a link too: it may point into such a table.
-    places = {folder.absolute() for folder in starts} | {Path(os.path.realpath(folder)) for folder in starts}
-    places |= {Path(os.path.realpath(path)).parent for path in paths if path.is_symlink()}
-    for folder in sorted({above for place in places for above in (place, *place.parents)}):
-        for (below, pattern), kind in _TABLE_FORMATS.items():
-            # `exists` first: searching 10,000 folders for a pattern takes 3 s.
-            if os.path.exists(folder / below) and (pattern is None or any((folder / below).glob(pattern))):  # noqa: PTH110
-                raise SourceError(
-                    f"{folder} is a {kind} table ({below} lies in it). Its Parquet files are not its rows: they also "
-                    "hold rows that were removed or replaced. Export the table to plain Parquet files elsewhere, and "
-                    "point the setting there; nothing was published"
-                )
-    if own := next((path for path in paths if path.name.startswith(_DUCKLAKE)), None):
-        raise SourceError(
-            f"{own} is a data file of a DuckLake table, whose rows only its catalog knows. Export the table to "
-            "plain Parquet files elsewhere, and point the setting there; nothing was published"
-        )

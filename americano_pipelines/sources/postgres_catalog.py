@@ -6,13 +6,15 @@ from typing import Any
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import sha256_hex
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.errors import LockedSourceError, SourceError, UnsteadySourceError
 from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_role_types, find_roles
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
+from americano_pipelines.sources.lock_holders import with_lock_holders
 from americano_pipelines.sources.postgres_snapshot import Snapshot, literal
 from americano_pipelines.sources.postgres_types import PostgresType, exact_type, unrepresentable
 
+_COMPOSITE = "c"
 UNSTEADY = (
     "the table, a column or a type was changed, swapped or removed while it was read (a migration does this). Nothing "
     "was copied; the next attempt takes a new snapshot"
@@ -26,7 +28,8 @@ class PostgresTable(SourceTable):
     Attributes:
         schema: the schema it lies in.
         relation: its own name there.
-        has_row_versions: it is a plain table, so every row has an xmin; a view has none.
+        has_row_versions: its values change only with a row's xmin. A view's rows have none, and what Postgres writes
+            for `regclass` or `aclitem` changes with names elsewhere and with search_path.
         key: the id column, where it can be neither null nor repeated.
         row_security: policies are in force on it.
         parts: it and all below it (partitions, children, what a view reads), as they were when it was locked; empty
@@ -62,7 +65,17 @@ def find_tables(
 
     Raises:
         SourceError: the events are not there, a table may not be read, or a column cannot be copied exactly.
+        LockedSourceError: a table is locked, with the sessions that lock it.
     """
+    try:
+        return _find_tables(snapshot, settings, hold=hold)
+    except LockedSourceError as error:
+        raise with_lock_holders(snapshot, error) from None
+
+
+def _find_tables(
+    snapshot: Snapshot, settings: Settings, *, hold: bool
+) -> tuple[dict[str, PostgresTable], dict[str, str]]:
     tables: dict[str, PostgresTable] = {}
     skipped: dict[str, str] = {}
     for contract in CONTRACTS:
@@ -72,7 +85,8 @@ def find_tables(
                 sql.load("sources", "tables"),
                 schemas=literal(list({schema for schema, _ in names})),
                 names=literal([name for _, name in names]),
-            )
+            ),
+            " or ".join(".".join(name) for name in names),
         )
         present = {(str(row[0]), str(row[1])): row for row in listing}
         match = next((name for name in names if name in present), None)
@@ -99,7 +113,7 @@ def _lock_tables(snapshot: Snapshot, tables: Mapping[str, PostgresTable]) -> dic
         The tables with their parts.
 
     Raises:
-        TransientSourceError: one was emptied, rewritten, replaced or removed after the snapshot was taken.
+        UnsteadySourceError: one was emptied, rewritten, replaced or removed after the snapshot was taken.
     """
     for table in tables.values():
         relation = sql.quote(table.schema, table.relation)
@@ -108,12 +122,12 @@ def _lock_tables(snapshot: Snapshot, tables: Mapping[str, PostgresTable]) -> dic
         except SourceError as error:
             if "does not exist" not in str(error):
                 raise
-            raise TransientSourceError(f"{table.found_as}: {UNSTEADY}. Now: {error}") from None
+            raise UnsteadySourceError(f"{table.found_as}: {UNSTEADY}. Now: {error}") from None
     held = {}
     for name, table in tables.items():
         parts = parts_of(snapshot, table)
         if replaced := [str(relation) for relation, _, is_replaced in parts if is_replaced]:
-            raise TransientSourceError(
+            raise UnsteadySourceError(
                 f"{table.found_as}: {', '.join(replaced)} was emptied, rewritten or replaced while the copy began, so "
                 "its rows as of the snapshot are gone. Nothing was copied; the next attempt takes a new snapshot"
             )
@@ -157,11 +171,12 @@ def _describe(
             sql.load("sources", "columns"),
             schemas=literal([str(schema)]),
             names=literal([str(relation)]),
-        )
+        ),
+        found_as,
     )
     columns = tuple(_column(row) for row in rows)
     roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
-    check_role_types(found_as, columns, roles)
+    check_role_types(found_as, columns, roles, {str(row[0]) for row in rows if row[3] == _COMPOSITE})
     return PostgresTable(
         contract=contract,
         found_as=found_as,
@@ -170,14 +185,14 @@ def _describe(
         identity=sha256_hex(str(identity).encode()),
         schema=str(schema),
         relation=str(relation),
-        has_row_versions=bool(has_row_versions),
+        has_row_versions=bool(has_row_versions) and not any(names_others for *_, names_others, _ in rows),
         key=next((str(name) for name, *_, is_key in rows if is_key and name == roles.get("id")), None),
         row_security=bool(row_security),
     )
 
 
 def _column(row: tuple[Any, ...]) -> Column:
-    name, shown_type, type_name, kind, element, element_kind, dimensions, precision, scale, nullable, detail, _ = row
+    name, shown_type, type_name, kind, element, element_kind, dimensions, precision, scale, nullable, detail, *_ = row
     exact = exact_type(PostgresType(type_name, kind, element, element_kind, dimensions, precision, scale))
     return Column(
         name=str(name),

@@ -7,24 +7,12 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import is_resource_error
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.sources.passing_errors import is_lost, passes
 from americano_pipelines.sources.snapshot_connections import NO_MORE_CONNECTIONS
 
-# DuckDB passes on Postgres's message without its SQLSTATE. On a server with messages in another language these look
-# transient: they are retried twice, then reported. Only a superuser could set lc_messages for the session.
-_PERMANENT = (
-    "authentication failed",
-    "no password supplied",
-    "does not exist",
-    "permission denied",
-    "no pg_hba.conf entry",
-    "invalid connection option",
-    "invalid sslmode value",
-    "does not support SSL",
-    "unrecognized configuration parameter",
-    "invalid value for parameter",
-)
+_SEVERITIES = ("ERROR:", "FATAL:", "PANIC:")
 _ENCODING = ("invalid byte sequence for encoding", "has no equivalent in encoding")
 # Messages about a value. Postgres gives them also where a view computes the value, or where its page is damaged.
 _VALUE = (
@@ -56,6 +44,14 @@ _TLS = (
     "SSL error",
     "weak sslmode",
 )
+# Permanent errors whose message does not say what to do.
+_REMEDIES = {
+    "is not permitted to log in": "Allow it (ALTER ROLE {role} LOGIN)",
+    "not currently accepting connections": "Allow them (ALTER DATABASE {database} ALLOW_CONNECTIONS true)",
+    "has not been populated": "Fill it (REFRESH MATERIALIZED VIEW)",
+    "temp_file_limit": "Raise it for this role (ALTER ROLE {role} SET temp_file_limit)",
+    "access to non-system": "Reset restrict_nonsystem_relation_kind for this role (ALTER ROLE {role} RESET ...)",
+}
 # The session turns the last two off; a server or pooler that does not pass settings on may apply them.
 _ENDED_BY = {
     "transaction timeout": "transaction_timeout",
@@ -91,15 +87,19 @@ def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterato
         reason = _reason(str(error))
         text = reason.replace(target.password, "***") if target.password else reason
         what = f"{target.label}{f', table {table}' if table else ''}"
-        if refusal := _refusal(target, reason, what) or _interruption(target, reason, what):
+        if refusal := _refusal(target, reason, what) or _interruption(target, reason, what, table):
             refusal_type, words = refusal
             raise refusal_type(f"{words}: {text}") from None
-        permanent = any(sign in reason for sign in _PERMANENT)
-        broken = isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
+        of_server = any(severity in str(error) for severity in _SEVERITIES)
+        broken = not of_server and isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
         broken = broken or any(sign in reason for sign in _VALUE)
-        if broken and not permanent and table is not None:
+        if broken and table is not None:
             raise UnreadableValueError(f"{what}: {text}", text, table) from None
-        raise (SourceError if broken or permanent else TransientSourceError)(f"{what}: {text}") from None
+        if not broken and passes(reason, of_server=of_server):
+            raise TransientSourceError(f"{what}: {text}") from None
+        remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in reason), "")
+        remedy = remedy.format(role=sql.quote(target.user), database=sql.quote(target.database))
+        raise SourceError(f"{what}: {text}{f'. Nothing was copied. {remedy}' if remedy else ''}") from None
 
 
 def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[SourceError], str] | None:
@@ -123,7 +123,7 @@ def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[Sourc
             "server itself, or add options and extra_float_digits to ignore_startup_parameters of pgbouncer: what "
             "it drops is set within the transaction and checked. The pooler said"
         )
-    if any(sign in reason for sign in _TLS):
+    if any(sign in reason for sign in _TLS) and not is_lost(reason):
         return SourceError, (
             f"{what}: TLS could not be set up as DATABASE_URL requires (sslmode, sslaccept, sslcert, "
             "sslrootcert, sslkey). Nothing was copied. The client said"
@@ -131,12 +131,19 @@ def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[Sourc
     return None
 
 
-def _interruption(target: PostgresTarget, reason: str, what: str) -> tuple[type[SourceError], str] | None:
-    """The error type and the message where a time limit ended the session."""
+def _interruption(
+    target: PostgresTarget, reason: str, what: str, table: str | None
+) -> tuple[type[SourceError], str] | None:
+    """The error type and the message where a time limit ended the session or the statement."""
     if "statement timeout" in reason:
         return SourceError, (
             f"{what}: a statement took longer than the {target.statement_timeout} seconds of PG_STATEMENT_TIMEOUT. "
             "Nothing was copied. Raise it if the server is only slow. Postgres said"
+        )
+    if "lock timeout" in reason:
+        return LockedSourceError, (
+            f"{what}: another session locks {'it' if table else 'a table'}, as a migration does. Nothing was copied. "
+            "Run the sync again when that session has ended its transaction, or end it. Postgres said"
         )
     if ended_by := next((name for sign, name in _ENDED_BY.items() if sign in reason), None):
         return SourceError, (

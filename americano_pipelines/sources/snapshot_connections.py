@@ -77,6 +77,7 @@ class Connections:
         self._connection, self._target = connection, target
         self.settings = session_settings(target)
         self._first: dict[str, Any] = {}
+        self._search_path = ""
         self._connection_id = 0
         self.number = 1
 
@@ -91,6 +92,7 @@ class Connections:
         self.number = min(wanted, self._target.connections or wanted)
         server = self._ask(self._connection, "server")
         in_force: dict[str, list[str]] = server["settings"]
+        self._search_path = in_force["search_path"][0]
         # Set by the connection's start, not by a role or a pooler: then the others start alike.
         passed_on = all(in_force[name] == [value, "client"] for name, value in self.settings.items())
         if not passed_on or not server["shares_snapshots"] or server["largest_pages"] < _PARALLEL_FROM_PAGES:
@@ -165,7 +167,8 @@ class Connections:
 
     @property
     def _requested_settings(self) -> dict[str, str]:
-        return {**_NEWER, **self.settings, "client_encoding": "UTF8"}
+        # What a view calls may need the role's own path; it is only the same for all connections.
+        return {**_NEWER, **self.settings, "client_encoding": "UTF8", "search_path": self._search_path}
 
     def _check(self, session: Mapping[str, Any]) -> None:
         in_force: dict[str, str] = session["settings"]

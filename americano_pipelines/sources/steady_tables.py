@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from americano_pipelines.errors import DataError, SourceError, TransientSourceError
+from americano_pipelines.errors import DataError, SourceError, TransientSourceError, UnsteadySourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.postgres_catalog import UNSTEADY, PostgresTable, find_tables, identities, parts_of
 from americano_pipelines.sources.postgres_errors import UnreadableValueError
@@ -23,7 +23,7 @@ def steady_tables(snapshot: Snapshot, settings: Settings) -> Iterator[tuple[dict
 
     Raises:
         SourceError: as `find_tables`; or a value cannot be read, with its column and an example row.
-        TransientSourceError: a table's schema changed meanwhile, so the rows may be of a state that never existed.
+        UnsteadySourceError: a table's schema changed meanwhile, so the rows may be of a state that never existed.
     """
     tables, skipped = find_tables(snapshot, settings)
     try:
@@ -47,17 +47,17 @@ def _check_steady(
     """Compare the present catalog with the one at the start.
 
     Raises:
-        TransientSourceError: naming the tables that differ.
+        UnsteadySourceError: naming the tables that differ.
     """
     try:
         current_tables, _ = find_tables(snapshot, settings, hold=False)
     except TransientSourceError:
         raise
     except SourceError as error:
-        raise TransientSourceError(f"{UNSTEADY}. Now: {error}") from failure
+        raise UnsteadySourceError(f"{UNSTEADY}. Now: {error}") from failure
     current = {
         name: replace(table, parts=identities(parts_of(snapshot, table))) for name, table in current_tables.items()
     }
     names = sorted(name for name in tables.keys() | current.keys() if tables.get(name) != current.get(name))
     if names:
-        raise TransientSourceError(f"{', '.join(names)}: {UNSTEADY}") from failure
+        raise UnsteadySourceError(f"{', '.join(names)}: {UNSTEADY}") from failure

@@ -109,7 +109,7 @@ def _comparison(settings: Settings, connection: duckdb.DuckDBPyConnection, *, co
             columns = {"time": sql.quote(time_column.name), "learner": sql.quote(learner.name)}
             source_query = sql.render(template, relation=sql.quote(table.schema, table.relation), **columns)
             published_query = sql.render(template, relation=sql.quote("analytics", table.name), **columns)
-            theirs = _timed(lambda: (["day", "events", "learners"], snapshot.query(source_query)))
+            theirs = _timed(lambda: (["day", "events", "learners"], snapshot.query(source_query, table.found_as)))
         ours = _timed(lambda: _fetch(connection, published_query))
     except (AmericanoError, duckdb.Error) as error:
         return Pattern(name, title, skipped=f"the comparison failed: {error}")

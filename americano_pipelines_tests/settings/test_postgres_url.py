@@ -68,7 +68,31 @@ BROKEN = [
         "has sslidentity and sslpassword, a PKCS",
     ),
     ("postgresql://u:hush@h/db?colour=red&sslmode=require", "unknown parameters: colour"),
+    ("postgresql://u:hush@h/db?sslmode=no-verify", "sslmode must be one of disable, allow, prefer, require, verify-"),
+    ("postgresql://u:hush@h/db?sslmode=Require", "sslmode must be one of"),
+    ("postgresql://u:hush@h/db?sslsni=yes", "sslsni must be one of 0, 1"),
+    ("postgresql://u:hush@h/db?sslnegotiation=tls", "sslnegotiation must be one of postgres, direct"),
+    ("postgresql://u:hush@h/db?ssl_min_protocol_version=1.2", "ssl_min_protocol_version must be one of TLSv1, "),
+    ("postgresql://u:hush@h/db?channel_binding=on", "channel_binding must be one of"),
+    ("postgresql://u:hush@h/db?gssencmode=on", "gssencmode must be one of"),
+    ("postgresql://u:hush@h/db?target_session_attrs=write", "target_session_attrs must be one of any, read-write"),
+    ("postgresql://u:hush@h/db?connect_timeout=10s", "connect_timeout must be a whole number"),
+    ("postgresql://u:hush@h/db?keepalives=on", "keepalives must be a whole number"),
+    ("postgresql://u:hush@h/db?require_auth=scram", "require_auth must be a list of password, md5"),
 ]
+KNOWN = (
+    "sslmode=verify-full",
+    "sslmode=",
+    "sslsni=0",
+    "sslnegotiation=direct",
+    "ssl_min_protocol_version=TLSv1.3",
+    "gssencmode=disable",
+    "channel_binding=require",
+    "target_session_attrs=prefer-standby",
+    "connect_timeout=5",
+    "keepalives=1",
+    "require_auth=!password,!none",
+)
 
 
 @pytest.mark.parametrize(("url", "parts"), FORMS)
@@ -84,6 +108,13 @@ def test_a_broken_address_is_refused_without_being_quoted(url: str, reason: str)
     assert str(refused.value).startswith("DATABASE_URL: ")
     assert reason in str(refused.value)
     assert "hush" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize("parameter", KNOWN)
+def test_a_value_that_libpq_knows_is_passed_on(parameter: str) -> None:
+    name, _, value = parameter.partition("=")
+
+    assert dict(parse_url(f"postgresql://u@h/db?{parameter}").options)[name] == value
 
 
 PARTS = {"pg_host": "h", "pg_port": 6543, "pg_user": "u", "pg_password": "hush", "pg_database": "db"}

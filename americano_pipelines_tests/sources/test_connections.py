@@ -1,5 +1,6 @@
 """The connections of a snapshot: their number and settings, and refusal where one instant cannot be proved."""
 
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -148,8 +149,12 @@ def test_a_pooler_that_drops_the_session_s_settings_changes_nothing_either(
         assert snapshot.query(VALUES) == [WRITTEN]
 
 
+@pytest.mark.parametrize(
+    ("setting", "other", "first"),
+    [("IntervalStyle", "iso_8601", "postgres"), ("search_path", "pg_catalog", '"$user", public')],
+)
 def test_a_connection_with_other_settings_than_the_first_is_refused(
-    large: Database, settings_for: MakeSettings
+    large: Database, settings_for: MakeSettings, setting: str, other: str, first: str
 ) -> None:
     settings = settings_for(**large.variables(americano_threads=4))
     large.execute(
@@ -157,14 +162,14 @@ def test_a_connection_with_other_settings_than_the_first_is_refused(
         CREATE FUNCTION other_style() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
             IF (SELECT count(*) FROM pg_stat_activity
                 WHERE application_name = '{APPLICATION_NAME}' AND datname = current_database()) > 1
-            THEN SET IntervalStyle = 'iso_8601'; END IF;
+            THEN SET {setting} = '{other}'; END IF;
         END $$;
         CREATE EVENT TRIGGER other_style ON login EXECUTE FUNCTION other_style();
         ALTER EVENT TRIGGER other_style ENABLE ALWAYS
         """
     )
     try:
-        with pytest.raises(SourceError, match="IntervalStyle is 'iso_8601', not 'postgres'"):
+        with pytest.raises(SourceError, match=re.escape(f"{setting} is '{other}', not '{first}'")):
             scanned(settings, large)
     finally:
         large.execute("DROP EVENT TRIGGER other_style; DROP FUNCTION other_style")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from americano_pipelines.errors import ConfigError, SourceError
+from americano_pipelines.errors import ConfigError, SourceError, TransientSourceError
 from americano_pipelines.sources.parquet_files import FileTable
 from americano_pipelines.sources.parquet_values import check_values
 from americano_pipelines.sources.path_expansion import expand
@@ -196,6 +196,41 @@ def test_an_empty_day_alone_is_a_table_without_rows(folder: Path, find: Find, ro
     assert rows(table) == []
 
 
+def test_days_without_rows_that_differ_in_everything_are_a_table_without_rows(
+    folder: Path, find: Find, rows: Rows
+) -> None:
+    empty = pa.nulls(0)
+    write(folder / "1.parquet", pa.table({"ts": pa.array([], pa.timestamp("us")), "id": pa.array([], pa.int64())}))
+    write(folder / "2.parquet", pa.table({"id": pa.array([], pa.string()), "user_id": empty, "event_time": empty}))
+    write(folder / "day=3" / "3.parquet", pa.table({"happened": pa.array([], pa.string())}))
+
+    table = find()
+
+    assert [column.name for column in table.columns] == ["id", "user_id", "event_time"]
+    assert rows(table) == []
+    assert len(table.files) == 3
+
+
+NESTED = {
+    "list": pa.array([["u"]]),
+    "struct": pa.array([{"id": "u"}]),
+    "map": pa.array([[("k", "u")]], pa.map_(pa.string(), pa.string())),
+    "list of bytes": pa.array([[b"u"]]),
+    "fixed list": pa.array([["u"]], pa.list_(pa.string(), 1)),
+    "list of structs": pa.array([[{"id": "u"}]]),
+}
+
+
+@pytest.mark.parametrize("role", ["user_id", "event_id", "experiment_id", "phase", "event_type"])
+@pytest.mark.parametrize("kind", NESTED)
+def test_a_column_of_several_values_plays_no_role_of_one(folder: Path, find: Find, kind: str, role: str) -> None:
+    columns = {"ts": [TIME], role: NESTED[kind]}
+    path = write(folder / "1.parquet", pa.table(columns))
+
+    with pytest.raises(SourceError, match=rf"{path}: the \w+ column '{role}' has type .*; it must be a single value"):
+        find()
+
+
 @pytest.mark.parametrize(
     ("first_type", "second_type"),
     [
@@ -271,6 +306,15 @@ MARKERS = {
     "Apache Iceberg": "metadata/v1.metadata.json",
     "Apache Paimon": "snapshot/LATEST",
     "Lance": "_versions/1.manifest",
+    "Spark streaming": "_spark_metadata/0",
+}
+# What lies beside the files of a part of a table, wherever that was copied to.
+PARTS = {
+    "Apache Hudi": ".hoodie_partition_metadata",
+    "transactional Hive": "delta_0000001_0000001_0000/a.parquet",
+    "transactional Hive (deleted)": "delete_delta_0000002_0000002/a.parquet",
+    "transactional Hive (compacted)": "base_0000007_v0000012/a.parquet",
+    "Apache Iceberg": "metadata/snap-1.avro",
 }
 
 
@@ -288,6 +332,66 @@ def test_a_table_with_a_log_is_refused_by_its_kind_from_wherever_it_is_looked_at
     ):  # fmt: skip
         with pytest.raises(SourceError, match=rf"{table} is a {kind} table"):
             expand(location)
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_part_of_a_table_with_a_log_is_refused_by_its_kind(folder: Path, kind: str) -> None:
+    path = write(folder / "part" / "a.parquet")
+    sign = folder / "part" / PARTS[kind]
+    sign.parent.mkdir(exist_ok=True)
+    sign.write_bytes(path.read_bytes() if sign.suffix == ".parquet" else b"")
+
+    for location in (folder, folder / "*", folder / "part" / "**" / "*.parquet"):
+        with pytest.raises(SourceError, match=rf"{folder / 'part'} is a {kind.partition(' (')[0]} table"):
+            expand(location)
+
+
+NOTES = {
+    "not committed": {"_started_1": ""},
+    "not readable": {"_started_1": "", "_committed_1": "x"},
+    "removed": {
+        "_committed_1": '{"added": ["a.parquet"], "removed": []}',
+        "_committed_2": '{"added": [], "removed": ["a.parquet"]}',
+    },
+    "written by nobody": {"_committed_1": '{"added": ["b.parquet"], "removed": []}'},
+}
+
+
+@pytest.mark.parametrize("notes", NOTES.values(), ids=NOTES)
+def test_files_of_databricks_that_no_job_committed_are_refused(folder: Path, notes: dict[str, str]) -> None:
+    path = write(folder / "a.parquet")
+    for name, text in notes.items():
+        (folder / name).write_text(text)
+
+    for location in (folder, folder / "*.parquet", path):
+        with pytest.raises(SourceError, match=rf"{folder} is a Databricks table \(_"):
+            expand(location)
+
+
+def test_files_of_databricks_that_a_job_committed_are_read(folder: Path) -> None:
+    path = write(folder / "a.parquet")
+    (folder / "_started_1").touch()
+    (folder / "_committed_1").write_text('{"added": ["a.parquet"], "removed": ["before.parquet"]}')
+
+    assert expand(folder) == [path]
+
+
+def test_other_common_endings_are_read_in_a_folder_and_no_parquet_is_left_out_silently(folder: Path) -> None:
+    names = ["1.parquet", "2.PARQ", "3.pq", "4.snappy.Parquet", "5.pqt"]
+    for name in names:
+        write(folder / "events" / name)
+    (folder / "events" / "notes.txt").write_text("PAR1 is only the beginning")
+    (folder / "events" / "6.parquet.tmp").write_bytes(b"PAR1 begun, not ended")
+    assert [path.name for path in expand(folder)] == names
+    assert [path.name for path in expand(folder / "*")] == names
+
+    for name in ("7.parquet.bak", "part-00000", "8.dat", "9.parquet.gz"):
+        other = folder / "events" / name
+        other.write_bytes(b"\x1f\x8b" if name.endswith(".gz") else (folder / "events" / names[0]).read_bytes())
+        for location in (folder, folder / "*"):
+            with pytest.raises(TransientSourceError, match=rf"{other} holds Parquet, but .* \.parquet, \.parq, "):
+                expand(location)
+        other.unlink()
 
 
 def test_a_folder_that_a_glob_matches_counts_with_the_files_below_it(folder: Path) -> None:

@@ -168,6 +168,20 @@ def url_of(database: Database, query: str) -> str:
     )
 
 
+@pytest.mark.parametrize("kind", ["text[]", "bytea[]", "numeric[]", "text[][]", "person"])
+def test_a_learner_of_several_values_is_refused_by_table_and_column(
+    older: Database, find: Callable[..., PostgresTable], kind: str
+) -> None:
+    older.execute("CREATE TYPE person AS (school text, number int)")
+    older.execute(f'ALTER TABLE "BehavioralEvent" ALTER learner_id TYPE {kind} USING NULL')
+
+    with pytest.raises(SourceError) as refused:
+        find(older)
+
+    assert str(refused.value).startswith("public.BehavioralEvent: the learner column 'learner_id' has type ")
+    assert "it must be a single value" in str(refused.value)
+
+
 @pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
 def test_a_view_can_be_the_source(older: Database, find: Callable[..., PostgresTable], kind: str) -> None:
     granted(older, f'CREATE {kind} behavioral_events AS SELECT *, \'{{"a": 1}}\'::json AS extra FROM "BehavioralEvent"')

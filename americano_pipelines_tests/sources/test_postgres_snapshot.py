@@ -14,7 +14,6 @@ from typing import Any
 
 import duckdb
 import psutil
-import psycopg2
 import pytest
 from psycopg2 import sql as pg
 
@@ -262,21 +261,6 @@ def test_a_role_without_select_is_told_the_grant(
         prisma.execute(grant.replace("behavioral_events", table))
     with opened(settings) as snapshot:
         assert len(find_tables(snapshot, settings, hold=False)[0]) == 4  # to copy it needs BYPASSRLS too
-
-
-def test_a_lock_that_is_held_is_not_waited_for_without_end(
-    prisma: Database, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 200)
-    settings = settings_for(**prisma.variables())
-    blocker: psycopg2.extensions.connection = prisma.server.connect(prisma.name)
-    blocker.autocommit = False
-    blocker.cursor().execute("LOCK TABLE behavioral_events IN ACCESS EXCLUSIVE MODE")
-    try:
-        with pytest.raises(TransientSourceError, match="lock timeout"), opened(settings) as snapshot:
-            source_state(snapshot, find_tables(snapshot, settings)[0]["behavioral_events"])
-    finally:
-        blocker.close()
 
 
 def test_the_password_is_on_no_command_line_and_in_no_output(prisma: Database, tmp_path: Path) -> None:

@@ -154,6 +154,67 @@ def follow(history: list[list[File]], folder: Path, outcomes: Counter[str]) -> N
             assert sorted(published(settings), key=repr) == sorted(expected, key=repr)
 
 
+def day(number: int, **changed: Any) -> File:
+    """A file of a day as the others are, but for what is changed."""
+    usual: dict[str, Any] = {
+        "folder": "", "learner": "user_id", "time": "ts", "extra": "x", "kind": "int64", "learner_kind": "text",
+        "rows": (number, number + 1),
+    }  # fmt: skip
+    return File(**usual | changed)
+
+
+# What the files of later days may have become. Each is published whole, beside the first file and without it.
+DRIFTS: dict[str, tuple[File, File]] = {
+    "a column added": (day(1, extra=None), day(2)),
+    "a column dropped": (day(1), day(2, extra=None)),
+    "a column in other letters": (day(1), day(2, extra="X")),
+    "the learner renamed": (day(1), day(2, learner="learner_id")),
+    "the learner in other letters": (day(1), day(2, learner="userId")),
+    "the time renamed": (day(1), day(2, time="event_time")),
+    "no type": (day(1), day(2, kind="null")),
+    "no type at first": (day(1, kind="null"), day(2)),
+    "a learner of no type": (day(1), day(2, learner_kind="null")),
+    "another type without values": (day(1, kind="text"), day(2, kind="no values")),
+    "lists without elements": (day(1, kind="lists"), day(2, kind="empty lists")),
+    "no rows": (day(1), day(2, rows=())),
+    "no rows at first": (day(1, rows=(), kind="text"), day(2)),
+    "no rows and other columns": (day(1), day(2, rows=(), learner="pupil", extra=None)),
+    "no rows in either": (day(1, rows=()), day(2, rows=(), learner=None, kind="text")),
+    "another folder": (day(1, folder="phase=A"), day(2, folder="phase=007")),
+}
+# These are refused, and published when the second file is gone.
+REFUSED: dict[str, tuple[File, File]] = {
+    "another type": (day(1), day(2, kind="text")),
+    "a wider type": (day(1, kind="int32"), day(2)),
+    "a learner of another type": (day(1), day(2, learner_kind="int64")),
+    "no learner": (day(1), day(2, learner=None)),
+    "a learner of an unknown name": (day(1), day(2, learner="pupil")),
+    "a folder key": (day(1), day(2, folder="phase=A")),
+}
+
+
+@pytest.mark.parametrize("files", DRIFTS.values(), ids=DRIFTS)
+def test_each_kind_of_drift_is_published_whole(tmp_path: Path, files: tuple[File, File]) -> None:
+    first, second = files
+    outcomes: Counter[str] = Counter()
+
+    follow([[first], [first, second], [second, first], [second]], tmp_path, outcomes)
+
+    assert outcomes == {"published": 4}
+
+
+@pytest.mark.parametrize("files", REFUSED.values(), ids=REFUSED)
+def test_files_that_do_not_agree_are_refused_and_leave_what_was_published(
+    tmp_path: Path, files: tuple[File, File]
+) -> None:
+    first, second = files
+    outcomes: Counter[str] = Counter()
+
+    follow([[first], [first, second], [first]], tmp_path, outcomes)
+
+    assert outcomes == {"published": 2, "refused": 1}
+
+
 @pytest.mark.parametrize("examples", [4], ids=["some"])
 @pytest.mark.timeout(600)
 def test_what_is_published_is_what_another_reader_sees_or_the_sync_says_why_not(examples: int) -> None:

@@ -20,7 +20,7 @@ from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.run_tags import RUN_KEY_TAG
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.errors import SourceError, TransientSourceError
+from americano_pipelines.errors import SourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.parquet_footers import check_footers
 from americano_pipelines.warehouse.unpublished_files import FileChange, Unpublished, unpublished
@@ -107,7 +107,7 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
         try:
             news = unpublished(settings)
             problems, reason = scan(settings, news, memory)
-        except (FileNotFoundError, TransientSourceError) as error:
+        except FileNotFoundError as error:
             return dg.SensorResult(skip_reason=f"removed while it was read: {error}", cursor=context.cursor)
         except SourceError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)

@@ -90,6 +90,15 @@ SELECT
         'default ' || pg_get_expr(d.adbin, d.adrelid),
         'types ' || described.types
     ) AS detail,
+    -- Values are numbers of other objects, written with the names that these have at the moment.
+    EXISTS (
+        SELECT
+        FROM types
+        INNER JOIN pg_type AS named ON named.oid = types.oid
+        WHERE
+            types.attnum = a.attnum AND named.typnamespace = 'pg_catalog'::regnamespace
+            AND (named.typname LIKE 'reg%' OR named.typname = 'aclitem')
+    ) AS names_others,
     a.attnotnull AND EXISTS (
         SELECT FROM pg_index AS i
         WHERE

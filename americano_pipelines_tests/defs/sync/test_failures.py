@@ -1,8 +1,11 @@
 """Runs that must fail, how they say why, and what they leave untouched."""
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -11,8 +14,8 @@ import pytest
 from americano_pipelines.defs import step_errors
 from americano_pipelines.defs.run_tags import ERROR_KIND
 from americano_pipelines.defs.sync import warehouse_assets
-from americano_pipelines.errors import SourceError, TransientSourceError
-from americano_pipelines.sources import steady_tables
+from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
+from americano_pipelines.sources import lock_holders, postgres_catalog, snapshot_connections, steady_tables
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.defs.conftest import (
     Runner,
@@ -23,6 +26,7 @@ from americano_pipelines_tests.defs.conftest import (
     published,
     write_parquet,
 )
+from americano_pipelines_tests.sync.faults import wait_for
 
 Make = Callable[..., Runner]
 WRONG_PASSWORD = "wr0ng'pass\\word"  # noqa: S105 - made up
@@ -149,6 +153,65 @@ def test_a_retry_that_finds_the_server_back_succeeds(
     assert result.success
     assert retries(result) == 1
     assert metadata(result, "analytics/behavioral_events")["dagster/row_count"] == 4000
+
+
+@pytest.fixture
+def migration(prisma: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The connection of a migration that has begun."""
+    monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 100)
+    with closing(prisma.server.connect(prisma.name)) as link:
+        link.autocommit = False
+        link.cursor().execute("ALTER TABLE phase_assignments ADD note text DEFAULT 'n'")
+        yield link
+
+
+def commit_once_waited_for(database: Database, migration: Any) -> None:
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'phase_assignments'::regclass"
+    wait_for(lambda: database.execute(waiting), "the sync to wait for the lock")
+    migration.commit()
+
+
+@pytest.mark.parametrize("scanner", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_migration_is_outlasted_with_more_attempts_and_growing_pauses(
+    prisma: Database, migration: Any, runner: Make, monkeypatch: pytest.MonkeyPatch, *, scanner: bool
+) -> None:
+    pauses = step_errors.MIGRATION_RETRY_SECONDS
+    assert list(pauses) == sorted(set(pauses))
+    assert sum(pauses) > 300
+    monkeypatch.setattr(step_errors, "MIGRATION_RETRY_SECONDS", [0] * len(pauses))
+    failed: list[LockedSourceError] = []
+    end = threading.Thread(target=commit_once_waited_for, args=(prisma, migration))
+
+    def count(*arguments: Any) -> LockedSourceError:
+        failed.append(lock_holders.with_lock_holders(*arguments))
+        if len(failed) == len(pauses) - 1:
+            # The next attempt gets the lock, and then meets another table than it has a snapshot of.
+            monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 60_000)
+            end.start()
+        return failed[-1]
+
+    monkeypatch.setattr(postgres_catalog, "with_lock_holders", count)
+    result = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner)).run()
+    end.join(timeout=60)
+
+    assert result.success
+    assert retries(result) == len(pauses)
+    assert metadata(result, "analytics/phase_assignments")["dagster/row_count"] == 8
+
+
+@pytest.mark.usefixtures("migration")
+def test_a_lock_that_stays_fails_with_the_table_and_who_holds_it(
+    prisma: Database, runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_errors, "MIGRATION_RETRY_SECONDS", (0, 0, 0))
+
+    result = runner(**prisma.variables()).run()
+
+    assert not result.success
+    assert retries(result) == 3
+    assert "still failing after 3 retries" in failure(result)
+    assert "table public.phase_assignments: another session locks it" in failure(result)
+    assert "pg_terminate_backend(" in failure(result)
 
 
 def test_no_password_reaches_any_record(prisma: Database, runner: Make) -> None:
