@@ -3,9 +3,10 @@
 The sync decides by row versions and file hashes; this reads the rows, and so finds changes that those cannot show.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -16,18 +17,27 @@ from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.lake.export import state_that_export_sees
 from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.change_detection import bucket_expression, bucket_filter, rest_label, same_history
+from americano_pipelines.sources.change_detection import (
+    State,
+    bucket_expression,
+    bucket_filter,
+    rest_label,
+    same_history,
+)
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, postgres_state_and_checksums
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.parquet_files import find_files
+from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_scan import rows_of
-from americano_pipelines.sources.postgres_snapshot import open_snapshot
+from americano_pipelines.sources.postgres_snapshot import Snapshot, open_snapshot
+from americano_pipelines.sources.row_widths import plan_reading
 from americano_pipelines.sources.steady_tables import steady_tables
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.build_plan import drift
 from americano_pipelines.warehouse.inputs import ScannerInput
 from americano_pipelines.warehouse.parquet_inputs import FileInput
 from americano_pipelines.warehouse.snapshot_record import BuiltTable, SnapshotRecord
+from americano_pipelines.warehouse.sort_ranges import Chunk
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class SourceTableView:
         states: bucket to the state that the next sync would see, None when that is known only of the whole.
         state_sha256: its state as a whole.
         reading: a block that translates errors of reading the source.
+        ranges: plan how to read all rows: at once, or in ranges where they are wide.
     """
 
     table: SourceTable
@@ -51,6 +62,7 @@ class SourceTableView:
     states: Mapping[str, str] | None
     state_sha256: str
     reading: Callable[[], AbstractContextManager[None]]
+    ranges: Callable[[], list[Chunk]]
 
     def will_change(self, bucket: str, built: BuiltTable) -> bool:
         """Whether the next sync will build the bucket in another state."""
@@ -97,8 +109,13 @@ def source_table_views(
                 state = dict(state_that_export_sees(settings, snapshot, table, state))
             table_input = ScannerInput(table, snapshot, state)
             states = table_input.buckets if same else {}
-            sides[name] = SourceTableView(table, relation, parameters, figures, states, "", table_input.reading)
+            ranges = partial(_postgres_ranges, snapshot, table, state)
+            sides[name] = SourceTableView(table, relation, parameters, figures, states, "", table_input.reading, ranges)
         yield sides, skipped, comparable
+
+
+def _postgres_ranges(snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State]) -> list[Chunk]:
+    return [*plan_reading(snapshot, table, state, state.keys()).ranges]
 
 
 def _file_side(connection: duckdb.DuckDBPyConnection, table_input: FileInput) -> SourceTableView:
@@ -106,12 +123,21 @@ def _file_side(connection: duckdb.DuckDBPyConnection, table_input: FileInput) ->
     with table_input.reading():
         figures = table_input.figures(connection, None)
     return SourceTableView(
-        table, table.relation, table.parameters, figures, None, table_input.state_sha256, table_input.reading
+        table,
+        table.relation,
+        table.parameters,
+        figures,
+        None,
+        table_input.state_sha256,
+        table_input.reading,
+        lambda: [(table.relation, [*table.parameters])],
     )
 
 
 _PUBLISHED = "published"
 MOST_ROWS = 20
+# Of a table with wide rows, read at once.
+_ROWS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
@@ -260,26 +286,35 @@ def _deep(
 ) -> list[Difference]:
     """Compare whole rows by DuckDB's hash of both sides, then find the rows of the months that differ."""
     with side.reading():
-        source_hashes = _row_hashes(connection, side.table, side.relation, side.parameters)
-    ours = _row_hashes(connection, side.table, relation, [])
-    differing = _differing(side, built, source_hashes, ours)
+        ranges = side.ranges()
+        source_hashes = _row_hashes(connection, side.table, ranges)
+    published = [(relation, [])] if len(ranges) == 1 else _row_id_ranges(connection, relation)
+    differing = _differing(side, built, source_hashes, _row_hashes(connection, side.table, published))
     return [replace(difference, rows=_rows(connection, side, relation, difference.bucket)) for difference in differing]
 
 
-def _row_hashes(
-    connection: duckdb.DuckDBPyConnection, table: SourceTable, relation: str, parameters: list[Any]
-) -> dict[str, str]:
-    statement = sql.render(
-        sql.load("warehouse", "row_hashes"),
-        bucket=bucket_expression(table),
-        rest=rest_label(table),
-        columns=", ".join(sql.quote(column.name) for column in table.columns),
-        relation=relation,
-    )
-    return {
-        str(bucket): f"{rows} rows, hash {hashed}"
-        for bucket, rows, hashed in connection.execute(statement, parameters).fetchall()
-    }
+def _row_id_ranges(connection: duckdb.DuckDBPyConnection, relation: str) -> list[Chunk]:
+    """Parts of a published table with wide rows. As a whole, DuckDB holds the values of 2,048 rows at once."""
+    (last,) = connection.execute(f"SELECT max(rowid) FROM {relation}").fetchone() or (None,)  # noqa: S608 - quoted
+    starts = range(0, int(last or 0) + 1, _ROWS_AT_ONCE)
+    return [(f"(FROM {relation} WHERE rowid BETWEEN {start} AND {start + _ROWS_AT_ONCE - 1})", []) for start in starts]
+
+
+def _row_hashes(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunks: Sequence[Chunk]) -> dict[str, str]:
+    """Bucket to the number of its rows and the sum of their hashes, over chunks that together have all rows."""
+    totals: dict[str, tuple[int, int]] = {}
+    for relation, parameters in chunks:
+        statement = sql.render(
+            sql.load("warehouse", "row_hashes"),
+            bucket=bucket_expression(table),
+            rest=rest_label(table),
+            columns=", ".join(sql.quote(column.name) for column in table.columns),
+            relation=relation,
+        )
+        for bucket, rows, hashed in connection.execute(statement, parameters).fetchall():
+            rows_so_far, hashed_so_far = totals.get(str(bucket), (0, 0))
+            totals[str(bucket)] = rows_so_far + int(rows), hashed_so_far + int(hashed)
+    return {bucket: f"{rows} rows, hash {hashed}" for bucket, (rows, hashed) in totals.items()}
 
 
 def _rows(
@@ -295,6 +330,9 @@ def _rows(
         where=bucket_filter(side.table, [bucket]),
         most=str(MOST_ROWS),
     )
-    with side.reading():
-        rows = connection.execute(statement, side.parameters).fetchall()
+    try:
+        with side.reading():
+            rows = connection.execute(statement, side.parameters).fetchall()
+    except duckdb.OutOfMemoryException:
+        return []  # rows too wide to be compared one by one: the bucket is named all the same
     return [(str(where), str(name)) for where, name in rows]

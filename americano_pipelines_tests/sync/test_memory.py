@@ -15,13 +15,16 @@ from americano_pipelines_tests.sync.faults import BOTH
 LIMIT_MB, PYTHON_MB = 512, 250
 _EVENTS = 'INSERT INTO behavioral_events (id, "userId", "eventType", "eventData", "timestamp", "timeOfDay"'
 _FIRST = "'e' || i, 'u' || i % 5, 'CARD_REVIEWED'"
-_TIME = "timestamp '2025-01-01' + i * interval '10 second', 0"
+_TIME = "timestamp '2025-01-01' + i * interval '5 minutes', 0"
 _COLUMNS = [f"c{number}" for number in range(100)]
 ROWS = {
-    # Compressed to a hundredth on disk, among rows of usual width.
+    # Some compressed to a hundredth on disk and side by side, some each another text and spread over five months.
     "300 rows of a megabyte": f"""
-{_EVENTS}) SELECT {_FIRST}, to_jsonb(CASE WHEN i BETWEEN 20000 AND 20299 THEN repeat('abcdefgh', 131072) ELSE 'x' END),
-    {_TIME} FROM generate_series(1, 40000) AS i
+{_EVENTS}) SELECT {_FIRST}, to_jsonb(CASE
+    WHEN i BETWEEN 20000 AND 20149 THEN repeat('abcdefgh', 131072)
+    WHEN i % 266 = 0 THEN (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 32768) AS j)
+    ELSE 'x'
+END), {_TIME} FROM generate_series(1, 40000) AS i
 """,
     "100 columns": f"""
 ALTER TABLE behavioral_events {", ".join(f"ADD {name} text" for name in _COLUMNS)};
@@ -46,10 +49,14 @@ def test_wide_rows_stay_within_the_limit(prisma: Database, tmp_path: Path, rows:
     )
     environment = os.environ | {name.upper(): str(value) for name, value in variables.items()}
 
-    command = [Path(sys.executable).with_name("americano"), "sync", "--json"]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=False)
+    command = Path(sys.executable).with_name("americano")
+    done = subprocess.run([command, "sync", "--json"], env=environment, cwd=tmp_path, capture_output=True, check=False)
 
     assert done.returncode == 0, done.stderr.decode()
+    compared = subprocess.run(
+        [command, "verify-sync", "--deep"], env=environment, cwd=tmp_path, capture_output=True, check=False
+    )
+    assert compared.returncode == 0, compared.stderr.decode()
     summary = json.loads(done.stdout)
     with duckdb.connect(summary["path"], read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM analytics.behavioral_events").fetchone() == (count,)
