@@ -308,6 +308,34 @@ def test_escaped_and_nested_strings_are_read_as_what_they_mean(
     assert in_source(settings, "rgen") == {}
 
 
+WAYS_TO_WRITE = {
+    "school\\kim": [r'{"by": "school\\kim"}', r'{"by": "school\u005Ckim"}'],
+    "org/kim": [r'{"by": "org\/kim"}'],
+    'kim "k" lee': [r'{"kim \"k\" lee": 1}'],
+    "kim\tlee": [r'["kim\tlee"]'],
+    "kim\U0001f600": [r'{"by": "kim\uD83D\uDE00", "half": "\ud83d"}'],
+    "lee": [r'{"raw": "{\"by\": \"\\u006cee\"}"}'],
+    "4711": ['{"userId": 4711}', '{"learners": [12, 4711.0]}'],
+    UUID: [f'{{"by": "{UUID.lower()}"}}', f'{{"by": "{UUID}"}}'],
+    # Words and numbers of another meaning.
+    "none": [r'{"told": "by lee\nand kim"}', '{"score": 4711, "list": [4711], "userId": 4711.5}', r"C:\lee"],
+}
+
+
+def test_an_id_in_json_is_found_however_it_is_written(prisma: Database, settings_for: Callable[..., Settings]) -> None:
+    prisma.execute("ALTER TABLE behavioral_events ADD COLUMN note text")
+    ids = prisma.execute("SELECT id FROM behavioral_events ORDER BY id LIMIT 20")
+    for (event,), note in zip(ids, [note for notes in WAYS_TO_WRITE.values() for note in notes], strict=False):
+        prisma.execute("UPDATE behavioral_events SET note = %s WHERE id = %s", (note, event))
+    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner="true"))
+    sync(settings)
+
+    for learner in (*WAYS_TO_WRITE, UUID.lower()):
+        notes = WAYS_TO_WRITE[learner.upper() if learner == UUID.lower() else learner]
+        expected = {} if learner == "none" else {"behavioral_events.note": len(notes)}
+        assert in_source(settings, learner) == expected, learner
+
+
 def test_a_file_that_somebody_holds_is_looked_into_all_the_same(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
