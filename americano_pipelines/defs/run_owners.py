@@ -7,6 +7,7 @@ here; what is done about a run without an owner is `run_processes.py`.
 
 import atexit
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -24,6 +25,7 @@ OWNER_TAG, HOME_TAG = "americano/owner", "americano/home"
 BOOT_TAG, NAMESPACE_TAG = "americano/boot", "americano/pid_namespace"
 NO_OWNER = "none"
 _FOLDER, _SUFFIX = "processes", ".owner"
+_SIGNS = re.compile("[0-9a-f]{16}")
 # File systems whose locks do not reach other machines, or only as they happen to be set up.
 _LOCKS_UNKNOWN = frozenset({"cifs", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "afs", "lustre", "unknown"})
 _LOCKS_REACH = frozenset({"nfs", "nfs4", "ceph"})
@@ -74,7 +76,7 @@ def counts_here(tags: Mapping[str, str]) -> bool:
 def sweep_signs(home: Path) -> None:
     """Remove the signs of processes that have ended; a run whose sign is not there has no owner either."""
     with suppress(OSError):
-        sweep(home / _FOLDER)
+        sweep(home / _FOLDER, _SIGNS)
 
 
 @cache
