@@ -1,12 +1,16 @@
 """Recognise a learner's id in the spellings of columns, JSON texts and escapes."""
 
 import json
+import re
 import uuid
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
 from americano_pipelines.sources.column_roles import name_key
+
+_DISTINCTIVE = 6
+_LAST_OF_ONE_BYTE = 0xFF
 
 
 class _Number(str):
@@ -28,9 +32,25 @@ def spellings(learner_id: str) -> set[str]:
 def escaped_pattern(learner_id: str) -> str:
     r"""A regular expression that fits every text in which JSON may escape the id, also in a JSON text within another.
 
-    It fits other texts too. Letter case is not meant to count: `\u005c` is `\u005C`.
+    It fits other texts too. Python and DuckDB both read it. Letter case is not meant to count: `\u005c` is `\u005C`.
     """
     return "".join(_escaped(character) for character in learner_id.rstrip(" "))
+
+
+def mention_pattern(learner_id: str) -> re.Pattern[str]:
+    """What fits a text that mentions the id, plain or escaped, as a word of its own.
+
+    A short id, and one of digits only, counts in quotes only: else each text with a number would mention it.
+    """
+    escaped = escaped_pattern(learner_id)
+    if is_distinctive(learner_id):
+        return re.compile(rf"(?:(?<![\w-])|(?<=\\[bfnrt])){escaped}(?![\w-])", re.IGNORECASE)
+    return re.compile(rf"""(["'`]){escaped}\\*\1""", re.IGNORECASE)
+
+
+def is_distinctive(learner_id: str) -> bool:
+    """Whether a text that has the id as a word surely means it."""
+    return len(learner_id.rstrip(" ")) >= _DISTINCTIVE and not learner_id.isdecimal()
 
 
 def named_in_json(text: str, learner_id: str, keys: Collection[str]) -> bool:
@@ -87,4 +107,9 @@ def _escaped(character: str) -> str:
     if character == "\\":
         return rf"\\+(?:{escape})?"
     short = json.dumps(character)[2:3] if character in "\b\f\n\r\t" else ""
-    return rf"\\*(?:\x{{{ord(character):x}}}|{escape}{f'|{short}' if short else ''})"
+    itself = (
+        re.escape(character)
+        if character.isprintable() or ord(character) > _LAST_OF_ONE_BYTE
+        else rf"\x{ord(character):02x}"
+    )
+    return rf"\\*(?:{itself}|{escape}{f'|{short}' if short else ''})"

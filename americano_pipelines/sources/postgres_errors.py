@@ -7,6 +7,7 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import is_resource_error
+from americano_pipelines.common.quoted_values import without_last_quotation, without_values
 from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.sources.snapshot_connections import NO_MORE_CONNECTIONS
@@ -97,6 +98,8 @@ def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterato
         permanent = any(sign in reason for sign in _PERMANENT)
         broken = isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
         broken = broken or any(sign in reason for sign in _VALUE)
+        if not permanent:
+            text = without_values(text) if broken else without_last_quotation(text)
         if broken and not permanent and table is not None:
             raise UnreadableValueError(f"{what}: {text}", text, table) from None
         raise (SourceError if broken or permanent else TransientSourceError)(f"{what}: {text}") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.quoted_values import without_values
 from americano_pipelines.errors import SourceError
 from americano_pipelines.sources.column_roles import Column, find_roles, name_key
 from americano_pipelines.sources.contracts import TableContract
@@ -194,7 +195,7 @@ def _has_values(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, Fi
         except duckdb.Error as error:
             raise SourceError(
                 f"column {name!r} cannot be read whole in {next(iter(columns))} or a file like it; nothing was "
-                f"published. DuckDB said: {str(error).strip()}"
+                f"published. DuckDB said: {without_values(str(error).strip())}"
             ) from None
         if counted != (0,):
             return True

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -141,6 +143,34 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     assert "would be removed" in done.out
     assert "published now" not in done.out
     assert (kept(settings), snapshots.current(settings)) == (before, published)
+
+
+def test_a_failed_sync_that_mentions_the_learner_is_removed_from_dagsters_records(
+    prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = prisma.variables(pg_events_table="checked")
+    settings = settings_for(**values)
+    prisma.execute("""
+        CREATE FUNCTION checked(id text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+        IF id LIKE 'leaver%' THEN RAISE EXCEPTION 'learner % left', id; END IF; RETURN id; END $$;
+        CREATE VIEW checked AS SELECT id, "timestamp", checked("userId") AS user_id FROM behavioral_events;
+        GRANT SELECT ON checked TO americano_sync
+    """)
+    assert cli("sync", **values).code == 0
+    other = cli("sync", **values)
+    prisma.execute(f"UPDATE behavioral_events SET \"userId\" = 'leaver 3/a' WHERE \"userId\" = '{LEARNER}'")
+    assert "learner leaver 3/a left" in cli("sync", **values).err
+    assert files_naming(settings.data_dir, "leaver 3/a")
+    prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" LIKE 'leaver%'")
+    kept_runs = "SELECT count(*) FROM runs WHERE status = 'SUCCESS'"
+
+    done = cli("purge", "--learner", "leaver 3/a", "--json", **values)
+
+    assert (other.code, done.code) == (0, 0), done.err
+    assert files_naming(settings.data_dir, "leaver 3/a") == []
+    assert "its messages mention the learner" in {item["reason"] for item in done.json["found"]}
+    with closing(sqlite3.connect(settings.dagster_dir / "history" / "runs.db")) as runs:
+        assert runs.execute(kept_runs).fetchone() == (3,), "the two syncs before and that of the purge"
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_what_has_no_lock_file_has_no_owner(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_sync_removes_from_the_spill_folder_what_it_made_and_nothing_of_others(
-    tmp_path: Path, settings_for: Callable[..., Settings], linked: bool
+    tmp_path: Path, settings_for: Callable[..., Settings], *, linked: bool
 ) -> None:
     settings = settings_for()
     folder = settings.spill_dir
