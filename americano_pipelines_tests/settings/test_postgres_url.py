@@ -67,7 +67,15 @@ BROKEN = [
         "postgresql://u:hush@h/db?sslidentity=me.p12&sslpassword=hush",
         "has sslidentity and sslpassword, a PKCS",
     ),
-    ("postgresql://u:hush@h/db?colour=red&sslmode=require", "unknown parameters: colour"),
+    ("postgresql://u:hush@h/db?colour=red&sslmode=require", "unknown parameters: number 1 after"),
+    # The password ends at the first of its characters that mean something in an address.
+    ("postgresql://u:1/hush@h/db", "percent-encoded"),
+    ("postgresql://u:1/a?hush@h/db", "percent-encoded"),
+    ("postgresql://u:1/a?x=1&hush@h/db", "percent-encoded"),
+    ("postgresql://u:1/a#hush@h/db", "percent-encoded"),
+    ("postgresql://u:1/hush#x", "percent-encoded"),
+    ("postgresql://h/db?sslmode=require&hush=1", "unknown parameters: number 2 after"),
+    ("postgresql://h/db?sslaccept=accept_invalid_certs&sslmode=verify-full", "contradicts sslmode=verify-full"),
 ]
 
 
