@@ -115,9 +115,16 @@ def find_files(
     """
     tables: dict[str, FileTable] = {}
     skipped: dict[str, str] = {}
+    readers: dict[Path, str] = {}
     for contract in CONTRACTS:
         location = settings.parquet_input(contract.name)
         paths = expand(location)
+        for path in paths:
+            if (other := readers.setdefault(path.resolve(), contract.name)) != contract.name:
+                raise ConfigError(
+                    f"{contract.name.upper()}_PARQUET: leads to {path}, and {other.upper()}_PARQUET too; a file holds "
+                    "the rows of one table"
+                )
         if own := next((p for p in paths if p.resolve().is_relative_to(settings.lake_dir.resolve())), None):
             raise ConfigError(
                 f"{contract.name.upper()}_PARQUET: leads to {own}, which is our own export; it names files made by "
@@ -156,7 +163,7 @@ def _describe(
     footers = read_footers(connection, paths)
     # A file without rows counts, but its types mean nothing: pandas gives an empty day any type.
     telling = {path: footer for path, footer in footers.items() if footer.rows} or footers
-    in_files = {column.name.casefold() for footer in telling.values() for column in footer.columns}
+    in_files = {sql.folded(column.name) for footer in telling.values() for column in footer.columns}
     keys = folder_keys(list(telling), root, in_files)
     agreed = agree(connection, contract, telling, keys, settings.americano_columns)
     check_role_types(_label(paths), agreed.columns, agreed.roles)
