@@ -29,6 +29,7 @@ class PostgresTable(SourceTable):
         has_row_versions: it is a plain table, so every row has an xmin; a view has none.
         key: the id column, where it can be neither null nor repeated.
         row_security: policies are in force on it.
+        names_objects: a column names other objects of the database (`regclass`, `aclitem`), which can be renamed.
         parts: it and all below it (partitions, children, what a view reads), as they were when it was locked; empty
             without a lock.
     """
@@ -39,6 +40,12 @@ class PostgresTable(SourceTable):
     key: str | None
     row_security: bool
     parts: tuple[str, ...] = ()
+    names_objects: bool = False
+
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether a row that reads differently than before has another version."""
+        return self.has_row_versions and not self.names_objects
 
     @property
     def misfits(self) -> str:
@@ -171,13 +178,14 @@ def _describe(
         schema=str(schema),
         relation=str(relation),
         has_row_versions=bool(has_row_versions),
-        key=next((str(name) for name, *_, is_key in rows if is_key and name == roles.get("id")), None),
+        key=next((str(name) for name, *_, is_key, _ in rows if is_key and name == roles.get("id")), None),
         row_security=bool(row_security),
+        names_objects=any(names_objects for *_, names_objects in rows),
     )
 
 
 def _column(row: tuple[Any, ...]) -> Column:
-    name, shown_type, type_name, kind, element, element_kind, dimensions, precision, scale, nullable, detail, _ = row
+    name, shown_type, type_name, kind, element, element_kind, dimensions, precision, scale, nullable, detail, *_ = row
     exact = exact_type(PostgresType(type_name, kind, element, element_kind, dimensions, precision, scale))
     return Column(
         name=str(name),

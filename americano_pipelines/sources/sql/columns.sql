@@ -95,7 +95,14 @@ SELECT
         WHERE
             i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
             AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
-    ) AS is_key
+    ) AS is_key,
+    -- Types of which a value is another object's id and is written as that object's name.
+    EXISTS (
+        SELECT FROM types
+        INNER JOIN pg_type AS w ON w.oid = types.oid
+        WHERE types.attnum = a.attnum AND w.typnamespace = 'pg_catalog'::regnamespace
+            AND (w.typname = 'aclitem' OR w.typname LIKE 'reg%')
+    ) AS names_objects
 FROM pg_attribute AS a
 INNER JOIN relation AS c ON c.oid = a.attrelid
 INNER JOIN pg_type AS t ON t.oid = a.atttypid
