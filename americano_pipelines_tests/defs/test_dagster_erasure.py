@@ -47,6 +47,7 @@ def test_runs_that_ended_go_by_protocol_or_by_name_and_no_others(instance: dg.Da
     ("learner", "text", "taken"),
     [
         ("kim-lee", "learner kim-lee left", "both"),
+        ("kim-lee", "left:\nkim-lee", "both"),
         ("kim-lee", "kim-lee2, old-kim-lee", "none"),
         ("Jürgen", "not a number:\n'Jürgen'", "both"),
         ("org\\kim", 'value "org\\kim"', "both"),
