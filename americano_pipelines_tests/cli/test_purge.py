@@ -152,14 +152,14 @@ def test_a_failed_sync_that_mentions_the_learner_is_removed_from_dagsters_record
     settings = settings_for(**values)
     prisma.execute("""
         CREATE FUNCTION checked(id text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
-        IF id LIKE 'leaver%' THEN RAISE EXCEPTION 'learner % left', id; END IF; RETURN id; END $$;
+        IF id LIKE 'leaver%' THEN RAISE EXCEPTION 'learner % is out of range', id; END IF; RETURN id; END $$;
         CREATE VIEW checked AS SELECT id, "timestamp", checked("userId") AS user_id FROM behavioral_events;
         GRANT SELECT ON checked TO americano_sync
     """)
     assert cli("sync", **values).code == 0
     other = cli("sync", **values)
     prisma.execute(f"UPDATE behavioral_events SET \"userId\" = 'leaver 3/a' WHERE \"userId\" = '{LEARNER}'")
-    assert "learner leaver 3/a left" in cli("sync", **values).err
+    assert "learner leaver 3/a is out of range" in cli("sync", **values).err
     assert files_naming(settings.data_dir, "leaver 3/a")
     prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" LIKE 'leaver%'")
     kept_runs = "SELECT count(*) FROM runs WHERE status = 'SUCCESS'"
