@@ -24,6 +24,8 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0
 ORPHAN_SECONDS = 10.0
 _REFUSED = 403
+# A service begins when the watcher knows its group; where this process is killed before that, `read` fails.
+_AFTER_WORD = ("/bin/sh", "-c", 'read -r word && exec "$@" </dev/null', "sh")
 _WATCHER = "from americano_pipelines.cli.services import watch; watch()"
 
 
@@ -88,16 +90,37 @@ def run_services(commands: Sequence[Sequence[str]], *, lock: int, port: int) -> 
         stack.callback(pipe.close)
         processes: list[subprocess.Popen[bytes]] = []
         stack.callback(_end, processes)
-        for command in commands:
-            group = processes[0].pid if processes else 0
-            process = subprocess.Popen(  # noqa: S603 - the caller's programs, no shell
-                command, stdin=subprocess.DEVNULL, process_group=group, pass_fds=(lock,)
-            )
-            processes.append(process)
-            if not group:
-                pipe.write(f"{processes[0].pid}\n")
-                pipe.flush()
+        with _signals_held_back():
+            for command in commands:
+                group = processes[0].pid if processes else 0
+                process = subprocess.Popen(  # noqa: S603 - the caller's programs
+                    [*_AFTER_WORD, *command], stdin=subprocess.PIPE, process_group=group, pass_fds=(lock,)
+                )
+                processes.append(process)
+                if not group:
+                    pipe.write(f"{processes[0].pid}\n")
+                    pipe.flush()
+                if process.stdin is not None:
+                    with suppress(BrokenPipeError), process.stdin as word:  # it has ended, as `_supervise` says
+                        word.write(b"\n")
         _supervise(commands, processes, port)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let INT and TERM wait until the end of the block; a mask would also hold them back in the children."""
+    waiting: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _frame: waiting.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 def _supervise(commands: Sequence[Sequence[str]], processes: Sequence["subprocess.Popen[bytes]"], port: int) -> None:

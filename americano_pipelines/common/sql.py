@@ -29,6 +29,11 @@ def quote(*parts: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
+def folded(name: str) -> str:
+    """A name in the form in which DuckDB compares names: only ASCII letters lose their case, `ß` is not `ss`."""
+    return name.encode().lower().decode()
+
+
 def escape(text: str) -> str:
     """Double the quotes in a text, for the few statements (ATTACH, COPY TO) that take no bound values."""
     return text.replace("'", "''")

@@ -9,6 +9,7 @@ On a network file system this holds as far as its locks reach other hosts (NFS: 
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -18,8 +19,8 @@ from pathlib import Path
 
 _LOCK = ".owner"
 _PREFIX = ".tmp-"
-PATTERN = f"{_PREFIX}*"
-"""The names of temporary folders and their lock files, in a folder that holds other files too."""
+NAMES = re.compile(rf"{re.escape(_PREFIX)}[a-z]+-[0-9a-f]{{16}}")
+"""The names of temporary folders. Other names are of others, who may have any folder of ours linked to theirs."""
 
 
 @contextmanager
@@ -83,28 +84,29 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def sweep(parent: Path, pattern: str = "*") -> list[Path]:
+def sweep(parent: Path, names: re.Pattern[str] = NAMES) -> list[Path]:
     """Remove the temporary folders in a folder that have no owner.
 
     Args:
         parent: where they are.
-        pattern: `PATTERN` where other files are beside them; without it, everything is removed.
+        names: whole names of what has a lock file beside it, or may have had; everything else stays.
 
     Returns:
         What is left: folders in use, and what this user may not remove.
     """
-    folders = temporary_folders(parent, pattern)
+    folders = temporary_folders(parent, names)
     for folder in folders:
         with suppress(BlockingIOError, PermissionError), _lock_of_a_dead_owner(_lock_of(folder)):
             _remove(folder)
     return [folder for folder in folders if os.path.lexists(folder)]
 
 
-def temporary_folders(parent: Path, pattern: str = "*") -> list[Path]:
+def temporary_folders(parent: Path, names: re.Pattern[str] = NAMES) -> list[Path]:
     """The temporary folders in a folder, in use or not; arguments as of `sweep`."""
-    entries = parent.glob(pattern) if parent.is_dir() else ()
+    entries = parent.iterdir() if parent.is_dir() else ()
     # A lock file alone: its process was killed before it made the folder, or after it removed it.
-    return sorted({path.with_name(path.name.removesuffix(_LOCK)) for path in entries})
+    folders = {path.with_name(path.name.removesuffix(_LOCK)) for path in entries}
+    return sorted(folder for folder in folders if names.fullmatch(folder.name))
 
 
 def has_owner(folder: Path) -> bool:

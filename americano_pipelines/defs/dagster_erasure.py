@@ -5,6 +5,7 @@ protocols. A deleted run leaves its text in free pages of the files, its capture
 last materialization in the table of assets.
 """
 
+import re
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,17 +14,27 @@ import dagster as dg
 
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance, open_instance_to_read
-from americano_pipelines.defs.dagster_storage import opened, refresh_asset_entry, remove_events, shared_files
+from americano_pipelines.defs.dagster_storage import (
+    opened,
+    refresh_asset_entry,
+    remove_events,
+    remove_ticks,
+    run_texts,
+    shared_files,
+    tick_texts,
+)
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.erasure.extracts import purged_extracts
+from americano_pipelines.erasure.spellings import is_distinctive, mention_pattern
 from americano_pipelines.erasure.store import Fate, Item, Learner
 from americano_pipelines.errors import ResourceError
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 
 KIND = "Dagster run"
+TICK = "Dagster tick"
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _BUSY_SECONDS = 30
 
@@ -34,6 +45,7 @@ class DagsterRuns:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._had_analyses = False
+        self._mention: re.Pattern[str] | None = None
 
     def find(self, learner: Learner) -> list[Item]:
         """The ended runs of the learner's protocols, and those that recorded an extract which is or was purged."""
@@ -55,9 +67,13 @@ class DagsterRuns:
         try:
             with open_instance_to_read(self._settings) as instance:
                 run_ids = [] if instance is None else runs_of(instance, protocols, recorded)
-        except ResourceError as error:
-            return [Item("Dagster", "Dagster", str(error), Fate.UNREACHED)]
-        return [Item(KIND, run_id, "analysed a protocol of the learner") for run_id in run_ids]
+                items = [Item(KIND, run_id, "analysed a protocol of the learner") for run_id in run_ids]
+                if instance is not None:
+                    self._mention = mention_pattern(learner.id)
+                    items += [item for item in mentions(instance, learner.id) if item.name not in run_ids]
+        except (ResourceError, sqlite3.Error) as error:
+            return [Item("Dagster", "Dagster", f"Dagster's records cannot be searched: {error}", Fate.UNREACHED)]
+        return items
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Delete the runs and all that Dagster's files have of them; name the analyses that are running."""
@@ -66,8 +82,9 @@ class DagsterRuns:
         remaining = []
         try:
             with open_instance(self._settings) as instance:
-                if items or self._had_analyses:
-                    delete_runs(instance, [item.name for item in items])
+                if items or self._had_analyses or self._has_remains(instance):
+                    remove_ticks(instance, [int(item.name) for item in items if item.kind == TICK])
+                    delete_runs(instance, [item.name for item in items if item.kind == KIND])
                 remaining = [
                     Item(
                         "Dagster run at work",
@@ -81,6 +98,32 @@ class DagsterRuns:
         except ResourceError as error:
             remaining.append(Item("Dagster", "Dagster", str(error), Fate.UNREACHED))
         return remaining
+
+    def _has_remains(self, instance: dg.DagsterInstance) -> bool:
+        """Whether text that an interrupted erasure deleted may still be in free pages."""
+        return self._mention is not None and any(
+            self._mention.search(path.read_bytes().decode(errors="replace")) for path in shared_files(instance)
+        )
+
+
+def mentions(instance: dg.DagsterInstance, learner_id: str) -> list[Item]:
+    """The runs and ticks whose messages mention the learner, such as the error of a sync that quotes a value.
+
+    A run that is under way stays, as UNREACHED.
+    """
+    mention, sure = mention_pattern(learner_id), is_distinctive(learner_id)
+    items = []
+    for run_id in sorted({run_id for run_id, text in run_texts(instance) if mention.search(text)}):
+        run = instance.get_run_by_id(run_id)
+        if not sure and run is not None and run.job_name not in {NIGHTLY, DEEP_CHECK}:
+            continue  # the short word may be a protocol or a label of another learner
+        if run is None or run.is_finished:
+            items.append(Item(KIND, run_id, "its messages mention the learner", names_learner=sure))
+        else:
+            reason = f"Dagster run {run_id} is at work and mentions the learner: purge once more when it has ended"
+            items.append(Item("Dagster run at work", run_id, reason, Fate.UNREACHED))
+    ticks = sorted({number for number, text in tick_texts(instance) if mention.search(text)})
+    return items + [Item(TICK, str(n), "its message mentions the learner", names_learner=sure) for n in ticks]
 
 
 def runs_under_way(instance: dg.DagsterInstance) -> list[str]:

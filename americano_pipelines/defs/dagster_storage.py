@@ -4,7 +4,7 @@ Every private name of Dagster's storage that this project uses is in this module
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -17,6 +17,8 @@ SEEN_ON = "1.13.27"
 # The name of the file that mirrors the events of assets of all runs.
 _INDEX = "index"
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+_TICKS = "schedules.db"
+_BUSY_SECONDS = 30
 
 
 def events_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
@@ -31,8 +33,39 @@ def shared_files(instance: dg.DagsterInstance) -> list[Path]:
     if index is None:
         return []
     home = index.parent.parent.parent
-    paths = (index, index.parent.parent / "runs.db", home / "schedules" / "schedules.db")
+    paths = (index, index.parent.parent / "runs.db", home / "schedules" / _TICKS)
     return [path for path in paths if path.is_file()]
+
+
+def run_texts(instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
+    """Each text that the storage and the captured output have of a run, with the run's id; of sqlite storages only."""
+    index = events_file(instance, _INDEX)
+    if index is None:
+        return
+    statements = [(path, "SELECT run_id, event FROM event_logs") for path in sorted(index.parent.glob("*.db"))]
+    statements.append((index.parent.parent / "runs.db", "SELECT run_id, run_body FROM runs"))
+    for path, statement in statements:
+        if path.is_file():
+            with opened(path, _BUSY_SECONDS) as connection:
+                yield from connection.execute(statement)
+    for path in sorted((index.parent.parent.parent / "storage").glob("*/compute_logs/*")):
+        yield path.parent.parent.name, path.read_text(encoding="utf-8", errors="replace")
+
+
+def tick_texts(instance: dg.DagsterInstance) -> Iterator[tuple[int, str]]:
+    """The text of each tick of a sensor or schedule, with its number; of sqlite storages only."""
+    for path in shared_files(instance):
+        if path.name == _TICKS:
+            with opened(path, _BUSY_SECONDS) as connection:
+                yield from connection.execute("SELECT id, tick_body FROM job_ticks")
+
+
+def remove_ticks(instance: dg.DagsterInstance, numbers: Iterable[int]) -> None:
+    """Remove ticks by their numbers."""
+    for path in shared_files(instance):
+        if path.name == _TICKS:
+            with opened(path, _BUSY_SECONDS) as connection:
+                connection.executemany("DELETE FROM job_ticks WHERE id = ?", [(number,) for number in numbers])
 
 
 def remove_events(instance: dg.DagsterInstance, run_id: str) -> None:

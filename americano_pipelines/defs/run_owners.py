@@ -6,6 +6,7 @@ have the same ids. The operating system releases the lock when the process ends,
 
 import atexit
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -20,6 +21,7 @@ from americano_pipelines.defs.run_tags import BOOT_TAG, HOME_TAG, NAMESPACE_TAG,
 
 NO_OWNER = "none"
 _FOLDER, _SUFFIX = "processes", ".owner"
+_SIGNS = re.compile("[0-9a-f]{16}")
 # File systems whose locks do not reach other machines, or only as they happen to be set up.
 _LOCKS_UNKNOWN = frozenset({"cifs", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "afs", "lustre", "unknown"})
 _LOCKS_REACH = frozenset({"nfs", "nfs4", "ceph"})
@@ -70,7 +72,7 @@ def counts_here(tags: Mapping[str, str]) -> bool:
 def sweep_lock_files(home: Path) -> None:
     """Remove the lock files of processes that have ended; a run whose lock file is missing counts as ended too."""
     with suppress(OSError):
-        sweep(home / _FOLDER)
+        sweep(home / _FOLDER, _SIGNS)
 
 
 @cache

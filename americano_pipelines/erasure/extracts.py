@@ -6,13 +6,13 @@ that it does not count as lost; the card never names the learner.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.hashing import sha256_hex
-from americano_pipelines.common.temporary_folders import PATTERN
 from americano_pipelines.erasure.snapshot_files import snapshots_without
 from americano_pipelines.erasure.store import ExtractSummary, Fate, Item, Learner
 from americano_pipelines.provenance.archive import extracts_dir, records
@@ -20,6 +20,8 @@ from americano_pipelines.settings import Settings
 
 KIND = "extract"
 _HASH_DIGITS = 64
+# A dot before the name has what an earlier release did not finish. Files of other names are of others.
+_NAMES = re.compile(r"\.?[0-9a-f]{64}\b.*")
 
 
 class Extracts:
@@ -75,9 +77,9 @@ def purged_extracts(settings: Settings) -> dict[str, str | None]:
 
 
 def kept_extracts(settings: Settings) -> Iterator[tuple[str, Path, bytes]]:
-    """Hash, path and bytes of every extract; a dot before the name has what an earlier release did not finish."""
+    """Hash, path and bytes of every extract, finished or not."""
     for path in sorted(extracts_dir(settings).glob("*")):
-        if path.is_file() and not path.match(PATTERN):
+        if path.is_file() and _NAMES.fullmatch(path.name):
             yield path.name.lstrip(".")[:_HASH_DIGITS], path, path.read_bytes()
 
 

@@ -1,12 +1,11 @@
 """Collect what the stores call a learner: spellings of the id, protocols, and pseudonyms under any key."""
 
 import re
-import uuid
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 
 from americano_pipelines.analysis.pseudonym import existing_key, pseudonym_under
 from americano_pipelines.erasure.extracts import kept_extracts, summarize_extract
+from americano_pipelines.erasure.spellings import spellings
 from americano_pipelines.erasure.store import Learner
 from americano_pipelines.errors import PseudonymKeyError
 from americano_pipelines.provenance.archive import records
@@ -58,16 +57,6 @@ def identify(settings: Settings, learner_id: str, owners: Mapping[str, set[str]]
         other_pseudonyms=frozenset(others),
         key_problem=problem,
     )
-
-
-def spellings(learner_id: str) -> set[str]:
-    """An id as the source and as DuckDB write it: without padding, UUIDs and bytes in lower case."""
-    spelled = {learner_id, learner_id.rstrip(" ")}
-    if learner_id.startswith("\\x"):
-        spelled.add(learner_id.lower())
-    with suppress(ValueError):
-        spelled.add(str(uuid.UUID(learner_id)))
-    return spelled
 
 
 def _under(key: bytes | None, ids: Collection[str]) -> set[str]:

@@ -11,15 +11,22 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect, is_resource_error
 from americano_pipelines.common.temporary_folders import temporary_folder
+from americano_pipelines.erasure.spellings import escaped_pattern, named_in_json
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake.manifest import LakeTable
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.column_roles import Column
-from americano_pipelines.sources.contracts import PROTOCOLS
+from americano_pipelines.sources.column_roles import Column, name_key
+from americano_pipelines.sources.contracts import EVENTS, PROTOCOLS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 # Aliases that no column has.
 _ROWS, _LEARNER, _KEPT = "americano_rows", "americano_learner", "americano_kept"
+_LAKE_FILES = "read_parquet($files, hive_partitioning = false)"
+# In JSON a number is an id only below a key that means a learner: purge would take every `"score": 7` for learner 7.
+_LEARNER_KEYS = frozenset(
+    name_key(name) for alias in EVENTS.role("learner").aliases for name in (alias, alias.removesuffix("_id"))
+)
+_BATCH = 1000
 
 
 def in_snapshot(settings: Settings, path: Path, document: SnapshotRecord, learner: str) -> dict[str, int]:
@@ -42,7 +49,7 @@ def in_snapshot(settings: Settings, path: Path, document: SnapshotRecord, learne
         for name, table in document.tables.items():
             relation = sql.quote(_KEPT, "analytics", name)
             columns = [column for column in table.columns if column.name in _columns(connection, relation)]
-            counts |= _count(connection, name, relation, columns, table.roles.get("learner"), [], learner)
+            counts |= _count(connection, name, relation, columns, table.roles.get("learner"), {}, learner)
         return counts
 
 
@@ -62,7 +69,7 @@ def owners_in(settings: Settings, path: Path, document: SnapshotRecord) -> dict[
         return {}
     with _attached(settings, path) as connection:
         relation = sql.quote(_KEPT, "analytics", PROTOCOLS.name)
-        return _owners(connection, relation, table.roles, [], _columns(connection, relation))
+        return _owners(connection, relation, table.roles, {}, _columns(connection, relation))
 
 
 def owners_in_lake(settings: Settings) -> dict[str, set[str]]:
@@ -79,7 +86,7 @@ def owners_in_lake(settings: Settings) -> dict[str, set[str]]:
         return {}
     with connect(settings) as connection:
         columns = {column.name for column in table.columns}
-        return _owners(connection, "read_parquet($1, hive_partitioning = false)", table.roles, [files], columns)
+        return _owners(connection, _LAKE_FILES, table.roles, {"files": files}, columns)
 
 
 def in_lake(settings: Settings, learner: str) -> dict[str, int]:
@@ -99,9 +106,10 @@ def in_lake(settings: Settings, learner: str) -> dict[str, int]:
     with connect(settings) as connection:
         for name, table in manifest.tables.items():
             if files := _lake_files(settings, table):
-                relation = "read_parquet($2, hive_partitioning = false)"
                 learners = table.roles.get("learner")
-                counts |= _count(connection, name, relation, table.columns, learners, [files], learner)
+                counts |= _count(
+                    connection, name, _LAKE_FILES, table.columns, learners, {"files": files}, learner
+                )  # fmt: skip
     return counts
 
 
@@ -115,7 +123,7 @@ def _owners(
     connection: duckdb.DuckDBPyConnection,
     relation: str,
     roles: Mapping[str, str],
-    parameters: list[Any],
+    parameters: Mapping[str, Any],
     columns: Collection[str],
 ) -> dict[str, set[str]]:
     owners: dict[str, set[str]] = {}
@@ -166,7 +174,7 @@ def _count(
     relation: str,
     columns: Sequence[Column],
     learners: str | None,
-    parameters: list[Any],
+    parameters: Mapping[str, Any],
     learner: str,
 ) -> dict[str, int]:
     """Rows that name the learner, by column."""
@@ -175,16 +183,21 @@ def _count(
     if equal:
         counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in equal.values())
         row = connection.execute(
-            f"SELECT {counts} FROM {relation} AS {_ROWS}, (SELECT CAST($1 AS VARCHAR) AS id) AS {_LEARNER}",  # noqa: S608 - quoted
-            [learner, *parameters],
+            f"SELECT {counts} FROM {relation} AS {_ROWS}, (SELECT CAST($learner AS VARCHAR) AS id) AS {_LEARNER}",  # noqa: S608 - quoted
+            {"learner": learner, **parameters},
         ).fetchone()
         matches = {name: int(count) for name, count in zip(equal, row or (), strict=True)}
+    keys = _LEARNER_KEYS | ({name_key(learners)} if learners else set())
+    bound = {"learner": learner.rstrip(" "), "escaped": escaped_pattern(learner), **parameters}
     for column in columns:
         text = _json_text(column)
         if text is not None:
-            statement = sql.render(sql.load("erasure", "named_in_json"), text=text, relation=relation, rows=_ROWS)
-            (count,) = connection.execute(statement, [learner, *parameters]).fetchone() or (0,)
-            matches[column.name] = matches.get(column.name, 0) + int(count)
+            statement = sql.render(sql.load("erasure", "may_name_learner"), text=text, relation=relation, rows=_ROWS)
+            candidates = connection.execute(statement, bound)
+            count = 0
+            while batch := candidates.fetchmany(_BATCH):
+                count += sum(named_in_json(text, learner, keys) for (text,) in batch)
+            matches[column.name] = matches.get(column.name, 0) + count
     return {f"{table}.{name}": count for name, count in matches.items() if count}
 
 
@@ -195,7 +208,8 @@ def _is(column: Column, *, plays: bool) -> str | None:
         return f"'\\x' || lower(hex({name})) = lower({learner_id}) OR {name} = encode({learner_id})" if plays else None
     if column.type == "VARCHAR":
         # Padding of char(n) does not arrive here, but people copy it.
-        return f"{name} = {learner_id} OR {name} = rtrim({learner_id})"
+        is_uuid = f"TRY_CAST({learner_id} AS UUID) IS NOT NULL"
+        return f"{name} IN ({learner_id}, rtrim({learner_id})) OR ({is_uuid} AND lower({name}) = lower({learner_id}))"
     return f"{name} = TRY_CAST({learner_id} AS {column.type})" if column.type == "UUID" or plays else None
 
 

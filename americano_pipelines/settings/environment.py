@@ -35,6 +35,8 @@ def _table(value: str | None) -> str | None:
 def _place(value: Any) -> Any:  # noqa: ANN401 - any value of the environment or of a caller
     if isinstance(value, str) and ("://" in value or "\0" in value):
         raise ValueError("is an address, not a path on this machine")
+    if isinstance(value, str | Path) and re.search("[\ud800-\udfff]", str(value)):
+        raise ValueError("is not UTF-8")
     return value
 
 

@@ -42,9 +42,7 @@ def parse_tracking_uri(value: str, root: Path) -> str:
     if kind in _DATABASES:
         _check_database(uri)
         return uri
-    raise ValueError(
-        f"starts with {scheme}:, which is not an MLflow server or store that this project can use; {_ALLOWED}"
-    )
+    raise ValueError(f"is not an MLflow server or store that this project can use; {_ALLOWED}")
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -61,6 +59,9 @@ def _check_server(uri: str) -> None:
     except ValueError:
         # The message of urlsplit may quote the password.
         raise ValueError("cannot be parsed: the port must be a number from 1 to 65535") from None
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        # `http://u:1/a@h`: a password is cut after the 1, which passes for a port, and its rest for a path.
+        raise ValueError("cannot be parsed: characters such as / ? # [ ] @ in the password must be percent-encoded")
     if not host or any(character.isspace() for character in parts.netloc):
         raise ValueError("names no host, as http://host:port does")
     if port == 0:
@@ -76,10 +77,11 @@ def _sqlite(uri: str, driver: str, root: Path) -> str:
             "strokes) one by its full path, and records in memory are gone with the process"
         )
     if driver not in {"", "pysqlite"}:
-        raise ValueError(f"asks for the sqlite driver {driver!r}, which MLflow cannot use; write sqlite:///")
+        raise ValueError("asks for a sqlite driver that MLflow cannot use; write sqlite:///")
     path = (root / os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
     if os.path.isdir(path) or name.endswith("/"):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-        raise ValueError(f"{path} is a folder; name a file in it, such as sqlite:///{path / 'mlflow.db'}")
+        place, example = ("its path", "") if "@" in name else (path, f", such as sqlite:///{path / 'mlflow.db'}")
+        raise ValueError(f"{place} is a folder; name a file in it{example}")
     return f"sqlite:///{path}{question}{parameters}"
 
 

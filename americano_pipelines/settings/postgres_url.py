@@ -34,6 +34,11 @@ _NUMBERS = frozenset(
 )
 _FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir")
 _PKCS12 = frozenset({"sslidentity", "sslpassword"})
+_WITHOUT_TLS, _VERIFYING = ("disable", "allow"), ("verify-ca", "verify-full")
+_UNPARSABLE = (
+    "cannot be parsed: the port must be a number from 1 to 65535, and characters such as / ? # [ ] @ in the password "
+    "percent-encoded"
+)
 _ACCEPTS = ("strict", "accept_invalid_certs")
 _TABLE = re.compile(r'(?:("[^"]+"|[^".]+)\.)?("[^"]+"|[^".]+)')
 
@@ -98,13 +103,14 @@ def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
         port = parts.port
     except ValueError:
         # The message of urlsplit may quote the password.
-        raise ValueError(
-            "cannot be parsed: the port must be a number from 1 to 65535, and characters such as / ? # [ ] @ "
-            "in the password percent-encoded"
-        ) from None
+        raise ValueError(_UNPARSABLE) from None
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ValueError("must start with postgresql:// or postgres://")
     query = _parameters(parts.query)
+    # `u:1/a?b@h`: the password is cut after the 1, which passes for a port, and its rest for a database or a parameter.
+    if "@" in parts.path or parts.fragment or any("@" in name for name in query):
+        raise ValueError(_UNPARSABLE)
+    names = list(query)
     if "port" in query:
         port = _whole_number(query.pop("port"), "the port must be a number from 1 to 65535", 65535)
     if port == 0:
@@ -121,8 +127,10 @@ def parse_url(url: str, folder: Path = Path()) -> PostgresTarget:
     limit = query.pop("connection_limit", "")
     connections = _whole_number(limit, "connection_limit must be a number from 1 on") if limit else None
     options = _in_folder(_certificates(query), folder)
-    if unknown := sorted(options.keys() - PRISMA_ONLY - LIBPQ_OPTIONS):
-        raise ValueError(f"has unknown parameters: {', '.join(unknown)}")
+    if unknown := options.keys() - PRISMA_ONLY - LIBPQ_OPTIONS:
+        # By number: the names may be parts of the password.
+        numbers = ", ".join(str(number) for number, name in enumerate(names, start=1) if name in unknown)
+        raise ValueError(f"has unknown parameters: number {numbers} after the question mark")
     _check_values(options)
     return PostgresTarget(
         host=host,
@@ -185,13 +193,13 @@ def _certificates(query: dict[str, str]) -> dict[str, str]:
         options["sslrootcert"] = options.pop("sslcert")
     mode = options.get("sslmode", "")
     if accept == "strict":
-        if mode in {"disable", "allow"}:
+        if mode in _WITHOUT_TLS:
             raise ValueError(f"sslaccept=strict contradicts sslmode={mode}")
         options["sslmode"] = "verify-full"
         # Without a file of its own, the authorities that the machine trusts.
         options.setdefault("sslrootcert", "system")
     elif accept:
-        if mode.startswith("verify-"):
+        if mode in _VERIFYING:
             raise ValueError(f"sslaccept={accept} contradicts sslmode={mode}")
         # With an authority libpq would check the certificate in any case.
         options.pop("sslrootcert", None)

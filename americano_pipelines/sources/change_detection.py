@@ -8,8 +8,9 @@ place (ctid), and the hashes are added. VACUUM and FREEZE keep xmin (since 9.4 f
 FULL and CLUSTER keep xmin and change places, so tables without a key look changed, which costs time and nothing
 else. After a dump and restore every xmin is new: everything is exported again.
 
-Views, foreign tables and parents of partitions or children have no versions of their own: there whole rows are
-hashed as text and added. As text, for equal values may read differently (1.0 and 1.00 in jsonb, 0 and -0).
+Views, foreign tables and parents of partitions or children have no versions of their own, and the name that a
+`regclass` is written as changes without its row: there whole rows are hashed as text and added. As text, for equal
+values may read differently (1.0 and 1.00 in jsonb, 0 and -0).
 
 **Changes that touch no row** (a default, an enum label, a type, a column added or dropped) are in the schema hash.
 
@@ -126,7 +127,7 @@ def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
 
 def row_version(table: PostgresTable) -> str:
     """SQL, for Postgres, of the hash of a row's version; of the whole row where it has none."""
-    if not table.has_row_versions:
+    if not table.is_witnessed:
         # Not the alias of the relation: a column may have its name.
         row = ", ".join(sql.quote(column.name) for column in table.columns)
         return f"hashtextextended(ROW({row})::text, 0)"
@@ -136,7 +137,7 @@ def row_version(table: PostgresTable) -> str:
 
 def fingerprint(table: PostgresTable, versions: str) -> str:
     """SQL, for Postgres, of a bucket's fingerprint: XOR where no two rows can cancel out, else the sum."""
-    return f"{'sum' if table.key is None or not table.has_row_versions else 'bit_xor'}({versions})"
+    return f"{'sum' if table.key is None or not table.is_witnessed else 'bit_xor'}({versions})"
 
 
 def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: Mapping[str, Any]) -> bool:
@@ -154,7 +155,7 @@ def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: 
     """
     passed = int(snapshot.identity["xmax"]) - int(identity["xmin"])
     restarted = identity.get("started_at") != snapshot.identity["started_at"]
-    if restarted or not table.has_row_versions or passed >= _HALF_OF_XIDS:
+    if restarted or not table.is_witnessed or passed >= _HALF_OF_XIDS:
         return False
     oldest = int(identity["xmin"]) % 2**32
     statement = sql.render(

@@ -102,8 +102,8 @@ def find_roles(
         ConfigError: an override names a column that is not there.
         SourceError: no column plays a required role, or two names differ only in case.
     """
-    folded = [column.casefold() for column in columns]
-    if twins := sorted({column for column in columns if folded.count(column.casefold()) > 1}):
+    folded = [sql.folded(column) for column in columns]
+    if twins := sorted({column for column in columns if folded.count(sql.folded(column)) > 1}):
         raise SourceError(
             f"{found_as}: the columns {', '.join(twins)} differ only in case, which DuckDB cannot tell apart. "
             "Offer a view that renames one of them"

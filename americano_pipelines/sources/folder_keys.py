@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import unquote
 
+from americano_pipelines.common import sql
 from americano_pipelines.errors import SourceError
 
 # What stands for "no value" in a folder's name; DuckDB reads these as NULL.
@@ -28,7 +29,7 @@ def folder_keys(paths: Sequence[Path], root: Path, columns: Container[str]) -> d
     Args:
         paths: the files with rows.
         root: where the folders begin.
-        columns: casefolded names of the columns in the files.
+        columns: folded names of the columns in the files.
 
     Raises:
         SourceError: files carry different keys, or a key is ambiguous.
@@ -51,7 +52,7 @@ def folder_keys(paths: Sequence[Path], root: Path, columns: Container[str]) -> d
         for name, value in keys.items():
             values.setdefault(name, set()).add(value)
     for name in values:
-        if name.casefold() in columns:
+        if sql.folded(name) in columns:
             path = next(path for path in paths if folder_values(path, root))
             part = next(part for part in folder_values(path, root) if part.partition("=")[0] == name)
             raise SourceError(
@@ -65,11 +66,17 @@ def _keys(path: Path, root: Path) -> dict[str, str]:
     keys: dict[str, str] = {}
     for part in folder_values(path, root):
         name, _, value = part.partition("=")
-        if not name or "=" in value or name.casefold() in {known.casefold() for known in keys}:
+        if not name or "=" in value or sql.folded(name) in map(sql.folded, keys):
             raise SourceError(
                 f"{path}: its folder {part!r} is not one column and its value, or repeats a column. Rename it"
             )
-        keys[name] = unquote(value)
+        try:
+            keys[name] = unquote(value, errors="strict")
+        except UnicodeDecodeError:
+            raise SourceError(
+                f"{path}: its folder {part!r} has percent signs that do not stand for UTF-8. Rename it; nothing was "
+                "published"
+            ) from None
     return keys
 
 

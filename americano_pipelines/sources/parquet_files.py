@@ -115,9 +115,16 @@ def find_files(
     """
     tables: dict[str, FileTable] = {}
     skipped: dict[str, str] = {}
+    readers: dict[Path, str] = {}
     for contract in CONTRACTS:
         location = settings.parquet_input(contract.name)
         paths = expand(location)
+        for path in paths:
+            if (other := readers.setdefault(path.resolve(), contract.name)) != contract.name:
+                raise ConfigError(
+                    f"{contract.name.upper()}_PARQUET: leads to {path}, and {other.upper()}_PARQUET too; a file holds "
+                    "the rows of one table"
+                )
         if own := next((p for p in paths if p.resolve().is_relative_to(settings.paths.lake.resolve())), None):
             raise ConfigError(
                 f"{contract.name.upper()}_PARQUET: leads to {own}, which is our own export; it names files made by "
@@ -155,7 +162,7 @@ def _describe(
     files = tuple(hash_file(path) for path in paths)
     footers = read_footers(connection, paths)
     telling = _telling(footers)
-    in_files = {column.name.casefold() for footer in telling.values() for column in footer.columns}
+    in_files = {sql.folded(column.name) for footer in telling.values() for column in footer.columns}
     keys = folder_keys(list(telling), root, in_files)
     agreed = agree(connection, contract, telling, keys, settings.americano_columns)
     check_role_types(_label(paths), agreed.columns, agreed.roles)

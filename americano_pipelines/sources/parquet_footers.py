@@ -200,12 +200,12 @@ def _check_names(path: Path, what: str, node: _Node) -> None:
                 f"{path}: among {what} is one without a name ({child.name!r}). Write the file with a name for each "
                 "column; nothing was published"
             )
-        if (twin := by_name.get(child.name.casefold())) is not None:
+        if (twin := by_name.get(sql.folded(child.name))) is not None:
             raise SourceError(
                 f"{path}: {what} {twin!r} and {child.name!r} have the same name but for case, which DuckDB cannot "
                 "tell apart. Write the file with another name for one of them; nothing was published"
             )
-        by_name[child.name.casefold()] = child.name
+        by_name[sql.folded(child.name)] = child.name
         _check_names(path, f"the fields of column {child.name!r},", child)
 
 

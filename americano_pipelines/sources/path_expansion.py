@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from americano_pipelines.errors import SourceError, TransientSourceError, system_words
+from americano_pipelines.sources.folder_keys import folder_values
 from americano_pipelines.sources.table_formats import refuse_table_formats
 
 _ENDINGS = (".parquet", ".parq", ".pq", ".pqt")
@@ -23,11 +24,12 @@ def expand(location: Path) -> list[Path]:
     Below a folder the files count that end in .parquet, .parq, .pq or .pqt, in small or capital letters. A folder that
     a glob matches counts in the same way: Spark writes a data set as a folder. In a folder or a glob, files and folders
     whose names start with a dot or an underscore are skipped: other programs mark unfinished files so. A file that is
-    met twice, also through a link, counts once.
+    met twice, also through a link, counts once; it is refused if the two ways to it differ in their `column=value`
+    folders.
 
     Raises:
-        SourceError: a folder may not be read, a link leads nowhere, or the files belong to a table with a log of its
-            own, such as Delta Lake.
+        SourceError: a folder may not be read, a name is not UTF-8, a link leads nowhere or to a folder with other
+            values, or the files belong to a table with a log of its own, such as Delta Lake.
         TransientSourceError: a folder has a whole Parquet file with another ending, which may still get its name.
     """
     try:
@@ -54,6 +56,7 @@ def root_of(location: Path) -> Path:
 
 def _expand(location: Path) -> list[Path]:
     if location.is_file():
+        _refuse_other_encoding(location)
         return [location]
     if location.is_symlink() and not location.exists():
         raise _leads_nowhere(location)
@@ -66,13 +69,14 @@ def _expand(location: Path) -> list[Path]:
     for path in sorted(path for path in matches if not _is_hidden(path.parts[above:])):
         if not path.is_file():
             raise _leads_nowhere(path)
+        _refuse_other_encoding(path)
         if path.is_symlink():
             place = os.path.realpath(path)
         else:
             # By folder, not by file: for 10,000 files that takes a second.
             folder = path.parent
             place = os.path.join(folders.get(folder) or folders.setdefault(folder, os.path.realpath(folder)), path.name)  # noqa: PTH118
-        by_place.setdefault(place, path)
+        _refuse_other_values(by_place.setdefault(place, path), path, above)
     return list(by_place.values())
 
 
@@ -96,13 +100,16 @@ def _matches(pattern: Path) -> list[Path]:
 
 def _below(folder: Path) -> list[Path]:
     """All Parquet files below a folder, also behind links to folders; each folder once."""
-    paths, visited = [], set()
+    paths: list[Path] = []
+    visited: dict[str, Path] = {}
     for name, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
         place = os.path.realpath(name)
         if place in visited:
+            if not Path(os.path.realpath(Path(name).parent)).is_relative_to(place):  # else it leads in a circle
+                _refuse_other_values(visited[place] / "*", Path(name, "*"), len(folder.parts))
             folders.clear()
             continue
-        visited.add(place)
+        visited[place] = Path(name)
         folders[:] = [part for part in folders if not _is_hidden((part,))]
         for file in files:
             if file.lower().endswith(_ENDINGS):
@@ -135,6 +142,23 @@ def _is_hidden(parts: Sequence[str]) -> bool:
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+def _refuse_other_values(path: Path, other: Path, above: int) -> None:
+    values, other_values = (folder_values(Path(*each.parts[above:]), Path()) for each in (path, other))
+    if sorted(values) != sorted(other_values):
+        raise SourceError(
+            f"{other.parent} and {path.parent} are the same folder, but their names give their rows different values. "
+            "Remove the link, or write the rows once for each value; nothing was published"
+        )
+
+
+def _refuse_other_encoding(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise SourceError(f"{shown}: the name is not UTF-8, so DuckDB cannot open the file. Rename it") from None
 
 
 def _leads_nowhere(path: Path) -> SourceError:

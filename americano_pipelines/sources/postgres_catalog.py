@@ -28,10 +28,11 @@ class PostgresTable(SourceTable):
     Attributes:
         schema: the schema it lies in.
         relation: its own name there.
-        has_row_versions: its values change only with a row's xmin. A view's rows have none, and what Postgres writes
-            for `regclass` or `aclitem` changes with names elsewhere and with search_path.
+        has_row_versions: it is a plain table, so every row has an xmin; a view has none.
         key: the id column, where it can be neither null nor repeated.
         row_security: policies are in force on it.
+        names_objects: a column has values such as `regclass` or `aclitem`, whose text changes with the names of other
+            objects and with search_path.
         parts: it and all below it (partitions, children, what a view reads), as they were when it was locked; empty
             without a lock.
     """
@@ -42,6 +43,12 @@ class PostgresTable(SourceTable):
     key: str | None
     row_security: bool
     parts: tuple[str, ...] = ()
+    names_objects: bool = False
+
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether a row that reads differently than before has another version."""
+        return self.has_row_versions and not self.names_objects
 
     @property
     def misfits(self) -> str:
@@ -185,9 +192,10 @@ def _describe(
         identity=sha256_hex(str(identity).encode()),
         schema=str(schema),
         relation=str(relation),
-        has_row_versions=bool(has_row_versions) and not any(names_others for *_, names_others, _ in rows),
-        key=next((str(name) for name, *_, is_key in rows if is_key and name == roles.get("id")), None),
+        has_row_versions=bool(has_row_versions),
+        key=next((str(name) for name, *_, is_key, _ in rows if is_key and name == roles.get("id")), None),
         row_security=bool(row_security),
+        names_objects=any(names_objects for *_, names_objects in rows),
     )
 
 

@@ -7,6 +7,7 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import is_resource_error
+from americano_pipelines.common.quoted_values import without_last_quotation, without_values
 from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.sources.passing_errors import is_lost, passes
@@ -93,6 +94,7 @@ def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterato
         of_server = any(severity in str(error) for severity in _SEVERITIES)
         broken = not of_server and isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
         broken = broken or any(sign in reason for sign in _VALUE)
+        text = without_values(text) if broken else without_last_quotation(text)
         if broken and table is not None:
             raise UnreadableValueError(f"{what}: {text}", text, table) from None
         if not broken and passes(reason, of_server=of_server):

@@ -12,12 +12,14 @@ from pathlib import Path
 import duckdb
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.quoted_values import without_values
 from americano_pipelines.errors import SourceError
 from americano_pipelines.sources.column_roles import Column, find_roles, name_key
 from americano_pipelines.sources.contracts import TableContract
 from americano_pipelines.sources.parquet_footers import FileColumn, Footer
 
 NULL = '"NULL"'
+_QUOTED = re.compile('"(?:[^"]|"")*"')
 # Without them a row has no learner or no identity: a file that lacks one has it under an unknown name.
 _IN_EVERY_FILE = ("id", "learner")
 _TYPE_WITHOUT_VALUES = {"time": "TIMESTAMP", "start": "TIMESTAMP", "end": "TIMESTAMP", "planned_days": "INTEGER"}
@@ -71,21 +73,23 @@ def agree(
     for path, footer in footers.items():
         for column in footer.columns:
             wanted = names[path].get(column.name, column.name)
-            name = spelled.setdefault(wanted.casefold(), wanted)
+            name = spelled.setdefault(sql.folded(wanted), wanted)
             columns_given.setdefault(name, {})[path] = column
     played = {name: role for role, name in roles.items()}
     types = {name: _type(connection, by_path, played.get(name, "")) for name, by_path in columns_given.items()}
     columns = [Column(name, kind, kind) for name, kind in {**types, **keys}.items()]
-    parts: dict[tuple[tuple[str, str], ...], list[Path]] = {}
+    parts: dict[tuple[tuple[tuple[str, str], ...], tuple[str, ...]], list[Path]] = {}
     for path in footers:
         values = {
             name: _value(by_path[path], types[name]) for name, by_path in columns_given.items() if path in by_path
         } | {name: f"CAST({sql.quote(name)} AS {kind})" for name, kind in keys.items()}
-        parts.setdefault(tuple(values.items()), []).append(path)
+        # DuckDB reads the files of one scan with the types of the first, and changes no null type within another.
+        open_types = tuple(column.type for column in footers[path].columns if _is_open(column.type))
+        parts.setdefault((tuple(values.items()), open_types), []).append(path)
     return Agreement(
         tuple(columns),
-        {role: spelled.get(name.casefold(), name) for role, name in roles.items()},
-        tuple(Part(tuple(paths), dict(values)) for values, paths in parts.items()),
+        {role: spelled.get(sql.folded(name), name) for role, name in roles.items()},
+        tuple(Part(tuple(paths), dict(values)) for (values, _), paths in parts.items()),
     )
 
 
@@ -106,7 +110,7 @@ def _roles(
     for role, columns in players.items():
         roles[role] = _best(contract, role, list(columns))
         for name, paths in columns.items():
-            if name.casefold() == roles[role].casefold():
+            if sql.folded(name) == sql.folded(roles[role]):
                 continue
             _refuse_both(contract, role, (roles[role], name), columns[roles[role]], paths[0], names_of)
             for path in paths:
@@ -139,7 +143,7 @@ def _refuse_both(
 ) -> None:
     """A column was renamed only if no file has it under both names; else which of them plays the role is a guess."""
     for path in having:
-        if pair[1].casefold() in {name.casefold() for name in names_of[path]}:
+        if sql.folded(pair[1]) in {sql.folded(name) for name in names_of[path]}:
             raise SourceError(
                 f"{contract.name}: the {role} column may be {pair[0]!r} or {pair[1]!r}: {path} has both, {other} only "
                 f"{pair[1]!r}. Say which it is in AMERICANO_COLUMNS, or rename columns so that the files agree; "
@@ -158,27 +162,43 @@ def _type(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, FileColu
         kinds = [kind for kind in kinds if _has_values(connection, by_type[kind])] or kinds[:1]
     if len(kinds) > 1:
         (path, column), (other, known) = (next(iter(by_type[kind].items())) for kind in (kinds[1], kinds[0]))
-        renamed = f"column {known.name!r} " if column.name.casefold() != known.name.casefold() else ""
+        renamed = f"column {known.name!r} " if sql.folded(column.name) != sql.folded(known.name) else ""
         raise SourceError(
             f"{path}: column {column.name!r} is {column.type}, but {renamed}{known.type} in {other}. Files of one "
             "table must agree on types; nothing was published"
         )
     if kinds[0] == NULL:
         return _TYPE_WITHOUT_VALUES.get(role, "VARCHAR")
-    return kinds[0].replace(NULL, "VARCHAR")
+    return "VARCHAR".join(_around_nulls(kinds[0]))
 
 
 def _distinct(types: Sequence[str]) -> list[str]:
     """The types that differ, apart from what one type states and another leaves open."""
-    definite = [kind for kind in types if NULL not in kind]
-    open_ones = [kind for kind in types if NULL in kind and not any(_fits(kind, other) for other in definite)]
+    definite = [kind for kind in types if not _is_open(kind)]
+    open_ones = [kind for kind in types if _is_open(kind) and not any(_fits(kind, other) for other in definite)]
     kinds = definite + [kind for kind in open_ones if kind != NULL]
     return [kind for kind in types if kind in kinds] or [NULL]
 
 
 def _fits(open_type: str, definite: str) -> bool:
     """Whether a type equals the other where it is not null: `"NULL"[]` and `INTEGER[]`."""
-    return re.fullmatch(".+".join(re.escape(part) for part in open_type.split(NULL)), definite) is not None
+    return re.fullmatch(".+".join(map(re.escape, _around_nulls(open_type))), definite) is not None
+
+
+def _is_open(kind: str) -> bool:
+    """Whether a type is null, or has a null type in it."""
+    return len(_around_nulls(kind)) > 1
+
+
+def _around_nulls(kind: str) -> list[str]:
+    """The parts of a type before, between and after its null types. A field's name may be `"NULL"` too."""
+    parts, start = [], 0
+    for quoted in _QUOTED.finditer(kind):
+        is_name = kind.startswith(" ", quoted.end())  # of a field, before its type
+        if quoted[0] == NULL and not is_name:
+            parts.append(kind[start : quoted.start()])
+            start = quoted.end()
+    return [*parts, kind[start:]]
 
 
 def _has_values(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, FileColumn]) -> bool:
@@ -194,7 +214,7 @@ def _has_values(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, Fi
         except duckdb.Error as error:
             raise SourceError(
                 f"column {name!r} cannot be read whole in {next(iter(columns))} or a file like it; nothing was "
-                f"published. DuckDB said: {str(error).strip()}"
+                f"published. DuckDB said: {without_values(str(error).strip())}"
             ) from None
         if counted != (0,):
             return True
@@ -205,5 +225,5 @@ def _value(column: FileColumn, wanted: str) -> str:
     """SQL of a column of a file in the table's type; what has another type has no values."""
     if column.type == wanted:
         return sql.quote(column.name)
-    nested = NULL in column.type and column.type != NULL and _fits(column.type, wanted)
+    nested = _is_open(column.type) and column.type != NULL and _fits(column.type, wanted)
     return f"CAST({sql.quote(column.name) if nested else 'NULL'} AS {wanted})"

@@ -11,6 +11,7 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import is_resource_error
+from americano_pipelines.common.quoted_values import without_values
 from americano_pipelines.errors import SourceError, UnreadableRecordError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums
@@ -97,7 +98,7 @@ class FileInput:
             self.table.check_unchanged()
             raise SourceError(
                 f"{self.table.found_as}: its rows cannot be read whole; nothing was published. "
-                f"DuckDB said: {str(error).strip()}"
+                f"DuckDB said: {without_values(str(error).strip())}"
             ) from None
 
     def finish(self) -> None:

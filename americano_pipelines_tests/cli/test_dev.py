@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -268,6 +269,38 @@ def _send(
     text = answer.read().decode()
     link.close()
     return answer.status, text
+
+
+STARTING = """
+import sys
+from pathlib import Path
+from americano_pipelines.cli.services import listen_to_signals, only_one, run_services
+listen_to_signals()
+with only_one(Path(sys.argv[1]), "a test") as lock:
+    print("go", flush=True)
+    run_services([["sleep", sys.argv[2]], ["sleep", sys.argv[2]]], lock=lock, port=1)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_while_services_start_leaves_none_of_them(number: signal.Signals, tmp_path: Path) -> None:
+    seconds = f"9{os.getpid()}"
+    for milliseconds in range(0, 24, 3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", STARTING, str(tmp_path / "dev.lock"), seconds],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"go\n"
+        time.sleep(milliseconds / 1000)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+
+        wait_until(lambda: not _sleeping(seconds), f"the end of all after {milliseconds} ms", seconds=15)
+
+
+def _sleeping(seconds: str) -> list[int]:
+    return [process.pid for process in psutil.process_iter(["cmdline"]) if seconds in (process.info["cmdline"] or ())]
 
 
 @pytest.mark.slow

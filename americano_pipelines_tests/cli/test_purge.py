@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -141,6 +143,34 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     assert "would be removed" in done.out
     assert "published now" not in done.out
     assert (kept(settings), snapshots.current(settings)) == (before, published)
+
+
+def test_a_failed_sync_that_mentions_the_learner_is_removed_from_dagsters_records(
+    prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = prisma.variables(pg_events_table="checked")
+    settings = settings_for(**values)
+    prisma.execute("""
+        CREATE FUNCTION checked(id text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+        IF id LIKE 'leaver%' THEN RAISE EXCEPTION 'learner % is out of range', id; END IF; RETURN id; END $$;
+        CREATE VIEW checked AS SELECT id, "timestamp", checked("userId") AS user_id FROM behavioral_events;
+        GRANT SELECT ON checked TO americano_sync
+    """)
+    assert cli("sync", **values).code == 0
+    other = cli("sync", **values)
+    prisma.execute(f"UPDATE behavioral_events SET \"userId\" = 'leaver 3/a' WHERE \"userId\" = '{LEARNER}'")
+    assert "learner leaver 3/a is out of range" in cli("sync", **values).err
+    assert files_naming(settings.data_dir, "leaver 3/a")
+    prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" LIKE 'leaver%'")
+    kept_runs = "SELECT count(*) FROM runs WHERE status = 'SUCCESS'"
+
+    done = cli("purge", "--learner", "leaver 3/a", "--json", **values)
+
+    assert (other.code, done.code) == (0, 0), done.err
+    assert files_naming(settings.data_dir, "leaver 3/a") == []
+    assert "its messages mention the learner" in {item["reason"] for item in done.json["found"]}
+    with closing(sqlite3.connect(settings.dagster_dir / "history" / "runs.db")) as runs:
+        assert runs.execute(kept_runs).fetchone() == (3,), "the two syncs before and that of the purge"
 
 
 @pytest.mark.parametrize(
@@ -306,6 +336,34 @@ def test_escaped_and_nested_strings_are_read_as_what_they_mean(
         "experiment_protocols.note": 2, "experiment_protocols.told": 2
     }  # fmt: skip
     assert in_source(settings, "rgen") == {}
+
+
+WAYS_TO_WRITE = {
+    "school\\kim": [r'{"by": "school\\kim"}', r'{"by": "school\u005Ckim"}'],
+    "org/kim": [r'{"by": "org\/kim"}'],
+    'kim "k" lee': [r'{"kim \"k\" lee": 1}'],
+    "kim\tlee": [r'["kim\tlee"]'],
+    "kim\U0001f600": [r'{"by": "kim\uD83D\uDE00", "half": "\ud83d"}'],
+    "lee": [r'{"raw": "{\"by\": \"\\u006cee\"}"}'],
+    "4711": ['{"userId": 4711}', '{"learners": [12, 4711.0]}'],
+    UUID: [f'{{"by": "{UUID.lower()}"}}', f'{{"by": "{UUID}"}}'],
+    # Words and numbers of another meaning.
+    "none": [r'{"told": "by lee\nand kim"}', '{"score": 4711, "list": [4711], "userId": 4711.5}', r"C:\lee"],
+}
+
+
+def test_an_id_in_json_is_found_however_it_is_written(prisma: Database, settings_for: Callable[..., Settings]) -> None:
+    prisma.execute("ALTER TABLE behavioral_events ADD COLUMN note text")
+    ids = prisma.execute("SELECT id FROM behavioral_events ORDER BY id LIMIT 20")
+    for (event,), note in zip(ids, [note for notes in WAYS_TO_WRITE.values() for note in notes], strict=False):
+        prisma.execute("UPDATE behavioral_events SET note = %s WHERE id = %s", (note, event))
+    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner="true"))
+    sync(settings)
+
+    for learner in (*WAYS_TO_WRITE, UUID.lower()):
+        notes = WAYS_TO_WRITE[learner.upper() if learner == UUID.lower() else learner]
+        expected = {} if learner == "none" else {"behavioral_events.note": len(notes)}
+        assert in_source(settings, learner) == expected, learner
 
 
 def test_a_file_that_somebody_holds_is_looked_into_all_the_same(

@@ -7,13 +7,14 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.common.temporary_folders import (
-    PATTERN,
     has_owner,
     held_file,
     is_held,
@@ -21,7 +22,9 @@ from americano_pipelines.common.temporary_folders import (
     sweep,
     temporary_folder,
 )
+from americano_pipelines.settings import Settings
 
+NAME = ".tmp-spill-0123456789abcdef"
 OWNER = """
 import sys
 from pathlib import Path
@@ -84,10 +87,10 @@ def test_a_lock_is_taken_over_by_a_descriptor_that_may_write(tmp_path: Path, mon
         lock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", lock_as_on_nfs)
-    (tmp_path / ".tmp-spill-0").mkdir()
-    (tmp_path / ".tmp-spill-0.owner").touch()
+    (tmp_path / ".tmp-spill-0123456789abcdef").mkdir()
+    (tmp_path / ".tmp-spill-0123456789abcdef.owner").touch()
     with temporary_folder(tmp_path, "spill") as own:
-        assert sweep(tmp_path, PATTERN) == [own]
+        assert sweep(tmp_path) == [own]
         assert has_owner(own)
     assert list(tmp_path.iterdir()) == []
 
@@ -104,23 +107,48 @@ def test_a_reader_who_cannot_write_there_has_a_private_folder_elsewhere(tmp_path
 def test_other_files_beside_temporary_folders_stay(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").touch()
     (tmp_path / ".hidden").mkdir()
-    (tmp_path / ".tmp-aside-0").mkdir()
-    (tmp_path / ".tmp-aside-0" / "manifest.json").touch()
+    (tmp_path / ".tmp-aside-0123456789abcdef").mkdir()
+    (tmp_path / ".tmp-aside-0123456789abcdef" / "manifest.json").touch()
 
-    assert sweep(tmp_path, PATTERN) == []
+    assert sweep(tmp_path) == []
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", ".hidden"}
 
 
 def test_what_has_no_lock_file_has_no_owner(tmp_path: Path) -> None:
-    (tmp_path / "duckdb_temp_storage_DEFAULT-0.tmp").write_text("rows")
-    (tmp_path / "looked_into_x.duckdb").write_text("rows")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "rows").touch()
-    (tmp_path / "spill-0123.owner").touch()  # killed before it made its folder
+    (tmp_path / NAME).mkdir()
+    (tmp_path / NAME / "rows").touch()
+    (tmp_path / ".tmp-copy-0123456789abcdef.owner").touch()  # killed before it made its folder
 
     assert sweep(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
     assert sweep(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_sync_removes_from_the_spill_folder_what_it_made_and_nothing_of_others(
+    tmp_path: Path, settings_for: Callable[..., Settings], *, linked: bool
+) -> None:
+    settings = settings_for()
+    folder = settings.spill_dir
+    if linked:
+        folder = tmp_path / "scratch"
+        settings.spill_dir.parent.mkdir(parents=True, exist_ok=True)
+        settings.spill_dir.symlink_to(folder)
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "rows").touch()
+    (folder / "mine").mkdir(parents=True)
+    (folder / ".tmp-link-0123456789abcdef").symlink_to(tmp_path / "others")
+    (folder / NAME).mkdir()
+    theirs = {"mine/thesis.txt", "a.parquet", ".tmp-notes", ".tmp-spill-0.owner", "duckdb_temp.md"}
+    spilled = {"duckdb_temp_storage_DEFAULT-0.tmp", "duckdb_temp_block-7.block"}
+    for name in (*theirs, *spilled, f"{NAME}/rows"):
+        (folder / name).write_text("x")
+
+    assert sweep_leftovers(settings.paths) == []
+
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    assert left == theirs | (spilled if linked else set())
+    assert (tmp_path / "others" / "rows").exists()
 
 
 def test_sweeping_never_takes_a_folder_that_is_just_being_made(tmp_path: Path) -> None:
@@ -149,7 +177,7 @@ def test_sweeping_never_takes_a_folder_that_is_just_being_made(tmp_path: Path) -
 def test_a_folder_that_is_made_anew_while_a_sweep_looks_at_its_former_lock_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, lock = tmp_path / ".tmp-spill", tmp_path / ".tmp-spill.owner"
+    folder, lock = tmp_path / NAME, tmp_path / f"{NAME}.owner"
     lock.touch()
     lock_file = fcntl.flock
 
@@ -171,7 +199,7 @@ def test_a_folder_that_is_made_anew_while_a_sweep_looks_at_its_former_lock_stays
 def test_a_lock_that_is_made_while_a_sweep_finds_none_is_respected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, lock = tmp_path / ".tmp-spill", tmp_path / ".tmp-spill.owner"
+    folder, lock = tmp_path / NAME, tmp_path / f"{NAME}.owner"
     folder.mkdir()
     open_file = os.open
 

@@ -1,10 +1,12 @@
 """Which of Dagster's runs a purge takes, and which it has to wait for."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
 from americano_pipelines.defs import dagster_storage
-from americano_pipelines.defs.dagster_erasure import runs_of, runs_under_way
+from americano_pipelines.defs.dagster_erasure import mentions, runs_of, runs_under_way
 from americano_pipelines.defs.jobs import NIGHTLY
 
 
@@ -39,6 +41,32 @@ def test_runs_that_ended_go_by_protocol_or_by_name_and_no_others(instance: dg.Da
 
     assert runs_of(instance, {"theirs"}, {named, "no such run"}) == sorted([failed, done, named])
     assert runs_of(instance, set(), set()) == []
+
+
+@pytest.mark.parametrize(
+    ("learner", "text", "taken"),
+    [
+        ("kim-lee", "learner kim-lee left", "both"),
+        ("kim-lee", "left:\nkim-lee", "both"),
+        ("kim-lee", "kim-lee2, old-kim-lee", "none"),
+        ("Jürgen", "not a number:\n'Jürgen'", "both"),
+        ("org\\kim", 'value "org\\kim"', "both"),
+        ("7", "took 7 s", "none"),
+        ("7", 'not a uuid: "7"', "sync"),
+    ],
+)
+def test_runs_that_mention_the_learner_go(tmp_path: Path, learner: str, text: str, taken: str) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        status = dg.DagsterRunStatus.FAILURE
+        runs = {
+            name: instance.create_run_for_job(job, status=status, tags={"note": text}).run_id
+            for name, job in (("sync", nightly), ("analysis", analyses))
+        }
+        instance.create_run_for_job(nightly, status=status)
+
+        names = {item.name for item in mentions(instance, learner)}
+
+        assert names == {"both": set(runs.values()), "sync": {runs["sync"]}, "none": set()}[taken]
 
 
 def test_private_names_are_those_of_the_release_they_were_seen_on() -> None:

@@ -149,7 +149,10 @@ def test_an_unreadable_manifest_is_named_and_exports_everything(settings: Settin
 
 def orphan(settings: Settings) -> None:
     """What an export that was killed before its manifest leaves: files that nobody names, one half written."""
-    for folder in (settings.lake_dir / EVENTS / "2025-03", settings.lake_dir / ".tmp-staging-0" / EVENTS):
+    for folder in (
+        settings.lake_dir / EVENTS / "2025-03",
+        settings.lake_dir / ".tmp-staging-0123456789abcdef" / EVENTS,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "20240101T000000Z-00000000-data_0.parquet").write_bytes(b"PAR1")
 

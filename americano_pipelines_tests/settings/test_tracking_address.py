@@ -23,7 +23,7 @@ WRONG = [
     ("sqlite://", "names no file"),
     ("sqlite:runs.db", "names no file"),
     ("sqlite:///:memory:", "names no file"),
-    ("sqlite+aiosqlite:///x.db", "'aiosqlite'"),
+    ("sqlite+aiosqlite:///x.db", "sqlite driver that MLflow cannot use"),
     ("sqlite:////tmp", "is a folder"),
     ("mysql://u:hush@h/d", "MySQLdb, which is not installed"),
     ("mysql+pymysql://u:hush@h/d", "pymysql, which is not installed"),
@@ -32,6 +32,14 @@ WRONG = [
     ("postgresql+psycopg2:///d", "names no host"),
     ("postgresql+psycopg2://u:hush@h:x/d", "cannot be parsed"),
     ("postgresql+nothing://u:hush@h/d", "a driver that is unknown"),
+    # The scheme is missing, or the password not percent-encoded.
+    ("hush@127.0.0.1:5000", "not an MLflow server or store"),
+    ("hush:x@127.0.0.1:5000", "not an MLflow server or store"),
+    ("sqlite+hush@h:///x.db", "sqlite driver that MLflow cannot use"),
+    ("postgresql+hush@h://d", "a driver that is unknown"),
+    ("http://u:1/hush@h:5000", "percent-encoded"),
+    ("http://u:1?hush@h:5000", "percent-encoded"),
+    ("http://u:1#hush@h:5000", "percent-encoded"),
 ]
 
 

@@ -187,6 +187,64 @@ def test_columns_without_values_and_files_without_rows_agree_with_any_type(
     assert len(table.files) == 4
 
 
+def test_a_field_called_null_keeps_its_name_and_values(folder: Path, find: Find, rows: Rows) -> None:
+    write(folder / "1.parquet", {"s": [{"NULL": 5, "b": [{"NULL": "x"}]}], "NULL": [1]})
+    write(folder / "2.parquet", {"s": [{"NULL": None, "b": []}], "NULL": pa.nulls(1)})
+    write(folder / "3.parquet", {"s": [{"NULL": None, "b": None}], "NULL": pa.nulls(1)})
+
+    table = find()
+
+    types = {column.name: column.type for column in table.columns}
+    assert types["s"] == 'STRUCT("NULL" BIGINT, b STRUCT("NULL" VARCHAR)[])'
+    assert [row["NULL"] for row in rows(table)] == [1, None, None]
+    assert [row["s"] for row in rows(table)] == [
+        {"NULL": 5, "b": [{"NULL": "x"}]}, {"NULL": None, "b": []}, {"NULL": None, "b": None}
+    ]  # fmt: skip
+
+
+def test_names_that_are_the_same_only_beyond_ascii_are_two_names(folder: Path, find: Find, rows: Rows) -> None:
+    write(folder / "1.parquet", {"straße": [1], "STRASSE": [2], "é": [3], "É": [4]})
+
+    assert rows(find()) == [{"id": "1", "ts": TIME, "straße": 1, "STRASSE": 2, "é": 3, "É": 4}]
+
+
+def test_a_name_that_is_not_utf_8_is_refused_as_it_is_written(folder: Path) -> None:
+    write(folder / "1.parquet")
+    broken = os.fsencode(folder) + b"/caf\xe9.parquet"
+    os.rename(folder / "1.parquet", broken)  # noqa: PTH104 - bytes
+
+    for place in (folder, folder / "*.parquet", Path(os.fsdecode(broken))):
+        with pytest.raises(SourceError, match=r"/caf\\xe9\.parquet: the name is not UTF-8"):
+            expand(place)
+
+
+def test_a_link_that_gives_a_folder_a_second_value_is_refused(folder: Path) -> None:
+    write(folder / "phase=1" / "a.parquet")
+    (folder / "phase=1" / "circle").symlink_to(folder)
+    assert len(expand(folder)) == 1
+    (folder / "phase=2").symlink_to("phase=1")
+
+    for place in (folder, folder / "*" / "*.parquet"):
+        with pytest.raises(SourceError, match=r"phase=2 and .*phase=1 are the same folder"):
+            expand(place)
+
+
+def test_a_file_of_two_tables_is_refused_by_both_variables(folder: Path, find: Find) -> None:
+    write(folder / "1.parquet")
+    (folder / "linked.parquet").symlink_to(folder / "1.parquet")
+
+    for other in ("1.parquet", "linked.parquet"):
+        with pytest.raises(ConfigError, match=r"^EXPERIMENT_PROTOCOLS_PARQUET: .* BEHAVIORAL_EVENTS_PARQUET too"):
+            find(folder / "1.parquet", experiment_protocols_parquet=str(folder / other))
+
+
+def test_a_folder_whose_value_is_not_utf_8_is_refused(folder: Path, find: Find) -> None:
+    write(folder / "k=%FF" / "a.parquet")
+
+    with pytest.raises(SourceError, match=r"a\.parquet: its folder 'k=%FF' has percent signs"):
+        find()
+
+
 def test_an_empty_day_alone_is_a_table_without_rows(folder: Path, find: Find, rows: Rows) -> None:
     write(folder / "1.parquet", pa.table({"id": pa.nulls(0), "ts": pa.nulls(0), "phase": pa.nulls(0)}))
 

@@ -75,6 +75,22 @@ def test_the_column_of_a_view_that_cannot_be_computed_is_named(
     assert reason in message
 
 
+@pytest.mark.parametrize(
+    "expression",
+    ["id::uuid", "id::integer", "id::text[]", "(id || 'x')::\"char\"::text::numeric", '(\'{"by": "\' || id)::jsonb'],
+)
+def test_no_value_of_a_row_is_in_the_message(prisma: Database, settings_for: MakeSettings, expression: str) -> None:
+    prisma.execute(
+        """UPDATE behavioral_events SET id = 'leaver "a" 1' WHERE id = (SELECT max(id) FROM behavioral_events)"""
+    )
+    prisma.execute(VIEW.format(f"CASE WHEN id LIKE 'leaver%' THEN {expression} END"))
+
+    message = refusal(settings_for(**prisma.variables()))
+
+    assert "table public.behavioral_events, column 'x'" in message
+    assert "leaver" not in message
+
+
 @pytest.fixture
 def without_encoding(server: Server) -> Iterator[Database]:
     """A database that takes any bytes for text."""

@@ -41,6 +41,31 @@ def test_a_table_swapped_in_by_renaming_is_published(
 
 
 @SCANNER_SLOW
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("regclass", "'audited'"), ("audit", "ROW('audited')"), ("names[]", "ARRAY['audited']::names[]")],
+)
+def test_a_new_name_of_what_a_value_names_is_published(
+    prisma: Database, settings_for: MakeSettings, kind: str, value: str, *, scanner: bool
+) -> None:
+    prisma.execute(
+        "CREATE TABLE audited(i int); CREATE DOMAIN names AS regclass; CREATE TYPE audit AS (at regclass);"
+        f"ALTER TABLE behavioral_events ADD COLUMN place {kind}; UPDATE behavioral_events SET place = {value}"
+    )
+    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner))
+    sync(settings)
+    assert not sync(settings).changed
+    prisma.execute("ALTER TABLE audited RENAME TO archived")
+
+    assert sync(settings).changed
+
+    places = {str(row[-1]) for row in published_rows(settings, EVENTS)[1:]}
+    assert len(places) == 1
+    assert "archived" in places.pop()
+    assert not sync(settings).changed
+
+
+@SCANNER_SLOW
 def test_a_copy_of_the_database_is_another_source_also_under_the_name_of_the_first(
     prisma: Database, settings_for: MakeSettings, *, scanner: bool
 ) -> None:

@@ -90,21 +90,19 @@ SELECT
         'default ' || pg_get_expr(d.adbin, d.adrelid),
         'types ' || described.types
     ) AS detail,
-    -- Values are numbers of other objects, written with the names that these have at the moment.
-    EXISTS (
-        SELECT
-        FROM types
-        INNER JOIN pg_type AS named ON named.oid = types.oid
-        WHERE
-            types.attnum = a.attnum AND named.typnamespace = 'pg_catalog'::regnamespace
-            AND (named.typname LIKE 'reg%' OR named.typname = 'aclitem')
-    ) AS names_others,
     a.attnotnull AND EXISTS (
         SELECT FROM pg_index AS i
         WHERE
             i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
             AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
-    ) AS is_key
+    ) AS is_key,
+    -- Types of which a value is another object's id and is written as that object's name.
+    EXISTS (
+        SELECT FROM types
+        INNER JOIN pg_type AS w ON w.oid = types.oid
+        WHERE types.attnum = a.attnum AND w.typnamespace = 'pg_catalog'::regnamespace
+            AND (w.typname = 'aclitem' OR w.typname LIKE 'reg%')
+    ) AS names_objects
 FROM pg_attribute AS a
 INNER JOIN relation AS c ON c.oid = a.attrelid
 INNER JOIN pg_type AS t ON t.oid = a.atttypid
