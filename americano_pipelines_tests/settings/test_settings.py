@@ -18,8 +18,8 @@ PROPERTIES = [name for name, member in vars(DataFolder).items() if isinstance(me
 
 def places(settings: Settings) -> dict[str, str]:
     """Every path of a data folder, by its name."""
-    names = ["root", "published", "dagster_home", *PROPERTIES]
-    paths = {name: str(getattr(settings.paths, name)) for name in names if name != "temporary_parents"}
+    values = {name: getattr(settings.paths, name) for name in ("root", "published", "dagster_home", *PROPERTIES)}
+    paths = {name: str(path) for name, path in values.items() if isinstance(path, Path)}
     return paths | {table: str(settings.parquet_input(table)) for table in TABLES}
 
 

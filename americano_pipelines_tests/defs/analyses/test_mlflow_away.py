@@ -16,6 +16,7 @@ from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
 from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, STATUS_TAG
 from americano_pipelines.defs.sync.launch_sync import run_nightly
+from americano_pipelines.errors import AmericanoError
 from americano_pipelines.mlflow_store.tracking_errors import CLIENT_ENVIRONMENT
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, free_port
@@ -75,8 +76,8 @@ def test_each_wait_for_a_silent_server_is_bounded(
     assert "timeout" in failed.sentence
     assert "MLflow does not show yet how some runs ended" in caplog.text
     with dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance:
-        tick = build_run_outcome(settings).evaluate_tick(dg.build_sensor_context(instance=instance))
-    assert "MLFLOW_TRACKING_URI" in str(tick.skip_message)
+        with pytest.raises(AmericanoError, match="MLFLOW_TRACKING_URI"):
+            build_run_outcome(settings).evaluate_tick(dg.build_sensor_context(instance=instance))
 
 
 def test_a_sync_asks_mlflow_nothing_while_no_run_is_open(
