@@ -166,7 +166,7 @@ def test_a_missing_extension_says_what_to_install(monkeypatch: pytest.MonkeyPatc
 def test_an_extension_without_its_file_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(duckdb_session, "files", lambda _: tmp_path)
 
-    with pytest.raises(ConfigError, match=r"is installed, but .*postgres_scanner\.duckdb_extension is not there"):
+    with pytest.raises(ConfigError, match=r"is installed, but .*postgres_scanner\.duckdb_extension is missing"):
         duckdb_session.check_extension()
 
 

@@ -75,9 +75,11 @@ def test_each_wait_for_a_silent_server_is_bounded(
     assert f"MLFLOW_TRACKING_URI={silent.url}" in failed.sentence
     assert "timeout" in failed.sentence
     assert "MLflow does not show yet how some runs ended" in caplog.text
-    with dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance:
-        with pytest.raises(AmericanoError, match="MLFLOW_TRACKING_URI"):
-            build_run_outcome(settings).evaluate_tick(dg.build_sensor_context(instance=instance))
+    with (
+        dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance,
+        pytest.raises(AmericanoError, match="MLFLOW_TRACKING_URI"),
+    ):
+        build_run_outcome(settings).evaluate_tick(dg.build_sensor_context(instance=instance))
 
 
 def test_a_sync_asks_mlflow_nothing_while_no_run_is_open(
