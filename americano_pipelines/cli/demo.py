@@ -40,7 +40,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
         key=lambda entry: entry.identity.started_at,
         reverse=True,
     )
-    first = {entry.identity.protocol_id: entry for entry in judged}  # of several the first one, which was planned
+    first = {entry.identity.protocol_id: entry for entry in judged}  # of several the first, which was planned
     ids = protocol_ids()
     rows = []
     for protocol in PROTOCOLS:
@@ -61,7 +61,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
     for entry in launched:
         if not entry.success:
             name = escape(titles.get(entry.protocol_id, entry.protocol))
-            console.print(f"[yellow]not done[/] {entry.analysis}, {name}: {escape(entry.sentence)}", soft_wrap=True)
+            console.print(f"[yellow]skipped[/] {entry.analysis}, {name}: {escape(entry.sentence)}", soft_wrap=True)
 
 
 @click.group()

@@ -15,6 +15,7 @@ from americano_pipelines.settings import Settings, load_settings, unknown_variab
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.sync.launch_sync import Summary
+    from americano_pipelines.warehouse.source_comparison import SourceComparison
 
 
 @click.command("verify-sync")
@@ -35,33 +36,40 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
     if as_json:
         say_json(dataclasses.asdict(result) | {"clean": result.clean})
     else:
-        console = Console(highlight=False)
-        console.print(f"snapshot {result.snapshot_id}, compared {'row by row' if deep else 'by month'}")
-        show_table(console, ("table", "months compared"), list(result.compared.items()))
-        for difference in result.differences:
-            why = "the source has changed since" if difference.since else "not by any change in the source"
-            console.print(
-                f"[bold red]differs[/] {escape(difference.table)}, {difference.bucket} ({why})", soft_wrap=True
-            )
-            console.print(
-                f"  source    {difference.source}\n  published {difference.published}", soft_wrap=True, markup=False
-            )
-            for side, name in difference.rows:
-                console.print(f"  only in {side:<9} as it is there: {name}", soft_wrap=True, markup=False)
-        if not result.comparable:
-            console.print(
-                "the source is another database, or has gone back in time, so what changed when cannot be told",
-                soft_wrap=True,
-            )
-        for name, reason in result.damaged.items():
-            console.print(f"[bold red]damaged[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
-        for name, reason in result.missing.items():
-            console.print(f"[bold red]missing[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
-        console.print("[green]the same[/]" if result.clean else "[bold red]not the same[/]")
-        if result.faults or result.damaged:
-            console.print("the published file is not what it was built from: run `americano sync --full`")
+        _show_comparison(result, deep=deep)
     if not result.clean:
         context.exit(1)
+
+
+def _show_comparison(result: "SourceComparison", *, deep: bool) -> None:
+    console = Console(highlight=False)
+    console.print(f"snapshot {result.snapshot_id}, compared {'row by row' if deep else 'by month'}")
+    show_table(console, ("table", "months compared"), list(result.compared.items()))
+    for difference in result.differences:
+        why = "the source has changed since" if difference.since else "no change in the source explains it"
+        console.print(f"[bold red]differs[/] {escape(difference.table)}, {difference.bucket} ({why})", soft_wrap=True)
+        console.print(
+            f"  source    {difference.source}\n  published {difference.published}", soft_wrap=True, markup=False
+        )
+        for side, name in difference.rows:
+            console.print(f"  only in {side:<9} with this content: {name}", soft_wrap=True, markup=False)
+    if not result.comparable:
+        console.print(
+            "the source is another database or was set back in time: which changes came after the sync is unknown",
+            soft_wrap=True,
+        )
+    for name, reason in result.damaged.items():
+        console.print(f"[bold red]damaged[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
+    for name, reason in result.missing.items():
+        console.print(f"[bold red]missing[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
+    if result.clean:
+        console.print("[green]the published file matches the source[/]")
+    elif not result.compared and not result.differences:
+        console.print("[bold red]nothing could be compared[/]")
+    else:
+        console.print("[bold red]the published file differs from the source[/]")
+    if result.faults or result.damaged:
+        console.print("The published file is not what it was built from. Run `americano sync --full`.")
 
 
 @click.command()

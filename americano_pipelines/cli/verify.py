@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 _TITLES = {
-    "record": "where the record's hash stands",
+    "record": "copies of the record's hash",
     "MLflow": "MLflow run",
     "artifacts": "artifacts",
-    "data": "data of then",
-    "currency": "now against then",
-    "rerun": "done again",
+    "data": "recorded inputs",
+    "currency": "changes since",
+    "rerun": "rerun",
 }
 _GOOD = frozenset({Status.MATCH, Status.SAME, Status.REPEATED})
-# Of these there are many: the ones that are as they were share a line.
+# An analysis has many of these: those that are unchanged share a line.
 _MANY = frozenset({"tag", "parameter", "metric", "package"})
 
 
@@ -44,11 +44,11 @@ def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_js
     exit code is 1 if anything recorded was altered or is missing.
     """
     from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes
-    from americano_pipelines.provenance.verify.verification import verify as look
+    from americano_pipelines.provenance.verify.verification import verify as verify_record
 
     settings = load_settings()
     with progress(enabled=not as_json), materialization_hashes(settings) as in_dagster:
-        verification = look(settings, run, in_dagster, again=rerun)
+        verification = verify_record(settings, run, in_dagster, again=rerun)
     if as_json:
         say_json(verification.as_dict())
     else:

@@ -9,16 +9,14 @@ Group = Literal["record", "MLflow", "artifacts", "data", "currency", "rerun"]
 
 
 class Status(StrEnum):
-    """What became of a thing.
+    """The result of one comparison.
 
-    MATCH, DRIFT, MISSING: it is as it was recorded, is something else, is not there. NOT_RECORDED: it never was
-    recorded there. EXTRA: people added it afterwards. EXPIRED: a snapshot that was swept, as snapshots are. PURGED:
-    removed on purpose, with a card that says so.
+    MATCH, DRIFT, MISSING: as recorded, different, gone. NOT_RECORDED: never recorded there. EXTRA: added afterwards by
+    people. EXPIRED: a snapshot that retention removed. PURGED: erased on purpose, with a card.
 
-    SAME, CHANGED, UNKNOWN: what an analysis would meet now is what the recorded one met, is not, cannot be told.
+    SAME, CHANGED, UNKNOWN: code, environment or data are today the recorded ones, are others, or are unknown.
 
-    REPEATED, DIFFERS, NOT_REPEATED: the analysis of the same input gives the same, gives something else, could not be
-    done again.
+    REPEATED, DIFFERS, NOT_REPEATED: a rerun on the same input gives the recorded results, gives others, or failed.
     """
 
     MATCH = "MATCH"
@@ -36,7 +34,7 @@ class Status(StrEnum):
     NOT_REPEATED = "NOT_REPEATED"
 
 
-# NOT_REPEATED is a fault: it comes up only when somebody asked for the analysis to be done again.
+# NOT_REPEATED is a fault, because it occurs only where a rerun was requested.
 FAULTS = frozenset({Status.DRIFT, Status.MISSING, Status.DIFFERS, Status.NOT_REPEATED})
 STALE = frozenset({Status.CHANGED, Status.UNKNOWN})
 
@@ -46,10 +44,10 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        group: which question it answers.
-        what: the thing.
-        status: what became of it.
-        detail: what was recorded and what is there, empty when there is nothing to say.
+        group: the question it answers.
+        what: the compared thing.
+        status: the result.
+        detail: the recorded and the present value; empty if equal.
     """
 
     group: Group
