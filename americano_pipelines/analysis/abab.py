@@ -16,7 +16,7 @@ from americano_pipelines.analysis.randomization_scheme import (
     read_scheme,
     verdict_blockers,
 )
-from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.analysis.registry import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.result import Analysis, jsonable
 from americano_pipelines.statistics.effect_sizes import Pair, combined
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
@@ -83,9 +83,6 @@ def _tested(observations: Observations, parameters: AbabParameters, scheme: Rand
     )
 
 
-VERSION = "2"
-
-
 def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_of_us: int, compliance: str) -> Analysis:
     """Test, measure, appraise and judge a protocol of phases, or of days that alternate.
 
@@ -111,7 +108,7 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
     verdict = _verdict(test, scheme, pairs, parameters, verdict_blockers(observations, scheme, as_of_us))
     return Analysis(
         name="abab_randomization",
-        version=VERSION,
+        version=ABAB_VERSION,
         sentence=verdict.sentence,
         results={
             "verdict": jsonable(asdict(verdict)),

@@ -7,13 +7,17 @@ from dataclasses import asdict
 
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_lines, draw_phases
-from americano_pipelines.analysis.registry import ChangePointParameters, SegmentedParameters
+from americano_pipelines.analysis.registry import (
+    BAYESIAN_VERSION,
+    CHANGE_POINTS_VERSION,
+    SEGMENTED_VERSION,
+    ChangePointParameters,
+    SegmentedParameters,
+)
 from americano_pipelines.analysis.result import Analysis, jsonable
 from americano_pipelines.statistics.bayesian_regression import PRIOR_SD, BayesianSegmented, bayesian
 from americano_pipelines.statistics.changepoint_search import change_points
 from americano_pipelines.statistics.segmented_regression import LAG_RULE, segmented
-
-BAYESIAN_VERSION = "1"
 
 
 def analyse_bayesian(observations: Observations, parameters: SegmentedParameters) -> Analysis:
@@ -92,7 +96,6 @@ def _methods(observations: Observations, fit: BayesianSegmented) -> str:
     )
 
 
-VERSION = "1"
 # Below this, errors of either kind are known to be far too small (Turner et al. 2020).
 _SHORT = 100
 
@@ -144,7 +147,7 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
     )
     return Analysis(
         name="interrupted_time_series",
-        version=VERSION,
+        version=SEGMENTED_VERSION,
         sentence=sentence,
         results={
             "regression": jsonable({**asdict(fit), "lag rule": LAG_RULE if parameters.hac_lag is None else "given"}),
@@ -200,7 +203,7 @@ def analyse_change_points(observations: Observations, parameters: ChangePointPar
     )
     return Analysis(
         name="change_points",
-        version=VERSION,
+        version=CHANGE_POINTS_VERSION,
         sentence=sentence,
         results={
             "change points": jsonable(asdict(changes)),

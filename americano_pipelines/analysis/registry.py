@@ -117,6 +117,10 @@ class TrainingParameters(Parameters):
         return {**super().recorded(), "learning_rate": self.rate}
 
 
+# Raised by whoever changes what an analysis computes.
+ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "2", "1", "1", "1", "1"
+
+
 @dataclass(frozen=True)
 class Basis:
     """What an analysis depends on beside its extract and its parameters.
@@ -142,6 +146,7 @@ class Kind:
     Attributes:
         name: name of the asset, of the MLflow run and in records.
         title: name for people.
+        version: version of the analysis; another one may give other numbers.
         description: what it does.
         parameters: class of its parameters.
         assets: keys of the assets that it reads, with slashes.
@@ -155,6 +160,7 @@ class Kind:
 
     name: str
     title: str
+    version: str
     description: str
     parameters: type[Parameters]
     assets: tuple[str, ...]
@@ -240,6 +246,7 @@ KINDS = {
         Kind(
             "abab_randomization",
             "randomization test",
+            ABAB_VERSION,
             "Tests whether the treatment made a difference, against all phase lengths that could have been drawn.",
             AbabParameters,
             _PROTOCOL,
@@ -250,6 +257,7 @@ KINDS = {
         Kind(
             "interrupted_time_series",
             "interrupted time series",
+            SEGMENTED_VERSION,
             "Describes level and slope of each phase and where they change; judges nothing.",
             SegmentedParameters,
             _PROTOCOL,
@@ -260,6 +268,7 @@ KINDS = {
         Kind(
             "change_points",
             "change points",
+            CHANGE_POINTS_VERSION,
             "Searches for changes of level at unknown days; exploration, judges nothing.",
             ChangePointParameters,
             _PROTOCOL,
@@ -270,6 +279,7 @@ KINDS = {
         Kind(
             TRAINING,
             TRAINING,
+            TRAINING_VERSION,
             "Predicts from what was known before it whether a score will be high, and says how much better that is "
             "than knowing nothing. The model is registered in MLflow.",
             TrainingParameters,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from americano_pipelines.analysis.registry import TRAINING, TrainingParameters
+from americano_pipelines.analysis.registry import TRAINING, TRAINING_VERSION, TrainingParameters
 from americano_pipelines.analysis.result import Analysis, TrainedModel
 from americano_pipelines.analysis.training.data import Split, TrainingData, split_by_time
 from americano_pipelines.analysis.training.learning_curve import curve_csv, draw_curve
@@ -100,7 +100,6 @@ def _boosting(
     return classifier, [(of_train[:, 1], of_validation[:, 1]) for of_train, of_validation in staged]
 
 
-VERSION = "1"
 CURVE_CSV, CURVE_PNG, METADATA = "learning_curve.csv", "learning_curve.png", "metadata.json"
 _SMALLEST = 1e-15  # a probability of 0 or 1 would make a single row's loss infinite
 
@@ -151,7 +150,7 @@ def train(data: TrainingData, parameters: TrainingParameters, snapshot_id: str) 
     descent = parameters.model_type == "logistic_regression"
     return Analysis(
         name=TRAINING,
-        version=VERSION,
+        version=TRAINING_VERSION,
         sentence=_sentence(parts, numbers),
         results=results,
         pictures={CURVE_PNG: picture},

@@ -46,6 +46,7 @@ def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
             partitions_def=PROTOCOLS if kind.of_protocol else None,
             description=f"{kind.description}{partition if kind.of_protocol else ''}",
             group_name=PREFIX,
+            code_version=kind.version,
             kinds={"python", "mlflow", *kind.libraries},
             owners=[asset_specs.Owner.RESEARCH.value],
             tags={"layer": PREFIX},
