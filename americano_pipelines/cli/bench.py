@@ -32,10 +32,14 @@ def sync_(*, rows: int, as_json: bool) -> None:
         console.print(f"{rows:,} events; to be measured:")
         for step in PLAN:
             console.print(f"  {step}")
-    with progress(enabled=not as_json):
-        stages = StageTimer()
-        with dataset(settings, rows, stages) as data:
-            lines = measure(data, settings, lambda what: stages.stage(what).__enter__())
+    stages = StageTimer()
+
+    def announce(what: str) -> None:
+        with stages.stage(what):
+            pass  # the display shows the name until the next one
+
+    with progress(enabled=not as_json), dataset(settings, rows, stages) as data:
+        lines = measure(data, settings, announce)
     if as_json:
         shown = [dataclasses.asdict(line) | {"within": line.within} for line in lines]
         say_json({"rows": rows, "measured": shown})

@@ -38,7 +38,17 @@ SETTING = """
     duckdb_use_postgres_scanner: bool = Field("""
 MODEL = """
 MODELS = (
-    Model("survey_answers", "Answers under canonical column names.", ("survey_answers",)),"""
+    Model(
+        "survey_answers",
+        "Answers under canonical column names.",
+        ("survey_answers",),
+        columns={
+            "answer_id": "Id.",
+            "learner_id": "Who answered.",
+            "answered_at": "When, UTC.",
+            "score": "The score.",
+        },
+    ),"""
 QUERY = """
 SELECT
     CAST({id} AS VARCHAR) AS answer_id,

@@ -3,7 +3,6 @@
 https://docs.dagster.io/guides/build/assets/defining-assets
 """
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -119,12 +118,12 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
     return mirrors + [_model_spec(settings, model, freshness) for model in MODELS]
 
 
-def check_specs(prefix: str = "analytics") -> list[dg.AssetCheckSpec]:
+def check_specs() -> list[dg.AssetCheckSpec]:
     """The checks of the mirrors, all evaluated before a file is published."""
     return [
         dg.AssetCheckSpec(
             check.name,
-            asset=key(prefix, check.table),
+            asset=key("analytics", check.table),
             description=check.description,
             blocking=check.blocking,
         )
@@ -135,11 +134,6 @@ def check_specs(prefix: str = "analytics") -> list[dg.AssetCheckSpec]:
 ROWS_EQUAL = "rows_equal_source"
 ROW_CHECKS = {contract.name: dg.AssetCheckKey(key("analytics", contract.name), ROWS_EQUAL) for contract in CONTRACTS}
 """The checks of the job `deep_check`, by table."""
-
-
-def keys(specs: Iterable[dg.AssetSpec]) -> set[dg.AssetKey]:
-    """The keys of specs."""
-    return {spec.key for spec in specs}
 
 
 def _model_spec(settings: Settings, model: Model, freshness: dg.FreshnessPolicy) -> dg.AssetSpec:
