@@ -241,9 +241,9 @@ def test_the_kind_of_error_is_in_the_failure(prisma: Database, runner: Make) -> 
     result = runner(**prisma.variables()).run()
 
     event = next(event for event in result.all_events if event.is_step_failure)
-    failure = event.step_failure_data.user_failure_data
-    assert failure is not None
-    assert failure.metadata[ERROR_KIND].value == SourceError.__name__
+    failure_data = event.step_failure_data.user_failure_data
+    assert failure_data is not None
+    assert failure_data.metadata[ERROR_KIND].value == SourceError.__name__
     assert "GRANT SELECT" in failure(result)
 
 
