@@ -32,8 +32,8 @@ _LISTED = 100
 def compare(first: str, second: str, *, as_json: bool) -> None:
     """Show the differences between two recorded analyses.
 
-    FIRST and SECOND are each an MLflow run id, an AnalysisRun id of the app, or the hash of a record (its first 8
-    digits are enough). Equal values are listed by name only.
+    FIRST and SECOND are each an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters
+    are enough. Equal values are listed by name only.
     """
     from americano_pipelines.provenance.comparison import compare as line_up
     from americano_pipelines.provenance.record_index import find_record
@@ -94,7 +94,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - JSON
 def link(context: click.Context, run: str) -> None:
     """Write a recorded analysis into its row of the app.
 
-    RUN is an MLflow run id, an AnalysisRun id of the app, or the hash of a record (its first 8 digits are enough). A
+    RUN is an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters are enough. A
     missing row is created. The sensor run_outcome also completes the rows that ended runs left open.
     """
     from americano_pipelines.provenance.app_link import link_record

@@ -40,7 +40,7 @@ _MANY = frozenset({"tag", "parameter", "metric", "package"})
 def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_json: bool) -> None:
     """Check that a recorded analysis was not altered.
 
-    RUN is an MLflow run id, an AnalysisRun id of the app, or the hash of a record (its first 8 digits are enough). The
+    RUN is an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters are enough. The
     exit code is 1 if anything recorded was altered or is missing.
     """
     from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes

@@ -69,6 +69,7 @@ class IndexEntry:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(IndexEntry))
+_FEWEST_CHARACTERS = 8
 _HASH = re.compile("[0-9a-fA-F]{8,64}")
 _INSERT = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * len(fields(IndexEntry)))})"  # noqa: S608 - only ?
 
@@ -105,14 +106,14 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
 
     Args:
         settings: whose archive.
-        name: the MLflow run, the app's AnalysisRun, or the record's hash, of which 8 hex digits are enough. Of an
-            AnalysisRun that was carried out more than once, the last.
+        name: the MLflow run, the app's AnalysisRun or the record's hash, of each of which the first 8 characters are
+            enough. Of an AnalysisRun that was carried out more than once, the last.
 
     Returns:
         Its hash and the record.
 
     Raises:
-        AnalysisError: there is none, or more than one hash begins like this.
+        AnalysisError: there is none, or more than one begins like this.
         TamperedError: the hash is that of a record that was changed after it was written.
     """
     folder = records_dir(settings)
@@ -124,10 +125,27 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
             raise AnalysisError(f"{len(hashes)} records have a hash that begins with {name}: {', '.join(hashes)}")
         if hashes:
             return hashes[0], Record.parse(get(folder, hashes[0]))
+    if len(name) >= _FEWEST_CHARACTERS:
+        runs = _beginning_with(settings, name)
+        if len(runs) > 1:
+            raise AnalysisError(f"{len(runs)} analyses have an id that begins with {name}: {', '.join(sorted(runs))}")
+        for sha256 in runs.values():
+            return sha256, Record.parse(get(folder, sha256))
     raise AnalysisError(
         f"{folder} has no record of {name!r}: name an MLflow run, an AnalysisRun of the app, or the hash of a record, "
-        "of which 8 digits are enough"
+        "of which 8 characters are enough"
     )
+
+
+def _beginning_with(settings: Settings, prefix: str) -> dict[str, str]:
+    """Ids of MLflow runs and AnalysisRuns that begin like this, to the hash of the last record of each."""
+    statement = (
+        "SELECT mlflow_run_id, analysis_run_id, sha256 FROM entries WHERE readable "
+        "AND (substr(mlflow_run_id, 1, ?1) = ?2 OR substr(analysis_run_id, 1, ?1) = ?2) ORDER BY ended_at"
+    )
+    with _entries(settings) as connection:
+        rows = connection.execute(statement, (len(prefix), prefix)).fetchall()
+    return {run if run.startswith(prefix) else row: sha256 for run, row, sha256 in rows}
 
 
 def update_index(settings: Settings) -> None:

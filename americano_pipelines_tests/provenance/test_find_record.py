@@ -56,3 +56,20 @@ def test_a_record_that_was_changed_says_so(settings: Settings) -> None:
         find_record(settings, sha256[:8])
     with pytest.raises(AnalysisError, match="has no record of 'run_0'"):
         find_record(settings, "run_0")
+
+
+def test_the_beginning_of_a_run_or_a_row_finds_its_record(settings: Settings) -> None:
+    kept_record(settings, row="cmrow0001aaaa", mlflow_run="aaaabbbb0001", ended_at="2025-05-01T09:00:00+00:00")
+    last, _ = kept_record(
+        settings, row="cmrow0001aaaa", mlflow_run="aaaabbbb0002", ended_at="2025-05-01T10:00:00+00:00"
+    )
+    other, _ = kept_record(settings, row="cmrow0002bbbb", mlflow_run="ccccdddd0001")
+
+    assert find_record(settings, "cmrow0001")[0] == last
+    assert find_record(settings, "ccccdddd")[0] == other
+    with pytest.raises(
+        AnalysisError, match="2 analyses have an id that begins with aaaabbbb: aaaabbbb0001, aaaabbbb0002"
+    ):
+        find_record(settings, "aaaabbbb")
+    with pytest.raises(AnalysisError, match="has no record of"):
+        find_record(settings, "cmrow00")
