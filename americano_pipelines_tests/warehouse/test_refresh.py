@@ -130,6 +130,27 @@ def _write_to(path: Path, *, checkpointed: bool) -> None:
     assert path.with_name(f"{path.name}.wal").exists() is not checkpointed
 
 
+def test_a_small_table_that_changes_each_day_is_patched_each_day(
+    prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=True))
+    synced(settings)
+    for day in range(3):
+        prisma.execute(f"UPDATE analysis_runs SET \"runName\" = 'day {day}'")
+        assert synced(settings).document.built.startswith("patch"), day
+
+    # Months that were replaced lie at the end of their table: after a third of the rows, all are put in order again.
+    reasons = []
+    for hour in range(3):
+        prisma.execute(
+            'UPDATE behavioral_events SET "timeOfDay" = %s WHERE "timestamp" < '
+            '(SELECT percentile_disc(0.4) WITHIN GROUP (ORDER BY "timestamp") FROM behavioral_events)',
+            (hour,),
+        )
+        reasons.append(synced(settings).document.built)
+    assert any("rows of behavioral_events are out of place" in reason for reason in reasons), reasons
+
+
 # Blocking checks
 
 
