@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from americano_pipelines.cli.output import Console, progress, say_json, show_table
+from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.settings import load_settings
 
@@ -23,7 +23,7 @@ def bench() -> None:
 def sync_(*, rows: int, as_json: bool) -> None:
     """Time syncs and the same work in bare statements."""
     from americano_pipelines.bench.dataset import dataset
-    from americano_pipelines.bench.sync_benchmark import PLAN, measure
+    from americano_pipelines.bench.sync_benchmark import MIN_ROWS_OF_BUDGETS, PLAN, measure
 
     settings = load_settings()
     # Where there is no terminal there are no 80 columns to keep to: a table in a log reads better whole.
@@ -56,3 +56,5 @@ def sync_(*, rows: int, as_json: bool) -> None:
         for line in lines
     ]
     show_table(console, ("what", "s", "against", "ratio", "budget", "note"), table)
+    if rows < MIN_ROWS_OF_BUDGETS:
+        say(f"the budgets hold from {MIN_ROWS_OF_BUDGETS:,} rows on")

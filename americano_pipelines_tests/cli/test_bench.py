@@ -16,4 +16,5 @@ def test_bench_measures_its_plan_and_cleans_up(americano: Callable[..., Complete
     assert result["rows"] == 20000
     assert [line["what"] for line in result["measured"]] == list(PLAN)
     assert all(line["seconds"] > 0 for line in result["measured"])
+    assert {line["budget"] for line in result["measured"]} == {None}, "so few rows say nothing about a budget"
     assert not list((tmp_path / "data").glob(".tmp-bench-*"))
