@@ -21,7 +21,9 @@ ROW_TAG, ROWS_TAG = "americano/row.", "americano/rows"
 # A row that the run never had is `missed`.
 ROW_OPEN, ROW_RECONCILED, ROW_MISSED = "open", "settled", "missed"
 
-# Dagster's own tags.
+# Dagster's own tags. By the first the pages of a job list its runs: without it they miss those that a shell started.
+# The value is that of the code location in workspace.yaml.
+REPOSITORY = {".dagster/repository": "__repository__@americano_pipelines"}
 PARTITION_TAG, RUN_KEY_TAG, DATA_VERSION_TAG = "dagster/partition", "dagster/run_key", "dagster/data_version"
 LAUNCHER_TAGS = ("dagster/schedule_name", "dagster/sensor_name", "dagster/backfill")
 

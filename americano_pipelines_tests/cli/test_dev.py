@@ -137,6 +137,15 @@ def test_graphql_serves_the_location_and_its_record(ui: Running) -> None:
     assert {"SCHEDULER", "SENSOR"} <= required
 
 
+def test_the_history_of_the_job_has_the_run_of_the_shell(ui: Running) -> None:
+    data = ui.ask(
+        '{ pipelineOrError(params: {pipelineName: "nightly_sync", repositoryName: "__repository__", '
+        'repositoryLocationName: "americano_pipelines"}) { ... on Pipeline { runs(limit: 5) { status } } } }'
+    )
+
+    assert data["pipelineOrError"]["runs"] == [{"status": "SUCCESS"}]
+
+
 def test_schedule_and_sensor_are_on(ui: Running) -> None:
     data = ui.ask(
         "{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError "

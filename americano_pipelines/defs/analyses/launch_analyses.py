@@ -16,7 +16,7 @@ from americano_pipelines.defs.jobs import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions, refusals, sync_protocol_partitions
 from americano_pipelines.defs.run_ends import describe_end, step_failure
 from americano_pipelines.defs.run_processes import process_tags
-from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256
+from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256, REPOSITORY
 from americano_pipelines.defs.sync.launch_sync import console_level
 from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import AnalysisError
@@ -219,7 +219,7 @@ def _run(
         run_id=run_id,
         partition_key=protocol_id,
         asset_selection=list(keys),
-        tags={**process_tags(instance, run_id), **tags},
+        tags={**REPOSITORY, **process_tags(instance, run_id), **tags},
         run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
     )
     for key in keys:
