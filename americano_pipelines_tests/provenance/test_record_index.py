@@ -50,6 +50,7 @@ def _files(settings: Settings) -> dict[str, bytes]:
 
 def test_a_reader_opens_only_the_records_that_match(settings: Settings) -> None:
     hashes = [kept_record(settings, protocol_id=f"p{number}", mlflow_run=f"m{number}")[0] for number in range(5)]
+    opened_records()
     assert [sha256 for sha256, _ in find_records(settings, "protocol_id", "p3")] == [hashes[3]]
     assert set(opened_records()) == {f"{sha256}.json" for sha256 in hashes}
 
