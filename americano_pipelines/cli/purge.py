@@ -47,13 +47,13 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         problems = erasure.problems + _not_purged(erasure)
     others = [item.name for item in erasure.items if item.kind == OTHER_NAME]
     if as_json:
-        going = [
+        listed = [
             {"kind": item.kind, "what": item.name, "bytes": item.bytes, "reason": item.reason}
             for item in erasure.to_remove
         ]
         report = {
             "still_there": erasure.in_source,
-            "found": going,
+            "found": listed,
             "removed": erasure.removed,
             "remains": erasure.remains(),
             "others": others,

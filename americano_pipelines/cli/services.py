@@ -138,7 +138,7 @@ def _supervise(commands: Sequence[Sequence[str]], processes: Sequence["subproces
 
 
 def _check_web_server(port: int) -> bool:
-    """Whether the web server is up. One that answers a request with a foreign Host must not stay up."""
+    """Whether the web server answers; raise an error if it accepts a foreign Host."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/server_info", headers={"Host": "elsewhere.example"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -63,8 +63,8 @@ def erase(settings: Settings, learner_id: str, *, confirmed: bool, owners: Mappi
         if report.in_source or report.doubtful:
             return report
         for store, items in reversed(list(zip(all_stores, items_by_store, strict=True))):
-            going = [item for item in items if item.action is ErasureAction.REMOVE]
-            report.mark_removed(going, store.remove(going))
+            to_remove = [item for item in items if item.action is ErasureAction.REMOVE]
+            report.mark_removed(to_remove, store.remove(to_remove))
     return report
 
 

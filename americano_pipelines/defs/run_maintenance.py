@@ -1,4 +1,4 @@
-"""Open the instance for a command that runs jobs, and bring records into line with the runs that have ended.
+"""Open the instance for a command that runs jobs, and reconcile records with the runs that have ended.
 
 The sensor `run_outcome` does the same while the daemon runs. Commands that only read do not.
 """
@@ -19,7 +19,7 @@ from americano_pipelines.settings import Settings
 
 @contextmanager
 def instance_for_runs(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the instance for a block that runs jobs; fail dead runs before it, bring records into line after it.
+    """Open the instance for a block that runs jobs; fail dead runs before it, reconcile records after it.
 
     Raises:
         ConfigError, ResourceError: as `dagster_instance.open_instance`.

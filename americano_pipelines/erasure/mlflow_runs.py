@@ -40,16 +40,16 @@ class MlflowRuns:
         Looked at are the runs of extracts that go, and those whose extract is not in the archive: it was purged while
         MLflow did not answer, or the run failed before it was recorded. These are judged by the extract that they hold.
         """
-        going = {
+        to_remove = {
             item.name: item
             for item in learner.items
             if item.kind == EXTRACT_KIND and item.action is ErasureAction.REMOVE
         }
-        items = _models(self._settings, going)
+        items = _models(self._settings, to_remove)
         if not _has_runs(self._settings):
             return items
         try:
-            return items + self._runs(open_store_to_read(self._settings), learner, going)
+            return items + self._runs(open_store_to_read(self._settings), learner, to_remove)
         except TrackingError as error:
             reason = f"what MLflow runs have was not looked at: {error}"
             return [*items, Item("MLflow", "MLflow", reason, ErasureAction.CANNOT_REMOVE)]
@@ -74,8 +74,8 @@ class MlflowRuns:
                 left.append(_not_cleaned(item, str(error)))
         return left
 
-    def _runs(self, store: Store, learner: Learner, going: dict[str, Item]) -> list[Item]:
-        kept = {path.stem for path in extracts_dir(self._settings).glob("[!.]*.json")} - going.keys()
+    def _runs(self, store: Store, learner: Learner, to_remove: dict[str, Item]) -> list[Item]:
+        kept = {path.stem for path in extracts_dir(self._settings).glob("[!.]*.json")} - to_remove.keys()
         recorded = {str(record.tracking["run_id"]): record for _, record in records(self._settings)}
         runs, items = runs_with_data(store), []
         for run_id, record in recorded.items():
@@ -94,7 +94,7 @@ class MlflowRuns:
             # People can change the tag, not the record.
             sha256 = record_of_run.extract_sha256 if record_of_run else run.tags["data.sha256"]
             if sha256 not in kept:
-                items += _of_run(run, learner, going.get(sha256), sha256, record_of_run)
+                items += _of_run(run, learner, to_remove.get(sha256), sha256, record_of_run)
         return items
 
 
@@ -122,15 +122,15 @@ def _models(settings: Settings, extracts: Collection[str]) -> list[Item]:
     ]
 
 
-def _of_run(run: MlflowRun, learner: Learner, going: Item | None, sha256: str, record: Record | None) -> list[Item]:
+def _of_run(run: MlflowRun, learner: Learner, to_remove: Item | None, sha256: str, record: Record | None) -> list[Item]:
     """The items of a run; none where its extract is confirmed to be another learner's."""
     sizes = run.folder.sizes()
     paths = tuple(path for path in sizes if _shows_days(path, record))
     if not paths:
         return []
     run_id, reason, protocol_id, holds = run.run_id, "", None, False
-    if going is not None and going.names_learner:
-        reason, protocol_id, holds = going.reason, going.protocol_id, True
+    if to_remove is not None and to_remove.names_learner:
+        reason, protocol_id, holds = to_remove.reason, to_remove.protocol_id, True
     else:
         reason = "whose events it holds is not known; only MLflow had it"
         if EXTRACT in paths:

@@ -44,9 +44,9 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
     yield dagsters
     # Accept a later analysis in the row only if Dagster confirms this record, because an earlier record can be forged.
     yield _row(settings, subject, may_be_superseded=dagsters.status in {Status.MATCH, Status.PURGED})
-    for rival in subject.duplicate_records:
+    for duplicate in subject.duplicate_records:
         yield Finding(
-            "record", f"another record, {rival}", Status.DRIFT, "one MLflow run has one record; this is a second"
+            "record", f"another record, {duplicate}", Status.DRIFT, "one MLflow run has one record; this is a second"
         )
 
 

@@ -116,8 +116,8 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
                 run is not None and run.record_tag == candidate,
             ),
         )
-    rivals = tuple(sorted(intact.keys() - {sha256}))
-    return Target(intact[sha256], sha256, "the archive", run, rivals)
+    duplicates = tuple(sorted(intact.keys() - {sha256}))
+    return Target(intact[sha256], sha256, "the archive", run, duplicates)
 
 
 def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -> MlflowRun:
