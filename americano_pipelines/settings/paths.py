@@ -51,7 +51,7 @@ class DataFolder:
         return cls(root, published or default, dagster_home or root / "dagster_home")
 
     def export(self, table: str) -> Path:
-        """The Parquet file that others put here for a table (parquet mode)."""
+        """The external Parquet file of a table that is expected here (parquet mode)."""
         return self.root / "exports" / f"{table}.parquet"
 
     @property

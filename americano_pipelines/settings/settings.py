@@ -65,7 +65,7 @@ class Settings(Variables):
             if leads_into(self.parquet_input(variable.removesuffix(_PARQUET)), self.lake_dir):
                 raise ValueError(
                     f"{variable.upper()}: leads into {self.lake_dir}, where our own exports are kept; "
-                    "these variables name files made by others, so point it elsewhere"
+                    "these variables name external files, so point it elsewhere"
                 )
         self._check_not_swept()
         if odd := {"%", "?"} & set(str(self.dagster_dir)):
@@ -233,7 +233,7 @@ class Settings(Variables):
         return parse_tracking_uri(self.mlflow_tracking_uri, PROJECT_ROOT)
 
     def parquet_input(self, table: str) -> Path:
-        """The file, folder or glob that others fill for a table (parquet mode)."""
+        """The file, folder or glob of a table's external files (parquet mode)."""
         value: str | None = getattr(self, f"{table}{_PARQUET}")
         return self.paths.export(table) if value is None else _absolute(value)
 

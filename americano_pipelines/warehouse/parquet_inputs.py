@@ -1,4 +1,4 @@
-"""Provide the inputs of parquet mode: tables from files made by others, and tables carried over.
+"""Provide the inputs of parquet mode: tables from external files, and tables carried over.
 
 Build them whole, because their changes are not known by month.
 """

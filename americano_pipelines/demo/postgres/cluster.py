@@ -121,7 +121,7 @@ def _wheel() -> ModuleType:
 
 
 SUPERUSER = "postgres"
-_MAX_SOCKET_PATH_BYTES = 103  # bytes: the limit for a socket's path on macOS; Linux has four more
+_MAX_SOCKET_PATH_BYTES = 103  # the limit for a socket's path on macOS; Linux has four more
 
 
 def create_cluster(pgdata: Path, password: str | None, *, timeout: float) -> None:

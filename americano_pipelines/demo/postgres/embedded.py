@@ -77,7 +77,7 @@ def _pid_in_file(pgdata: Path) -> int | None:
 
 
 _SOCKET_PORT = 5432
-_TIMEOUT_SECONDS = 60.0  # seconds for a start or a stop: recovery after a crash takes a while on a slow disk
+_TIMEOUT_SECONDS = 60.0  # for a start or a stop: recovery after a crash takes a while on a slow disk
 _PAUSE = 0.1  # seconds between two looks
 _LOG_TAIL = 20  # lines
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
