@@ -25,7 +25,7 @@ dev: .venv/.runtime ## The Dagster UI and daemon on http://127.0.0.1:3000.
 test: .venv/.dev ## The whole suite; SLOW=1 adds the long fault runs.
 	.venv/bin/python -m pytest -n 2 --dist loadfile $(if $(SLOW),,-m "not slow")
 
-lint: .venv/.dev ## ruff, ruff format, mypy strict, the arrows between packages.
+lint: .venv/.dev ## ruff, ruff format, mypy strict, the import rules between packages.
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

@@ -76,7 +76,7 @@ def _data_folder(settings: Settings) -> Iterator[Diagnosis]:
             "warn",
             "file modes",
             f"open to other users of this machine: {names}; their owner may chmod them. A folder "
-            "with files of others is left as it is: choose another one for what may not be read",
+            "with files of other programs is left as it is: choose another one for what may not be read",
         )
 
 
@@ -216,7 +216,7 @@ def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", "MLflow", str(error))
     else:
         where = f"{store.label} answers" if file is None else f"a local store (sqlite) at {file}"
-        yield Diagnosis("ok", "MLflow", f"{where}, and takes what is recorded there")
+        yield Diagnosis("ok", "MLflow", f"{where}, and is writable")
 
 
 def _app(settings: Settings) -> Iterator[Diagnosis]:

@@ -148,7 +148,7 @@ class AppRowError(AmericanoError):
 
 
 class TransientAppRowError(AppRowError):
-    """It cannot be at the moment; later it may."""
+    """The app's row cannot be read or written now; trying again may help."""
 
 
 class RowOwnershipError(AppRowError):

@@ -58,8 +58,8 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON
         rows = "".join(f"<tr>{''.join(f'<td>{_shown(cell)}</td>' for cell in row.values())}</tr>" for row in value)
         return f"<table><tr>{header}</tr>{rows}</table>"
     if isinstance(value, list):
-        shown = [_shown(item) for item in value[:_MOST_ITEMS]]
-        return ", ".join(shown) + (f" … ({len(value)} in all)" if len(value) > _MOST_ITEMS else "")
+        shown = [_shown(item) for item in value[:_MAX_ITEMS]]
+        return ", ".join(shown) + (f" … ({len(value)} in all)" if len(value) > _MAX_ITEMS else "")
     if value is None:
         return "not defined"
     if isinstance(value, bool):
@@ -68,4 +68,4 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 
 # The results file holds long lists as a whole.
-_MOST_ITEMS = 12
+_MAX_ITEMS = 12

@@ -133,7 +133,7 @@ def _read_card(settings: Settings) -> str | None:
     if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
         raise PseudonymKeyError(
             f"{path} does not say which key made the pseudonyms: restore it from a backup, or remove it if "
-            f"{settings.paths.pseudonym_key.name} is surely the key that made them"
+            f"{settings.paths.pseudonym_key.name} is confirmed to be the key that made them"
         )
     return key_id
 

@@ -22,7 +22,7 @@ from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
-from americano_pipelines.statistics.phase_windows import MOST_DAYS
+from americano_pipelines.statistics.phase_windows import MAX_DAYS
 from americano_pipelines.statistics.reference_set import Case, Schedule
 
 NOT_A_TEST = "not a randomisation test"
@@ -167,7 +167,7 @@ def _alternation(observations: Observations) -> Alternation:
 
 def _is_days(value: object) -> bool:
     """Whether a recorded value is a number of days; true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_DAYS
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_DAYS
 
 
 def _recorded(observations: Observations) -> list[dict[str, Any]]:

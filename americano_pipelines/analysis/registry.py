@@ -47,7 +47,9 @@ class AbabParameters(ProtocolParameters):
         default="either", description="The way that was declared before the start; either: a two-sided test."
     )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="Level fixed before, such as 0.05.")
-    seed: int = Field(default=0, ge=0, description="Of the draws, where there are too many assignments to look at all.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of the random draws, used when there are too many assignments to enumerate."
+    )
     min_days: int | None = Field(
         default=None, ge=1, description="Only where no drawing is recorded: fewest days of a phase. Exploratory then."
     )
@@ -70,14 +72,16 @@ class SegmentedParameters(ProtocolParameters):
         ge=0,
         description="Days of Newey and West's errors; unset: by the rule that is stated with the result.",
     )
-    seed: int = Field(default=0, ge=0, description="Of the Bayesian sampler.")
+    seed: int = Field(default=0, ge=0, description="Seed of the Bayesian sampler.")
 
 
 class ChangePointParameters(ProtocolParameters):
     """Parameters of the search for change points."""
 
     min_size: int = Field(default=MIN_SIZE, ge=2, description="Fewest days between two changes.")
-    factor: float = Field(default=FACTOR, gt=0, description="Of the penalty: it is factor x noise^2 x ln(days).")
+    factor: float = Field(
+        default=FACTOR, gt=0, description="Factor of the penalty, which is factor x noise^2 x ln(days)."
+    )
 
 
 ModelType = Literal["logistic_regression", "gradient_boosting"]
@@ -100,7 +104,9 @@ class TrainingParameters(Parameters):
         description="Step size; unset: 0.0001 for logistic regression, 0.1 for gradient boosting.",
     )
     epochs: int = Field(default=20, ge=1, le=1000, description="How often the model is improved.")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order of rows in each epoch; boosting draws none.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of the order of rows in each epoch; boosting uses none."
+    )
     threshold: float = Field(
         default=70,
         allow_inf_nan=False,

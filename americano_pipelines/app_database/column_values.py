@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 SUMMARY = "resultsSummary"
 # A row without its type or status would be wrong, so these are checked instead of left out.
 _LABELLED = ("analysisType", "status")
-_MOST_ERROR_TEXT = 4000
+_MAX_ERROR_CHARACTERS = 4000
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CUID_DIGITS = 24
 
 
-def assignments(table: "Table", values: Mapping[str, Any]) -> dict[str, Any]:
+def column_assignments(table: "Table", values: Mapping[str, Any]) -> dict[str, Any]:
     """Select the values that the table has a column for, as SQLAlchemy binds them.
 
     Args:
@@ -88,7 +88,7 @@ def error_text(table: "Table", text: str) -> str:
 
     kind = table.c["errorMessage"].type if "errorMessage" in table.c else None
     limit = kind.length if isinstance(kind, String) else None
-    most = min(_MOST_ERROR_TEXT, limit or _MOST_ERROR_TEXT)
+    most = min(_MAX_ERROR_CHARACTERS, limit or _MAX_ERROR_CHARACTERS)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

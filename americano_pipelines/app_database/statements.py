@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.app_database.column_values import (
     SUMMARY,
-    assignments,
     check_label,
+    column_assignments,
     decoded,
     derived_row_id,
     error_text,
@@ -107,7 +107,7 @@ def claim(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, mat
         statement = (
             update(table)
             .where(table.c.id == analysis_run_id, or_(table.c.status == "PENDING", own))
-            .values(assignments(table, values))
+            .values(column_assignments(table, values))
             .returning(*_columns(table, _REQUEST_COLUMNS))
         )
         claimed = connection.execute(statement).mappings().first()
@@ -155,7 +155,7 @@ def create(
         "startedAt": func.now(),
     }
     with connected(target) as (connection, table):
-        assigned = assignments(table, values)
+        assigned = column_assignments(table, values)
         if missing := [name for name in required_columns(table) if name not in assigned]:
             raise AppRowError(
                 f"{table.fullname} requires {', '.join(missing)}, which this analysis has no value for; register it in "
@@ -199,7 +199,7 @@ def complete(target: PostgresTarget, analysis_run_id: str, dagster_run_id: str, 
     from sqlalchemy.exc import IntegrityError
 
     with connected(target) as (connection, table):
-        assigned = assignments(table, values)
+        assigned = column_assignments(table, values)
         # A table without a JSON summary names no owner: there, any row that is not PENDING may be completed.
         owned = owned_by(table, dagster_run_id) if is_json(table, SUMMARY) else true()
         completable = or_(_status(table) == "FAILED", and_(_status(table) != "PENDING", owned))
@@ -251,7 +251,9 @@ def fail(target: PostgresTarget, analysis_run_id: str, reason: str, claimed_by: 
                 f"if it is still RUNNING, set it to FAILED in the app ({reason})"
             )
         values = {"status": "FAILED", "errorMessage": error_text(table, reason), "completedAt": func.now()}
-        statement = update(table).where(table.c.id == analysis_run_id, expected).values(assignments(table, values))
+        statement = (
+            update(table).where(table.c.id == analysis_run_id, expected).values(column_assignments(table, values))
+        )
         return connection.execute(statement).rowcount == 1
 
 

@@ -10,7 +10,7 @@ import click
 
 from americano_pipelines.cli.demo import demo_settings, hint, is_unconfigured, start_if_in_use
 from americano_pipelines.cli.output import Console, say
-from americano_pipelines.cli.services import listen_to_signals, only_one, run_services
+from americano_pipelines.cli.services import exclusive_lock, listen_to_signals, run_services
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
 
@@ -24,8 +24,8 @@ def dev(*, port: int) -> None:
     """
     listen_to_signals()
     from americano_pipelines.defs.dagster_instance import open_instance
+    from americano_pipelines.defs.run_maintenance import reconcile_ended_runs
     from americano_pipelines.defs.run_processes import fail_dead_runs
-    from americano_pipelines.defs.upkeep import bring_into_line
     from americano_pipelines.demo.server import DemoServer
     from americano_pipelines.mlflow_store.data_folder import check_location
 
@@ -40,11 +40,11 @@ def dev(*, port: int) -> None:
         say(f"demo Postgres is up at {settings.postgres.label}")
     with open_instance(settings) as instance:
         fail_dead_runs(instance)
-        bring_into_line(settings, instance)
+        reconcile_ended_runs(settings, instance)
     description = f"process {os.getpid()} of {socket.gethostname()}, with its UI on http://127.0.0.1:{port}"
     with ExitStack() as stack:
         try:
-            lock = stack.enter_context(only_one(settings.paths.dev_lock, description))
+            lock = stack.enter_context(exclusive_lock(settings.paths.dev_lock, description))
         except LockHeldError as error:
             # Two daemons on one home would start each scheduled run twice.
             raise click.UsageError(f"`americano dev` runs already on this Dagster home: {error}") from None

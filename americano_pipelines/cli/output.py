@@ -19,7 +19,7 @@ from rich.text import Text
 from americano_pipelines.common import stage_timer
 from americano_pipelines.text_output import json_text, one_line, visible
 
-MOST_ROWS = 10
+MAX_ROWS = 10
 
 
 class Console(rich.console.Console):
@@ -55,7 +55,7 @@ def show_table(
     rows: Sequence[Sequence[object]],
     *,
     title: str = "",
-    most_rows: int = MOST_ROWS,
+    most_rows: int = MAX_ROWS,
 ) -> None:
     """Print a table. Of many rows, print the last `most_rows` and the total number."""
     if title:

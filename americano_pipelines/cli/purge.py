@@ -43,16 +43,17 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
             say(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
             context.exit(FAILED)
         with progress(enabled=not as_json):
-            erasure = erase(settings, learner, sure=names_learner or unseen, owners=owners)
+            erasure = erase(settings, learner, confirmed=names_learner or unseen, owners=owners)
         problems = erasure.problems + _not_purged(erasure)
     others = [item.name for item in erasure.items if item.kind == OTHER_NAME]
     if as_json:
-        going = [
-            {"kind": item.kind, "what": item.name, "bytes": item.bytes, "reason": item.reason} for item in erasure.going
+        listed = [
+            {"kind": item.kind, "what": item.name, "bytes": item.bytes, "reason": item.reason}
+            for item in erasure.to_remove
         ]
         report = {
             "still_there": erasure.in_source,
-            "found": going,
+            "found": listed,
             "removed": erasure.removed,
             "remains": erasure.remains(),
             "others": others,
@@ -70,7 +71,7 @@ def _not_purged(erasure: "ErasureReport") -> list[str]:
     """Why items were found but nothing was removed."""
     if erasure.in_source:
         return ["the source still has this learner: erase them there, then purge again"]
-    if erasure.doubtful and erasure.going:
+    if erasure.doubtful and erasure.to_remove:
         unseen = (
             "no file shows this id: is it spelled as the source writes it? The files above may hold rows that were "
             "deleted before; --unseen removes them"
@@ -83,15 +84,15 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool) -> None
     console = Console(highlight=False)
     removed = set(erasure.removed)
     for title, part in (
-        ("removed", [item for item in erasure.going if item.name in removed]),
-        ("would be removed" if dry_run else "not removed", [i for i in erasure.going if i.name not in removed]),
+        ("removed", [item for item in erasure.to_remove if item.name in removed]),
+        ("would be removed" if dry_run else "not removed", [i for i in erasure.to_remove if i.name not in removed]),
     ):
         if part:
             lines = [(item.kind, item.name, "" if item.bytes is None else item.bytes, item.reason) for item in part]
             show_table(
                 console, ("what", "name", "bytes", "why"), lines, title=f"[bold]{title}[/]", most_rows=len(lines)
             )
-    if not erasure.going:
+    if not erasure.to_remove:
         console.print("no kept snapshot holds this learner, or may")
     for place, count in erasure.in_source.items():
         if dry_run:

@@ -17,11 +17,11 @@ from americano_pipelines.settings import load_settings
 from americano_pipelines.text_output import one_line
 
 if TYPE_CHECKING:
-    from americano_pipelines.provenance.comparison import Line
+    from americano_pipelines.provenance.comparison import ComparedValue
     from americano_pipelines.provenance.run_listing import ListedRun
 
 
-_MOST = 200
+_MAX_CHARACTERS = 200
 _LISTED = 100
 
 
@@ -53,7 +53,7 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
         _show_comparison([sha256[:12] for sha256, _ in records], lines)
 
 
-def _show_comparison(names: list[str], lines: "Iterable[Line]") -> None:
+def _show_comparison(names: list[str], lines: "Iterable[ComparedValue]") -> None:
     console = Console(highlight=False)
     for part, grouped in groupby(lines, key=lambda line: line.part):
         listed = list(grouped)
@@ -74,7 +74,7 @@ def _named(names: list[str]) -> str:
     shown, length = [], 0
     for name in names:
         length += len(name) + 2
-        if length > _MOST:
+        if length > _MAX_CHARACTERS:
             break
         shown.append(name)
     more = len(names) - len(shown)
@@ -85,7 +85,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - JSON
     text = (
         "-" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     )
-    return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"
 
 
 @click.command()
@@ -112,9 +112,9 @@ def link(context: click.Context, run: str) -> None:
 
 
 _COLUMNS = ("started", "analysis", "protocol", "verdict", "standing", "record")
-_WHERE_THERE_IS_ROOM = ("MLflow run", "AnalysisRun")
-_FOLDED = {"analysis": len("interrupted"), "protocol": 10, "verdict": len("described")}
-_WIDE = 170
+_WIDE_TERMINAL_COLUMNS = ("MLflow run", "AnalysisRun")
+_WRAPPED_COLUMNS = {"analysis": len("interrupted"), "protocol": 10, "verdict": len("described")}
+_WIDE_TERMINAL_WIDTH = 170
 _SECONDS, _MINUTES, _CENTURY, _DIGITS = 19, 16, 2, 8
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
@@ -157,10 +157,12 @@ def _show_runs(listed_runs: "list[ListedRun]") -> None:
         console.print("no analysis was run yet: materialize an asset of the group `analysis`")
         return
     table = Table(box=box.SIMPLE, pad_edge=False)
-    wide = console.width >= _WIDE
-    for name in (*_COLUMNS, *(_WHERE_THERE_IS_ROOM if wide else ())):
+    wide = console.width >= _WIDE_TERMINAL_WIDTH
+    for name in (*_COLUMNS, *(_WIDE_TERMINAL_COLUMNS if wide else ())):
         # An id or a time that is broken in two can neither be read nor copied.
-        table.add_column(name, overflow="fold", no_wrap=name not in _FOLDED, min_width=_FOLDED.get(name))
+        table.add_column(
+            name, overflow="fold", no_wrap=name not in _WRAPPED_COLUMNS, min_width=_WRAPPED_COLUMNS.get(name)
+        )
     for run in listed_runs:
         run_id = run.mlflow_run_id
         table.add_row(

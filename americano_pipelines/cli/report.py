@@ -29,7 +29,7 @@ def report(context: click.Context, *, compare_postgres: bool, as_json: bool) -> 
     else:
         show(patterns)
     if compare_postgres and patterns[-1].postgres is None:
-        context.exit(1)  # asked for by name, and not done; the reason stands in its place
+        context.exit(1)  # requested but skipped; print the reason
 
 
 def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "list[Pattern]":

@@ -24,8 +24,9 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0
 ORPHAN_SECONDS = 10.0
 _REFUSED = 403
-# A service begins when the watcher knows its group; where this process is killed before that, `read` fails.
-_AFTER_WORD = ("/bin/sh", "-c", 'read -r word && exec "$@" </dev/null', "sh")
+# The shell starts the service only after it reads a line, so none starts unwatched: if this process is killed before
+# that, `read` fails.
+_START_ON_SIGNAL = ("/bin/sh", "-c", 'read -r word && exec "$@" </dev/null', "sh")
 _WATCHER = "from americano_pipelines.cli.services import watch; watch()"
 
 
@@ -44,7 +45,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def only_one(path: Path, description: str) -> Iterator[int]:
+def exclusive_lock(path: Path, description: str) -> Iterator[int]:
     """Hold a lock file for the block and yield its descriptor. A process that inherits it also holds the lock.
 
     Args:
@@ -90,11 +91,11 @@ def run_services(commands: Sequence[Sequence[str]], *, lock: int, port: int) -> 
         stack.callback(pipe.close)
         processes: list[subprocess.Popen[bytes]] = []
         stack.callback(_end, processes)
-        with _signals_held_back():
+        with _deferred_signals():
             for command in commands:
                 group = processes[0].pid if processes else 0
                 process = subprocess.Popen(  # noqa: S603 - the caller's programs
-                    [*_AFTER_WORD, *command], stdin=subprocess.PIPE, process_group=group, pass_fds=(lock,)
+                    [*_START_ON_SIGNAL, *command], stdin=subprocess.PIPE, process_group=group, pass_fds=(lock,)
                 )
                 processes.append(process)
                 if not group:
@@ -107,7 +108,7 @@ def run_services(commands: Sequence[Sequence[str]], *, lock: int, port: int) -> 
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
+def _deferred_signals() -> Iterator[None]:
     """Let INT and TERM wait until the end of the block; a mask would also hold them back in the children."""
     waiting: list[int] = []
     handlers = {
@@ -132,12 +133,12 @@ def _supervise(commands: Sequence[Sequence[str]], processes: Sequence["subproces
                     f"`{' '.join(command)}` ended with code {process.returncode}; see its output above"
                 )
         if not checked:
-            checked = _refuses_foreign_pages(port)
+            checked = _check_web_server(port)
         time.sleep(POLL_SECONDS)
 
 
-def _refuses_foreign_pages(port: int) -> bool:
-    """Whether the web server is up. One that answers a request with a foreign Host must not stay up."""
+def _check_web_server(port: int) -> bool:
+    """Whether the web server answers; raise an error if it accepts a foreign Host."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/server_info", headers={"Host": "elsewhere.example"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -43,7 +43,7 @@ def move(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write_path(path: Path) -> Iterator[Path]:
     """Yield a path to write a file at; after the block the file gets its name, or nothing is left of it on an error."""
     with temporary_folder(path.parent, "aside") as folder:
         aside = folder / path.name
@@ -53,7 +53,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a small text file as a whole."""
-    with written_aside(path) as aside:
+    with atomic_write_path(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 

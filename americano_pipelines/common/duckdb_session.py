@@ -24,8 +24,8 @@ _FAULTS = (
 )
 # Before the message of a server, whose disks may be full too: that is no fault of this machine.
 _OF_SERVER = ("ERROR:", "FATAL:", "Unable to connect to Postgres")
-# Sorting and appending in parts failed with 71 MiB, also parts of 9 MB.
-_SPARED_TO = 256 << 20
+# At 71 MiB sorting and appending failed, even in parts of 9 MB.
+_MIN_REDUCED_LIMIT = 256 << 20
 EXTENSION_PACKAGE = "duckdb-extension-postgres-scanner"
 
 
@@ -186,7 +186,7 @@ def memory_limit(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 @contextmanager
-def sparing(connection: duckdb.DuckDBPyConnection, at_least: int = _SPARED_TO) -> Iterator[None]:
+def reduced_memory_limit(connection: duckdb.DuckDBPyConnection, at_least: int = _MIN_REDUCED_LIMIT) -> Iterator[None]:
     """Halve the memory limit for the block, where wide rows are moved.
 
     DuckDB's memory outside of its limit grows with the width of the rows.
@@ -196,7 +196,7 @@ def sparing(connection: duckdb.DuckDBPyConnection, at_least: int = _SPARED_TO) -
         at_least: bytes below which the limit is not lowered.
     """
     whole = memory_limit(connection)
-    connection.execute(f"SET memory_limit = '{max(whole // 2, min(whole, max(at_least, _SPARED_TO)))}B'")
+    connection.execute(f"SET memory_limit = '{max(whole // 2, min(whole, max(at_least, _MIN_REDUCED_LIMIT)))}B'")
     try:
         yield
     finally:

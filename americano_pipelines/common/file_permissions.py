@@ -70,9 +70,9 @@ def _roots(settings: Settings) -> list[Path]:
 
 
 def _entries(root: Path, settings: Settings) -> tuple[list[Path], bool]:
-    """What to close in one of these folders, and whether the folder is ours: nothing in it is of others.
+    """What to close in one of these folders, and whether the folder is ours: nothing in it is of other programs.
 
-    Files that others deliver into it are closed with it, but in a folder of others they are left alone.
+    External files that are delivered into it are closed with it, but in a folder of other programs they are left alone.
     """
     own_names = settings.paths.own_names[root]
     delivered_names = [place.relative_to(root).parts[0] for place in settings.outside_places if root in place.parents]

@@ -3,18 +3,18 @@
 import re
 
 # What Postgres adds to a message: details and the place in a JSON text quote the row.
-_FURTHER = re.compile(r"\s*\b(?:DETAIL|CONTEXT|HINT|QUERY|WHERE):\s.*", re.DOTALL)
+_DETAIL_LINES = re.compile(r"\s*\b(?:DETAIL|CONTEXT|HINT|QUERY|WHERE):\s.*", re.DOTALL)
 # From the first quote to the last, because a value may hold quotes too.
 _QUOTED = (re.compile(r'".*"', re.DOTALL), re.compile(r"'.*'", re.DOTALL))
 # Here the quotes hold the names of encodings, and no value.
 _ENCODING = re.compile(r"\bencoding \"")
-_LAST = re.compile(r': ".*"', re.DOTALL)
+_LAST_QUOTATION = re.compile(r': ".*"', re.DOTALL)
 _BYTES = re.compile(r"(?:\b0x[0-9a-f]{2}\b ?)+")
 
 
-def without_values(message: str) -> str:
+def redact_values(message: str) -> str:
     """A message about a value without the value: `invalid input syntax for type uuid: "***"`."""
-    text = _FURTHER.sub("", message)
+    text = _DETAIL_LINES.sub("", message)
     if _ENCODING.search(text):
         return _BYTES.sub("*** ", text).strip()
     for quoted in _QUOTED:
@@ -24,4 +24,4 @@ def without_values(message: str) -> str:
 
 def without_last_quotation(message: str) -> str:
     """A message of unknown meaning without what it quotes at its end, which is a value where a function raised it."""
-    return _LAST.sub(': "***"', _FURTHER.sub("", message))
+    return _LAST_QUOTATION.sub(': "***"', _DETAIL_LINES.sub("", message))

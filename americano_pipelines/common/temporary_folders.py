@@ -20,7 +20,8 @@ from pathlib import Path
 _LOCK = ".owner"
 _PREFIX = ".tmp-"
 NAMES = re.compile(rf"{re.escape(_PREFIX)}[a-z]+-[0-9a-f]{{16}}")
-"""The names of temporary folders. Other names are of others, who may have any folder of ours linked to theirs."""
+"""The names of temporary folders. Other names may belong to other programs, whose folders may be linked
+here."""
 
 
 @contextmanager

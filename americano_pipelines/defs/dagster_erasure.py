@@ -28,14 +28,14 @@ from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.erasure.extracts import purged_extracts
 from americano_pipelines.erasure.spellings import is_distinctive, mention_pattern
-from americano_pipelines.erasure.store import Fate, Item, Learner
+from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.errors import ResourceError
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 
 KIND = "Dagster run"
 TICK = "Dagster tick"
-_AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_RUNNING_STATUSES = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _BUSY_SECONDS = 30
 
 
@@ -53,7 +53,7 @@ class DagsterRuns:
         gone |= {
             item.extract_sha256: item.protocol_id
             for item in learner.items
-            if item.extract_sha256 is not None and item.fate is Fate.GOES
+            if item.extract_sha256 is not None and item.action is ErasureAction.REMOVE
         }
         recorded = {
             str(record.orchestrator["dagster_run_id"])
@@ -72,11 +72,15 @@ class DagsterRuns:
                     self._mention = mention_pattern(learner.id)
                     items += [item for item in mentions(instance, learner.id) if item.name not in run_ids]
         except (ResourceError, sqlite3.Error) as error:
-            return [Item("Dagster", "Dagster", f"Dagster's records cannot be searched: {error}", Fate.UNREACHED)]
+            return [
+                Item(
+                    "Dagster", "Dagster", f"Dagster's records cannot be searched: {error}", ErasureAction.CANNOT_REMOVE
+                )
+            ]
         return items
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
-        """Delete the runs and all that Dagster's files have of them; name the analyses that are running."""
+        """Delete the runs and all that Dagster's files store about them; name the analyses that are running."""
         if not self._settings.dagster_dir.is_dir():
             return []
         remaining = []
@@ -87,16 +91,16 @@ class DagsterRuns:
                     delete_runs(instance, [item.name for item in items if item.kind == KIND])
                 remaining = [
                     Item(
-                        "Dagster run at work",
+                        "running Dagster run",
                         run_id,
-                        f"Dagster run {run_id} is at work, perhaps on an earlier snapshot: purge once more when it has "
+                        f"Dagster run {run_id} is running, perhaps on an earlier snapshot: purge once more when it has "
                         "ended",
-                        Fate.UNREACHED,
+                        ErasureAction.CANNOT_REMOVE,
                     )
                     for run_id in runs_under_way(instance)
                 ]
         except ResourceError as error:
-            remaining.append(Item("Dagster", "Dagster", str(error), Fate.UNREACHED))
+            remaining.append(Item("Dagster", "Dagster", str(error), ErasureAction.CANNOT_REMOVE))
         return remaining
 
     def _has_remains(self, instance: dg.DagsterInstance) -> bool:
@@ -109,26 +113,26 @@ class DagsterRuns:
 def mentions(instance: dg.DagsterInstance, learner_id: str) -> list[Item]:
     """The runs and ticks whose messages mention the learner, such as the error of a sync that quotes a value.
 
-    A run that is under way stays, as UNREACHED.
+    A run that is under way stays, as CANNOT_REMOVE.
     """
-    mention, sure = mention_pattern(learner_id), is_distinctive(learner_id)
+    mention, distinctive = mention_pattern(learner_id), is_distinctive(learner_id)
     items = []
     for run_id in sorted({run_id for run_id, text in run_texts(instance) if mention.search(text)}):
         run = instance.get_run_by_id(run_id)
-        if not sure and run is not None and run.job_name not in {NIGHTLY, DEEP_CHECK}:
+        if not distinctive and run is not None and run.job_name not in {NIGHTLY, DEEP_CHECK}:
             continue  # the short word may be a protocol or a label of another learner
         if run is None or run.is_finished:
-            items.append(Item(KIND, run_id, "its messages mention the learner", names_learner=sure))
+            items.append(Item(KIND, run_id, "its messages mention the learner", names_learner=distinctive))
         else:
-            reason = f"Dagster run {run_id} is at work and mentions the learner: purge once more when it has ended"
-            items.append(Item("Dagster run at work", run_id, reason, Fate.UNREACHED))
+            reason = f"Dagster run {run_id} is running and mentions the learner: purge once more when it has ended"
+            items.append(Item("running Dagster run", run_id, reason, ErasureAction.CANNOT_REMOVE))
     ticks = sorted({number for number, text in tick_texts(instance) if mention.search(text)})
-    return items + [Item(TICK, str(n), "its message mentions the learner", names_learner=sure) for n in ticks]
+    return items + [Item(TICK, str(n), "its message mentions the learner", names_learner=distinctive) for n in ticks]
 
 
 def runs_under_way(instance: dg.DagsterInstance) -> list[str]:
     """Runs under way that may be analysing an earlier snapshot, and may record it after the purge."""
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=_AT_WORK))
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=_RUNNING_STATUSES))
     return [run.run_id for run in runs if run.job_name not in {NIGHTLY, DEEP_CHECK}]
 
 
@@ -148,7 +152,7 @@ def runs_of(instance: dg.DagsterInstance, protocols: Collection[str], recorded: 
 
 
 def delete_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> None:
-    """Delete runs that have ended, and all that Dagster's files have of them.
+    """Delete runs that have ended, and all that Dagster's files store about them.
 
     It can be repeated after an interruption: a run is deleted after its events, which are found by it, and the files
     are rewritten each time.

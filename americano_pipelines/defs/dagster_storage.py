@@ -1,6 +1,6 @@
-"""Reach what Dagster has no public name for: its sqlite files, and its tables of assets and of evaluated checks.
+"""Access private parts of Dagster's sqlite storage: its files, and its tables of assets and of evaluated checks.
 
-Every private name of Dagster's storage that this project uses is in this module, as it was in release `SEEN_ON`.
+This module holds every private name of Dagster's storage that the project uses, as in `CHECKED_DAGSTER_VERSION`.
 """
 
 import sqlite3
@@ -13,7 +13,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
-SEEN_ON = "1.13.27"
+CHECKED_DAGSTER_VERSION = "1.13.27"
 # The name of the file that mirrors the events of assets of all runs.
 _INDEX = "index"
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
@@ -38,7 +38,7 @@ def shared_files(instance: dg.DagsterInstance) -> list[Path]:
 
 
 def run_texts(instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
-    """Each text that the storage and the captured output have of a run, with the run's id; of sqlite storages only."""
+    """Each text that storage and captured output hold about a run, with the run's id; of sqlite storages only."""
     index = events_file(instance, _INDEX)
     if index is None:
         return

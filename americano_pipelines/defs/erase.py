@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from americano_pipelines.erasure.erasure_report import ErasureReport
-from americano_pipelines.erasure.store import Fate, Item, Store
+from americano_pipelines.erasure.store import ErasureAction, Item, Store
 from americano_pipelines.settings import Settings
 
 
@@ -18,9 +18,9 @@ def stores(settings: Settings) -> list[Store]:
     from americano_pipelines.erasure.lake_files import LakeFiles
     from americano_pipelines.erasure.mlflow_runs import MlflowRuns
     from americano_pipelines.erasure.snapshot_files import SnapshotFiles
-    from americano_pipelines.erasure.temporary_files import Leftovers
+    from americano_pipelines.erasure.temporary_files import TemporaryFiles
 
-    kinds = (Leftovers, SnapshotFiles, LakeFiles, Extracts, MlflowRuns, DagsterRuns)
+    kinds = (TemporaryFiles, SnapshotFiles, LakeFiles, Extracts, MlflowRuns, DagsterRuns)
     return [kind(settings) for kind in kinds]
 
 
@@ -39,15 +39,15 @@ def find_items(settings: Settings, learner_id: str, owners: Mapping[str, set[str
     return ErasureReport([item for items in items_by_store for item in items], known)
 
 
-def erase(settings: Settings, learner_id: str, *, sure: bool, owners: Mapping[str, set[str]]) -> ErasureReport:
-    """Look again and remove what goes, if the source has nothing of the learner and the id is sure.
+def erase(settings: Settings, learner_id: str, *, confirmed: bool, owners: Mapping[str, set[str]]) -> ErasureReport:
+    """Look again and remove what goes, if the source has nothing of the learner and the id is confirmed.
 
     A store is cleaned before those that its items are found by, so an erasure that was interrupted can be repeated.
 
     Args:
         settings: where the stores are.
         learner_id: the learner's id, as the source writes it.
-        sure: whether the id is known to be a learner's although nothing names it now.
+        confirmed: whether the id is known to be a learner's although nothing names it now.
         owners: as for `find_items`.
 
     Raises:
@@ -59,12 +59,12 @@ def erase(settings: Settings, learner_id: str, *, sure: bool, owners: Mapping[st
         all_stores = stores(settings)
         known, items_by_store = _find(settings, learner_id, owners, all_stores)
         report = ErasureReport([item for items in items_by_store for item in items], known)
-        report.doubtful = not (sure or report.names_learner)
+        report.doubtful = not (confirmed or report.names_learner)
         if report.in_source or report.doubtful:
             return report
         for store, items in reversed(list(zip(all_stores, items_by_store, strict=True))):
-            going = [item for item in items if item.fate is Fate.GOES]
-            report.mark_removed(going, store.remove(going))
+            to_remove = [item for item in items if item.action is ErasureAction.REMOVE]
+            report.mark_removed(to_remove, store.remove(to_remove))
     return report
 
 

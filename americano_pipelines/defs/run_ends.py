@@ -14,7 +14,7 @@ FINISHED_STATUSES = {
 """Status of a Dagster run that has ended to that of its MLflow run."""
 
 
-def has_open_ends(instance: dg.DagsterInstance) -> bool:
+def needs_reconciliation(instance: dg.DagsterInstance) -> bool:
     """Whether a run has ended whose end MLflow or the app may not show yet; two queries to Dagster's records."""
     return any(
         instance.get_runs_count(dg.RunsFilter(statuses=list(FINISHED_STATUSES), tags={tag: value}))

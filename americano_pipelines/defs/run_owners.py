@@ -24,7 +24,7 @@ _FOLDER, _SUFFIX = "processes", ".owner"
 _SIGNS = re.compile("[0-9a-f]{16}")
 # File systems whose locks do not reach other machines, or only as they happen to be set up.
 _LOCKS_UNKNOWN = frozenset({"cifs", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "afs", "lustre", "unknown"})
-_LOCKS_REACH = frozenset({"nfs", "nfs4", "ceph"})
+_LOCKS_ACROSS_MACHINES = frozenset({"nfs", "nfs4", "ceph"})
 
 # Held until this process ends, by process (a forked one holds none of its parent's) and folder.
 _held: dict[tuple[int, Path], tuple[str, ExitStack, int]] = {}
@@ -53,13 +53,22 @@ def is_gone(home: Path, tags: Mapping[str, str]) -> bool | None:
     own, theirs = _identity(home), tags[HOME_TAG]
     same_start = tags[BOOT_TAG] == boot()
     kind, options = _file_system(home)
-    if tags.get(OWNER_TAG, NO_OWNER) != NO_OWNER and own == theirs and (same_start or _locks_reach(kind, options)):
+    if (
+        tags.get(OWNER_TAG, NO_OWNER) != NO_OWNER
+        and own == theirs
+        and (same_start or _locks_visible_across_machines(kind, options))
+    ):
         with suppress(OSError):  # a file system without locks
             return not is_held(home / _FOLDER / tags[OWNER_TAG])
         return None
     # The home is on a disk of this machine, or is a copy of it: what wrote to it before this start has ended.
     same_home = own.partition(".")[0] == theirs.partition(".")[0]
-    if not same_start and same_home and kind not in _LOCKS_REACH and _locks_reach(kind, options):
+    if (
+        not same_start
+        and same_home
+        and kind not in _LOCKS_ACROSS_MACHINES
+        and _locks_visible_across_machines(kind, options)
+    ):
         return True
     return None
 
@@ -109,7 +118,7 @@ def _file_system(path: Path) -> tuple[str, str]:
     return (deepest.fstype, deepest.opts) if deepest else ("unknown", "")
 
 
-def _locks_reach(kind: str, options: str) -> bool:
+def _locks_visible_across_machines(kind: str, options: str) -> bool:
     """Whether a lock that another machine holds is visible here, or no other machine can reach the file system."""
     if kind in _LOCKS_UNKNOWN or kind.startswith("fuse."):
         return False
@@ -123,7 +132,7 @@ def _release() -> None:
             stack.close()
 
 
-def _forget_after_fork() -> None:
+def _drop_lock_after_fork() -> None:
     # The lock is the parent's: the child must not hold it after the parent's end, nor remove the file.
     for _, _, descriptor in _held.values():
         with suppress(OSError):
@@ -131,4 +140,4 @@ def _forget_after_fork() -> None:
 
 
 atexit.register(_release)
-os.register_at_fork(after_in_child=_forget_after_fork)
+os.register_at_fork(after_in_child=_drop_lock_after_fork)

@@ -19,7 +19,7 @@ from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS
 # Materializing some assets in the UI makes a run of this job.
 _ASSET_JOB = "__ASSET_JOB"
 # Most runs of one pass: a first pass over a year's runs must not hold up the sync it follows. A run takes some ms.
-MOST_RUNS = 100
+MAX_RUNS = 100
 _BUSY_SECONDS = 5
 
 
@@ -31,13 +31,13 @@ def remove_old_runs(instance: dg.DagsterInstance, older_than: timedelta) -> list
         older_than: how long ago they must have ended.
 
     Returns:
-        The ids of the runs that were removed, at most `MOST_RUNS`: the next pass removes the others.
+        The ids of the runs that were removed, at most `MAX_RUNS`: the next pass removes the others.
     """
     candidates = _old_runs(instance, datetime.now(UTC) - older_than)
     if not candidates:
         return []
     shown = _shown(instance)
-    removed = [run.run_id for run in candidates if run.run_id not in shown][:MOST_RUNS]
+    removed = [run.run_id for run in candidates if run.run_id not in shown][:MAX_RUNS]
     for run_id in removed:
         _remove(instance, run_id)
     if removed:
@@ -51,7 +51,7 @@ def _old_runs(instance: dg.DagsterInstance, ended_before: datetime) -> list[dg.D
         old = dg.RunsFilter(statuses=list(FINISHED_STATUSES), job_name=job, updated_before=ended_before)
         # Hardly any old sync stays, so the oldest come first. Many of the UI's runs may be analyses, which stay: the
         # newest come first, so that each run is examined in the days after it has become old.
-        records = instance.get_run_records(old, limit=2 * MOST_RUNS, ascending=job != _ASSET_JOB)
+        records = instance.get_run_records(old, limit=2 * MAX_RUNS, ascending=job != _ASSET_JOB)
         runs += [record.dagster_run for record in records]
     return [run for run in runs if not _is_of_analyses(run)]
 

@@ -1,16 +1,16 @@
-"""The report of an erasure: what the stores have of a learner, what was removed and what remains."""
+"""The report of an erasure: what the stores hold about a learner, what was removed and what remains."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from americano_pipelines.erasure.store import Fate, Item
+from americano_pipelines.erasure.store import ErasureAction, Item
 
 _HOLDING_RESULTS = frozenset({"extract", "MLflow run"})
 
 
 @dataclass
 class ErasureReport:
-    """What is there of a learner.
+    """What the stores hold about a learner.
 
     Attributes:
         items: what the stores have, in their order.
@@ -32,24 +32,25 @@ class ErasureReport:
     @property
     def in_source(self) -> dict[str, int]:
         """Where the published file and the lake in use name them, to the number of rows."""
-        return {item.name: item.rows or 0 for item in self._with(Fate.IN_SOURCE)}
+        return {item.name: item.rows or 0 for item in self._with(ErasureAction.IN_SOURCE)}
 
     @property
-    def going(self) -> list[Item]:
-        """What is removed, or was."""
-        return self._with(Fate.GOES)
+    def to_remove(self) -> list[Item]:
+        """Items to remove, or already removed."""
+        return self._with(ErasureAction.REMOVE)
 
     @property
     def problems(self) -> list[str]:
         """What could not be looked at or removed, in words."""
-        return [item.reason for item in self._with(Fate.UNREACHED)]
+        return [item.reason for item in self._with(ErasureAction.CANNOT_REMOVE)]
 
     def remains(self) -> list[str]:
         """What is not removed, in words."""
-        texts = [item.reason for item in self._with(Fate.STAYS)]
-        if any(item.kind in _HOLDING_RESULTS for item in self.going):
+        texts = [item.reason for item in self._with(ErasureAction.KEEP)]
+        if any(item.kind in _HOLDING_RESULTS for item in self.to_remove):
             texts.append(
-                "records and MLflow's numbers stay: results, no rows; the app's rows of analyses are the app's"
+                "records and MLflow's numbers stay: they hold results, not events; delete the rows of analyses in the "
+                "app yourself"
             )
         return texts
 
@@ -60,5 +61,5 @@ class ErasureReport:
         self.removed += [item.name for item in items if (item.kind, item.name) not in names]
         self.items += left
 
-    def _with(self, fate: Fate) -> list[Item]:
-        return [item for item in self.items if item.fate is fate]
+    def _with(self, action: ErasureAction) -> list[Item]:
+        return [item for item in self.items if item.action is action]

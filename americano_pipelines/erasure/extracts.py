@@ -14,13 +14,13 @@ from pathlib import Path
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.erasure.snapshot_files import snapshots_without
-from americano_pipelines.erasure.store import ExtractSummary, Fate, Item, Learner
+from americano_pipelines.erasure.store import ErasureAction, ExtractSummary, Item, Learner
 from americano_pipelines.provenance.archive import extracts_dir, records
 from americano_pipelines.settings import Settings
 
 KIND = "extract"
 _HASH_DIGITS = 64
-# A dot before the name has what an earlier release did not finish. Files of other names are of others.
+# Earlier releases wrote unfinished extracts with a leading dot. Files of other names belong to other programs.
 _NAMES = re.compile(r"\.?[0-9a-f]{64}\b.*")
 
 
@@ -40,7 +40,7 @@ class Extracts:
         for sha256, path, content in kept_extracts(self._settings):
             snapshot_ids = read_from.get(sha256, set())
             is_clean = bool(snapshot_ids) and snapshot_ids <= clean
-            item = _judge(learner, sha256, path, content, is_clean=is_clean)
+            item = _item_of_extract(learner, sha256, path, content, is_clean=is_clean)
             if item is not None:
                 items.append(item)
         return items + _unreadable_cards(self._settings)
@@ -72,7 +72,7 @@ def write_card(settings: Settings, item: Item) -> None:
 
 
 def purged_extracts(settings: Settings) -> dict[str, str | None]:
-    """The hash of every extract that was purged, and the protocol that it surely was of."""
+    """The hash of every extract that was purged, and the protocol that it is confirmed to be of."""
     return {path.stem: _card_protocol(path) for path in _cards(settings)}
 
 
@@ -97,8 +97,8 @@ def summarize_extract(content: bytes, sha256: str) -> ExtractSummary:
     return ExtractSummary(frozenset(map(str, learners)) if isinstance(learners, list) else None, None, intact)
 
 
-def _judge(learner: Learner, sha256: str, path: Path, content: bytes, *, is_clean: bool) -> Item | None:
-    """The item of an extract, None where it surely is not the learner's.
+def _item_of_extract(learner: Learner, sha256: str, path: Path, content: bytes, *, is_clean: bool) -> Item | None:
+    """The item of an extract, None where it is confirmed not to be the learner's.
 
     Args:
         learner: the learner.
@@ -109,8 +109,8 @@ def _judge(learner: Learner, sha256: str, path: Path, content: bytes, *, is_clea
     """
     extract = summarize_extract(content, sha256)
     holds = learner.owns(extract)
-    fate = Fate.GOES
-    # A list of learners under another key says as little as none.
+    action = ErasureAction.REMOVE
+    # Pseudonyms made with another key identify nobody here.
     unnamed = extract.learners is None or (learner.key_problem is not None and extract.protocol_id is None)
     if holds:
         reason = "holds the learner's events"
@@ -119,7 +119,7 @@ def _judge(learner: Learner, sha256: str, path: Path, content: bytes, *, is_clea
     elif unnamed and not is_clean:
         reason = "does not say whose events it holds, and not every snapshot it was read from is known to be clean"
     elif extract.protocol_id is not None and not learner.is_not_of(extract):
-        fate = Fate.UNREACHED
+        action = ErasureAction.CANNOT_REMOVE
         reason = (
             f"extract {sha256[:12]} may hold the learner's events: no kept snapshot has its protocol "
             f"{extract.protocol_id}, and its pseudonym is of another key. {learner.key_problem}. Purge once more with "
@@ -134,7 +134,7 @@ def _judge(learner: Learner, sha256: str, path: Path, content: bytes, *, is_clea
         kind=KIND,
         name=sha256,
         reason=reason,
-        fate=fate,
+        action=action,
         names_learner=holds,
         bytes=len(content),
         path=path,
@@ -169,5 +169,5 @@ def _unreadable_cards(settings: Settings) -> list[Item]:
                 f"{path} is no card of a purged extract, so its protocol is not known, and Dagster runs of it may be "
                 "left: put it back from a backup, or remove it"
             )
-            items.append(Item("card", path.stem, reason, Fate.UNREACHED, path=path))
+            items.append(Item("card", path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))
     return items

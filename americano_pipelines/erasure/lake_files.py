@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from americano_pipelines.erasure.snapshot_files import KIND, describe_rows, items_in_source, size_of_folder
-from americano_pipelines.erasure.store import Fate, Item, Learner
+from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.erasure.table_search import in_lake, owners_in_lake
 from americano_pipelines.errors import LakeDamagedError
 from americano_pipelines.lake import manifest as lake
@@ -28,10 +28,10 @@ class LakeFiles:
         except LakeDamagedError as error:
             reason = f"whether it has the learner is not known: {error}"
             if in_use:
-                return [Item("lake", str(error.path), reason, Fate.UNREACHED, path=error.path)]
+                return [Item("lake", str(error.path), reason, ErasureAction.CANNOT_REMOVE, path=error.path)]
         if in_use:
             return items_in_source(counts, "lake: ")
-        if not lake.is_there(self._settings.paths):
+        if not lake.exists(self._settings.paths):
             reason = "its manifest is missing, so what its files hold is not known"
         if counts:
             reason = describe_rows(counts)
@@ -43,7 +43,7 @@ class LakeFiles:
         ]  # fmt: skip
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
-        """Remove the lake for good; files of others in its folder stay."""
+        """Remove the lake for good; files of other programs in its folder stay."""
         if items:
             lake.clear(self._settings.paths)
         return []

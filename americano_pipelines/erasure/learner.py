@@ -45,7 +45,7 @@ def identify(settings: Settings, learner_id: str, owners: Mapping[str, set[str]]
                 theirs |= pseudonyms
             elif owner_ids and ids.isdisjoint(owner_ids):
                 others |= pseudonyms
-        # Whose it is does not follow where a protocol changed hands.
+        # A protocol with several owners does not identify one.
         theirs, others = theirs - others, others - theirs
     of_theirs = {protocol_id for protocol_id, pseudonyms in named.items() if pseudonyms and pseudonyms <= theirs}
     return Learner(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from americano_pipelines.analysis.daily_series import DAILY
 from americano_pipelines.erasure.extracts import KIND as EXTRACT_KIND
 from americano_pipelines.erasure.extracts import summarize_extract, write_card
-from americano_pipelines.erasure.store import Fate, Item, Learner
+from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run, runs_with_data
 from americano_pipelines.mlflow_store.client import Store, open_store, open_store_to_read
@@ -25,7 +25,7 @@ from americano_pipelines.settings import Settings
 
 KIND = "MLflow run"
 _PROVENANCE = "provenance/"
-_AT_WORK = frozenset({"RUNNING", "SCHEDULED"})
+_RUNNING_STATUSES = frozenset({"RUNNING", "SCHEDULED"})
 
 
 class MlflowRuns:
@@ -40,15 +40,19 @@ class MlflowRuns:
         Looked at are the runs of extracts that go, and those whose extract is not in the archive: it was purged while
         MLflow did not answer, or the run failed before it was recorded. These are judged by the extract that they hold.
         """
-        going = {item.name: item for item in learner.items if item.kind == EXTRACT_KIND and item.fate is Fate.GOES}
-        items = _models(self._settings, going)
+        to_remove = {
+            item.name: item
+            for item in learner.items
+            if item.kind == EXTRACT_KIND and item.action is ErasureAction.REMOVE
+        }
+        items = _models(self._settings, to_remove)
         if not _has_runs(self._settings):
             return items
         try:
-            return items + self._runs(open_store_to_read(self._settings), learner, going)
+            return items + self._runs(open_store_to_read(self._settings), learner, to_remove)
         except TrackingError as error:
             reason = f"what MLflow runs have was not looked at: {error}"
-            return [*items, Item("MLflow", "MLflow", reason, Fate.UNREACHED)]
+            return [*items, Item("MLflow", "MLflow", reason, ErasureAction.CANNOT_REMOVE)]
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Remove the files, after the card of an extract that only MLflow has."""
@@ -70,8 +74,8 @@ class MlflowRuns:
                 left.append(_not_cleaned(item, str(error)))
         return left
 
-    def _runs(self, store: Store, learner: Learner, going: dict[str, Item]) -> list[Item]:
-        kept = {path.stem for path in extracts_dir(self._settings).glob("[!.]*.json")} - going.keys()
+    def _runs(self, store: Store, learner: Learner, to_remove: dict[str, Item]) -> list[Item]:
+        kept = {path.stem for path in extracts_dir(self._settings).glob("[!.]*.json")} - to_remove.keys()
         recorded = {str(record.tracking["run_id"]): record for _, record in records(self._settings)}
         runs, items = runs_with_data(store), []
         for run_id, record in recorded.items():
@@ -84,13 +88,13 @@ class MlflowRuns:
                     f"MLflow run {run_id} was recorded at {record.tracking['address']} and is not at {store.label}: "
                     "purge once more with that MLFLOW_TRACKING_URI"
                 )
-                items.append(Item(KIND, run_id, reason, Fate.UNREACHED))
+                items.append(Item(KIND, run_id, reason, ErasureAction.CANNOT_REMOVE))
         for run_id, run in runs.items():
             record_of_run = recorded.get(run_id)
             # People can change the tag, not the record.
             sha256 = record_of_run.extract_sha256 if record_of_run else run.tags["data.sha256"]
             if sha256 not in kept:
-                items += _of_run(run, learner, going.get(sha256), sha256, record_of_run)
+                items += _of_run(run, learner, to_remove.get(sha256), sha256, record_of_run)
         return items
 
 
@@ -112,21 +116,21 @@ def _models(settings: Settings, extracts: Collection[str]) -> list[Item]:
             "model",
             f"{name} version {version}",
             f"model {name} version {version} was trained on data that held this learner, or may have",
-            Fate.STAYS,
+            ErasureAction.KEEP,
         )
         for name, version in names
     ]
 
 
-def _of_run(run: MlflowRun, learner: Learner, going: Item | None, sha256: str, record: Record | None) -> list[Item]:
-    """The items of a run; none where its extract surely is another learner's."""
+def _of_run(run: MlflowRun, learner: Learner, to_remove: Item | None, sha256: str, record: Record | None) -> list[Item]:
+    """The items of a run; none where its extract is confirmed to be another learner's."""
     sizes = run.folder.sizes()
     paths = tuple(path for path in sizes if _shows_days(path, record))
     if not paths:
         return []
     run_id, reason, protocol_id, holds = run.run_id, "", None, False
-    if going is not None and going.names_learner:
-        reason, protocol_id, holds = going.reason, going.protocol_id, True
+    if to_remove is not None and to_remove.names_learner:
+        reason, protocol_id, holds = to_remove.reason, to_remove.protocol_id, True
     else:
         reason = "whose events it holds is not known; only MLflow had it"
         if EXTRACT in paths:
@@ -141,10 +145,10 @@ def _of_run(run: MlflowRun, learner: Learner, going: Item | None, sha256: str, r
                     f"{learner.key_problem}. Whose events MLflow run {run_id} has is not known, for no kept snapshot "
                     "has its protocol. Purge once more with the key that made them"
                 )
-                return [Item(KIND, run_id, unknown, Fate.UNREACHED)]
-    if run.run.info.status in _AT_WORK:
-        at_work = f"MLflow run {run_id} is still at work: purge once more when it has ended"
-        return [Item(KIND, run_id, at_work, Fate.UNREACHED)]
+                return [Item(KIND, run_id, unknown, ErasureAction.CANNOT_REMOVE)]
+    if run.run.info.status in _RUNNING_STATUSES:
+        at_work = f"MLflow run {run_id} is still running: purge once more when it has ended"
+        return [Item(KIND, run_id, at_work, ErasureAction.CANNOT_REMOVE)]
     others = [path for path in sizes if path not in paths and not path.startswith(_PROVENANCE)]
     item = Item(
         kind=KIND,
@@ -163,7 +167,7 @@ def _of_run(run: MlflowRun, learner: Learner, going: Item | None, sha256: str, r
                 "file",
                 f"{run_id}/{path}",
                 f"{path} of MLflow run {run_id} was added by people, and was not looked into",
-                Fate.STAYS,
+                ErasureAction.KEEP,
             )
             for path in others
         ),
@@ -180,4 +184,4 @@ def _shows_days(path: str, record: Record | None) -> bool:
 
 
 def _not_cleaned(item: Item, why: str) -> Item:
-    return Item(KIND, item.name, f"MLflow run {item.name} was not cleaned: {why}", Fate.UNREACHED)
+    return Item(KIND, item.name, f"MLflow run {item.name} was not cleaned: {why}", ErasureAction.CANNOT_REMOVE)

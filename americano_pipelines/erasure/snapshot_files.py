@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from americano_pipelines.common import atomic_files
-from americano_pipelines.erasure.store import Fate, Item, Learner
+from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.erasure.table_search import in_snapshot, owners_in
 from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Settings
@@ -37,7 +37,7 @@ class SnapshotFiles:
                 items += [item] if item is not None else []
         for path in _under_other_names(self._settings):
             reason = f"{path} was {OTHER_NAME} and not looked at: purge once more with that DUCKDB_DB_PATH"
-            items.append(Item(OTHER_NAME, str(path), reason, Fate.UNREACHED, path=path))
+            items.append(Item(OTHER_NAME, str(path), reason, ErasureAction.CANNOT_REMOVE, path=path))
         return items
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
@@ -57,7 +57,7 @@ class SnapshotFiles:
             document = snapshots.record_beside(path)
         except UnreadableRecordError as error:
             reason = f"whether the published file has the learner is not known: {error}"
-            return [Item("published file", str(path), reason, Fate.UNREACHED, path=path)]
+            return [Item("published file", str(path), reason, ErasureAction.CANNOT_REMOVE, path=path)]
         return items_in_source(in_snapshot(self._settings, path, document, learner_id))
 
     def _kept(self, path: Path, learner_id: str) -> Item | None:
@@ -89,7 +89,7 @@ def items_in_source(counts: dict[str, int], prefix: str = "") -> list[Item]:
         prefix: what comes before that in the name.
     """
     return [
-        Item("row", f"{prefix}{place}", "the source has it", Fate.IN_SOURCE, names_learner=True, rows=rows)
+        Item("row", f"{prefix}{place}", "the source has it", ErasureAction.IN_SOURCE, names_learner=True, rows=rows)
         for place, rows in counts.items()
     ]
 
@@ -126,12 +126,12 @@ def snapshots_without(settings: Settings, items: Iterable[Item]) -> set[str]:
 
     Args:
         settings: where they are.
-        items: what `SnapshotFiles` has of the learner.
+        items: what `SnapshotFiles` holds about the learner.
     """
     published, name = snapshots.current(settings), snapshots.file_name(settings)
     readable = {folder.name for folder in snapshots.snapshots(settings) if _has_record(folder / name)}
     named = {item.name for item in items if item.kind == KIND and item.names_learner}
-    if published is not None and any(item.fate is Fate.IN_SOURCE for item in items):
+    if published is not None and any(item.action is ErasureAction.IN_SOURCE for item in items):
         named.add(published.parent.name)
     return readable - named
 

@@ -38,7 +38,7 @@ def escaped_pattern(learner_id: str) -> str:
 
 
 def mention_pattern(learner_id: str) -> re.Pattern[str]:
-    """What fits a text that mentions the id, plain or escaped, as a word of its own.
+    """A regular expression that matches a text mentioning the id, plain or escaped, as a word of its own.
 
     A short id, and one of digits only, counts in quotes only: else each text with a number would mention it.
     """
@@ -49,7 +49,7 @@ def mention_pattern(learner_id: str) -> re.Pattern[str]:
 
 
 def is_distinctive(learner_id: str) -> bool:
-    """Whether a text that has the id as a word surely means it."""
+    """Whether a text that has the id as a word is confirmed to mean it."""
     return len(learner_id.rstrip(" ")) >= _DISTINCTIVE and not learner_id.isdecimal()
 
 

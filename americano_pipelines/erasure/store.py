@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Fate(StrEnum):
+class ErasureAction(StrEnum):
     """What an erasure does about an item.
 
-    GOES: it is removed. IN_SOURCE: it follows the source, which has the learner; nothing is removed while there is such
-    an item. STAYS: it is not removed, on purpose. UNREACHED: it may be the learner's and cannot be removed, so the
-    erasure is not complete.
+    REMOVE: it is removed. IN_SOURCE: it follows the source, which has the learner; nothing is removed while there is
+    such an item. KEEP: it is not removed, on purpose. CANNOT_REMOVE: it may be the learner's and cannot be removed, so
+    the erasure is not complete.
     """
 
-    GOES = "goes"
+    REMOVE = "goes"
     IN_SOURCE = "in source"
-    STAYS = "stays"
-    UNREACHED = "unreached"
+    KEEP = "stays"
+    CANNOT_REMOVE = "unreached"
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Item:
         kind: what it is, for people: `snapshot`, `extract`, `MLflow run`, `Dagster run` ...
         name: tells it apart within its kind; of an item IN_SOURCE `<table>.<column>`.
         reason: why it is an item, for people; never the learner's id.
-        fate: what an erasure does about it.
-        names_learner: whether it surely holds something of the learner, which shows that the id is a learner's.
+        action: what an erasure does about it.
+        names_learner: whether it is confirmed to hold something of the learner, which shows that the id is a learner's.
         bytes: its size, None where that is not known.
         rows: rows that name the learner, of an item IN_SOURCE.
         path: its file or folder, None when it has none.
-        protocol_id: the learner's protocol that it is of, None when it is of none, or not surely theirs.
+        protocol_id: the learner's protocol that it is of, None when it is of none, or not confirmed to be theirs.
         extract_sha256: hash of the extract that it is, or that it shows.
         files: paths of an MLflow run's files that show the extract.
     """
@@ -42,7 +42,7 @@ class Item:
     kind: str
     name: str
     reason: str
-    fate: Fate = Fate.GOES
+    action: ErasureAction = ErasureAction.REMOVE
     names_learner: bool = False
     bytes: int | None = None
     rows: int | None = None
@@ -76,10 +76,10 @@ class Learner:
         owners: protocol to the ids of those who own it, in any snapshot or the lake.
         pseudonyms: theirs, under any key.
         protocols: theirs.
-        other_protocols: those of others only.
-        other_pseudonyms: those of others, under any key.
+        other_protocols: those of other learners only.
+        other_pseudonyms: those of other learners, under any key.
         key_problem: why extracts cannot be attributed by the present key, None when they can.
-        items: what the stores before this one have of them.
+        items: what the stores before this one hold about them.
     """
 
     id: str
@@ -92,7 +92,7 @@ class Learner:
     items: tuple[Item, ...] = ()
 
     def owns(self, extract: ExtractSummary) -> bool:
-        """Whether an extract surely holds their events."""
+        """Whether an extract is confirmed to hold their events."""
         if extract.learners is None:
             return False
         if not self.pseudonyms.isdisjoint(extract.learners):
@@ -100,7 +100,7 @@ class Learner:
         return extract.protocol_id in self.protocols and self.other_pseudonyms.isdisjoint(extract.learners)
 
     def is_not_of(self, extract: ExtractSummary) -> bool:
-        """Whether an extract surely holds none of their events."""
+        """Whether an extract is confirmed to hold none of their events."""
         if extract.learners is None or not extract.intact or self.owns(extract):
             return False
         return (
@@ -114,7 +114,7 @@ class Store(Protocol):
     """A place where something of a learner is kept."""
 
     def find(self, learner: Learner) -> list[Item]:
-        """What the store has of a learner; nothing is changed.
+        """What the store holds about a learner; nothing is changed.
 
         Raises:
             ResourceError: it cannot be looked into for want of memory or disk.
@@ -126,5 +126,5 @@ class Store(Protocol):
         It is called without items too: then it finishes what an earlier erasure was interrupted at.
 
         Returns:
-            What could not be removed, UNREACHED and with the reason.
+            What could not be removed, CANNOT_REMOVE and with the reason.
         """

@@ -178,7 +178,11 @@ def _count(
     learner: str,
 ) -> dict[str, int]:
     """Rows that name the learner, by column."""
-    equal = {column.name: condition for column in columns if (condition := _is(column, plays=column.name == learners))}
+    equal = {
+        column.name: condition
+        for column in columns
+        if (condition := _id_condition(column, is_learner=column.name == learners))
+    }
     matches: dict[str, int] = {}
     if equal:
         counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in equal.values())
@@ -201,16 +205,20 @@ def _count(
     return {f"{table}.{name}": count for name, count in matches.items() if count}
 
 
-def _is(column: Column, *, plays: bool) -> str | None:
+def _id_condition(column: Column, *, is_learner: bool) -> str | None:
     """SQL that is true for a value which is the learner's id; None for a column that holds no ids."""
     name, learner_id = f"{_ROWS}.{sql.quote(column.name)}", f"{_LEARNER}.id"
     if column.type == "BLOB":
-        return f"'\\x' || lower(hex({name})) = lower({learner_id}) OR {name} = encode({learner_id})" if plays else None
+        return (
+            f"'\\x' || lower(hex({name})) = lower({learner_id}) OR {name} = encode({learner_id})"
+            if is_learner
+            else None
+        )
     if column.type == "VARCHAR":
         # Padding of char(n) does not arrive here, but people copy it.
         is_uuid = f"TRY_CAST({learner_id} AS UUID) IS NOT NULL"
         return f"{name} IN ({learner_id}, rtrim({learner_id})) OR ({is_uuid} AND lower({name}) = lower({learner_id}))"
-    return f"{name} = TRY_CAST({learner_id} AS {column.type})" if column.type == "UUID" or plays else None
+    return f"{name} = TRY_CAST({learner_id} AS {column.type})" if column.type == "UUID" or is_learner else None
 
 
 def _json_text(column: Column) -> str | None:

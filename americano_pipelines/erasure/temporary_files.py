@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from americano_pipelines.common.leftovers import find_leftovers, sweep_leftovers
 from americano_pipelines.erasure.snapshot_files import size_of_folder
-from americano_pipelines.erasure.store import Fate, Item, Learner
+from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.settings import Settings
 
 
-class Leftovers:
+class TemporaryFiles:
     """The temporary folders of ended processes, as a store of an erasure."""
 
     def __init__(self, settings: Settings) -> None:
@@ -30,7 +30,7 @@ class Leftovers:
                 "temporary folder",
                 str(path),
                 f"{path} is in use, and may hold rows of the learner: purge once more when its process has ended",
-                Fate.UNREACHED,
+                ErasureAction.CANNOT_REMOVE,
                 path=path,
             )
             for path in sweep_leftovers(self._settings.paths)

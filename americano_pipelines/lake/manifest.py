@@ -134,7 +134,7 @@ def read(paths: DataFolder) -> Manifest | None:
         ) from None
 
 
-def is_there(paths: DataFolder) -> bool:
+def exists(paths: DataFolder) -> bool:
     """Whether there is a manifest at all, readable or not."""
     return paths.manifest.exists()
 
@@ -186,11 +186,11 @@ def sweep(paths: DataFolder) -> None:
 
 def holds_files(paths: DataFolder) -> bool:
     """Whether the lake's folder has any exported file or a manifest."""
-    return is_there(paths) or any(True for _ in _ours(paths.lake))
+    return exists(paths) or any(True for _ in _ours(paths.lake))
 
 
 def clear(paths: DataFolder) -> None:
-    """Remove the lake: our files, then the manifest that names them; files of others stay."""
+    """Remove the lake: our files, then the manifest that names them; files of other programs stay."""
     for path in _ours(paths.lake):
         path.unlink()
         if not any(path.parent.iterdir()):

@@ -14,13 +14,13 @@ from americano_pipelines.sources.checksums import BucketChecksum
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_errors import postgres_errors
 from americano_pipelines.sources.postgres_snapshot import Snapshot
-from americano_pipelines.sources.row_widths import Reading, bounded, plan_reading
+from americano_pipelines.sources.row_widths import Reading, memory_bounded, plan_reading
 
 _BUCKET_COLUMN = "americano_bucket"
 _ROWS = "americano_rows"
 # A partitioned COPY keeps buffers for every bucket and thread: with 512 MB it ran out at 200 months on 4 threads
 # and at 400 on 2 (15 columns). A few rows with wild times are enough for hundreds of months.
-MOST_BUCKETS_AT_ONCE = 48
+MAX_BUCKETS_AT_ONCE = 48
 # Rows that each thread holds for a partitioned COPY before it writes them: one row group. With DuckDB's default of
 # 524288 the COPY of 5 M rows took 8.4 s instead of 7.1 s.
 _FLUSH_ROWS = 122_880
@@ -105,9 +105,9 @@ class Writer:
         folder = self._staging / table.name
         with ExitStack() as bounds, postgres_errors(self._snapshot.target, table.found_as):
             reading = plan_reading(self._snapshot, table, state, wanted)
-            bounds.enter_context(bounded(self._snapshot, table, reading))
+            bounds.enter_context(memory_bounded(self._snapshot, table, reading))
             self._bound(reading)
-            if not reading.is_cut and len(wanted) > MOST_BUCKETS_AT_ONCE:
+            if not reading.in_ranges and len(wanted) > MAX_BUCKETS_AT_ONCE:
                 self._copy_in_groups(table, *reading.ranges[0], sorted(wanted), folder)
             else:
                 for number, chunk in enumerate(reading.ranges):
@@ -116,7 +116,7 @@ class Writer:
         for staged in sorted(folder.rglob("*.parquet")):
             name = self._bucket(table, staged.parent.name.partition("=")[2])
             part = len(files.setdefault(name, []))
-            files[name].append(self._take(staged, table.name, name, part))
+            files[name].append(self._move_into_lake(staged, table.name, name, part))
         if strange := files.keys() - set(wanted):
             raise DataError(f"{table.found_as}: {', '.join(strange)} exported, but Postgres counted no such rows")
         return files
@@ -129,10 +129,12 @@ class Writer:
         if reading.is_wide:
             share = memory_limit(connection) // _FLUSH_SHARE
             # A range is held whole: its rows fit into memory, and may be a few of a megabyte among thousands.
-            rows = rows if reading.is_cut else min(rows, max(1, share // reading.average))
+            rows = rows if reading.in_ranges else min(rows, max(1, share // reading.average))
             # Not in steps of 2,048, as the number of rows: a row may be of a megabyte.
             # A dictionary of values of a megabyte costs another copy of them.
-            self._row_group = f", ROW_GROUP_SIZE_BYTES {share}{', DICTIONARY_SIZE_LIMIT 1' if reading.is_cut else ''}"
+            self._row_group = (
+                f", ROW_GROUP_SIZE_BYTES {share}{', DICTIONARY_SIZE_LIMIT 1' if reading.in_ranges else ''}"
+            )
         connection.execute(f"SET partitioned_write_flush_threshold = {rows}")
 
     def _copy(self, table: PostgresTable, relation: str, parameters: list[str], folder: Path) -> None:
@@ -154,8 +156,8 @@ class Writer:
         """Read once into a table that may spill to disk, and write that in groups of buckets."""
         connection = self._snapshot.connection
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {_ROWS} AS FROM {relation}", parameters)
-        for start in range(0, len(names), MOST_BUCKETS_AT_ONCE):
-            where = bucket_filter(table, names[start : start + MOST_BUCKETS_AT_ONCE])
+        for start in range(0, len(names), MAX_BUCKETS_AT_ONCE):
+            where = bucket_filter(table, names[start : start + MAX_BUCKETS_AT_ONCE])
             self._copy(table, f"(FROM {_ROWS} WHERE {where})", [], folder / str(start))
         connection.execute(f"DROP TABLE {_ROWS}")
 
@@ -166,7 +168,7 @@ class Writer:
             return NO_MONTH if table.contract.by_month else WHOLE
         return first_day[: len("2024-01")]
 
-    def _take(self, staged: Path, table: str, bucket: str, part: int) -> LakeFile:
+    def _move_into_lake(self, staged: Path, table: str, bucket: str, part: int) -> LakeFile:
         """Move a finished file to its place."""
         place = self._lake / table / bucket / f"{self.snapshot_id}-{part}.parquet"
         query = "SELECT num_rows FROM parquet_file_metadata($1)"

@@ -30,8 +30,8 @@ class Artifact(FrozenModel):
 
 
 # What MLflow says of a run or model that it does not have.
-NONE_SUCH = "RESOURCE_DOES_NOT_EXIST"
-_NOT_FOUND = frozenset({NONE_SUCH, "INVALID_PARAMETER_VALUE"})
+NOT_FOUND_CODE = "RESOURCE_DOES_NOT_EXIST"
+_NOT_FOUND = frozenset({NOT_FOUND_CODE, "INVALID_PARAMETER_VALUE"})
 # What the tags of a run that was opened and not yet recorded say.
 UNSET = "unknown"
 

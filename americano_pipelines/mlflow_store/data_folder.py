@@ -28,7 +28,7 @@ _WAIT_SECONDS = 10  # for another process that writes to it
 
 
 @dataclass(frozen=True)
-class Rebased:
+class AddressUpdate:
     """Addresses of one column that begin with a former folder.
 
     Attributes:
@@ -76,7 +76,7 @@ def check_location(settings: Settings) -> None:
         )
 
 
-def relocate(settings: Settings, *, dry_run: bool) -> list[Rebased]:
+def relocate(settings: Settings, *, dry_run: bool) -> list[AddressUpdate]:
     """Rewrite the addresses of former folders in the data folder's own database, in one transaction.
 
     A former folder is known by how the address of an experiment ends; experiments that people gave another place keep
@@ -102,7 +102,7 @@ def relocate(settings: Settings, *, dry_run: bool) -> list[Rebased]:
             stack.enter_context(creation_lock(settings))
         connection = stack.enter_context(_connected(settings, "ro" if dry_run else "rw"))
         rebased = [
-            Rebased(table, column, former, rows)
+            AddressUpdate(table, column, former, rows)
             for former in _former_addresses(connection, present)
             for table, columns in _ADDRESSES.items()
             for column in columns

@@ -23,9 +23,9 @@ _ARTIFACT = "model"
 _READY_SECONDS = 10  # it is ready at once; MLflow would wait for five minutes
 # What a model of scikit-learn needs to be loaded. MLflow's own way to find out loads it in a process of its own, and
 # waits for that for minutes.
-_NEEDS = ("scikit-learn", "skops", "numpy", "pandas")
+_MODEL_REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 # In our models beyond the types that skops lets pass by itself; anything else is refused when it is saved.
-_TRUSTED = ["numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+_SKOPS_TRUSTED_TYPES = ["numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
 class RegisteredModel(FrozenModel):
@@ -79,9 +79,9 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
             model_id=logged.model_id,
             signature=infer_signature(example, model.predict(example)),
             input_example=example,
-            pip_requirements=[f"{package}=={version(package)}" for package in _NEEDS],
+            pip_requirements=[f"{package}=={version(package)}" for package in _MODEL_REQUIREMENTS],
             serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
-            skops_trusted_types=_TRUSTED,
+            skops_trusted_types=_SKOPS_TRUSTED_TYPES,
         )
         # Not by `registered_model_name`: that goes to MLFLOW_REGISTRY_URI where somebody set it.
         _make_name(run, name)

@@ -158,7 +158,7 @@ def newest_analysis_runs(store: Store, limit: int | None) -> "list[Run]":
 
 # What MLflow takes at once, and how long a value may be before it is cut: mlflow/utils/validation.py.
 _PER_BATCH = 100
-_LONGEST_PARAM, _LONGEST_TAG, _LONGEST_DIGEST = 6000, 8000, 36
+_MAX_PARAM_LENGTH, _MAX_TAG_LENGTH, _MAX_DIGEST_LENGTH = 6000, 8000, 36
 # What MLflow's own pages show.
 _NOTE_TAG, _COMMIT_TAG, _CONTEXT_TAG = "mlflow.note.content", "mlflow.source.git.commit", "mlflow.data.context"
 
@@ -190,7 +190,7 @@ class AnalysisRun:
         """
         from mlflow.entities import Param
 
-        texts = _short(params, _LONGEST_PARAM, "parameter")
+        texts = _short(params, _MAX_PARAM_LENGTH, "parameter")
         self._log(params=[Param(name, text) for name, text in texts.items()])
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
@@ -201,7 +201,7 @@ class AnalysisRun:
         """
         from mlflow.entities import RunTag
 
-        texts = _short(as_tag_values(tags), _LONGEST_TAG, "tag")
+        texts = _short(as_tag_values(tags), _MAX_TAG_LENGTH, "tag")
         self._log(tags=[RunTag(name, text) for name, text in texts.items()])
 
     def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
@@ -260,7 +260,7 @@ class AnalysisRun:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         # MLflow's own digest of a table covers 10,000 rows and ignores times.
-        dataset = Dataset(name=name, digest=sha256[:_LONGEST_DIGEST], source_type="local", source=source)
+        dataset = Dataset(name=name, digest=sha256[:_MAX_DIGEST_LENGTH], source_type="local", source=source)
         used = DatasetInput(dataset, [InputTag(_CONTEXT_TAG, "analysis")])
         self.store.ask(self.store.client.log_inputs, self.run_id, datasets=[used])
 
@@ -299,7 +299,7 @@ def analysis_run(store: Store, parent_run_id: str, name: str, tags: Mapping[str,
     Raises:
         TrackingError: MLflow does not take it; the block is not entered.
     """
-    texts = _short(as_tag_values(tags), _LONGEST_TAG, "tag") | {PARENT_TAG: parent_run_id}
+    texts = _short(as_tag_values(tags), _MAX_TAG_LENGTH, "tag") | {PARENT_TAG: parent_run_id}
     run = store.ask(store.client.create_run, store.experiment_id, tags=texts, run_name=name)
     opened = AnalysisRun(store, run.info.run_id)
     try:

@@ -28,7 +28,7 @@ CLIENT_ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # That it makes its tables is no news for whoever runs an analysis.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # As Dagster's: nobody here was asked.
+    # No telemetry, as for Dagster: the users did not consent.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 _LOCK_SECONDS = 60  # making a database takes up to 15 s on a busy machine
@@ -72,7 +72,7 @@ def as_tracking_error(uri: str, error: Exception) -> TrackingError:
     """An error of MLflow's or of what is below it, with the variable's name and what to do."""
     first = redact(str(error).strip().partition("\n")[0]) or type(error).__name__
     return TrackingError(
-        f"MLFLOW_TRACKING_URI={redact(uri)} does not take what is recorded there: {first}. Is the server running and "
+        f"MLFLOW_TRACKING_URI={redact(uri)} cannot be written to: {first}. Is the server running and "
         "the address right? `americano doctor` looks; without the variable, records go to a file under the data folder",
         getattr(error, "error_code", None),
     )

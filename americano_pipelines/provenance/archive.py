@@ -48,7 +48,7 @@ def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
         get(folder, name)
         return path, name
     try:
-        with atomic_files.written_aside(path) as aside:
+        with atomic_files.atomic_write_path(path) as aside:
             aside.write_bytes(content)
             aside.chmod(mode)
     except OSError as error:

@@ -10,7 +10,7 @@ Part = Literal["analysis", "inputs", "parameters", "results", "code", "environme
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedValue:
     """A value of both records.
 
     Attributes:
@@ -29,7 +29,7 @@ class Line:
         return type(self.values[0]) is type(self.values[1]) and bool(self.values[0] == self.values[1])
 
 
-def compare(first: Record, second: Record) -> list[Line]:
+def compare(first: Record, second: Record) -> list[ComparedValue]:
     """Compare two records part by part; values that only one of them has are included."""
     parts: dict[Part, list[dict[str, Any]]] = {
         "analysis": [_analysis(record) for record in (first, second)],
@@ -40,7 +40,7 @@ def compare(first: Record, second: Record) -> list[Line]:
         "environment": [dict(_leaves("", record.environment)) for record in (first, second)],
     }
     return [
-        Line(part, name, (left.get(name), right.get(name)))
+        ComparedValue(part, name, (left.get(name), right.get(name)))
         for part, (left, right) in parts.items()
         for name in dict.fromkeys((*left, *right))
     ]

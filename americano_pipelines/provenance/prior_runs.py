@@ -70,6 +70,6 @@ def _of_record(record: Record) -> PriorRun:
 
 
 def _of_run(run: "Run") -> PriorRun:
-    """Of a run whose record is gone: on what data is not known."""
+    """Build from a run without a record; its data is unknown."""
     kind = run.data.tags.get(_ASSET, _UNKNOWN).rpartition("/")[2]
     return PriorRun(kind, run.data.params.get("outcome", _UNKNOWN), None)

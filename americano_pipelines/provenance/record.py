@@ -61,7 +61,7 @@ class Input(FrozenModel):
         data_version: its data version in that snapshot.
         snapshot_id: the snapshot.
         snapshot_sha256: hash of the snapshot's file.
-        instant: the instant of the source that the asset holds; for files made by others the instant up to which they
+        instant: the instant of the source that the asset holds; for external files the instant up to which they
             are known.
         schema_sha256: hash of the table's columns.
         rows: rows read.

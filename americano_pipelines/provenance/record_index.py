@@ -21,7 +21,7 @@ from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
 
 INDEX = "index.sqlite3"
-# Of the table in record_index.sql: an index of another version is built anew.
+# Version of the table in record_index.sql: an index of another version is built anew.
 _VERSION = 1
 # Another analysis writes one row: longer than this the lock is held by something that hangs.
 _LOCK_SECONDS = 5.0
@@ -260,7 +260,7 @@ def _read(
 
 
 def _entry(row: tuple[object, ...]) -> IndexEntry:
-    """An entry from a row of the table; sqlite has no truth values."""
+    """An entry from a row of the table; sqlite has no booleans."""
     values = dict(zip((field.name for field in fields(IndexEntry)), row, strict=True))
     values["readable"] = bool(values["readable"])
     values["planned"] = None if values["planned"] is None else bool(values["planned"])

@@ -73,7 +73,7 @@ def list_runs(settings: Settings, store: Store, limit: int | None = None) -> lis
     """
     names = _protocol_names(settings)
     runs = newest_analysis_runs(store, limit)
-    # The tag is set last: without it the recording did not come to its end.
+    # The tag is set last: without it recording did not finish.
     entries = {entry.sha256: entry for entry in find_entries(settings, "sha256", *map(_record_tag, runs))}
     listed = []
     for run in runs:

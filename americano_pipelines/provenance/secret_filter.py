@@ -9,29 +9,29 @@ import re
 from collections import Counter
 
 # Names of nothing but secrets, also within longer names.
-_TELLING_NAME = (
+_CREDENTIAL_NAME = (
     r"(?:passw(?:or)?[dt]|passphrase|passcode|kennwort|(?<![a-z])passe(?![a-z])|pwd|secret|token|credential|cookie"
     r"|(?<![a-z])jwt|api_?-?key|access_?-?key|private_?-?key|signature)"
 )
 # Names that may be of something else: whole words of a name (`DB_PASS`, `dbKey`), or its end (`PGPASS`).
-_OTHER_NAME = (
+_AMBIGUOUS_NAME = (
     r"(?:(?<![A-Za-z])(?i:pw|key|auth|creds|sig|pin|otp|salt|webhook)|(?<=[a-z0-9])(?:Pw|Key|Auth|Creds|Sig|Pin|Salt)"
     r"|(?<!by)(?<!com)(?i:pass))(?![a-z])\d*"
 )
 _LITERAL = r"(?:\"[^\"]+\"|'[^']+')"
 _PREFIX = r"[rbfuRBFU]{0,2}"
-_GETS = r"[\"']?\]?\s*(?::\s*[\w\[\], |]+=|[:=!]=*|=>)\s*"
+_ASSIGNMENT = r"[\"']?\]?\s*(?::\s*[\w\[\], |]+=|[:=!]=*|=>)\s*"
 # An address with a user's password or with a token for a user.
 _ADDRESS = re.compile(r"://[^/\s@\"']+@")
 _SECRET = (
     # password = ..., "api_key": ..., --token=...
-    re.compile(rf"{_TELLING_NAME}\w*[\"']?\]?\s*(?:[:=]|=>)\s*[^\s=]", re.IGNORECASE),
+    re.compile(rf"{_CREDENTIAL_NAME}\w*[\"']?\]?\s*(?:[:=]|=>)\s*[^\s=]", re.IGNORECASE),
     # ALTER ROLE x PASSWORD '...', login(user, "...")  # password
-    re.compile(rf"{_TELLING_NAME}.*{_LITERAL}|{_LITERAL}.*{_TELLING_NAME}", re.IGNORECASE),
+    re.compile(rf"{_CREDENTIAL_NAME}.*{_LITERAL}|{_LITERAL}.*{_CREDENTIAL_NAME}", re.IGNORECASE),
     # pw = "...", auth = (user, "..."), key: b"...", pin = 4711
-    re.compile(rf"{_OTHER_NAME}{_GETS}(?:[\w.]*[(\[{{].*?)?(?:{_PREFIX}{_LITERAL}|\d{{3,}}\b)"),
+    re.compile(rf"{_AMBIGUOUS_NAME}{_ASSIGNMENT}(?:[\w.]*[(\[{{].*?)?(?:{_PREFIX}{_LITERAL}|\d{{3,}}\b)"),
     # DB_PASS=..., as a shell has it
-    re.compile(rf"(?=\b[A-Z_0-9]+=)\w*?{_OTHER_NAME}=[^\s=]"),
+    re.compile(rf"(?=\b[A-Z_0-9]+=)\w*?{_AMBIGUOUS_NAME}=[^\s=]"),
     # connect("db", "root", "..."): a password without its name
     re.compile(rf"(?:connect|log_?in|sign_?in|auth\w*)\(.*{_LITERAL}\s*,\s*{_LITERAL}", re.IGNORECASE),
     re.compile(r"\bidentified\s+(?:with\s+\S+\s+)?by\b", re.IGNORECASE),
@@ -56,14 +56,15 @@ _SECRET = (
     # A line of a key whose first line is missing from the text.
     re.compile(r"^[-+ ]?\s*[A-Za-z0-9+/]{48,}={0,2}\s*$"),
 )
-# Letters and digits as a generator mixes them: of 16 of those few have fewer bits each, of names with a number most.
+# Letters and digits as a generator mixes them: random 16-character words rarely have fewer bits per character;
+# identifiers with a number usually do.
 _WORD, _RANDOM_BITS = re.compile(r"(?<!\w)[A-Za-z0-9]{16,}(?!\w)"), 3.4
 # Its value may stand on the lines that follow.
-_OPEN = re.compile(
-    rf"(?i:{_TELLING_NAME})\w*[\"']?\]?\s*(?:[:=]|=>)?.*[=(\[{{\\:,]\s*$|{_OTHER_NAME}{_GETS}[(\[{{\\]?\s*$"
+_VALUE_ON_NEXT_LINE = re.compile(
+    rf"(?i:{_CREDENTIAL_NAME})\w*[\"']?\]?\s*(?:[:=]|=>)?.*[=(\[{{\\:,]\s*$|{_AMBIGUOUS_NAME}{_ASSIGNMENT}[(\[{{\\]?\s*$"
 )
 _VALUE = re.compile(r"[\"']")
-_TEXT_BEGIN = re.compile(rf"(?:(?i:{_TELLING_NAME})\w*|{_OTHER_NAME}){_GETS}\(?\s*{_PREFIX}(\"\"\"|''')")
+_TEXT_BEGIN = re.compile(rf"(?:(?i:{_CREDENTIAL_NAME})\w*|{_AMBIGUOUS_NAME}){_ASSIGNMENT}\(?\s*{_PREFIX}(\"\"\"|''')")
 _KEY_BEGIN, _KEY_END = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile("-----END [A-Z ]*PRIVATE KEY")
 _HUNK = re.compile(r"(@@ -\S+ \+\S+ @@).*")
 _WITHHELD = "(withheld: looks like a secret)"
@@ -97,7 +98,7 @@ def without_secrets(patch: str) -> tuple[str, int]:
             count += 1
         else:
             lines.append(line)
-        follows = _OPEN.search(line) is not None or (follows and _VALUE.search(line) is not None)
+        follows = _VALUE_ON_NEXT_LINE.search(line) is not None or (follows and _VALUE.search(line) is not None)
         in_key = in_key and _KEY_END.search(line) is None
     return "".join(f"{line}\n" for line in lines), count
 

@@ -19,10 +19,11 @@ from americano_pipelines.settings.cron import check_cron
 from americano_pipelines.settings.postgres_url import DEFAULT_PORT, split_table
 
 _PARENT = Path(__file__).resolve().parents[2]
-_OWN = "AMERICANO_"
+_PREFIX = "AMERICANO_"
 _UNITS = {"MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
-# With 32MB not even 200,000 narrow rows can be loaded, with 48MB they can; above the other, DuckDB refuses the number.
-_LEAST_MEMORY, _MOST_MEMORY = 48 * 10**6, 10**15
+# With 32MB not even 200,000 narrow rows can be loaded, with 48MB they can; above the upper bound DuckDB
+# refuses the number.
+_MIN_MEMORY_BYTES, _MAX_MEMORY_BYTES = 48 * 10**6, 10**15
 PROJECT_ROOT = _PARENT if (_PARENT / "pyproject.toml").is_file() else Path.cwd()
 
 
@@ -54,7 +55,7 @@ def _memory(value: str) -> str:
     if match is None or float(match[1]) == 0:
         raise ValueError("is not an amount of memory")
     amount = float(match[1]) * _UNITS[match[2]]
-    if not _LEAST_MEMORY <= amount <= _MOST_MEMORY:
+    if not _MIN_MEMORY_BYTES <= amount <= _MAX_MEMORY_BYTES:
         raise ValueError("is out of bounds; from 48MB to 1000000GB is allowed")
     return value
 
@@ -242,10 +243,10 @@ def unknown_variables(env_file: Path | None = PROJECT_ROOT / ".env") -> dict[str
     """Variables with a value that begin like those of this project and are none, each with the setting it resembles."""
     values = {**DotEnvSettingsSource(Variables, env_file=env_file, env_file_encoding="utf-8").env_vars, **os.environ}
     names = {name.upper() for name, value in values.items() if value and value.strip()}
-    known = [name.upper().removeprefix(_OWN) for name in Variables.model_fields if name.upper().startswith(_OWN)]
-    unknown = sorted(name.removeprefix(_OWN) for name in names if name.startswith(_OWN))
+    known = [name.upper().removeprefix(_PREFIX) for name in Variables.model_fields if name.upper().startswith(_PREFIX)]
+    unknown = sorted(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
     return {
-        f"{_OWN}{name}": next((f"{_OWN}{near}" for near in get_close_matches(name, known, 1)), None)
+        f"{_PREFIX}{name}": next((f"{_PREFIX}{near}" for near in get_close_matches(name, known, 1)), None)
         for name in unknown
         if name not in known
     }

@@ -74,7 +74,7 @@ def _sqlite(uri: str, driver: str, root: Path) -> str:
     if not mark or "/" in start or not name or name == ":memory:" or name.startswith("file:"):
         raise ValueError(
             "names no file; sqlite:///runs.db is one in the project's folder, sqlite:////var/lib/runs.db (four "
-            "strokes) one by its full path, and records in memory are gone with the process"
+            "slashes) one by its full path, and records in memory are gone with the process"
         )
     if driver not in {"", "pysqlite"}:
         raise ValueError("asks for a sqlite driver that MLflow cannot use; write sqlite:///")

@@ -51,7 +51,7 @@ class DataFolder:
         return cls(root, published or default, dagster_home or root / "dagster_home")
 
     def export(self, table: str) -> Path:
-        """The Parquet file that others put here for a table (parquet mode)."""
+        """The external Parquet file of a table that is expected here (parquet mode)."""
         return self.root / "exports" / f"{table}.parquet"
 
     @property
@@ -219,7 +219,7 @@ def leads_into(location: Path, folder: Path) -> bool:
     return not pattern or _descends(pattern, inner.relative_to(start).parts)
 
 
-def why_no_folder(path: Path) -> str | None:
+def reason_not_a_folder(path: Path) -> str | None:
     """Why a path can never be a folder; None where it is one, or may become one.
 
     Whether this user may create it is tried by `americano doctor`.
@@ -239,7 +239,7 @@ def why_no_folder(path: Path) -> str | None:
     return None
 
 
-def why_not_for_us_alone(path: Path) -> str | None:
+def reason_not_exclusive(path: Path) -> str | None:
     """Why a folder cannot be kept for this project alone: it is the machine's, or a whole home; None where it can."""
     home = Path(os.path.expanduser("~")).absolute()  # noqa: PTH111 - Path.home raises where there is none
     others = {*_SYSTEM_FOLDERS, Path(tempfile.gettempdir()), home, *home.parents}

@@ -20,8 +20,8 @@ from americano_pipelines.settings.paths import (
     SNAPSHOT_RECORD,
     DataFolder,
     leads_into,
-    why_no_folder,
-    why_not_for_us_alone,
+    reason_not_a_folder,
+    reason_not_exclusive,
 )
 from americano_pipelines.settings.postgres_url import PostgresTarget, parse_url
 
@@ -34,7 +34,7 @@ _SECRET_PARAMETER = re.compile(
 # Names of our schemas: DuckDB calls the catalog after the file, and then `analytics.x` would be ambiguous.
 _SCHEMAS = frozenset({"analytics", "research", "meta"})
 # Names that DuckDB, or our own build, attaches something else under.
-_TAKEN = frozenset({"main", "memory", "system", "temp", "source", "published_before"})
+_RESERVED_CATALOG_NAMES = frozenset({"main", "memory", "system", "temp", "source", "published_before"})
 # How the variable of a source table's files ends; before it comes the table's name.
 _PARQUET = "_parquet"
 
@@ -65,7 +65,7 @@ class Settings(Variables):
             if leads_into(self.parquet_input(variable.removesuffix(_PARQUET)), self.lake_dir):
                 raise ValueError(
                     f"{variable.upper()}: leads into {self.lake_dir}, where our own exports are kept; "
-                    "these variables name files made by others, so point it elsewhere"
+                    "these variables name external files, so point it elsewhere"
                 )
         self._check_not_swept()
         if odd := {"%", "?"} & set(str(self.dagster_dir)):
@@ -80,10 +80,10 @@ class Settings(Variables):
         """Refuse what can never be a folder, before a run fails for it."""
         for variable, path in [("AMERICANO_DATA_DIR", self.data_dir), *self._own_places()]:
             folder = path if variable in {"AMERICANO_DATA_DIR", "DAGSTER_HOME"} else path.parent
-            if problem := why_no_folder(folder):
+            if problem := reason_not_a_folder(folder):
                 raise ValueError(f"{variable}: {problem}; choose another place")
             # Its folder is the user's own choice; these two are closed to others as a whole.
-            if folder == path and (problem := why_not_for_us_alone(folder)):
+            if folder == path and (problem := reason_not_exclusive(folder)):
                 raise ValueError(f"{variable}: {problem}")
 
     def _check_not_swept(self) -> None:
@@ -171,7 +171,7 @@ class Settings(Variables):
                 f"{'analytics.behavioral_events' if schema == 'analytics' else f'what is in {schema}'} as ambiguous; "
                 "choose another name, such as americano.duckdb"
             )
-        if path.stem.casefold() in _TAKEN:
+        if path.stem.casefold() in _RESERVED_CATALOG_NAMES:
             raise ValueError(
                 f"DUCKDB_DB_PATH: {path.name} would be a catalog called {path.stem}, a name that is in use; "
                 "choose another one, such as americano.duckdb"
@@ -233,7 +233,7 @@ class Settings(Variables):
         return parse_tracking_uri(self.mlflow_tracking_uri, PROJECT_ROOT)
 
     def parquet_input(self, table: str) -> Path:
-        """The file, folder or glob that others fill for a table (parquet mode)."""
+        """The file, folder or glob of a table's external files (parquet mode)."""
         value: str | None = getattr(self, f"{table}{_PARQUET}")
         return self.paths.export(table) if value is None else _absolute(value)
 

@@ -1,1 +1,1 @@
-"""Read the source: table contracts, the Postgres snapshot, Parquet files made by others. Never write."""
+"""Read the source: table contracts, the Postgres snapshot, external Parquet files. Never write."""

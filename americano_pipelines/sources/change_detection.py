@@ -1,6 +1,6 @@
 """Detect changes of a source table: its buckets, their fingerprints, and why no change can hide from them.
 
-**The witness.** Postgres gives every version of a row the id of the transaction that wrote it (xmin), so a row's
+**Row versions.** Postgres gives every version of a row the id of the transaction that wrote it (xmin), so a row's
 version is (key, xmin). A bucket's fingerprint is `count(*)` and the XOR of `hashtextextended(key, xmin)` over
 its rows: an insert, update, delete, late commit or move to another month changes it. The key is the id column
 where a unique index holds it and it cannot be null, so that no two rows can cancel out. Elsewhere it is the row's
@@ -8,9 +8,9 @@ place (ctid), and the hashes are added. VACUUM and FREEZE keep xmin (since 9.4 f
 FULL and CLUSTER keep xmin and change places, so tables without a key look changed, which costs time and nothing
 else. After a dump and restore every xmin is new: everything is exported again.
 
-Views, foreign tables and parents of partitions or children have no versions of their own, and the name that a
-`regclass` is written as changes without its row: there whole rows are hashed as text and added. As text, for equal
-values may read differently (1.0 and 1.00 in jsonb, 0 and -0).
+Views, foreign tables and parents of partitions or children have no versions of their own, and a `regclass`
+value may read differently after a rename, although its row did not change: there whole rows are hashed as text and
+added. As text, for equal values may read differently (1.0 and 1.00 in jsonb, 0 and -0).
 
 **Changes that touch no row** (a default, an enum label, a type, a column added or dropped) are in the schema hash.
 
@@ -22,7 +22,7 @@ database has those of the original. So an earlier state counts only within one h
 timeline and database, a server that goes on or answers where it did, and a snapshot whose xmax did not go back.
 Otherwise everything is exported. A data folder that was put back while the server was off, and then used as many
 ids as before, shows neither; so after a start of the server the cheap question is skipped and the fingerprints decide
-(without this a sync reported "unchanged" falsely). What no witness can show (the same row written again by a
+(without this a sync reported "unchanged" falsely). What row versions cannot show (the same row written again by a
 transaction of the same id after such a restore, or damaged bits) the deep check finds row by row.
 """
 
@@ -127,7 +127,7 @@ def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
 
 def row_version(table: PostgresTable) -> str:
     """SQL, for Postgres, of the hash of a row's version; of the whole row where it has none."""
-    if not table.is_witnessed:
+    if not table.row_versions_suffice:
         # Not the alias of the relation: a column may have its name.
         row = ", ".join(sql.quote(column.name) for column in table.columns)
         return f"hashtextextended(ROW({row})::text, 0)"
@@ -137,7 +137,7 @@ def row_version(table: PostgresTable) -> str:
 
 def fingerprint(table: PostgresTable, versions: str) -> str:
     """SQL, for Postgres, of a bucket's fingerprint: XOR where no two rows can cancel out, else the sum."""
-    return f"{'sum' if table.key is None or not table.is_witnessed else 'bit_xor'}({versions})"
+    return f"{'sum' if table.key is None or not table.row_versions_suffice else 'bit_xor'}({versions})"
 
 
 def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: Mapping[str, Any]) -> bool:
@@ -155,7 +155,7 @@ def is_untouched(snapshot: Snapshot, table: PostgresTable, rows: int, identity: 
     """
     passed = int(snapshot.identity["xmax"]) - int(identity["xmin"])
     restarted = identity.get("started_at") != snapshot.identity["started_at"]
-    if restarted or not table.is_witnessed or passed >= _HALF_OF_XIDS:
+    if restarted or not table.row_versions_suffice or passed >= _HALF_OF_XIDS:
         return False
     oldest = int(identity["xmin"]) % 2**32
     statement = sql.render(

@@ -82,15 +82,22 @@ def _ask(
 ) -> list[tuple[Any, ...]]:
     relation = sql.quote(table.schema, table.relation)
     statement = _statement(
-        "checksums_postgres", table, relation, "text", only, versions=versions, version=version, misfits=table.misfits
+        "checksums_postgres",
+        table,
+        relation,
+        "text",
+        only,
+        versions=versions,
+        version=version,
+        unrepresentable_rows=table.unrepresentable_rows,
     )
     rows = snapshot.query(statement, table.found_as)
-    if any(misfits for _, _, _, misfits, *_ in rows):
-        raise SourceError(_describe_misfits(snapshot, table, relation))
+    if any(unrepresentable_rows for _, _, _, unrepresentable_rows, *_ in rows):
+        raise SourceError(_describe_unrepresentable(snapshot, table, relation))
     return rows
 
 
-def _describe_misfits(snapshot: Snapshot, table: PostgresTable, relation: str) -> str:
+def _describe_unrepresentable(snapshot: Snapshot, table: PostgresTable, relation: str) -> str:
     """The columns with values that DuckDB cannot hold, and the number of these values."""
     conditions = {
         column.name: unrepresentable(column.name, column.type) for column in table.columns if not column.as_text

@@ -9,7 +9,7 @@ from americano_pipelines.sources.postgres_snapshot import Snapshot
 
 
 def with_lock_holders(snapshot: Snapshot, error: LockedSourceError) -> LockedSourceError:
-    """The error with who holds the lock, as far as the role may know.
+    """Add the sessions that hold the lock, as far as the role may see them.
 
     Args:
         snapshot: the snapshot that failed. It is renewed, so nothing that was read in it counts any more.

@@ -1,4 +1,4 @@
-"""Find the Parquet files that others made of a table, and check that they can be read whole.
+"""Find the external Parquet files of a table, and check that they can be read whole.
 
 Combine their paths, footers and columns into one table per contract. Our own exports are in `lake/`.
 """
@@ -15,10 +15,10 @@ from americano_pipelines.errors import ConfigError, SourceError, TransientSource
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import SourceTable, check_role_types
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract
-from americano_pipelines.sources.folder_keys import folder_keys, folder_values
+from americano_pipelines.sources.hive_partitions import partition_columns, partition_values
 from americano_pipelines.sources.parquet_footers import Footer, read_footers
 from americano_pipelines.sources.path_expansion import expand, root_of
-from americano_pipelines.sources.schema_agreement import Part, agree
+from americano_pipelines.sources.schema_agreement import Part, combine_columns
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class FileTable(SourceTable):
 
     @property
     def _folder_values(self) -> list[str]:
-        return ["/".join(folder_values(file.path, self.root)) for file in self.files]
+        return ["/".join(partition_values(file.path, self.root)) for file in self.files]
 
     def check_unchanged(self) -> None:
         """Check that the files were not written to since they were hashed.
@@ -161,10 +161,10 @@ def _describe(
     root = root_of(location)
     files = tuple(hash_file(path) for path in paths)
     footers = read_footers(connection, paths)
-    telling = _telling(footers)
-    in_files = {sql.folded(column.name) for footer in telling.values() for column in footer.columns}
-    keys = folder_keys(list(telling), root, in_files)
-    agreed = agree(connection, contract, telling, keys, settings.americano_columns)
+    with_types = _files_with_types(footers)
+    in_files = {sql.folded(column.name) for footer in with_types.values() for column in footer.columns}
+    keys = partition_columns(list(with_types), root, in_files)
+    agreed = combine_columns(connection, contract, with_types, keys, settings.americano_columns)
     check_role_types(_label(paths), agreed.columns, agreed.roles)
     return FileTable(
         contract=contract,
@@ -177,13 +177,13 @@ def _describe(
         parts=agreed.parts,
         finer={
             path: finer
-            for path, footer in telling.items()
+            for path, footer in with_types.items()
             if (finer := tuple(column.name for column in footer.columns if column.finer))
         },
     )
 
 
-def _telling(footers: Mapping[Path, Footer]) -> dict[Path, Footer]:
+def _files_with_types(footers: Mapping[Path, Footer]) -> dict[Path, Footer]:
     """The files whose columns are those of the table.
 
     A file without rows counts, but its columns mean nothing: pandas gives an empty day any type. Where no file has

@@ -14,7 +14,7 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.errors import SourceError, TransientSourceError
 
-_MOST_DIGITS = 38
+_MAX_DIGITS = 38
 # Logical types whose values DuckDB 1.5 reads exactly, except decimals and nanoseconds as `_Node` describes.
 _EXACT = (
     "StringType",
@@ -80,7 +80,7 @@ class _Node:
 
     @property
     def is_finer(self) -> bool:
-        """Nanoseconds, but where DuckDB has a type for them."""
+        """Whether it holds nanoseconds for which DuckDB has no type."""
         with_zone_or_time = self.logical.startswith("TimeType") or "isAdjustedToUTC=1" in self.logical
         return self.physical == "INT96" or (_NANOSECONDS in self.logical and with_zone_or_time)
 
@@ -212,9 +212,9 @@ def _check_names(path: Path, what: str, node: _Node) -> None:
 def _check_type(path: Path, column: _Node, leaf: _Node) -> None:
     digits = leaf.precision or 0
     if "DECIMAL" in (leaf.converted or "") or leaf.logical.startswith("DecimalType"):
-        if digits > _MOST_DIGITS:
+        if digits > _MAX_DIGITS:
             raise SourceError(
-                f"{path}: column {column.name!r} is a decimal of {digits} digits; DuckDB holds at most {_MOST_DIGITS} "
+                f"{path}: column {column.name!r} is a decimal of {digits} digits; DuckDB holds at most {_MAX_DIGITS} "
                 "exactly. Write it with fewer digits or as text; nothing was published"
             )
     elif leaf.logical and not leaf.logical.startswith(_EXACT):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 8_000_000
 _BUFFER_BYTES = 1_000_000
-_MOST_ROWS = 65_536
-_NANOSECONDS_OF_A_MICROSECOND = 1000
+_MAX_BATCH_ROWS = 65_536
+_NANOSECONDS_PER_MICROSECOND = 1000
 # A page header in Thrift's compact form: 4 is the field of the checksum, 5 and 6 are its types of whole numbers.
 _CHECKSUM_FIELD, _HEADER_BYTES, _VARINTS, _INT32 = 4, 64, (4, 5, 6), 5
 
@@ -54,7 +54,7 @@ def check_values(path: Path, finer: Sequence[str]) -> None:
                 read_dictionary=[leaf.path for leaf in _leaves(metadata) if leaf.physical_type == "BYTE_ARRAY"],
             )
             for column in names if has_checksums else finer:
-                for batch in file.iter_batches(_rows_a_batch(metadata, column), columns=[column], use_threads=False):
+                for batch in file.iter_batches(_rows_per_batch(metadata, column), columns=[column], use_threads=False):
                     if column in finer and any(_is_too_fine(values) for values in batch.columns):
                         raise SourceError(
                             f"{path}: column {column!r} holds instants finer than a microsecond (or, as INT96, outside "
@@ -109,7 +109,7 @@ def _leaves(metadata: "pq.FileMetaData") -> "Iterator[pq.ColumnSchema]":
         yield metadata.schema.column(index)
 
 
-def _rows_a_batch(metadata: "pq.FileMetaData", column: str) -> int:
+def _rows_per_batch(metadata: "pq.FileMetaData", column: str) -> int:
     """Rows in a batch of some MB, by the sizes in the footer."""
     size = rows = 1
     for number in range(metadata.num_row_groups):
@@ -121,7 +121,7 @@ def _rows_a_batch(metadata: "pq.FileMetaData", column: str) -> int:
             for chunk in chunks
             if chunk.path_in_schema == column or chunk.path_in_schema.startswith(f"{column}.")
         )
-    return max(1, min(_MOST_ROWS, _BATCH_BYTES * rows // size))
+    return max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * rows // size))
 
 
 def _is_too_fine(values: "pa.Array[Any]") -> bool:
@@ -132,7 +132,7 @@ def _is_too_fine(values: "pa.Array[Any]") -> bool:
     kind = values.type
     if (pa.types.is_timestamp(kind) or pa.types.is_time64(kind)) and kind.unit == "ns":
         numbers = values.cast(pa.int64())
-        whole = pc.multiply(pc.divide(numbers, _NANOSECONDS_OF_A_MICROSECOND), _NANOSECONDS_OF_A_MICROSECOND)
+        whole = pc.multiply(pc.divide(numbers, _NANOSECONDS_PER_MICROSECOND), _NANOSECONDS_PER_MICROSECOND)
         return bool(pc.any(pc.not_equal(numbers, whole)).as_py())
     return any(_is_too_fine(part) for part in _parts(values))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from americano_pipelines.errors import SourceError, TransientSourceError, system_words
-from americano_pipelines.sources.folder_keys import folder_values
+from americano_pipelines.sources.hive_partitions import partition_values
 from americano_pipelines.sources.table_formats import refuse_table_formats
 
 _ENDINGS = (".parquet", ".parq", ".pq", ".pqt")
@@ -145,7 +145,7 @@ def _raise(error: OSError) -> None:
 
 
 def _refuse_other_values(path: Path, other: Path, above: int) -> None:
-    values, other_values = (folder_values(Path(*each.parts[above:]), Path()) for each in (path, other))
+    values, other_values = (partition_values(Path(*each.parts[above:]), Path()) for each in (path, other))
     if sorted(values) != sorted(other_values):
         raise SourceError(
             f"{other.parent} and {path.parent} are the same folder, but their names give their rows different values. "

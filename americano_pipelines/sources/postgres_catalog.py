@@ -46,12 +46,12 @@ class PostgresTable(SourceTable):
     names_objects: bool = False
 
     @property
-    def is_witnessed(self) -> bool:
+    def row_versions_suffice(self) -> bool:
         """Whether a row that reads differently than before has another version."""
         return self.has_row_versions and not self.names_objects
 
     @property
-    def misfits(self) -> str:
+    def unrepresentable_rows(self) -> str:
         """SQL for Postgres that is true for a row with a value that its column's DuckDB type cannot hold."""
         conditions = [unrepresentable(column.name, column.type) for column in self.columns if not column.as_text]
         return " OR ".join(condition for condition in conditions if condition) or "false"

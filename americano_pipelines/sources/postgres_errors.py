@@ -7,11 +7,11 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import is_resource_error
-from americano_pipelines.common.quoted_values import without_last_quotation, without_values
+from americano_pipelines.common.quoted_values import redact_values, without_last_quotation
 from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget
-from americano_pipelines.sources.passing_errors import is_lost, passes
 from americano_pipelines.sources.snapshot_connections import NO_MORE_CONNECTIONS
+from americano_pipelines.sources.transient_errors import is_lost, is_transient
 
 _SEVERITIES = ("ERROR:", "FATAL:", "PANIC:")
 _ENCODING = ("invalid byte sequence for encoding", "has no equivalent in encoding")
@@ -53,7 +53,7 @@ _REMEDIES = {
     "temp_file_limit": "Raise it for this role (ALTER ROLE {role} SET temp_file_limit)",
     "access to non-system": "Reset restrict_nonsystem_relation_kind for this role (ALTER ROLE {role} RESET ...)",
 }
-# The session turns the last two off; a server or pooler that does not pass settings on may apply them.
+# Our session disables the last two timeouts; a server or pooler that does not pass settings on may apply them.
 _ENDED_BY = {
     "transaction timeout": "transaction_timeout",
     "idle-in-transaction timeout": "idle_in_transaction_session_timeout",
@@ -94,10 +94,10 @@ def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterato
         of_server = any(severity in str(error) for severity in _SEVERITIES)
         broken = not of_server and isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
         broken = broken or any(sign in reason for sign in _VALUE)
-        text = without_values(text) if broken else without_last_quotation(text)
+        text = redact_values(text) if broken else without_last_quotation(text)
         if broken and table is not None:
             raise UnreadableValueError(f"{what}: {text}", text, table) from None
-        if not broken and passes(reason, of_server=of_server):
+        if not broken and is_transient(reason, of_server=of_server):
             raise TransientSourceError(f"{what}: {text}") from None
         remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in reason), "")
         remedy = remedy.format(role=sql.quote(target.user), database=sql.quote(target.database))

@@ -79,7 +79,7 @@ class Snapshot:
         """
         with postgres_errors(self.target):
             if keep:
-                self.connections.prove()
+                self.connections.check_shared_snapshot()
                 self.connection.execute("COMMIT")
             else:
                 self.connection.execute("ROLLBACK")
@@ -132,7 +132,7 @@ def _open_snapshot(connection: duckdb.DuckDBPyConnection, target: PostgresTarget
         taken_at = str(identity.pop("taken_at"))
         yield Snapshot(connection, target, taken_at, identity, connections)
         with postgres_errors(target):
-            connections.prove()
+            connections.check_shared_snapshot()
             connection.execute("COMMIT")
     finally:
         _detach(connection)

@@ -31,7 +31,7 @@ _OTHERS = {
 # DuckDB cannot read the last timestamp with a zone back, and the checksums treat dates as timestamps.
 _LAST_TIMESTAMP = "294247-01-10 04:00:54.775806"
 _LAST_DATE = "294247-01-09"
-_MOST_DIGITS = 38
+_MAX_DIGITS = 38
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def exact_type(source_type: PostgresType) -> str | None:
     if source_type.kind == "e":
         return "VARCHAR"
     if source_type.name == "numeric" and source_type.precision is not None and source_type.scale is not None:
-        fits = source_type.precision <= _MOST_DIGITS and 0 <= source_type.scale <= source_type.precision
+        fits = source_type.precision <= _MAX_DIGITS and 0 <= source_type.scale <= source_type.precision
         return f"DECIMAL({source_type.precision},{source_type.scale})" if fits else None
     return (_SIMPLE | _OTHERS).get(source_type.name) if source_type.kind == "b" else None
 

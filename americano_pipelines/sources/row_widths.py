@@ -11,7 +11,7 @@ from itertools import pairwise
 import duckdb
 
 from americano_pipelines.common import sql
-from americano_pipelines.common.duckdb_session import memory_limit, sparing
+from americano_pipelines.common.duckdb_session import memory_limit, reduced_memory_limit
 from americano_pipelines.errors import ResourceError
 from americano_pipelines.sources.change_detection import State, bucket_filter
 from americano_pipelines.sources.postgres_catalog import PostgresTable
@@ -21,11 +21,11 @@ from americano_pipelines.sources.snapshot_connections import ATTACHED
 
 # Bytes from which a row is wide. An event of the app has about 470.
 WIDE_BYTES = 600
-# Bytes from which a row is fat: 2,048 such rows, which are read at once, take 16 MB.
-FAT_BYTES = 8192
+# Bytes from which a row is very wide: 2,048 such rows, which are read at once, take 16 MB.
+VERY_WIDE_BYTES = 8192
 VECTOR_ROWS = 2048
-# The share of the memory limit for the fat rows that are read at once: 300 texts of a megabyte, each another, failed in
-# ranges of a 16th ("245.8 MiB/256.0 MiB used") and passed in ranges of a 64th.
+# The share of the memory limit for the very wide rows that are read at once: 300 texts of a megabyte, each another,
+# failed in ranges of a 16th ("245.8 MiB/256.0 MiB used") and passed in ranges of a 64th.
 _RANGE_SHARE = 64
 # Memory for a range over its bytes: one JSON of 51 MB took more than 592 MiB to read, check and write.
 _MEMORY_PER_BYTE = 16
@@ -34,7 +34,7 @@ _MB = 1_000_000
 _SAMPLE_ROWS = 256
 _SMALL_BYTES = 1 << 20
 # Postgres compressed a megabyte of one repeated phrase to a hundredth.
-_MOST_COMPRESSED = 100
+_MAX_COMPRESSION_FACTOR = 100
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class RowWidths:
 
     Attributes:
         average: bytes of a row, as it is stored or as it is read, whichever is more.
-        may_be_fat: single rows must be measured: the average is fat, or a few rows may be.
+        may_be_very_wide: single rows must be measured: the average is very wide, or a few rows may be.
     """
 
     average: int
-    may_be_fat: bool
+    may_be_very_wide: bool
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Reading:
     most: int = 0
 
     @property
-    def is_cut(self) -> bool:
+    def in_ranges(self) -> bool:
         """Whether each range is read and written on its own."""
         return len(self.ranges) > 1
 
     @property
     def is_wide(self) -> bool:
         """Whether to lower the memory limit while the rows are moved."""
-        return self.is_cut or self.average > WIDE_BYTES
+        return self.in_ranges or self.average > WIDE_BYTES
 
 
 def plan_reading(
@@ -89,7 +89,7 @@ def plan_reading(
     """
     budget = range_bytes(snapshot)
     widths = row_widths(snapshot, table, sum(part.rows for part in state.values()), budget)
-    if widths.may_be_fat:
+    if widths.may_be_very_wide:
         return row_ranges(snapshot, table, state, wanted, budget, widths.average)
     return Reading([rows_of(snapshot, table, state, wanted)], widths.average)
 
@@ -109,7 +109,7 @@ def row_widths(snapshot: Snapshot, table: PostgresTable, rows: int, budget: int)
         budget: bytes of rows that may be read at once.
     """
     if rows == 0:
-        return RowWidths(0, may_be_fat=False)
+        return RowWidths(0, may_be_very_wide=False)
     # From a table, rows of random pages; from a view, the first rows. A fixed seed makes a sync repeatable.
     share = min(100.0, 100.0 * _SAMPLE_ROWS / rows)
     statement = sql.render(
@@ -123,12 +123,12 @@ def row_widths(snapshot: Snapshot, table: PostgresTable, rows: int, budget: int)
     stored, long_values, read = map(int, snapshot.query(statement, table.found_as)[0])
     # The pages of a small table are mostly empty: its size does not show the width of its rows.
     average = max(read, stored // rows if stored > _SMALL_BYTES else 0)
-    fat = average > FAT_BYTES or long_values * _MOST_COMPRESSED > budget
-    return RowWidths(average, may_be_fat=fat and table.has_row_versions)
+    very_wide = average > VERY_WIDE_BYTES or long_values * _MAX_COMPRESSION_FACTOR > budget
+    return RowWidths(average, may_be_very_wide=very_wide and table.has_row_versions)
 
 
 @contextmanager
-def bounded(snapshot: Snapshot, table: PostgresTable, reading: Reading) -> Iterator[None]:
+def memory_bounded(snapshot: Snapshot, table: PostgresTable, reading: Reading) -> Iterator[None]:
     """Lower the memory limit while wide rows are moved, but not below what the widest take.
 
     Raises:
@@ -139,7 +139,7 @@ def bounded(snapshot: Snapshot, table: PostgresTable, reading: Reading) -> Itera
         return
     needed = _MEMORY_PER_BYTE * reading.most
     try:
-        with sparing(snapshot.connection, needed):
+        with reduced_memory_limit(snapshot.connection, needed):
             yield
     except duckdb.OutOfMemoryException as error:
         if needed <= memory_limit(snapshot.connection):

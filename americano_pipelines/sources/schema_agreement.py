@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from americano_pipelines.common import sql
-from americano_pipelines.common.quoted_values import without_values
+from americano_pipelines.common.quoted_values import redact_values
 from americano_pipelines.errors import SourceError
 from americano_pipelines.sources.column_roles import Column, find_roles, name_key
 from americano_pipelines.sources.contracts import TableContract
@@ -47,7 +47,7 @@ class Agreement:
     parts: tuple[Part, ...]
 
 
-def agree(
+def combine_columns(
     connection: duckdb.DuckDBPyConnection,
     contract: TableContract,
     footers: Mapping[Path, Footer],
@@ -84,7 +84,7 @@ def agree(
             name: _value(by_path[path], types[name]) for name, by_path in columns_given.items() if path in by_path
         } | {name: f"CAST({sql.quote(name)} AS {kind})" for name, kind in keys.items()}
         # DuckDB reads the files of one scan with the types of the first, and changes no null type within another.
-        open_types = tuple(column.type for column in footers[path].columns if _is_open(column.type))
+        open_types = tuple(column.type for column in footers[path].columns if _has_null_type(column.type))
         parts.setdefault((tuple(values.items()), open_types), []).append(path)
     return Agreement(
         tuple(columns),
@@ -169,28 +169,28 @@ def _type(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, FileColu
         )
     if kinds[0] == NULL:
         return _TYPE_WITHOUT_VALUES.get(role, "VARCHAR")
-    return "VARCHAR".join(_around_nulls(kinds[0]))
+    return "VARCHAR".join(_split_at_null_types(kinds[0]))
 
 
 def _distinct(types: Sequence[str]) -> list[str]:
     """The types that differ, apart from what one type states and another leaves open."""
-    definite = [kind for kind in types if not _is_open(kind)]
-    open_ones = [kind for kind in types if _is_open(kind) and not any(_fits(kind, other) for other in definite)]
+    definite = [kind for kind in types if not _has_null_type(kind)]
+    open_ones = [kind for kind in types if _has_null_type(kind) and not any(_fits(kind, other) for other in definite)]
     kinds = definite + [kind for kind in open_ones if kind != NULL]
     return [kind for kind in types if kind in kinds] or [NULL]
 
 
 def _fits(open_type: str, definite: str) -> bool:
     """Whether a type equals the other where it is not null: `"NULL"[]` and `INTEGER[]`."""
-    return re.fullmatch(".+".join(map(re.escape, _around_nulls(open_type))), definite) is not None
+    return re.fullmatch(".+".join(map(re.escape, _split_at_null_types(open_type))), definite) is not None
 
 
-def _is_open(kind: str) -> bool:
+def _has_null_type(kind: str) -> bool:
     """Whether a type is null, or has a null type in it."""
-    return len(_around_nulls(kind)) > 1
+    return len(_split_at_null_types(kind)) > 1
 
 
-def _around_nulls(kind: str) -> list[str]:
+def _split_at_null_types(kind: str) -> list[str]:
     """The parts of a type before, between and after its null types. A field's name may be `"NULL"` too."""
     parts, start = [], 0
     for quoted in _QUOTED.finditer(kind):
@@ -214,7 +214,7 @@ def _has_values(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, Fi
         except duckdb.Error as error:
             raise SourceError(
                 f"column {name!r} cannot be read whole in {next(iter(columns))} or a file like it; nothing was "
-                f"published. DuckDB said: {without_values(str(error).strip())}"
+                f"published. DuckDB said: {redact_values(str(error).strip())}"
             ) from None
         if counted != (0,):
             return True
@@ -225,5 +225,5 @@ def _value(column: FileColumn, wanted: str) -> str:
     """SQL of a column of a file in the table's type; what has another type has no values."""
     if column.type == wanted:
         return sql.quote(column.name)
-    nested = _is_open(column.type) and column.type != NULL and _fits(column.type, wanted)
+    nested = _has_null_type(column.type) and column.type != NULL and _fits(column.type, wanted)
     return f"CAST({sql.quote(column.name) if nested else 'NULL'} AS {wanted})"

@@ -19,14 +19,14 @@ from americano_pipelines.settings import PostgresTarget
 
 ATTACHED = "source"
 # Most connections of one sync, for any number of threads: the app needs the server's others.
-MOST_CONNECTIONS = 4
+MAX_CONNECTIONS = 4
 # The extension scans in tasks of 1,000 pages: a smaller table is read over one connection anyway.
 _PARALLEL_FROM_PAGES = 2_000
 # Short waits for locks: else a migration that holds one would make this session queue, and the app behind it.
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TIMEOUT_MS = 3_600_000
 # Known from Postgres 17 and 14 on. Older servers refuse a connection that sets them.
-_NEWER = MappingProxyType({"transaction_timeout": "0", "idle_session_timeout": "0"})
+_SETTINGS_OF_NEWER_SERVERS = MappingProxyType({"transaction_timeout": "0", "idle_session_timeout": "0"})
 _TRANSACTION = MappingProxyType({"transaction_read_only": "on", "transaction_isolation": "repeatable read"})
 NO_MORE_CONNECTIONS = (
     "too many connections",
@@ -88,7 +88,7 @@ class Connections:
             Whether the database has to be attached anew: its other connections need settings of a newer server.
         """
         threads = self._connection.execute("SELECT current_setting('threads')").fetchone()
-        wanted = min(MOST_CONNECTIONS, int(threads[0]) if threads else 1)
+        wanted = min(MAX_CONNECTIONS, int(threads[0]) if threads else 1)
         self.number = min(wanted, self._target.connections or wanted)
         server = self._ask(self._connection, "server")
         in_force: dict[str, list[str]] = server["settings"]
@@ -97,7 +97,9 @@ class Connections:
         passed_on = all(in_force[name] == [value, "client"] for name, value in self.settings.items())
         if not passed_on or not server["shares_snapshots"] or server["largest_pages"] < _PARALLEL_FROM_PAGES:
             self.number = 1
-        newer = {name: value for name, value in _NEWER.items() if in_force.get(name, [value])[0] != value}
+        newer = {
+            name: value for name, value in _SETTINGS_OF_NEWER_SERVERS.items() if in_force.get(name, [value])[0] != value
+        }
         if self.number == 1 or not newer:
             return False
         self.settings |= newer
@@ -141,7 +143,7 @@ class Connections:
         ).fetchone()
         self._connection_id = row[0] if row else 0
 
-    def prove(self) -> None:
+    def check_shared_snapshot(self) -> None:
         """Make sure that everything since `begin` was read at one instant, over connections with the same settings.
 
         Raises:
@@ -168,12 +170,17 @@ class Connections:
     @property
     def _requested_settings(self) -> dict[str, str]:
         # What a view calls may need the role's own path; it is only the same for all connections.
-        return {**_NEWER, **self.settings, "client_encoding": "UTF8", "search_path": self._search_path}
+        return {
+            **_SETTINGS_OF_NEWER_SERVERS,
+            **self.settings,
+            "client_encoding": "UTF8",
+            "search_path": self._search_path,
+        }
 
     def _check(self, session: Mapping[str, Any]) -> None:
         in_force: dict[str, str] = session["settings"]
         expected = {**self._requested_settings, **_TRANSACTION}
-        unknown = _NEWER.keys() - in_force.keys()
+        unknown = _SETTINGS_OF_NEWER_SERVERS.keys() - in_force.keys()
         wrong = [name for name, value in expected.items() if name not in unknown and in_force.get(name) != value]
         if wrong:
             described = ", ".join(f"{name} is {in_force.get(name)!r}, not {expected[name]!r}" for name in wrong)

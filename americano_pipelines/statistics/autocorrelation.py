@@ -14,7 +14,7 @@ from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.randomization_test import Direction
 
 LAGS = (1, 2, 3)
-FEWEST_PAIRS = 3
+MIN_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ def autocorrelations(values: Values) -> tuple[float | None, ...]:
         both = ~np.isnan(off[lag:]) & ~np.isnan(off[:-lag])
         later, earlier = off[lag:][both], off[:-lag][both]
         scale = float(np.sqrt((later**2).sum() * (earlier**2).sum()))
-        coefficients.append(
-            float((later * earlier).sum()) / scale if both.sum() >= FEWEST_PAIRS and scale > 0 else None
-        )
+        coefficients.append(float((later * earlier).sum()) / scale if both.sum() >= MIN_PAIRS and scale > 0 else None)
     return tuple(coefficients)
 
 

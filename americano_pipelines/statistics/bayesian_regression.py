@@ -21,7 +21,7 @@ from americano_pipelines.statistics.segmented_regression import design_matrix, u
 
 PRIOR_SD = 2.5
 CHAINS, DRAWS, TARGET_ACCEPT = 4, 1000, 0.95
-MOST_R_HAT, FEWEST_EFFECTIVE = 1.01, 400
+MAX_R_HAT, MIN_EFFECTIVE_DRAWS = 1.01, 400
 WARNING = (
     "The model takes days for independent once the line is taken off. When they are not, its intervals are too narrow "
     "and its probabilities too sure, as with least squares; a probability near 1 is no proof of an effect."
@@ -146,7 +146,7 @@ def bayesian(values: Values, phase: NDArray[np.int64], labels: Sequence[str], *,
         divergences=divergences,
         largest_r_hat=largest,
         smallest_ess=smallest,
-        converged=divergences == 0 and largest <= MOST_R_HAT and smallest >= FEWEST_EFFECTIVE,
+        converged=divergences == 0 and largest <= MAX_R_HAT and smallest >= MIN_EFFECTIVE_DRAWS,
         pymc=pm.__version__,
         fitted=np.where(phase >= 0, centre + design @ draws.mean(axis=0), np.nan),
         counterfactual=carried_on.mean(axis=0),

@@ -14,7 +14,7 @@ from americano_pipelines.statistics.phase_windows import DAY_US, Timeline, Windo
 
 NO_PHASE = -1
 # In size, unless 0: beyond these the powers that statistics are made of are soon no numbers, or 0.
-LEAST, MOST = 1e-50, 1e50
+MIN_MAGNITUDE, MAX_MAGNITUDE = 1e-50, 1e50
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ def days(
     inside = window != NO_PHASE
     counted = inside & has_value & np.isfinite(value)
     sizes = np.abs(value[counted])
-    if (beyond := (sizes > MOST) | ((sizes < LEAST) & (sizes > 0))).any():
+    if (beyond := (sizes > MAX_MAGNITUDE) | ((sizes < MIN_MAGNITUDE) & (sizes > 0))).any():
         raise AnalysisError(
             f"{value[counted][beyond][0]:g} cannot be computed with, an outcome on day {day[counted][beyond][0]}: "
-            f"outcomes are 0 or {LEAST:g} to {MOST:g} in size"
+            f"outcomes are 0 or {MIN_MAGNITUDE:g} to {MAX_MAGNITUDE:g} in size"
         )
     sums = np.bincount(day[counted], weights=value[counted], minlength=number)
     events = np.bincount(day[counted], minlength=number).astype(np.int64)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Rating = Literal["meets", "meets with reservations", "does not meet"]
-ATTEMPTS, ENOUGH_DAYS, FEWEST_DAYS = 3, 5, 3
+ATTEMPTS, ENOUGH_DAYS, MIN_DAYS = 3, 5, 3
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def appraise(
         ),
         Point(
             "Has all that is compared enough days?",
-            "meets" if least >= ENOUGH_DAYS else "meets with reservations" if least >= FEWEST_DAYS else "does not meet",
-            f"{least} days with a value in {shortest}, the fewest ({ENOUGH_DAYS} are enough, {FEWEST_DAYS} the least)",
+            "meets" if least >= ENOUGH_DAYS else "meets with reservations" if least >= MIN_DAYS else "does not meet",
+            f"{least} days with a value in {shortest}, the fewest ({ENOUGH_DAYS} are enough, {MIN_DAYS} the least)",
         ),
         Point(
             "Was it drawn when the treatment began and ended?",

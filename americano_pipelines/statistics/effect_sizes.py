@@ -38,7 +38,7 @@ INDEPENDENCE = (
 )
 
 # How far the search for one limit keeps from the other one.
-_OFF_ROOT = 1e-12
+_ROOT_MARGIN = 1e-12
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def _newcombe(nap: float, m: int, n: int) -> tuple[float, float] | None:
         spread = z**2 * t * (1 - t) / (m * n) * (1 + h * ((1 - t) / (2 - t) + t / (1 + t)))
         return float((nap - t) ** 2 - spread)
 
-    low = 0.0 if nap <= 0 else float(brentq(excess, 0.0, min(nap, 1 - _OFF_ROOT)))
-    high = 1.0 if nap >= 1 else float(brentq(excess, max(nap, _OFF_ROOT), 1.0))
+    low = 0.0 if nap <= 0 else float(brentq(excess, 0.0, min(nap, 1 - _ROOT_MARGIN)))
+    high = 1.0 if nap >= 1 else float(brentq(excess, max(nap, _ROOT_MARGIN), 1.0))
     return low, high
 
 

@@ -14,7 +14,7 @@ Condition = Literal["baseline", "treatment"]
 
 DAY_US = 86_400_000_000
 _SECOND_US = 1_000_000
-MOST_DAYS = 100_000  # no experiment of one person lasts longer; more is a mistake that would fill the memory
+MAX_DAYS = 100_000  # no experiment of one person lasts longer; more is a mistake that would fill the memory
 # A withdrawal is the time without the treatment after it: a baseline.
 CONDITIONS: dict[str, Condition] = {
     "BASELINE": "baseline",
@@ -114,7 +114,7 @@ def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None) -> Tim
                 f"phase {phase.label!r} is of type {phase.type!r}, which is neither baseline nor treatment "
                 f"(known are {', '.join(CONDITIONS)})"
             )
-        if phase.planned_days is not None and not 1 <= phase.planned_days <= MOST_DAYS:
+        if phase.planned_days is not None and not 1 <= phase.planned_days <= MAX_DAYS:
             raise AnalysisError(f"phase {phase.label!r} is planned for {phase.planned_days} days, which is no length")
         ends, source = _end(phase, following, protocol_ends_us)
         if following is not None and ends > following.starts_us:

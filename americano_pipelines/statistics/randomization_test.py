@@ -28,7 +28,7 @@ from americano_pipelines.statistics.prefix_sums import PrefixSums, Values, toler
 from americano_pipelines.statistics.reference_set import GENERATOR, Case, clopper_pearson, drawn, exact
 
 # Parts of an effect are means of rounded sums, and differ by more than 1 / days^2 if at all.
-SAME = 1e-9
+SHARE_TOLERANCE = 1e-9
 # A level such as (1 - .9) / 2 is a little too small in floating point, and must still reject 1 in 20.
 _ROUNDED = 1e-9
 
@@ -69,7 +69,7 @@ def invert(
         ties: differences between statistics below it are none.
         sampled: the reference set was drawn, so the observed assignment counts besides.
     """
-    empty, fixed = np.isnan(contrasts), 1 - shares < SAME
+    empty, fixed = np.isnan(contrasts), 1 - shares < SHARE_TOLERANCE
     varying = ~(empty | fixed)
     ratios = np.sort((observed - contrasts[varying]) / (1 - shares[varying]))
     allowed = floor((1 - confidence) / 2 * (contrasts.size + sampled) + _ROUNDED)
@@ -90,7 +90,7 @@ def invert(
 
 Direction = Literal["increase", "decrease"]
 
-MOST_EXACT = 5_000_000
+MAX_EXACT_ASSIGNMENTS = 5_000_000
 DRAWS = 99_999
 
 
@@ -150,7 +150,7 @@ def randomization_test(
     confidence: float = 0.95,
     seed: int = 0,
     draws: int = DRAWS,
-    most_exact: int = MOST_EXACT,
+    most_exact: int = MAX_EXACT_ASSIGNMENTS,
 ) -> RandomizationTest:
     """Test the hypothesis that no day's outcome depends on whether it was treated.
 
@@ -180,9 +180,9 @@ def randomization_test(
     )
     ties = tolerance(*(case.values for case in cases))
     empty = np.isnan(contrasts)
-    always = empty | ((np.abs(1 - shares) < SAME) & (np.abs(contrasts - observed) <= ties))
+    always = empty | ((np.abs(1 - shares) < SHARE_TOLERANCE) & (np.abs(contrasts - observed) <= ties))
     if direction is None:
-        always |= (np.abs(1 + shares) < SAME) & (np.abs(contrasts + observed) <= ties)
+        always |= (np.abs(1 + shares) < SHARE_TOLERANCE) & (np.abs(contrasts + observed) <= ties)
         extreme = np.abs(contrasts) >= abs(observed) - ties
     else:
         sign = 1 if direction == "increase" else -1

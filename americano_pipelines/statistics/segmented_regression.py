@@ -19,7 +19,7 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.effect_sizes import varies
 from americano_pipelines.statistics.prefix_sums import Values
 
-FEWEST_DAYS = 2  # a line
+MIN_DAYS = 2  # a line
 
 
 def design_matrix(phase: NDArray[np.int64], phases: int) -> Values:
@@ -63,7 +63,7 @@ def usable_days(values: Values, phase: NDArray[np.int64], labels: Sequence[str])
         raise AnalysisError("the protocol has one phase only: nothing changes in it that a line could show")
     used: NDArray[np.bool_] = ~np.isnan(values) & (phase >= 0)
     for index, label in enumerate(labels):
-        if (used & (phase == index)).sum() < FEWEST_DAYS:
+        if (used & (phase == index)).sum() < MIN_DAYS:
             raise AnalysisError(
                 f"phase {label!r} has fewer than two days with a value: no line can be drawn through it"
             )

@@ -7,7 +7,7 @@ from typing import Literal
 import duckdb
 
 from americano_pipelines.common import sql
-from americano_pipelines.common.duckdb_session import sparing
+from americano_pipelines.common.duckdb_session import reduced_memory_limit
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.sources.change_detection import bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, total
@@ -47,10 +47,10 @@ def build_table(
             connection.execute(f"CREATE INDEX {index} ON {target} ({sql.quote(learner.name)})")
         indexes.append(learner.name)
     with stages.stage(f"reconcile {table.name}"):
-        with table_input.reading():
+        with table_input.translated_errors():
             source = table_input.figures(connection, None)
         copy = duckdb_checksums(connection, table, target)
-        table_input.finish()
+        table_input.check_unchanged()
     return _built(table_input, source, copy, indexes, rows_patched=0)
 
 
@@ -75,17 +75,17 @@ def patch_table(
         _load(connection, table_input, changed)
     with stages.stage(f"reconcile {table.name}"):
         kept = {name: figures for name, figures in before.figures.items() if name not in changed}
-        with table_input.reading():
+        with table_input.translated_errors():
             source = {**kept, **table_input.figures(connection, changed)}
         copy = {**kept, **duckdb_checksums(connection, table, target, only=changed)}
-        table_input.finish()
+        table_input.check_unchanged()
         counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone()  # noqa: S608 - quoted
     replaced = sum(figures.rows for name, figures in copy.items() if name in changed)
     # A table that is replaced whole, as one of a single bucket always is, lies in order again.
     out_of_place = 0 if replaced == total(copy) else before.rows_patched + replaced
     built, reconciled = _built(table_input, source, copy, before.indexes, out_of_place)
     if counted != (built.rows,):
-        check = checks.of(table.name, "reconciled")
+        check = checks.check_named(table.name, "reconciled")
         message = f"{table.name} has {counted} rows, but its months have {built.rows}"
         reconciled = checks.outcome(check, passed=False, description=message)
     return built, reconciled
@@ -112,7 +112,7 @@ def build_models(
     left_out: dict[str, str] = {}
     connection.execute("DROP SCHEMA IF EXISTS research CASCADE; CREATE SCHEMA research")
     for model in research_models.MODELS:
-        reason = research_models.missing(model, tables, left_out)
+        reason = research_models.reason_missing(model, tables, left_out)
         if reason is not None:
             left_out[model.name] = reason
             continue
@@ -137,10 +137,14 @@ def build_models(
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table_input: TableInput, only: Collection[str] | None) -> None:
-    with table_input.reading():
+    with table_input.translated_errors():
         for chunk in table_input.chunks(only):
-            cut = sort_ranges(connection, table_input.table, chunk) if table_input.read_again else SortedChunks([chunk])
-            with nullcontext() if cut.bytes_at_once is None else sparing(connection, cut.bytes_at_once):
+            cut = (
+                sort_ranges(connection, table_input.table, chunk)
+                if table_input.can_be_reread
+                else SortedChunks([chunk])
+            )
+            with nullcontext() if cut.bytes_at_once is None else reduced_memory_limit(connection, cut.bytes_at_once):
                 for relation, parameters in cut.chunks:
                     connection.execute(_load_statement(table_input.table, relation), parameters)
 
@@ -173,7 +177,7 @@ def _built(
         carried_over=table_input.carried_from is not None,
         rows_patched=rows_patched,
     )
-    return built, checks.reconcile(checks.of(table.name, "reconciled"), source, copy)
+    return built, checks.reconcile(checks.check_named(table.name, "reconciled"), source, copy)
 
 
 def _load_statement(table: SourceTable, relation: str) -> str:

@@ -22,8 +22,8 @@ from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, Buil
 
 Inputs = Mapping[str, TableInput]
 
-MOST_PATCHED = 0.3
-MOST_GROWTH = 1.5
+MAX_PATCHED_SHARE = 0.3
+MAX_GROWTH_FACTOR = 1.5
 # Growth below this is ignored: blocks are 256 KiB, so a small file doubles at the first change.
 SMALL_BYTES = 64_000_000
 
@@ -100,9 +100,9 @@ def _no_patch_reason(before: SnapshotRecord, inputs: Inputs) -> str | None:
             return f"{name} {other}"
         if table_input.buckets is None and built.state_sha256 != table_input.state_sha256:
             return f"{name} changed, and its changes are not known by month"
-        if built.rows_patched > MOST_PATCHED * max(1, built.rows):
+        if built.rows_patched > MAX_PATCHED_SHARE * max(1, built.rows):
             return f"{built.rows_patched:,} of {built.rows:,} rows of {name} are out of place"
-    if before.bytes > max(MOST_GROWTH * before.fresh_bytes, before.fresh_bytes + SMALL_BYTES):
+    if before.bytes > max(MAX_GROWTH_FACTOR * before.fresh_bytes, before.fresh_bytes + SMALL_BYTES):
         return f"the file has grown from {before.fresh_bytes:,} to {before.bytes:,} bytes"
     return None
 
@@ -110,13 +110,13 @@ def _no_patch_reason(before: SnapshotRecord, inputs: Inputs) -> str | None:
 def _other_table(built: BuiltTable, table: SourceTable) -> str | None:
     """The difference in schema or identity between a table and the built one, None for none."""
     if (built.columns, built.roles, built.found_as) != (list(table.columns), dict(table.roles), table.found_as):
-        return f"has other columns: {drift(built.columns, table.columns)}"
+        return f"has other columns: {describe_column_changes(built.columns, table.columns)}"
     if built.identity != table.identity:
         return "is another table than before: swapped in, put back, created again or rewritten"
     return None
 
 
-def drift(old: Sequence[Column], new: Sequence[Column]) -> str:
+def describe_column_changes(old: Sequence[Column], new: Sequence[Column]) -> str:
     """The changes of a table's columns, in words."""
     was, current = ({column.name: column for column in columns} for columns in (old, new))
     words = [f"{name} added" for name in current if name not in was]

@@ -39,7 +39,7 @@ def checks_of(contract: TableContract) -> list[Check]:
 ALL_CHECKS = [check for contract in CONTRACTS for check in checks_of(contract)]
 
 
-def of(table: str, name: str) -> Check:
+def check_named(table: str, name: str) -> Check:
     """The check of that name (KeyError if there is none)."""
     return {(check.table, check.name): check for check in ALL_CHECKS}[table, name]
 

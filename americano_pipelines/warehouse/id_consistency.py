@@ -113,7 +113,7 @@ def _check_join(
     if count := _count(connection, statement):
         raise SourceError(
             f"{_names((mine, theirs))} are the same ids, but {count:,} of the first are written differently in the "
-            "second: with blanks, as 7.0 for 7, or as a UUID in other letters. No row of these would "
+            "second: with blanks, as 7.0 for 7, or as a UUID in another case. No row of these would "
             "belong to any of the other. Offer both written alike. Nothing was published"
         )
 

@@ -18,7 +18,7 @@ from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_errors import postgres_errors
 from americano_pipelines.sources.postgres_snapshot import Snapshot
-from americano_pipelines.sources.row_widths import bounded, plan_reading, range_bytes
+from americano_pipelines.sources.row_widths import memory_bounded, plan_reading, range_bytes
 from americano_pipelines.warehouse.sort_ranges import Chunk
 
 
@@ -42,7 +42,7 @@ class TableInput(Protocol):
         """The instant of an earlier publication that it is carried over from, ISO 8601; None when the source has it."""
 
     @property
-    def read_again(self) -> bool:
+    def can_be_reread(self) -> bool:
         """Whether a chunk can be read more than once."""
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
@@ -53,10 +53,10 @@ class TableInput(Protocol):
     ) -> Mapping[str, BucketChecksum]:
         """The figures of the source's rows, by bucket, taken from the source and not from the copy."""
 
-    def reading(self) -> AbstractContextManager[None]:
+    def translated_errors(self) -> AbstractContextManager[None]:
         """Translate errors of the block, in which rows are read, into errors that name the source."""
 
-    def finish(self) -> None:
+    def check_unchanged(self) -> None:
         """Raise an error if the source changed while it was read."""
 
 
@@ -88,7 +88,7 @@ class LakeInput:
         """It comes from the source."""
 
     @property
-    def read_again(self) -> bool:
+    def can_be_reread(self) -> bool:
         """The files do not change."""
         return True
 
@@ -121,11 +121,11 @@ class LakeInput:
         """What Postgres counted."""
         return {name: bucket.figures for name, bucket in self.content.buckets.items() if only is None or name in only}
 
-    def reading(self) -> AbstractContextManager[None]:
+    def translated_errors(self) -> AbstractContextManager[None]:
         """The files were compared with their hashes."""
         return nullcontext()
 
-    def finish(self) -> None:
+    def check_unchanged(self) -> None:
         """Nothing to check: the lake does not change under the writer lock."""
 
     def _check(self, files: list[tuple[Path, str]]) -> None:
@@ -157,7 +157,7 @@ class ScannerInput:
         """It comes from the source."""
 
     @property
-    def read_again(self) -> bool:
+    def can_be_reread(self) -> bool:
         """Wide rows were set aside in files."""
         return self._folder.is_dir()
 
@@ -176,7 +176,7 @@ class ScannerInput:
         connection.execute("SET preserve_insertion_order = false")
         files = [folder / f"{number}.parquet" for number in range(len(reading.ranges))]
         bytes_at_once = str(range_bytes(self.snapshot))
-        with bounded(self.snapshot, self.table, reading):
+        with memory_bounded(self.snapshot, self.table, reading):
             for file, (relation, parameters) in zip(files, reading.ranges, strict=True):
                 statement = sql.render(
                     sql.load("warehouse", "set_aside"),
@@ -201,11 +201,11 @@ class ScannerInput:
         """What Postgres counted."""
         return postgres_checksums(self.snapshot, self.table, only)
 
-    def reading(self) -> AbstractContextManager[None]:
+    def translated_errors(self) -> AbstractContextManager[None]:
         """Translate Postgres's errors."""
         return postgres_errors(self.snapshot.target, self.table.found_as)
 
-    def finish(self) -> None:
+    def check_unchanged(self) -> None:
         """A snapshot does not change; the files set aside are removed."""
         atomic_files.remove(self._folder)
 

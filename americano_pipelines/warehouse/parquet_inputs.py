@@ -1,4 +1,4 @@
-"""Provide the inputs of parquet mode: tables from files made by others, and tables carried over.
+"""Provide the inputs of parquet mode: tables from external files, and tables carried over.
 
 Build them whole, because their changes are not known by month.
 """
@@ -11,7 +11,7 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import is_resource_error
-from americano_pipelines.common.quoted_values import without_values
+from americano_pipelines.common.quoted_values import redact_values
 from americano_pipelines.errors import SourceError, UnreadableRecordError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums
@@ -38,7 +38,7 @@ def checked_before(settings: Settings) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class FileInput:
-    """A table from files made by others; its figures come from reading the files a second time.
+    """A table from external files; its figures come from reading the files a second time.
 
     Attributes:
         table: the table.
@@ -62,8 +62,8 @@ class FileInput:
         """It comes from the source."""
 
     @property
-    def read_again(self) -> bool:
-        """It does not change, or `finish` raises an error."""
+    def can_be_reread(self) -> bool:
+        """It does not change, or `check_unchanged` raises an error."""
         return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - always all
@@ -88,7 +88,7 @@ class FileInput:
         return duckdb_checksums(connection, self.table, self.table.relation, self.table.parameters, only)
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def translated_errors(self) -> Iterator[None]:
         """Report a file that changed; one that did not is damaged behind its footer."""
         try:
             yield
@@ -98,10 +98,10 @@ class FileInput:
             self.table.check_unchanged()
             raise SourceError(
                 f"{self.table.found_as}: its rows cannot be read whole; nothing was published. "
-                f"DuckDB said: {without_values(str(error).strip())}"
+                f"DuckDB said: {redact_values(str(error).strip())}"
             ) from None
 
-    def finish(self) -> None:
+    def check_unchanged(self) -> None:
         """Make sure that no file was written to meanwhile."""
         self.table.check_unchanged()
 
@@ -124,8 +124,8 @@ class CarriedInput:
         return sql.quote(self.catalog, "analytics", self.table.name)
 
     @property
-    def read_again(self) -> bool:
-        """It does not change, or `finish` raises an error."""
+    def can_be_reread(self) -> bool:
+        """It does not change, or `check_unchanged` raises an error."""
         return True
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:  # noqa: ARG002 - always all
@@ -138,9 +138,9 @@ class CarriedInput:
         """Figures of the published table."""
         return duckdb_checksums(connection, self.table, self._relation, only=only)
 
-    def reading(self) -> AbstractContextManager[None]:
+    def translated_errors(self) -> AbstractContextManager[None]:
         """The file was compared with its hash."""
         return nullcontext()
 
-    def finish(self) -> None:
+    def check_unchanged(self) -> None:
         """Nothing to check: a published file does not change."""

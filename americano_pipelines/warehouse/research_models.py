@@ -254,7 +254,7 @@ def role_value(table: SourceTable, role: str) -> str:
     return f"({name} AT TIME ZONE 'UTC')" if with_zone else name
 
 
-def missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[str, str]) -> str | None:
+def reason_missing(model: Model, tables: Mapping[str, SourceTable], left_out: Mapping[str, str]) -> str | None:
     """Why a model cannot be built from these tables, None when it can.
 
     Args:

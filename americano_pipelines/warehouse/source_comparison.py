@@ -33,7 +33,7 @@ from americano_pipelines.sources.postgres_snapshot import Snapshot, open_snapsho
 from americano_pipelines.sources.row_widths import plan_reading
 from americano_pipelines.sources.steady_tables import steady_tables
 from americano_pipelines.warehouse import snapshots
-from americano_pipelines.warehouse.build_plan import drift
+from americano_pipelines.warehouse.build_plan import describe_column_changes
 from americano_pipelines.warehouse.inputs import ScannerInput
 from americano_pipelines.warehouse.parquet_inputs import FileInput
 from americano_pipelines.warehouse.snapshot_record import BuiltTable, SnapshotRecord
@@ -51,7 +51,7 @@ class SourceTableView:
         figures: its figures by bucket.
         states: bucket to the state that the next sync would see, None when that is known only of the whole.
         state_sha256: its state as a whole.
-        reading: a block that translates errors of reading the source.
+        translated_errors: a block that translates errors of reading the source.
         ranges: plan how to read all rows: at once, or in ranges where they are wide.
     """
 
@@ -61,7 +61,7 @@ class SourceTableView:
     figures: Mapping[str, BucketChecksum]
     states: Mapping[str, str] | None
     state_sha256: str
-    reading: Callable[[], AbstractContextManager[None]]
+    translated_errors: Callable[[], AbstractContextManager[None]]
     ranges: Callable[[], list[Chunk]]
 
     def will_change(self, bucket: str, built: BuiltTable) -> bool:
@@ -110,7 +110,9 @@ def source_table_views(
             table_input = ScannerInput(table, snapshot, state)
             states = table_input.buckets if same else {}
             ranges = partial(_postgres_ranges, snapshot, table, state)
-            sides[name] = SourceTableView(table, relation, parameters, figures, states, "", table_input.reading, ranges)
+            sides[name] = SourceTableView(
+                table, relation, parameters, figures, states, "", table_input.translated_errors, ranges
+            )
         yield sides, skipped, comparable
 
 
@@ -120,7 +122,7 @@ def _postgres_ranges(snapshot: Snapshot, table: PostgresTable, state: Mapping[st
 
 def _file_side(connection: duckdb.DuckDBPyConnection, table_input: FileInput) -> SourceTableView:
     table = table_input.table
-    with table_input.reading():
+    with table_input.translated_errors():
         figures = table_input.figures(connection, None)
     return SourceTableView(
         table,
@@ -129,13 +131,13 @@ def _file_side(connection: duckdb.DuckDBPyConnection, table_input: FileInput) ->
         figures,
         None,
         table_input.state_sha256,
-        table_input.reading,
+        table_input.translated_errors,
         lambda: [(table.relation, [*table.parameters])],
     )
 
 
 _PUBLISHED = "published"
-MOST_ROWS = 20
+MAX_ROWS = 20
 # Of a table with wide rows, read at once.
 _ROWS_AT_ONCE = 128
 
@@ -176,7 +178,7 @@ class SourceComparison:
         damaged: tables that differ in the published file from what was built, with the difference.
         comparable: whether the source's months can be compared with those of the sync; not when it is another
             database, or was set back to an earlier state. Then the next sync reads everything anew, so every
-            difference counts as made since, unless the published file was written to.
+            difference is treated as a change after the sync, unless the published file was written to.
     """
 
     snapshot_id: str
@@ -234,7 +236,9 @@ def compare_with_source(settings: Settings, stages: StageTimer, *, deep: bool) -
                 if name in damaged:
                     continue
                 if list(side.table.columns) != built.columns:
-                    missing[name] = f"its columns have changed since: {drift(built.columns, side.table.columns)}"
+                    missing[name] = (
+                        f"its columns have changed since: {describe_column_changes(built.columns, side.table.columns)}"
+                    )
                     continue
                 relation = sql.quote(_PUBLISHED, "analytics", name)
                 with stages.stage(f"compare {name}"):
@@ -285,7 +289,7 @@ def _deep(
     connection: duckdb.DuckDBPyConnection, side: SourceTableView, built: BuiltTable, relation: str
 ) -> list[Difference]:
     """Compare whole rows by DuckDB's hash of both sides, then find the rows of the months that differ."""
-    with side.reading():
+    with side.translated_errors():
         ranges = side.ranges()
         source_hashes = _row_hashes(connection, side.table, ranges)
     published = [(relation, [])] if len(ranges) == 1 else _row_id_ranges(connection, relation)
@@ -328,10 +332,10 @@ def _rows(
         source=side.relation,
         published=relation,
         where=bucket_filter(side.table, [bucket]),
-        most=str(MOST_ROWS),
+        most=str(MAX_ROWS),
     )
     try:
-        with side.reading():
+        with side.translated_errors():
             rows = connection.execute(statement, side.parameters).fetchall()
     except duckdb.OutOfMemoryException:
         return []  # rows too wide to be compared one by one: the bucket is named all the same

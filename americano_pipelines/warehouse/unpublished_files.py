@@ -1,4 +1,4 @@
-"""List the files of others that differ from the published ones (parquet mode), without reading them.
+"""List the external files that differ from the published ones (parquet mode), without reading them.
 
 A file that was only touched counts as well: only its bytes show that nothing changed, and a sync reads them.
 """

@@ -12,7 +12,7 @@ import pytest
 
 from americano_pipelines.cli.main import COMMANDS, group
 from americano_pipelines.cli.records import _show_comparison, _show_runs
-from americano_pipelines.provenance.comparison import Line
+from americano_pipelines.provenance.comparison import ComparedValue
 from americano_pipelines.provenance.run_listing import ListedRun
 from americano_pipelines_tests.conftest import Database, Done
 from americano_pipelines_tests.prisma_database import link_url
@@ -117,7 +117,7 @@ def test_tables_of_runs_and_of_a_comparison_show_them(
     columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    _show_comparison([NASTY, "b"], [Line("parameters", f"{NASTY}label", (f"{NASTY}x", {NASTY: 1}))])
+    _show_comparison([NASTY, "b"], [ComparedValue("parameters", f"{NASTY}label", (f"{NASTY}x", {NASTY: 1}))])
     _show_runs([listed_run()])
 
     out = capsys.readouterr().out

@@ -283,9 +283,9 @@ def _send(
 STARTING = """
 import sys
 from pathlib import Path
-from americano_pipelines.cli.services import listen_to_signals, only_one, run_services
+from americano_pipelines.cli.services import listen_to_signals, exclusive_lock, run_services
 listen_to_signals()
-with only_one(Path(sys.argv[1]), "a test") as lock:
+with exclusive_lock(Path(sys.argv[1]), "a test") as lock:
     print("go", flush=True)
     run_services([["sleep", sys.argv[2]], ["sleep", sys.argv[2]]], lock=lock, port=1)
 """

@@ -72,7 +72,7 @@ def test_every_variable_is_shown_and_no_secret(prisma: Database, cli: Cli) -> No
     assert "LOG_LEVEL = ERROR" in done.out
     assert password not in done.out + done.err
     assert "hush" not in done.out + done.err
-    assert "does not take what is recorded there" in lines(done, "warn")["MLflow"]
+    assert "cannot be written to" in lines(done, "warn")["MLflow"]
     assert done.code == 0, "MLflow is not needed for a sync"
 
 
@@ -183,7 +183,7 @@ def test_an_mlflow_server_is_asked_as_an_analysis_asks_it(
     cli: Cli, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = cli("doctor", mlflow_tracking_uri=mlflow_server.url)
-    assert lines(done, "ok")["MLflow"] == f"{mlflow_server.url} answers, and takes what is recorded there"
+    assert lines(done, "ok")["MLflow"] == f"{mlflow_server.url} answers, and is writable"
 
     with in_front_of(mlflow_server.url, version="2.19.0") as older:
         done = cli("doctor", mlflow_tracking_uri=older)
@@ -203,7 +203,7 @@ def test_a_closed_port_for_mlflow_says_so(cli: Cli) -> None:
 
     done = cli("doctor", mlflow_tracking_uri=f"http://127.0.0.1:{port}")
 
-    assert f"127.0.0.1:{port} does not take what is recorded there" in lines(done, "warn")["MLflow"]
+    assert f"127.0.0.1:{port} cannot be written to" in lines(done, "warn")["MLflow"]
     assert "refused" in lines(done, "warn")["MLflow"]
 
 
@@ -214,9 +214,7 @@ def test_a_store_on_this_machine_is_opened_and_written_to(cli: Cli, tmp_path: Pa
     well = cli("doctor", mlflow_tracking_uri=f"sqlite:///{tmp_path}/runs.db")
     broken = cli("doctor", mlflow_tracking_uri=f"sqlite:///{tmp_path}/text.db")
 
-    assert (
-        lines(well, "ok")["MLflow"] == f"a local store (sqlite) at {tmp_path}/runs.db, and takes what is recorded there"
-    )
+    assert lines(well, "ok")["MLflow"] == f"a local store (sqlite) at {tmp_path}/runs.db, and is writable"
     assert "file is not a database" in lines(broken, "warn")["MLflow"]
 
 

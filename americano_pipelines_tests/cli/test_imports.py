@@ -61,7 +61,7 @@ def test_verify_loads_no_command_of_others_and_nothing_that_writes(tmp_path: Pat
     assert {name for name in ours if name.startswith("cli.")} == {
         "cli.exit_codes", "cli.main", "cli.output", "cli.verify"
     }  # fmt: skip
-    reconciling = {"defs.upkeep", "defs.run_retention", "defs.run_processes", "defs.analyses.reconcile_sensor"}
+    reconciling = {"defs.run_maintenance", "defs.run_retention", "defs.run_processes", "defs.analyses.reconcile_sensor"}
     assert ours & reconciling == set()
     assert others & {"sklearn", "matplotlib"} == set()
 

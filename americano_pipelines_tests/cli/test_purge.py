@@ -15,7 +15,7 @@ import pytest
 from americano_pipelines.common import atomic_files
 from americano_pipelines.erasure.lake_files import LakeFiles
 from americano_pipelines.erasure.snapshot_files import SnapshotFiles
-from americano_pipelines.erasure.store import Fate, Item, Learner
+from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database, Done
@@ -242,12 +242,12 @@ def items(settings: Settings, learner: str) -> list[Item]:
 
 def in_source(settings: Settings, learner: str) -> dict[str, int]:
     """Places in the published file and the lake in use, to rows."""
-    return {item.name: item.rows or 0 for item in items(settings, learner) if item.fate is Fate.IN_SOURCE}
+    return {item.name: item.rows or 0 for item in items(settings, learner) if item.action is ErasureAction.IN_SOURCE}
 
 
 def kept_files(settings: Settings, learner: str) -> list[Item]:
     """The kept files that go."""
-    return [item for item in items(settings, learner) if item.fate is Fate.GOES]
+    return [item for item in items(settings, learner) if item.action is ErasureAction.REMOVE]
 
 
 def stop_at_snapshot(path: Path, *, ignore_errors: bool = False) -> None:

@@ -18,7 +18,7 @@ from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.jobs import ANALYSES
 from americano_pipelines.erasure.extracts import Extracts
 from americano_pipelines.erasure.learner import identify
-from americano_pipelines.erasure.store import Fate
+from americano_pipelines.erasure.store import ErasureAction
 from americano_pipelines.provenance.archive import extracts_dir, put, records
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
@@ -290,7 +290,7 @@ def test_a_card_that_cannot_be_read_is_named(settings_for: Callable[..., Setting
 
     (item,) = Extracts(settings).find(identify(settings, LEARNER, {}))
 
-    assert item.fate is Fate.UNREACHED
+    assert item.action is ErasureAction.CANNOT_REMOVE
     assert item.reason.startswith(f"{card} is no card of a purged extract")
 
 

@@ -53,7 +53,7 @@ from americano_pipelines_tests.sync.support import sync
 def take(*_):
     print("there", flush=True)
     time.sleep(600)
-Writer._take = take
+Writer._move_into_lake = take
 sync(load_settings(), full=True)
 """
 COPYING = """

@@ -43,7 +43,7 @@ def test_a_recorded_analysis_is_verified_listed_and_compared_and_tampering_is_fo
     assert statuses(clean)["abab_randomization on its extract"] == "REPEATED"
     shown = cli("verify", abab["record"][:8], **values)
     assert (shown.code, shown.out.strip().splitlines()[-1]) == (
-        0, "verified: everything that was recorded is as it was"
+        0, "verified: nothing that was recorded has changed"
     )  # fmt: skip
 
     compared = cli("compare", abab["record"], changes["record"][:10], "--json", **values).json

@@ -71,7 +71,7 @@ def test_runs_that_mention_the_learner_go(tmp_path: Path, learner: str, text: st
 
 def test_private_names_are_those_of_the_release_they_were_seen_on() -> None:
     """After an upgrade, check `defs/dagster_storage.py`, run the tests of purge and retention, and name the release."""
-    assert dg.__version__ == dagster_storage.SEEN_ON
+    assert dg.__version__ == dagster_storage.CHECKED_DAGSTER_VERSION
 
 
 def test_a_run_at_work_is_told_unless_it_is_a_sync(instance: dg.DagsterInstance) -> None:

@@ -105,7 +105,7 @@ def test_what_others_need_stays(runner: Callable[..., Runner]) -> None:
 def test_a_pass_is_bounded_and_the_next_goes_on(runner: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch) -> None:
     run = runner(persistent=True)
     oldest, *others = [recorded(run.instance, NIGHTLY, FAILURE) for _ in range(5)]
-    monkeypatch.setattr(run_retention, "MOST_RUNS", 2)
+    monkeypatch.setattr(run_retention, "MAX_RUNS", 2)
 
     passes = [remove_old_runs(run.instance, NOW) for _ in range(4)]
 

@@ -18,6 +18,7 @@ import pytest
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.defs import run_owners
 from americano_pipelines.defs.dagster_instance import TEMPLATE, open_instance
+from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import fail_dead_runs, process_tags
 from americano_pipelines.defs.run_tags import (
     BOOT_TAG,
@@ -29,7 +30,6 @@ from americano_pipelines.defs.run_tags import (
     RUN_TAG,
     STARTED_TAG,
 )
-from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.conftest import environment
@@ -173,7 +173,7 @@ def test_a_run_of_an_earlier_release_is_told_by_its_host(instance: dg.DagsterIns
 IN_A_CONTAINER = """
 import sys, time
 from americano_pipelines.defs.dagster_instance import open_instance
-from americano_pipelines.defs.upkeep import instance_for_runs
+from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.settings import load_settings
 with open_instance(load_settings()) as instance:

@@ -60,7 +60,7 @@ def test_a_server_that_refuses_is_named_with_what_to_do(settings_for: Callable[.
         open_store(settings_for(mlflow_tracking_uri=f"http://tracker:s3cret@127.0.0.1:{port}"))
 
     text = str(refused.value)
-    assert text.startswith(f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} does not take what is recorded there: ")
+    assert text.startswith(f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} cannot be written to: ")
     assert "Is the server running" in text
     assert "s3cret" not in text
 

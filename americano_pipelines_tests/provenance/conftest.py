@@ -71,7 +71,7 @@ class Lab:
 
 
 def remembered(record: Record) -> list[str]:
-    """What Dagster has of a record that is as it was."""
+    """What Dagster stores about a record that was not changed."""
     return [record.sha256]
 
 

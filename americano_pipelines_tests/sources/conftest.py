@@ -1,4 +1,4 @@
-"""Fixtures of the tests of files that others made."""
+"""Fixtures of the tests of external files."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -338,7 +338,7 @@ def test_a_full_disk_of_the_server_is_not_taken_for_one_of_this_machine(settings
 def test_no_more_connections_than_allowed_are_opened_however_many_threads_there_are(
     prisma: Database, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_connections, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(snapshot_connections, "MAX_CONNECTIONS", 2)
     prisma.execute(
         'INSERT INTO behavioral_events (id, "userId", "eventType", "eventData", "timestamp") '
         "SELECT 'many' || i, 'l', 'CARD_REVIEWED', to_jsonb(repeat('x', 300)), timestamp '2025-01-01' "

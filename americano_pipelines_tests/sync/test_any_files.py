@@ -1,4 +1,4 @@
-"""Any files of others, one after the other: their rows are published, or the sync explains why not."""
+"""Any external files, one after the other: their rows are published, or the sync explains why not."""
 
 import shutil
 import tempfile

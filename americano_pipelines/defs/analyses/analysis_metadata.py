@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PerformedAnalysis
 
 
-_LEFT_TO_THE_REPORT = ("events", "mean of events", "sd of events")
+_COLUMNS_ONLY_IN_REPORT = ("events", "mean of events", "sd of events")
 
 
 def analysis_metadata(performed: "PerformedAnalysis", link: str) -> Metadata:
@@ -91,7 +91,7 @@ def _pictures(pictures: Mapping[str, bytes]) -> Metadata:
 
 def _phase_table(rows: Any) -> str:  # noqa: ANN401 - JSON
     # The page has little room for a table; the report shows all columns.
-    header = [name for name in rows[0] if name not in _LEFT_TO_THE_REPORT] if rows else []
+    header = [name for name in rows[0] if name not in _COLUMNS_ONLY_IN_REPORT] if rows else []
     return markdown_table(header, [[_cell(row[name]) for name in header] for row in rows])
 
 

@@ -123,7 +123,7 @@ def _failed_with_block(context: dg.AssetExecutionContext, target: PostgresTarget
             statements.fail(target, row_id, f"{error}" or type(error).__name__, claimed_by=context.run.run_id)
             _tag(context, row_id, ROW_RECONCILED)
         except AppRowError as row_error:
-            context.log.warning("row %s does not say yet that its analysis failed: %s", one_line(row_id), row_error)
+            context.log.warning("row %s could not be set to FAILED yet: %s", one_line(row_id), row_error)
         raise
 
 

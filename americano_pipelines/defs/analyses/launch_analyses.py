@@ -15,10 +15,10 @@ from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions, refusals, sync_protocol_partitions
 from americano_pipelines.defs.run_ends import describe_end, step_failure
+from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256, REPOSITORY
 from americano_pipelines.defs.sync.launch_sync import console_level
-from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.mlflow_store.data_folder import check_location
 from americano_pipelines.provenance.archive import extracts_dir, get, records_dir

@@ -30,8 +30,8 @@ ATTEMPTS = 3
 # A run that failed because a resource (usually MLflow) was unavailable does not count towards ATTEMPTS. It is repeated
 # after 1 min, then after twice as long each time, up to 1 h: 30 of these last about a day.
 ATTEMPTS_WITHOUT_MLFLOW = 30
-_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
-_MOST_REQUESTS_READ, _MOST_RUNS_STARTED = 1000, 20
+_PAUSE, _MAX_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+_MAX_REQUESTS_READ, _MAX_RUNS_STARTED = 1000, 20
 
 
 def retry_delay(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.RunRecord]) -> str | None:
@@ -59,7 +59,7 @@ def retry_delay(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.
         raise AnalysisError(f"started {len(failed)} times without claiming this row; the last time: {last}")
     if not failed or not resource_failures[0]:
         return None
-    until = next_attempt_at(failed[0], without_resource, _PAUSE, _LONGEST_PAUSE)
+    until = next_attempt_at(failed[0], without_resource, _PAUSE, _MAX_PAUSE)
     return f"until {until:%H:%M:%S} UTC; the last time: {last}" if until is not None else None
 
 
@@ -99,7 +99,7 @@ def plan_requests(settings: Settings, instance: dg.DagsterInstance) -> RequestBa
         AppRowError: the app's table cannot be read or written; TransientAppRowError: it cannot be reached.
     """
     batch, target = RequestBatch(), settings.app
-    requests = pending(target, _MOST_REQUESTS_READ) if target is not None else []
+    requests = pending(target, _MAX_REQUESTS_READ) if target is not None else []
     if target is None or not requests:
         return batch
     published, runs = set(partitions(instance)), _runs(instance, requests)
@@ -119,7 +119,7 @@ def plan_requests(settings: Settings, instance: dg.DagsterInstance) -> RequestBa
             batch.waiting.append(f"{row_id} waits {wait}")
         elif request.protocol_id not in published:
             batch.waiting.append(f"{row_id} waits until protocol {request.protocol_id} is published: by the next sync")
-        elif len(batch.run_requests) == _MOST_RUNS_STARTED:
+        elif len(batch.run_requests) == _MAX_RUNS_STARTED:
             batch.waiting.append(f"{row_id} waits its turn")
         else:
             batch.run_requests.append(_run_request(request, kind, parameters, earlier))
@@ -158,7 +158,10 @@ def _runs(instance: dg.DagsterInstance, requests: Sequence[Request]) -> dict[str
 
 
 def _may_claim(run: dg.DagsterRun) -> bool:
-    """Whether a run may still claim its row. A run that is NOT_STARTED needs a run request first, with its run key."""
+    """Whether a run may still claim its row.
+
+    Dagster starts a NOT_STARTED run only when it is requested again with its run key.
+    """
     return not run.is_finished and run.status != dg.DagsterRunStatus.NOT_STARTED
 
 

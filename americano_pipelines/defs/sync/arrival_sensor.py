@@ -34,7 +34,7 @@ def run_key(sha256: str, attempt: int) -> str:
     return f"{sha256[:32]} {attempt}"
 
 
-def why_not_again(instance: dg.DagsterInstance, sha256: str, attempt: int) -> str | None:
+def reason_to_wait(instance: dg.DagsterInstance, sha256: str, attempt: int) -> str | None:
     """Why no other run is requested, after earlier runs for the same files and the same published file.
 
     Args:
@@ -50,7 +50,7 @@ def why_not_again(instance: dg.DagsterInstance, sha256: str, attempt: int) -> st
     if not records or not records[0].dagster_run.is_finished:
         return "a run for these files was requested and has not ended"
     if records[0].dagster_run.is_success:
-        return "no new or changed file: a run found that what is published is their content"
+        return "no new or changed file: a run found that their content is already published"
     if attempt >= ATTEMPTS:
         return (
             f"{attempt} runs for these files failed, the last one {records[0].dagster_run.run_id}; the next one is the "
@@ -64,14 +64,14 @@ def why_not_again(instance: dg.DagsterInstance, sha256: str, attempt: int) -> st
 
 
 # Dagster ends a tick after 60 s and discards its result. 10,000 footers take 2 to 5 s on a fast disk.
-_SECONDS_A_TICK = 15.0
-_FILES_A_STEP = 1000
+_SECONDS_PER_TICK = 15.0
+_FILES_PER_STEP = 1000
 _NAMED = 3
 _REMEMBERED = 50
 
 
-class Memory(BaseModel):
-    """The sensor's memory between ticks, its cursor.
+class SensorCursor(BaseModel):
+    """What the sensor stores between ticks.
 
     Attributes:
         sha256: hash of the unpublished files at the last tick.
@@ -103,10 +103,10 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
         description="Starts the nightly job when export files are complete and not the ones that are published.",
     )
     def parquet_arrival(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        memory = Memory.model_validate_json(context.cursor) if context.cursor else Memory()
+        cursor = SensorCursor.model_validate_json(context.cursor) if context.cursor else SensorCursor()
         try:
-            news = unpublished(settings)
-            problems, reason = scan(settings, news, memory)
+            pending = unpublished(settings)
+            problems, reason = scan(settings, pending, cursor)
         except FileNotFoundError as error:
             return dg.SensorResult(skip_reason=f"removed while it was read: {error}", cursor=context.cursor)
         except SourceError as error:
@@ -115,20 +115,22 @@ def build_parquet_arrival(settings: Settings) -> dg.SensorDefinition:
         for change, problem in problems:
             context.log.error(problem)
             events.append(dg.AssetObservation(asset_specs.key("files", change.table), metadata={"broken": problem}))
-        if reason is None and memory.requested == news.sha256:
-            reason = why_not_again(context.instance, news.sha256, memory.attempts)
+        if reason is None and cursor.requested == pending.sha256:
+            reason = reason_to_wait(context.instance, pending.sha256, cursor.attempts)
         if reason is not None:
-            return dg.SensorResult(skip_reason=reason, cursor=memory.model_dump_json(), asset_events=events)
-        memory.attempts = memory.attempts + 1 if memory.requested == news.sha256 else 1
-        memory.requested = news.sha256
-        request = dg.RunRequest(run_key=run_key(news.sha256, memory.attempts))
-        return dg.SensorResult([request], cursor=memory.model_dump_json(), asset_events=events)
+            return dg.SensorResult(skip_reason=reason, cursor=cursor.model_dump_json(), asset_events=events)
+        cursor.attempts = cursor.attempts + 1 if cursor.requested == pending.sha256 else 1
+        cursor.requested = pending.sha256
+        request = dg.RunRequest(run_key=run_key(pending.sha256, cursor.attempts))
+        return dg.SensorResult([request], cursor=cursor.model_dump_json(), asset_events=events)
 
     return parquet_arrival
 
 
-def scan(settings: Settings, news: Unpublished, memory: Memory) -> tuple[list[tuple[FileChange, str]], str | None]:
-    """Check the files that are not published, and store in the memory how far the check got.
+def scan(
+    settings: Settings, pending: Unpublished, cursor: SensorCursor
+) -> tuple[list[tuple[FileChange, str]], str | None]:
+    """Check the files that are not published, and store in the cursor how far the check got.
 
     While any file is incomplete or broken no run is started: it would read that file too, and fail.
 
@@ -136,41 +138,41 @@ def scan(settings: Settings, news: Unpublished, memory: Memory) -> tuple[list[tu
         A few of the broken files that were not reported before, with their problem; and why no run is started, None
         if all files are complete.
     """
-    if not news.changes:
-        memory.sha256, memory.checked, memory.broken, memory.broken_count = news.sha256, 0, [], 0
+    if not pending.changes:
+        cursor.sha256, cursor.checked, cursor.broken, cursor.broken_count = pending.sha256, 0, [], 0
         return [], "no new or changed file"
-    if news.sha256 != memory.sha256:
+    if pending.sha256 != cursor.sha256:
         # Sizes and times must not change between two ticks: a file that is being copied grows.
-        memory.sha256, memory.checked, memory.broken, memory.broken_count = news.sha256, 0, [], 0
-        return [], f"waiting until {_named([str(change.path) for change in news.changes])} did not change for a tick"
-    problems = _check(settings, news.changes, memory)
-    if memory.checked < len(news.changes):
-        return problems, f"checked {memory.checked:,} of {len(news.changes):,} new or changed files"
-    if memory.broken_count:
-        held = _named(memory.broken, memory.broken_count)
+        cursor.sha256, cursor.checked, cursor.broken, cursor.broken_count = pending.sha256, 0, [], 0
+        return [], f"waiting until {_named([str(change.path) for change in pending.changes])} did not change for a tick"
+    problems = _check(settings, pending.changes, cursor)
+    if cursor.checked < len(pending.changes):
+        return problems, f"checked {cursor.checked:,} of {len(pending.changes):,} new or changed files"
+    if cursor.broken_count:
+        held = _named(cursor.broken, cursor.broken_count)
         fresh = "; ".join(problem for _, problem in problems[:_NAMED])
         return problems, fresh or f"held back until {held} can be read (reported before)"
     return problems, None
 
 
-def _check(settings: Settings, changes: Sequence[FileChange], memory: Memory) -> list[tuple[FileChange, str]]:
+def _check(settings: Settings, changes: Sequence[FileChange], cursor: SensorCursor) -> list[tuple[FileChange, str]]:
     """Check footers from where the last tick stopped; return the first problems that were not reported before."""
     problems: list[tuple[FileChange, str]] = []
-    deadline = time.monotonic() + _SECONDS_A_TICK
-    if memory.checked >= len(changes):
+    deadline = time.monotonic() + _SECONDS_PER_TICK
+    if cursor.checked >= len(changes):
         return problems
     with connect(settings) as connection:
-        while memory.checked < len(changes) and time.monotonic() < deadline:
-            step = changes[memory.checked : memory.checked + _FILES_A_STEP]
+        while cursor.checked < len(changes) and time.monotonic() < deadline:
+            step = changes[cursor.checked : cursor.checked + _FILES_PER_STEP]
             present = {change.path: change for change in step if change.stamp is not None}
             for path, problem in check_footers(connection, list(present)).items():
-                memory.broken_count += 1
-                memory.broken = [*memory.broken, str(path)][:_NAMED]
+                cursor.broken_count += 1
+                cursor.broken = [*cursor.broken, str(path)][:_NAMED]
                 name = sha256_hex(f"{path} {present[path].stamp}".encode())[:16]
-                if name not in memory.reported and len(problems) < _REMEMBERED:
-                    memory.reported = [*memory.reported, name][-_REMEMBERED:]
+                if name not in cursor.reported and len(problems) < _REMEMBERED:
+                    cursor.reported = [*cursor.reported, name][-_REMEMBERED:]
                     problems.append((present[path], problem))
-            memory.checked += len(step)
+            cursor.checked += len(step)
     return problems
 
 

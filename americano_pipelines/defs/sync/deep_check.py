@@ -48,7 +48,8 @@ def build_deep_check(settings: Settings) -> dg.AssetChecksDefinition:
             context.log.warning("%s was not compared: %s", name, visible(reason))
         if not result.comparable:
             context.log.warning(
-                "the source is another database, or has gone back in time: every difference counts as made since"
+                "the source is another database, or has gone back in time: every difference is treated as a change "
+                "after the sync"
             )
         if result.faults or result.damaged:
             damaged = [f"{name}: {reason}" for name, reason in result.damaged.items()]

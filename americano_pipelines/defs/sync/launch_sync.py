@@ -9,10 +9,10 @@ import dagster as dg
 
 from americano_pipelines.common.stage_timer import peak_memory_mb
 from americano_pipelines.defs.run_ends import step_failure
+from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, REPAIRED, REPOSITORY, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.sync.sync_job import nightly_job
-from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.warehouse.snapshots import current, read_record

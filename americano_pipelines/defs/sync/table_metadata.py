@@ -69,7 +69,7 @@ def export_metadata(
 
 def exported_again(path: str) -> str:
     """The message about a damaged file of the lake."""
-    return f"{path} of the lake was gone or not as it was written; its rows were exported again"
+    return f"{path} of the lake was missing or damaged, and was exported again"
 
 
 def table_metadata(name: str, table: BuiltTable, document: SnapshotRecord, upstream: str) -> Metadata:

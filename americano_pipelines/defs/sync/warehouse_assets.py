@@ -35,7 +35,7 @@ from americano_pipelines.warehouse.snapshot_record import CheckOutcome, Snapshot
 from americano_pipelines.warehouse.snapshots import open_published, preview
 
 # More damaged files than this mean a broken disk, which a person should see.
-MOST_REPAIRS = 20
+MAX_REPAIRS = 20
 
 Results = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 
@@ -86,7 +86,7 @@ def _refreshed(
         try:
             return refresh(settings, stages, full=full), repaired
         except LakeDamagedError as error:
-            if len(repaired) == MOST_REPAIRS:
+            if len(repaired) == MAX_REPAIRS:
                 raise
             repaired.append(error.path.relative_to(settings.lake_dir).as_posix())
             context.log.warning("%s", exported_again(repaired[-1]))

@@ -31,7 +31,7 @@ KINDS = (
 )
 KIND = {name: number for number, name in enumerate(KINDS)}
 
-_SESSIONS_A_DAY = 0.635  # of the typical learner on a typical day; makes about 200,000 events of the whole
+_SESSIONS_PER_DAY = 0.635  # of the typical learner on a typical day; makes about 200,000 events of the whole
 _IN_BETWEEN = {
     "CARD_REVIEWED": 0.62,
     "VALIDATION_COMPLETED": 0.15,
@@ -106,7 +106,7 @@ def _sessions_per_day(rng: np.random.Generator) -> NDArray[np.int64]:
     for protocol in PROTOCOLS:
         diligence[protocol.learner] = diligence[protocol.learner].clip(0.9, 2)
     mood = rng.gamma(4, 1 / 4, (LEARNERS, DAYS))  # good and bad days: more of both than pure chance would give
-    counts = rng.poisson(_SESSIONS_A_DAY * diligence[:, None] * season * weekday * mood)
+    counts = rng.poisson(_SESSIONS_PER_DAY * diligence[:, None] * season * weekday * mood)
     for protocol in PROTOCOLS:
         first_day = (protocol.start - FIRST_DAY).days
         window = counts[protocol.learner, first_day : first_day + protocol.total_days]

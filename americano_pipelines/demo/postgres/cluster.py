@@ -121,7 +121,7 @@ def _wheel() -> ModuleType:
 
 
 SUPERUSER = "postgres"
-_LONGEST_SOCKET = 103  # bytes: the limit for a socket's path on macOS; Linux has four more
+_MAX_SOCKET_PATH_BYTES = 103  # the limit for a socket's path on macOS; Linux has four more
 
 
 def create_cluster(pgdata: Path, password: str | None, *, timeout: float) -> None:
@@ -163,7 +163,7 @@ def socket_folder(pgdata: Path, port: int) -> Path:
     """Where the unix socket lies: in the data folder, or in a folder in /tmp when that path is too long."""
     path = str(pgdata)
     # libpq takes a comma in a host for a list of hosts.
-    if len(f"{path}/.s.PGSQL.{port}".encode()) <= _LONGEST_SOCKET and "," not in path:
+    if len(f"{path}/.s.PGSQL.{port}".encode()) <= _MAX_SOCKET_PATH_BYTES and "," not in path:
         return pgdata
     name = f"americano-{sha256_hex(path.encode())[:16]}"
     # Not TMPDIR: every process must arrive at the same folder, and TMPDIR may be long as well.

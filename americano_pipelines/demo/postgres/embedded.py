@@ -38,7 +38,7 @@ def interrupt(pgdata: Path) -> None:
             process.send_signal(signal.SIGINT)
 
 
-def forget_dead_server(pgdata: Path, socket: Path) -> None:
+def remove_stale_pid_file(pgdata: Path, socket: Path) -> None:
     """Remove a dead server's notes when another process bears its number by now.
 
     Postgres itself ignores the note of a number that is free. A number that is taken makes it refuse to start, which
@@ -48,14 +48,14 @@ def forget_dead_server(pgdata: Path, socket: Path) -> None:
         pgdata: The data folder of a server that is not alive.
         socket: Its unix socket, which has a note of its own.
     """
-    number = _noted_number(pgdata)
+    number = _pid_in_file(pgdata)
     if number is not None and psutil.pid_exists(number):
         (pgdata / "postmaster.pid").unlink()
         socket.with_name(f"{socket.name}.lock").unlink(missing_ok=True)
 
 
 def _process(pgdata: Path) -> psutil.Process | None:
-    number = _noted_number(pgdata)
+    number = _pid_in_file(pgdata)
     if number is None:
         return None
     try:
@@ -65,7 +65,7 @@ def _process(pgdata: Path) -> psutil.Process | None:
         return None
 
 
-def _noted_number(pgdata: Path) -> int | None:
+def _pid_in_file(pgdata: Path) -> int | None:
     """The process number on the note's first line; None without a note, or while it is being written."""
     try:
         first, *_ = (pgdata / "postmaster.pid").read_text().splitlines() or [""]
@@ -77,7 +77,7 @@ def _noted_number(pgdata: Path) -> int | None:
 
 
 _SOCKET_PORT = 5432
-_PATIENCE = 60.0  # seconds for a start or a stop: recovery after a crash takes a while on a slow disk
+_TIMEOUT_SECONDS = 60.0  # for a start or a stop: recovery after a crash takes a while on a slow disk
 _PAUSE = 0.1  # seconds between two looks
 _LOG_TAIL = 20  # lines
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -146,11 +146,11 @@ class EmbeddedPostgres:
             EmbeddedPostgresError: If it cannot be created or started; quotes the end of the server's log.
         """
         with self._alone():
-            deadline = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + _TIMEOUT_SECONDS
             # Asked, not only looked at: a server that has just been killed still shows for a moment.
             while not self._answers():
                 if time.monotonic() > deadline:
-                    raise EmbeddedPostgresError(f"the server in {self.pgdata} does not answer{self._last_words()}")
+                    raise EmbeddedPostgresError(f"the server in {self.pgdata} does not answer{self._log_tail()}")
                 if is_alive(self.pgdata):
                     time.sleep(_PAUSE)
                 else:
@@ -166,18 +166,18 @@ class EmbeddedPostgres:
         if not self.pgdata.exists():
             return
         with self._alone():
-            deadline = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + _TIMEOUT_SECONDS
             # Not by `pg_ctl stop`, which waits a minute for the notes of a server that was killed meanwhile.
             interrupt(self.pgdata)
             while is_alive(self.pgdata):
                 if time.monotonic() > deadline:
-                    raise EmbeddedPostgresError(f"the server in {self.pgdata} does not stop{self._last_words()}")
+                    raise EmbeddedPostgresError(f"the server in {self.pgdata} does not stop{self._log_tail()}")
                 time.sleep(_PAUSE)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         self.pgdata.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.pgdata.with_name(f"{self.pgdata.name}.lock"), timeout=3 * _PATIENCE)
+        lock = FileLock(self.pgdata.with_name(f"{self.pgdata.name}.lock"), timeout=3 * _TIMEOUT_SECONDS)
         try:
             lock.acquire()
         except Timeout as error:
@@ -190,18 +190,18 @@ class EmbeddedPostgres:
     def _prepare(self) -> None:
         admit_system_user()
         let_through(self.pgdata)
-        create_cluster(self.pgdata, self._password, timeout=_PATIENCE)
+        create_cluster(self.pgdata, self._password, timeout=_TIMEOUT_SECONDS)
         folder = socket_folder(self.pgdata, self.port)
         if folder != self.pgdata:
             make_socket_folder(folder, self.pgdata)
-        forget_dead_server(self.pgdata, folder / f".s.PGSQL.{self.port}")
+        remove_stale_pid_file(self.pgdata, folder / f".s.PGSQL.{self.port}")
 
     def _answers(self) -> bool:
         if not is_alive(self.pgdata):
             return False
         where = ("-q", "-h", str(socket_folder(self.pgdata, self.port)), "-p", str(self.port))
         try:
-            run_program("pg_isready", where, directory=self.pgdata, timeout=_PATIENCE)
+            run_program("pg_isready", where, directory=self.pgdata, timeout=_TIMEOUT_SECONDS)
         except EmbeddedPostgresError:
             return False
         return True
@@ -216,18 +216,29 @@ class EmbeddedPostgres:
             **self._settings,
         }
         options = " ".join(shlex.quote(f"--{name}={value}") for name, value in settings.items())
-        command = ("start", "-D", str(self.pgdata), "-l", str(self.log), "-o", options, "-w", "-t", str(int(_PATIENCE)))
+        command = (
+            "start",
+            "-D",
+            str(self.pgdata),
+            "-l",
+            str(self.log),
+            "-o",
+            options,
+            "-w",
+            "-t",
+            str(int(_TIMEOUT_SECONDS)),
+        )
         said_before = self.log.stat().st_size if self.log.exists() else 0
         try:
-            run_program("pg_ctl", command, directory=self.pgdata, timeout=2 * _PATIENCE)
+            run_program("pg_ctl", command, directory=self.pgdata, timeout=2 * _TIMEOUT_SECONDS)
         except EmbeddedPostgresError as error:
-            words = self._last_words(said_before)
+            words = self._log_tail(said_before)
             # A killed server's children need a moment to notice; until then Postgres rightly refuses.
             if "shared memory block" not in words or time.monotonic() > deadline:
                 raise EmbeddedPostgresError(f"{error}{words}") from error
             time.sleep(_PAUSE)
 
-    def _last_words(self, said_before: int = 0) -> str:
+    def _log_tail(self, said_before: int = 0) -> str:
         """The end of the log, without its first `said_before` bytes: those belong to earlier days."""
         if not self.log.exists():
             return ""

@@ -65,7 +65,7 @@ def compare_values(group: Group, what: str, recorded: str | None, actual: str | 
     return Finding(group, what, Status.DRIFT, f"recorded {short(recorded)}, now {short(actual)}")
 
 
-def drift_of(group: Group, kind: str, recorded: Mapping[str, str], actual: Mapping[str, str]) -> list[Finding]:
+def compare_mappings(group: Group, kind: str, recorded: Mapping[str, str], actual: Mapping[str, str]) -> list[Finding]:
     """Recorded texts by name against those that are there; what is there besides is EXTRA."""
     lines = [compare_values(group, f"{kind} {name}", value, actual.get(name)) for name, value in recorded.items()]
     extra = [name for name in actual if name not in recorded]

@@ -26,7 +26,7 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
     Args:
         settings: whose archive, and which app.
         subject: the record.
-        in_dagster: what Dagster has of a record.
+        in_dagster: what Dagster stores about a record.
 
     Raises:
         TrackingError: MLflow does not answer; AppRowError: the app's database does not.
@@ -35,18 +35,18 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
     kept = sha256_hex(path.read_bytes()) if path.exists() else None
     yield _location(_FILE, subject.sha256, kept)
     run = subject.run
-    never = "it never was set: the recording did not come to its end"
+    never = "never set: recording did not finish"
     yield _location(
         _TAG, subject.sha256, run.record_tag if run else None, never if run and HASH_TAG in run.tags else ""
     )
     yield _location(_ARTIFACT, subject.sha256, run.sha256(RECORD) if run else None)
     dagsters = _dagster(settings, subject, in_dagster)
     yield dagsters
-    # That a row went on is believed of a record that Dagster has: anybody can write one that begins before another.
-    yield _row(settings, subject, may_have_gone_on=dagsters.status in {Status.MATCH, Status.PURGED})
-    for rival in subject.duplicate_records:
+    # Accept a later analysis in the row only if Dagster confirms this record, because an earlier record can be forged.
+    yield _row(settings, subject, may_be_superseded=dagsters.status in {Status.MATCH, Status.PURGED})
+    for duplicate in subject.duplicate_records:
         yield Finding(
-            "record", f"another record, {rival}", Status.DRIFT, "one MLflow run has one record; this is a second"
+            "record", f"another record, {duplicate}", Status.DRIFT, "one MLflow run has one record; this is a second"
         )
 
 
@@ -59,7 +59,7 @@ def _location(what: str, sha256: str, actual: str | None, why_none: str = "") ->
 
 
 def _dagster(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> Finding:
-    """A step that was tried again is there as often as it came to its end: nobody has to guess what it went on to."""
+    """Compare with Dagster's materializations. A retried step has one per completed attempt."""
     hashes = in_dagster(subject.record)
     if not hashes and subject.record.identity.protocol_id is not None and purged(settings, subject.record):
         return Finding("record", _DAGSTER, Status.PURGED)  # its events show pictures of the learner's days
@@ -68,12 +68,12 @@ def _dagster(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> 
     return _location(_DAGSTER, subject.sha256, ", ".join(hashes) or None)
 
 
-def _row(settings: Settings, subject: Target, *, may_have_gone_on: bool) -> Finding:
+def _row(settings: Settings, subject: Target, *, may_be_superseded: bool) -> Finding:
     """The app's row, which has the hash of the last analysis only that answered it."""
     row = app_hash(settings, subject.record)
     if row.not_recorded is not None:
         return Finding("record", _ROW, Status.NOT_RECORDED, row.not_recorded)
-    if may_have_gone_on and row.sha256 is not None and row.sha256 != subject.sha256:
+    if may_be_superseded and row.sha256 is not None and row.sha256 != subject.sha256:
         for sha256, other in find_records(settings, "sha256", row.sha256):
             if _follows(subject.record, other):
                 return Finding("record", _ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")

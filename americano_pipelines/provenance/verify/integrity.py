@@ -7,14 +7,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from americano_pipelines.common.hashing import file_sha256, sha256_hex
 from americano_pipelines.errors import TrackingError
-from americano_pipelines.mlflow_store.artifacts import NONE_SUCH, ArtifactFolder, MlflowRun
+from americano_pipelines.mlflow_store.artifacts import NOT_FOUND_CODE, ArtifactFolder, MlflowRun
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.archive import extracts_dir
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT, NAME_TAG, RECORD
-from americano_pipelines.provenance.verify.findings import Finding, Status, compare_values, drift_of
+from americano_pipelines.provenance.verify.findings import Finding, Status, compare_mappings, compare_values
 from americano_pipelines.provenance.verify.target import Target
 from americano_pipelines.settings import Settings, redact
 from americano_pipelines.warehouse import snapshots
@@ -64,7 +64,7 @@ def files(store: Store, record: Record) -> Iterator[Finding]:
     else:
         recorded = {path: file.sha256 for path, file in model.files.items()}
         actual = {path: file.sha256 for path, file in hashes(folder).items()}
-        yield from drift_of("artifacts", f"{what}:", recorded, actual)
+        yield from compare_mappings("artifacts", f"{what}:", recorded, actual)
 
 
 def _folder(store: Store, model: RegisteredModel) -> ArtifactFolder | None:
@@ -78,7 +78,7 @@ def _folder(store: Store, model: RegisteredModel) -> ArtifactFolder | None:
 
 
 def _is_gone(error: TrackingError) -> bool:
-    return error.error_code == NONE_SUCH
+    return error.error_code == NOT_FOUND_CODE
 
 
 _OF_MLFLOW = "mlflow."
@@ -111,12 +111,12 @@ def mlflow_run(subject: Target) -> Iterator[Finding]:
     yield compare_values(
         "MLflow", "experiment", subject.record.tracking["experiment_id"], str(run.run.info.experiment_id)
     )
-    ours = {name: text for name, text in run.tags.items() if name in logged.tags or not _others(name)}
-    yield from drift_of("MLflow", "tag", logged.tags, ours)
+    ours = {name: text for name, text in run.tags.items() if name in logged.tags or not _is_unrecorded_tag(name)}
+    yield from compare_mappings("MLflow", "tag", logged.tags, ours)
     if NAME_TAG in logged.tags and ours.get(NAME_TAG) == logged.tags[NAME_TAG] != run.run.info.run_name:
         # MLflow keeps the name that it shows apart from the tag.
         yield compare_values("MLflow", "name, as shown", logged.tags[NAME_TAG], run.run.info.run_name)
-    yield from drift_of("MLflow", "parameter", logged.params, dict(run.run.data.params))
+    yield from compare_mappings("MLflow", "parameter", logged.params, dict(run.run.data.params))
     yield from _metrics(run, logged.metrics)
 
 
@@ -128,7 +128,7 @@ def _metrics(run: MlflowRun, recorded: dict[str, list[tuple[int, float]]]) -> It
     shown = dict(run.run.data.metrics)
     histories = {name: run.history(name) for name in sorted(shown.keys() | recorded.keys())}
     actual = {name: repr(points) for name, points in histories.items() if points or not recorded.get(name)}
-    yield from drift_of("MLflow", "metric", {name: repr(points) for name, points in recorded.items()}, actual)
+    yield from compare_mappings("MLflow", "metric", {name: repr(points) for name, points in recorded.items()}, actual)
     for name, points in recorded.items():
         last = points[-1][1] if points else None
         if histories[name] == points and shown.get(name) != last:
@@ -136,7 +136,7 @@ def _metrics(run: MlflowRun, recorded: dict[str, list[tuple[int, float]]]) -> It
             yield Finding("MLflow", f"metric {name}, as shown", Status.DRIFT, detail)
 
 
-def _others(tag: str) -> bool:
+def _is_unrecorded_tag(tag: str) -> bool:
     """Whether a tag is MLflow's own, or the one that a record cannot hold: its own hash."""
     return tag.startswith(_OF_MLFLOW) or tag == HASH_TAG
 
@@ -156,7 +156,9 @@ def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
         if actual is not None:
             yield compare_values("artifacts", path, artifact.sha256, actual)
         elif path in files:
-            yield Finding("artifacts", path, Status.MISSING, "MLflow lists it and does not give it, as with a link")
+            yield Finding(
+                "artifacts", path, Status.MISSING, "MLflow lists it but cannot return its content (a link, for example)"
+            )
         elif purged(settings, record) and (path == EXTRACT or not path.startswith("provenance/")):
             yield Finding("artifacts", path, Status.PURGED)
         else:

@@ -31,19 +31,19 @@ RELATIVE = 1e-9
 # are off by some 1e-13 of that size.
 ABSOLUTE_OF_SCALE = 1e-12
 # What follows from draws; the observed statistic, the schedule and the verdict's state do not, or must not.
-_DRAWN = re.compile(
+_SAMPLED_RESULTS = re.compile(
     r"(test\.(p|p_interval|as_extreme|smallest_p|empty|interval|edges|counts)|verdict\.(why|sentence))(\.|\[|$)"
 )
 # Two runs of a sampler differ by more than this many standard errors once in 16,000 comparisons.
 _STANDARD_ERRORS = 4
 # Standard error of the 2.5 % quantile of a normal distribution in units of sd / sqrt(draws):
 # sqrt(.025 * .975) / density(1.96).
-_OF_QUANTILE = 2.67
+_QUANTILE_ERROR_FACTOR = 2.67
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What is asked of numbers.
+    """Tolerances for comparing numbers.
 
     Attributes:
         absolute: how far numbers near 0 may be apart.
@@ -66,7 +66,7 @@ def differences(recorded: dict[str, Any], repeated: dict[str, Any], closeness: T
     Args:
         recorded: results of the record, as JSON.
         repeated: results of now, as JSON.
-        closeness: what is asked of numbers.
+        closeness: the tolerances for numbers.
     """
     listed = list(_walk("", recorded, repeated, closeness.absolute))
     if "posterior" in recorded and "posterior" in repeated:
@@ -76,7 +76,7 @@ def differences(recorded: dict[str, Any], repeated: dict[str, Any], closeness: T
     estimated = isinstance(test, dict) and test.get("p_interval") is not None
     if estimated and not closeness.same_numpy and isinstance(test, dict) and isinstance(again, dict):
         (low, high), p = test["p_interval"], again.get("p")
-        listed = [item for item in listed if not _DRAWN.match(item[0])]
+        listed = [item for item in listed if not _SAMPLED_RESULTS.match(item[0])]
         if p is None or not low <= p <= high:
             listed.append(("test.p", f"{p} is outside the recorded 99 % interval, {low} to {high}"))
     return listed
@@ -114,7 +114,7 @@ def _posterior(recorded: dict[str, Any], repeated: dict[str, Any]) -> Iterator[t
     for index, (was, new) in enumerate(zip_longest(recorded["changes"], repeated["changes"])):
         path = f"posterior.changes[{index}]"
         if was is None or new is None or (was["label"], was["what"]) != (new["label"], new["what"]):
-            yield path, "is another change"
+            yield path, "belongs to a different change"
             continue
         mean_error, tail_error = (
             math.hypot(*(change["sd"] / math.sqrt(change[draws]) for change in (was, new)))
@@ -122,7 +122,7 @@ def _posterior(recorded: dict[str, Any], repeated: dict[str, Any]) -> Iterator[t
         )
         pairs = [("mean", was["mean"], new["mean"], mean_error)]
         pairs += [
-            (f"interval[{end}]", was["interval"][end], new["interval"][end], _OF_QUANTILE * tail_error)
+            (f"interval[{end}]", was["interval"][end], new["interval"][end], _QUANTILE_ERROR_FACTOR * tail_error)
             for end in (0, 1)
         ]
         for name, before, after, error in pairs:
@@ -130,7 +130,7 @@ def _posterior(recorded: dict[str, Any], repeated: dict[str, Any]) -> Iterator[t
                 yield f"{path}.{name}", f"was {before}, is {after}, and the samplers' error is {error:.3g}"
 
 
-_OF_TRAINING = frozenset({MODEL, "versions"})
+_IGNORED_MODEL_KEYS = frozenset({MODEL, "versions"})
 
 
 def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
@@ -143,9 +143,7 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
     what = f"{record.identity.analysis} on its extract"
     text = _extract(settings, subject)
     if text is None:
-        why = (
-            "was purged" if purged(settings, record) else "is not left as it was, neither in the archive nor in MLflow"
-        )
+        why = "was purged" if purged(settings, record) else "has no intact copy in the archive or in MLflow"
         yield Finding("rerun", what, Status.NOT_REPEATED, f"the extract {why}")
         return
     try:
@@ -154,7 +152,7 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
         yield Finding("rerun", what, Status.NOT_REPEATED, str(error))
         return
     # What a registry calls a model, and which versions trained it, is not what was learned.
-    recorded = {name: value for name, value in record.results.items() if name not in _OF_TRAINING}
+    recorded = {name: value for name, value in record.results.items() if name not in _IGNORED_MODEL_KEYS}
     packages = record.environment.get("packages")
     numpy = packages.get("numpy") if isinstance(packages, dict) else None
     closeness = Tolerance.of(
@@ -177,7 +175,7 @@ def _analysed(record: Record, text: bytes) -> tuple[dict[str, Any], Sequence[flo
     basis = Basis(events.snapshot_id, as_of_us, record.standing.label if record.standing else None)
     analysis = kind.analyse(extract, parse(kind, record.config), basis)
     results = json.loads(canonical_json(analysis.results))
-    return {name: value for name, value in results.items() if name not in _OF_TRAINING}, extract.outcomes
+    return {name: value for name, value in results.items() if name not in _IGNORED_MODEL_KEYS}, extract.outcomes
 
 
 def _extract(settings: Settings, subject: Target) -> bytes | None:

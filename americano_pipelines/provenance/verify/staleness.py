@@ -61,13 +61,18 @@ def _extracts(record: Record, extract: Extract) -> Finding:
         return Finding("currency", "data", Status.SAME)
     differing = []
     if extract.protocol_sha256 != record.protocol_sha256:
-        differing.append("the protocol is another")
+        differing.append("the protocol changed")
     if extract.phases_sha256 != record.phases_sha256:
-        differing.append("its phases are others")
+        differing.append("its phases changed")
     rows = next(source.rows for source in record.inputs if source.asset == EVENTS_ASSET)
     if more := len(extract.times_us) - rows:
         differing.append(f"{abs(more):,} events {'more' if more > 0 else 'fewer'} than the {rows:,} there were")
-    return Finding("currency", "data", Status.CHANGED, "; ".join(differing) or f"as many events ({rows:,}), but others")
+    return Finding(
+        "currency",
+        "data",
+        Status.CHANGED,
+        "; ".join(differing) or f"the same number of events ({rows:,}), with different content",
+    )
 
 
 def _modules(recorded: dict[str, str], present: dict[str, str]) -> Finding:
@@ -79,7 +84,7 @@ def _modules(recorded: dict[str, str], present: dict[str, str]) -> Finding:
 def _same(what: str, recorded: object, present: object) -> Finding:
     """A recorded value against the present one; None where nothing was there or it was not known."""
     if recorded is None and present is None:
-        return Finding("currency", what, Status.NOT_RECORDED, "neither then nor now")
+        return Finding("currency", what, Status.NOT_RECORDED, "not available when recorded, not available now")
     if recorded == present:
         return Finding("currency", what, Status.SAME)
     texts = [short(str(value)) if value is not None else "nothing" for value in (recorded, present)]

@@ -23,7 +23,7 @@ from americano_pipelines.settings import Settings
 
 @dataclass(frozen=True)
 class AppHash:
-    """What the app has.
+    """What the app stores about an analysis.
 
     Attributes:
         sha256: the hash in the row, None when there is none.
@@ -57,8 +57,8 @@ def app_hash(settings: Settings, record: Record) -> AppHash:
     return AppHash(None if sha256 is None else str(sha256))
 
 
-# What Dagster has of a record: the hashes in the metadata of all materializations of its asset and partition by its
-# run.
+# What Dagster stores about a record: the hashes in the metadata of all materializations of its asset and partition by
+# its run.
 DagsterHashes = Callable[[Record], Sequence[str]]
 
 
@@ -71,7 +71,7 @@ class Target:
         sha256: its hash.
         taken_from: where it was read, in words.
         run: its MLflow run, None when that is gone.
-        rivals: hashes of other intact records of the same MLflow run; there should be none.
+        duplicate_records: hashes of other intact records of the same MLflow run; there should be none.
     """
 
     record: Record
@@ -88,7 +88,7 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
         settings: whose archive.
         store: MLflow.
         name: as `provenance.record_index.find_record` takes it.
-        in_dagster: what Dagster has of a record.
+        in_dagster: what Dagster stores about a record.
 
     Raises:
         AnalysisError: there is none, or the MLflow run of that name was never recorded.
@@ -102,9 +102,9 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
         try:
             sha256, record = find_record(settings, named.run_id)
         except AnalysisError:
-            sha256, record = _mlflows_copy(settings, named, in_dagster)
+            sha256, record = _record_from_mlflow(settings, named, in_dagster)
             why = "was changed" if (records_dir(settings) / f"{sha256}.json").exists() else "is gone"
-            return Target(record, sha256, f"MLflow's copy, for the archive's {why}", named, ())
+            return Target(record, sha256, f"MLflow's copy, because the archive's copy {why}", named, ())
     run = find_run(store, str(record.tracking["run_id"]))
     intact = {sha256: record} | dict(find_records(settings, "mlflow_run_id", str(record.tracking["run_id"])))
     if name in {record.tracking["run_id"], record.identity.analysis_run_id}:
@@ -116,8 +116,8 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
                 run is not None and run.record_tag == candidate,
             ),
         )
-    rivals = tuple(sorted(intact.keys() - {sha256}))
-    return Target(intact[sha256], sha256, "the archive", run, rivals)
+    duplicates = tuple(sorted(intact.keys() - {sha256}))
+    return Target(intact[sha256], sha256, "the archive", run, duplicates)
 
 
 def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -> MlflowRun:
@@ -132,7 +132,9 @@ def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -
     if not runs and prefix:
         runs = _tagged(store, f"tags.`{HASH_TAG}` LIKE '{prefix}%'")
         if len(runs) > 1:
-            raise AnalysisError(f"{len(runs)} MLflow runs have a record whose hash begins with {name}: name more of it")
+            raise AnalysisError(
+                f"{len(runs)} MLflow runs have a record whose hash begins with {name}: give more digits"
+            )
     if not runs:
         raise type(error)(f"{error}. `americano runs` lists all there are")
     recorded = [run for run in runs if run.record_tag is not None]
@@ -143,7 +145,7 @@ def _tagged(store: Store, condition: str) -> list[MlflowRun]:
     return [MlflowRun(store, run) for run in search(store, store.experiment_id, condition)]
 
 
-def _mlflows_copy(settings: Settings, run: MlflowRun, in_dagster: DagsterHashes) -> tuple[str, Record]:
+def _record_from_mlflow(settings: Settings, run: MlflowRun, in_dagster: DagsterHashes) -> tuple[str, Record]:
     text = run.content(RECORD)
     if text is None:
         if run.record_tag is None:

@@ -31,7 +31,7 @@ class Verification:
 
     @property
     def stale(self) -> list[Finding]:
-        """What an analysis would not meet as it was."""
+        """Code, environment or data that changed since the analysis."""
         return [finding for finding in self.findings if finding.status in STALE]
 
     @property
@@ -40,8 +40,8 @@ class Verification:
         if not self.faults:
             purged = sum(finding.status is Status.PURGED for finding in self.findings)
             if purged:
-                return f"verified, as far as it was not purged: {purged} {'things were' if purged > 1 else 'thing was'}"
-            return "verified: everything that was recorded is as it was"
+                return f"verified, except {purged} purged item{'s' if purged > 1 else ''}"
+            return "verified: nothing that was recorded has changed"
         by_status: dict[str, list[str]] = {}
         for finding in self.faults:
             by_status.setdefault(finding.status.value, []).append(finding.what)
@@ -70,7 +70,7 @@ def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: b
     Args:
         settings: whose archive, MLflow and app.
         name: the MLflow run, the app's AnalysisRun, or the record's hash, of which 8 hex digits are enough.
-        in_dagster: what Dagster has of a record.
+        in_dagster: what Dagster stores about a record.
         again: do the analysis again too.
 
     Raises:

@@ -4,7 +4,7 @@ SELECT
     coalesce(to_char(bucket, 'YYYY-MM'), {rest}) AS bucket,
     count(*) AS row_count,
     {versions}::text AS fingerprint,
-    count(*) FILTER (WHERE misfit) AS misfits,
+    count(*) FILTER (WHERE misfit) AS unrepresentable_rows,
     coalesce((extract(EPOCH FROM min(moment)) * 1000000)::bigint, 0) AS min_us,
     coalesce((extract(EPOCH FROM max(moment)) * 1000000)::bigint, 0) AS max_us,
     coalesce(
@@ -23,7 +23,7 @@ SELECT
 FROM (
     SELECT
         {bucket} AS bucket,
-        {misfits} AS misfit,
+        {unrepresentable_rows} AS misfit,
         {version} AS version,
         coalesce({id}, '') AS id,
         CASE WHEN {in_range} THEN {time} END AS moment,

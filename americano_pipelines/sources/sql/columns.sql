@@ -6,7 +6,7 @@ WITH RECURSIVE relation AS (
     WHERE n.nspname = ANY({schemas}) AND c.relname = ANY({names})
 ),
 
--- A column's type and every type below it: what a domain is of, elements, attributes, what a range is of.
+-- A column's type and every type below it: base of a domain, elements, attributes, subtype of a range.
 types AS (
     SELECT
         a.attnum,

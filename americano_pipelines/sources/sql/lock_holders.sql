@@ -1,4 +1,4 @@
--- Runs in Postgres. The sessions that hold, or wait before us for, a lock that nobody can read beside.
+-- Runs in Postgres. The sessions that hold, or wait before us for, a lock that blocks readers.
 SELECT
     l.pid,
     string_agg(DISTINCT format('%I.%I', n.nspname, c.relname), ', ') AS relations,

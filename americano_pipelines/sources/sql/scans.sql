@@ -1,5 +1,5 @@
 -- Runs in DuckDB. For each of its statements: transactions begun on Postgres, those given a shared snapshot, scans that
--- share one. DuckDB's log of what its extension sent is the only witness of the connections that a scan opens.
+-- share one. DuckDB's log of what its extension sent is the only evidence of the connections that a scan opens.
 SELECT
     query_id,
     count(*) FILTER (regexp_matches(message, '^\{''query'': ''?BEGIN TRANSACTION')) AS begun,

@@ -1,4 +1,4 @@
--- Runs in Postgres. Which connection this is, the instant it stands on, and every setting it has.
+-- Runs in Postgres. Which connection this is, its snapshot, and every setting it has.
 SELECT json_build_object(
     'pid', pg_backend_pid(),
     'snapshot', pg_current_snapshot()::text,

@@ -1,5 +1,5 @@
 -- Runs in Postgres. Relations by name: kind, which one it is, whether we may read it, whether policies filter it.
--- Row versions (xmin) are a witness for plain tables that Postgres's own heap holds; other storage may have none.
+-- Row versions (xmin) show changes of plain tables that Postgres's own heap holds; other storage may have none.
 SELECT
     n.nspname::text AS schema_name,
     c.relname::text AS table_name,

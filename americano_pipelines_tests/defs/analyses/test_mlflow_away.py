@@ -99,7 +99,7 @@ def test_a_run_that_found_no_mlflow_says_so_and_so_does_its_row(
     prisma.execute("DELETE FROM analysis_runs WHERE id = 'run_1'")
     address = f"http://127.0.0.1:{free_port()}"
     settings = published(address)
-    message = f"failed: MLFLOW_TRACKING_URI={address} does not take what is recorded there"
+    message = f"failed: MLFLOW_TRACKING_URI={address} cannot be written to"
     (analysis,) = run_analyses(settings, BOTH[:1], ["change_points"], command="a test")
     assert analysis.sentence.startswith(f"Dagster run {analysis.dagster_run_id} {message}")
 

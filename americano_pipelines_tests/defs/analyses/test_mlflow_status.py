@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_tags import OPEN, STATUS_TAG
-from americano_pipelines.defs.upkeep import instance_for_runs
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment, free_port
@@ -237,7 +237,7 @@ def test_a_server_that_is_down_fails_the_run_before_it_works(location_of: Callab
         entry.dagster_event.event_type for entry in entries if entry.dagster_event
     ]
     message = json.dumps([entry.to_json() for entry in entries])
-    assert f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} does not take what is recorded there" in message
+    assert f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} cannot be written to" in message
     assert files_with(location.settings.data_dir, "s3cr3tPW") == []
 
 
@@ -261,5 +261,5 @@ def test_a_server_that_falls_silent_fails_the_run_and_shows_it_later(
     assert status == dg.DagsterRunStatus.FAILURE
     assert shown["hangs_in_process"] == "FAILED"
     assert OPEN not in shown.values()
-    assert files_with(location.settings.data_dir, "does not take what is recorded there") != []
+    assert files_with(location.settings.data_dir, "cannot be written to") != []
     assert files_with(location.settings.data_dir, "s3cr3tPW") == []

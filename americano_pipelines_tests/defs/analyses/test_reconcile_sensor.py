@@ -171,7 +171,7 @@ def test_a_run_names_its_mlflow_without_secrets(
 LIGHT = """
 import sys
 import dagster as dg
-from americano_pipelines.defs.upkeep import instance_for_runs
+from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.settings import load_settings
 with instance_for_runs(load_settings()):
     pass

@@ -114,7 +114,7 @@ def test_what_is_published_starts_nothing_and_what_was_only_touched_one_run(arri
     assert arrival.ticks(2) == [0, 1]
     arrival.end(arrival.keys[-1])
     assert arrival.ticks(3) == [0, 0, 0]
-    assert "a run found that what is published is their content" in arrival.reason
+    assert "a run found that their content is already published" in arrival.reason
 
 
 def test_the_published_file_counts_and_not_what_was_seen_last(arrival: Ticks, file: Path, folder: Path) -> None:
@@ -175,8 +175,8 @@ def test_many_files_are_looked_at_in_parts_and_only_counted(
         shutil.copyfile(template, folder / "events" / f"{'long' * 20}{number:03}.parquet")
     for number in (3, 17, 18, 19, 39):
         (folder / "events" / f"{'long' * 20}{number:03}.parquet").write_bytes(b"PAR1 and nothing else")
-    monkeypatch.setattr(arrival_sensor, "_FILES_A_STEP", 8)
-    monkeypatch.setattr(arrival_sensor, "_SECONDS_A_TICK", 1e-9)
+    monkeypatch.setattr(arrival_sensor, "_FILES_PER_STEP", 8)
+    monkeypatch.setattr(arrival_sensor, "_SECONDS_PER_TICK", 1e-9)
     clock = itertools.count()
     monkeypatch.setattr(arrival_sensor, "time", SimpleNamespace(monotonic=lambda: next(clock) * 0.6e-9))
 

@@ -121,7 +121,7 @@ def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothin
 
     verification = verify(linked, run_id(recorded), lambda _: [], again=False)
 
-    assert verification.subject.taken_from == "MLflow's copy, for the archive's is gone"
+    assert verification.subject.taken_from == "MLflow's copy, because the archive's copy is gone"
     assert faults(verification) == dict.fromkeys(
         ("file in the archive", f"MLflow tag {HASH_TAG}", "Dagster's metadata"), Status.MISSING
     )

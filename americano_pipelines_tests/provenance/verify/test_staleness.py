@@ -58,7 +58,7 @@ def test_data_that_came_later_are_told_and_are_no_fault(lab: Lab) -> None:
 
     data = finding(verification, "data")
     assert data.status is Status.CHANGED
-    assert "its phases are others" in data.detail
+    assert "its phases changed" in data.detail
     assert "events fewer than the" in data.detail
     assert faults(verification) == {}
     assert data in verification.stale

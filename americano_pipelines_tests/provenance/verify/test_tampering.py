@@ -39,7 +39,7 @@ def test_what_nobody_touched_is_as_it_was_by_each_of_its_names(lab: Lab) -> None
     verification = lab.verify(run_id(recorded), again=True)
 
     assert faults(verification) == {}
-    assert verification.sentence == "verified: everything that was recorded is as it was"
+    assert verification.sentence == "verified: nothing that was recorded has changed"
     assert finding(verification, "the app's row").status is Status.NOT_RECORDED
     assert finding(verification, "abab_randomization on its extract").status is Status.REPEATED
     assert {item.status for item in verification.findings if item.group == "artifacts"} == {Status.MATCH}
@@ -275,7 +275,7 @@ def test_a_recording_that_was_cut_off_is_told(lab: Lab) -> None:
     assert set(faults(verification)) == {
         f"MLflow tag {HASH_TAG}", "MLflow artifact provenance/record.json", "Dagster's metadata", "status"
     }  # fmt: skip
-    assert "did not come to its end" in finding(verification, f"MLflow tag {HASH_TAG}").detail
+    assert "recording did not finish" in finding(verification, f"MLflow tag {HASH_TAG}").detail
 
 
 def test_an_mlflow_run_that_was_deleted(lab: Lab) -> None:
@@ -336,7 +336,7 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
     card.unlink()
 
     assert faults(verification) == {}
-    assert verification.sentence == "verified, as far as it was not purged: 6 things were"
+    assert verification.sentence == "verified, except 6 purged items"
     assert [item.what for item in verification.findings if item.status is Status.PURGED] == [
         "Dagster's metadata",
         "daily.csv",

@@ -1,4 +1,4 @@
-"""Open the instance for a command that runs jobs, and bring records into line with the runs that have ended.
+"""Open the instance for a command that runs jobs, and reconcile records with the runs that have ended.
 
 The sensor `run_outcome` does the same while the daemon runs. Commands that only read do not.
 """
@@ -11,7 +11,7 @@ from datetime import timedelta
 import dagster as dg
 
 from americano_pipelines.defs.dagster_instance import open_instance
-from americano_pipelines.defs.run_ends import has_open_ends
+from americano_pipelines.defs.run_ends import needs_reconciliation
 from americano_pipelines.defs.run_processes import fail_dead_runs
 from americano_pipelines.defs.run_retention import remove_old_runs
 from americano_pipelines.settings import Settings
@@ -19,7 +19,7 @@ from americano_pipelines.settings import Settings
 
 @contextmanager
 def instance_for_runs(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the instance for a block that runs jobs; fail dead runs before it, bring records into line after it.
+    """Open the instance for a block that runs jobs; fail dead runs before it, reconcile records after it.
 
     Raises:
         ConfigError, ResourceError: as `dagster_instance.open_instance`.
@@ -27,15 +27,15 @@ def instance_for_runs(settings: Settings) -> Iterator[dg.DagsterInstance]:
     with open_instance(settings) as instance:
         fail_dead_runs(instance)
         yield instance
-        bring_into_line(settings, instance)
+        reconcile_ended_runs(settings, instance)
 
 
-def bring_into_line(settings: Settings, instance: dg.DagsterInstance) -> None:
+def reconcile_ended_runs(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Show the ends of runs in MLflow and the app, and remove old runs of syncs.
 
     A change that MLflow or the app refuses is logged as a warning; the next command or the sensor tries again.
     """
-    if has_open_ends(instance):
+    if needs_reconciliation(instance):
         # A sync seldom needs it, and it imports MLflow's, the app's and the archive's modules.
         from americano_pipelines.defs.analyses.reconcile_sensor import reconcile_all
 

@@ -18,12 +18,12 @@ _NO_VALUE = ("__HIVE_DEFAULT_PARTITION__", "null")
 _BIGINT = range(-(2**63), 2**63)
 
 
-def folder_values(path: Path, root: Path) -> list[str]:
+def partition_values(path: Path, root: Path) -> list[str]:
     """The `column=value` folders between a root and a file."""
     return [part for part in path.relative_to(root).parts[:-1] if "=" in part]
 
 
-def folder_keys(paths: Sequence[Path], root: Path, columns: Container[str]) -> dict[str, str]:
+def partition_columns(paths: Sequence[Path], root: Path, columns: Container[str]) -> dict[str, str]:
     """The columns that folder names give, with the DuckDB type that holds all their values exactly.
 
     Args:
@@ -53,8 +53,8 @@ def folder_keys(paths: Sequence[Path], root: Path, columns: Container[str]) -> d
             values.setdefault(name, set()).add(value)
     for name in values:
         if sql.folded(name) in columns:
-            path = next(path for path in paths if folder_values(path, root))
-            part = next(part for part in folder_values(path, root) if part.partition("=")[0] == name)
+            path = next(path for path in paths if partition_values(path, root))
+            part = next(part for part in partition_values(path, root) if part.partition("=")[0] == name)
             raise SourceError(
                 f"{path}: its folder {part!r} names a column that is also in the file, and would hide it. "
                 "Rename the folder"
@@ -64,7 +64,7 @@ def folder_keys(paths: Sequence[Path], root: Path, columns: Container[str]) -> d
 
 def _keys(path: Path, root: Path) -> dict[str, str]:
     keys: dict[str, str] = {}
-    for part in folder_values(path, root):
+    for part in partition_values(path, root):
         name, _, value = part.partition("=")
         if not name or "=" in value or sql.folded(name) in map(sql.folded, keys):
             raise SourceError(

@@ -1,8 +1,8 @@
-"""Decide which errors of Postgres pass without anybody's doing, so that the same sync may succeed a little later.
+"""Decide which errors of Postgres are transient, so that the same sync may succeed a little later.
 
-An error counts as permanent unless it is known to pass: a retry reads everything again, and a person who has to act
-should hear of it at once. DuckDB passes on messages without their SQLSTATE, so the words decide. On a server with
-messages in another language only the client's words about connections are known (only a superuser could set
+An error counts as permanent unless it is known to be transient: a retry reads everything again, and a person who has
+to act should hear of it at once. DuckDB passes on messages without their SQLSTATE, so the words decide. On a server
+with messages in another language only the client's words about connections are known (only a superuser could set
 lc_messages for the session), and other errors are permanent.
 """
 
@@ -89,8 +89,8 @@ def is_lost(reason: str) -> bool:
     return _says(reason, _LOST)
 
 
-def passes(reason: str, *, of_server: bool) -> bool:
-    """Whether an error passes by itself.
+def is_transient(reason: str, *, of_server: bool) -> bool:
+    """Whether an error is transient.
 
     Args:
         reason: its message.
@@ -100,5 +100,5 @@ def passes(reason: str, *, of_server: bool) -> bool:
 
 
 def _says(reason: str, signs: Sequence[str]) -> bool:
-    """Whether a sign is in a message, in any letters: poolers write as they like."""
+    """Whether a sign is in a message, ignoring case, because poolers differ."""
     return any(sign.casefold() in reason.casefold() for sign in signs)
