@@ -86,4 +86,7 @@ def test_no_statement_needs_md5_which_servers_may_forbid() -> None:
                 texts.append((path, node.attr))
 
     assert len({path for path, _ in texts}) > 100
-    assert [place for place, text in texts if re.search(r"\bmd5\b", text, re.IGNORECASE)] == []
+    # There it is the name of a way to log in, which an address may ask for.
+    login = package / "settings" / "postgres_url.py"
+    places = [path for path, text in texts if re.search(r"\bmd5\b", text, re.IGNORECASE)]
+    assert places == [login]
