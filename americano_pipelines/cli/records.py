@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import groupby
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.style import Style
 from rich.table import Table
 
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.cli.exit_codes import WRONG_USE
 from americano_pipelines.cli.output import Console, cell, progress, say, say_json
 from americano_pipelines.settings import load_settings
@@ -113,9 +115,10 @@ def link(context: click.Context, run: str) -> None:
 
 _COLUMNS = ("started", "analysis", "protocol", "verdict", "standing", "record")
 _WIDE_TERMINAL_COLUMNS = ("MLflow run", "AnalysisRun")
-_WRAPPED_COLUMNS = {"analysis": len("interrupted"), "protocol": 10, "verdict": len("described")}
 _WIDE_TERMINAL_WIDTH = 170
-_SECONDS, _MINUTES, _CENTURY, _DIGITS = 19, 16, 2, 8
+_SECONDS, _MINUTES, _YEAR, _DIGITS = 19, 16, len("2026-"), 8
+# On a narrow terminal a run is one line: the name of the protocol gets what the other columns leave.
+_ANALYSIS_WIDTH, _OTHER_WIDTHS, _MIN_PROTOCOL_WIDTH = len("randomization"), 64, 12
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
 
@@ -151,24 +154,30 @@ def state(run: "ListedRun") -> str:
     return said if ended else f"{said} ({run.status.lower()})".strip()
 
 
+def _title(run: "ListedRun") -> str:
+    """The analysis in words."""
+    if run.analysis is None:
+        return "-"
+    return KINDS[run.analysis].title if run.analysis in KINDS else run.analysis.replace("_", " ")
+
+
 def _show_runs(listed_runs: "list[ListedRun]") -> None:
     console = Console(highlight=False)
     if not listed_runs:
         console.print("no analysis was run yet: materialize an asset of the group `analysis`")
         return
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     wide = console.width >= _WIDE_TERMINAL_WIDTH
+    protocol_width = max(_MIN_PROTOCOL_WIDTH, console.width - _OTHER_WIDTHS)
     for name in (*_COLUMNS, *(_WIDE_TERMINAL_COLUMNS if wide else ())):
-        # An id or a time that is broken in two can neither be read nor copied.
-        table.add_column(
-            name, overflow="fold", no_wrap=name not in _WRAPPED_COLUMNS, min_width=_WRAPPED_COLUMNS.get(name)
-        )
+        # An id, a time or a word that is broken in two can neither be read nor copied.
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
     for run in listed_runs:
-        run_id = run.mlflow_run_id
+        run_id, protocol, analysis = run.mlflow_run_id, run.protocol or "-", _title(run)
         table.add_row(
-            cell((run.started[:_SECONDS] if wide else run.started[_CENTURY:_MINUTES]).replace("T", " ")),
-            cell((run.analysis or "-").replace("_", " ")),  # where it may be broken, it is between words
-            cell(run.protocol or "-"),
+            cell((run.started[:_SECONDS] if wide else run.started[_YEAR:_MINUTES]).replace("T", " ")),
+            cell(analysis if wide else shorten(analysis, _ANALYSIS_WIDTH, placeholder="")),
+            cell(protocol if wide else shorten(protocol, protocol_width, placeholder="…")),
             cell(state(run), _STYLES.get(run.status, "bold red")),
             cell(run.standing or "-"),
             cell(run.record[:_DIGITS] if run.record else "-"),

@@ -35,7 +35,10 @@ def test_a_recorded_analysis_is_verified_listed_and_compared_and_tampering_is_fo
     assert {run["analysis"] for run in listed} == {"abab_randomization", "change_points"}
     abab, changes = sorted(listed, key=lambda each: each["analysis"])
     assert (abab["status"], abab["protocol"], abab["standing"]) == ("FINISHED", "Protocol 1", "exploratory")
-    assert abab["record"][:8] in cli("runs", **values).out
+    table = cli("runs", columns="80", **values).out
+    lines = [line for line in table.splitlines() if "Protocol 1" in line]
+    assert [line.split()[-1] for line in lines] == [run["record"][:8] for run in listed], "a line for each run"
+    assert all(len(line) <= 80 for line in lines)
 
     clean = cli("verify", abab["mlflow_run_id"], "--rerun", "--json", **values)
     assert (clean.code, clean.json["verified"]) == (0, True), clean.json["sentence"]
