@@ -31,7 +31,7 @@ def leave_ends_open(settings: Settings) -> None:
         tags = {EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN, ROWS_TAG: ROW_OPEN, f"{ROW_TAG}run_0": ROW_OPEN}
         instance.add_run_tags(ended.run_id, tags)
     get_or_create_parent_run(store, settings, ended.run_id, "analyses", {})
-    (settings.spill_dir / "spill-left-by-a-killed-session").mkdir(parents=True)
+    (settings.spill_dir / ".tmp-spill-00112233445566ff").mkdir(parents=True)
     (settings.dagster_dir / "processes" / "gone.owner").touch()
 
 
