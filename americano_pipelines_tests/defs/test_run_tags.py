@@ -7,7 +7,8 @@ import americano_pipelines
 from americano_pipelines.defs import run_tags
 
 PACKAGE = Path(americano_pipelines.__file__).parent
-PREFIXES = ("americano/", "dagster/")
+# The last is that of tags which Dagster hides.
+PREFIXES = ("americano/", "dagster/", ".dagster/")
 # Keys that Dagster's own catalog reads, see `defs/sync/table_metadata.py`.
 OF_THE_CATALOG = {f"dagster/{name}" for name in ("table_name", "column_schema", "column_lineage", "row_count")}
 
