@@ -226,5 +226,4 @@ def _json_text(column: Column) -> str | None:
     name = f"{_ROWS}.{sql.quote(column.name)}"
     if column.type in {"VARCHAR", "JSON"}:
         return f"CAST({name} AS VARCHAR)"
-    nested = column.type.endswith("]") or column.type.startswith(("STRUCT", "MAP", "UNION"))
-    return f"CAST(to_json({name}) AS VARCHAR)" if nested else None
+    return f"CAST(to_json({name}) AS VARCHAR)" if column.is_nested else None

@@ -71,9 +71,7 @@ def _app_timestamp(time: datetime) -> datetime:
 def _sentence(record: Record) -> str:
     """The result in a sentence; an exploratory one always says that it is exploratory."""
     compliance = record.standing
-    if compliance is None or compliance.planned:
-        return record.sentence
-    return f"{record.sentence} {compliance.sentence}"
+    return record.sentence if compliance is None or compliance.planned else record.sentence_with_compliance
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,11 @@ class Record(FrozenModel):
             raise AnalysisError(f"this is no provenance record of version 1: {where}: {first['msg']}") from None
 
     @property
+    def sentence_with_compliance(self) -> str:
+        """The result in words, and whether it is the planned analysis where a protocol plans one."""
+        return f"{self.sentence} {self.standing.sentence}" if self.standing else self.sentence
+
+    @property
     def sha256(self) -> str:
         """Hash of the canonical text; the record's file is named by it."""
         return sha256_hex(self.canonical())

@@ -59,10 +59,8 @@ class Settings(Variables):
             )
         self._check_folders()
         self._check_published_name()
-        for variable in type(self).model_fields:
-            if not variable.endswith(_PARQUET):
-                continue
-            if leads_into(self.parquet_input(variable.removesuffix(_PARQUET)), self.lake_dir):
+        for variable, place in self._parquet_inputs.items():
+            if leads_into(place, self.lake_dir):
                 raise ValueError(
                     f"{variable.upper()}: leads into {self.lake_dir}, where our own exports are kept; "
                     "these variables name external files, so point it elsewhere"
@@ -238,13 +236,15 @@ class Settings(Variables):
         return self.paths.export(table) if value is None else _absolute(value)
 
     @property
+    def _parquet_inputs(self) -> dict[str, Path]:
+        """Field to the external files of its table."""
+        fields = [name for name in type(self).model_fields if name.endswith(_PARQUET)]
+        return {name: self.parquet_input(name.removesuffix(_PARQUET)) for name in fields}
+
+    @property
     def outside_places(self) -> list[Path]:
         """Files, folders or globs that variables name for what other programs write: their Parquet files, MLflow's."""
-        inputs = [
-            self.parquet_input(name.removesuffix(_PARQUET))
-            for name in type(self).model_fields
-            if name.endswith(_PARQUET)
-        ]
+        inputs = list(self._parquet_inputs.values())
         store = sqlite_file(self.tracking_uri)
         return inputs if store is None else [*inputs, store.with_name(f"{store.name}*")]
 

@@ -29,6 +29,11 @@ class Column:
     detail: str = ""
     as_text: bool = False
 
+    @property
+    def is_nested(self) -> bool:
+        """Whether DuckDB holds its values as lists or structures of other values."""
+        return self.type.endswith("]") or self.type.startswith(("STRUCT", "MAP", "UNION"))
+
 
 @dataclass(frozen=True)
 class SourceTable:
@@ -73,7 +78,7 @@ class SourceTable:
 _TIMES = ("DATE", "TIMESTAMP")
 # Their values are compared, joined or calculated with. DuckDB makes no index of several values either.
 _SINGLE_VALUES = ("id", "learner", "protocol", "phase", "label", "type", "status", "outcome", "seed")
-_SEVERAL_VALUES = ("STRUCT(", "MAP(", "UNION(", "VARIANT", "INTERVAL")
+_SEVERAL_VALUES = ("VARIANT", "INTERVAL")
 # Both engines write these types differently as text, and ids are hashed as text.
 _NO_IDS = ("FLOAT", "DOUBLE", "BLOB", *_TIMES)
 _ROLE_TYPES = {
@@ -152,12 +157,12 @@ def check_role_types(
     for role, name in roles.items():
         column = types[name]
         allowed = _ROLE_TYPES.get(role)
-        if allowed and (not column.type.startswith(allowed) or _is_nested(column)):
+        if allowed and (not column.type.startswith(allowed) or _has_several_values(column)):
             raise SourceError(
                 f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be "
                 f"{'a whole number' if role == 'planned_days' else 'a date or a timestamp'}"
             )
-        if role in _SINGLE_VALUES and (_is_nested(column) or name in composite):
+        if role in _SINGLE_VALUES and (_has_several_values(column) or name in composite):
             raise SourceError(
                 f"{found_as}: the {role} column {name!r} has type {column.source_type}; it must be a single value, "
                 "such as a text or a number. Offer one (in Postgres by a view, in files by a column of its own), or "
@@ -170,9 +175,9 @@ def check_role_types(
             )
 
 
-def _is_nested(column: Column) -> bool:
+def _has_several_values(column: Column) -> bool:
     """Whether a value has parts. Postgres's arrays of types that DuckDB lacks are copied as text."""
-    return column.type.endswith("]") or column.source_type.endswith("]") or column.type.startswith(_SEVERAL_VALUES)
+    return column.is_nested or column.source_type.endswith("]") or column.type.startswith(_SEVERAL_VALUES)
 
 
 def check_overrides(overrides: Mapping[str, str]) -> None:

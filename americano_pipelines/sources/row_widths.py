@@ -90,7 +90,8 @@ def plan_reading(
     budget = range_bytes(snapshot)
     widths = row_widths(snapshot, table, sum(part.rows for part in state.values()), budget)
     if widths.may_be_very_wide:
-        return row_ranges(snapshot, table, state, wanted, budget, widths.average)
+        ranges, most = row_ranges(snapshot, table, state, wanted, budget)
+        return Reading(ranges, widths.average, most)
     return Reading([rows_of(snapshot, table, state, wanted)], widths.average)
 
 
@@ -152,13 +153,8 @@ def memory_bounded(snapshot: Snapshot, table: PostgresTable, reading: Reading) -
 
 
 def row_ranges(
-    snapshot: Snapshot,
-    table: PostgresTable,
-    state: Mapping[str, State],
-    wanted: Collection[str],
-    budget: int,
-    average: int,
-) -> Reading:
+    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str], budget: int
+) -> tuple[list[tuple[str, list[str]]], int]:
     """The rows of `rows_of` in ranges of about `budget` bytes each, where they are too wide to be read at once.
 
     Args:
@@ -167,7 +163,10 @@ def row_ranges(
         state: all its buckets.
         wanted: the buckets to read.
         budget: bytes of a range, and of as many rows as DuckDB reads at once.
-        average: bytes of a row.
+
+    Returns:
+        Relations that together have the rows, each with the values it binds, and the bytes of the widest; 0 for a
+        single one.
     """
     where = "true" if len(wanted) == len(state) else bucket_filter(table, wanted)
     relation = sql.quote(table.schema, table.relation)
@@ -187,7 +186,7 @@ def row_ranges(
     )
     ranges = snapshot.query(statement, table.found_as)
     if not ranges or int(ranges[0][2]) <= budget:
-        return Reading([rows_of(snapshot, table, state, wanted)], average)
+        return [rows_of(snapshot, table, state, wanted)], 0
     lasts = [str(last) for last, _, _ in ranges]
     conditions = [f"ctid <= '{lasts[0]}'"]
     conditions += [f"ctid > '{before}' AND ctid <= '{last}'" for before, last in pairwise(lasts)]
@@ -199,7 +198,7 @@ def row_ranges(
         )
         for condition in conditions
     ]
-    return Reading(relations, average, max(int(size) for _, size, _ in ranges))
+    return relations, max(int(size) for _, size, _ in ranges)
 
 
 def _columns(table: PostgresTable) -> str:

@@ -62,7 +62,7 @@ def sort_ranges(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk
     # Without a sort key the first column is sorted by.
     names = sort_key(table) or [table.columns[0].name]
     keys = [column for name in names for column in table.columns if column.name == name]
-    keys = [column for column in keys if not _is_nested(column)]
+    keys = [column for column in keys if not column.is_nested]
     if not keys or _at_most(connection, table, chunk) <= limit // _SHARE:
         return SortedChunks([chunk])
     relation, parameters = chunk
@@ -139,10 +139,6 @@ def _bytes(column: Column) -> str:
         return f"{_BYTES_PER_VALUE} + coalesce(strlen({name}), 0)"
     if column.type == "BLOB":
         return f"{_BYTES_PER_VALUE} + coalesce(octet_length({name}), 0)"
-    if _is_nested(column):
+    if column.is_nested:
         return f"{_BYTES_PER_VALUE} + coalesce(strlen(CAST({name} AS VARCHAR)), 0)"
     return str(_BYTES_PER_VALUE)
-
-
-def _is_nested(column: Column) -> bool:
-    return column.type.endswith("]") or column.type.startswith(("STRUCT", "MAP", "UNION"))

@@ -31,9 +31,8 @@ def analysis_metadata(performed: "PerformedAnalysis", link: str) -> Metadata:
         link: what became of the app's row, in words.
     """
     analysis, compliance, record = performed.analysis, performed.compliance, performed.recorded.record
-    sentence = f"{analysis.sentence} {compliance.sentence}" if compliance else analysis.sentence
     return {
-        "sentence": dg.MetadataValue.text(one_line(sentence)),
+        "sentence": dg.MetadataValue.text(one_line(record.sentence_with_compliance)),
         **({"state": analysis.verdict} if analysis.verdict else {}),
         **(_protocol_metadata(performed, compliance) if compliance else {}),
         **{name: value for name, value in analysis.numbers.items() if value is not None},

@@ -90,7 +90,7 @@ def _recorded(settings: Settings, protocol_id: str, sha256: str) -> Launched:
         protocol=one_line(extract.protocol.title),
         analysis=record.identity.analysis,
         success=True,
-        sentence=one_line(f"{record.sentence} {compliance.sentence}" if compliance else record.sentence),
+        sentence=one_line(record.sentence_with_compliance),
         verdict=record.verdict,
         standing=compliance.label if compliance else None,
         analysis_run_id=record.identity.analysis_run_id,
