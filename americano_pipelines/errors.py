@@ -152,7 +152,7 @@ class TransientAppRowError(AppRowError):
 
 
 class RowOwnershipError(AppRowError):
-    """The app's row is gone, is another run's by now, or cannot say whose it is: whoever had it leaves it alone."""
+    """The app's row is gone, belongs to another run by now, or names no owner; it is left unchanged."""
 
 
 class PseudonymKeyError(AmericanoError):

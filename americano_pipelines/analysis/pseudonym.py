@@ -1,6 +1,6 @@
 """Give learners keyed pseudonyms for extracts, records and MLflow.
 
-Without the key nobody can find a learner's pseudonym by trying all ids, so an empty or a known key protects nothing. A
+Without the key, trying all ids does not find a learner's pseudonym, so an empty or a known key protects nothing. A
 card beside the key holds the key's id, which does not disclose the key. It shows that a key was lost or replaced;
 extracts under two keys cannot be found by the learner.
 """

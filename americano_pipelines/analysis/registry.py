@@ -123,7 +123,7 @@ class TrainingParameters(Parameters):
         return {**super().recorded(), "learning_rate": self.rate}
 
 
-# Raised by whoever changes what an analysis computes.
+# Raise one where the same input gives other numbers.
 ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "2", "1", "1", "1", "1"
 
 

@@ -1,10 +1,10 @@
 """Write values as the columns of the app's table hold them: ids, enum labels, JSON, lengths, defaults."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import AppRowError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def error_text(table: "Table", text: str) -> str:
 
 def derived_row_id(dagster_run_id: str, asset_key: str, partition: str | None) -> str:
     """The id of a row that `create` inserts, in the app's form: c and 24 characters of 0-9, a-z."""
-    number = int(hashlib.sha256(f"{dagster_run_id} {asset_key} {partition}".encode()).hexdigest(), 16)
+    number = int(sha256_hex(f"{dagster_run_id} {asset_key} {partition}".encode()), 16)
     digits = ""
     for _ in range(_CUID_DIGITS):
         number, digit = divmod(number, len(_BASE36))

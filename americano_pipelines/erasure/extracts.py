@@ -110,7 +110,7 @@ def _item_of_extract(learner: Learner, sha256: str, path: Path, content: bytes, 
     extract = summarize_extract(content, sha256)
     holds = learner.owns(extract)
     action = ErasureAction.REMOVE
-    # Pseudonyms made with another key identify nobody here.
+    # Pseudonyms made with another key do not match any learner here.
     unnamed = extract.learners is None or (learner.key_problem is not None and extract.protocol_id is None)
     if holds:
         reason = "holds the learner's events"

@@ -15,7 +15,7 @@ from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import Store
-from americano_pipelines.mlflow_store.runs import HASH_TAG, search
+from americano_pipelines.mlflow_store.runs import record_hash, search
 
 if TYPE_CHECKING:
     from mlflow.entities import FileInfo, Run
@@ -32,8 +32,6 @@ class Artifact(FrozenModel):
 # What MLflow says of a run or model that it does not have.
 NOT_FOUND_CODE = "RESOURCE_DOES_NOT_EXIST"
 _NOT_FOUND = frozenset({NOT_FOUND_CODE, "INVALID_PARAMETER_VALUE"})
-# What the tags of a run that was opened and not yet recorded say.
-UNSET = "unknown"
 
 
 @dataclass(frozen=True)
@@ -106,8 +104,7 @@ class MlflowRun:
     @property
     def record_tag(self) -> str | None:
         """The hash of its record as its tag says it; None when it says none, or that it was never set."""
-        value = self.tags.get(HASH_TAG)
-        return None if value == UNSET else value
+        return record_hash(self.run)
 
     def history(self, metric: str) -> list[tuple[int, float]]:
         """All (step, value) of a metric by step, of one step in the order they were logged."""

@@ -57,7 +57,7 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
     Args:
         run: the open run that trained it.
         model: a fitted pipeline of scikit-learn's own steps.
-        example: rows that it can be asked about; whoever may see the model may see them.
+        example: rows for a sample prediction; everyone with access to the model can read them.
         name: in the registry; made there if it is new.
 
     Raises:

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 
 HASH_TAG = "provenance.sha256"
-
 DAGSTER_RUN_TAG = "dagster_run_id"
-# The tags of every run of ours; what is not known of one is recorded as `unknown`.
+# A partition is a protocol.
+ASSET_TAG, PROTOCOL_TAG = "dagster.asset_key", "dagster.partition"
+UNKNOWN = "unknown"
+# The tags of every run of ours; what is not known of one is recorded as UNKNOWN.
 TAGS = (
     "git.commit",
     "git.dirty",
@@ -33,11 +35,11 @@ TAGS = (
     "service",
     "env",
     DAGSTER_RUN_TAG,
-    "dagster.asset_key",
-    "dagster.partition",
+    ASSET_TAG,
+    PROTOCOL_TAG,
     "data.snapshot_id",
     "data.sha256",
-    "provenance.sha256",
+    HASH_TAG,
 )
 SERVICE = "americano_pipelines"
 PARENT_TAG = "mlflow.parentRunId"
@@ -144,6 +146,12 @@ def _search(
         token = page.token
         if not token or len(runs) == limit:
             return runs
+
+
+def record_hash(run: "Run") -> str | None:
+    """The hash of a run's record as its tag says it; None when it says none, or that it was never set."""
+    value = run.data.tags.get(HASH_TAG, UNKNOWN)
+    return None if value == UNKNOWN else str(value)
 
 
 def newest_analysis_runs(store: Store, limit: int | None) -> "list[Run]":
@@ -328,7 +336,7 @@ def end(store: Store, run_id: str, status: str) -> None:
 
 def as_tag_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same, with `unknown` for None, and truth values as MLflow's own tags write them."""
-    shown = {name: "unknown" if value is None else value for name, value in values.items()}
+    shown = {name: UNKNOWN if value is None else value for name, value in values.items()}
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in shown.items()}
 
 

@@ -26,7 +26,7 @@ CLIENT_ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # And bars on standard error, one for every file.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # That it makes its tables is no news for whoever runs an analysis.
+    # Its messages about creating tables do not help a person who runs an analysis.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     # No telemetry, as for Dagster: the users did not consent.
     "MLFLOW_DISABLE_TELEMETRY": "true",

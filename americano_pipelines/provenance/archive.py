@@ -74,14 +74,9 @@ def get(folder: Path, sha256: str) -> bytes:
     return content
 
 
-def record_files(settings: Settings) -> list[Path]:
-    """The files that are kept as records, intact or not."""
-    return list(records_dir(settings).glob("[!.]*.json"))
-
-
 def records(settings: Settings) -> Iterator[tuple[str, Record]]:
     """Every intact record with its hash, in no order."""
-    for path in record_files(settings):
+    for path in list(records_dir(settings).glob("[!.]*.json")):
         try:
             yield path.stem, Record.parse(get(records_dir(settings), path.stem))
         except (TamperedError, AnalysisError, OSError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from americano_pipelines.analysis.preregistration import PriorRun, PriorRuns
 from americano_pipelines.mlflow_store.client import Store
-from americano_pipelines.mlflow_store.runs import HASH_TAG, PARENT_TAG, search
+from americano_pipelines.mlflow_store.runs import ASSET_TAG, PARENT_TAG, PROTOCOL_TAG, UNKNOWN, record_hash, search
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_entries, find_records
 from americano_pipelines.settings import Settings
@@ -16,9 +16,6 @@ from americano_pipelines.sources.contracts import EVENTS
 
 if TYPE_CHECKING:
     from americano_pipelines.mlflow_store.runs import Run
-
-
-_PARTITION, _ASSET, _UNKNOWN = "dagster.partition", "dagster.asset_key", "unknown"
 
 
 def find_prior_runs(settings: Settings, store: Store, protocol_id: str, run_id: str) -> PriorRuns:
@@ -40,11 +37,11 @@ def find_prior_runs(settings: Settings, store: Store, protocol_id: str, run_id: 
     recorded = []
     for _, record in find_records(settings, "protocol_id", protocol_id):
         run = runs.get(str(record.tracking["run_id"]))
-        if run is None or _hash(run) is not None:
+        if run is None or record_hash(run) is not None:
             recorded.append(_of_record(record))
             runs.pop(str(record.tracking["run_id"]), None)
-    recorded += [_of_run(run) for run in runs.values() if _hash(run) is not None]
-    ended = [run for run in runs.values() if _hash(run) is None and run.info.status != "RUNNING"]
+    recorded += [_of_run(run) for run in runs.values() if record_hash(run) is not None]
+    ended = [run for run in runs.values() if record_hash(run) is None and run.info.status != "RUNNING"]
     changed = find_entries(settings, "readable", False)  # noqa: FBT003 - a value of the column
     return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed))
 
@@ -52,14 +49,9 @@ def find_prior_runs(settings: Settings, store: Store, protocol_id: str, run_id: 
 def _runs(store: Store, protocol_id: str) -> "list[Run]":
     """The runs of analyses of a protocol; its id may hold either quote, and MLflow's conditions take one only."""
     quote = '"' if "'" in protocol_id else "'"
-    condition = "" if quote in protocol_id else f"tags.`{_PARTITION}` = {quote}{protocol_id}{quote}"
+    condition = "" if quote in protocol_id else f"tags.`{PROTOCOL_TAG}` = {quote}{protocol_id}{quote}"
     runs = search(store, store.experiment_id, condition)
-    return [run for run in runs if PARENT_TAG in run.data.tags and run.data.tags.get(_PARTITION) == protocol_id]
-
-
-def _hash(run: "Run") -> str | None:
-    tag = run.data.tags.get(HASH_TAG, _UNKNOWN)
-    return None if tag == _UNKNOWN else str(tag)
+    return [run for run in runs if PARENT_TAG in run.data.tags and run.data.tags.get(PROTOCOL_TAG) == protocol_id]
 
 
 def _of_record(record: Record) -> PriorRun:
@@ -71,5 +63,5 @@ def _of_record(record: Record) -> PriorRun:
 
 def _of_run(run: "Run") -> PriorRun:
     """Build from a run without a record; its data is unknown."""
-    kind = run.data.tags.get(_ASSET, _UNKNOWN).rpartition("/")[2]
-    return PriorRun(kind, run.data.params.get("outcome", _UNKNOWN), None)
+    kind = run.data.tags.get(ASSET_TAG, UNKNOWN).rpartition("/")[2]
+    return PriorRun(kind, run.data.params.get("outcome", UNKNOWN), None)

@@ -69,7 +69,7 @@ class IndexEntry:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(IndexEntry))
-_FEWEST_CHARACTERS = 8
+_MIN_CHARACTERS = 8
 _HASH = re.compile("[0-9a-fA-F]{8,64}")
 _INSERT = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * len(fields(IndexEntry)))})"  # noqa: S608 - only ?
 
@@ -89,13 +89,13 @@ def newest_entries(settings: Settings, limit: int | None = None) -> list[IndexEn
         return [_entry(row) for row in connection.execute(statement, (-1 if limit is None else limit,))]
 
 
-def find_records(settings: Settings, column: Column, value: str) -> list[tuple[str, Record]]:
-    """The intact records with a value in a column, with their hashes, in the order of their end.
+def find_records(settings: Settings, column: Column, *values: str) -> list[tuple[str, Record]]:
+    """The intact records with one of some values in a column, with their hashes, in the order of their end.
 
     Each is read from its file, and its hash checked; writes nothing.
     """
     matching = []
-    for entry in find_entries(settings, column, value):
+    for entry in find_entries(settings, column, *values):
         with suppress(TamperedError, AnalysisError, OSError):
             matching.append((entry.sha256, Record.parse(get(records_dir(settings), entry.sha256))))
     return matching
@@ -117,16 +117,16 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
         TamperedError: the hash is that of a record that was changed after it was written.
     """
     folder = records_dir(settings)
-    if named := [*find_records(settings, "mlflow_run_id", name), *find_records(settings, "analysis_run_id", name)]:
-        return max(named, key=lambda entry: entry[1].identity.ended_at)
+    runs = _beginning_with(settings, name)
+    if name in runs:
+        return runs[name], Record.parse(get(folder, runs[name]))
     if _HASH.fullmatch(name):
         hashes = sorted(path.stem for path in folder.glob(f"{name.lower()}*.json"))
         if len(hashes) > 1:
             raise AnalysisError(f"{len(hashes)} records have a hash that begins with {name}: {', '.join(hashes)}")
         if hashes:
             return hashes[0], Record.parse(get(folder, hashes[0]))
-    if len(name) >= _FEWEST_CHARACTERS:
-        runs = _beginning_with(settings, name)
+    if len(name) >= _MIN_CHARACTERS:
         if len(runs) > 1:
             raise AnalysisError(f"{len(runs)} analyses have an id that begins with {name}: {', '.join(sorted(runs))}")
         for sha256 in runs.values():

@@ -17,9 +17,11 @@ from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.mlflow_store.artifacts import Artifact
 from americano_pipelines.mlflow_store.runs import (
+    ASSET_TAG,
     DAGSTER_RUN_TAG,
     HASH_TAG,
     PARENT_TAG,
+    PROTOCOL_TAG,
     SERVICE,
     AnalysisRun,
     as_tag_values,
@@ -187,8 +189,8 @@ def _log(
         "service": SERVICE,
         "env": settings.environment,
         DAGSTER_RUN_TAG: context.dagster_run_id,
-        "dagster.asset_key": context.asset_key,
-        "dagster.partition": context.partition,
+        ASSET_TAG: context.asset_key,
+        PROTOCOL_TAG: context.partition,
         "data.snapshot_id": prepared.document.snapshot_id,
         "data.sha256": extract_sha256,
     }

@@ -10,7 +10,7 @@ from americano_pipelines.common import sql
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.mlflow_store.artifacts import find_run
 from americano_pipelines.mlflow_store.client import Store
-from americano_pipelines.mlflow_store.runs import HASH_TAG, newest_analysis_runs
+from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, UNKNOWN, newest_analysis_runs, record_hash
 from americano_pipelines.provenance.record_index import IndexEntry, find_entries, newest_entries
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshots import open_published
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 GONE = "gone"
-_UNKNOWN = "unknown"
 _PREFIX = "analysis/"
 
 
@@ -74,10 +73,11 @@ def list_runs(settings: Settings, store: Store, limit: int | None = None) -> lis
     names = _protocol_names(settings)
     runs = newest_analysis_runs(store, limit)
     # The tag is set last: without it recording did not finish.
-    entries = {entry.sha256: entry for entry in find_entries(settings, "sha256", *map(_record_tag, runs))}
+    hashes = filter(None, map(record_hash, runs))
+    entries = {entry.sha256: entry for entry in find_entries(settings, "sha256", *hashes)}
     listed = []
     for run in runs:
-        entry = entries.get(_record_tag(run))
+        entry = entries.get(record_hash(run) or "")
         if entry is not None and entry.mlflow_run_id == run.info.run_id:
             listed.append(_of_entry(entry, str(run.info.status), names))
         else:
@@ -91,10 +91,6 @@ def list_runs(settings: Settings, store: Store, limit: int | None = None) -> lis
         if not oldest or find_run(store, str(entry.mlflow_run_id)) is None:
             listed.append(_of_entry(entry, GONE, names))
     return sorted(listed, key=lambda run: run.started, reverse=True)[:limit]
-
-
-def _record_tag(run: "Run") -> str:
-    return str(run.data.tags.get(HASH_TAG, _UNKNOWN))
 
 
 def _started(entry: IndexEntry) -> str:
@@ -120,8 +116,8 @@ def _of_entry(entry: IndexEntry, status: str, names: dict[str, str]) -> ListedRu
 
 
 def _without_record(store: Store, run: "Run", names: dict[str, str]) -> ListedRun:
-    tags = {name: value for name, value in run.data.tags.items() if value != _UNKNOWN}
-    asset, protocol_id = tags.get("dagster.asset_key"), tags.get("dagster.partition")
+    tags = {name: value for name, value in run.data.tags.items() if value != UNKNOWN}
+    asset, protocol_id = tags.get(ASSET_TAG), tags.get(PROTOCOL_TAG)
     return ListedRun(
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="milliseconds"),
         analysis=asset.removeprefix(_PREFIX) if asset else run.info.run_name,

@@ -1,6 +1,8 @@
 """Read the app's requests and claim them: each goes to one run, and only to a run of the requested analysis."""
 
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -249,14 +251,23 @@ def test_a_role_that_may_read_few_columns(target: PostgresTarget, prisma: Databa
     assert row(prisma) == ("FAILED", "no data")
 
 
-@pytest.mark.parametrize("missing", ["PENDING", "RUNNING"])
+@pytest.mark.parametrize(
+    ("verb", "missing"),
+    [
+        (partial(claim, dagster_run_id="mine", matcher=ABAB), "PENDING"),
+        (partial(claim, dagster_run_id="mine", matcher=ABAB), "RUNNING"),
+        (partial(fail, reason="no"), "PENDING"),
+        (partial(fail, reason="no"), "FAILED"),
+    ],
+    ids=["claim-PENDING", "claim-RUNNING", "fail-PENDING", "fail-FAILED"],
+)
 def test_a_missing_status_is_named_and_nothing_is_written(
-    target: PostgresTarget, prisma: Database, missing: str
+    target: PostgresTarget, prisma: Database, verb: Callable[[PostgresTarget, str], object], missing: str
 ) -> None:
     prisma.execute(f"ALTER TYPE \"AnalysisStatus\" RENAME VALUE '{missing}' TO 'OTHER'")
     before = row(prisma)
 
     with pytest.raises(AppRowError, match=rf"the app's status has no '{missing}' \(it has .*OTHER"):
-        claim(target, "run_0", "mine", ABAB)
+        verb(target, "run_0")
 
     assert row(prisma) == before

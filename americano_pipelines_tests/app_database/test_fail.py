@@ -3,7 +3,7 @@
 import pytest
 
 from americano_pipelines.app_database.statements import claim, fail
-from americano_pipelines.errors import AppRowError, RowOwnershipError
+from americano_pipelines.errors import RowOwnershipError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.prisma_database import ABAB, row
@@ -59,16 +59,3 @@ def test_an_error_text_is_cut_and_cleaned_to_what_its_column_holds(target: Postg
     prisma.execute('ALTER TABLE analysis_runs ALTER COLUMN "errorMessage" TYPE varchar(40) USING NULL')
     assert fail(target, "run_1", "x" * 100)
     assert row(prisma, "run_1", 'length("errorMessage")') == (40,)
-
-
-@pytest.mark.parametrize("missing", ["PENDING", "FAILED"])
-def test_a_missing_status_is_named_and_nothing_is_written(
-    target: PostgresTarget, prisma: Database, missing: str
-) -> None:
-    prisma.execute(f"ALTER TYPE \"AnalysisStatus\" RENAME VALUE '{missing}' TO 'OTHER'")
-    before = row(prisma)
-
-    with pytest.raises(AppRowError, match=rf"the app's status has no '{missing}' \(it has .*OTHER"):
-        fail(target, "run_0", "no")
-
-    assert row(prisma) == before

@@ -21,6 +21,7 @@ from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.run_tags import COMMAND_TAG, LAUNCHER_TAGS
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
@@ -102,8 +103,8 @@ def _perform(
         )
         tags = {
             "analysis_run_id": row_id,
-            "dagster.asset_key": run_context.asset_key,
-            "dagster.partition": run_context.partition,
+            ASSET_TAG: run_context.asset_key,
+            PROTOCOL_TAG: run_context.partition,
         }
         with mlflow.analysis(run_name, tags) as run:
             performed = perform(run, settings, prepared, run_context)

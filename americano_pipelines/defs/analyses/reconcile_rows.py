@@ -151,9 +151,7 @@ def _recorded_analyses(settings: Settings, run_ids: set[str]) -> dict[tuple[str,
     """The records of Dagster runs, by run and row; of a retried step, the last."""
     if not run_ids:
         return {}
-    recorded = [entry for run_id in run_ids for entry in find_records(settings, "dagster_run_id", run_id)]
-    recorded.sort(key=lambda entry: entry[1].identity.ended_at)
     return {
         (str(record.orchestrator["dagster_run_id"]), str(record.identity.analysis_run_id)): (sha256, record)
-        for sha256, record in recorded
+        for sha256, record in find_records(settings, "dagster_run_id", *run_ids)
     }

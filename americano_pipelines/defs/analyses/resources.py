@@ -26,7 +26,7 @@ from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PARTITION_TA
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
-from americano_pipelines.mlflow_store.runs import end, get_or_create_parent_run
+from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, end, get_or_create_parent_run
 from americano_pipelines.mlflow_store.tracking_errors import prepare_client
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
@@ -112,8 +112,8 @@ def _known_tags(run: dg.DagsterRun) -> dict[str, Any]:
     """The tags that are known of a whole run; the others belong to an analysis, and are set on its own run."""
     keys = [key.to_user_string() for key in run.asset_selection or ()]
     return {
-        "dagster.asset_key": keys[0] if len(keys) == 1 else None,
-        "dagster.partition": run.tags.get(PARTITION_TAG),
+        ASSET_TAG: keys[0] if len(keys) == 1 else None,
+        PROTOCOL_TAG: run.tags.get(PARTITION_TAG),
     }
 
 

@@ -11,9 +11,9 @@ from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.column_values import SUMMARY, derived_row_id
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import AmericanoError, AnalysisError, TamperedError
-from americano_pipelines.mlflow_store.artifacts import UNSET, MlflowRun, find_run
+from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run
 from americano_pipelines.mlflow_store.client import Store
-from americano_pipelines.mlflow_store.runs import HASH_TAG, search
+from americano_pipelines.mlflow_store.runs import HASH_TAG, UNKNOWN, search
 from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_record, find_records
@@ -127,7 +127,7 @@ def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -
         raise error
     quoted = name.replace("'", "")
     runs = [run] if (run := find_run(store, name)) else []
-    if not runs and name != UNSET:
+    if not runs and name != UNKNOWN:
         runs = _tagged(store, f"tags.analysis_run_id = '{quoted}'")
     if not runs and prefix:
         runs = _tagged(store, f"tags.`{HASH_TAG}` LIKE '{prefix}%'")
