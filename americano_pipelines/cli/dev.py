@@ -49,11 +49,13 @@ def dev(*, port: int) -> None:
             # Two daemons on one home would start each scheduled run twice.
             raise click.UsageError(f"`americano dev` runs already on this Dagster home: {error}") from None
         say(f"Dagster on http://127.0.0.1:{port}, home {settings.dagster_dir}")
-        os.chdir(PROJECT_ROOT)
+        # Where they start, Dagster's commands let a `.env` win over the environment, so not in the project's folder:
+        # the UI would read another source than `americano sync`.
+        os.chdir(settings.dagster_dir)
         os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # as `dagster dev` does
         web = [sys.executable, "-m", "americano_pipelines.defs.webserver", "-h", "127.0.0.1", "-p", str(port)]
         daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
-        workspace = ["-w", "workspace.yaml", "--code-server-log-level", "warning"]
+        workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml"), "--code-server-log-level", "warning"]
         run_services([[*web, *workspace], [*daemon, *workspace]], lock=lock, port=port)
 
 
