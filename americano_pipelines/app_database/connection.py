@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from americano_pipelines.app_database.column_values import decoded
 from americano_pipelines.errors import AppRowError, TransientAppRowError
 from americano_pipelines.settings import PostgresTarget
+from americano_pipelines.sources.snapshot_connections import NO_MORE_CONNECTIONS
+from americano_pipelines.sources.transient_errors import is_transient
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Connection, Table
@@ -39,11 +41,11 @@ def connected(target: PostgresTarget) -> Iterator[tuple["Connection", "Table"]]:
         The connection, and the table as the catalog describes it now.
 
     Raises:
-        AppRowError: the table does not exist, or Postgres refuses a statement.
+        AppRowError: the table does not exist, or Postgres refuses the role or a statement.
         TransientAppRowError: Postgres cannot be reached at the moment.
     """
     from sqlalchemy import URL, create_engine
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.pool import NullPool
 
     engine = create_engine(
@@ -56,10 +58,11 @@ def connected(target: PostgresTarget) -> Iterator[tuple["Connection", "Table"]]:
     try:
         with engine.begin() as connection:
             yield connection, _reflect_table(connection, target.schema)
-    except (OperationalError, InterfaceError) as error:
-        raise TransientAppRowError(f"{target.label} cannot be reached: {_first_line(error)}") from None
     except DBAPIError as error:
-        raise AppRowError(f"{target.label}, the app's analysis runs: {_first_line(error)}") from None
+        error_type = TransientAppRowError if _is_transient(error) else AppRowError
+        # psycopg2 gives no SQLSTATE to a connection that failed or broke.
+        what = ", the app's analysis runs" if getattr(error.orig, "pgcode", None) else " cannot be reached"
+        raise error_type(f"{target.label}{what}: {_first_line(error)}") from None
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:
@@ -116,6 +119,14 @@ def _column(reflected: "ReflectedColumn") -> "Column[Any]":
     has_default = reflected["default"] is not None or "identity" in reflected or "computed" in reflected
     default = FetchedValue() if has_default else None
     return Column(reflected["name"], kind, nullable=reflected["nullable"], server_default=default)
+
+
+def _is_transient(error: Any) -> bool:  # noqa: ANN401 - any DBAPIError, whose `orig` is psycopg2's own error
+    """Whether the app's database may answer a little later; a wrong password, name or certificate stays wrong."""
+    reason = str(error.orig)
+    if any(sign in reason for sign in NO_MORE_CONNECTIONS):
+        return True
+    return is_transient(reason, of_server="FATAL:" in reason or bool(getattr(error.orig, "pgcode", None)))
 
 
 def _first_line(error: Any) -> str:  # noqa: ANN401 - any DBAPIError, whose `orig` is psycopg2's own error

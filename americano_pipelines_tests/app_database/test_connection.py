@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import psycopg2
@@ -52,8 +53,9 @@ def test_a_session_has_utc_time_outs_and_the_options_of_the_address(
 
     with connected(replace(target, options=())) as (session, _):
         assert session.scalar(text("SHOW application_name")) == connection.APPLICATION_NAME
-    with pytest.raises(TransientAppRowError, match="SSL"):
+    with pytest.raises(AppRowError, match="SSL") as error:
         pending(replace(target, options=(("sslmode", "require"),)), 1)
+    assert not isinstance(error.value, TransientAppRowError)
 
 
 def test_an_address_without_a_password_takes_none_from_the_environment(
@@ -62,8 +64,32 @@ def test_an_address_without_a_password_takes_none_from_the_environment(
     prisma.execute("ALTER ROLE americano_link PASSWORD 'other'")
     monkeypatch.setenv("PGPASSWORD", "other")
 
-    with pytest.raises(TransientAppRowError, match="cannot be reached"):
+    with pytest.raises(AppRowError, match="cannot be reached") as error:
         pending(replace(target, password=""), 1)
+    assert not isinstance(error.value, TransientAppRowError)
+
+
+def test_only_what_may_pass_by_itself_is_transient(target: PostgresTarget, prisma: Database) -> None:
+    wrong = (
+        (replace(target, password="other"), "password authentication failed"),
+        (replace(target, user="nobody"), "password authentication failed"),
+        (replace(target, database="nowhere"), "does not exist"),
+        (replace(target, options=(("sslmode", "require"),)), "SSL"),
+        (replace(target, host="no-such-host.invalid"), None),
+    )
+    for address, words in wrong:
+        with pytest.raises(AppRowError, match=words or "could not translate host name") as error:
+            pending(address, 1)
+        # A name server may be away for a while.
+        assert isinstance(error.value, TransientAppRowError) == (words is None), str(error.value)
+
+    with (
+        closing(prisma.server.connect(prisma.name)) as session,
+        session.cursor() as cursor,
+        pytest.raises(TransientAppRowError, match="the app's analysis runs: canceling statement due to lock"),
+    ):
+        cursor.execute("BEGIN; LOCK TABLE analysis_runs IN ACCESS EXCLUSIVE MODE")
+        pending(target, 1)
 
 
 def test_no_table_and_no_server_are_told_apart(target: PostgresTarget, prisma: Database) -> None:
