@@ -1,6 +1,6 @@
 """Settings: every environment variable, typed, checked once, and what follows from them."""
 
-from americano_pipelines.settings.environment import PROJECT_ROOT, group_id, unknown_variables
+from americano_pipelines.settings.environment import PROJECT_ROOT, LearnerIndex, group_id, unknown_variables
 from americano_pipelines.settings.paths import DataFolder
 from americano_pipelines.settings.postgres_url import PostgresTarget, split_table
 from americano_pipelines.settings.settings import Mode, Settings, load_settings, redact
@@ -8,6 +8,7 @@ from americano_pipelines.settings.settings import Mode, Settings, load_settings,
 __all__ = [
     "PROJECT_ROOT",
     "DataFolder",
+    "LearnerIndex",
     "Mode",
     "PostgresTarget",
     "Settings",

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -99,6 +100,14 @@ def _mapping(value: Any) -> Any:  # noqa: ANN401 - any value of the environment 
     if isinstance(columns, dict) and (blank := [role for role, name in columns.items() if not str(name).strip()]):
         raise ValueError(f"names no column for {', '.join(blank)}")
     return columns
+
+
+class LearnerIndex(StrEnum):
+    """When the events get an index on the learner."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 class Variables(BaseSettings):
@@ -211,6 +220,11 @@ class Variables(BaseSettings):
         ge=1,
         le=256,
         description="The threads that DuckDB may use, a number from 1 to 256; unset: all cores.",
+    )
+    americano_learner_index: LearnerIndex = Field(
+        default=LearnerIndex.AUTO,
+        description="The index on the learner of the events: auto (where it pays: a million events of twenty thousand "
+        "learners, or more), always or never.",
     )
     americano_snapshots_kept: int = Field(
         default=7,

@@ -36,8 +36,8 @@ class TableContract:
         source_names: its names in Postgres, most likely first.
         roles: the parts its columns play.
         sort_role: the role whose column orders the table.
-        index_role: the role whose column gets the index, if any.
         by_month: the rows are kept month by month of the sort role, for they are many.
+        cluster_role: the role whose rows lie together within a month; its column may get an index.
     """
 
     name: str
@@ -45,8 +45,8 @@ class TableContract:
     source_names: tuple[str, ...]
     roles: tuple[Role, ...]
     sort_role: str
-    index_role: str | None = None
     by_month: bool = False
+    cluster_role: str | None = None
 
     def role(self, name: str) -> Role:
         """The role of that name (KeyError if there is none)."""
@@ -78,8 +78,8 @@ EVENTS = TableContract(
         Role("type", "What kind of thing was done.", ("event_type",)),
     ),
     sort_role="time",
-    index_role="learner",
     by_month=True,
+    cluster_role="learner",
 )
 
 PROTOCOLS = TableContract(

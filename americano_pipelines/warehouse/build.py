@@ -9,21 +9,23 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import reduced_memory_limit
 from americano_pipelines.common.stage_timer import StageTimer
+from americano_pipelines.settings import LearnerIndex
 from americano_pipelines.sources.change_detection import bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, total
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.warehouse import checks, research_models
 from americano_pipelines.warehouse.comments import column_descriptions, comment_on
 from americano_pipelines.warehouse.inputs import TableInput
+from americano_pipelines.warehouse.learner_index import create_learner_index
 from americano_pipelines.warehouse.research_models import column_lineage
 from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, CheckOutcome
-from americano_pipelines.warehouse.sort_ranges import SortedChunks, sort_key, sort_ranges
+from americano_pipelines.warehouse.sort_ranges import SortedChunks, sort_keys, sort_ranges
 
 
 def build_table(
-    connection: duckdb.DuckDBPyConnection, table_input: TableInput, stages: StageTimer
+    connection: duckdb.DuckDBPyConnection, table_input: TableInput, learner_index: LearnerIndex, stages: StageTimer
 ) -> tuple[BuiltTable, CheckOutcome]:
-    """Make a mirror table: the source's columns under their own names and exact types, in time order.
+    """Make a mirror table: the source's columns under their own names and exact types, in the order of `sort_keys`.
 
     Chunk after chunk is sorted and appended, so memory is bounded by a month, and zone maps cut by time.
     The index is made last, because an index during the load costs more.
@@ -39,13 +41,8 @@ def build_table(
     comment_on(connection, "TABLE", ("analytics", table.name), table.contract.description, described)
     with stages.stage(f"load {table.name}"):
         _load(connection, table_input, None)
-    indexes = []
-    learner = table.column(table.contract.index_role) if table.contract.index_role else None
-    if learner is not None:
-        with stages.stage(f"index {table.name}"):
-            index = sql.quote(f"{table.name}_learner")
-            connection.execute(f"CREATE INDEX {index} ON {target} ({sql.quote(learner.name)})")
-        indexes.append(learner.name)
+    with stages.stage(f"index {table.name}"):
+        indexes = create_learner_index(connection, table, learner_index)
     with stages.stage(f"reconcile {table.name}"):
         with table_input.translated_errors():
             source = table_input.figures(connection, None)
@@ -167,7 +164,7 @@ def _built(
         source_rows=total(source),
         state_sha256=table_input.state_sha256,
         buckets=dict(table_input.buckets or {}),
-        sort_key=sort_key(table),
+        sort_key=[key.label for key in sort_keys(table)],
         indexes=indexes,
         figures=dict(copy),
         lineage=column_lineage(
@@ -187,5 +184,5 @@ def _load_statement(table: SourceTable, relation: str) -> str:
         columns=", ".join(sql.quote(c.name) for c in table.columns),
         projection=table.projection,
         relation=relation,
-        order=", ".join(sql.quote(name) for name in sort_key(table)) or "1",
+        order=", ".join(key.expression for key in sort_keys(table)) or "1",
     )

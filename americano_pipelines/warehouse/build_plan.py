@@ -4,7 +4,7 @@ Compare the source's state with the published file's own record, size and hash.
 
 **When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So a file is built
 from nothing when more than 30 % of a table's rows were replaced since the last new build (their row groups no longer
-follow each other in time), or when the file has grown by more than half (and 64 MB) since then.
+follow each other by month), or when the file has grown by more than half (and 64 MB) since then.
 Measured on 5 M rows: replacing one month of 23 adds a fifth to the file once, for the index is written again.
 """
 
@@ -84,7 +84,7 @@ def _rebuild_reason(
         return f"{published} was written to after it was published, so nothing of it is used"
     if not same_history(before.source, source.identity):
         return "the source is another database, or was set back to an earlier state"
-    for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version"):
+    for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version", "learner_index"):
         if getattr(before.content, name) != getattr(content, name):
             return f"it was built under another {name.replace('_sha256', '').replace('_', ' ')}"
     return None

@@ -14,7 +14,7 @@ from americano_pipelines.common.duckdb_session import connect, resource_errors
 from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import DataError, SourceError, UnreadableRecordError
-from americano_pipelines.settings import Mode, Settings
+from americano_pipelines.settings import LearnerIndex, Mode, Settings
 from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.warehouse import build, checks, research_models, snapshots
 from americano_pipelines.warehouse.build_plan import Plan, plan
@@ -153,11 +153,11 @@ def _build(
     todo: Plan,
     stages: StageTimer,
 ) -> SnapshotRecord:
-    basis = todo.basis
+    basis, learner_index = todo.basis, LearnerIndex(content.learner_index)
     outcomes, tables = [], {}
     for name, table_input in inputs.items():
         if basis is None:
-            tables[name], reconciled = build.build_table(connection, table_input, stages)
+            tables[name], reconciled = build.build_table(connection, table_input, learner_index, stages)
         elif build.changed_buckets(table_input, basis.tables[name]):
             tables[name], reconciled = build.patch_table(connection, table_input, basis.tables[name], stages)
         else:
@@ -201,4 +201,5 @@ def _content(settings: Settings, inputs: Mapping[str, TableInput]) -> BuildFinge
         contract_sha256=contract_sha256(),
         models_sha256=research_models.models_sha256(),
         duckdb_version=duckdb.__version__,
+        learner_index=settings.americano_learner_index.value,
     )

@@ -47,7 +47,7 @@ class BuiltTable(FrozenModel):
         source_rows: rows in the source.
         state_sha256: the source's state; equal states have equal rows.
         buckets: bucket to its state in the source; empty when the state is known only as a whole.
-        sort_key: columns it is ordered by.
+        sort_key: what its rows are ordered by, the months of a table that is kept by month first.
         indexes: columns that have an index.
         figures: bucket to figures, equal in source and table.
         lineage: column to the source's columns it comes from, the source table named `source.<table>`.
@@ -91,13 +91,18 @@ class BuiltModel(FrozenModel):
 
 
 class BuildFingerprint(FrozenModel):
-    """Everything that decides what a file holds; two files with equal content hold the same."""
+    """Everything that decides what a file holds and how it is laid out; equal ones give equal files.
+
+    Attributes:
+        learner_index: the setting AMERICANO_LEARNER_INDEX; empty in records from before it existed.
+    """
 
     mode: str
     tables: dict[str, str]
     contract_sha256: str
     models_sha256: str
     duckdb_version: str
+    learner_index: str = ""
 
     @property
     def sha256(self) -> str:

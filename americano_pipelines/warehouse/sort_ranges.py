@@ -13,6 +13,7 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import memory_limit
 from americano_pipelines.errors import ResourceError
+from americano_pipelines.sources.change_detection import time_expression
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.sources.row_widths import VECTOR_ROWS
 
@@ -42,9 +43,45 @@ class SortedChunks:
     bytes_at_once: int | None = None
 
 
-def sort_key(table: SourceTable) -> list[str]:
-    """The columns that a mirror is sorted by."""
-    return [column.name for role in (table.contract.sort_role, "id") if (column := table.column(role))]
+@dataclass(frozen=True)
+class SortKey:
+    """A part of the key that a mirror is sorted by.
+
+    Attributes:
+        label: the part in words.
+        expression: its SQL.
+        type: its type in DuckDB.
+    """
+
+    label: str
+    expression: str
+    type: str
+
+
+def sort_keys(table: SourceTable) -> list[SortKey]:
+    """The parts of the key that a mirror is sorted by.
+
+    A table that is kept by month is sorted by month, then by learner, then by time: a filter by time skips whole
+    months, and the rows of a learner lie together. 5 M rows of 2,000 learners: all columns of a median learner took
+    18 ms of CPU where the order by time alone took 470 ms, and a week's aggregate 4 ms where it took 2 ms.
+    """
+    contract = table.contract
+    roles = [contract.sort_role, "id"]
+    keys = []
+    if contract.by_month and contract.cluster_role is not None and (time := table.column(contract.sort_role)):
+        keys.append(SortKey(f"month of {time.name}", _month(table), "TIMESTAMP"))
+        roles.insert(0, contract.cluster_role)
+    columns = [column for role in roles if (column := table.column(role))]
+    return keys + [SortKey(c.name, sql.quote(c.name), c.type) for c in columns if not c.is_nested]
+
+
+def _month(table: SourceTable) -> str:
+    """SQL of a row's month; what is before the year 1 or after 9999, where date_trunc may fail, is infinitely far."""
+    time = time_expression(table)
+    return (
+        f"CASE WHEN {time} < '0001-01-01' THEN TIMESTAMP '-infinity' "
+        f"WHEN {time} >= '10000-01-01' THEN TIMESTAMP 'infinity' ELSE date_trunc('month', {time}) END"
+    )
 
 
 def sort_ranges(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk: Chunk) -> SortedChunks:
@@ -59,10 +96,9 @@ def sort_ranges(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk
         ResourceError: its rows are so wide that 2,048 of them do not fit.
     """
     limit = memory_limit(connection)
+    first = table.columns[0]
     # Without a sort key the first column is sorted by.
-    names = sort_key(table) or [table.columns[0].name]
-    keys = [column for name in names for column in table.columns if column.name == name]
-    keys = [column for column in keys if not column.is_nested]
+    keys = sort_keys(table) or [SortKey(first.name, sql.quote(first.name), first.type)] * (not first.is_nested)
     if not keys or _at_most(connection, table, chunk) <= limit // _SHARE:
         return SortedChunks([chunk])
     relation, parameters = chunk
@@ -86,14 +122,13 @@ class _Ranges:
         self._connection, self._budget = connection, budget
         self._bytes = " + ".join(_bytes(column) for column in table.columns)
 
-    def cut(self, chunk: Chunk, keys: Sequence[Column]) -> list[Chunk]:
+    def cut(self, chunk: Chunk, keys: Sequence[SortKey]) -> list[Chunk]:
         """Ranges of the first key; the rows of a key that are too many are cut by the next."""
         relation, parameters = chunk
         key, *others = keys
-        name = sql.quote(key.name)
         statement = sql.render(
             sql.load("warehouse", "key_ranges"),
-            key=name,
+            key=key.expression,
             bytes=self._bytes,
             relation=relation,
             budget=str(self._budget),
@@ -104,8 +139,8 @@ class _Ranges:
         for last, is_single, size, at_once in self._connection.execute(statement, parameters).fetchall():
             self.bytes_at_once = max(self.bytes_at_once, int(at_once))
             value = f"CAST('{sql.escape(str(last))}' AS {key.type})"
-            upto = f"{name} IS NULL" if last is None else f"{name} <= {value}"
-            condition = upto if last is None or not before else f"{name} > {before} AND {upto}"
+            upto = f"{key.expression} IS NULL" if last is None else f"{key.expression} <= {value}"
+            condition = upto if last is None or not before else f"{key.expression} > {before} AND {upto}"
             part: Chunk = (f"(FROM {relation} WHERE {condition})", parameters)
             chunks += self.cut(part, others) if is_single and size > self._budget and others else [part]
             before = before if last is None else value

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse import learner_index, snapshots
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.warehouse.helpers import published, rows, synced, write_parquet
 
@@ -112,7 +112,7 @@ def test_postgres_and_scanner_mode_publish_the_same_tables_and_parquet_mode_too(
 
 
 @pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
-def test_tables_are_in_time_order_although_the_source_is_not(
+def test_events_are_ordered_by_month_learner_and_time_although_the_source_is_not(
     prisma: Database, settings_for: Callable[..., Settings], *, scanner: bool
 ) -> None:
     add_odd_times(prisma)
@@ -122,14 +122,52 @@ def test_tables_are_in_time_order_although_the_source_is_not(
 
     assert outcome.blocked_by == []
     assert outcome.document.tables["behavioral_events"].rows == 4006
-    disorder = """SELECT count(*) FROM (
-        SELECT ("timestamp", id) < lag(("timestamp", id)) OVER (ORDER BY rowid) AS early
-        FROM analytics.behavioral_events) WHERE early"""
-    assert rows(settings, disorder) == [(0,)]
-    by_time = 'SELECT id FROM behavioral_events ORDER BY "timestamp", id COLLATE "C"'
-    assert rows(settings, "SELECT id FROM analytics.behavioral_events ORDER BY rowid") == prisma.execute(by_time)
+    sort_key = outcome.document.tables["behavioral_events"].sort_key
+    assert sort_key == ["month of timestamp", "userId", "timestamp", "id"]
+    month = """CASE WHEN "timestamp" < '0001-01-01' THEN '-infinity' WHEN "timestamp" >= '10000-01-01' THEN 'infinity'
+        ELSE date_trunc('month', "timestamp") END"""
+    ordered = (
+        f"""SELECT id FROM behavioral_events ORDER BY {month}, "userId" COLLATE "C", "timestamp", id COLLATE "C" """
+    )
+    assert rows(settings, "SELECT id FROM analytics.behavioral_events ORDER BY rowid") == prisma.execute(ordered)
     unsorted = "SELECT id FROM behavioral_events ORDER BY ctid"
-    assert prisma.execute(unsorted) != prisma.execute(by_time)
+    assert prisma.execute(unsorted) != prisma.execute(ordered)
+
+
+@pytest.mark.parametrize("learners", [40, 5000])
+@pytest.mark.parametrize("when", ["auto", "always", "never"])
+def test_the_index_on_the_learner_is_there_where_it_pays(
+    settings_for: Callable[..., Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    learners: int,
+    when: str,
+) -> None:
+    monkeypatch.setattr(learner_index, "MIN_ROWS", 100_000)
+    monkeypatch.setattr(learner_index, "MIN_LEARNERS", 1000)
+    events = write_parquet(
+        tmp_path / "events.parquet",
+        f"""SELECT i::VARCHAR AS id, 'u' || (i % {learners}) AS "userId", TIMESTAMP '2025-01-01' + to_seconds(i) AS ts
+        FROM range(100_000) AS t(i)""",
+    )
+    settings = settings_for(behavioral_events_parquet=str(events), americano_learner_index=when)
+
+    outcome = synced(settings)
+
+    indexed = when == "always" or (when == "auto" and learners == 5000)
+    assert outcome.document.tables["behavioral_events"].indexes == ["userId"] * indexed
+    assert rows(settings, "SELECT count(*) FROM duckdb_indexes()") == [(indexed,)]
+
+
+def test_another_setting_of_the_index_builds_the_file_anew(
+    prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    synced(settings_for(**prisma.variables()))
+
+    outcome = synced(settings_for(**prisma.variables(americano_learner_index="always")))
+
+    assert outcome.document.built == "build: it was built under another learner index"
+    assert outcome.document.tables["behavioral_events"].indexes == ["userId"]
 
 
 def test_one_index_on_the_learner_is_used_and_nothing_is_unique(
@@ -140,7 +178,7 @@ def test_one_index_on_the_learner_is_used_and_nothing_is_unique(
         """SELECT i::VARCHAR AS id, 'u' || (i % 5000) AS "userId", TIMESTAMP '2025-01-01' + to_seconds(i) AS ts
         FROM range(200_000) AS t(i)""",
     )
-    settings = settings_for(behavioral_events_parquet=str(events))
+    settings = settings_for(behavioral_events_parquet=str(events), americano_learner_index="always")
 
     synced(settings)
 

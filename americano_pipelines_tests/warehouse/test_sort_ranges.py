@@ -11,13 +11,14 @@ from americano_pipelines.errors import ResourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.sources.contracts import BY_NAME
-from americano_pipelines.warehouse.sort_ranges import sort_ranges
+from americano_pipelines.warehouse.sort_ranges import sort_keys, sort_ranges
 
 MakeSettings = Callable[..., Settings]
+LEARNERS = {"one": "'u'", "many": "CASE WHEN i % 3 <> 0 THEN 'u' || i % 500 END"}
 # 60 MB of rows: 101 at one time, one infinitely early; half of them have one time, or none.
 ROWS = """
 CREATE TEMP TABLE americano_test AS
-SELECT i AS id, repeat(md5(CAST(i AS VARCHAR)), 40) AS payload,
+SELECT i AS id, {learner} AS learner, repeat(md5(CAST(i AS VARCHAR)), 40) AS payload,
     CASE WHEN i = 6 THEN TIMESTAMP '-infinity' WHEN i BETWEEN 1000 AND 1100 THEN TIMESTAMP '2024-03-01' ELSE {ts} END
     AS ts
 FROM range(48000) AS t(i)
@@ -31,21 +32,29 @@ TIMES = {
 TABLE = SourceTable(
     contract=BY_NAME["behavioral_events"],
     found_as="a test",
-    columns=(Column("id", "", "BIGINT"), Column("payload", "", "VARCHAR"), Column("ts", "", "TIMESTAMP")),
-    roles={"time": "ts", "id": "id"},
+    columns=(
+        Column("id", "", "BIGINT"),
+        Column("learner", "", "VARCHAR"),
+        Column("payload", "", "VARCHAR"),
+        Column("ts", "", "TIMESTAMP"),
+    ),
+    roles={"time": "ts", "id": "id", "learner": "learner"},
 )
+MONTH = "CASE WHEN isfinite(ts) THEN date_trunc('month', ts) ELSE ts END"
 
 
+@pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_ranges_give_the_rows_and_the_order_of_one_sort(settings_for: MakeSettings, times: str) -> None:
+def test_ranges_give_the_rows_and_the_order_of_one_sort(settings_for: MakeSettings, times: str, learner: str) -> None:
+    order = ", ".join(key.expression for key in sort_keys(TABLE))
     with connect(settings_for(americano_memory_limit="150MB", americano_threads=1)) as connection:
-        connection.execute(ROWS.format(ts=times))
+        connection.execute(ROWS.format(ts=times, learner=learner))
         ranges = sort_ranges(connection, TABLE, ("americano_test", []))
         rows = [
-            connection.execute(f"SELECT id FROM {relation} ORDER BY ts, id", parameters).fetchall()
+            connection.execute(f"SELECT id FROM {relation} ORDER BY {order}", parameters).fetchall()
             for relation, parameters in ranges.chunks
         ]
-        whole = connection.execute("SELECT id FROM americano_test ORDER BY ts, id").fetchall()
+        whole = connection.execute(f"SELECT id FROM americano_test ORDER BY {MONTH}, learner, ts, id").fetchall()
 
     assert len(rows) >= 3
     assert max(map(len, rows)) < 20000
@@ -54,7 +63,7 @@ def test_ranges_give_the_rows_and_the_order_of_one_sort(settings_for: MakeSettin
 
 def test_what_fits_is_sorted_at_once(settings_for: MakeSettings) -> None:
     with connect(settings_for(americano_memory_limit="1GB", americano_threads=1)) as connection:
-        connection.execute(ROWS.format(ts=SPREAD))
+        connection.execute(ROWS.format(ts=SPREAD, learner=LEARNERS["many"]))
         ranges = sort_ranges(connection, TABLE, ("americano_test", []))
     assert ranges.chunks == [("americano_test", [])]
     assert ranges.bytes_at_once is None
@@ -64,8 +73,8 @@ def test_rows_too_wide_for_the_limit_name_the_limit_that_would_do(settings_for: 
     # 2,048 rows of 80 kB are 164 MB; DuckDB needs a quarter more to write them.
     file = tmp_path / "fat.parquet"
     with duckdb.connect(config={"threads": 1}) as connection:
-        rows = "SELECT i AS id, repeat('x', 80000) AS payload, NULL::TIMESTAMP AS ts FROM range(4000) t(i)"
-        connection.execute(f"COPY ({rows}) TO '{file}'")
+        columns = "i AS id, NULL::VARCHAR AS learner, repeat('x', 80000) AS payload, NULL::TIMESTAMP AS ts"
+        connection.execute(f"COPY (SELECT {columns} FROM range(4000) t(i)) TO '{file}'")
 
     def cut(limit: str) -> int | None:
         with connect(settings_for(americano_memory_limit=limit, americano_threads=1)) as connection:
