@@ -2,12 +2,20 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from americano_pipelines.cli.exit_codes import FAILED
 from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.settings import load_settings
+
+if TYPE_CHECKING:
+    from americano_pipelines.bench.query_benchmark import QueryTimes
+    from americano_pipelines.bench.sync_benchmark import Measured
 
 _WIDTH = 150
 
@@ -20,10 +28,11 @@ def bench() -> None:
 @bench.command("sync")
 @click.option("--rows", default=5_000_000, show_default=True, type=click.IntRange(1_000), help="Number of events.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def sync_(*, rows: int, as_json: bool) -> None:
+@click.option("--check", is_flag=True, help="Exit with 1 if a budget is missed.")
+def sync_(*, rows: int, as_json: bool, check: bool) -> None:
     """Time syncs and the same work in bare statements."""
     from americano_pipelines.bench.dataset import dataset
-    from americano_pipelines.bench.sync_benchmark import MIN_ROWS_OF_BUDGETS, PLAN, measure
+    from americano_pipelines.bench.sync_benchmark import PLAN, measure
 
     settings = load_settings()
     # Where there is no terminal there are no 80 columns to keep to: a table in a log reads better whole.
@@ -43,7 +52,15 @@ def sync_(*, rows: int, as_json: bool) -> None:
     if as_json:
         shown = [dataclasses.asdict(line) | {"within": line.within} for line in lines]
         say_json({"rows": rows, "measured": shown})
-        return
+    else:
+        _show_sync(console, lines, rows)
+    if check and any(line.within is False for line in lines):
+        sys.exit(FAILED)
+
+
+def _show_sync(console: Console, lines: Sequence["Measured"], rows: int) -> None:
+    from americano_pipelines.bench.sync_benchmark import MIN_ROWS_OF_BUDGETS
+
     table = [
         (
             line.what,
@@ -58,3 +75,52 @@ def sync_(*, rows: int, as_json: bool) -> None:
     show_table(console, ("what", "s", "against", "ratio", "budget", "note"), table)
     if rows < MIN_ROWS_OF_BUDGETS:
         say(f"the budgets hold from {MIN_ROWS_OF_BUDGETS:,} rows on")
+
+
+@bench.command("queries")
+@click.option("--rows", default=5_000_000, show_default=True, type=click.IntRange(1_000), help="Number of events.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), help="Write a chart to this PNG file.")
+@click.option("--check", is_flag=True, help="Exit with 1 if a target is missed.")
+def queries(*, rows: int, as_json: bool, chart: Path | None, check: bool) -> None:
+    """Time queries in Postgres, Parquet and DuckDB."""
+    from americano_pipelines.bench.dataset import dataset
+    from americano_pipelines.bench.query_benchmark import measure_queries
+
+    settings = load_settings()
+    stages = StageTimer()
+    with progress(enabled=not as_json), dataset(settings, rows, stages) as data:
+        times = measure_queries(data, settings, stages)
+    if chart is not None:
+        from americano_pipelines.bench.query_chart import query_chart
+
+        chart.write_bytes(query_chart(times, rows))
+    if as_json:
+        shown = [dataclasses.asdict(line) | {"ratio": line.ratio, "within": line.within} for line in times]
+        say_json({"rows": rows, "queries": shown})
+    else:
+        _show_queries(times, rows)
+    if check and any(line.within is False for line in times):
+        sys.exit(FAILED)
+
+
+def _show_queries(times: Sequence["QueryTimes"], rows: int) -> None:
+    from americano_pipelines.bench.query_benchmark import MIN_ROWS_OF_TARGETS, OURS
+
+    names = [name for name in times[0].warm_ms if name != OURS] + [OURS]
+    table = [
+        (
+            line.title,
+            f"{line.rows:,}",
+            *(f"{line.warm_ms[name]:.1f}" for name in names),
+            f"{line.cold_ms[OURS]:.1f}",
+            f"{line.ratio:.1f}",
+            "-" if line.target is None else f"{line.target:.0f} {'met' if line.within else 'MISSED'}",
+        )
+        for line in times
+    ]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    header = ("query", "rows", *(f"{name}, ms" for name in names), "first run, ms", "ratio", "target")
+    show_table(console, header, table)
+    if rows < MIN_ROWS_OF_TARGETS:
+        say(f"the targets hold from {MIN_ROWS_OF_TARGETS:,} rows on")

@@ -71,7 +71,7 @@ def test_an_address_without_a_password_takes_none_from_the_environment(
 
 def test_only_what_may_pass_by_itself_is_transient(target: PostgresTarget, prisma: Database) -> None:
     wrong = (
-        (replace(target, password="other"), "password authentication failed"),
+        (replace(target, password="other"), "password authentication failed"),  # noqa: S106 - wrong on purpose
         (replace(target, user="nobody"), "password authentication failed"),
         (replace(target, database="nowhere"), "does not exist"),
         (replace(target, options=(("sslmode", "require"),)), "SSL"),
@@ -83,13 +83,10 @@ def test_only_what_may_pass_by_itself_is_transient(target: PostgresTarget, prism
         # A name server may be away for a while.
         assert isinstance(error.value, TransientAppRowError) == (words is None), str(error.value)
 
-    with (
-        closing(prisma.server.connect(prisma.name)) as session,
-        session.cursor() as cursor,
-        pytest.raises(TransientAppRowError, match="the app's analysis runs: canceling statement due to lock"),
-    ):
+    with closing(prisma.server.connect(prisma.name)) as session, session.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE analysis_runs IN ACCESS EXCLUSIVE MODE")
-        pending(target, 1)
+        with pytest.raises(TransientAppRowError, match="the app's analysis runs: canceling statement due to lock"):
+            pending(target, 1)
 
 
 def test_no_table_and_no_server_are_told_apart(target: PostgresTarget, prisma: Database) -> None:

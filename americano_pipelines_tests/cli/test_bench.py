@@ -1,10 +1,11 @@
-"""The benchmark measures everything it announces, and leaves nothing behind."""
+"""The benchmarks measure everything they announce, and leave nothing behind."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+from americano_pipelines.bench.query_benchmark import OURS, QUERIES
 from americano_pipelines.bench.sync_benchmark import PLAN
 
 
@@ -17,4 +18,19 @@ def test_bench_measures_its_plan_and_cleans_up(americano: Callable[..., Complete
     assert [line["what"] for line in result["measured"]] == list(PLAN)
     assert all(line["seconds"] > 0 for line in result["measured"])
     assert {line["budget"] for line in result["measured"]} == {None}, "so few rows say nothing about a budget"
+    assert not list((tmp_path / "data").glob(".tmp-bench-*"))
+
+
+def test_bench_times_every_query_whose_answers_agree(
+    americano: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    chart = tmp_path / "queries.png"
+
+    done = americano("bench", "queries", "--rows", "200000", "--json", "--chart", str(chart))
+
+    assert done.returncode == 0, done.stderr
+    lines = json.loads(done.stdout)["queries"]
+    assert [line["title"] for line in lines] == [query.title for query in QUERIES]
+    assert all(line["rows"] > 0 and line["warm_ms"][OURS] > 0 and line["target"] is None for line in lines)
+    assert chart.read_bytes().startswith(b"\x89PNG")
     assert not list((tmp_path / "data").glob(".tmp-bench-*"))

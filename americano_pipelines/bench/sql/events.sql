@@ -1,4 +1,5 @@
 -- Events as the app writes them: 15 columns, 23 months, roughly in time order, two in a hundred up to ten days late.
+-- Of 2,001 learners one has a tenth of all events, one has a few, and the others have equally many.
 CREATE TABLE behavioral_events (
     id text PRIMARY KEY,
     "userId" text NOT NULL,
@@ -22,7 +23,9 @@ SELECT setseed(0.42);
 INSERT INTO behavioral_events
 SELECT
     'c' || substr(encode(sha256(i::text::bytea), 'hex'), 1, 24),
-    'c' || substr(encode(sha256((i % 2000)::text::bytea), 'hex'), 1, 24),
+    'c' || substr(encode(sha256((
+        CASE WHEN i % 10 = 0 THEN 'heaviest' WHEN i % 100000 = 1 THEN 'rare' ELSE (i::bigint * 2654435761 % 1999)::text END
+    )::bytea), 'hex'), 1, 24),
     (ARRAY['CARD_REVIEWED', 'MISSION_STARTED', 'MISSION_COMPLETED', 'SEARCH_PERFORMED'])[1 + i % 4],
     jsonb_build_object('card', i, 'note', 'what was done in event ' || i, 'score', i % 100, 'tags', ARRAY['a', 'b']),
     timestamp '2024-01-01' + (
@@ -42,3 +45,5 @@ FROM generate_series(1, {rows}) AS i;
 
 CREATE INDEX ON behavioral_events ("timestamp");
 CREATE INDEX ON behavioral_events ("userId");
+CREATE INDEX ON behavioral_events ("userId", "eventType", "timestamp");
+CREATE INDEX ON behavioral_events ("experimentPhase");

@@ -103,7 +103,7 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
         dg.AssetSpec(
             key("analytics", contract.name),
             deps=[key(upstream, contract.name)],
-            description=f"Mirror of the source table, in time order. {_describe(contract)}",
+            description=f"Mirror of the source table. {_describe(contract)}",
             group_name="analytics",
             kinds={"duckdb", "table"},
             owners=[Owner.DATA.value],

@@ -1,0 +1,23 @@
+"""Draw the times of the query benchmark as a chart."""
+
+from collections.abc import Sequence
+
+from americano_pipelines.analysis.plots import INK, new_axes, png
+from americano_pipelines.bench.query_benchmark import OURS, POSTGRES, QueryTimes
+
+_COLOURS = {POSTGRES: "#5b6c7d", "plain Parquet": "#c9b458", "unsorted table": "#9fc0d6", OURS: "#c8642b"}
+
+
+def query_chart(times: Sequence[QueryTimes], rows: int) -> bytes:
+    """A PNG with a group of bars for each question, milliseconds on a logarithmic axis."""
+    figure, axes = new_axes(9, 0.55 * len(times) + 1.2)
+    height = 0.8 / len(_COLOURS)
+    for position, (name, colour) in enumerate(_COLOURS.items()):
+        places = [number + position * height for number in range(len(times))]
+        axes.barh(places, [line.warm_ms[name] for line in times], height, label=name, color=colour)
+    axes.set_yticks([number + 0.4 - height / 2 for number in range(len(times))], [line.title for line in times])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel(f"milliseconds, median of repeated runs; {rows:,} events", color=INK)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    return png(figure)

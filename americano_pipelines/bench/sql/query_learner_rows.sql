@@ -1,0 +1,4 @@
+SELECT *
+FROM {events}
+WHERE "userId" = {learner}
+ORDER BY "timestamp", id
