@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo dev test lint lock clean
+.PHONY: demo dev test lint lock bench-check clean
 
 .venv/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
@@ -30,6 +30,10 @@ lint: .venv/.dev ## ruff, ruff format, mypy strict, the import rules between pac
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+bench-check: .venv/.runtime ## The budgets and targets of docs/performance.md, as ratios of one run; about half an hour.
+	.venv/bin/americano bench sync --check
+	.venv/bin/americano bench queries --check
 
 # The same flags for both files; the development one may only add to what the other pins.
 COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --generate-hashes --no-strip-extras \
