@@ -1,17 +1,21 @@
-"""Access private parts of Dagster's sqlite storage: its files, and its tables of assets and of evaluated checks.
+"""Access private parts of Dagster: sqlite files, tables of assets and of evaluated checks, the origin of runs.
 
-This module holds every private name of Dagster's storage that the project uses, as in `CHECKED_DAGSTER_VERSION`.
+This module holds every private name of Dagster's that the project uses, as in `CHECKED_DAGSTER_VERSION`.
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+
+from americano_pipelines.defs.run_tags import CODE_LOCATION, REPOSITORY
 
 CHECKED_DAGSTER_VERSION = "1.13.27"
 # The name of the file that mirrors the events of assets of all runs.
@@ -19,6 +23,22 @@ _INDEX = "index"
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 _TICKS = "schedules.db"
 _BUSY_SECONDS = 30
+_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), REPOSITORY)
+
+
+def give_origin(instance: dg.DagsterInstance) -> None:
+    """Give the runs that this process executes the origin that the UI gives its own.
+
+    The timeline and the pages of a job list only runs with an origin, and `execute_in_process` creates its run
+    without one.
+    """
+    create = instance.create_run_for_job
+
+    def create_run_for_job(job_def: dg.JobDefinition, *arguments: Any, **options: Any) -> dg.DagsterRun:  # noqa: ANN401
+        origin = _ORIGIN.get_job_origin(job_def.name)
+        return create(job_def, *arguments, **{"remote_job_origin": origin, **options})
+
+    setattr(instance, "create_run_for_job", create_run_for_job)  # noqa: B010 - mypy refuses an assignment to a method
 
 
 def events_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:

@@ -17,7 +17,7 @@ from americano_pipelines.defs.protocol_partitions import partitions, refusals, s
 from americano_pipelines.defs.run_ends import describe_end, step_failure
 from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import process_tags
-from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256, REPOSITORY
+from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256
 from americano_pipelines.defs.sync.launch_sync import console_level
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.mlflow_store.data_folder import check_location
@@ -219,7 +219,7 @@ def _run(
         run_id=run_id,
         partition_key=protocol_id,
         asset_selection=list(keys),
-        tags={**REPOSITORY, **process_tags(instance, run_id), **tags},
+        tags={**process_tags(instance, run_id), **tags},
         run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
     )
     for key in keys:
