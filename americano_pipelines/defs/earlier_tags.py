@@ -5,9 +5,9 @@ That release wrote `americano/pid` where this one writes `.dagster/americano_pid
 
 import dagster as dg
 
-from americano_pipelines.defs.run_tags import COMMAND_TAG, EARLIER, HIDDEN, REQUEST_TAG, RUN_TAG
+from americano_pipelines.defs.run_tags import COMMAND_TAG, EARLIER, HIDDEN, PROTOCOL_NAME_TAG, REQUEST_TAG, RUN_TAG
 
-_STILL_SO = {COMMAND_TAG, REQUEST_TAG}
+_STILL_SO = {COMMAND_TAG, REQUEST_TAG, PROTOCOL_NAME_TAG}
 _EARLIER_RUN_TAG = RUN_TAG.replace(HIDDEN, EARLIER)
 
 

@@ -15,6 +15,8 @@ BOOT_TAG, NAMESPACE_TAG = f"{HIDDEN}boot", f"{HIDDEN}pid_namespace"
 
 # What launched a run: a command of ours, or a row of the app by its id. People filter runs by these.
 COMMAND_TAG, REQUEST_TAG = "americano/command", "americano/request"
+# The name of the protocol that a run analyses.
+PROTOCOL_NAME_TAG = "americano/protocol"
 
 # Where the MLflow run of a Dagster run is, and the status that it has as far as Dagster's records show.
 PLACE_TAG, EXPERIMENT_TAG = f"{HIDDEN}mlflow_place", f"{HIDDEN}mlflow_experiment"
@@ -30,6 +32,8 @@ ROW_OPEN, ROW_RECONCILED, ROW_MISSED = "open", "settled", "missed"
 CODE_LOCATION, REPOSITORY = "americano_pipelines", "__repository__"
 # Dagster's own tags.
 PARTITION_TAG, RUN_KEY_TAG, DATA_VERSION_TAG = "dagster/partition", "dagster/run_key", "dagster/data_version"
+# Why Dagster says a run failed; this value says that an error ended it outside its steps.
+FAILURE_REASON_TAG, OUTSIDE_STEPS = "dagster/failure_reason", "RUN_EXCEPTION"
 LAUNCHER_TAGS = ("dagster/schedule_name", "dagster/sensor_name", "dagster/backfill")
 
 # Metadata of a failure: the class of its error.
@@ -40,3 +44,6 @@ RECORD_SHA256 = "americano/provenance_sha256"
 # skipped, files of the lake that were damaged or gone and were exported again.
 SECONDS, NEW_SNAPSHOT, UNCHANGED = "americano/seconds", "americano/new_snapshot", "americano/unchanged"
 SKIPPED, REPAIRED = "americano/skipped", "americano/repaired"
+# Keys that the pages of Dagster's catalog read.
+ROW_COUNT, COLUMN_SCHEMA, COLUMN_LINEAGE = "dagster/row_count", "dagster/column_schema", "dagster/column_lineage"
+TABLE_NAME, STORAGE_KIND, URI = "dagster/table_name", "dagster/storage_kind", "dagster/uri"

@@ -64,7 +64,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     variables = environment(folder / "data", behavioral_events_parquet=file)
     subprocess.run([*COMMAND, "sync"], env=variables, check=True, capture_output=True, timeout=120)
     # Where they start, Dagster's commands let a `.env` win over the environment.
-    (folder / ".env").write_text(f"BEHAVIORAL_EVENTS_PARQUET={FOREIGN}\nDAGSTER_HOME={folder / 'foreign'}\n")
+    (folder / ".env").write_text(f"BEHAVIORAL_EVENTS_PARQUET={FOREIGN}\n")
     port = free_port()
     process = _start(variables, port, folder / "log", cwd=folder)
     running = Running(psutil.Process(process.pid), port, folder / "log", variables)
@@ -374,7 +374,7 @@ def test_a_browser_shows_the_table_and_the_lineage(ui: Running) -> None:
             for column in ("event_id", "learner_id", "event_time"):
                 page.get_by_text(column, exact=True).first.wait_for()
             page.goto(f"http://127.0.0.1:{ui.port}/asset-groups")
-            for group in ("analytics", "research", "source"):
+            for group in ("experiments", "mirrors", "research", "source"):
                 page.get_by_text(group, exact=True).first.wait_for()
         finally:
             browser.close()

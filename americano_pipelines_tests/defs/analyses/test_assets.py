@@ -97,6 +97,10 @@ def shown(result: dg.ExecuteInProcessResult, kind: str = ABAB) -> dict[str, Any]
     return metadata(result, f"analysis/{kind}")
 
 
+def row_of(entries: dict[str, Any]) -> str:
+    return str(entries["row in the app"]).partition(":")[0]
+
+
 def record_of(study: Study, sha256: str) -> Record:
     return Record.parse(get(records_dir(study.settings), sha256))
 
@@ -105,21 +109,21 @@ def record_of(study: Study, sha256: str) -> Record:
 def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol: Any) -> None:
     entries = shown(study.run(protocol.name, ABAB))
 
-    assert entries["state"] == TRUTHS[protocol.name]
-    assert (entries["standing"], entries["runs before"]) == ("planned", 0)
-    assert entries["sentence"].endswith("This is the planned analysis, the first after the end.")
-    record = record_of(study, entries[RECORD_SHA256])
+    assert entries["verdict"] == TRUTHS[protocol.name]
+    assert (entries["standing"], entries["earlier analyses"]) == ("planned", 0)
+    assert entries["result"].endswith("This is the planned analysis, the first after the end.")
+    record = record_of(study, entries[RECORD_SHA256]["sha256"])
     assert record.config["direction"] == protocol.direction
     assert record.results["test"]["schedule from"] == "recorded with the phases"  # type: ignore[index, call-overload]
 
 
 def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     entries = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
-    sha256 = entries[RECORD_SHA256]
+    sha256 = entries[RECORD_SHA256]["sha256"]
     record = record_of(study, sha256)
     store = open_store(study.settings)
     run = store.client.get_run(entries["MLflow run id"])
-    row = study.row(entries["AnalysisRun id"])
+    row = study.row(row_of(entries))
 
     assert run.data.tags["provenance.sha256"] == sha256
     assert row["resultsSummary"]["provenance_sha256"] == sha256
@@ -128,7 +132,7 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert record.logged.params == run.data.params
     assert {name: points[-1][1] for name, points in record.logged.metrics.items() if points} == run.data.metrics
     assert (row["status"], row["mlflowRunId"]) == ("COMPLETED", run.info.run_id)
-    assert row["resultsSummary"]["verdict"] == entries["state"] == record.verdict
+    assert row["resultsSummary"]["verdict"] == entries["verdict"] == record.verdict
     assert row["codeCommitHash"] == record.code.commit == run.data.tags["git.commit"]
     assert run.data.tags["mlflow.source.git.commit"] == record.code.commit
     assert run.data.tags["mlflow.note.content"].startswith(record.sentence)
@@ -136,7 +140,7 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert record.extract_sha256.startswith(used.dataset.digest)
     assert len(used.dataset.digest) == 36
     assert row["dataVersionHash"] == record.extract_sha256 == run.data.tags["data.sha256"]
-    assert run.data.tags["data.snapshot_id"] == entries["snapshot id"] == record.inputs[0].snapshot_id
+    assert run.data.tags["data.snapshot_id"] == entries["snapshot"] == record.inputs[0].snapshot_id
     assert (extracts_dir(study.settings) / f"{record.extract_sha256}.json").is_file()
     assert set(record.artifacts) >= {"phases.png", "distribution.png", "daily.csv", "report.html", "results.json",
                                      "provenance/extract.json", "provenance/requirements.lock"}  # fmt: skip
@@ -163,12 +167,12 @@ def test_the_exact_tags_are_on_every_run_and_unknown_is_said(study: Study) -> No
 
 def test_a_second_look_is_exploratory_and_counts_what_came_before(study: Study) -> None:
     shown(study.run("lecture_podcasts", ABAB))
-    before = shown(study.run("lecture_podcasts", ABAB))["runs before"]
+    before = shown(study.run("lecture_podcasts", ABAB))["earlier analyses"]
     again = shown(study.run("lecture_podcasts", ABAB))
 
-    assert (again["standing"], again["runs before"]) == ("exploratory", before + 1)
-    assert "it is not the first of its kind after the end" in again["sentence"]
-    assert f"{before + 1} analyses of this protocol came before it" in again["sentence"]
+    assert (again["standing of this run"], again["earlier analyses"]) == ("exploratory", before + 1)
+    assert "it is not the first of its kind after the end" in again["result of this run"]
+    assert f"{before + 1} analyses of this protocol came before it" in again["result of this run"]
 
 
 @pytest.mark.parametrize(
@@ -182,8 +186,11 @@ def test_a_second_look_is_exploratory_and_counts_what_came_before(study: Study) 
 def test_another_question_than_was_planned_is_exploratory(study: Study, config: dict[str, Any], why: str) -> None:
     entries = shown(study.run("spaced_retrieval", ABAB, **config))
 
-    assert entries["standing"] == "exploratory"
-    assert why in entries["sentence"]
+    assert entries["standing of this run"] == "exploratory"
+    assert why in entries["result of this run"]
+    assert (entries["verdict"], next(iter(entries))) == (TRUTHS["spaced_retrieval"], "result")
+    assert entries["result"].startswith("Benefit: ")
+    assert " This is the planned analysis, of 20" in entries["result"]
 
 
 def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(study: Study) -> None:
@@ -198,8 +205,8 @@ def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(s
 
     entries = shown(study.run("reminder_messages", ABAB))
 
-    assert (entries["state"], entries["standing"]) == ("no verdict", "exploratory")
-    assert "the plan is not over before 20" in entries["sentence"]
+    assert (entries["verdict of this run"], entries["standing of this run"]) == ("no verdict", "exploratory")
+    assert "the plan is not over before 20" in entries["result of this run"]
 
 
 def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Study, tmp_path: Path) -> None:
@@ -210,8 +217,11 @@ def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Stud
 
     assert page.index('<p class="standing">Exploratory (') < page.index("<h2>")
     assert "<tr><th>direction</th><td>increase</td></tr>" in page[page.index("<h2>Parameters</h2>") :]
-    assert entries["improvement"] == "increase"
-    assert record_of(study, entries[RECORD_SHA256]).not_captured.keys() >= {"orchestrator.url", "tracking.url"}
+    assert entries["better"] == "higher"
+    assert record_of(study, entries[RECORD_SHA256]["sha256"]).not_captured.keys() >= {
+        "orchestrator.url",
+        "tracking.url",
+    }
 
 
 def test_pictures_and_tables_are_shown(study: Study) -> None:
@@ -220,9 +230,12 @@ def test_pictures_and_tables_are_shown(study: Study) -> None:
     for picture in ("phases", "distribution"):
         code = entries[picture].split("base64,")[1].rstrip(")")
         assert base64.b64decode(code).startswith(b"\x89PNG")
-    assert "| baseline_1 | baseline |" in entries["planned and actual"]
-    assert "| days with a value |" in entries["left out and counted"]
+    assert "| baseline_1 | " in entries["days"]
     assert entries["p"] > 0.05
+    assert entries["p"] == float(f"{entries['p']:.4g}")
+    assert entries["NAP, overlap of days"][1:5].startswith(".")
+    texts = [value for value in entries.values() if isinstance(value, str) and not value.startswith("![")]
+    assert [word for text in texts for word in text.split() if len(word) > 40] == [], "wider than the page"
     assert "lines" in metadata(study.run("morning_warm_up", ITS), f"analysis/{ITS}")
 
 
@@ -239,7 +252,7 @@ def test_the_launchpad_offers_what_can_be_asked(study: Study) -> None:
 
 
 def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Study) -> None:
-    row_id = shown(study.run("background_music", CHANGES), CHANGES)["AnalysisRun id"]
+    row_id = row_of(shown(study.run("background_music", CHANGES), CHANGES))
     row = study.row(row_id)
 
     assert (row["analysisType"], row["status"], row["protocolId"]) == (
@@ -249,8 +262,8 @@ def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Stu
     assert row["inputParams"]["outcome"] == "sessionPerformanceScore"
     assert row["completedAt"] >= row["startedAt"]
     entries = shown(study.run("background_music", ITS), ITS)
-    assert entries["AnalysisRun id"] == "none"
-    assert entries["link"].startswith("none: the app's AnalysisType has no value for this analysis")
+    assert row_of(entries) == "none"
+    assert entries["row in the app"].startswith("none: the app's AnalysisType has no value for this analysis")
 
 
 def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:
@@ -324,8 +337,8 @@ def test_a_row_without_an_app_is_recorded_and_not_taken(
             run_config={"ops": {f"analysis__{CHANGES}": {"config": {"analysis_run_id": "run_0"}}}},
         )
     entries = shown(result, CHANGES)
-    assert entries["AnalysisRun id"] == "run_0"
-    assert entries["link"] == "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
+    assert row_of(entries) == "run_0"
+    assert entries["row in the app"].endswith(": no app is configured (ANALYSIS_RUNS_DATABASE_URL)")
     assert prisma.execute("SELECT status FROM analysis_runs WHERE id = 'run_0'") == [("PENDING",)]
 
 
@@ -338,7 +351,7 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
     def actors(launched: Iterable[Launched]) -> set[str]:
         return {record_of(study, analysis.sha256).identity.actor for analysis in launched if analysis.sha256}
 
-    by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)[RECORD_SHA256]
+    by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)[RECORD_SHA256]["sha256"]
     again = dg.DagsterRun(ANALYSES, tags={COMMAND_TAG: "americano analyse"}, parent_run_id="r1", root_run_id="r1")
 
     assert record_of(study, by_hand).identity.actor == "a person, in the UI or by a command of Dagster's"
@@ -350,15 +363,15 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
 
 def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
     entries = shown(study.run("interleaved_practice", ABAB))
-    path = records_dir(study.settings) / f"{entries[RECORD_SHA256]}.json"
+    path = records_dir(study.settings) / f"{entries[RECORD_SHA256]['sha256']}.json"
     content = path.read_bytes()
     path.unlink()
-    assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["sentence"]
+    assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["result of this run"]
 
     path.write_bytes(content + b" ")
     try:
         doubt = shown(study.run("interleaved_practice", ABAB))
-        assert "1 records in the archive were changed, and may be of earlier runs" in doubt["sentence"]
+        assert "1 records in the archive were changed, and may be of earlier runs" in doubt["result of this run"]
     finally:
         path.write_bytes(content)
 
@@ -375,4 +388,4 @@ def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_coun
     entries = shown(study.run("phone_on_the_desk", ABAB))
 
     assert entries["standing"] == "planned"
-    assert f"{len(analyses)} more ended without a record" in entries["sentence"]
+    assert f"{len(analyses)} more ended without a record" in entries["result"]
