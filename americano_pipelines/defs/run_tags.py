@@ -38,8 +38,8 @@ LAUNCHER_TAGS = ("dagster/schedule_name", "dagster/sensor_name", "dagster/backfi
 
 # Metadata of a failure: the class of its error.
 ERROR_KIND = "americano/error_kind"
-# Metadata of an analysis: the hash of its record.
-RECORD_SHA256 = "americano/provenance_sha256"
+# Metadata of an analysis: the hash of its record; an earlier release wrote it under the second name.
+RECORD_SHA256, EARLIER_RECORD_SHA256 = "americano/record", "americano/provenance_sha256"
 # Metadata of a sync: seconds per stage, whether a new file was published, whether a table is as before, why one is
 # skipped, files of the lake that were damaged or gone and were exported again.
 SECONDS, NEW_SNAPSHOT, UNCHANGED = "americano/seconds", "americano/new_snapshot", "americano/unchanged"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
-from americano_pipelines.defs.run_tags import RECORD_SHA256
+from americano_pipelines.defs.run_tags import EARLIER_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, RegisteredModel
 from americano_pipelines.provenance.record import Record
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PerformedAnalysis
 
 
-_COLUMNS_ONLY_IN_REPORT = ("condition", "events", "mean of events", "sd of events")
+_COLUMNS_ONLY_IN_REPORT = ("condition", "end from", "events", "mean of events", "sd of events")
 _PLAIN_NAMES = {
     "observed": "effect",
     "smallest_p": "smallest possible p",
@@ -63,8 +63,7 @@ def analysis_metadata(performed: "PerformedAnalysis", planned: IndexEntry | None
         **_pictures(performed.analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),
         **_record_metadata(record, app_row),
-        # As JSON, for as text its 64 digits make the table wider than the page.
-        RECORD_SHA256: dg.MetadataValue.json({"sha256": performed.recorded.sha256}),
+        RECORD_SHA256: _in_halves(performed.recorded.sha256),
     }
 
 
@@ -114,7 +113,7 @@ def _numbers(numbers: Mapping[str, float | None]) -> Metadata:
 
 def four_digits(value: float) -> float:
     """A number with at most four significant digits, a whole number as it is."""
-    return value if value.is_integer() else float(f"{value:.4g}")
+    return int(value) if float(value).is_integer() else float(f"{value:.4g}")
 
 
 def _model_metadata(performed: "PerformedAnalysis", registered: RegisteredModel) -> Metadata:
@@ -129,10 +128,9 @@ def _model_metadata(performed: "PerformedAnalysis", registered: RegisteredModel)
 def _record_metadata(record: Record, app_row: str) -> Metadata:
     url, run_id = record.tracking["url"], record.tracking["run_id"]
     return {
-        "report, in MLflow": dg.MetadataValue.url(url) if url else f"in {record.tracking['address']}",
+        **({"report, in MLflow": dg.MetadataValue.url(url)} if url else {}),
         "MLflow run id": str(run_id),
         "row in the app": f"{record.identity.analysis_run_id or 'none'}: {app_row}",
-        "record": record.sha256[:_SHORT],
         "extract": record.extract_sha256[:_SHORT],
         "snapshot": ", ".join(sorted({source.snapshot_id for source in record.inputs})),
     }
@@ -190,7 +188,12 @@ def recorded_hashes(instance: dg.DagsterInstance, record: Record) -> list[str]:
     return hashes
 
 
+def _in_halves(sha256: str) -> str:
+    """A hash in two words, for a word of 64 digits makes the page's table wider than the page."""
+    return f"{sha256[:32]} {sha256[32:]}"
+
+
 def hash_in(metadata: Mapping[str, dg.MetadataValue[Any]]) -> list[str]:
-    """The record's hash in the metadata of a materialization, if it is there; an earlier release wrote it as text."""
-    value = metadata[RECORD_SHA256].value if RECORD_SHA256 in metadata else None
-    return [] if value is None else [str(value["sha256"] if isinstance(value, Mapping) else value)]
+    """The record's hash in the metadata of a materialization, if it is there."""
+    entries = [metadata[key] for key in (RECORD_SHA256, EARLIER_RECORD_SHA256) if key in metadata]
+    return [str(entry.value).replace(" ", "") for entry in entries]

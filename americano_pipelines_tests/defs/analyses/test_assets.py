@@ -97,6 +97,10 @@ def shown(result: dg.ExecuteInProcessResult, kind: str = ABAB) -> dict[str, Any]
     return metadata(result, f"analysis/{kind}")
 
 
+def sha256_of(entries: dict[str, Any]) -> str:
+    return str(entries[RECORD_SHA256]).replace(" ", "")
+
+
 def row_of(entries: dict[str, Any]) -> str:
     return str(entries["row in the app"]).partition(":")[0]
 
@@ -112,14 +116,14 @@ def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol:
     assert entries["verdict"] == TRUTHS[protocol.name]
     assert (entries["standing"], entries["earlier analyses"]) == ("planned", 0)
     assert entries["result"].endswith("This is the planned analysis, the first after the end.")
-    record = record_of(study, entries[RECORD_SHA256]["sha256"])
+    record = record_of(study, sha256_of(entries))
     assert record.config["direction"] == protocol.direction
     assert record.results["test"]["schedule from"] == "recorded with the phases"  # type: ignore[index, call-overload]
 
 
 def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     entries = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
-    sha256 = entries[RECORD_SHA256]["sha256"]
+    sha256 = sha256_of(entries)
     record = record_of(study, sha256)
     store = open_store(study.settings)
     run = store.client.get_run(entries["MLflow run id"])
@@ -218,7 +222,7 @@ def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Stud
     assert page.index('<p class="standing">Exploratory (') < page.index("<h2>")
     assert "<tr><th>direction</th><td>increase</td></tr>" in page[page.index("<h2>Parameters</h2>") :]
     assert entries["better"] == "higher"
-    assert record_of(study, entries[RECORD_SHA256]["sha256"]).not_captured.keys() >= {
+    assert record_of(study, sha256_of(entries)).not_captured.keys() >= {
         "orchestrator.url",
         "tracking.url",
     }
@@ -351,7 +355,7 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
     def actors(launched: Iterable[Launched]) -> set[str]:
         return {record_of(study, analysis.sha256).identity.actor for analysis in launched if analysis.sha256}
 
-    by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)[RECORD_SHA256]["sha256"]
+    by_hand = sha256_of(shown(study.run("phone_on_the_desk", CHANGES), CHANGES))
     again = dg.DagsterRun(ANALYSES, tags={COMMAND_TAG: "americano analyse"}, parent_run_id="r1", root_run_id="r1")
 
     assert record_of(study, by_hand).identity.actor == "a person, in the UI or by a command of Dagster's"
@@ -363,7 +367,7 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
 
 def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
     entries = shown(study.run("interleaved_practice", ABAB))
-    path = records_dir(study.settings) / f"{entries[RECORD_SHA256]['sha256']}.json"
+    path = records_dir(study.settings) / f"{sha256_of(entries)}.json"
     content = path.read_bytes()
     path.unlink()
     assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["result of this run"]
