@@ -27,7 +27,7 @@ from americano_pipelines.defs.dagster_storage import (
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.defs.verdict_table import KEY, has_report, remove_reports
+from americano_pipelines.defs.verdict_table import KEY, remove_reports, report_texts
 from americano_pipelines.erasure.extracts import purged_extracts
 from americano_pipelines.erasure.spellings import is_distinctive, mention_pattern
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
@@ -71,9 +71,12 @@ class DagsterRuns:
                 run_ids = [] if instance is None else runs_of(instance, protocols, recorded)
                 items = [Item(KIND, run_id, "analysed a protocol of the learner") for run_id in run_ids]
                 if instance is not None:
-                    if self._had_analyses and has_report(instance):
-                        items.append(Item(ASSET, KEY.to_user_string(), "has a row for each protocol"))
                     self._mention = mention_pattern(learner.id)
+                    if any(
+                        self._mention.search(text) or any(name in text for name in protocols)
+                        for text in report_texts(instance)
+                    ):
+                        items.append(Item(ASSET, KEY.to_user_string(), "has rows of the learner's protocols"))
                     items += [item for item in mentions(instance, learner.id) if item.name not in run_ids]
         except (ResourceError, sqlite3.Error) as error:
             return [
@@ -92,7 +95,8 @@ class DagsterRuns:
             with open_instance(self._settings) as instance:
                 if items or self._had_analyses or self._has_remains(instance):
                     remove_ticks(instance, [int(item.name) for item in items if item.kind == TICK])
-                    remove_reports(instance)
+                    if any(item.kind == ASSET for item in items):
+                        remove_reports(instance)
                     delete_runs(instance, [item.name for item in items if item.kind == KIND])
                 remaining = [
                     Item(

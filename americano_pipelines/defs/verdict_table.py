@@ -25,6 +25,8 @@ from americano_pipelines.warehouse.snapshots import open_published
 
 KEY = asset_specs.key(PREFIX, "verdicts")
 _NAMES = "SELECT protocol_id, coalesce(protocol_name, protocol_id) FROM research.protocols WHERE protocol_id <> ''"
+# A report follows a change of a verdict or a protocol.
+_MOST_REPORTS = 10_000
 _HEADER = ("protocol", "id", "status", "verdict", "effect", "interval", "p", "standing", "record")
 
 
@@ -68,6 +70,13 @@ def has_report(instance: dg.DagsterInstance) -> bool:
     return instance.get_latest_materialization_event(KEY) is not None
 
 
+def report_texts(instance: dg.DagsterInstance) -> list[str]:
+    """The text of each report, which holds the ids and names of protocols."""
+    records = instance.fetch_materializations(KEY, limit=_MOST_REPORTS).records
+    reports = [record.asset_materialization for record in records]
+    return [str(value.value) for report in reports if report is not None for value in report.metadata.values()]
+
+
 def remove_reports(instance: dg.DagsterInstance) -> None:
     """Remove all reports, which have rows of persons; the next sync or analysis reports anew."""
     remove_asset_events(instance, KEY)
@@ -80,7 +89,7 @@ def _metadata(verdicts: list[ProtocolVerdict], names: Mapping[str, str]) -> dict
     metadata = {"all protocols": dg.MetadataValue.md(table)}
     for verdict in verdicts:
         name = one_line(names[verdict.protocol_id])
-        key = name if name not in metadata else f"{name} ({verdict.protocol_id})"
+        key = name if name not in metadata else f"{name} ({one_line(verdict.protocol_id)})"
         metadata[key] = dg.MetadataValue.md(_paragraph(verdict))
     return metadata
 

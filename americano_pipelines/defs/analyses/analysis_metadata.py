@@ -55,46 +55,43 @@ def analysis_metadata(performed: "PerformedAnalysis", planned: IndexEntry | None
         planned: the planned analysis of its protocol, None if that is this one or was not carried out.
         app_row: what became of the app's row, in words.
     """
-    record = performed.recorded.record
+    analysis, record = performed.analysis, performed.recorded.record
+    own_result, own_verdict = one_line(record.sentence_with_compliance), analysis.verdict
+    if planned is None:
+        results = {"result": own_result, "verdict": own_verdict}
+    else:
+        date = str(planned.ended_at)[:10]
+        sentence = one_line(f"{planned.sentence} This is the planned analysis, of {date}; this run is another one.")
+        results = {
+            "result": sentence,
+            "verdict": planned.verdict,
+            "planned record": planned.sha256[:_SHORT],
+            "result of this run": own_result,
+            "verdict of this run": own_verdict,
+        }
     return {
-        **(_planned_metadata(planned) if planned else {}),
-        **_result_metadata(performed, of_this_run=planned is not None),
-        **_numbers(performed.analysis.numbers),
-        **_pictures(performed.analysis.pictures),
+        **{name: value for name, value in results.items() if value},
+        **_protocol_metadata(performed, "standing" if planned is None else "standing of this run"),
+        **_numbers(analysis.numbers),
+        **_pictures(analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),
         **_record_metadata(record, app_row),
         RECORD_SHA256: _in_halves(performed.recorded.sha256),
     }
 
 
-def _planned_metadata(planned: IndexEntry) -> Metadata:
-    """The planned result, which stays on top when the protocol is analysed again."""
-    date = str(planned.ended_at)[:10]
-    return {
-        "result": one_line(f"{planned.sentence} This is the planned analysis, of {date}; this run is another one."),
-        **({"verdict": planned.verdict} if planned.verdict else {}),
-        "planned record": planned.sha256[:_SHORT],
-    }
-
-
-def _result_metadata(performed: "PerformedAnalysis", *, of_this_run: bool) -> Metadata:
-    analysis, compliance, record = performed.analysis, performed.compliance, performed.recorded.record
-    suffix = " of this run" if of_this_run else ""
-    entries: Metadata = {
-        f"result{suffix}": one_line(record.sentence_with_compliance),
-        **({f"verdict{suffix}": analysis.verdict} if analysis.verdict else {}),
-    }
+def _protocol_metadata(performed: "PerformedAnalysis", standing: str) -> Metadata:
+    compliance, record = performed.compliance, performed.recorded.record
     if compliance is None:
-        return entries
+        return {}
     return {
-        **entries,
-        f"standing{suffix}": compliance.label,
+        standing: compliance.label,
         "protocol": one_line(performed.prepared.protocol or ""),
         "protocol id": one_line(str(record.identity.protocol_id)),
         "outcome": one_line(str(record.config["outcome"])),
         "better": "higher" if record.config["improvement"] == "increase" else "lower",
         "earlier analyses": compliance.earlier_runs,
-        "days": dg.MetadataValue.md(_phase_table(analysis.results["phases"])),
+        "days": dg.MetadataValue.md(_phase_table(performed.analysis.results["phases"])),
     }
 
 

@@ -66,9 +66,9 @@ def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
 
 def _description(kind: Kind) -> str:
     """What the analysis does, how its partitions are found by name, and the parameters to copy."""
-    key = asset_specs.key(PREFIX, kind.name)
+    key, name = asset_specs.key(PREFIX, kind.name), VERDICTS.to_user_string()
     partitions = (
-        f"A partition is a protocol, by its id; `{VERDICTS.to_user_string()}` lists the ids by name. Each "
+        f"A partition is a protocol, by its id; [{name}](/assets/{name}) lists the ids by name. Each "
         "materialization is one AnalysisRun and one MLflow run. A protocol that has ended is not analysed by itself: "
         "materialize its partition, run `americano analyse`, or request it in the app. A planned verdict is never "
         "changed by another analysis.\n\n"

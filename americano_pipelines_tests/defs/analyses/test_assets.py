@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,16 +13,19 @@ import dagster as dg
 import duckdb
 import psycopg2
 import pytest
+import yaml
 from psycopg2.extras import RealDictCursor
 
-from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.analysis.registry import KINDS, Kind
+from americano_pipelines.defs import verdict_table
 from americano_pipelines.defs.analyses.assets import actor
+from americano_pipelines.defs.analyses.config import given_parameters, launchpad
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
 from americano_pipelines.defs.analyses.resources import WarehouseResource
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES
 from americano_pipelines.defs.protocol_partitions import partitions
-from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256
+from americano_pipelines.defs.run_tags import COMMAND_TAG, PARTITION_TAG, PROTOCOL_NAME_TAG, RECORD_SHA256
 from americano_pipelines.demo.data.analysis_rows import protocol_ids
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
@@ -30,6 +34,7 @@ from americano_pipelines.mlflow_store.runs import search
 from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.warehouse.snapshots import open_published
 from americano_pipelines_tests.conftest import VARIABLES, Database
 from americano_pipelines_tests.defs.conftest import Runner, failure, metadata
 from americano_pipelines_tests.statistics.examples import TRUTHS
@@ -99,6 +104,11 @@ def shown(result: dg.ExecuteInProcessResult, kind: str = ABAB) -> dict[str, Any]
 
 def sha256_of(entries: dict[str, Any]) -> str:
     return str(entries[RECORD_SHA256]).replace(" ", "")
+
+
+def own_result(entries: dict[str, Any]) -> str:
+    """The result of the run itself, which comes second where there is a planned one."""
+    return str(entries.get("result of this run", entries["result"]))
 
 
 def row_of(entries: dict[str, Any]) -> str:
@@ -255,6 +265,49 @@ def test_the_launchpad_offers_what_can_be_asked(study: Study) -> None:
         study.run("spaced_retrieval", ABAB, direction="up")
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_the_yaml_of_the_description_is_accepted_as_it_is_and_changes_nothing(study: Study, kind: Kind) -> None:
+    definitions = build_defs(study.settings)
+    description = definitions.resolve_asset_graph().get(dg.AssetKey(["analysis", kind.name])).description or ""
+    run_config = yaml.safe_load(description.partition("```yaml\n")[2].partition("```")[0])
+    (config,) = (step["config"] for step in run_config["ops"].values())
+
+    dg.validate_run_config(definitions.resolve_implicit_global_asset_job_def(), run_config)
+
+    assert kind.parameters.model_fields.keys() <= config.keys() == launchpad(kind).model_fields.keys()
+    given = given_parameters(launchpad(kind)(**config))
+    assert kind.parameters(**given) == kind.parameters()
+    assert given == {} or not kind.of_protocol, "a parameter that is given may differ from the plan"
+
+
+def test_all_verdicts_are_reported_by_name_and_an_exploration_changes_none(study: Study) -> None:
+    def reported() -> dict[str, str]:
+        latest = study.instance.get_latest_materialization_event(verdict_table.KEY)
+        assert latest is not None
+        assert latest.asset_materialization is not None
+        return {name: str(value.value) for name, value in latest.asset_materialization.metadata.items()}
+
+    planned = shown(study.run("spaced_retrieval", ABAB))
+    before, title, protocol_id = reported(), planned["protocol"], IDS["spaced_retrieval"]
+    tags = [run.tags for run in study.instance.get_runs(dg.RunsFilter(tags={PROTOCOL_NAME_TAG: title}))]
+
+    assert title == next(protocol.title for protocol in PROTOCOLS if protocol.name == "spaced_retrieval")
+    assert {run_tags[PARTITION_TAG] for run_tags in tags} == {protocol_id}
+    assert before[title].startswith("**benefit**, effect +")
+    assert f"[partition](/assets/analysis/{ABAB}?view=partitions&partition={protocol_id})" in before[title]
+    assert re.search(r"\), p = 0\.\d+, planned\. ", before[title])
+    assert re.search(rf"\| {title} \| {protocol_id} \| analysed as planned \| benefit \|", before["all protocols"])
+    assert len(before) == 1 + len(PROTOCOLS)
+
+    exploration = shown(study.run("spaced_retrieval", ABAB, direction="decrease"))
+
+    assert exploration["verdict of this run"] == "not shown"
+    assert reported() == before
+    with open_published(study.settings) as connection:
+        names = connection.execute("SELECT protocol_name FROM research.protocols").fetchall()
+    assert {"all protocols", *(name for (name,) in names)} == before.keys()
+
+
 def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Study) -> None:
     row_id = row_of(shown(study.run("background_music", CHANGES), CHANGES))
     row = study.row(row_id)
@@ -370,12 +423,12 @@ def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: 
     path = records_dir(study.settings) / f"{sha256_of(entries)}.json"
     content = path.read_bytes()
     path.unlink()
-    assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["result of this run"]
+    assert "it is not the first of its kind" in own_result(shown(study.run("interleaved_practice", ABAB)))
 
     path.write_bytes(content + b" ")
     try:
         doubt = shown(study.run("interleaved_practice", ABAB))
-        assert "1 records in the archive were changed, and may be of earlier runs" in doubt["result of this run"]
+        assert "1 records in the archive were changed, and may be of earlier runs" in own_result(doubt)
     finally:
         path.write_bytes(content)
 
