@@ -14,9 +14,14 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepo
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster_shared.check import CheckError
+from dagster_shared.error import SerializableErrorInfo
 
 from americano_pipelines.defs.run_tags import CODE_LOCATION, REPOSITORY
 
+# The error that an event holds, and what Dagster raises about a configuration of a wrong type.
+ErrorInfo = SerializableErrorInfo
+ConfigurationError = CheckError
 CHECKED_DAGSTER_VERSION = "1.13.27"
 # The name of the file that mirrors the events of assets of all runs.
 _INDEX = "index"

@@ -275,9 +275,9 @@ def test_the_yaml_of_the_description_is_accepted_as_it_is_and_changes_nothing(st
     dg.validate_run_config(definitions.resolve_implicit_global_asset_job_def(), run_config)
 
     assert kind.parameters.model_fields.keys() <= config.keys() == launchpad(kind).model_fields.keys()
-    given = given_parameters(launchpad(kind)(**config))
-    assert kind.parameters(**given) == kind.parameters()
-    assert given == {} or not kind.of_protocol, "a parameter that is given may differ from the plan"
+    parameters = given_parameters(launchpad(kind)(**config))
+    assert kind.parameters(**parameters) == kind.parameters()
+    assert parameters == {} or not kind.of_protocol, "a parameter that is given may differ from the plan"
 
 
 def test_all_verdicts_are_reported_by_name_and_an_exploration_changes_none(study: Study) -> None:
