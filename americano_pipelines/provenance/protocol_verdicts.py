@@ -20,14 +20,12 @@ class PlannedResult:
         effect: difference between treatment and baseline, in units of the outcome; None without a test.
         interval: limits of the effect's interval, None where it has none.
         p: p of the test, None without a test.
-        record: the record, None when its file can no longer be read.
     """
 
     entry: IndexEntry
     effect: float | None
     interval: tuple[float | None, float | None]
     p: float | None
-    record: Record | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def _read(settings: Settings, entry: IndexEntry) -> PlannedResult:
     try:
         record = Record.parse(get(records_dir(settings), entry.sha256))
     except (TamperedError, AnalysisError, OSError):  # it was changed since the index was read
-        return PlannedResult(entry, None, (None, None), None, None)
+        return PlannedResult(entry, None, (None, None), None)
     last = {name: points[-1][1] for name, points in record.logged.metrics.items() if points}
     limits = last.get("interval_low"), last.get("interval_high")
-    return PlannedResult(entry, last.get("observed"), limits, last.get("p"), record)
+    return PlannedResult(entry, last.get("observed"), limits, last.get("p"))

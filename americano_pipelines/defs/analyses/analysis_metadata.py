@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
 from americano_pipelines.defs.run_tags import EARLIER_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
@@ -60,10 +61,11 @@ def analysis_metadata(performed: "PerformedAnalysis", planned: IndexEntry | None
     if planned is None:
         results = {"result": own_result, "verdict": own_verdict}
     else:
-        date = str(planned.ended_at)[:10]
-        sentence = one_line(f"{planned.sentence} This is the planned analysis, of {date}; this run is another one.")
+        which = f"{KINDS[str(planned.analysis)].title} of {str(planned.ended_at)[:10]}"
         results = {
-            "result": sentence,
+            "result": one_line(
+                f"{planned.sentence} This is the planned analysis, the {which}; this run is another one."
+            ),
             "verdict": planned.verdict,
             "planned record": planned.sha256[:_SHORT],
             "result of this run": own_result,

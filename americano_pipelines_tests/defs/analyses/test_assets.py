@@ -204,7 +204,7 @@ def test_another_question_than_was_planned_is_exploratory(study: Study, config: 
     assert why in entries["result of this run"]
     assert (entries["verdict"], next(iter(entries))) == (TRUTHS["spaced_retrieval"], "result")
     assert entries["result"].startswith("Benefit: ")
-    assert " This is the planned analysis, of 20" in entries["result"]
+    assert " This is the planned analysis, the randomization test of 20" in entries["result"]
 
 
 def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(study: Study) -> None:
