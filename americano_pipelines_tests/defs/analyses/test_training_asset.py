@@ -120,8 +120,8 @@ def test_everything_arrives_and_the_page_says_it(demo: Demo) -> None:
 
     assert shown["result"] == f"{Record.parse(get(records_dir(demo.settings), tags['provenance.sha256'])).sentence}"
     assert shown["learning_curve"].startswith("![learning_curve.png](data:image/png;base64,")
-    assert shown["final_validation_accuracy"] == run.data.metrics["final_validation_accuracy"]
-    assert (shown["model"], shown["model version"], shown["snapshot id"]) == (MODEL_NAME, "1", document.snapshot_id)
+    assert shown["final validation accuracy"] == float(f"{run.data.metrics['final_validation_accuracy']:.4g}")
+    assert (shown["model"], shown["model version"], shown["snapshot"]) == (MODEL_NAME, "1", document.snapshot_id)
 
 
 def test_the_record_leads_to_the_very_rows_and_nobody_is_in_them(demo: Demo, database: Database) -> None:
