@@ -122,7 +122,7 @@ def draw_phases(
         title: title of the figure.
         marked: days to mark, such as change points.
     """
-    figure, axes = new_axes(9.0, 4.2)
+    figure, axes = new_axes(8.4, 4.2)
     days = np.arange(values.size)
     for day in marked:
         axes.axvline(day, color=INK, linewidth=1.6)
@@ -185,7 +185,7 @@ def draw_lines(
         outcome: name of the values.
         title: title of the figure.
     """
-    figure, axes = new_axes(9.0, 4.2)
+    figure, axes = new_axes(8.4, 4.2)
     middle = np.arange(values.size) + 0.5
     axes.plot(middle, counterfactual, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label="first phase carried on")
     for band in bands:

@@ -40,7 +40,7 @@ def stale(runner: Runner) -> dict[str, str]:
     """Assets of a sync that the UI would call unsynced or never materialized."""
     graph = build_defs(runner.settings).get_repository_def().asset_graph
     resolver = CachingStaleStatusResolver(runner.instance, graph, LoadingContextForTest(runner.instance))
-    synced = [key for key in graph.materializable_asset_keys if graph.get(key).group_name != PREFIX]
+    synced = [key for key in graph.materializable_asset_keys if key.path[0] != PREFIX]
     statuses = {key: resolver.get_status(key) for key in synced}
     return {key.to_user_string(): status.value for key, status in statuses.items() if status != StaleStatus.FRESH}
 
