@@ -17,6 +17,8 @@ from americano_pipelines.errors import AmericanoError, ConfigError, told_by_syst
 # Command to its module.
 COMMANDS = {
     "sync": "sync",
+    "protocols": "experiments",
+    "verdicts": "experiments",
     "analyse": "analyse",
     "verify-sync": "sync",
     "verify": "verify",

@@ -5,7 +5,7 @@ Show progress only on a terminal, and only for work that takes longer than two s
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,6 +45,11 @@ def cell(value: object, style: str | Style = "") -> Text:
     return Text("-" if value is None else f"{value:,}" if _is_number(value) else one_line(str(value)), style=style)
 
 
+def decimals(value: float | None, *, signed: bool = False) -> str:
+    """A number for a table with two decimals; `-` for none."""
+    return "-" if value is None else f"{value:+.2f}" if signed else f"{value:.2f}"
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -56,14 +61,24 @@ def show_table(
     *,
     title: str = "",
     most_rows: int = MAX_ROWS,
+    unbroken: Collection[str] = (),
 ) -> None:
-    """Print a table. Of many rows, print the last `most_rows` and the total number."""
+    """Print a table. Of many rows, print the last `most_rows` and the total number.
+
+    Args:
+        console: where.
+        header: names of the columns.
+        rows: the values.
+        title: a line above it.
+        most_rows: how many rows are printed.
+        unbroken: columns whose values stay on one line where the table is too wide; the others break at words.
+    """
     if title:
         console.print(title, soft_wrap=True)
     table = Table(box=box.SIMPLE, pad_edge=False)
     for index, name in enumerate(header):
         numeric = bool(rows) and isinstance(rows[-1][index], int | float)
-        table.add_column(cell(name), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(cell(name), justify="right" if numeric else "left", overflow="fold", no_wrap=name in unbroken)
     if len(rows) > most_rows:
         table.add_row(*(["…"] * len(header)))
     for row in rows[-most_rows:]:
