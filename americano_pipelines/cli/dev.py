@@ -87,13 +87,13 @@ def doctor(context: click.Context) -> None:
     start_if_in_use(settings)
     console = Console(highlight=False)
     for name, value in settings.redacted().items():
-        console.print(f"     {name} = {value}", soft_wrap=True, markup=False)
+        console.print(f"     {name} = {value}", markup=False)
     findings = examine(settings)
     for finding in findings:
         label = f"[{_STYLES[finding.level]}]{finding.level:<4}[/]"
         console.print(label, end=" ")
-        console.print(f"{finding.what}: {finding.detail}", soft_wrap=True, markup=False)
+        console.print(f"{finding.what}: {finding.detail}", markup=False)
     if advice := hint(settings):
-        console.print(f"     {advice}", soft_wrap=True)
+        console.print(f"     {advice}")
     if any(finding.level == "FAIL" for finding in findings):
         context.exit(1)

@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from shutil import get_terminal_size
+from textwrap import TextWrapper
 from typing import Any
 
 import click
@@ -29,10 +31,28 @@ class Console(rich.console.Console):
         """Escape the control characters of every printed string and every table cell."""
         return super().render_str(visible(text), **options)
 
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has them
+        """Print tables, and texts that break between words on a terminal and nowhere else: paths stay whole."""
+        if all(isinstance(item, str) for item in objects):
+            options = {"soft_wrap": not self.file.isatty(), "overflow": "ignore"} | options
+        super().print(*objects, **options)
+
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print a line without styles, such as an error message."""
-    click.echo(visible(str(text)), err=err)
+    """Print a text without styles, such as an error message; on a terminal its lines break between words."""
+    shown = visible(str(text))
+    if (sys.stderr if err else sys.stdout).isatty():
+        width = get_terminal_size().columns
+        lines = (_broken(line, width) for line in shown.splitlines())
+        shown = "\n".join(lines)
+    click.echo(shown, err=err)
+
+
+def _broken(line: str, width: int) -> str:
+    """A line in lines of a width, broken at spaces; a longer word, such as a path, stays whole."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    wrap = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return line if len(line) <= width else wrap.fill(line)
 
 
 def say_json(value: object) -> None:
@@ -74,7 +94,7 @@ def show_table(
         unbroken: columns whose values stay on one line where the table is too wide; the others break at words.
     """
     if title:
-        console.print(title, soft_wrap=True)
+        console.print(title)
     table = Table(box=box.SIMPLE, pad_edge=False)
     for index, name in enumerate(header):
         numeric = bool(rows) and isinstance(rows[-1][index], int | float)

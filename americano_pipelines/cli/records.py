@@ -70,7 +70,7 @@ def _show_comparison(names: list[str], lines: "Iterable[ComparedValue]") -> None
                 table.add_row(cell(line.name), *(cell(_text(value), "yellow") for value in line.values))
             console.print(table)
         if same := [line.name for line in listed if line.same]:
-            console.print(f"  the same: {_named(same)}\n", markup=False, soft_wrap=True)
+            console.print(f"  the same: {_named(same)}\n", markup=False)
 
 
 def _named(names: list[str]) -> str:
@@ -218,7 +218,6 @@ def _show_runs(
         console.print(
             f"[bold red]without an intact record[/]: {escape(', '.join(run.mlflow_run_id for run in unrecorded))}; "
             "`americano verify` says more",
-            soft_wrap=True,
         )
 
 
