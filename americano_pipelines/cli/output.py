@@ -8,12 +8,12 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
-from textwrap import TextWrapper
 from typing import Any
 
 import click
 import rich.console
 from rich import box
+from rich.cells import cell_len
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -32,27 +32,36 @@ class Console(rich.console.Console):
         return super().render_str(visible(text), **options)
 
     def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has them
-        """Print tables, and texts that break between words on a terminal and nowhere else: paths stay whole."""
-        if all(isinstance(item, str) for item in objects):
-            options = {"soft_wrap": not self.file.isatty(), "overflow": "ignore"} | options
-        super().print(*objects, **options)
+        """Print tables, and texts whose lines break between words on a terminal and nowhere else."""
+        if not all(isinstance(item, str) for item in objects):
+            super().print(*objects, **options)
+            return
+        text = self.render_str(" ".join(objects), markup=options.pop("markup", None))
+        if self.file.isatty():
+            text.plain = broken_between_words(text.plain, self.width)
+        super().print(text, soft_wrap=True, **options)
 
 
 def say(text: object, *, err: bool = False) -> None:
     """Print a text without styles, such as an error message; on a terminal its lines break between words."""
     shown = visible(str(text))
     if (sys.stderr if err else sys.stdout).isatty():
-        width = get_terminal_size().columns
-        lines = (_broken(line, width) for line in shown.splitlines())
-        shown = "\n".join(lines)
+        shown = broken_between_words(shown, get_terminal_size().columns)
     click.echo(shown, err=err)
 
 
-def _broken(line: str, width: int) -> str:
-    """A line in lines of a width, broken at spaces; a longer word, such as a path, stays whole."""
-    indent = " " * (len(line) - len(line.lstrip()))
-    wrap = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return line if len(line) <= width else wrap.fill(line)
+def broken_between_words(text: str, width: int) -> str:
+    """A text with line ends in place of spaces where a line is too long; a longer word, such as a path, stays whole."""
+    characters, start, space = list(text), 0, None
+    for place, character in enumerate(text):
+        if character == "\n":
+            start, space = place + 1, None
+        elif character == " " and text[start:place].strip():
+            space = place
+        if space is not None and cell_len(text[start : place + 1].rstrip()) > width:
+            characters[space] = "\n"
+            start, space = space + 1, None
+    return "".join(characters)
 
 
 def say_json(value: object) -> None:
