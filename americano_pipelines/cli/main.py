@@ -17,6 +17,7 @@ from americano_pipelines.errors import AmericanoError, ConfigError, told_by_syst
 # Command to its module.
 COMMANDS = {
     "sync": "sync",
+    "export": "export_table",
     "protocols": "experiments",
     "verdicts": "experiments",
     "analyse": "analyse",
