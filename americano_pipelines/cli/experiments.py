@@ -14,7 +14,7 @@ from americano_pipelines.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from americano_pipelines.provenance.protocol_verdicts import ProtocolVerdict
+    from americano_pipelines.provenance.verdict_listing import ListedVerdict
     from americano_pipelines.warehouse.published_protocols import PublishedProtocol
 
 _WIDE_TERMINAL_WIDTH = 110
@@ -31,17 +31,17 @@ def verdicts(*, as_json: bool) -> None:
     rows come from the provenance records, so an analysis is listed as soon as it has ended.
     """
     from americano_pipelines.cli.protocol_names import read_protocols
-    from americano_pipelines.provenance.protocol_verdicts import protocol_verdicts
+    from americano_pipelines.provenance.verdict_listing import list_verdicts
 
     settings = load_settings()
-    listed = protocol_verdicts(settings, read_protocols(settings))
+    listed = list_verdicts(settings, read_protocols(settings))
     if as_json:
         say_json([_as_dict(verdict) for verdict in listed])
     else:
         _show_verdicts(listed)
 
 
-def _as_dict(verdict: "ProtocolVerdict") -> dict[str, Any]:
+def _as_dict(verdict: "ListedVerdict") -> dict[str, Any]:
     entry = verdict.entry
     return {
         "protocol_id": verdict.protocol.protocol_id,
@@ -64,7 +64,7 @@ def standing_of(*, planned: bool | None) -> str | None:
     return None if planned is None else "planned" if planned else "exploratory"
 
 
-def _show_verdicts(listed: "list[ProtocolVerdict]") -> None:
+def _show_verdicts(listed: "list[ListedVerdict]") -> None:
     console = Console(highlight=False)
     if not listed:
         console.print("no protocol is published and none was analysed: run `americano sync`, then `americano analyse`")

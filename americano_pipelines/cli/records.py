@@ -14,7 +14,7 @@ from rich.table import Table
 from americano_pipelines.cli.exit_codes import WRONG_USE
 from americano_pipelines.cli.experiments import kind_title, p_text
 from americano_pipelines.cli.output import Console, cell, decimals, progress, say, say_json
-from americano_pipelines.provenance.protocol_verdicts import KeyNumbers
+from americano_pipelines.provenance.verdict_listing import KeyNumbers
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.text_output import one_line
 
@@ -162,16 +162,16 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
 def _protocol_id(settings: Settings, text: str) -> str:
     """The protocol that a text means, of those that are published or that records know."""
     from americano_pipelines.cli.protocol_names import protocol_ids, read_protocols
-    from americano_pipelines.provenance.protocol_verdicts import protocol_verdicts
+    from americano_pipelines.provenance.verdict_listing import list_verdicts
 
-    verdicts = protocol_verdicts(settings, read_protocols(settings))
+    verdicts = list_verdicts(settings, read_protocols(settings))
     (protocol_id,) = protocol_ids((verdict.protocol for verdict in verdicts), [text])
     return protocol_id
 
 
 def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumbers]":
     """Key numbers of the runs that have a record, by its hash."""
-    from americano_pipelines.provenance.protocol_verdicts import key_numbers
+    from americano_pipelines.provenance.verdict_listing import key_numbers
 
     return {run.record: key_numbers(settings, run.record) for run in shown if run.record}
 

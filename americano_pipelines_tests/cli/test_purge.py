@@ -109,7 +109,7 @@ def test_while_the_source_has_the_learner_nothing_is_removed(
     assert done.code == 1
     assert "still there behavioral_events.userId: 500 rows" in done.out
     assert "still there lake: behavioral_events.userId: 500 rows" in done.out
-    assert "erase them there, then purge again" in done.err
+    assert "erase them there, then run purge again" in done.err
     assert kept(settings) > before
 
 
