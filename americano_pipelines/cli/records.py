@@ -176,10 +176,16 @@ def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumb
     return {run.record: key_numbers(settings, run.record) for run in shown if run.record}
 
 
-def state(run: "ListedRun") -> str:
-    """The verdict, followed by the status unless the analysis finished."""
+def state(run: "ListedRun", *, whole: bool = True) -> str:
+    """The verdict, followed by the status unless the analysis finished.
+
+    Args:
+        run: the analysis.
+        whole: else only the first part of a verdict such as "differs, lower under treatment".
+    """
     ended = run.status == "FINISHED"
     said = run.verdict or ("described" if ended else "")
+    said = said if whole else said.partition(",")[0]
     return said if ended else f"{said} ({run.status.lower()})".strip()
 
 
@@ -228,8 +234,7 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
         "started": (run.started[:_SECONDS] if wide else run.started[_YEAR:_MINUTES]).replace("T", " "),
         "analysis": "-" if run.analysis is None else kind_title(run.analysis, wide=wide),
         "protocol": one_line(run.protocol or "-"),
-        # Of a verdict such as "differs, lower under treatment" the first part.
-        "verdict": state(run) if medium else state(run).partition(",")[0],
+        "verdict": state(run, whole=wide),
     }
     if medium:
         row["effect"] = decimals(tested.effect, signed=True)
