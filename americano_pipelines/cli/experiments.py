@@ -124,13 +124,13 @@ def protocols(*, as_json: bool) -> None:
         if entry.protocol_id in recorded and entry.analysis is not None:
             counts = recorded[entry.protocol_id]
             counts[entry.analysis] = counts.get(entry.analysis, 0) + 1
-    now = datetime.now(UTC).replace(tzinfo=None)
+    moment = datetime.now(UTC).replace(tzinfo=None)
     if as_json:
         say_json(
             [
                 {
                     **asdict(protocol),
-                    "status": protocol.status(now),
+                    "status": protocol.status(moment),
                     "days": protocol.days,
                     "analyses": recorded[protocol.protocol_id],
                 }
@@ -138,10 +138,12 @@ def protocols(*, as_json: bool) -> None:
             ]
         )
     else:
-        _show_protocols(published, recorded, now)
+        _show_protocols(published, recorded, moment)
 
 
-def _show_protocols(published: "list[PublishedProtocol]", recorded: dict[str, dict[str, int]], now: datetime) -> None:
+def _show_protocols(
+    published: "list[PublishedProtocol]", recorded: dict[str, dict[str, int]], moment: datetime
+) -> None:
     console = Console(highlight=False)
     if not published:
         console.print("no protocol is published: run `americano sync`")
@@ -153,7 +155,7 @@ def _show_protocols(published: "list[PublishedProtocol]", recorded: dict[str, di
             protocol.protocol_id[:length],
             protocol.name,
             protocol.design,
-            protocol.status(now),
+            protocol.status(moment),
             protocol.days,
             ", ".join(kind_title(kind, wide=wide) for kind in sorted(recorded[protocol.protocol_id])) or "none",
         )

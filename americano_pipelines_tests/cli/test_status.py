@@ -83,9 +83,9 @@ def test_what_cannot_be_read_is_said_beside_what_can(prisma: Database, publish: 
     ],
 )
 def test_an_age_in_words(age: timedelta, text: str) -> None:
-    now = datetime(2026, 5, 1, tzinfo=UTC)
+    moment = datetime(2026, 5, 1, tzinfo=UTC)
 
-    assert age_text((now - age).isoformat(), now) == text
+    assert age_text((moment - age).isoformat(), moment) == text
 
 
 def test_a_size_in_words() -> None:
