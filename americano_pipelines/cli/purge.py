@@ -13,6 +13,8 @@ from americano_pipelines.settings import load_settings
 if TYPE_CHECKING:
     from americano_pipelines.erasure.erasure_report import ErasureReport
 
+_LONGEST_UNBROKEN = 34
+
 
 @click.command()
 @click.option("--learner", required=True, help="The id of the learner, as in the source.")
@@ -82,7 +84,7 @@ def _not_purged(erasure: "ErasureReport") -> list[str]:
 
 def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool, is_known: bool) -> None:
     console = Console(highlight=False)
-    if not is_known:
+    if dry_run and not is_known:
         console.print("[yellow]no file shows this id[/]: is it spelled as the source writes it?")
     removed = set(erasure.removed)
     for title, part in (
@@ -91,9 +93,11 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool, is_know
     ):
         if part:
             lines = [(item.kind, item.name, "" if item.bytes is None else item.bytes, item.reason) for item in part]
-            show_table(
-                console, ("what", "name", "bytes", "why"), lines, title=f"[bold]{title}[/]", most_rows=len(lines)
-            )
+            # An id stays on one line; the path of a file may be too long for that.
+            is_short = max(len(item.name) for item in part) <= _LONGEST_UNBROKEN
+            unbroken = ("what", "bytes", *(("name",) if is_short else ()))
+            header, heading = ("what", "name", "bytes", "why"), f"[bold]{title}[/]"
+            show_table(console, header, lines, title=heading, most_rows=len(lines), unbroken=unbroken)
     if not erasure.to_remove:
         console.print("no kept snapshot holds this learner, or may")
     for place, count in erasure.in_source.items():
