@@ -12,11 +12,14 @@ import click
 
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import say
-from americano_pipelines.errors import AmericanoError, ConfigError, told_by_system
+from americano_pipelines.errors import AmericanoError, ConfigError, describe_os_error
 
 # Command to its module.
 COMMANDS = {
     "sync": "sync",
+    "export": "export_table",
+    "protocols": "experiments",
+    "verdicts": "experiments",
     "analyse": "analyse",
     "verify-sync": "sync",
     "verify": "verify",
@@ -26,7 +29,8 @@ COMMANDS = {
     "purge": "purge",
     "relocate": "relocate",
     "report": "report",
-    "doctor": "dev",
+    "doctor": "state",
+    "status": "state",
     "demo": "demo",
     "dev": "dev",
     "bench": "bench",
@@ -74,6 +78,6 @@ def main() -> None:
         say(f"configuration: {error}", err=True)
         sys.exit(WRONG_USE)
     except (AmericanoError, OSError) as error:
-        reason = told_by_system(error) if isinstance(error, OSError) else str(error)
+        reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
         say(f"failed: {reason}", err=True)
         sys.exit(FAILED)

@@ -6,7 +6,6 @@ are persons', so a purge removes its events.
 https://docs.dagster.io/guides/build/assets/external-assets
 """
 
-from collections.abc import Mapping
 from urllib.parse import quote
 
 import dagster as dg
@@ -18,13 +17,13 @@ from americano_pipelines.defs.jobs import EXPERIMENTS, PREFIX
 from americano_pipelines.defs.run_tags import DATA_VERSION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import markdown_table
-from americano_pipelines.provenance.protocol_verdicts import PlannedResult, ProtocolVerdict, protocol_verdicts
+from americano_pipelines.provenance.verdict_listing import KeyNumbers, ListedVerdict, list_verdicts
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
+from americano_pipelines.warehouse.published_protocols import published_protocols
 from americano_pipelines.warehouse.snapshots import open_published
 
 KEY = asset_specs.key(PREFIX, "verdicts")
-_NAMES = "SELECT protocol_id, coalesce(protocol_name, protocol_id) FROM research.protocols WHERE protocol_id <> ''"
 # A report follows a change of a verdict or a protocol.
 _MOST_REPORTS = 10_000
 _HEADER = ("protocol", "id", "status", "verdict", "effect", "interval", "p", "standing", "record")
@@ -53,9 +52,10 @@ def report_verdicts(settings: Settings, instance: dg.DagsterInstance) -> None:
         WarehouseUnavailableError: nothing is published, or a process holds it read-write.
     """
     with open_published(settings, wait_seconds=0) as connection:
-        names = {str(protocol_id): str(name) for protocol_id, name in connection.execute(_NAMES).fetchall()}
-    verdicts = protocol_verdicts(settings, sorted(names, key=lambda protocol_id: (names[protocol_id], protocol_id)))
-    metadata = _metadata(verdicts, names)
+        protocols = [protocol for protocol in published_protocols(connection) if protocol.protocol_id]
+    protocols.sort(key=lambda protocol: (protocol.title, protocol.protocol_id))
+    # Those that only records know, because they are not published any more, come after the published ones.
+    metadata = _metadata(list_verdicts(settings, protocols)[: len(protocols)])
     version = sha256_hex(canonical_json({name: str(value.value) for name, value in metadata.items()}))
     latest = instance.get_latest_materialization_event(KEY)
     last = latest.asset_materialization if latest is not None else None
@@ -82,40 +82,42 @@ def remove_reports(instance: dg.DagsterInstance) -> None:
     remove_asset_events(instance, KEY)
 
 
-def _metadata(verdicts: list[ProtocolVerdict], names: Mapping[str, str]) -> dict[str, dg.MarkdownMetadataValue]:
+def _metadata(verdicts: list[ListedVerdict]) -> dict[str, dg.MarkdownMetadataValue]:
     """A table of all protocols, and a row for each, which the page shows without a click and finds by its name."""
-    rows = [_row(verdict, names[verdict.protocol_id]) for verdict in verdicts]
-    table = markdown_table(_HEADER, rows) if rows else "no protocol is published"
+    table = markdown_table(_HEADER, [_row(verdict) for verdict in verdicts]) if verdicts else "no protocol is published"
     metadata = {"all protocols": dg.MetadataValue.md(table)}
     for verdict in verdicts:
-        name = one_line(names[verdict.protocol_id])
-        key = name if name not in metadata else f"{name} ({one_line(verdict.protocol_id)})"
+        name = one_line(verdict.protocol.title)
+        key = name if name not in metadata else f"{name} ({one_line(verdict.protocol.protocol_id)})"
         metadata[key] = dg.MetadataValue.md(_paragraph(verdict))
     return metadata
 
 
-def _row(verdict: ProtocolVerdict, name: str) -> tuple[str, ...]:
-    planned = verdict.planned
-    if planned is None:
-        return name, verdict.protocol_id, verdict.status, "", "", "", "", "", ""
-    entry = planned.entry
-    return (
-        *(name, verdict.protocol_id, verdict.status, entry.verdict or "no verdict", _number(planned.effect, "+.3g")),
-        *(_interval(planned), _number(planned.p, ".3g"), "planned", entry.sha256[:12]),
-    )
+def _status(verdict: ListedVerdict) -> str:
+    if verdict.planned is not None:
+        return "analysed as planned"
+    return "only explored" if verdict.explorations else "not analysed"
 
 
-def _paragraph(verdict: ProtocolVerdict) -> str:
+def _row(verdict: ListedVerdict) -> tuple[str, ...]:
+    entry, numbers = verdict.planned, verdict.numbers
+    about = verdict.protocol.title, verdict.protocol.protocol_id, _status(verdict)
+    if entry is None:
+        return *about, "", "", "", "", "", ""
+    effect, p = _number(numbers.effect, "+.3g"), _number(numbers.p, ".3g")
+    return *about, entry.verdict or "no verdict", effect, _interval(numbers), p, "planned", entry.sha256[:12]
+
+
+def _paragraph(verdict: ListedVerdict) -> str:
     """The verdict in a few words, and links to its pages."""
-    planned = verdict.planned
-    if planned is None:
+    entry, numbers, protocol_id = verdict.planned, verdict.numbers, verdict.protocol.protocol_id
+    if entry is None:
         explored = f" ({verdict.explorations})" if verdict.explorations else ""
-        return f"{verdict.status}{explored}. {_partition_link(next(iter(PROTOCOL_KINDS)), verdict.protocol_id)}"
-    entry = planned.entry
-    effect = f", effect {_number(planned.effect, '+.3g')}" if planned.effect is not None else ""
-    interval = f" ({_interval(planned)})" if effect else ""
-    p = f", p = {_number(planned.p, '.3g')}" if planned.p is not None else ""
-    links = [_partition_link(str(entry.analysis), verdict.protocol_id), f"[run](/runs/{entry.dagster_run_id})"]
+        return f"{_status(verdict)}{explored}. {_partition_link(next(iter(PROTOCOL_KINDS)), protocol_id)}"
+    effect = f", effect {_number(numbers.effect, '+.3g')}" if numbers.effect is not None else ""
+    interval = f" ({_interval(numbers)})" if effect else ""
+    p = f", p = {_number(numbers.p, '.3g')}" if numbers.p is not None else ""
+    links = [_partition_link(str(entry.analysis), protocol_id), f"[run](/runs/{entry.dagster_run_id})"]
     if entry.mlflow_url:
         links.append(f"[report in MLflow]({entry.mlflow_url})")
     return f"**{entry.verdict or 'no verdict'}**{effect}{interval}{p}, planned. {', '.join(links)}"
@@ -126,8 +128,8 @@ def _partition_link(analysis: str, protocol_id: str) -> str:
     return f"[partition]({address})"
 
 
-def _interval(planned: PlannedResult) -> str:
-    low, high = planned.interval
+def _interval(numbers: KeyNumbers) -> str:
+    low, high = numbers.interval_low, numbers.interval_high
     if low is None and high is None:
         return "no interval"
     return f"{'unbounded' if low is None else f'{low:.3g}'} to {'unbounded' if high is None else f'{high:.3g}'}"

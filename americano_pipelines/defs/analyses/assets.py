@@ -114,7 +114,7 @@ def _perform(
     requested_row: str | None,
 ) -> dg.MaterializeResult[None]:
     from americano_pipelines.provenance.perform import perform
-    from americano_pipelines.provenance.protocol_verdicts import planned_entry
+    from americano_pipelines.provenance.verdict_listing import planned_entry
 
     kind = prepared.kind
     with created_row(context, settings, kind, prepared.parameters, run_name, requested_row) as row_id:
