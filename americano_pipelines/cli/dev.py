@@ -10,7 +10,7 @@ import click
 
 from americano_pipelines.cli.demo import demo_settings, hint, is_unconfigured, start_if_in_use
 from americano_pipelines.cli.output import Console, say
-from americano_pipelines.cli.services import exclusive_lock, listen_to_signals, run_services
+from americano_pipelines.cli.services import check_free, exclusive_lock, listen_to_signals, run_services
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
 
@@ -29,7 +29,7 @@ def dev(*, port: int) -> None:
     from americano_pipelines.demo.server import DemoServer
     from americano_pipelines.mlflow_store.data_folder import check_location
 
-    _check_free(port)
+    check_free(port)
     settings = load_settings()
     check_location(settings)
     if is_unconfigured(settings):
@@ -57,18 +57,6 @@ def dev(*, port: int) -> None:
         daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
         workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml"), "--code-server-log-level", "warning"]
         run_services([[*web, *workspace], [*daemon, *workspace]], lock=lock, port=port)
-
-
-def _check_free(port: int) -> None:
-    """Refuse a port in use: Dagster's web server would stop, and its daemon would run without it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise click.UsageError(
-                f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another --port"
-            ) from None
 
 
 _STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}

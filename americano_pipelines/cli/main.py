@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": "dev",
     "demo": "demo",
     "dev": "dev",
+    "mlflow": "mlflow_server",
     "bench": "bench",
 }
 

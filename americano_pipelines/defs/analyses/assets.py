@@ -21,7 +21,7 @@ from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.run_tags import COMMAND_TAG, LAUNCHER_TAGS
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG
+from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, SOURCE_TAG
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
@@ -105,6 +105,7 @@ def _perform(
             "analysis_run_id": row_id,
             ASSET_TAG: run_context.asset_key,
             PROTOCOL_TAG: run_context.partition,
+            SOURCE_TAG: run_context.asset_key,
         }
         with mlflow.analysis(run_name, tags) as run:
             performed = perform(run, settings, prepared, run_context)
