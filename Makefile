@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo dev test lint lock clean
+.PHONY: demo dev test lint lock wheel clean
 
 .venv/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
@@ -38,6 +38,9 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --generate-hashes 
 lock: .venv/.dev ## Resolve the lock files anew.
 	$(COMPILE) --extra demo --extra build --output-file requirements.lock
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+wheel: .venv/.runtime ## dist/americano_pipelines-*.whl, to install elsewhere.
+	.venv/bin/python -m hatchling build --target wheel
 
 clean: ## Remove the environment, not the data.
 	rm -rf .venv

@@ -56,8 +56,8 @@ def prepare_server(settings: Settings, port: int) -> list[str]:
         "allowed-hosts": f"{HOST}:{port},localhost:{port}",
         "uvicorn-opts": "--log-level=warning",
     }
-    given = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "mlflow", "server", "--no-serve-artifacts", *given]
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    return [sys.executable, "-m", "mlflow", "server", "--no-serve-artifacts", *arguments]
 
 
 def find_experiment(address: str, name: str) -> str | None:
