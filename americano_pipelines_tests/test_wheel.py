@@ -177,7 +177,8 @@ def test_the_ui_loads_the_definitions_and_runs_the_job(installed: Installed, run
 
     started = running.ask(
         'mutation { launchPipelineExecution(executionParams: {mode: "default", selector: {'
-        'pipelineName: "nightly_sync", repositoryName: "__repository__", repositoryLocationName: "americano_pipelines"}}) '
+        'pipelineName: "nightly_sync", repositoryName: "__repository__", '
+        'repositoryLocationName: "americano_pipelines"}}) '
         "{ __typename ... on LaunchRunSuccess { run { runId } } } }"
     )["launchPipelineExecution"]
     assert started["__typename"] == "LaunchRunSuccess", started
