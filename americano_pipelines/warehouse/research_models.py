@@ -43,9 +43,9 @@ def column_lineage(statement: str, columns_of: Mapping[str, Sequence[str]]) -> C
     for table, columns in columns_of.items():
         schema.add_table(table, dict.fromkeys(columns, "VARCHAR"), dialect="duckdb")
     traced: ColumnLineage = {}
-    for output in query.named_selects:
-        # A column, not its name: a name would be parsed as SQL, and any text can be one.
-        root = lineage(exp.column(output, quoted=True), query.copy(), schema=schema, dialect="duckdb")
+    # All columns at once: one by one the whole statement is resolved for each, four times as slow.
+    roots = lineage(None, query, schema=schema, dialect="duckdb").values()
+    for output, root in zip(query.named_selects, roots, strict=True):
         origins: dict[tuple[str, str], None] = {}
         for node in root.walk():
             if isinstance(node.source, exp.Table):
