@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files; within a file keep the order."""
     folder = Path(__file__).parent
     items.sort(key=lambda item: _RANKS.get(item.path.relative_to(folder).as_posix(), len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> None:
+    """Let sqlite not wait for the disk: a sync with Dagster commits 300 times. A killed process loses nothing by it."""
+    from sqlalchemy import Engine, event
+
+    @event.listens_for(Engine, "connect")
+    def without_fsync(connection: Any, _record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session", autouse=True)
