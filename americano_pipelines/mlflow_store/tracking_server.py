@@ -42,7 +42,7 @@ def prepare_server(settings: Settings, port: int) -> list[str]:
     os.environ |= {
         "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
         "MLFLOW_REGISTRY_STORE_URI": settings.tracking_uri,
-        # Its runner of jobs is for evaluations of language models: 9 processes and 1.7 GB.
+        # Its runner of jobs is for evaluations of language models: 9 processes and 1.4 GB.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # A deprecation inside MLflow, and the request of a foreign page by which the server is tried.
         "PYTHONWARNINGS": "ignore",
