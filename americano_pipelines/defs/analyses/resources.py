@@ -102,11 +102,11 @@ class MlflowResource(dg.ConfigurableResource["MlflowResource"]):
 
 
 def _protocol_name(settings: Settings, run: dg.DagsterRun) -> str | None:
-    """The published name of the protocol that a run analyses, else its id; None for a run of no protocol."""
+    """The published name of the protocol that a run analyses, None without one."""
     from americano_pipelines.provenance.run_listing import protocol_names
 
     protocol_id = run.tags.get(PARTITION_TAG)
-    return protocol_names(settings).get(protocol_id, protocol_id) if protocol_id else None
+    return protocol_names(settings).get(protocol_id) if protocol_id else None
 
 
 def _job_name(run: dg.DagsterRun) -> str:
