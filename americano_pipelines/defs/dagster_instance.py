@@ -17,9 +17,9 @@ from americano_pipelines.common import atomic_files, file_permissions
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.defs.dagster_storage import ConfigurationError
 from americano_pipelines.errors import ConfigError, ResourceError
-from americano_pipelines.settings import PROJECT_ROOT, Settings
+from americano_pipelines.settings import PROJECT_FILES, Settings
 
-TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
+TEMPLATE = PROJECT_FILES / "dagster_home" / "dagster.yaml"
 # Folders and files of Dagster's default storage below the home.
 _FOLDERS = ("history", "history/runs", "schedules", "storage")
 _RECORDS = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from americano_pipelines.common.hashing import file_sha256, sha256_hex
 from americano_pipelines.provenance.secret_filter import without_secrets
-from americano_pipelines.settings import PROJECT_ROOT, redact
+from americano_pipelines.settings import IS_CLONE, PACKAGE, PROJECT_FILES, PROJECT_ROOT, redact
 
 UNKNOWN = "unknown"
-_PACKAGE = PROJECT_ROOT / "americano_pipelines"
 # The packages that decide a number: the statistics and the preparation of their input.
 _ANALYSIS = ("statistics", "analysis")
 _CODE = (".py", ".sql")
 _TIMEOUT_SECONDS = 20
+_INSTALLED = "the package was installed without its repository"
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Code:
 def capture_code() -> Code:
     """Capture the code that is running."""
     modules = {
-        path.relative_to(_PACKAGE).as_posix(): file_sha256(path)
+        path.relative_to(PACKAGE).as_posix(): file_sha256(path)
         for folder in _ANALYSIS
-        for path in sorted((_PACKAGE / folder).rglob("*"))
+        for path in sorted((PACKAGE / folder).rglob("*"))
         if path.suffix in {".py", ".sql"}
     }
-    top, why = _git("rev-parse", "--show-toplevel")
+    top, why = _git("rev-parse", "--show-toplevel") if IS_CLONE else (None, _INSTALLED)
     # A project inside the repository of another project is not that repository's code.
     if top is None or Path(top).resolve() != PROJECT_ROOT.resolve():
         reason = why or f"{PROJECT_ROOT} is not the top of a git repository"
@@ -131,7 +131,8 @@ def _without_credentials(address: str) -> str:
     return location if at and ":" in user else address
 
 
-LOCK = PROJECT_ROOT / "requirements.lock"
+# A wheel does not say what was installed beside it; a lock file where it runs is another project's.
+LOCK = PROJECT_FILES / "requirements.lock"
 # The packages that compute numbers or carry them.
 _PACKAGES = (
     "numpy",

@@ -34,7 +34,7 @@ class Logged(FrozenModel):
         metrics: name to (step, value) in the order they were logged; no points where the number is undefined, which
             older records leave out.
         tags: name to text, with the tags in which MLflow keeps the run's name and its parent run; older records lack
-            these two.
+            these two, and the tags `protocol`, `verdict` and `standing`.
     """
 
     params: dict[str, str]

@@ -81,7 +81,8 @@ def record(
     captured, extract = prepared.captured, prepared.extract.canonical()
     extract_sha256 = sha256_hex(extract)
     inputs = [_input(prepared.document, read, analysis) for read in prepared.extract.reads(prepared.document)]
-    logged = _log(run, settings, prepared, context, analysis, extract_sha256)
+    outcome_tags = _outcome_tags(prepared, analysis, compliance)
+    logged = _log(run, settings, prepared, context, analysis, outcome_tags | {"data.sha256": extract_sha256})
     files = {**analysis.files, **analysis.pictures, EXTRACT: extract, **_lock()}
     if captured.code.diff:
         files[DIFF] = captured.code.diff.encode()
@@ -177,7 +178,7 @@ def _log(
     prepared: PreparedAnalysis,
     context: RunContext,
     analysis: Analysis,
-    extract_sha256: str,
+    more_tags: dict[str, str],
 ) -> Logged:
     """Log parameters, numbers and tags, and return exactly what was logged."""
     captured, params = prepared.captured, prepared.parameters.recorded()
@@ -192,7 +193,7 @@ def _log(
         ASSET_TAG: context.asset_key,
         PROTOCOL_TAG: context.partition,
         "data.snapshot_id": prepared.document.snapshot_id,
-        "data.sha256": extract_sha256,
+        **more_tags,
     }
     run.log_params(params)
     run.log_metrics(analysis.numbers)
@@ -209,6 +210,16 @@ def _log(
         metrics=metrics,
         tags={name: str(value) for name, value in as_tag_values(tags).items()} | _run_tags(run),
     )
+
+
+def _outcome_tags(prepared: PreparedAnalysis, analysis: Analysis, compliance: PlanCompliance | None) -> dict[str, str]:
+    """What MLflow's list of runs can be sorted and filtered by; an analysis that judges nothing has no verdict."""
+    tags = {
+        "protocol": prepared.protocol,
+        "verdict": analysis.verdict,
+        "standing": compliance.label if compliance else None,
+    }
+    return {name: text for name, text in tags.items() if text is not None}
 
 
 def _run_tags(run: AnalysisRun) -> dict[str, str]:

@@ -70,7 +70,7 @@ def list_runs(settings: Settings, store: Store, limit: int | None = None) -> lis
     Raises:
         TrackingError: MLflow does not answer.
     """
-    names = _protocol_names(settings)
+    names = protocol_names(settings)
     runs = newest_analysis_runs(store, limit)
     # The tag is set last: without it recording did not finish.
     hashes = filter(None, map(record_hash, runs))
@@ -135,7 +135,7 @@ def _without_record(store: Store, run: "Run", names: dict[str, str]) -> ListedRu
     )
 
 
-def _protocol_names(settings: Settings) -> dict[str, str]:
+def protocol_names(settings: Settings) -> dict[str, str]:
     """Names of the published protocols by id; none without a published file, or one with protocols in it."""
     try:
         with open_published(settings) as connection:

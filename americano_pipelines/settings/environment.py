@@ -19,13 +19,19 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, Sett
 from americano_pipelines.settings.cron import check_cron
 from americano_pipelines.settings.postgres_url import DEFAULT_PORT, split_table
 
-_PARENT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+IS_CLONE = (PACKAGE.parent / "pyproject.toml").is_file()
+"""Whether the package runs from a clone of the repository, not from an installed wheel."""
 _PREFIX = "AMERICANO_"
 _UNITS = {"MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
 # With 32MB not even 200,000 narrow rows can be loaded, with 48MB they can; above the upper bound DuckDB
 # refuses the number.
 _MIN_MEMORY_BYTES, _MAX_MEMORY_BYTES = 48 * 10**6, 10**15
-PROJECT_ROOT = _PARENT if (_PARENT / "pyproject.toml").is_file() else Path.cwd()
+# `americano dev` sets it for the processes that it starts in another folder.
+ROOT_VARIABLE = "_AMERICANO_PROJECT_ROOT"
+PROJECT_ROOT = PACKAGE.parent if IS_CLONE else Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
+# What the project needs besides its package; a wheel has it in a folder of the package (see pyproject.toml).
+PROJECT_FILES = PROJECT_ROOT if IS_CLONE else PACKAGE / "project_files"
 
 
 def _table(value: str | None) -> str | None:

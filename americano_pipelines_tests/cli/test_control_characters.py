@@ -22,7 +22,7 @@ SHOWN = "\\x1b[31m\\x07\\u202e[/b]"
 Cli = Callable[..., Done]
 
 # These print only names of the demo and of the benchmark, or run until they are ended.
-WITHOUT_NAMES = {"demo", "bench", "dev"}
+WITHOUT_NAMES = {"mlflow", "demo", "bench", "dev"}
 
 
 def escaped(done: Done) -> str:

@@ -30,7 +30,7 @@ from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.verdict_table import KEY as VERDICTS
 from americano_pipelines.defs.verdict_table import report_verdicts
 from americano_pipelines.errors import WarehouseUnavailableError
-from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG
+from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, SOURCE_TAG
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import markdown_block, one_line
@@ -131,6 +131,7 @@ def _perform(
             "analysis_run_id": row_id,
             ASSET_TAG: run_context.asset_key,
             PROTOCOL_TAG: run_context.partition,
+            SOURCE_TAG: run_context.asset_key,
         }
         with mlflow.analysis(run_name, tags) as run:
             performed = perform(run, settings, prepared, run_context)

@@ -150,6 +150,12 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert row["codeCommitHash"] == record.code.commit == run.data.tags["git.commit"]
     assert run.data.tags["mlflow.source.git.commit"] == record.code.commit
     assert run.data.tags["mlflow.note.content"].startswith(record.sentence)
+    assert run.data.tags["mlflow.source.name"] == "analysis/abab_randomization"
+    # The columns by which MLflow's list is sorted and filtered are part of the record.
+    outcome = {"protocol": "Worked examples before problem sets", "verdict": "benefit", "standing": "planned"}
+    assert {name: record.logged.tags[name] for name in outcome} == outcome
+    parent = store.client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert (parent.info.run_name, parent.data.tags["mlflow.source.name"]) == (outcome["protocol"], ANALYSES)
     (used,) = run.inputs.dataset_inputs
     assert record.extract_sha256.startswith(used.dataset.digest)
     assert len(used.dataset.digest) == 36

@@ -107,13 +107,16 @@ def test_tags_of_ours_and_of_people(lab: Lab) -> None:
     recorded = lab.analyse()
     client = lab.store.client
     client.set_tag(run_id(recorded), "data.sha256", "0" * 64)
+    client.set_tag(run_id(recorded), "verdict", "harm")
     client.delete_tag(run_id(recorded), "git.commit")
     client.set_tag(run_id(recorded), "reviewed by", "somebody")
     client.set_tag(run_id(recorded), "mlflow.note.content", "a note")
 
     verification = lab.verify(run_id(recorded))
 
-    assert faults(verification) == {"tag data.sha256": Status.DRIFT, "tag git.commit": Status.MISSING}
+    assert faults(verification) == {
+        "tag data.sha256": Status.DRIFT, "tag verdict": Status.DRIFT, "tag git.commit": Status.MISSING
+    }  # fmt: skip
     assert [item.what for item in verification.findings if item.status is Status.EXTRA] == ["tag reviewed by"]
 
 
