@@ -118,6 +118,8 @@ _PROTOCOL_COLUMNS = _of_roles(
     ends_at="end",
     analysis_plan="plan",
     deviations="deviations",
+    improvement="improvement",
+    time_zone="time_zone",
 )
 _PHASE_COLUMNS = {
     **_of_roles(PHASES, phase_id="id", protocol_id="protocol"),

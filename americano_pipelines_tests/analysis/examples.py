@@ -9,7 +9,7 @@ import numpy as np
 from americano_pipelines.analysis.extract import Extract, Phase, Protocol
 from americano_pipelines.demo.data.design import daily_outcomes, phases
 from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
-from americano_pipelines.statistics.phase_windows import DAY_US
+from americano_pipelines.statistics.day_clock import DAY_US
 
 LATER = 2_000_000_000_000_000
 ORIGIN = 1_700_000_000_000_000

@@ -13,7 +13,7 @@ from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.statistics.phase_windows import DAY_US
+from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines_tests.analysis.examples import LATER, ONE, changed, extract_of
 from americano_pipelines_tests.statistics.examples import TRUTHS
 

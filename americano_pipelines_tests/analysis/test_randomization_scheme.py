@@ -14,7 +14,7 @@ from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
-from americano_pipelines.statistics.phase_windows import DAY_US
+from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines.statistics.randomization_test import randomization_test
 from americano_pipelines_tests.analysis.examples import LATER, ORIGIN, alternating, changed, switching
 

@@ -52,7 +52,7 @@ def _protocol_metadata(performed: "PerformedAnalysis", compliance: PlanComplianc
         "runs before": compliance.earlier_runs,
         "protocol": one_line(performed.prepared.protocol or ""),
         "outcome": one_line(str(config["outcome"])),
-        "improvement": str(config["improvement"]),
+        "improvement": str(config["improvement"] or "not stated"),
         "planned and actual": dg.MetadataValue.md(_phase_table(analysis.results["phases"])),
         "left out and counted": dg.MetadataValue.md(markdown_table(("what", "number"), counts)),
     }
