@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from americano_pipelines.statistics.missing_days import VERY_LARGE_GAP, MissingDays
+from americano_pipelines.statistics.missing_days import MissingDays
 
 Rating = Literal["meets", "meets with reservations", "does not meet"]
 ATTEMPTS, ENOUGH_DAYS, MIN_DAYS = 3, 5, 3
 _MOST_MISSING = _MOST_OFF_PLAN = 0.2
+# Between the shares of missing days of both conditions.
+_SMALL_GAP, _MOST_GAP = 0.1, 0.2
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,10 @@ def appraise(
 
 
 def _missing_rating(missing: MissingDays) -> Rating:
-    if missing.gap > VERY_LARGE_GAP:
+    if missing.gap > _MOST_GAP:
         return "does not meet"
-    return "meets with reservations" if missing.differ or missing.largest_share > _MOST_MISSING else "meets"
+    unequal = missing.differ or missing.gap > _SMALL_GAP
+    return "meets with reservations" if unequal or missing.largest_share > _MOST_MISSING else "meets"
 
 
 def _number(count: int, singular: str, plural: str) -> str:

@@ -28,7 +28,7 @@ _CASES = "SingleCaseES, Effect size definitions (Pustejovsky, Swan, Chen)"
 _ERROR_NOTE = (
     "SingleCaseES multiplies this error by J as well. Not here: J corrects the bias of the value, and an error made "
     "smaller by it is too small; of 5 to 15 simulated normal days a phase and effects of 0 to 2, 95 % intervals with "
-    "it held the true value as seldom as 86 times of 100, without it 93 to 99 times. Divide by J to compare"
+    "it held the true value as seldom as 86 times of 100, without it 93 to 99 times. Multiply by J to compare"
 )
 _INDEPENDENT = "takes the days for independent"
 
@@ -81,6 +81,8 @@ def randomization_formulas(direction: str, two_sided: TwoSided | None) -> tuple[
             "the test with the lowest observed value on treatment days without one and the highest on baseline days, "
             "or the other way round for a decrease",
             "bounds of Manski (1990), within the observed range",
+            "no verdict of an effect where the shares of missing days differ (p <= .05, or by more than .15) and this "
+            "p is above alpha; docs/decisions/0019-missing-days.md",
         ),
     )
 
@@ -88,7 +90,7 @@ def randomization_formulas(direction: str, two_sided: TwoSided | None) -> tuple[
 TREND = Formula(
     "dependence, trend within phases",
     "least squares slope of days less their phase's means; se sqrt(s^2 / Sxx) sqrt((1 + r) / (1 - r)), r = "
-    "(k r0 + 1) / (k - 3) for k days a phase and r0 the residuals' autocorrelation at lag 1; p by t with days - phases - 1",
+    "(k r0 + 1) / (k - 3) for k days a phase and r0 the residuals' autocorrelation at lag 1; p by t, days - phases - 1",
     "Kendall (1954) for the bias of r0; Bartlett (1946) for the factor",
     "in the sentence only at p <= .01, which 2 of 100 series without a trend reach",
 )
