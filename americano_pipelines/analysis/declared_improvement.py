@@ -44,7 +44,7 @@ def declared_improvement(
     ways = {way(value) for _, value in declarations}
     if not declarations:
         return DeclaredImprovement(None, (), UNDECLARED)
-    if len(ways) == 1 and (better := ways.pop()) in ("increase", "decrease"):
+    if len(ways) == 1 and (better := next(iter(ways))) in ("increase", "decrease"):
         return DeclaredImprovement(better, tuple(declarations))
     named = ", ".join(f"{source}: {value}" for source, value in declarations)
     reason = (

@@ -28,7 +28,7 @@ def test_slope_and_error_are_those_of_least_squares_on_independent_days() -> Non
     values = np.random.default_rng(7).normal(size=56) + 0.02 * np.arange(56)
     values[[3, 20, 21]] = np.nan
     used = ~np.isnan(values)
-    design = np.column_stack([np.arange(56.0), *(PHASE == index for index in range(4))])
+    design = np.column_stack([np.arange(56.0), *(index == PHASE for index in range(4))])
     fit = sm.OLS(values[used], design[used]).fit()
 
     trend = within_phase_trend(values, PHASE)
