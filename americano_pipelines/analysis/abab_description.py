@@ -176,7 +176,7 @@ def appraisal(observations: Observations, scheme: RandomizationScheme, missing: 
     return appraise(
         [(label, int(values.size)) for label, values in zip(groups.labels, groups.present_values, strict=True)],
         switches=sum(previous != other for previous, other in pairwise(conditions)),
-        randomised=scheme.recorded and scheme.admissible,
+        randomised=scheme.drawn,
         missing=missing,
         kept=PlanKept(
             observations.planned is not None and not as_drawn(observations) and not observations.timeline.gaps,

@@ -70,7 +70,7 @@ class Findings:
 
     @property
     def _trend_clause(self) -> str:
-        if self.trend is None or not self.trend.seen or self.test is None:
+        if self.trend is None or not self.trend.visible or self.test is None:
             return ""
         decimals = decimals_for((self.test.observed, self.trend_part))
         way = "rises" if self.trend.slope > 0 else "falls"

@@ -41,7 +41,8 @@ class RandomizationScheme:
 
     Attributes:
         schedule: the set of schedules that could have been drawn, None when none is recorded; there is no default.
-        recorded: whether the set is recorded with the phases, not given with the request.
+        recorded: whether the set is recorded with the phases, not given with the request; where nothing is tested,
+            whether all phases record some.
         observed: what was drawn, the planned phase lengths in days; those that were kept where not all are planned. For
             an alternation 1 for each treatment day and 0 for each baseline day.
         case: the days with the schedule, to be tested; None when there is nothing to test.
@@ -60,6 +61,11 @@ class RandomizationScheme:
         if self.schedule is None:
             return "nowhere"
         return "recorded with the phases" if self.recorded else "given with the request, so this is exploratory"
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the observed schedule was drawn, as far as the phases record it."""
+        return self.recorded and (self.admissible or (self.schedule is None and self.problem is not None))
 
     @property
     def admissible(self) -> bool:
@@ -98,7 +104,7 @@ def read_scheme(observations: Observations, parameters: AbabParameters) -> Rando
     if not is_alternation(observations):
         observed = lengths
     if problem := _untestable(observations):
-        return RandomizationScheme(None, recorded=False, observed=observed, case=None, problem=problem)
+        return RandomizationScheme(None, all(_recorded(observations)), observed, case=None, problem=problem)
     schedule: Schedule | None
     try:
         if is_alternation(observations):

@@ -29,14 +29,14 @@ class Trend:
         se: its standard error, widened for autocorrelation.
         autocorrelation: of the residuals at lag 1, corrected for its bias, 0 to .95.
         p: of a slope of 0, by t.
-        seen: whether p is at most `TREND_LEVEL`.
+        visible: whether p is at most `TREND_LEVEL`.
     """
 
     slope: float
     se: float
     autocorrelation: float
     p: float
-    seen: bool
+    visible: bool
 
 
 def within_phase_trend(values: Values, phase: NDArray[np.int64]) -> Trend | None:

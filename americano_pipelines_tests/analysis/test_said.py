@@ -74,6 +74,7 @@ def test_two_interventions_of_an_alternation_are_not_pooled() -> None:
 
     assert analysis.verdict == "no verdict"
     assert "INTERVENTION_A +4.00, INTERVENTION_B -4.00" in analysis.sentence
+    assert "no drawing is recorded" not in analysis.sentence
     assert analysis.numbers["mean_difference"] is None
 
 

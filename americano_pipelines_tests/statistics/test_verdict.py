@@ -201,7 +201,7 @@ def test_a_one_sided_finding_whose_two_sided_interval_holds_0_says_so(effect: fl
 def test_a_two_sided_finding_has_an_interval_without_0_and_twice_the_assignments() -> None:
     enough, few = (PhaseSchedule(days, ABAB, (5,) * 4, (days,) * 4) for days in (25, 23))
     assert (enough.count, few.count) == (56, 20)
-    found, none = (
+    enough_verdict, few_verdict = (
         judge(
             randomization_test(
                 [Case(stepped(30, 4 * (schedule.total // 4 + 1))[: schedule.total], schedule, lengths)], direction=None
@@ -212,9 +212,9 @@ def test_a_two_sided_finding_has_an_interval_without_0_and_twice_the_assignments
         for schedule, lengths in ((enough, [7, 7, 6, 5]), (few, [6, 6, 6, 5]))
     )
 
-    assert "at least 40 assignments are needed" in none.sentence
-    assert "p cannot be smaller than .100" in none.sentence
-    assert "p cannot be smaller" not in found.sentence
+    assert "at least 40 assignments are needed" in few_verdict.sentence
+    assert "p cannot be smaller than .100" in few_verdict.sentence
+    assert "p cannot be smaller" not in enough_verdict.sentence
 
 
 @pytest.mark.parametrize(("level", "named"), [(0.05, ""), (0.01, ", level .010"), (1 - 0.95, "")])

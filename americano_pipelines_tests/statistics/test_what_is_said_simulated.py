@@ -90,7 +90,7 @@ def test_of_trendless_days_no_trend_is_said(name: str, autocorrelation: float) -
         for slope in said:
             trend = within_phase_trend(noise[:, number] + effect + slope * np.arange(design.days), phase)
             assert trend is not None
-            said[slope] += trend.seen
+            said[slope] += trend.visible
 
     rates = {slope: count / sets for slope, count in said.items()}
     print(f"a trend is said, {name}, AR(1) {autocorrelation}: {rates}")  # noqa: T201
@@ -108,10 +108,10 @@ def withheld(missing: MissingDays) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("share", "sets", "found_at_least", "said_at_most"), [(0.4, 400, 0.28, 0.01), (0.2, 400, 0.12, 0.04)]
+    ("share", "sets", "least_findings", "most_said"), [(0.4, 400, 0.28, 0.01), (0.2, 400, 0.12, 0.04)]
 )
 def test_the_lowest_treatment_days_missing_make_no_benefit(
-    share: float, sets: int, found_at_least: float, said_at_most: float
+    share: float, sets: int, least_findings: float, most_said: float
 ) -> None:
     design, generator = DESIGNS["56 days"], np.random.default_rng(35)
     drawn = design.drawn(generator, sets)
@@ -121,18 +121,18 @@ def test_the_lowest_treatment_days_missing_make_no_benefit(
         days = np.flatnonzero(treated[:, number])
         lowest = days[np.argsort(series[days, number])[: round(share * days.size)]]
         series[lowest, number] = np.nan
-    found = said = 0
+    findings = said = 0
     p = p_values(design, series, drawn)
     for number in np.flatnonzero(p.higher <= LEVEL):
         case = design.case(series, drawn, int(number))
         test = retest(case, "increase")
         assert test.p == pytest.approx(p.higher[number])
-        found += 1
+        findings += 1
         said += not withheld(missing_days(case, test, retest))
 
-    print(f"lowest {share:.0%} missing: found {found / sets:.4f}, said {said / sets:.4f} of {sets}")  # noqa: T201
-    assert found / sets > found_at_least
-    assert said / sets <= said_at_most + margin(said_at_most, sets)
+    print(f"lowest {share:.0%} missing: found {findings / sets:.4f}, said {said / sets:.4f} of {sets}")  # noqa: T201
+    assert findings / sets > least_findings
+    assert said / sets <= most_said + margin(most_said, sets)
 
 
 def test_days_that_are_missing_by_chance_cost_few_verdicts() -> None:
@@ -141,12 +141,12 @@ def test_days_that_are_missing_by_chance_cost_few_verdicts() -> None:
     series = dependent_days(generator, 56, sets, 0) + 1.0 * design.treated(drawn)
     series[generator.random(series.shape) < 0.1] = np.nan
     p = p_values(design, series, drawn)
-    found = np.flatnonzero(p.higher <= LEVEL)
+    findings = np.flatnonzero(p.higher <= LEVEL)
     lost = sum(
         withheld(missing_days(case, retest(case, "increase"), retest))
-        for case in (design.case(series, drawn, int(number)) for number in found)
+        for case in (design.case(series, drawn, int(number)) for number in findings)
     )
 
-    print(f"a tenth missing by chance: {lost} of {found.size} findings withheld")  # noqa: T201
-    assert found.size / sets > 0.5
-    assert lost / found.size <= 0.1 + margin(0.1, found.size)
+    print(f"a tenth missing by chance: {lost} of {findings.size} findings withheld")  # noqa: T201
+    assert findings.size / sets > 0.5
+    assert lost / findings.size <= 0.1 + margin(0.1, findings.size)

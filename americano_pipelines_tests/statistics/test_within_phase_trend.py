@@ -19,7 +19,7 @@ def test_a_trend_is_measured_within_phases_whatever_the_effect(slope: float, eff
     assert plain is not None
     assert trend.slope == pytest.approx(slope + plain.slope)
     assert (trend.se, trend.autocorrelation) == (pytest.approx(plain.se), pytest.approx(plain.autocorrelation))
-    assert (trend.seen, plain.seen) == (True, False)
+    assert (trend.visible, plain.visible) == (True, False)
 
 
 def test_slope_and_error_are_those_of_least_squares_on_independent_days() -> None:
