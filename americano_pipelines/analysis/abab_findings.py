@@ -66,7 +66,7 @@ class Findings:
         if worst is None or not self.missing.differ or rejects(worst, level):
             return ()
         why = f"with the worst values on them p is {shown_p(worst)}, above the level of {shown_p(level)}"
-        return (f"{self.missing.clause}, and {why}",)
+        return (f"the conditions lack values on unequal shares of their days, and {why}",)
 
     @property
     def _trend_clause(self) -> str:
@@ -83,7 +83,7 @@ class Findings:
     @property
     def _missing_clause(self) -> str:
         missing = self.missing
-        if not missing.treatment_missing + missing.baseline_missing or self.doubts:
+        if not missing.treatment_missing + missing.baseline_missing:
             return ""
         tested = f" (difference p = {shown_p(missing.p)}" if missing.p is not None else ""
         worst = f"; with the worst values on them p = {shown_p(missing.worst_case_p)})" if missing.worst_case_p else ""

@@ -4,6 +4,7 @@ from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement
 from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, as_drawn, is_alternation
 from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.statistics.verdict import percent
 
 
 def statistic_of(observations: Observations) -> str:
@@ -68,6 +69,6 @@ def _tested(observations: Observations, parameters: AbabParameters, scheme: Rand
     return (
         f"The effect of the treatment {compared} with a reference set, {scheme.source}, that holds {every}. The "
         f"statistic was the {statistic_of(observations)}, {sides}, at a level of {parameters.alpha:g}. The two-sided "
-        f"{1 - parameters.alpha:.6g} interval of the effect holds the constant effects that the two-sided test does "
-        "not reject."
+        f"{percent(1 - parameters.alpha)} interval of the effect holds the constant effects that the two-sided test "
+        "does not reject."
     )

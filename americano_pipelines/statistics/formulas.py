@@ -48,7 +48,7 @@ def randomization_formulas(direction: str, two_sided: TwoSided | None) -> tuple[
         p = Formula(
             "p",
             doubled,
-            "Edgington and Onghena (2007); chosen by simulation, docs/decisions/0018-two-sided-p.md",
+            "Edgington and Onghena (2007); chosen by simulation, docs/decisions/0022-two-sided-p.md",
             "scan and SCRT count |statistic| >= |observed| instead, which differs where the set is not symmetric",
         )
     return (
@@ -82,7 +82,7 @@ def randomization_formulas(direction: str, two_sided: TwoSided | None) -> tuple[
             "or the other way round for a decrease",
             "bounds of Manski (1990), within the observed range",
             "no verdict of an effect where the shares of missing days differ (p <= .05, or by more than .15) and this "
-            "p is above alpha; docs/decisions/0019-missing-days.md",
+            "p is above alpha; docs/decisions/0023-missing-days.md",
         ),
     )
 

@@ -18,7 +18,7 @@ from americano_pipelines.statistics.reference_set import Case
 
 # Shares that are farther apart, or that the test finds different, need a p that holds with the worst values too. With
 # .10 one verdict in five is lost where a tenth of all days is missing by chance, with .15 one in ten; see
-# docs/decisions/0019-missing-days.md.
+# docs/decisions/0023-missing-days.md.
 LARGE_GAP = 0.15
 MISSING_LEVEL = 0.05
 

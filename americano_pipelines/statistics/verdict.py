@@ -143,12 +143,12 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
     interval = test.interval
     decimals = decimals_for((test.observed, interval.low, interval.high))
     if interval.low is None and interval.high is None:
-        bounds = f"no two-sided {_percent(interval.confidence)} interval: {interval.why}"
+        bounds = f"no two-sided {percent(interval.confidence)} interval: {interval.why}"
     else:
         low, high = (
             "unbounded" if bound is None else in_units(bound, decimals) for bound in (interval.low, interval.high)
         )
-        bounds = f"two-sided {_percent(interval.confidence)} interval {low} to {high}"
+        bounds = f"two-sided {percent(interval.confidence)} interval {low} to {high}"
     looked = (
         f"of {test.assignments:,} assignments that could have been drawn"
         if test.draws is None
@@ -166,7 +166,7 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
     )
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A confidence as papers print it: 95%, 99.5%."""
     return f"{100 * share:.6g}%"
 

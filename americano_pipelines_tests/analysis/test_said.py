@@ -98,9 +98,12 @@ def test_missing_treatment_days_withhold_a_verdict_and_are_said() -> None:
     assert missing.numbers["p"] <= 0.05
     assert missing.verdict == "no verdict"
     assert missing.sentence.startswith(
-        "No verdict: 12 of 30 treatment days and 0 of 26 baseline days have no value, and with the worst values on "
-        "them p is "
+        "No verdict: the conditions lack values on unequal shares of their days, and with the worst values on them p "
     )
+    assert "; 12 of 30 treatment days and 0 of 26 baseline days have no value (difference p = " in missing.sentence
+    strict = analysed(daily(gone), alpha=0.004)
+    assert strict.verdict == "not shown"
+    assert "; 12 of 30 treatment days" in strict.sentence
     assert "The design does not meet the standards: 12 of 30 treatment days" in missing.sentence
     days = missing.results["missing days"]
     assert days["shares differ"] is True  # type: ignore[index, call-overload]
@@ -227,6 +230,9 @@ def test_days_and_time_zone_are_stated() -> None:
         "first day": "2025-10-06",
         "days that have not 24 hours": [],
     }
+    assert "The two-sided 95% interval of the effect holds" in utc.methods
+    page = render_report(utc, "t", compliance="c", parameters={}, provenance={})
+    assert "<th>days that have not 24 hours</th><td>none</td>" in page
     assert "a day beginning at 00:00 in the time zone UTC (the default of AMERICANO_TIME_ZONE)" in utc.methods
 
 

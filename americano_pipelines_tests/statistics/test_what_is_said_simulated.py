@@ -1,6 +1,6 @@
 """Rates of what is said, by simulation: level and power of the two-sided test, trends, missing days.
 
-The figures are those of docs/decisions/0018-two-sided-p.md, 0019-missing-days.md and 0020-trend-within-phases.md.
+The figures are those of docs/decisions/0022-two-sided-p.md, 0023-missing-days.md and 0024-trend-within-phases.md.
 """
 
 import numpy as np
