@@ -4,12 +4,13 @@ Each result carries the warning that its numbers need.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_lines, draw_phases
+from americano_pipelines.analysis.randomization_scheme import is_alternation
 from americano_pipelines.analysis.registry import (
     BAYESIAN_VERSION,
     CHANGE_POINTS_VERSION,
@@ -18,11 +19,12 @@ from americano_pipelines.analysis.registry import (
     SegmentedParameters,
 )
 from americano_pipelines.analysis.result import Analysis, jsonable
+from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.bayesian_regression import PRIOR_SD, BayesianSegmented, bayesian
 from americano_pipelines.statistics.changepoint_search import change_points
 from americano_pipelines.statistics.formulas import CHANGE_POINTS, POSTERIOR, SEGMENTED, Formula
 from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
-from americano_pipelines.statistics.segmented_regression import LAG_RULE, segmented
+from americano_pipelines.statistics.segmented_regression import LAG_RULE, segmented, usable_days
 
 
 def analyse_bayesian(observations: Observations, parameters: SegmentedParameters) -> Analysis:
@@ -120,13 +122,45 @@ _SHORT = 100
 def analyse_interrupted(observations: Observations, parameters: SegmentedParameters) -> Analysis:
     """Fit a line to each phase by the chosen method, and describe the changes where the phases meet.
 
+    An alternation whose runs are too short for lines is no error: its design has none.
+
     Raises:
         AnalysisError: a phase has too few days for a line, or the method needs a package that is not installed.
     """
+    if is_alternation(observations):
+        try:
+            usable_days(observations.days.values, observations.days.phase, observations.labels)
+        except AnalysisError as error:
+            return _without_lines(observations, str(error))
     return (
         analyse_bayesian(observations, parameters)
         if parameters.method == "bayesian"
         else analyse_segmented(observations, parameters)
+    )
+
+
+def _without_lines(observations: Observations, why: str) -> Analysis:
+    """The result of an alternation through which no lines can be drawn."""
+    sentence = f"Not described: in a design of type ALTERNATING phases are runs of days, and {why}."
+    bands = [replace(band, label="") for band in observations.bands()]
+    picture = draw_phases(
+        observations.days.values,
+        bands,
+        observations.days.switched,
+        outcome=observations.extract.outcome,
+        title=f"{observations.extract.protocol.title}: no lines (treatment days on orange)",
+    )
+    return Analysis(
+        name="interrupted_time_series",
+        version=SEGMENTED_VERSION,
+        sentence=sentence,
+        results={"regression": {"why there is none": why}, **_common_results(observations, ())},
+        pictures={"phases.png": picture},
+        methods=f"No line was fitted: {why}.",
+        verdict=None,
+        numbers={"level_change": None, "slope_change": None},
+        counts=observations.counts(),
+        files={DAILY: observations.daily_csv()},
     )
 
 
