@@ -129,6 +129,8 @@ def as_drawn(observations: Observations) -> str:
     """That the phases were compared as drawn, where they had other lengths; else nothing."""
     if observations.planned in (None, observations.lengths):
         return ""
+    if is_alternation(observations):
+        return "the days are compared as they were drawn, though not all were kept so"
     planned, actual = (", ".join(map(str, days)) for days in (observations.planned or (), observations.lengths))
     return f"the days are compared as they were drawn (phases of {planned} days), though the phases had {actual} days"
 

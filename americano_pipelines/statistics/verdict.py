@@ -121,7 +121,7 @@ def _obstacle(test: RandomizationTest, level: float, remarks: Remarks) -> tuple[
         few = test.assignments < needed
         cause = "" if few else " and these days with values"
         hint = (
-            f"at least {needed} assignments are needed{remarks.remedy}"
+            f"at least {needed:,} assignments are needed{remarks.remedy}"
             if few
             else "too many treat the same days, or just the others, or leave a phase without a value"
         )

@@ -174,3 +174,16 @@ def test_an_alternation_that_switched_within_a_day_gets_no_verdict() -> None:
     assert analysis.sentence.startswith(
         "No verdict: not a randomisation test, for the condition changed within days, and whole days were drawn. Desc"
     )
+
+
+def test_an_alternation_that_was_not_kept_is_tested_as_drawn() -> None:
+    values = [1.0, 9, 9, 1, 9, 1, 1, 9, 9, 1, 1, 9]
+    extract = alternating(ORDER, values, PAIRS)
+    late = changed(extract, 3, starts_us=extract.phases[3].starts_us + DAY_US)
+
+    kept, drawn = (analysed(each, direction="increase") for each in (extract, late))
+
+    assert drawn.numbers["p"] == kept.numbers["p"]
+    assert drawn.verdict == kept.verdict == "benefit"
+    assert "the days are compared as they were drawn, though not all were kept so" in drawn.sentence
+    assert "as they were drawn" not in kept.sentence
