@@ -179,7 +179,7 @@ def test_an_alternation_that_switched_within_a_day_gets_no_verdict() -> None:
 def test_an_alternation_that_was_not_kept_is_tested_as_drawn() -> None:
     values = [1.0, 9, 9, 1, 9, 1, 1, 9, 9, 1, 1, 9]
     extract = alternating(ORDER, values, PAIRS)
-    late = changed(extract, 3, starts_us=extract.phases[3].starts_us + DAY_US)
+    late = changed(extract, 4, starts_us=extract.phases[4].starts_us + DAY_US)
 
     kept, drawn = (analysed(each, direction="increase") for each in (extract, late))
 
