@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from americano_pipelines.analysis.direction_words import with_usual_names
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
 from americano_pipelines.common.frozen_model import FrozenModel
@@ -65,7 +66,7 @@ def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     request = requested(str(plan.get("type"))) if plan else None
     if plan is None or request is None or request[0] != kind.name:
         return None
-    return {**{name: value for name, value in plan.items() if name != "type"}, **request[1]}
+    return {**with_usual_names({name: value for name, value in plan.items() if name != "type"}), **request[1]}
 
 
 class PlanCompliance(FrozenModel):
@@ -134,7 +135,7 @@ class PriorRuns:
 def assess_compliance(
     kind: Kind, parameters: Parameters, extract: Extract, *, as_of_us: int, ends_us: int, prior_runs: PriorRuns
 ) -> PlanCompliance:
-    """Compare a run with the plan.
+    """Compare a run with the plan; another number of draws only estimates the same p more exactly.
 
     Args:
         kind: the analysis.
@@ -153,7 +154,7 @@ def assess_compliance(
             of_plan = resolve(kind, {}, extract)
             reasons += [
                 f"{name} is {value!r}, {getattr(of_plan, name)!r} was planned"
-                for name, value in parameters.model_dump().items()
+                for name, value in parameters.model_dump(exclude={"draws"}).items()
                 if value != getattr(of_plan, name)
             ]
         except AnalysisError as error:

@@ -253,6 +253,10 @@ class Variables(BaseSettings):
     americano_sync_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         default="UTC", description="The time zone of both cron lines, such as UTC or Europe/Berlin."
     )
+    americano_time_zone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default="UTC",
+        description="The time zone of a learner's days where the source names none, such as UTC or Europe/Berlin.",
+    )
     americano_columns: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
         default_factory=dict,
         description='Columns that play a role, as JSON: {"behavioral_events.time": "occurredAt"}.',

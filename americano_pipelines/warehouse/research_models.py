@@ -121,6 +121,8 @@ _PROTOCOL_COLUMNS = _of_roles(
     ends_at="end",
     analysis_plan="plan",
     deviations="deviations",
+    improvement="improvement",
+    time_zone="time_zone",
 )
 _PHASE_COLUMNS = {
     **_of_roles(PHASES, phase_id="id", protocol_id="protocol"),
@@ -213,7 +215,7 @@ MODELS = (
     ),
     Model(
         "daily_outcomes",
-        "Days of each protocol with the mean of its primary outcome, as analyses compute them.",
+        "Days of each protocol in UTC with the mean of its primary outcome, as analyses compute them.",
         (EVENTS.name,),
         ("protocols", "phases"),
         needs=(
@@ -226,7 +228,8 @@ MODELS = (
             "protocol_id": "The protocol.",
             "learner_id": _PROTOCOL_COLUMNS["learner_id"],
             "outcome": _PROTOCOL_COLUMNS["primary_outcome"],
-            "day": "Number of the day, from 0; a day is 24 hours from the start of the first phase.",
+            "day": "Number of the day, from 0; a day is 24 hours from the start of the first phase. An analysis in a time "
+            "zone that changes its clocks has other days after the change.",
             "starts_at": "When the day starts, UTC.",
             "phase": "Label of the phase that the whole day lies in; null for a day in which a phase starts or ends.",
             "condition": "What the phase counts as: baseline or treatment.",

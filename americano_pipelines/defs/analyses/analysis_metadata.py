@@ -28,6 +28,7 @@ _PLAIN_NAMES = {
     "assignments": "possible assignments",
     "interval_low": "effect, lower limit",
     "interval_high": "effect, upper limit",
+    "worst_case_p": "p with the worst values on missing days",
     "mean_difference": "difference of means",
     "level_change": "change of level",
     "level_change_low": "change of level, lower limit",
@@ -42,10 +43,11 @@ _PLAIN_NAMES = {
     "noise": "noise, standard deviation",
 }
 _NAP = (
-    "{:.3f}: in this share of all pairs of a baseline day and a treatment day, the treatment day is better. 0.5: no "
-    "difference, 1: every treatment day is better than every baseline day."
+    "{value:.3f}: in this share of all pairs of a baseline day and a treatment day, the treatment day is {better}. "
+    "0.5: no difference, 1: every treatment day is {better} than every baseline day."
 )
 _SHORT = 12
+NOT_DECLARED = "not declared"
 
 
 def analysis_metadata(performed: "PerformedAnalysis", planned: IndexEntry | None, app_row: str) -> Metadata:
@@ -74,7 +76,7 @@ def analysis_metadata(performed: "PerformedAnalysis", planned: IndexEntry | None
     return {
         **{name: value for name, value in results.items() if value},
         **_protocol_metadata(performed, "standing" if planned is None else "standing of this run"),
-        **_numbers(analysis.numbers),
+        **_numbers(analysis.numbers, _better(analysis.results)),
         **_pictures(analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),
         **_record_metadata(record, app_row),
@@ -91,20 +93,28 @@ def _protocol_metadata(performed: "PerformedAnalysis", standing: str) -> Metadat
         "protocol": one_line(performed.prepared.protocol or ""),
         "protocol id": one_line(str(record.identity.protocol_id)),
         "outcome": one_line(str(record.config["outcome"])),
-        "better": "higher" if record.config["improvement"] == "increase" else "lower",
+        "better": _better(performed.analysis.results),
         "earlier analyses": compliance.earlier_runs,
         "days": dg.MetadataValue.md(_phase_table(performed.analysis.results["phases"])),
     }
 
 
-def _numbers(numbers: Mapping[str, float | None]) -> Metadata:
+def _better(results: Mapping[str, Any]) -> str:
+    """Which way of the outcome is better; `not declared` too for an analysis without effects, which judges nothing."""
+    declared = (results.get("effects") or {}).get("improvement")
+    return {"increase": "higher", "decrease": "lower"}.get(str(declared), NOT_DECLARED)
+
+
+def _numbers(numbers: Mapping[str, float | None], better: str) -> Metadata:
     """The numbers with four digits, under plain names."""
     entries: Metadata = {}
     for name, value in numbers.items():
         if value is None:
             continue
         if name == "nap":
-            entries["NAP, overlap of days"] = _NAP.format(value)
+            entries["NAP, overlap of days"] = _NAP.format(
+                value=value, better="higher" if better == NOT_DECLARED else "better"
+            )
         else:
             entries[_PLAIN_NAMES.get(name, name.replace("_", " "))] = four_digits(value)
     return entries

@@ -79,8 +79,8 @@ def _optional(field: str, annotation: Any) -> Any:  # noqa: ANN401 - a type
     """The type or None; a literal becomes an enum, since Dagster has no optional literals."""
     if get_origin(annotation) is Literal:
         return StrEnum(field.capitalize(), {label: label for label in get_args(annotation)}) | None  # type: ignore[operator]
-    plain = [member for member in get_args(annotation) or (annotation,) if member is not NoneType]
-    return plain[0] | None
+    plain = next(member for member in get_args(annotation) or (annotation,) if member is not NoneType)
+    return _optional(field, plain) if get_origin(plain) is Literal else plain | None
 
 
 def _describe_field(info: FieldInfo) -> str:

@@ -32,7 +32,8 @@ RELATIVE = 1e-9
 ABSOLUTE_OF_SCALE = 1e-12
 # What follows from draws; the observed statistic, the schedule and the verdict's state do not, or must not.
 _SAMPLED_RESULTS = re.compile(
-    r"(test\.(p|p_interval|as_extreme|smallest_p|empty|interval|edges|counts)|verdict\.(why|sentence))(\.|\[|$)"
+    r"(test\.(p(_\w+)?|as_extreme|smallest_p|empty|interval|edges|counts)|missing days\.(p|worst_case_p)"
+    r"|verdict\.(why|sentence))(\.|\[|$)"
 )
 # Two runs of a sampler differ by more than this many standard errors once in 16,000 comparisons.
 _STANDARD_ERRORS = 4
