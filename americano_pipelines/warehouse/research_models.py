@@ -228,8 +228,8 @@ MODELS = (
             "protocol_id": "The protocol.",
             "learner_id": _PROTOCOL_COLUMNS["learner_id"],
             "outcome": _PROTOCOL_COLUMNS["primary_outcome"],
-            "day": "Number of the day, from 0; a day is 24 hours from the start of the first phase. An analysis in a time "
-            "zone that changes its clocks has other days after the change.",
+            "day": "Number of the day, from 0; a day is 24 hours from the start of the first phase. An analysis in a "
+            "time zone that changes its clocks has other days after the change.",
             "starts_at": "When the day starts, UTC.",
             "phase": "Label of the phase that the whole day lies in; null for a day in which a phase starts or ends.",
             "condition": "What the phase counts as: baseline or treatment.",
