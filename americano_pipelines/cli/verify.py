@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "record": "copies of the record's hash",
+    "app row": "the app's row",
     "MLflow": "MLflow run",
     "artifacts": "artifacts",
     "data": "recorded inputs",
@@ -28,7 +29,7 @@ _TITLES = {
 }
 _GOOD = frozenset({Status.MATCH, Status.SAME, Status.REPEATED})
 # An analysis has many of these: those that are unchanged share a line.
-_MANY = frozenset({"tag", "parameter", "metric", "package"})
+_MANY = frozenset({"tag", "parameter", "metric", "package", "column"})
 
 
 @click.command()

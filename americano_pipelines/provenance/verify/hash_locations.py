@@ -17,7 +17,7 @@ from americano_pipelines.provenance.verify.target import DagsterHashes, Target, 
 from americano_pipelines.settings import Settings
 
 _FILE, _TAG, _ARTIFACT = "file in the archive", f"MLflow tag {HASH_TAG}", f"MLflow artifact {RECORD}"
-_DAGSTER, _ROW = "Dagster's metadata", "the app's row"
+_DAGSTER, ROW = "Dagster's metadata", "the app's row"
 
 
 def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> Iterator[Finding]:
@@ -72,12 +72,12 @@ def _row(settings: Settings, subject: Target, *, may_be_superseded: bool) -> Fin
     """The app's row, which has the hash of the last analysis only that answered it."""
     row = app_hash(settings, subject.record)
     if row.not_recorded is not None:
-        return Finding("record", _ROW, Status.NOT_RECORDED, row.not_recorded)
+        return Finding("record", ROW, Status.NOT_RECORDED, row.not_recorded)
     if may_be_superseded and row.sha256 is not None and row.sha256 != subject.sha256:
         for sha256, other in find_records(settings, "sha256", row.sha256):
             if _follows(subject.record, other):
-                return Finding("record", _ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")
-    return _location(_ROW, subject.sha256, row.sha256)
+                return Finding("record", ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")
+    return _location(ROW, subject.sha256, row.sha256)
 
 
 def _follows(record: Record, other: Record) -> bool:
