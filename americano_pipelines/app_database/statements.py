@@ -49,6 +49,23 @@ def read_row(target: PostgresTarget, analysis_run_id: str) -> dict[str, Any] | N
         return _read(connection, table, analysis_run_id)
 
 
+def recorded_hashes(target: PostgresTarget, protocol_id: str) -> dict[str, str]:
+    """Hash of each record that the rows of a protocol show, to the row.
+
+    Raises:
+        AppRowError: the table cannot be read; TransientAppRowError: Postgres cannot be reached at the moment.
+    """
+    from sqlalchemy import select
+
+    with connected(target) as (connection, table):
+        if not is_json(table, SUMMARY):
+            return {}
+        query = select(table.c.id, table.c[SUMMARY]).where(table.c.protocolId == protocol_id)
+        rows = connection.execute(query).all()
+    hashes = {row_id: summary.get("provenance_sha256") for row_id, summary in rows if isinstance(summary, dict)}
+    return {sha256: row_id for row_id, sha256 in hashes.items() if isinstance(sha256, str)}
+
+
 @dataclass(frozen=True)
 class ReadColumns:
     """Columns of a row.

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
+from americano_pipelines.defs.jobs import PREFIX
 from americano_pipelines.defs.run_tags import RECORD_SHA256
+from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, RegisteredModel
 from americano_pipelines.provenance.record import Record
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PerformedAnalysis
 
 
+_PER_PAGE = 1000
 _COLUMNS_ONLY_IN_REPORT = ("events", "mean of events", "sd of events")
 
 
@@ -109,6 +113,21 @@ def materialization_hashes(settings: Settings) -> Iterator[Callable[[Record], li
     """
     with open_instance_to_read(settings) as instance:
         yield lambda record: [] if instance is None else recorded_hashes(instance, record)
+
+
+def hashes_of_protocol(instance: dg.DagsterInstance, protocol_id: str) -> frozenset[str]:
+    """The hashes of records in the metadata of all analyses of a protocol, as Dagster's log has them."""
+    hashes: set[str] = set()
+    for name in PROTOCOL_KINDS:
+        of_protocol = dg.AssetRecordsFilter(asset_key=asset_specs.key(PREFIX, name), asset_partitions=[protocol_id])
+        cursor, more = None, True
+        while more:
+            page = instance.fetch_materializations(of_protocol, limit=_PER_PAGE, cursor=cursor)
+            events = [record.asset_materialization for record in page.records]
+            metadata = [event.metadata for event in events if event is not None and RECORD_SHA256 in event.metadata]
+            hashes.update(str(values[RECORD_SHA256].value) for values in metadata)
+            cursor, more = page.cursor, page.has_more
+    return frozenset(hashes)
 
 
 def recorded_hashes(instance: dg.DagsterInstance, record: Record) -> list[str]:

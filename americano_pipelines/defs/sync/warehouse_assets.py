@@ -81,6 +81,10 @@ def _refreshed(
     context: dg.AssetExecutionContext, settings: Settings, stages: StageTimer, *, full: bool
 ) -> tuple[RefreshResult, list[str]]:
     """Refresh; if a file of the lake is damaged, export it again first, with a warning."""
+    from americano_pipelines.provenance.verify.source_data import keep_findings
+
+    if kept := keep_findings(settings):
+        context.log.info("%d extracts were compared with their snapshot, which expires", kept)
     repaired: list[str] = []
     while True:
         try:
