@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from americano_pipelines.analysis.daily_series import phase_timeline, planned_end_us
+from americano_pipelines.analysis.day_values import DAYS, day_values
 from americano_pipelines.analysis.extract import Extract, events_instant
 from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.preregistration import PlanCompliance, assess_compliance, planned_of
@@ -67,6 +68,8 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
     files, results, registered = dict(analysis.files), dict(analysis.results), None
     if compliance is not None:
         files[RESULTS] = canonical_json(results)
+        days = day_values(prepared.extract, prepared.parameters)
+        files |= {DAYS: days} if days is not None else {}
         files[REPORT] = _report(run, prepared, context, analysis, compliance)
     if (model := analysis.model) is not None:
         registered = log_model(run, model.pipeline, model.example, model.name)

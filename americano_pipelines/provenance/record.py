@@ -100,8 +100,8 @@ class Record(FrozenModel):
     """The provenance record of one analysis.
 
     Attributes:
-        version: version of this format. Records of version 1 have no `chain`, no `module_bundle_sha256` and no
-            `days_sha256`; they stay valid, and are written as they were.
+        version: version of this format. Records of version 1 have no `chain` and no `module_bundle_sha256`; they
+            stay valid, and are written as they were.
         identity: which analysis.
         code: the code that ran.
         inputs: the assets that it read.
@@ -125,7 +125,6 @@ class Record(FrozenModel):
         not_captured: what could not be captured, with the reason.
         chain: its place among the records.
         module_bundle_sha256: hash of the kept modules that it ran with, see `provenance/module_bundle.py`.
-        days_sha256: hash of its days and values, see `provenance/crate/day_values.py`; None for an analysis without.
     """
 
     version: Literal[1, 2] = 2
@@ -152,7 +151,6 @@ class Record(FrozenModel):
     not_captured: dict[str, str]
     chain: ChainLink | None = None
     module_bundle_sha256: str | None = None
-    days_sha256: str | None = None
 
     def canonical(self) -> bytes:
         """The record's canonical text, without fields that its release did not know.

@@ -95,6 +95,11 @@ class DataFolder:
         return self.records / "extract_checks"
 
     @property
+    def crate_cards(self) -> Path:
+        """Cards of the crates with days that were written."""
+        return self.records / "crates"
+
+    @property
     def module_bundles(self) -> Path:
         """The modules that analyses ran with, once per version."""
         return self.records / "modules"
@@ -205,6 +210,7 @@ class DataFolder:
             self.records,
             self.extract_checks,
             self.module_bundles,
+            self.crate_cards,
             self.mlflow,
             *dagster,
         )
