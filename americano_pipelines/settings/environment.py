@@ -263,7 +263,7 @@ class Variables(BaseSettings):
         default=None, description="The author's ORCID, such as https://orcid.org/0000-0002-1825-0097."
     )
     americano_crate_publisher: str | None = Field(
-        default=None, description="The organization that publishes crates, by name."
+        default=None, description="The organization that publishes crates and to which their author belongs, by name."
     )
     americano_crate_publisher_url: Annotated[str | None, AfterValidator(_web_address)] = Field(
         default=None, description="The address of that organization, such as https://ror.org/03yrm5c26."

@@ -1,4 +1,4 @@
-"""Records of format version 1: recorded ones still parse and can be repeated, and new ones have the same fields."""
+"""Records of format version 1 still parse and can be repeated; new ones have their fields, and those of version 2."""
 
 import json
 from collections.abc import Iterator
@@ -20,6 +20,16 @@ FOLDER = Path(__file__).parent / "format_1"
 EPOCHS = {"training_demo": {"epochs": 3, "seed": 5}}
 # What differs from machine to machine, or from commit to commit.
 VARIABLE = ("code.dirty", "code.modules.", "environment.packages.", "not_captured.", "artifacts.provenance/diff.patch.")
+# What version 2 adds.
+ADDED = frozenset({"chain.number", "chain.previous", "module_bundle_sha256"})
+ADDED_OF_PROTOCOL = frozenset({"artifacts.days.json.sha256", "artifacts.days.json.bytes"})
+PLAN_FIELDS = frozenset(
+    {"standing.plan_seen", "standing.reasons[]"}
+    | {
+        f"standing.plan_seen.{name}"
+        for name in ("plan_sha256", "first_seen_snapshot", "first_seen_at", "source_updated_at", "watched_since")
+    }
+)
 
 
 def text_of(kind: str) -> bytes:
@@ -43,8 +53,8 @@ def test_a_recorded_text_parses_and_is_written_the_same_again(kind: str) -> None
     text = text_of(kind)
 
     assert Record.parse(text).canonical() == text
-    with pytest.raises(AnalysisError, match="no provenance record of version 1: version"):
-        Record.parse(text.replace(b'"version":1', b'"version":2'))
+    with pytest.raises(AnalysisError, match="no provenance record of version 1 or 2: version"):
+        Record.parse(text.replace(b'"version":1', b'"version":3'))
 
 
 @pytest.mark.parametrize("kind", PROTOCOL_KINDS)
@@ -70,7 +80,11 @@ def test_a_new_record_has_the_fields_of_the_format(lab: Lab, kind: str) -> None:
     new = lab.perform(KINDS[kind], **EPOCHS.get(kind, {})).recorded.record
 
     recorded_fields, new_fields = ({*fields("", json.loads(record.canonical()))} for record in (old, new))
-    assert {field for field in recorded_fields ^ new_fields if not field[0].startswith(VARIABLE)} == set()
+    added = ADDED | (ADDED_OF_PROTOCOL if KINDS[kind].of_protocol else frozenset())
+    of_plan = {field for field in new_fields if field[0].startswith("standing.")} - recorded_fields
+    assert {name for name, _ in of_plan} <= PLAN_FIELDS
+    differing = {field for field in recorded_fields ^ new_fields if not field[0].startswith(VARIABLE)} - of_plan
+    assert {name for name, _ in differing} == added
     assert (new.config, new.seed, new.generator) == (old.config, old.seed, old.generator)
     assert [(source.asset, source.schema_sha256, source.rows, source.time_range) for source in new.inputs] == [
         (source.asset, source.schema_sha256, source.rows, source.time_range) for source in old.inputs

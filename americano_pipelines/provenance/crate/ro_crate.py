@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _REQUIRED = ("author", "author_orcid", "publisher", "publisher_url", "license")
-_SOFTWARE = "#software"
 # File to its name and type for people.
 _DESCRIPTIONS = {
     RECORD_FILE: "Provenance record; its SHA-256 is what archive, MLflow, Dagster and the app name.",
@@ -64,7 +63,7 @@ class CrateOptions:
     """What is said of a crate beside its contents.
 
     Attributes:
-        author: name of the author.
+        author: name of the author, who belongs to the publisher.
         author_orcid: address of the author's ORCID.
         publisher: name of the publishing organization.
         publisher_url: its address.
@@ -139,8 +138,9 @@ def _described(folder: Path, contents: CrateContents, options: CrateOptions) -> 
     from rocrate.rocrate import ROCrate
 
     record, crate = contents.record, ROCrate(version="1.1")
-    author = _entity(crate, options.author_orcid, "Person", name=options.author)
     publisher = _entity(crate, options.publisher_url, "Organization", name=options.publisher, url=options.publisher_url)
+    author = _entity(crate, options.author_orcid, "Person", name=options.author)
+    author["affiliation"] = publisher
     license_ = _entity(
         crate, options.license, "CreativeWork", name=options.license, description="Licence of data and results.",
         url=options.license,
@@ -161,8 +161,8 @@ def _described(folder: Path, contents: CrateContents, options: CrateOptions) -> 
         "CreateAction",
         name=_title(record),
         description=record.sentence_with_compliance,
-        startTime=record.identity.started_at,
-        endTime=record.identity.ended_at,
+        startTime=_seconds(record.identity.started_at),
+        endTime=_seconds(record.identity.ended_at),
         actionStatus="http://schema.org/CompletedActionStatus",
     )
     action["agent"], action["instrument"] = author, _software(crate, contents, folder)
@@ -171,6 +171,11 @@ def _described(folder: Path, contents: CrateContents, options: CrateOptions) -> 
     root["mentions"] = action
     root["additionalProperty"] = [_property(crate, name, value) for name, value in _properties(contents).items()]
     return crate
+
+
+def _seconds(time: str) -> str:
+    """A time as the profile's checks accept it: without fractions of a second."""
+    return datetime.fromisoformat(time).isoformat(timespec="seconds")
 
 
 def _file(crate: "ROCrate", folder: Path, name: str) -> "Entity":
@@ -193,7 +198,7 @@ def _software(crate: "ROCrate", contents: CrateContents, folder: Path) -> "Entit
     )
     software = _entity(
         crate,
-        _SOFTWARE,
+        f"{address}#{code.commit}",
         "SoftwareApplication",
         name="americano_pipelines",
         url=address,
