@@ -55,9 +55,7 @@ AFTER = "its plan was first seen on 2025-03-08, after the end: "
         (None, "when its plan was first seen is not known: the snapshot is from before plans were kept"),
     ],
 )
-def test_a_plan_that_was_first_seen_after_the_end_is_not_called_planned(
-    seen: PlanSighting | None, reason: str
-) -> None:
+def test_a_plan_that_was_first_seen_after_the_end_is_not_called_planned(seen: PlanSighting | None, reason: str) -> None:
     standing = with_sighting(PLANNED, seen, END_US)
 
     assert (standing.planned, standing.label, standing.reasons) == (False, "exploratory", (reason,))

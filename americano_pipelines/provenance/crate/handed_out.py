@@ -32,7 +32,10 @@ class CrateCard(FrozenModel):
 
 
 def write_card(settings: Settings, contents: CrateContents, target: Path, sha256: str) -> None:
-    """Note a crate with days."""
+    """Note a crate with days; the card of one that it replaced goes."""
+    for path, card in read_cards(settings).items():
+        if card is not None and card.path == str(target.absolute()):
+            path.unlink(missing_ok=True)
     folder = settings.paths.crate_cards
     folder.mkdir(parents=True, exist_ok=True)
     card = CrateCard(

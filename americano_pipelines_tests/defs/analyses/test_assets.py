@@ -32,6 +32,7 @@ from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.conftest import VARIABLES, Database
 from americano_pipelines_tests.defs.conftest import Runner, failure, metadata
+from americano_pipelines_tests.plan_witness import seen_long_ago
 from americano_pipelines_tests.statistics.examples import TRUTHS
 
 ABAB, ITS, CHANGES = "abab_randomization", "interrupted_time_series", "change_points"
@@ -87,6 +88,7 @@ def study(server_folder: Path, empty_store: Path) -> Iterator[Study]:
             (folder / "mlflow").mkdir()
             (folder / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
             assert Runner(settings, instance).run().success
+            seen_long_ago(settings)
             yield Study(server, settings, instance)
     finally:
         server.down()
@@ -107,7 +109,9 @@ def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol:
 
     assert entries["state"] == TRUTHS[protocol.name]
     assert (entries["standing"], entries["runs before"]) == ("planned", 0)
-    assert entries["sentence"].endswith("This is the planned analysis, the first after the end.")
+    assert entries["sentence"].endswith(
+        "This is the planned analysis, the first after the end; its plan was first seen on 2020-01-01."
+    )
     record = record_of(study, entries[RECORD_SHA256])
     assert record.config["direction"] == protocol.direction
     assert record.results["test"]["schedule from"] == "recorded with the phases"  # type: ignore[index, call-overload]

@@ -67,7 +67,9 @@ def test_a_crate_verifies_with_numpy_alone_where_the_project_is_not(
     recorded = lab.analyse(kind)
     folder = unpacked(written(lab, recorded, tmp_path), tmp_path / "elsewhere" / "crate")
     for module in ("americano_pipelines", "scipy", "pydantic"):
-        absent = subprocess.run([python, "-c", f"import {module}"], cwd=tmp_path, env={}, check=False, capture_output=True)
+        absent = subprocess.run(
+            [python, "-c", f"import {module}"], cwd=tmp_path, env={}, check=False, capture_output=True
+        )
         assert absent.returncode != 0, f"{module} must not be importable there"
 
     code, document = verified(python, folder, tmp_path)

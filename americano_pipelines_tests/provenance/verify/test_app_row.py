@@ -100,10 +100,10 @@ EDITS = {
     "dataVersionHash": ("\"dataVersionHash\" = '0'", "column dataVersionHash"),
     "inputParams": ("\"inputParams\" = jsonb_set(\"inputParams\", '{alpha}', '0.5')", "column inputParams"),
     "mlflowRunId": ("\"mlflowRunId\" = '0'", "column mlflowRunId"),
-    "artifactPaths": ("\"artifactPaths\" = \"artifactPaths\"[2:]", "column artifactPaths"),
+    "artifactPaths": ('"artifactPaths" = "artifactPaths"[2:]', "column artifactPaths"),
     "startedAt": ("\"startedAt\" = '2025-01-01'", "column startedAt"),
-    "completedAt": ("\"completedAt\" = NULL", "column completedAt"),
-    "durationSeconds": ("\"durationSeconds\" = 99", "column durationSeconds"),
+    "completedAt": ('"completedAt" = NULL', "column completedAt"),
+    "durationSeconds": ('"durationSeconds" = 99', "column durationSeconds"),
     "errorMessage": ("\"errorMessage\" = 'it failed'", "column errorMessage"),
     "sentence": (
         """"resultsSummary" = jsonb_set("resultsSummary", '{sentence}', '"A benefit."')""",
