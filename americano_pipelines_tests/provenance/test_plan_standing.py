@@ -32,6 +32,7 @@ def test_a_plan_that_was_seen_before_the_end_stays_planned() -> None:
     assert "its plan was first seen on 2025-03-06" in standing.sentence
 
 
+SAYS = "the source says that it was last changed on"
 AFTER = "its plan was first seen on 2025-03-08, after the end: "
 
 
@@ -40,13 +41,11 @@ AFTER = "its plan was first seen on 2025-03-08, after the end: "
     [
         (
             sighting("2025-03-08", updated="2025-03-07"),
-            f"{AFTER}the project has looked since 2025-01-01, and the source says that it was last changed on "
-            "2025-03-07, after the end too",
+            f"{AFTER}the project has looked since 2025-01-01, and {SAYS} 2025-03-07, after the end too",
         ),
         (
             sighting("2025-03-08", watched="2025-03-08", updated="2024-12-01"),
-            f"{AFTER}the project began after it, and the source says that it was last changed on 2024-12-01, before "
-            "the end",
+            f"{AFTER}the project began after it, and {SAYS} 2024-12-01, before the end",
         ),
         (
             sighting("2025-03-08", watched="2025-03-08"),

@@ -101,7 +101,7 @@ def test_the_history_of_a_file_that_somebody_wrote_to_is_not_believed(prisma: Da
     assert seen(settings, "protocol_0").first_seen_at == first.instant, "from the earlier file, which nobody wrote to"
 
 
-def test_a_file_from_before_plans_were_kept_is_built_anew(prisma: Database, settings: Settings) -> None:
+def test_a_file_from_before_plans_were_kept_is_built_anew(settings: Settings) -> None:
     sync(settings)
     published = snapshots.current(settings)
     assert published is not None

@@ -15,6 +15,7 @@ import pytest
 from psycopg2.extras import RealDictCursor
 
 from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.defs.analyses.analysis_metadata import hashes_of_protocol
 from americano_pipelines.defs.analyses.assets import actor
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
 from americano_pipelines.defs.analyses.resources import WarehouseResource
@@ -120,6 +121,8 @@ def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol:
 def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     entries = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
     sha256 = entries[RECORD_SHA256]
+    assert sha256 in hashes_of_protocol(study.instance, IDS["worked_examples"])
+    assert sha256 not in hashes_of_protocol(study.instance, IDS["interleaved_practice"])
     record = record_of(study, sha256)
     store = open_store(study.settings)
     run = store.client.get_run(entries["MLflow run id"])

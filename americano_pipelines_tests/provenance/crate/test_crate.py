@@ -206,7 +206,7 @@ def test_this_project_verifies_a_crate_with_its_own_verifier(lab: Lab, tmp_path:
         check_crate(settings_of(lab), tmp_path / "no.zip")
 
 
-def test_no_crate_is_made_of_what_was_changed_or_without_an_author(lab: Lab, tmp_path: Path) -> None:
+def test_no_crate_is_made_of_what_was_changed_or_without_an_author(lab: Lab) -> None:
     recorded = lab.analyse()
     with pytest.raises(ConfigError, match="AMERICANO_CRATE_AUTHOR, AMERICANO_CRATE_AUTHOR_ORCID"):
         crate_options(lab.settings, None)
