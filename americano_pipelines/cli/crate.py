@@ -10,7 +10,7 @@ from americano_pipelines.settings import load_settings
 
 @click.command()
 @click.argument("run")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The ZIP file.")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The ZIP file.")
 @click.option("--without-data", is_flag=True, help="Leave out whatever shows the learner's days; their hashes stay.")
 @click.option("--doi", help="The DOI that the crate gets, such as 10.5281/zenodo.1234.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
