@@ -79,12 +79,7 @@ def test_a_record_from_before_a_field_was_added_is_repeated_by_the_modules_of_th
 
 def test_a_record_whose_numbers_were_changed_differs_by_the_modules_of_then_too(lab: Lab, tmp_path: Path) -> None:
     project = tomorrow(
-        tmp_path / "project",
-        (
-            "text_output.py",
-            '"""',
-            '"""Another text. ',
-        ),
+        tmp_path / "project", ("errors.py", "Any other exception is a defect", "Any other exception is a bug")
     )
     recorded = lab.analyse("change_points")
     forged = recorded.record.model_copy(
