@@ -91,7 +91,9 @@ class Chain:
 
 def read_chain(settings: Settings) -> Chain:
     """Read the chain of an archive; writes nothing."""
-    return Chain(tuple(all_entries(settings)), _read_head(settings))
+    # The card first: a record that is written in between would else count as one that is gone.
+    head = _read_head(settings)
+    return Chain(tuple(all_entries(settings)), head)
 
 
 def earlier_records(settings: Settings, chain: Chain) -> list[str]:

@@ -27,12 +27,14 @@ from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.comments import comment_on
 from americano_pipelines.warehouse.snapshot_record import BuiltTable, SnapshotRecord
 
-# What decides an analysis: the plan for programs, and what the phases were drawn from.
+# What decides an analysis: the plan for programs, and what the phases were drawn from; and what a protocol declares, as
+# far as its table has a column for it. What is not stated is no part of a plan, so a new column changes none.
 _PLAN_KEYS = ("analysis", "randomization")
+_DECLARED = ("primary_outcome", "design", "improvement", "time_zone")
 _UPDATED = name_key("updatedAt")
 _COLUMNS = {
     "protocol_id": "The protocol.",
-    "plan_sha256": "Hash of its primary outcome, and of the plan and the drawing that its phases record.",
+    "plan_sha256": "Hash of what it declares, and of type, planned days, plan and drawing of its phases.",
     "first_seen_snapshot": "The first snapshot that had this plan.",
     "first_seen_at": "The instant of the source in that snapshot, ISO 8601.",
     "source_updated_at": "When the source says that protocol or phases were last changed, at first sight; may be null.",
@@ -111,7 +113,7 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, d
     Returns:
         The instant of the first snapshot that kept plans.
     """
-    present = _present_plans(connection) if {"protocols", "phases"} <= document.models.keys() else {}
+    present = _present_plans(connection, document) if {"protocols", "phases"} <= document.models.keys() else {}
     updated = _updated(connection, document.tables)
     seen_in = (document.snapshot_id, document.instant)
     known = {(plan.protocol_id, plan.plan_sha256): plan for plan in history.plans if plan.protocol_id in present}
@@ -171,14 +173,24 @@ def _opened(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnectio
             yield connection
 
 
-def _present_plans(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def _present_plans(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord) -> dict[str, str]:
     """Protocol to the hash of its plan."""
+    columns = [name for name in _DECLARED if name in document.models["protocols"].columns]
+    # A list of texts, for the columns may be of any type.
+    declared = f"[{', '.join(f'CAST(protocols.{sql.quote(name)} AS VARCHAR)' for name in columns)}]"
+    statement = sql.render(sql.load("warehouse", "plans"), declared=declared)
     plans: dict[str, dict[str, Any]] = {}
-    for protocol_id, outcome, parameters in connection.execute(sql.load("warehouse", "plans")).fetchall():
-        plan = plans.setdefault(protocol_id, {"primary_outcome": outcome, "phases": []})
-        values = json.loads(parameters) if parameters else None
-        plan["phases"].append({key: values.get(key) for key in _PLAN_KEYS} if isinstance(values, dict) else None)
+    for protocol_id, values, kind, days, parameters in connection.execute(statement).fetchall():
+        stated = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+        plan = plans.setdefault(protocol_id, {**stated, "phases": []})
+        plan["phases"].append({"type": kind, "planned_days": days, **_recorded(parameters)})
     return {protocol_id: sha256_hex(canonical_json(plan, allow_nan=True)) for protocol_id, plan in plans.items()}
+
+
+def _recorded(parameters: str | None) -> dict[str, Any]:
+    """The plan and the drawing that a phase records."""
+    values = json.loads(parameters) if parameters else None
+    return {key: values[key] for key in _PLAN_KEYS if key in values} if isinstance(values, dict) else {}
 
 
 def _updated(connection: duckdb.DuckDBPyConnection, tables: dict[str, BuiltTable]) -> dict[str, str]:

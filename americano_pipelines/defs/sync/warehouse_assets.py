@@ -83,8 +83,12 @@ def _refreshed(
     """Refresh; if a file of the lake is damaged, export it again first, with a warning."""
     from americano_pipelines.provenance.verify.source_data import keep_findings
 
-    if kept := keep_findings(settings):
-        context.log.info("%d extracts were compared with their snapshot, which expires", kept)
+    try:
+        kept = keep_findings(settings)
+    except OSError as error:
+        context.log.warning("no finding was kept of the snapshots that expire: %s", error)
+    else:
+        context.log.info("%d extracts were compared with a snapshot that expires", kept)
     repaired: list[str] = []
     while True:
         try:

@@ -16,7 +16,7 @@ from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.frozen_model import FrozenModel
-from americano_pipelines.errors import AmericanoError, TamperedError
+from americano_pipelines.errors import AmericanoError, PseudonymKeyError, TamperedError
 from americano_pipelines.provenance.archive import extracts_dir, get
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
@@ -70,9 +70,15 @@ def keep_findings(settings: Settings) -> int:
     """
     kept = 0
     for folder in snapshots.expiring(settings):
+        # A snapshot is hashed once, for it may have hundreds of megabytes and many records.
+        files: dict[str, Path | None] = {}
         for sha256, record in find_records(settings, "snapshot_id", folder.name):
-            card = settings.paths.extract_checks / f"{sha256}.json"
-            path = None if card.exists() else _file(settings, record)
+            card, snapshot_sha256 = settings.paths.extract_checks / f"{sha256}.json", _snapshot(record)[1]
+            if card.exists():
+                continue
+            if snapshot_sha256 not in files:
+                files[snapshot_sha256] = _file(settings, record)
+            path = files[snapshot_sha256]
             if path is None:
                 continue
             finding = _compared(settings, record, path)
@@ -125,11 +131,16 @@ def _compared(settings: Settings, record: Record, path: Path) -> Finding:
     outcome = record.config.get("outcome")
     try:
         with connect_to_read(settings, path) as connection:
-            document = snapshots.record_beside(path)
+            # The record inside the file, which the recorded hash covers.
+            document = snapshots.record_of(connection)
+            if document is None:
+                return Finding("data", WHAT, Status.UNKNOWN, "the snapshot has no record of itself")
             extract = kind.read_extract(
                 connection, settings, document, record.identity.protocol_id, str(outcome) if outcome else None
             )
-    except (AmericanoError, duckdb.Error, OSError) as error:
+    except (PseudonymKeyError, duckdb.Error, OSError) as error:
+        return Finding("data", WHAT, Status.UNKNOWN, f"the snapshot cannot be read now: {error}")
+    except AmericanoError as error:
         # The hash of the snapshot is the recorded one, so its rows do not give this extract.
         return Finding("data", WHAT, Status.DRIFT, f"it cannot be read from snapshot {_snapshot(record)[0]}: {error}")
     if extract.sha256 == record.extract_sha256:

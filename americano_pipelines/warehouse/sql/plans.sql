@@ -1,7 +1,9 @@
 -- A row for each phase of each protocol, in the order in which the phases of a protocol follow each other.
 SELECT
     protocols.protocol_id,
-    protocols.primary_outcome,
+    {declared} AS declared,
+    phases.phase_type,
+    phases.planned_days,
     CAST(phases.parameters AS VARCHAR) AS parameters
 FROM research.protocols AS protocols
 LEFT JOIN research.phases AS phases ON phases.protocol_id = protocols.protocol_id
