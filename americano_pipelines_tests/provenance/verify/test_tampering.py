@@ -12,6 +12,7 @@ from americano_pipelines.erasure.store import Item
 from americano_pipelines.mlflow_store.runs import HASH_TAG, AnalysisRun
 from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
 from americano_pipelines.provenance.verify.findings import FAULTS, Status
+from americano_pipelines.provenance.verify.hash_locations import CHAIN
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.provenance.conftest import Lab, altered, faults, finding, run_id
 
@@ -277,7 +278,7 @@ def test_a_forged_record_in_every_place_but_dagsters(lab: Lab) -> None:
     with altered(recorded.path, None):
         verification = lab.verify(run_id(recorded), in_dagster)
         assert verification.subject.sha256 == sha256, "nothing else is left"
-        assert faults(verification) == {"Dagster's metadata": Status.DRIFT}
+        assert faults(verification) == {"Dagster's metadata": Status.DRIFT, CHAIN: Status.DRIFT}
     path.chmod(0o644)
     path.unlink()
 
