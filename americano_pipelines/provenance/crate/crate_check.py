@@ -11,6 +11,7 @@ from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.crate.contents import RECORD_FILE, VERIFIER, verifier
+from americano_pipelines.provenance.crate.time_stamp import STAMP, stamped_at
 from americano_pipelines.settings import Settings
 
 _TIMEOUT_SECONDS = 3600
@@ -65,11 +66,26 @@ def check_crate(settings: Settings, crate: Path) -> CrateCheck:
         except ValueError:
             words = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
             raise AnalysisError(f"{crate} cannot be verified: {words}") from None
+        stamp = _stamp(inside)
         own = (inside / VERIFIER).is_file() and (inside / VERIFIER).read_bytes() == verifier()
     sha256 = str(answer["record"])
     findings = [(str(status), str(words)) for status, words in answer["findings"]]
+    findings += stamp
     kept = (records_dir(settings) / f"{sha256}.json").is_file()
     findings.append(("ok", "this archive has the record") if kept else ("unknown", "this archive has no such record"))
     if not own:
         findings.append(("unknown", f"{VERIFIER} in the crate is another than this project's: it was not run"))
-    return CrateCheck(sha256, bool(answer["verified"]), findings)
+    verified = bool(answer["verified"]) and "FAULT" not in {status for status, _ in stamp}
+    return CrateCheck(sha256, verified, findings)
+
+
+def _stamp(folder: Path) -> list[tuple[str, str]]:
+    """What the time stamp says, where there is one."""
+    path = folder / STAMP
+    if not path.is_file():
+        return []
+    try:
+        time = stamped_at(path.read_bytes(), (folder / RECORD_FILE).read_bytes())
+    except AnalysisError as error:
+        return [("FAULT", str(error))]
+    return [("ok", f"{STAMP} says that an authority saw this record on {time:%Y-%m-%d at %H:%M:%S} UTC")]

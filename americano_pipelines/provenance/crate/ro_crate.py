@@ -17,6 +17,7 @@ from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.provenance.crate.contents import GUIDE, MODULES, RECORD_FILE, VERIFIER, CrateContents
+from americano_pipelines.provenance.crate.time_stamp import STAMP
 from americano_pipelines.provenance.perform import REPORT, RESULTS
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import DIFF, LOCK_FILE
@@ -38,6 +39,7 @@ _DESCRIPTIONS = {
     DIFF: "Changes to the code that were not committed.",
     VERIFIER: "Checks this crate; needs Python and numpy only: python verify.py",
     GUIDE: "What this is, and how to check it.",
+    STAMP: "Time stamp (RFC 3161) of record.json.",
 }
 _FORMATS = {
     ".json": "application/json",
@@ -47,6 +49,7 @@ _FORMATS = {
     ".py": "text/x-python",
     ".sql": "application/sql",
     ".md": "text/markdown",
+    ".tsr": "application/timestamp-reply",
 }
 _GUIDE = """# {name}
 

@@ -17,7 +17,8 @@ import numpy as np
 
 RECORD, DAYS, RESULTS, MODULES = "record.json", "days.json", "results.json", "modules/americano_pipelines"
 # What the record cannot hold the hash of, for it is written after it.
-WRITTEN_AFTER = frozenset({RECORD, "ro-crate-metadata.json", "verify.py", "README.md"})
+STAMP = "record.tsr"
+WRITTEN_AFTER = frozenset({RECORD, "ro-crate-metadata.json", "verify.py", "README.md", STAMP})
 RELATIVE, ABSOLUTE = 1e-9, 1e-9
 MOST_ASSIGNMENTS = 5_000_000
 
@@ -291,6 +292,9 @@ def verify(folder: Path) -> tuple[str, Report]:
     if days_right:
         check_independently(folder, record, report)
     report.add("unknown", "whether the days are the source's: the source is not here, only the snapshot's hash is")
+    if (folder / STAMP).is_file():
+        command = f"openssl ts -verify -data {RECORD} -in {STAMP} -CAfile the authority's certificate"
+        report.add("unknown", f"whether the time stamp is genuine: {command}")
     report.add("unknown", "when this was made, and whether an earlier analysis was left out: see the record's chain")
     report.add("unknown", "whether this is the published record: compare its hash with the one that was published")
     return sha256(text), report
