@@ -1,5 +1,6 @@
 """Run `americano crate`: write a recorded analysis as one file that can be checked without this project."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -31,7 +32,8 @@ def crate(run: str, output: Path, *, without_data: bool, doi: str | None, timest
     with progress(enabled=not as_json):
         contents = collect_contents(settings, run, with_days=not without_data)
         if timestamp is not None:
-            contents.files[STAMP] = request_stamp(timestamp, contents.files[RECORD_FILE])
+            stamp = request_stamp(timestamp, contents.files[RECORD_FILE])
+            contents = replace(contents, files={**contents.files, STAMP: stamp})
         sha256 = write_crate(settings, contents, options, output)
         if contents.has_days:
             write_card(settings, contents, output, sha256)

@@ -16,7 +16,8 @@ from americano_pipelines.provenance.secret_filter import without_secrets
 from americano_pipelines.settings import PROJECT_ROOT, redact
 
 UNKNOWN = "unknown"
-_PACKAGE = PROJECT_ROOT / "americano_pipelines"
+# Not from the project's folder, which an installed package does not have.
+_PACKAGE = Path(__file__).resolve().parents[1]
 # The packages that decide a number: the statistics and the preparation of their input.
 _ANALYSIS = ("statistics", "analysis")
 _CODE = (".py", ".sql")

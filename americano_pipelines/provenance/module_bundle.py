@@ -17,9 +17,10 @@ from americano_pipelines.analysis.repeat import Reply, Request
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.provenance.archive import get, put
-from americano_pipelines.settings import PROJECT_ROOT, Settings
+from americano_pipelines.settings import Settings
 
-_PACKAGE = PROJECT_ROOT / "americano_pipelines"
+# Not from the project's folder, which an installed package does not have.
+_PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDERS = ("analysis", "statistics", "warehouse", "lake", "sources", "common", "settings")
 _FILES = ("__init__.py", "errors.py", "text_output.py")
 _ENDINGS = frozenset({".py", ".sql"})

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from americano_pipelines.erasure.extracts import Extracts
+from americano_pipelines.erasure.store import ErasureAction, Learner
 from americano_pipelines.provenance.archive import put, records_dir
 from americano_pipelines.provenance.chain import earlier_records, read_chain
 from americano_pipelines.provenance.verify.findings import Finding, Status
@@ -124,6 +126,21 @@ def test_a_record_in_the_place_of_another_is_found(settings: Settings) -> None:
     (records_dir(settings) / f"{hashes[0][0]}.json").unlink()
     assert chain_finding(settings, sha256).status is Status.DRIFT, "the next record names the one that was there"
     assert chain_finding(settings, hashes[1][0]).status is Status.MISSING
+
+
+def test_an_erasure_removes_no_record_and_so_leaves_no_gap(settings: Settings) -> None:
+    hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(2)]
+    extract, sha256 = put(settings.extracts_dir, b'{"protocol": {"protocol_id": "protocol_0", "learner": "learner-1"}}')
+    learner = Learner("learner_0", {}, frozenset({"learner-1"}), protocols=frozenset({"protocol_0"}))
+    store = Extracts(settings)
+    (item,) = store.find(learner)
+    assert (item.extract_sha256, item.action) == (sha256, ErasureAction.REMOVE)
+
+    store.remove([item])
+
+    assert not extract.exists()
+    assert read_chain(settings).missing() == {}
+    assert {chain_finding(settings, name).status for name in hashes} == {Status.MATCH}
 
 
 def test_two_processes_that_record_at_once_make_one_chain(settings: Settings) -> None:
