@@ -16,6 +16,7 @@ from americano_pipelines.provenance.comparison import ComparedValue
 from americano_pipelines.provenance.run_listing import ListedRun
 from americano_pipelines_tests.conftest import Database, Done
 from americano_pipelines_tests.prisma_database import link_url
+from americano_pipelines_tests.provenance.crate.crates import NAMES
 
 NASTY = "\x1b[31m\x07\u202e[/b]"
 SHOWN = "\\x1b[31m\\x07\\u202e[/b]"
@@ -84,6 +85,11 @@ def test_no_command_lets_a_control_character_through(nasty: Database, cli: Cli, 
     run("verify", NASTY, code=1)
     run("link", records[0], code=None)
     run("link", NASTY, code=1)
+    run("crate", NASTY, "-o", f"{tmp_path}/x.zip", code=1, **NAMES)
+    target = f"{tmp_path}/{NASTY.replace('/', '')}.zip"
+    run("crate", records[0], "-o", target, code=0, **NAMES | {"americano_crate_author": NASTY})
+    run("crate", records[0], "-o", target, "--without-data", "--json", code=0, **NAMES)
+    run("verify", target, code=0)
     run("report")
     run("doctor", code=None)
     run("doctor", code=None, americano_columns={"behavioral_events.time": NASTY})
