@@ -50,6 +50,18 @@ def nasty(prisma: Database) -> Database:
     return prisma
 
 
+def _use_record(run: Callable[..., str], record: str, folder: Path) -> None:
+    """The commands that take a record."""
+    run("verify", record, code=None)
+    run("verify", record, "--rerun", code=None)
+    run("link", record, code=None)
+    target = f"{folder}/{NASTY.replace('/', '')}.zip"
+    run("crate", NASTY, "-o", target, code=1, **NAMES)
+    run("crate", record, "-o", target, code=0, **NAMES | {"americano_crate_author": NASTY})
+    run("crate", record, "-o", target, "--without-data", "--json", code=0, **NAMES)
+    run("verify", target, code=0)
+
+
 @pytest.mark.slow  # every command, some with Dagster runs
 @pytest.mark.timeout(600)
 def test_no_command_lets_a_control_character_through(nasty: Database, cli: Cli, tmp_path: Path) -> None:
@@ -80,16 +92,9 @@ def test_no_command_lets_a_control_character_through(nasty: Database, cli: Cli, 
     run("compare", *records[:2])
     run("compare", *records[:2], "--json")
     run("compare", NASTY, "other", code=1)
-    run("verify", records[0], code=None)
-    run("verify", records[0], "--rerun", code=None)
+    _use_record(run, records[0], tmp_path)
     run("verify", NASTY, code=1)
-    run("link", records[0], code=None)
     run("link", NASTY, code=1)
-    run("crate", NASTY, "-o", f"{tmp_path}/x.zip", code=1, **NAMES)
-    target = f"{tmp_path}/{NASTY.replace('/', '')}.zip"
-    run("crate", records[0], "-o", target, code=0, **NAMES | {"americano_crate_author": NASTY})
-    run("crate", records[0], "-o", target, "--without-data", "--json", code=0, **NAMES)
-    run("verify", target, code=0)
     run("report")
     run("doctor", code=None)
     run("doctor", code=None, americano_columns={"behavioral_events.time": NASTY})
