@@ -14,7 +14,7 @@ from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.preregistration import PlanCompliance, assess_compliance, planned_of
 from americano_pipelines.analysis.registry import Basis
 from americano_pipelines.analysis.result import Analysis
-from americano_pipelines.app_database import statements
+from americano_pipelines.app_database.recorded_rows import recorded_hashes
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.errors import AppRowError
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, log_model, make_candidate
@@ -91,7 +91,7 @@ def _recorded_elsewhere(
     places = dict.fromkeys(context.recorded_before, "Dagster's log")
     if settings.app is not None and isinstance(prepared.extract, Extract):
         try:
-            rows = statements.recorded_hashes(settings.app, prepared.extract.protocol.protocol_id)
+            rows = recorded_hashes(settings.app, prepared.extract.protocol.protocol_id)
         except AppRowError as error:
             return places, replace(context, not_searched={"standing.app_rows": str(error)})
         places |= {sha256: f"the app's row {row}" for sha256, row in rows.items()}

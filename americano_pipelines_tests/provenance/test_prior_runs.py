@@ -7,6 +7,7 @@ import pytest
 
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.app_database import statements
+from americano_pipelines.app_database.recorded_rows import recorded_hashes
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
@@ -91,7 +92,7 @@ def test_a_record_that_only_the_apps_row_still_shows(lab: Lab, first: Recorded) 
         linked.app, str(by["dagster_run_id"]), str(by["asset_key"]), "protocol_1", "CHANGE_POINT_DETECTION", "x", {}
     )
     app_link.complete(linked.app, row, first.record)
-    assert statements.recorded_hashes(linked.app, "protocol_1") == {first.sha256: row}
+    assert recorded_hashes(linked.app, "protocol_1") == {first.sha256: row}
     assert "is gone" not in reasons(lab.perform(KIND, settings=linked).recorded)
     head = first.path.with_name("chain.head")
     card = head.read_bytes()

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.column_values import SUMMARY, decoded, storable
 from americano_pipelines.app_database.matching import row_matcher
+from americano_pipelines.app_database.recorded_rows import read_columns
 from americano_pipelines.provenance.app_link import row_values
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status, short
@@ -28,7 +28,7 @@ def columns(settings: Settings, record: Record) -> Iterator[Finding]:
     if settings.app is None:
         return
     expected = _expected(record)
-    row = statements.read_columns(settings.app, app_row_id(record), tuple(expected))
+    row = read_columns(settings.app, app_row_id(record), tuple(expected))
     if row is None:
         return
     for name, value in expected.items():
