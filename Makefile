@@ -12,7 +12,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 	touch $@
 
 .venv/.dev: .venv/.runtime requirements-dev.lock
-	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	$(PIP) install --require-hashes --no-deps --requirement requirements-dev.lock
 	touch $@
 
 demo: .venv/.runtime ## From nothing to a published warehouse; KEEP=1 leaves the demo's Postgres running.

@@ -16,6 +16,7 @@ from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.warehouse.plan_history import PlanSighting
 
 
 def plan_of(extract: Extract) -> dict[str, Any] | None:
@@ -78,6 +79,7 @@ class PlanCompliance(FrozenModel):
         earlier_runs: analyses of this protocol of any kind that gave a result before this one.
         unrecorded_runs: analyses of this protocol that ended without a record before this one.
         plan_over: whether the plan was over at the instant of the data.
+        plan_seen: when the plan was first seen; None in older records, and for a run that no plan covers.
     """
 
     planned: bool
@@ -85,6 +87,7 @@ class PlanCompliance(FrozenModel):
     earlier_runs: int
     unrecorded_runs: int
     plan_over: bool
+    plan_seen: PlanSighting | None = None
 
     @property
     def label(self) -> str:
@@ -98,6 +101,7 @@ class PlanCompliance(FrozenModel):
         history = f"{_times(self.earlier_runs)} before it{more}"
         if self.planned:
             shown = f"; {history}" if self.earlier_runs or self.unrecorded_runs else ""
+            shown += f"; its plan was first seen on {self.plan_seen.first_seen_at[:10]}" if self.plan_seen else ""
             return f"This is the planned analysis, the first after the end{shown}."
         return f"Exploratory ({'; '.join(self.reasons)}); {history}."
 
@@ -125,11 +129,13 @@ class PriorRuns:
         recorded: those that gave a result.
         unrecorded: how many ended without a record.
         changed_records: how many files of the archive were changed; each may be the record of an earlier run.
+        vanished: records that were there and are gone, in words; each may be of an earlier run.
     """
 
     recorded: tuple[PriorRun, ...] = ()
     unrecorded: int = 0
     changed_records: int = 0
+    vanished: tuple[str, ...] = ()
 
 
 def assess_compliance(
@@ -178,6 +184,7 @@ def assess_compliance(
         reasons.append("it is not the first of its kind after the end")
     if prior_runs.changed_records:
         reasons.append(f"{prior_runs.changed_records} records in the archive were changed, and may be of earlier runs")
+    reasons += [f"{record}, and may be of an earlier run" for record in prior_runs.vanished]
     return PlanCompliance(
         planned=not reasons,
         reasons=tuple(reasons),

@@ -26,6 +26,7 @@ COMMANDS = {
     "runs": "records",
     "compare": "records",
     "link": "records",
+    "crate": "crate",
     "purge": "purge",
     "relocate": "relocate",
     "report": "report",

@@ -169,9 +169,9 @@ def newest_analysis_runs(store: Store, limit: int | None) -> "list[Run]":
 
 # What MLflow takes at once, and how long a value may be before it is cut: mlflow/utils/validation.py.
 _PER_BATCH = 100
-_MAX_PARAM_LENGTH, _MAX_TAG_LENGTH, _MAX_DIGEST_LENGTH = 6000, 8000, 36
+_MAX_PARAM_LENGTH, _MAX_TAG_LENGTH, MAX_DIGEST_LENGTH = 6000, 8000, 36
 # What MLflow's own pages show.
-_NOTE_TAG, _COMMIT_TAG, _CONTEXT_TAG = "mlflow.note.content", "mlflow.source.git.commit", "mlflow.data.context"
+NOTE_TAG, COMMIT_TAG, _CONTEXT_TAG = "mlflow.note.content", "mlflow.source.git.commit", "mlflow.data.context"
 _USER_TAG, _SOURCE_TYPE_TAG = "mlflow.user", "mlflow.source.type"
 
 
@@ -247,7 +247,7 @@ class AnalysisRun:
     def describe(self, sentence: str, *, commit: str | None) -> None:
         """Fill the fields of MLflow's own page: the description, and the commit of the source.
 
-        People may edit the description afterwards, so neither is part of a record.
+        Both follow from the record; people may edit the description afterwards.
 
         Args:
             sentence: what came out.
@@ -256,7 +256,7 @@ class AnalysisRun:
         Raises:
             TrackingError: MLflow does not take it.
         """
-        self.set_tags({_NOTE_TAG: sentence} | ({_COMMIT_TAG: commit} if commit else {}))
+        self.set_tags({NOTE_TAG: sentence} | ({COMMIT_TAG: commit} if commit else {}))
 
     def log_dataset(self, name: str, sha256: str, *, source: str) -> None:
         """Log what the analysis read, for MLflow's column of datasets.
@@ -272,7 +272,7 @@ class AnalysisRun:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         # MLflow's own digest of a table covers 10,000 rows and ignores times.
-        dataset = Dataset(name=name, digest=sha256[:_MAX_DIGEST_LENGTH], source_type="local", source=source)
+        dataset = Dataset(name=name, digest=sha256[:MAX_DIGEST_LENGTH], source_type="local", source=source)
         used = DatasetInput(dataset, [InputTag(_CONTEXT_TAG, "analysis")])
         self.store.ask(self.store.client.log_inputs, self.run_id, datasets=[used])
 

@@ -1,6 +1,7 @@
 """Capture the context of an analysis before it starts: caller, code, packages."""
 
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from americano_pipelines.common.hashing import file_sha256, sha256_hex
+from americano_pipelines.provenance.module_bundle import bundle_of, present_modules
 from americano_pipelines.provenance.secret_filter import without_secrets
 from americano_pipelines.settings import IS_CLONE, PACKAGE, PROJECT_FILES, PROJECT_ROOT, redact
 
@@ -100,6 +102,28 @@ _COMMANDS = {
     "diff": ("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--", *(f"*{end}" for end in _CODE)),
     "changed": ("diff", "HEAD", "--no-ext-diff", "--name-only"),
 }
+
+
+def describe_commit(commit: str) -> tuple[bool, str]:
+    """Where a commit is today.
+
+    Args:
+        commit: its hash.
+
+    Returns:
+        Whether a branch or tag still leads to it, and in words where it is.
+    """
+    if not re.fullmatch("[0-9a-f]{7,64}", commit):
+        return False, "it is no hash of a commit"
+    if _git("cat-file", "-e", f"{commit}^{{commit}}")[1] is not None:
+        return False, "this repository does not have it: it was amended or removed, or this is another clone"
+    if _git("merge-base", "--is-ancestor", commit, "HEAD")[1] is None:
+        newer, _ = _git("rev-list", "--count", f"{commit}..HEAD")
+        return True, f"{newer} commits were made since"
+    names, _ = _git("for-each-ref", f"--contains={commit}", "--format=%(refname:short)")
+    if not names:
+        return False, "no branch or tag leads to it any more: it was amended or left behind"
+    return True, f"it is on {', '.join(names.splitlines())}"
 
 
 def _git(*arguments: str) -> tuple[str | None, str | None]:
@@ -202,6 +226,8 @@ class RunContext:
         actor: the person or program that launched the run.
         analysis_run_id: the app's row, None without one.
         code_versions: upstream asset key to its code version.
+        recorded_before: hashes of the records that Dagster's log names for the partition, of any analysis.
+        not_searched: places that could not be searched for earlier analyses, with the reason.
     """
 
     dagster_run_id: str
@@ -210,6 +236,8 @@ class RunContext:
     actor: str
     analysis_run_id: str | None
     code_versions: Mapping[str, str | None] = field(default_factory=dict)
+    recorded_before: frozenset[str] = frozenset()
+    not_searched: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -218,13 +246,16 @@ class CapturedContext:
 
     started_at: str
     code: Code
+    module_bundle: bytes
     environment: Environment
     dvc_lock_sha256: str | None
 
 
 def capture_context() -> CapturedContext:
     """Capture code, environment and time, before anything is computed."""
-    return CapturedContext(utc_now(), capture_code(), capture_environment(), dvc_lock_sha256())
+    return CapturedContext(
+        utc_now(), capture_code(), bundle_of(present_modules()), capture_environment(), dvc_lock_sha256()
+    )
 
 
 def utc_now() -> str:

@@ -22,11 +22,13 @@ from americano_pipelines.settings import Settings
 
 INDEX = "index.sqlite3"
 # Version of the table in record_index.sql: an index of another version is built anew.
-_VERSION = 1
+_VERSION = 2
 # Another analysis writes one row: longer than this the lock is held by something that hangs.
 _LOCK_SECONDS = 5.0
 
-Column = Literal["sha256", "protocol_id", "mlflow_run_id", "analysis_run_id", "dagster_run_id", "readable"]
+Column = Literal[
+    "sha256", "protocol_id", "mlflow_run_id", "analysis_run_id", "dagster_run_id", "readable", "snapshot_id"
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class IndexEntry:
         verdict: the verdict's state, None for an analysis that judges nothing.
         planned: whether it is the planned analysis, None for one that no protocol plans.
         sentence: the result in words.
+        snapshot_id: the snapshot that its extract was read from, None without inputs.
+        chain_number: its place among all records of the archive, None in one from before records were chained.
+        chain_previous: hash of the record before it in the chain, None for the first.
     """
 
     sha256: str
@@ -66,6 +71,9 @@ class IndexEntry:
     verdict: str | None = None
     planned: bool | None = None
     sentence: str | None = None
+    snapshot_id: str | None = None
+    chain_number: int | None = None
+    chain_previous: str | None = None
 
 
 _COLUMNS = ", ".join(field.name for field in fields(IndexEntry))
@@ -87,6 +95,12 @@ def newest_entries(settings: Settings, limit: int | None = None) -> list[IndexEn
     with _entries(settings) as connection:
         statement = f"SELECT {_COLUMNS} FROM entries WHERE readable ORDER BY started_at DESC LIMIT ?"  # noqa: S608
         return [_entry(row) for row in connection.execute(statement, (-1 if limit is None else limit,))]
+
+
+def all_entries(settings: Settings) -> list[IndexEntry]:
+    """The entries of all record files, intact or not; writes nothing."""
+    with _entries(settings) as connection:
+        return [_entry(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM entries")]  # noqa: S608 - a constant
 
 
 def find_records(settings: Settings, column: Column, *values: str) -> list[tuple[str, Record]]:
@@ -256,6 +270,9 @@ def _read(
             verdict=record.verdict,
             planned=None if record.standing is None else record.standing.planned,
             sentence=record.sentence,
+            snapshot_id=record.inputs[0].snapshot_id if record.inputs else None,
+            chain_number=None if record.chain is None else record.chain.number,
+            chain_previous=None if record.chain is None else record.chain.previous,
         )
 
 

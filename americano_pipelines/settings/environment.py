@@ -96,6 +96,27 @@ def _group(value: str | None) -> str | None:
     return value
 
 
+def _web_address(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value):
+        raise ValueError("is no web address")
+    return value
+
+
+def _orcid(value: str | None) -> str | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"https://orcid\.org/((?:\d{4}-){3}\d{3}[\dX])", value)
+    if match is None:
+        raise ValueError("is no address of an ORCID")
+    digits, total = match[1].replace("-", ""), 0
+    for digit in digits[:-1]:
+        total = (total + int(digit)) * 2 % 11
+    # ISO 7064, MOD 11-2: the last digit is a check of the others.
+    if digits[-1] != "0123456789X"[(12 - total) % 11]:
+        raise ValueError("is no ORCID: its last digit does not fit the others")
+    return value
+
+
 def _mapping(value: Any) -> Any:  # noqa: ANN401 - any value of the environment or of a caller
     if not isinstance(value, str):
         return value
@@ -260,6 +281,24 @@ class Variables(BaseSettings):
     americano_columns: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
         default_factory=dict,
         description='Columns that play a role, as JSON: {"behavioral_events.time": "occurredAt"}.',
+    )
+    americano_crate_author: str | None = Field(default=None, description="The author of crates, by name.")
+    americano_crate_author_orcid: Annotated[str | None, AfterValidator(_orcid)] = Field(
+        default=None, description="The author's ORCID, such as https://orcid.org/0000-0002-1825-0097."
+    )
+    americano_crate_publisher: str | None = Field(
+        default=None, description="The organization that publishes crates and to which their author belongs, by name."
+    )
+    americano_crate_publisher_url: Annotated[str | None, AfterValidator(_web_address)] = Field(
+        default=None, description="The address of that organization, such as https://ror.org/03yrm5c26."
+    )
+    americano_crate_license: Annotated[str | None, AfterValidator(_web_address)] = Field(
+        default=None,
+        description="The licence of data and results in crates: https://creativecommons.org/licenses/by/4.0/.",
+    )
+    americano_crate_access: str = Field(
+        default="Ask the author for the days.",
+        description="On what conditions the days that a crate leaves out can be had, in a sentence.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Records of format version 1: recorded ones still parse and can be repeated, and new ones have the same fields."""
+"""Records of format version 1 still parse and can be repeated; new ones have their fields, and those of version 2."""
 
 import json
 from collections.abc import Iterator
@@ -38,6 +38,16 @@ CHANGED = {
         *("verdict.sentence", "verdict.why", "test.p", "test.smallest_p", "test.as_extreme", "appraisal.points")
     }
 }
+# What version 2 adds.
+ADDED = frozenset({"chain.number", "chain.previous", "module_bundle_sha256"})
+ADDED_OF_PROTOCOL = frozenset({"artifacts.days.json.sha256", "artifacts.days.json.bytes"})
+PLAN_FIELDS = frozenset(
+    {"standing.plan_seen", "standing.reasons[]"}
+    | {
+        f"standing.plan_seen.{name}"
+        for name in ("plan_sha256", "first_seen_snapshot", "first_seen_at", "source_updated_at", "watched_since")
+    }
+)
 
 
 def text_of(kind: str) -> bytes:
@@ -61,8 +71,8 @@ def test_a_recorded_text_parses_and_is_written_the_same_again(kind: str) -> None
     text = text_of(kind)
 
     assert Record.parse(text).canonical() == text
-    with pytest.raises(AnalysisError, match="no provenance record of version 1: version"):
-        Record.parse(text.replace(b'"version":1', b'"version":2'))
+    with pytest.raises(AnalysisError, match="no provenance record of version 1 or 2: version"):
+        Record.parse(text.replace(b'"version":1', b'"version":3'))
 
 
 @pytest.mark.parametrize("kind", PROTOCOL_KINDS)
@@ -91,8 +101,11 @@ def test_a_new_record_has_the_fields_of_the_format(lab: Lab, kind: str) -> None:
     recorded_fields, new_fields = ({*fields("", json.loads(record.canonical()))} for record in (old, new))
     newer = {(f"logged.tags.{tag}", "str") for tag in NEWER_TAGS.get(kind, ())}
     assert newer <= new_fields
+    added = ADDED | (ADDED_OF_PROTOCOL if KINDS[kind].of_protocol else frozenset())
+    of_plan = {field for field in new_fields if field[0].startswith("standing.")} - recorded_fields
+    assert {name for name, _ in of_plan} <= PLAN_FIELDS
     differing = {field for field in recorded_fields ^ (new_fields - newer) if not field[0].startswith(VARIABLE)}
-    assert {field for field in differing if not field[0].startswith(STATED_SINCE)} == set()
+    assert {name for name, _ in differing - of_plan if not name.startswith(STATED_SINCE)} == added
     stated_since = {"draws", "improvement"}
     assert _without(new.config, stated_since) == _without(old.config, stated_since)
     assert (new.seed, new.generator) == (old.seed, old.generator)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
+from americano_pipelines.defs.jobs import PREFIX
 from americano_pipelines.defs.run_tags import EARLIER_RECORD_SHA256, RECORD_SHA256
+from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, RegisteredModel
 from americano_pipelines.provenance.record import Record
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PerformedAnalysis
 
 
+_PER_PAGE = 1000
 _COLUMNS_ONLY_IN_REPORT = ("condition", "end from", "events", "mean of events", "sd of events")
 _PLAIN_NAMES = {
     "observed": "effect",
@@ -176,6 +179,21 @@ def materialization_hashes(settings: Settings) -> Iterator[Callable[[Record], li
     """
     with open_instance_to_read(settings) as instance:
         yield lambda record: [] if instance is None else recorded_hashes(instance, record)
+
+
+def hashes_of_protocol(instance: dg.DagsterInstance, protocol_id: str) -> frozenset[str]:
+    """The hashes of records in the metadata of all analyses of a protocol, as Dagster's log has them."""
+    hashes: set[str] = set()
+    for name in PROTOCOL_KINDS:
+        of_protocol = dg.AssetRecordsFilter(asset_key=asset_specs.key(PREFIX, name), asset_partitions=[protocol_id])
+        cursor, more = None, True
+        while more:
+            page = instance.fetch_materializations(of_protocol, limit=_PER_PAGE, cursor=cursor)
+            events = [record.asset_materialization for record in page.records]
+            for event in events:
+                hashes.update(hash_in(event.metadata) if event is not None else ())
+            cursor, more = page.cursor, page.has_more
+    return frozenset(hashes)
 
 
 def recorded_hashes(instance: dg.DagsterInstance, record: Record) -> list[str]:

@@ -12,7 +12,7 @@ import dagster as dg
 from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.app_database.matching import merge_parameters
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
-from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata
+from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata, hashes_of_protocol
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row, created_row
 from americano_pipelines.defs.analyses.config import (
     NAME_FIELD,
@@ -126,6 +126,9 @@ def _perform(
             analysis_run_id=row_id,
             # The contracts and statements that the published file was built by are the code of its tables.
             code_versions=dict.fromkeys(kind.assets, prepared.document.content.models_sha256),
+            recorded_before=hashes_of_protocol(context.instance, context.partition_key)
+            if kind.of_protocol
+            else frozenset(),
         )
         tags = {
             "analysis_run_id": row_id,

@@ -33,7 +33,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import visible
 from americano_pipelines.warehouse.refresh import RefreshResult, refresh
 from americano_pipelines.warehouse.snapshot_record import CheckOutcome
-from americano_pipelines.warehouse.snapshots import open_published, preview
+from americano_pipelines.warehouse.snapshots import expiring, open_published, preview
 
 # More damaged files than this mean a broken disk, which a person should see.
 MAX_REPAIRS = 20
@@ -82,6 +82,7 @@ def _refreshed(
     context: dg.AssetExecutionContext, settings: Settings, stages: StageTimer, *, full: bool
 ) -> tuple[RefreshResult, list[str]]:
     """Refresh; if a file of the lake is damaged, export it again first, with a warning."""
+    _keep_findings(context, settings)
     repaired: list[str] = []
     while True:
         try:
@@ -93,6 +94,20 @@ def _refreshed(
             context.log.warning("%s", exported_again(repaired[-1]))
             error.path.unlink(missing_ok=True)
             export(settings, stages)
+
+
+def _keep_findings(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Compare the extracts of snapshots that expire with their rows, while these are there."""
+    if not expiring(settings):
+        return
+    from americano_pipelines.provenance.verify.source_data import keep_findings
+
+    try:
+        kept = keep_findings(settings)
+    except OSError as error:
+        context.log.warning("no finding was kept of the snapshots that expire: %s", error)
+    else:
+        context.log.info("%d extracts were compared with a snapshot that expires", kept)
 
 
 def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[dg.AssetKey, tuple[Metadata, str]]:

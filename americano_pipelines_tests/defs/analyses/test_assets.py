@@ -18,6 +18,7 @@ from psycopg2.extras import RealDictCursor
 
 from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.defs import verdict_table
+from americano_pipelines.defs.analyses.analysis_metadata import hashes_of_protocol
 from americano_pipelines.defs.analyses.assets import actor
 from americano_pipelines.defs.analyses.config import given_parameters, launchpad
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
@@ -37,6 +38,7 @@ from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.warehouse.snapshots import open_published
 from americano_pipelines_tests.conftest import VARIABLES, Database
 from americano_pipelines_tests.defs.conftest import Runner, failure, metadata
+from americano_pipelines_tests.plan_witness import seen_long_ago
 from americano_pipelines_tests.statistics.examples import TRUTHS
 
 ABAB, ITS, CHANGES = "abab_randomization", "interrupted_time_series", "change_points"
@@ -92,6 +94,7 @@ def study(server_folder: Path, empty_store: Path) -> Iterator[Study]:
             (folder / "mlflow").mkdir()
             (folder / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
             assert Runner(settings, instance).run().success
+            seen_long_ago(settings)
             yield Study(server, settings, instance)
     finally:
         server.down()
@@ -125,7 +128,9 @@ def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol:
 
     assert entries["verdict"] == TRUTHS[protocol.name]
     assert (entries["standing"], entries["earlier analyses"]) == ("planned", 0)
-    assert entries["result"].endswith("This is the planned analysis, the first after the end.")
+    assert entries["result"].endswith(
+        "This is the planned analysis, the first after the end; its plan was first seen on 2020-01-01."
+    )
     record = record_of(study, sha256_of(entries))
     assert record.config["direction"] == protocol.direction
     assert record.results["test"]["schedule from"] == "recorded with the phases"  # type: ignore[index, call-overload]
@@ -134,6 +139,8 @@ def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol:
 def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     entries = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
     sha256 = sha256_of(entries)
+    assert sha256 in hashes_of_protocol(study.instance, IDS["worked_examples"])
+    assert sha256 not in hashes_of_protocol(study.instance, IDS["interleaved_practice"])
     record = record_of(study, sha256)
     store = open_store(study.settings)
     run = store.client.get_run(entries["MLflow run id"])
