@@ -7,7 +7,7 @@ The phases record the plan beside the randomization scheme, in `interventionPara
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -70,6 +70,10 @@ def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     return {**with_usual_names({name: value for name, value in plan.items() if name != "type"}), **request[1]}
 
 
+Standing = Literal["planned", "declared", "exploratory"]
+"""What a run is to the plan of its protocol."""
+
+
 class PlanCompliance(FrozenModel):
     """Whether a run is the planned analysis; part of its record.
 
@@ -80,6 +84,8 @@ class PlanCompliance(FrozenModel):
         unrecorded_runs: analyses of this protocol that ended without a record before this one.
         plan_over: whether the plan was over at the instant of the data.
         plan_seen: when the plan was first seen; None in older records, and for a run that no plan covers.
+        declared: whether it would be planned if the source's word counted: the project began after the end, and the
+            source says that it did not change the plan since. Then `reasons` says so, and nothing else.
     """
 
     planned: bool
@@ -88,11 +94,12 @@ class PlanCompliance(FrozenModel):
     unrecorded_runs: int
     plan_over: bool
     plan_seen: PlanSighting | None = None
+    declared: bool = False
 
     @property
-    def label(self) -> str:
-        """`planned` or `exploratory`."""
-        return "planned" if self.planned else "exploratory"
+    def label(self) -> Standing:
+        """`planned`, `declared` or `exploratory`."""
+        return "planned" if self.planned else "declared" if self.declared else "exploratory"
 
     @property
     def sentence(self) -> str:
@@ -103,7 +110,8 @@ class PlanCompliance(FrozenModel):
             shown = f"; {history}" if self.earlier_runs or self.unrecorded_runs else ""
             shown += f"; its plan was first seen on {self.plan_seen.first_seen_at[:10]}" if self.plan_seen else ""
             return f"This is the planned analysis, the first after the end{shown}."
-        return f"Exploratory ({'; '.join(self.reasons)}); {history}."
+        word = "Declared, not shown to be planned" if self.declared else "Exploratory"
+        return f"{word} ({'; '.join(self.reasons)}); {history}."
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ def verdicts_spec() -> dg.AssetSpec:
     return dg.AssetSpec(
         KEY,
         deps=[asset_specs.key("research", "protocols"), *(asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS)],
-        description="Did it work? One row for each protocol, by name: the verdict of its planned analysis, with links "
-        "to its partition and its run. An exploratory analysis never changes a verdict.\n\nIt is up to date after "
-        "each sync and each analysis, and cannot be materialized by itself. Type a part of the protocol's name into "
-        "*Filter metadata keys*.",
+        description="Did it work? One row for each protocol, by name: the verdict of its planned or declared analysis, "
+        "with links to its partition and its run. An exploratory analysis never changes a verdict.\n\n"
+        "It is up to date after each sync and each analysis, and cannot be materialized by itself. Type a part of the "
+        "protocol's name into *Filter metadata keys*.",
         group_name=EXPERIMENTS,
         kinds={"python", "table"},
         owners=[asset_specs.Owner.RESEARCH.value],
@@ -94,23 +94,23 @@ def _metadata(verdicts: list[ListedVerdict]) -> dict[str, dg.MarkdownMetadataVal
 
 
 def _status(verdict: ListedVerdict) -> str:
-    if verdict.planned is not None:
-        return "analysed as planned"
+    if verdict.confirmatory is not None:
+        return f"analysed as {verdict.confirmatory.standing}"
     return "only explored" if verdict.explorations else "not analysed"
 
 
 def _row(verdict: ListedVerdict) -> tuple[str, ...]:
-    entry, numbers = verdict.planned, verdict.numbers
+    entry, numbers = verdict.confirmatory, verdict.numbers
     about = verdict.protocol.title, verdict.protocol.protocol_id, _status(verdict)
     if entry is None:
         return *about, "", "", "", "", "", ""
     effect, p = _number(numbers.effect, "+.3g"), _number(numbers.p, ".3g")
-    return *about, entry.verdict or "no verdict", effect, _interval(numbers), p, "planned", entry.sha256[:12]
+    return *about, entry.verdict or "no verdict", effect, _interval(numbers), p, str(entry.standing), entry.sha256[:12]
 
 
 def _paragraph(verdict: ListedVerdict) -> str:
     """The verdict in a few words, and links to its pages."""
-    entry, numbers, protocol_id = verdict.planned, verdict.numbers, verdict.protocol.protocol_id
+    entry, numbers, protocol_id = verdict.confirmatory, verdict.numbers, verdict.protocol.protocol_id
     if entry is None:
         explored = f" ({verdict.explorations})" if verdict.explorations else ""
         return f"{_status(verdict)}{explored}. {_partition_link(next(iter(PROTOCOL_KINDS)), protocol_id)}"
@@ -120,7 +120,7 @@ def _paragraph(verdict: ListedVerdict) -> str:
     links = [_partition_link(str(entry.analysis), protocol_id), f"[run](/runs/{entry.dagster_run_id})"]
     if entry.mlflow_url:
         links.append(f"[report in MLflow]({entry.mlflow_url})")
-    return f"**{entry.verdict or 'no verdict'}**{effect}{interval}{p}, planned. {', '.join(links)}"
+    return f"**{entry.verdict or 'no verdict'}**{effect}{interval}{p}, {entry.standing}. {', '.join(links)}"
 
 
 def _partition_link(analysis: str, protocol_id: str) -> str:

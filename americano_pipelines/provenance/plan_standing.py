@@ -1,7 +1,7 @@
 """Judge by when its plan was first seen whether an analysis may be called planned.
 
 A plan that was first seen after the end may have been written with the result in view. What the source says of itself
-is repeated, and is no witness.
+is repeated, and is no witness: where it is all there is, the analysis is called declared.
 """
 
 from datetime import UTC, datetime
@@ -18,9 +18,20 @@ def with_sighting(compliance: PlanCompliance, sighting: PlanSighting | None, end
         sighting: when its plan was first seen, None where no snapshot kept that.
         ends_us: when the plan is over, microseconds since 1970 UTC.
     """
-    reason = _reason(sighting, datetime.fromtimestamp(ends_us / 1e6, UTC))
+    end = datetime.fromtimestamp(ends_us / 1e6, UTC)
+    reason = _reason(sighting, end)
     reasons = compliance.reasons if reason is None else (*compliance.reasons, reason)
-    return compliance.model_copy(update={"plan_seen": sighting, "planned": not reasons, "reasons": reasons})
+    changes: dict[str, object] = {"plan_seen": sighting, "planned": not reasons, "reasons": reasons}
+    if reasons == (reason,) and sighting is not None and _is_declared(sighting, end):
+        changes["declared"] = True
+    return compliance.model_copy(update=changes)
+
+
+def _is_declared(sighting: PlanSighting, end: datetime) -> bool:
+    """Whether only the source's word says that the plan is older than the end, for nobody looked before."""
+    updated = sighting.source_updated_at
+    looked_before = sighting.first_seen_at != sighting.watched_since
+    return not looked_before and updated is not None and datetime.fromisoformat(updated) < end
 
 
 def _reason(sighting: PlanSighting | None, end: datetime) -> str | None:

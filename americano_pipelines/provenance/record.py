@@ -181,9 +181,9 @@ class Record(FrozenModel):
 
     @property
     def description(self) -> str:
-        """The result in words, as MLflow's page shows it; an exploratory one says that it is."""
-        exploratory = self.standing is not None and not self.standing.planned
-        return f"{self.sentence} This result is exploratory." if exploratory else self.sentence
+        """The result in words, as MLflow's page shows it; one that is not planned says what it is."""
+        label = None if self.standing is None else self.standing.label
+        return self.sentence if label in (None, "planned") else f"{self.sentence} This result is {label}."
 
     @property
     def sha256(self) -> str:

@@ -34,7 +34,8 @@ class ListedRun:
         protocol: the protocol's name in the published file, its id when it is not there.
         status: of the MLflow run; `gone` when MLflow does not have it any more.
         verdict: the verdict's state, None without a record or for an analysis that judges nothing.
-        standing: `planned` or `exploratory`, None without a record or for an analysis that no protocol plans.
+        standing: `planned`, `declared` or `exploratory`, None without a record or for an analysis that no protocol
+            plans.
         sentence: what came out, None without a record.
         mlflow_run_id: the MLflow run.
         mlflow_url: its page, None when there is none.
@@ -105,7 +106,7 @@ def _of_entry(entry: IndexEntry, status: str, names: dict[str, str]) -> ListedRu
         protocol=names.get(entry.protocol_id or "", entry.protocol_id),
         status=status,
         verdict=entry.verdict,
-        standing=None if entry.planned is None else "planned" if entry.planned else "exploratory",
+        standing=entry.standing,
         sentence=entry.sentence,
         mlflow_run_id=str(entry.mlflow_run_id),
         mlflow_url=entry.mlflow_url,

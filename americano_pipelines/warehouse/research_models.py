@@ -147,7 +147,8 @@ _RUN_COLUMNS = {
         completed_at="end",
     ),
     "verdict": "Its verdict, such as benefit; null where it judges nothing.",
-    "standing": "Whether it is the analysis that was planned before the data came in: planned or exploratory.",
+    "standing": "Whether it is the analysis that was planned before the data came in: planned; declared, if "
+    "only the source says so; or exploratory.",
     "effect": "The tested difference, treatment minus baseline, in units of the outcome.",
     "interval_low": "Lower end of the two-sided interval of the effect; null where it is unbounded.",
     "interval_high": "Upper end of that interval; null where it is unbounded.",
@@ -187,7 +188,7 @@ MODELS = (
     ),
     Model(
         "verdicts",
-        "Protocols with their planned analysis; before there is one, with the newest exploratory one.",
+        "Protocols with their planned or declared analysis; before there is one, with the newest exploratory one.",
         (),
         ("protocols", "analysis_runs"),
         needs=((PROTOCOLS.name, "id"), (RUNS.name, "protocol"), (RUNS.name, "summary")),

@@ -57,9 +57,21 @@ AFTER = "its plan was first seen on 2025-03-08, after the end: "
 def test_a_plan_that_was_first_seen_after_the_end_is_not_called_planned(seen: PlanSighting | None, reason: str) -> None:
     standing = with_sighting(PLANNED, seen, END_US)
 
-    assert (standing.planned, standing.label, standing.reasons) == (False, "exploratory", (reason,))
+    # The source's word counts where the project began after the end.
+    label = "declared" if reason.endswith(", before the end") else "exploratory"
+    assert (standing.planned, standing.label, standing.reasons) == (False, label, (reason,))
     assert standing.plan_seen == seen
     assert reason in standing.sentence
+
+
+def test_what_is_exploratory_for_another_reason_is_not_declared() -> None:
+    seen = sighting("2025-03-08", watched="2025-03-08", updated="2024-12-01")
+    second = PLANNED.model_copy(update={"planned": False, "reasons": ("it is not the first of its kind",)})
+
+    assert with_sighting(PLANNED, seen, END_US).label == "declared"
+    assert with_sighting(second, seen, END_US).label == "exploratory"
+    looked = sighting("2025-03-08", watched="2025-01-01", updated="2024-12-01")
+    assert with_sighting(PLANNED, looked, END_US).label == "exploratory", "the project looked before, and saw another"
 
 
 def test_the_record_holds_when_its_plan_was_seen(lab: Lab) -> None:

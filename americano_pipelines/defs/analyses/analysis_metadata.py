@@ -53,32 +53,32 @@ _SHORT = 12
 NOT_DECLARED = "not declared"
 
 
-def analysis_metadata(performed: "PerformedAnalysis", planned: IndexEntry | None, app_row: str) -> Metadata:
+def analysis_metadata(performed: "PerformedAnalysis", counting: IndexEntry | None, app_row: str) -> Metadata:
     """Metadata of a materialized analysis; the result that counts comes first.
 
     Args:
         performed: the analysis.
-        planned: the planned analysis of its protocol, None if that is this one or was not carried out.
+        counting: the planned or declared analysis of its protocol, None if that is this one or was not carried out.
         app_row: what became of the app's row, in words.
     """
     analysis, record = performed.analysis, performed.recorded.record
     own_result, own_verdict = one_line(record.sentence_with_compliance), analysis.verdict
-    if planned is None:
+    if counting is None:
         results = {"result": own_result, "verdict": own_verdict}
     else:
-        which = f"{KINDS[str(planned.analysis)].title} of {str(planned.ended_at)[:10]}"
+        which = f"{KINDS[str(counting.analysis)].title} of {str(counting.ended_at)[:10]}"
         results = {
             "result": one_line(
-                f"{planned.sentence} This is the planned analysis, the {which}; this run is another one."
+                f"{counting.sentence} This is the {counting.standing} analysis, the {which}; this run is another one."
             ),
-            "verdict": planned.verdict,
-            "planned record": planned.sha256[:_SHORT],
+            "verdict": counting.verdict,
+            f"{counting.standing} record": counting.sha256[:_SHORT],
             "result of this run": own_result,
             "verdict of this run": own_verdict,
         }
     return {
         **{name: value for name, value in results.items() if value},
-        **_protocol_metadata(performed, "standing" if planned is None else "standing of this run"),
+        **_protocol_metadata(performed, "standing" if counting is None else "standing of this run"),
         **_numbers(analysis.numbers, _better(analysis.results)),
         **_pictures(analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),

@@ -114,7 +114,7 @@ def _perform(
     requested_row: str | None,
 ) -> dg.MaterializeResult[None]:
     from americano_pipelines.provenance.perform import perform
-    from americano_pipelines.provenance.verdict_listing import planned_entry
+    from americano_pipelines.provenance.verdict_listing import confirmatory_entry
 
     kind = prepared.kind
     with created_row(context, settings, kind, prepared.parameters, run_name, requested_row) as row_id:
@@ -140,12 +140,13 @@ def _perform(
             performed = perform(run, settings, prepared, run_context)
     context.log.info("%s", one_line(performed.analysis.sentence))
     app_row = complete_row(context, settings, row_id, performed.recorded.record)
-    planned = None
+    counting = None
     if performed.compliance is not None:
         _report_verdicts(context, settings)
-        planned = None if performed.compliance.planned else planned_entry(settings, context.partition_key)
+        exploratory = performed.compliance.label == "exploratory"
+        counting = confirmatory_entry(settings, context.partition_key) if exploratory else None
     return dg.MaterializeResult(
-        metadata=analysis_metadata(performed, planned, app_row),
+        metadata=analysis_metadata(performed, counting, app_row),
         data_version=dg.DataVersion(sha256_hex(canonical_json(performed.analysis.results))),
     )
 

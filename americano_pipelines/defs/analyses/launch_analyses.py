@@ -42,7 +42,7 @@ class Launched:
         sentence: the result, or why it failed.
         dagster_run_id: the Dagster run, None for a request that was refused before a run was started.
         verdict: the verdict's state, None for an analysis that judges nothing.
-        standing: `planned` or `exploratory`.
+        standing: `planned`, `declared` or `exploratory`.
         analysis_run_id: the app's row, None without one.
         mlflow_run_id: its MLflow run, None for an analysis that failed.
         sha256: hash of its record, None for an analysis that failed.

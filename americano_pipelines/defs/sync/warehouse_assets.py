@@ -26,7 +26,6 @@ from americano_pipelines.defs.sync.table_metadata import (
     model_metadata,
     table_metadata,
 )
-from americano_pipelines.defs.verdict_table import has_report, report_verdicts
 from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Settings
@@ -141,6 +140,8 @@ def _keep_partitions(context: dg.AssetExecutionContext, settings: Settings, outc
     """
     if "protocols" not in outcome.document.models:
         return
+    from americano_pipelines.defs.verdict_table import has_report, report_verdicts
+
     try:
         with open_published(settings, wait_seconds=0) as connection:
             added, removed = sync_protocol_partitions(context.instance, connection)

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS entries (
     started_at TEXT,
     ended_at TEXT,
     verdict TEXT,
-    planned INTEGER,
+    standing TEXT,
     sentence TEXT,
     snapshot_id TEXT,
     chain_number INTEGER,

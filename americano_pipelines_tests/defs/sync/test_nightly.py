@@ -81,8 +81,8 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
     phases = metadata(result, "research/phases")["dagster/column_schema"].columns
     assert {column.name: column.description for column in phases} == dict(MODEL_BY_NAME["phases"].columns)
     assert not schema["id"].constraints.nullable
-    assert events_metadata["sort key"] == "timestamp, id"
-    assert events_metadata["indexes"] == "userId"
+    assert events_metadata["sort key"] == "month of timestamp, userId, timestamp, id"
+    assert events_metadata["indexes"] == "none"
     assert events_metadata["file bytes"] == project.settings.published_path.stat().st_size
     assert events_metadata["snapshot id"] in str(project.settings.published_path.resolve())
     assert Path(events_metadata["path"]) == project.settings.published_path.resolve()
