@@ -51,6 +51,11 @@ def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_js
     from americano_pipelines.provenance.verify.verification import verify as verify_record
 
     settings = load_settings()
+    if settings.app is not None and settings.app.host.startswith("/"):
+        # The demo's Postgres, which is stopped after `demo run`, has the app's rows.
+        from americano_pipelines.cli.demo import start_if_in_use
+
+        start_if_in_use(settings)
     with progress(enabled=not as_json), materialization_hashes(settings) as in_dagster:
         verification = verify_record(settings, run, in_dagster, again=rerun)
     if as_json:
