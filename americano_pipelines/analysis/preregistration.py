@@ -104,7 +104,7 @@ class PlanCompliance(FrozenModel):
     @property
     def sentence(self) -> str:
         """The compliance in a sentence."""
-        more = f", {self.unrecorded_runs} more ended without a record" if self.unrecorded_runs else ""
+        more = f", {_failed(self.unrecorded_runs)}" if self.unrecorded_runs else ""
         history = f"{_times(self.earlier_runs)} before it{more}"
         if self.planned:
             shown = f"; {history}" if self.earlier_runs or self.unrecorded_runs else ""
@@ -210,6 +210,12 @@ def _other_plan(extract: Extract) -> str:
     return (
         f"what was planned is the {KINDS[request[0]].title}" if request else f"what was planned is {plan.get('type')!r}"
     )
+
+
+def _failed(number: int) -> str:
+    if number == 1:
+        return "1 further run failed before it was recorded"
+    return f"{number} further runs failed before they were recorded"
 
 
 def _times(number: int) -> str:

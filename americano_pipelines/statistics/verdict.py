@@ -87,7 +87,7 @@ def judge(
         why, reason = obstacle
         return Verdict("no verdict", why, f"No verdict: {reason}. Descriptively, {numbers}.")
     if not rejects(test.p, level):
-        return Verdict("not shown", f"p = {shown_p(test.p)}", f"An effect was not shown: {numbers}.{_other_way(test)}")
+        return Verdict("not shown", f"p = {shown_p(test.p)}", f"No effect was shown: {numbers}.{_other_way(test)}")
     observed_direction: Direction = "increase" if test.observed > 0 else "decrease"
     if test.points != observed_direction:
         return Verdict(
@@ -162,7 +162,8 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
     p = f"p = {shown_p(test.p)}, {doubled}{sides}{named}"
     return (
         f"treatment days differed from baseline days by {in_units(test.observed, decimals, sign=True)} ({bounds}); "
-        f"{looked}, {test.as_extreme:,} give a difference at least as far out ({p}){limits}"
+        f"{looked}, {test.as_extreme:,} {'gives' if test.as_extreme == 1 else 'give'} a difference at least as extreme "
+        f"({p}){limits}"
     )
 
 

@@ -128,7 +128,7 @@ def test_lengths_that_could_not_have_been_drawn_are_described_and_get_no_verdict
     assert analysis.verdict == "no verdict"
     assert analysis.sentence.startswith("No verdict: not a randomisation test, for phases of ")
     assert " days could not have been drawn. Descriptively, treatment days differed from" in analysis.sentence
-    assert "give a difference at least as far out (p = ." in analysis.sentence
+    assert "a difference at least as extreme (p = ." in analysis.sentence
     assert analysis.results["test"]["kind"] == "not a randomisation test"  # type: ignore[index, call-overload]
     assert analysis.results["test"]["admissible"] is False  # type: ignore[index, call-overload]
     assert analysis.numbers["p"] is not None

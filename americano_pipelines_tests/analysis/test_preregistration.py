@@ -113,7 +113,7 @@ def test_what_ended_without_a_record_is_told_and_a_changed_record_is_a_doubt() -
         ABAB, requested, analysed, as_of_us=END_US, ends_us=END_US, prior_runs=PriorRuns(unrecorded=2)
     )
     assert cut_off.planned
-    assert cut_off.sentence.endswith("no analysis of this protocol came before it, 2 more ended without a record.")
+    assert cut_off.sentence.endswith("came before it, 2 further runs failed before they were recorded.")
     changed = assess_compliance(
         ABAB, requested, analysed, as_of_us=END_US, ends_us=END_US, prior_runs=PriorRuns(changed_records=1)
     )

@@ -458,4 +458,4 @@ def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_coun
     entries = shown(study.run("phone_on_the_desk", ABAB))
 
     assert entries["standing"] == "planned"
-    assert f"{len(analyses)} more ended without a record" in entries["result"]
+    assert f"{len(analyses)} further runs failed before they were recorded" in entries["result"]
