@@ -121,7 +121,12 @@ def run(context: click.Context, *, keep: bool) -> None:
             context.exit(1)
         names = {protocol.protocol_id: protocol.title for protocol in read_protocols(settings)}
         reporting.show(reporting.run_report(settings, compare=True), names)
-        show_analyses(settings, run_analyses(settings))
+        launched = run_analyses(settings)
+        # Else `research.verdicts` would have the app's rows of before the analyses.
+        if launched and not (again := syncing.run_sync(settings, full=False)).success:
+            say(f"failed: {again.error}", err=True)
+            context.exit(1)
+        show_analyses(settings, launched)
     finally:
         if not keep and not was_running:
             server.down()

@@ -164,9 +164,10 @@ def _show_protocols(
 
 
 def kind_title(kind: str, *, wide: bool) -> str:
-    """A kind of analysis in words; on a narrow terminal its first ones."""
+    """A kind of analysis in words; on a narrow terminal in few."""
     title = KINDS[kind].title if kind in KINDS else kind.replace("_", " ")
-    return title if wide else shorten(title, ANALYSIS_WIDTH, placeholder="")
+    # Beside a status, "interrupted" would read as one.
+    return title if wide else shorten(title.removeprefix("interrupted "), ANALYSIS_WIDTH, placeholder="")
 
 
 def unambiguous_length(ids: "Sequence[str]") -> int:

@@ -210,7 +210,10 @@ def _show_runs(
         # An id, a time or a word that is broken in two can neither be read nor copied.
         table.add_column(name, overflow="ellipsis", no_wrap=True)
     for run, row in zip(listed_runs, rows, strict=True):
-        row["protocol"] = shorten(row["protocol"], max(room, _MIN_PROTOCOL_WIDTH), placeholder="…")
+        width = max(room, _MIN_PROTOCOL_WIDTH)
+        # Whole words; a name that is a single long word, or an id, by its characters.
+        short = shorten(row["protocol"], width, placeholder="…")
+        row["protocol"] = row["protocol"][: width - 1] + "…" if short == "…" else short
         cells = {name: cell(text) for name, text in row.items()}
         cells["verdict"] = cell(row["verdict"], _STYLES.get(run.status, "bold red"))
         if wide and run.mlflow_url:

@@ -43,15 +43,16 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
 
 def _show_comparison(result: "SourceComparison", *, deep: bool) -> None:
     console = Console(highlight=False)
-    console.print(f"snapshot {result.snapshot_id}, compared {'row by row' if deep else 'by month'}")
-    show_table(console, ("table", "months compared"), list(result.compared.items()))
+    if result.compared:
+        console.print(f"snapshot {result.snapshot_id}, compared {'row by row' if deep else 'by month'}")
+        show_table(console, ("table", "months compared"), list(result.compared.items()))
     for difference in result.differences:
         why = "the source has changed since" if difference.since else "no change in the source explains it"
         console.print(f"[bold red]differs[/] {escape(difference.table)}, {difference.bucket} ({why})")
         console.print(f"  source    {difference.source}\n  published {difference.published}", markup=False)
         for side, name in difference.rows:
             console.print(f"  only in {side:<9} with this content: {name}", markup=False)
-    if not result.comparable:
+    if result.compared and not result.comparable:
         console.print(
             "the source is another database or was set back in time: which changes came after the sync is unknown",
         )

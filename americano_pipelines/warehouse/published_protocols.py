@@ -88,7 +88,8 @@ def find_protocol(protocols: Sequence[PublishedProtocol], text: str) -> Publishe
     ]
     for matching in (
         [protocol for protocol in protocols if protocol.protocol_id == text],
-        named,
+        # An empty variable of a shell means no protocol, not the one without a name.
+        named if key else [],
         partly if key else [],
     ):
         if len(matching) == 1:

@@ -251,7 +251,7 @@ def compare_with_source(settings: Settings, stages: StageTimer, *, deep: bool) -
                 differences += [
                     replace(difference, since=difference.since and is_as_published) for difference in table_differences
                 ]
-    return SourceComparison(document.snapshot_id, compared, differences, missing, damaged, comparable)
+    return SourceComparison(document.snapshot_id, compared, differences, missing, damaged, comparable and bool(sides))
 
 
 def _damaged(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord) -> dict[str, str]:

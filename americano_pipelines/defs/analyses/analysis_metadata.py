@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _PER_PAGE = 1000
-_COLUMNS_ONLY_IN_REPORT = ("condition", "end from", "events", "mean of events", "sd of events")
+_COLUMNS_ONLY_IN_REPORT = ("type", "condition", "end from", "events", "mean of events", "sd of events")
 _PLAIN_NAMES = {
     "observed": "effect",
     "smallest_p": "smallest possible p",
@@ -79,7 +79,7 @@ def analysis_metadata(performed: "PerformedAnalysis", counting: IndexEntry | Non
     return {
         **{name: value for name, value in results.items() if value},
         **_protocol_metadata(performed, "standing" if counting is None else "standing of this run"),
-        **_numbers(analysis.numbers, _better(analysis.results)),
+        **_numbers(analysis.numbers, _better(analysis.results), "" if counting is None else " of this run"),
         **_pictures(analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),
         **_record_metadata(record, app_row),
@@ -108,18 +108,18 @@ def _better(results: Mapping[str, Any]) -> str:
     return {"increase": "higher", "decrease": "lower"}.get(str(declared), NOT_DECLARED)
 
 
-def _numbers(numbers: Mapping[str, float | None], better: str) -> Metadata:
-    """The numbers with four digits, under plain names."""
+def _numbers(numbers: Mapping[str, float | None], better: str, of_run: str) -> Metadata:
+    """The numbers with four digits, under plain names that end with `of_run`."""
     entries: Metadata = {}
     for name, value in numbers.items():
         if value is None:
             continue
         if name == "nap":
-            entries["NAP, overlap of days"] = _NAP.format(
+            entries[f"NAP, overlap of days{of_run}"] = _NAP.format(
                 value=value, better="higher" if better == NOT_DECLARED else "better"
             )
         else:
-            entries[_PLAIN_NAMES.get(name, name.replace("_", " "))] = four_digits(value)
+            entries[f"{_PLAIN_NAMES.get(name, name.replace('_', ' '))}{of_run}"] = four_digits(value)
     return entries
 
 
