@@ -46,7 +46,7 @@ def build_deep_check(settings: Settings) -> dg.AssetChecksDefinition:
                 yield _check_result(table, result)
         for name, reason in result.missing.items():
             context.log.warning("%s was not compared: %s", name, visible(reason))
-        if not result.comparable:
+        if result.compared and not result.comparable:
             context.log.warning(
                 "the source is another database, or has gone back in time: every difference is treated as a change "
                 "after the sync"
