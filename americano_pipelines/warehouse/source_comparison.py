@@ -176,9 +176,10 @@ class SourceComparison:
         differences: the buckets that differ.
         missing: tables that are on one side only, with the reason.
         damaged: tables that differ in the published file from what was built, with the difference.
-        comparable: whether the source's months can be compared with those of the sync; not when there is no
-            source, when it is another database, or when it was set back to an earlier state. Then the next sync reads everything anew, so every
-            difference is treated as a change after the sync, unless the published file was written to.
+        comparable: whether the source's months can be compared with those of the sync; not when there is no source,
+            when it is another database, or when it was set back to an earlier state. Then the next sync reads
+            everything anew, so every difference is treated as a change after the sync, unless the published file was
+            written to.
     """
 
     snapshot_id: str
