@@ -41,7 +41,7 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
         parameters: the parameters.
         as_of_us: the instant of the data, microseconds since 1970 UTC; before the plan is over the verdict is
             `no verdict`.
-        compliance: `planned` or `exploratory`, for the figures, which people see without the report too.
+        compliance: `planned`, `declared` or `exploratory`, for the figures, which people see without the report too.
     """
     findings = compute_findings(observations, parameters)
     test, declared, scheme = findings.test, findings.declared, findings.scheme

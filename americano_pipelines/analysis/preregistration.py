@@ -79,7 +79,7 @@ class PlanCompliance(FrozenModel):
 
     Attributes:
         planned: whether it has the primary outcome and the plan's parameters and is the first such run after the end.
-        reasons: what makes it exploratory; empty when it is planned.
+        reasons: what makes it exploratory or declared; empty when it is planned.
         earlier_runs: analyses of this protocol of any kind that gave a result before this one.
         unrecorded_runs: analyses of this protocol that ended without a record before this one.
         plan_over: whether the plan was over at the instant of the data.

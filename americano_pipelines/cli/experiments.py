@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _WIDE_TERMINAL_WIDTH = 110
 _DIGITS = 8
-ANALYSIS_WIDTH = len("randomization")
+_ANALYSIS_WIDTH = len("randomization")
 
 
 @click.command()
@@ -166,7 +166,7 @@ def _show_protocols(
 def kind_title(kind: str, *, wide: bool) -> str:
     """A kind of analysis in words; on a narrow terminal its first ones."""
     title = KINDS[kind].title if kind in KINDS else kind.replace("_", " ")
-    return title if wide else shorten(title, ANALYSIS_WIDTH, placeholder="")
+    return title if wide else shorten(title, _ANALYSIS_WIDTH, placeholder="")
 
 
 def unambiguous_length(ids: "Sequence[str]") -> int:

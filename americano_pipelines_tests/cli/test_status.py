@@ -44,7 +44,7 @@ def test_what_is_published_runs_failures_requests_and_analyses(
     for text in (
         "4,000 behavioral_events",
         "2 pending",
-        "1 with the planned analysis",
+        "1 with a planned or declared analysis",
         "1 not analysed",
         "1 in 7 days",
     ):

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
@@ -51,12 +51,6 @@ class Tolerance:
 
     absolute: float
     same_numpy: bool
-
-    @classmethod
-    def of(cls, outcomes: Sequence[float | None], *, same_numpy: bool) -> "Tolerance":
-        """For an analysis of these outcomes."""
-        finite = [abs(value) for value in outcomes if value is not None and math.isfinite(value)]
-        return cls(ABSOLUTE_OF_SCALE * max([1.0, *finite]), same_numpy)
 
 
 def differences(recorded: dict[str, Any], repeated: dict[str, Any], closeness: Tolerance) -> list[tuple[str, str]]:
