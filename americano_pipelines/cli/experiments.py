@@ -69,10 +69,10 @@ def _show_verdicts(listed: "list[ListedVerdict]") -> None:
     rows = []
     for verdict in listed:
         entry, numbers = verdict.entry, verdict.numbers
-        said = "not analysed" if entry is None else entry.verdict or "described"
+        verdict_text = "not analysed" if entry is None else entry.verdict or "described"
         row = (
             verdict.protocol.title,
-            said,
+            verdict_text,
             decimals(numbers.effect, signed=True),
             _interval(numbers.interval_low, numbers.interval_high, exists=numbers.effect is not None),
             p_text(numbers.p),

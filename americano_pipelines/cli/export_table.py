@@ -41,4 +41,4 @@ def export(*, table: str, path: Path, force: bool, as_json: bool) -> None:
     )
     if exported.as_text:
         console.print(f"as text, for Excel cannot hold all values: {', '.join(exported.as_text)}", markup=False)
-    console.print("`americano purge` does not find this file: what is in it of persons is yours to erase.")
+    console.print("`americano purge` does not find this file: erase personal data in it yourself.")

@@ -177,7 +177,7 @@ def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumb
     return {run.record: key_numbers(settings, run.record) for run in shown if run.record}
 
 
-def state(run: "ListedRun", *, whole: bool = True) -> str:
+def verdict_text(run: "ListedRun", *, whole: bool = True) -> str:
     """The verdict, followed by the status unless the analysis finished.
 
     Args:
@@ -185,9 +185,9 @@ def state(run: "ListedRun", *, whole: bool = True) -> str:
         whole: else only the first part of a verdict such as "differs, lower under treatment".
     """
     ended = run.status == "FINISHED"
-    said = run.verdict or ("described" if ended else "")
-    said = said if whole else said.partition(",")[0]
-    return said if ended else f"{said} ({run.status.lower()})".strip()
+    verdict_words = run.verdict or ("described" if ended else "")
+    verdict_words = verdict_words if whole else verdict_words.partition(",")[0]
+    return verdict_words if ended else f"{verdict_words} ({run.status.lower()})".strip()
 
 
 def _show_runs(
@@ -235,7 +235,7 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
         "started": (run.started[:_SECONDS] if wide else run.started[_YEAR:_MINUTES]).replace("T", " "),
         "analysis": "-" if run.analysis is None else kind_title(run.analysis, wide=wide),
         "protocol": one_line(run.protocol or "-"),
-        "verdict": state(run, whole=wide),
+        "verdict": verdict_text(run, whole=wide),
     }
     if medium:
         row["effect"] = decimals(tested.effect, signed=True)

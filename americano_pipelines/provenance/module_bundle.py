@@ -78,9 +78,9 @@ def repeat_with(settings: Settings, modules: Mapping[str, str], request: Request
     """Repeat an analysis with kept modules, in a process that imports no other ones of this package."""
     with reader_temporary_folder(settings.spill_dir, "repeat") as folder:
         write_modules(folder, modules)
-        asked, answered = folder / "request.json", folder / "reply.json"
-        asked.write_text(request.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", f"{_PACKAGE.name}.analysis.repeat", str(asked), str(answered)]
+        request_path, reply_path = folder / "request.json", folder / "reply.json"
+        request_path.write_text(request.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", f"{_PACKAGE.name}.analysis.repeat", str(request_path), str(reply_path)]
         try:
             done = subprocess.run(  # noqa: S603 - fixed arguments
                 command,
@@ -97,6 +97,6 @@ def repeat_with(settings: Settings, modules: Mapping[str, str], request: Request
         if done.returncode != 0:
             return Reply(error=(done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1])
         try:
-            return Reply.model_validate({**json.loads(answered.read_bytes())})
+            return Reply.model_validate({**json.loads(reply_path.read_bytes())})
         except (OSError, ValueError, ValidationError) as error:
             return Reply(error=f"its reply cannot be read: {error}")

@@ -59,19 +59,19 @@ class ReferenceSet:
         contrasts: the statistic of each assignment, NaN where a phase is empty; shape (assignments,).
         shares: their share of a constant effect on the treated days, 1 for the observed assignment; same shape.
         ties: differences between statistics up to it are none.
-        besides: 1 when the observed assignment comes on top of these, because they are a sample; else 0.
+        observed_added: 1 when the observed assignment comes on top of these, because they are a sample; else 0.
     """
 
     observed: float
     contrasts: Values
     shares: Values
     ties: float
-    besides: int
+    observed_added: int
 
     @property
     def size(self) -> int:
         """How many are compared, the observed one among them."""
-        return int(self.contrasts.size) + self.besides
+        return int(self.contrasts.size) + self.observed_added
 
     @property
     def distance(self) -> Values:
@@ -100,7 +100,7 @@ def invert(reference: ReferenceSet, level: float, two_sided: TwoSided) -> Interv
     allowed = _allowed(reference.size, level, 2 if two_sided == "doubled" else 1)
     lowest, highest = _doubled(reference) if two_sided == "doubled" else _absolute(reference)
     # A bound is the first effect at which more are as extreme than the level allows.
-    place = allowed - reference.besides
+    place = allowed - reference.observed_added
     low = float(np.sort(lowest)[place]) if place >= 0 else -np.inf
     high = float(np.sort(highest)[-place - 1]) if place >= 0 else np.inf
     missing = not np.isfinite(low) or not np.isfinite(high)

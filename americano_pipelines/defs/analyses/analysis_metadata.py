@@ -53,32 +53,33 @@ _SHORT = 12
 NOT_DECLARED = "not declared"
 
 
-def analysis_metadata(performed: "PerformedAnalysis", counting: IndexEntry | None, app_row: str) -> Metadata:
+def analysis_metadata(performed: "PerformedAnalysis", confirmatory: IndexEntry | None, app_row: str) -> Metadata:
     """Metadata of a materialized analysis; the result that counts comes first.
 
     Args:
         performed: the analysis.
-        counting: the planned or declared analysis of its protocol, None if that is this one or was not carried out.
+        confirmatory: the planned or declared analysis of its protocol, None if that is this one or was not carried out.
         app_row: what became of the app's row, in words.
     """
     analysis, record = performed.analysis, performed.recorded.record
     own_result, own_verdict = one_line(record.sentence_with_compliance), analysis.verdict
-    if counting is None:
+    if confirmatory is None:
         results = {"result": own_result, "verdict": own_verdict}
     else:
-        which = f"{KINDS[str(counting.analysis)].title} of {str(counting.ended_at)[:10]}"
+        which = f"{KINDS[str(confirmatory.analysis)].title} of {str(confirmatory.ended_at)[:10]}"
         results = {
             "result": one_line(
-                f"{counting.sentence} This is the {counting.standing} analysis, the {which}; this run is another one."
+                f"{confirmatory.sentence} This is the {confirmatory.standing} analysis, the {which}; this run is "
+                "another one."
             ),
-            "verdict": counting.verdict,
-            f"{counting.standing} record": counting.sha256[:_SHORT],
+            "verdict": confirmatory.verdict,
+            f"{confirmatory.standing} record": confirmatory.sha256[:_SHORT],
             "result of this run": own_result,
             "verdict of this run": own_verdict,
         }
     return {
         **{name: value for name, value in results.items() if value},
-        **_protocol_metadata(performed, "standing" if counting is None else "standing of this run"),
+        **_protocol_metadata(performed, "standing" if confirmatory is None else "standing of this run"),
         **_numbers(analysis.numbers, _better(analysis.results)),
         **_pictures(analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),

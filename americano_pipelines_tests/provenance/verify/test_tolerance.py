@@ -30,8 +30,8 @@ def changed(path: str, value: Any, of: dict[str, Any] = RESULTS) -> dict[str, An
     return copy
 
 
-def paths(of: dict[str, Any], repeated: dict[str, Any], closeness: Tolerance = EXACT) -> list[str]:
-    return [path for path, _ in differences(of, repeated, closeness)]
+def paths(of: dict[str, Any], repeated: dict[str, Any], tolerance: Tolerance = EXACT) -> list[str]:
+    return [path for path, _ in differences(of, repeated, tolerance)]
 
 
 @pytest.mark.parametrize(
