@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from americano_pipelines.cli.output import Console, progress, say_json
-from americano_pipelines.cli.state import size_text
+from americano_pipelines.cli.output import Console, progress, say_json, size_text
 from americano_pipelines.settings import load_settings
 
 

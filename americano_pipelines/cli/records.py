@@ -12,8 +12,17 @@ from rich.style import Style
 from rich.table import Table
 
 from americano_pipelines.cli.exit_codes import WRONG_USE
-from americano_pipelines.cli.experiments import kind_title, p_text
-from americano_pipelines.cli.output import Console, cell, decimals, progress, say, say_json
+from americano_pipelines.cli.output import (
+    SHORT_LENGTH,
+    Console,
+    cell,
+    decimals,
+    kind_title,
+    p_text,
+    progress,
+    say,
+    say_json,
+)
 from americano_pipelines.provenance.verdict_listing import KeyNumbers
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.text_output import one_line
@@ -116,7 +125,7 @@ def link(context: click.Context, run: str) -> None:
 
 
 _MEDIUM_WIDTH, _WIDE_WIDTH = 96, 180
-_SECONDS, _MINUTES, _YEAR, _DIGITS = 19, 16, len("2026-"), 8
+_SECONDS, _MINUTES, _YEAR = 19, 16, len("2026-")
 _MIN_PROTOCOL_WIDTH = 12
 _UNTESTED = KeyNumbers()
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
@@ -244,7 +253,7 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
         row["standing"] = run.standing or "-"
     else:
         row["planned"] = {"planned": "yes", "declared": "declared", "exploratory": "no"}.get(run.standing or "", "-")
-    row["record"] = run.record[:_DIGITS] if run.record else "-"
+    row["record"] = run.record[:SHORT_LENGTH] if run.record else "-"
     if wide:
         row |= {"MLflow run": run.mlflow_run_id, "AnalysisRun": run.analysis_run_id or "-"}
     return row

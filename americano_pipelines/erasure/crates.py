@@ -10,7 +10,7 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.erasure.extracts import KIND as EXTRACT
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
-from americano_pipelines.provenance.crate.handed_out import CrateCard, read_cards
+from americano_pipelines.provenance.crate.crate_cards import CrateCard, read_cards
 from americano_pipelines.settings import Settings
 
 KIND = "crate"

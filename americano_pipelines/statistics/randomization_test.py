@@ -23,12 +23,18 @@ from americano_pipelines.statistics.draw_limits import DRAWS
 from americano_pipelines.statistics.effect_interval import (
     SHARE_TOLERANCE,
     Interval,
-    ReferenceSet,
     TwoSided,
     invert,
 )
 from americano_pipelines.statistics.prefix_sums import PrefixSums, Values, tolerance
-from americano_pipelines.statistics.reference_set import GENERATOR, Case, clopper_pearson, drawn, exact
+from americano_pipelines.statistics.reference_set import (
+    GENERATOR,
+    Case,
+    ReferenceSet,
+    clopper_pearson,
+    draw_assignments,
+    enumerate_assignments,
+)
 
 Direction = Literal["increase", "decrease"]
 
@@ -141,7 +147,9 @@ def randomization_test(
     values, marks = [PrefixSums.of(case.values) for case in cases], [PrefixSums.of(case.marks()) for case in cases]
     looked_at_all = assignments <= most_exact
     contrasts, shares = (
-        exact(schedules, values, marks) if looked_at_all else drawn(schedules, values, marks, seed=seed, draws=draws)
+        enumerate_assignments(schedules, values, marks)
+        if looked_at_all
+        else draw_assignments(schedules, values, marks, seed=seed, draws=draws)
     )
     # The observed assignment is one of all, and comes on top of a sample or of a set that does not hold it.
     observed_added = 0 if looked_at_all and admissible else 1

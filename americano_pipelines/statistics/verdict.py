@@ -162,8 +162,8 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
     p = f"p = {shown_p(test.p)}, {doubled}{sides}{named}"
     return (
         f"treatment days differed from baseline days by {format_outcome(test.observed, decimals, sign=True)} "
-        f"({bounds}); {looked}, {test.as_extreme:,} {'gives' if test.as_extreme == 1 else 'give'} a difference at least as extreme "
-        f"({p}){limits}"
+        f"({bounds}); {looked}, {test.as_extreme:,} {'gives' if test.as_extreme == 1 else 'give'} a difference at "
+        f"least as extreme ({p}){limits}"
     )
 
 

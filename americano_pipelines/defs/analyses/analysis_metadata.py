@@ -10,7 +10,7 @@ import dagster as dg
 from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
 from americano_pipelines.defs.jobs import PREFIX
-from americano_pipelines.defs.run_tags import EARLIER_RECORD_SHA256, RECORD_SHA256
+from americano_pipelines.defs.run_tags import LEGACY_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, RegisteredModel
@@ -223,5 +223,5 @@ def _in_halves(sha256: str) -> str:
 
 def hash_in(metadata: Mapping[str, dg.MetadataValue[Any]]) -> list[str]:
     """The record's hash in the metadata of a materialization, if it is there."""
-    entries = [metadata[key] for key in (RECORD_SHA256, EARLIER_RECORD_SHA256) if key in metadata]
+    entries = [metadata[key] for key in (RECORD_SHA256, LEGACY_RECORD_SHA256) if key in metadata]
     return [str(entry.value).replace(" ", "") for entry in entries]

@@ -1,4 +1,4 @@
-"""A record outlives the next feature: it is repeated by its own modules, and the current code is reported separately."""
+"""A record outlives the next feature: it is repeated by its own modules, and beside them by the current code."""
 
 import json
 import os
