@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from americano_pipelines.analysis.repeat import Reply, Request
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
+from americano_pipelines.common.process_errors import last_error_line
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.provenance.archive import get, put
 from americano_pipelines.settings import Settings
@@ -95,7 +96,7 @@ def repeat_with(settings: Settings, modules: Mapping[str, str], request: Request
         except subprocess.TimeoutExpired:
             return Reply(error=f"it did not end within {_TIMEOUT_SECONDS} s")
         if done.returncode != 0:
-            return Reply(error=(done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1])
+            return Reply(error=last_error_line(done))
         try:
             return Reply.model_validate({**json.loads(reply_path.read_bytes())})
         except (OSError, ValueError, ValidationError) as error:
