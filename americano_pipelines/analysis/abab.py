@@ -10,8 +10,8 @@ from americano_pipelines.analysis.abab_description import (
     differences_by_intervention,
     effect_results,
 )
-from americano_pipelines.analysis.abab_findings import Findings, compute_findings
 from americano_pipelines.analysis.abab_methods import methods_of, statistic_of
+from americano_pipelines.analysis.abab_results import AbabResults, compute_abab_results
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_distribution, draw_phases
 from americano_pipelines.analysis.randomization_scheme import (
@@ -25,7 +25,7 @@ from americano_pipelines.analysis.registry import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.result import Analysis, jsonable
 from americano_pipelines.statistics.effect_sizes import combined
 from americano_pipelines.statistics.formulas import DEPENDENCE, TREND, Formula, effect_formulas, randomization_formulas
-from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import RandomizationTest
 from americano_pipelines.statistics.verdict import Remarks, Verdict, judge
@@ -41,12 +41,12 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
         parameters: the parameters.
         as_of_us: the instant of the data, microseconds since 1970 UTC; before the plan is over the verdict is
             `no verdict`.
-        compliance: `planned` or `exploratory`, for the figures, which people see without the report too.
+        compliance: `planned`, `declared` or `exploratory`, for the figures, which people see without the report too.
     """
-    findings = compute_findings(observations, parameters)
-    test, declared, scheme = findings.test, findings.declared, findings.scheme
-    verdict = _verdict(findings, verdict_blockers(observations, scheme, as_of_us))
-    trend = {**asdict(findings.trend), "part of the difference": findings.trend_part} if findings.trend else None
+    results = compute_abab_results(observations, parameters)
+    test, declared, scheme = results.test, results.declared, results.scheme
+    verdict = _verdict(results, verdict_blockers(observations, scheme, as_of_us))
+    trend = {**asdict(results.trend), "part of the difference": results.trend_part} if results.trend else None
     return Analysis(
         name="abab_randomization",
         version=ABAB_VERSION,
@@ -55,19 +55,19 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
             "verdict": jsonable(asdict(verdict)),
             "test": _test_results(test, scheme, observations),
             "declared improvement": jsonable(asdict(declared)),
-            "missing days": jsonable({**asdict(findings.missing), "shares differ": findings.missing.differ}),
-            "effects": effect_results(observations, findings.pairs, declared.better, declared.undeclared),
+            "missing days": jsonable({**asdict(results.missing), "shares differ": results.missing.is_unequal}),
+            "effects": effect_results(observations, results.pairs, declared.better, declared.undeclared),
             "dependence": dependence_results(observations, declared.better, jsonable(trend)),
-            "appraisal": jsonable(asdict(findings.appraisal)),
+            "appraisal": jsonable(asdict(results.appraisal)),
             "phases": jsonable(observations.phase_table()),
             "days": observations.day_definition(),
             "counts": jsonable(observations.counts()),
-            "formulas": jsonable([asdict(formula) for formula in _formulas(findings)]),
+            "formulas": jsonable([asdict(formula) for formula in _formulas(results)]),
         },
         pictures=_pictures(observations, test, verdict, compliance),
         methods=methods_of(observations, parameters, scheme, declared),
         verdict=verdict.state,
-        numbers=_numbers(findings),
+        numbers=_numbers(results),
         counts=observations.counts(),
         files={DAILY: observations.daily_csv()},
         seed=test.seed if test else None,
@@ -75,11 +75,11 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
     )
 
 
-def _verdict(findings: Findings, blockers: tuple[str, ...]) -> Verdict:
-    test, parameters, scheme = findings.test, findings.parameters, findings.scheme
-    shortfall = f" {findings.appraisal.shortfall}" if findings.appraisal.shortfall else ""
+def _verdict(results: AbabResults, blockers: tuple[str, ...]) -> Verdict:
+    test, parameters, scheme = results.test, results.parameters, results.scheme
+    shortfall = f" {results.appraisal.shortfall}" if results.appraisal.shortfall else ""
     if test is None:
-        sentence = f"No verdict: {'; '.join(blockers)}. Descriptively, {_described(findings)}."
+        sentence = f"No verdict: {'; '.join(blockers)}. Descriptively, {_described(results)}."
         return Verdict("no verdict", blockers[0], sentence + shortfall)
     remedy = ""
     if isinstance(scheme.schedule, PhaseSchedule):
@@ -91,36 +91,36 @@ def _verdict(findings: Findings, blockers: tuple[str, ...]) -> Verdict:
         )
     remarks = Remarks(
         objections=blockers,
-        doubts=findings.doubts,
+        doubts=results.doubts,
         remedy=remedy,
-        clauses=findings.clauses,
-        undeclared=findings.declared.undeclared,
+        clauses=results.clauses,
+        undeclared=results.declared.undeclared,
     )
-    verdict = judge(test, level=parameters.alpha, improvement=findings.declared.better, remarks=remarks)
+    verdict = judge(test, level=parameters.alpha, improvement=results.declared.better, remarks=remarks)
     return replace(verdict, sentence=verdict.sentence + shortfall)
 
 
-def _described(findings: Findings) -> str:
+def _described(results: AbabResults) -> str:
     """The differences of a protocol that was not tested, in a clause."""
-    differences = differences_by_intervention(findings.observations)
+    differences = differences_by_intervention(results.observations)
     if len(differences) > 1:
         decimals = decimals_for(differences.values())
         listed = [
-            f"{kind} {'cannot be compared' if value is None else in_units(value, decimals, sign=True)}"
+            f"{kind} {'cannot be compared' if value is None else format_outcome(value, decimals, sign=True)}"
             for kind, value in differences.items()
         ]
         return f"the differences from baseline are {', '.join(listed)}"
-    difference = combined(findings.pairs, "mean_difference")
+    difference = combined(results.pairs, "mean_difference")
     if difference is None:
         return "no difference can be given"
-    return f"the mean difference is {in_units(difference, decimals_for((difference,)), sign=True)}"
+    return f"the mean difference is {format_outcome(difference, decimals_for((difference,)), sign=True)}"
 
 
-def _formulas(findings: Findings) -> tuple[Formula, ...]:
+def _formulas(results: AbabResults) -> tuple[Formula, ...]:
     """The formulas of the numbers that this analysis gives."""
-    test, parameters = findings.test, findings.parameters
+    test, parameters = results.test, results.parameters
     tested = randomization_formulas(parameters.direction, test.two_sided) if test else ()
-    trend = (TREND,) if findings.trend else ()
+    trend = (TREND,) if results.trend else ()
     return (*tested, *effect_formulas(ratio_scale=parameters.ratio_scale), *DEPENDENCE, *trend)
 
 
@@ -141,10 +141,10 @@ def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, o
     )
 
 
-def _numbers(findings: Findings) -> dict[str, float | None]:
+def _numbers(results: AbabResults) -> dict[str, float | None]:
     """The key numbers; those of the test are None without one, and two interventions have no number together."""
-    test = findings.test
-    pairs = findings.pairs if len(findings.observations.timeline.interventions) == 1 else ()
+    test = results.test
+    pairs = results.pairs if len(results.observations.timeline.interventions) == 1 else ()
     return {
         "observed": test.observed if test else None,
         "p": test.p if test else None,
@@ -152,7 +152,7 @@ def _numbers(findings: Findings) -> dict[str, float | None]:
         "assignments": float(test.assignments) if test else None,
         "interval_low": test.interval.low if test else None,
         "interval_high": test.interval.high if test else None,
-        "worst_case_p": findings.missing.worst_case_p,
+        "worst_case_p": results.missing.worst_case_p,
         "mean_difference": combined(pairs, "mean_difference"),
         "nap": combined(pairs, "overlap.nap"),
     }
@@ -183,6 +183,6 @@ def _pictures(
             test.observed,
             unit=f"treatment minus baseline, {outcome}",
             title=f"{test.assignments:,} possible assignments, {p}",
-            higher=test.points == "increase",
+            higher=test.favoured_direction == "increase",
         )
     return pictures

@@ -1,14 +1,14 @@
 """Find which way of the outcome is better: what parameters, plan and protocol declare.
 
-`improvement` says it. Where nothing does, the direction that was declared for the test counts: whoever plans to
-find fewer errors calls fewer errors better. Declarations that differ are named, and none of them counts.
+`improvement` states it. Without it, the test's declared direction counts as better. Declarations that differ are
+named, and none of them counts.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from americano_pipelines.analysis.direction_words import DIRECTION, IMPROVEMENT, stated_way, way
+from americano_pipelines.analysis.direction_words import DIRECTION, IMPROVEMENT, parse_direction, parse_direction_entry
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.statistics.randomization_test import Direction
 from americano_pipelines.statistics.verdict import UNDECLARED
@@ -41,7 +41,7 @@ def declared_improvement(
     """
     explicit = list(dict.fromkeys(_explicit(extract, improvement)))
     declarations = explicit or list(dict.fromkeys(_by_direction(extract, direction)))
-    ways = {way(value) for _, value in declarations}
+    ways = {parse_direction(value) for _, value in declarations}
     if not declarations:
         return DeclaredImprovement(None, (), UNDECLARED)
     if len(ways) == 1 and (better := next(iter(ways))) in ("increase", "decrease"):
@@ -59,7 +59,7 @@ def _explicit(extract: Extract, improvement: str | None) -> Iterator[tuple[str, 
     if improvement is not None:
         yield "parameter improvement", improvement
     if extract.protocol.improvement is not None:
-        yield "protocol", str(way(extract.protocol.improvement) or extract.protocol.improvement)
+        yield "protocol", str(parse_direction(extract.protocol.improvement) or extract.protocol.improvement)
     for label, parameter, value in _of_phases(extract):
         if parameter == IMPROVEMENT:
             yield label, value
@@ -90,11 +90,11 @@ def _entries(parameters: object) -> Iterator[tuple[str, str]]:
         return
     plan: Any = parameters.get("analysis")
     for name, value in (plan if isinstance(plan, Mapping) else {}).items():
-        entry = stated_way(str(name), value)
+        entry = parse_direction_entry(str(name), value)
         if entry is not None and value is not None:
             yield entry[0], str(entry[1])
     for name, value in parameters.items():
-        entry = stated_way(str(name), value)
+        entry = parse_direction_entry(str(name), value)
         # Beside the plan the same name may be about anything: {"alternative": "flashcards"}.
-        if entry is not None and way(entry[1]) is not None:
+        if entry is not None and parse_direction(entry[1]) is not None:
             yield entry[0], str(entry[1])

@@ -44,12 +44,12 @@ _WORDS: dict[str, Way] = {
 }  # fmt: skip
 
 
-def way(word: object) -> Way | None:
+def parse_direction(word: object) -> Way | None:
     """The way that a word names, None for another word."""
     return _WORDS.get(_folded(word)) if isinstance(word, str) else None
 
 
-def stated_way(name: str, value: object) -> tuple[str, object] | None:
+def parse_direction_entry(name: str, value: object) -> tuple[str, object] | None:
     """The parameter that an entry sets, `improvement` or `direction`, and its value; None for another entry.
 
     A value that names no way is returned as it is.
@@ -58,14 +58,14 @@ def stated_way(name: str, value: object) -> tuple[str, object] | None:
     if folded in _FLAGS and isinstance(value, bool):
         return IMPROVEMENT, _FLAGS[folded][0 if value else 1]
     parameter = _NAMES.get(folded)
-    return None if parameter is None else (parameter, way(value) or value)
+    return None if parameter is None else (parameter, parse_direction(value) or value)
 
 
-def with_usual_names(values: Mapping[str, Any]) -> dict[str, Any]:
+def normalize_direction_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same entries with the usual names and words for directions; the usual name wins over another one."""
     usual: dict[str, Any] = {}
     for name, value in values.items():
-        parameter, stated = stated_way(name, value) or (name, value)
+        parameter, stated = parse_direction_entry(name, value) or (name, value)
         if name == parameter or parameter not in values:
             usual.setdefault(parameter, stated)
     return usual

@@ -23,7 +23,7 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.bayesian_regression import PRIOR_SD, BayesianSegmented, bayesian
 from americano_pipelines.statistics.changepoint_search import change_points
 from americano_pipelines.statistics.formulas import CHANGE_POINTS, POSTERIOR, SEGMENTED, Formula
-from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.statistics.segmented_regression import LAG_RULE, segmented, usable_days
 
 
@@ -85,8 +85,8 @@ def posterior_sentence(fit: BayesianSegmented) -> str:
     """Describe a posterior in a sentence; say first when the chains did not agree, since nothing else holds then."""
     level = fit.changes[0]
     decimals = decimals_for((level.mean, *level.interval))
-    mean = in_units(level.mean, decimals, sign=True)
-    low, high = (in_units(bound, decimals) for bound in level.interval)
+    mean = format_outcome(level.mean, decimals, sign=True)
+    low, high = (format_outcome(bound, decimals) for bound in level.interval)
     sampled = (
         f"R-hat at most {fit.largest_r_hat:.3f}, at least {fit.smallest_ess:,.0f} effective draws, "
         f"{fit.divergences} divergences, seed {fit.seed}"
@@ -173,11 +173,11 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
     fit = segmented(observations.days.values, observations.days.phase, observations.labels, parameters.hac_lag)
     level, slope = fit.changes[:2]
     decimals = decimals_for((level.value, *level.interval, *level.hac_interval))
-    low, high, hac_low, hac_high = (in_units(bound, decimals) for bound in (*level.interval, *level.hac_interval))
+    low, high, hac_low, hac_high = (format_outcome(bound, decimals) for bound in (*level.interval, *level.hac_interval))
     sentence = (
         f"Described, not judged: at the first day of {level.label} the level changed by "
-        f"{in_units(level.value, decimals, sign=True)} (95 % t interval {low} to {high} by least squares, {hac_low} to "
-        f"{hac_high} with Newey and West's errors). {fit.warning}"
+        f"{format_outcome(level.value, decimals, sign=True)} (95 % t interval {low} to {high} by least squares, "
+        f"{hac_low} to {hac_high} with Newey and West's errors). {fit.warning}"
     )
     if fit.days < _SHORT:
         sentence += f" With {fit.days} days this series is short."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.text_output import visible
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def draw_distribution(
     axes.bar(edges[:-1], counts, width, align="edge", color=np.where(extreme, TREATMENT, BASELINE), alpha=0.75)
     axes.axvline(observed, color=INK, linewidth=1.6)
     axes.annotate(
-        f"observed {in_units(observed, decimals_for((observed, edges[0], edges[-1])))}",
+        f"observed {format_outcome(observed, decimals_for((observed, edges[0], edges[-1])))}",
         (observed, 1),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
@@ -136,7 +136,7 @@ def draw_phases(
             mean = float(values[shown].mean())
             axes.hlines(mean, band.first, band.end, color=colour, linewidth=2.2, zorder=3)
             axes.annotate(
-                in_units(mean, max(0, decimals_for((mean, float(np.nanmax(np.abs(values))))) - 1)),
+                format_outcome(mean, max(0, decimals_for((mean, float(np.nanmax(np.abs(values))))) - 1)),
                 (band.end, mean),
                 textcoords="offset points",
                 xytext=(-4, 4),

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from americano_pipelines.analysis.direction_words import with_usual_names
+from americano_pipelines.analysis.direction_words import normalize_direction_names
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
 from americano_pipelines.common.frozen_model import FrozenModel
@@ -67,7 +67,7 @@ def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     request = requested(str(plan.get("type"))) if plan else None
     if plan is None or request is None or request[0] != kind.name:
         return None
-    return {**with_usual_names({name: value for name, value in plan.items() if name != "type"}), **request[1]}
+    return {**normalize_direction_names({name: value for name, value in plan.items() if name != "type"}), **request[1]}
 
 
 Standing = Literal["planned", "declared", "exploratory"]
@@ -79,7 +79,7 @@ class PlanCompliance(FrozenModel):
 
     Attributes:
         planned: whether it has the primary outcome and the plan's parameters and is the first such run after the end.
-        reasons: what makes it exploratory; empty when it is planned.
+        reasons: what makes it exploratory or declared; empty when it is planned.
         earlier_runs: analyses of this protocol of any kind that gave a result before this one.
         unrecorded_runs: analyses of this protocol that ended without a record before this one.
         plan_over: whether the plan was over at the instant of the data.
@@ -121,12 +121,12 @@ class PriorRun:
     Attributes:
         analysis: its kind.
         outcome: its outcome.
-        known_to_us: the instant of its data, microseconds since 1970 UTC; None when it is no longer known.
+        data_instant_us: the instant of its data, microseconds since 1970 UTC; None when it is no longer known.
     """
 
     analysis: str
     outcome: str
-    known_to_us: int | None
+    data_instant_us: int | None
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def assess_compliance(
         reasons.append(f"the plan is not over before {datetime.fromtimestamp(ends_us / 1e6, UTC):%Y-%m-%d}")
     elif any(
         # Against the present end: a run on the same data counts, although the plan may have been longer at its time.
-        (prior.known_to_us is None or prior.known_to_us >= ends_us)
+        (prior.data_instant_us is None or prior.data_instant_us >= ends_us)
         and (prior.analysis, prior.outcome) == (kind.name, extract.outcome)
         for prior in prior_runs.recorded
     ):

@@ -143,7 +143,8 @@ class Basis:
     Attributes:
         snapshot_id: the snapshot that the extract is from.
         as_of_us: the instant of the data, microseconds since 1970 UTC.
-        compliance: `planned` or `exploratory`, for the pictures; None for an analysis that no protocol plans.
+        compliance: `planned`, `declared` or `exploratory`, for the pictures; None for an analysis that no protocol
+            plans.
     """
 
     snapshot_id: str

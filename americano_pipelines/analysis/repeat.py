@@ -7,6 +7,7 @@ documents are all that another release knows of the modules beside them: fields 
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Request(FrozenModel):
         extract: canonical text of its extract.
         snapshot_id: the snapshot that the extract is from.
         as_of_us: the instant of the data, microseconds since 1970 UTC.
-        compliance: `planned` or `exploratory`; None for an analysis that no protocol plans.
+        compliance: `planned`, `declared` or `exploratory`; None for an analysis that no protocol plans.
     """
 
     analysis: str
@@ -70,14 +71,19 @@ def repeat(request: Request) -> Reply:
         analysis = kind.analyse(extract, parse(kind, request.config), basis)
     except (AnalysisError, ValidationError) as error:
         return Reply(error=str(error))
-    finite = [abs(value) for value in extract.outcomes if value is not None and math.isfinite(value)]
     return Reply(
         version=analysis.version,
         results=json.loads(canonical_json(analysis.results)),
         sentence=analysis.sentence,
         verdict=analysis.verdict,
-        scale=max([1.0, *finite]),
+        scale=outcome_scale(extract.outcomes),
     )
+
+
+def outcome_scale(outcomes: Sequence[float | None]) -> float:
+    """The largest absolute outcome that is finite, 1 at least."""
+    finite = [abs(value) for value in outcomes if value is not None and math.isfinite(value)]
+    return max([1.0, *finite])
 
 
 def main() -> None:

@@ -8,15 +8,12 @@ from rich.markup import escape
 
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
-from americano_pipelines.cli.experiments import kind_title
-from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
+from americano_pipelines.cli.output import SHORT_LENGTH, Console, kind_title, progress, say, say_json, show_table
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.analyses.launch_analyses import Launched
-
-_DIGITS = 8
 
 
 @click.command()
@@ -100,7 +97,8 @@ def show(runs: "Iterable[Launched]", names: Mapping[str, str]) -> None:
         return
     rows = [
         (name_of(run), kind_title(run.analysis, wide=True),
-         run.verdict or ("described" if run.success else "failed"), run.standing or "-", (run.sha256 or "-")[:_DIGITS])
+         run.verdict or ("described" if run.success else "failed"), run.standing or "-",
+         (run.sha256 or "-")[:SHORT_LENGTH])
         for run in launched
     ]  # fmt: skip
     header = ("protocol", "analysis", "verdict", "standing", "record")

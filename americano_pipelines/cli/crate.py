@@ -23,7 +23,7 @@ def crate(run: str, output: Path, *, without_data: bool, doi: str | None, timest
     is an RO-Crate with its own verify.py.
     """
     from americano_pipelines.provenance.crate.contents import RECORD_FILE, collect_contents
-    from americano_pipelines.provenance.crate.handed_out import write_card
+    from americano_pipelines.provenance.crate.crate_cards import write_card
     from americano_pipelines.provenance.crate.ro_crate import crate_options, write_crate
     from americano_pipelines.provenance.crate.time_stamp import STAMP, request_stamp
 

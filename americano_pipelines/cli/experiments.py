@@ -2,13 +2,11 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.cli.output import Console, decimals, say_json, show_table
+from americano_pipelines.cli.output import SHORT_LENGTH, Console, decimals, kind_title, p_text, say_json, show_table
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from americano_pipelines.warehouse.published_protocols import PublishedProtocol
 
 _WIDE_TERMINAL_WIDTH = 110
-_DIGITS = 8
-ANALYSIS_WIDTH = len("randomization")
 
 
 @click.command()
@@ -69,15 +65,15 @@ def _show_verdicts(listed: "list[ListedVerdict]") -> None:
     rows = []
     for verdict in listed:
         entry, numbers = verdict.entry, verdict.numbers
-        said = "not analysed" if entry is None else entry.verdict or "described"
+        verdict_text = "not analysed" if entry is None else entry.verdict or "described"
         row = (
             verdict.protocol.title,
-            said,
+            verdict_text,
             decimals(numbers.effect, signed=True),
             _interval(numbers.interval_low, numbers.interval_high, exists=numbers.effect is not None),
             p_text(numbers.p),
             (entry and entry.standing) or "-",
-            *((entry.sha256[:_DIGITS] if entry else "-",) if wide else ()),
+            *((entry.sha256[:SHORT_LENGTH] if entry else "-",) if wide else ()),
         )
         rows.append(row)
     show_table(console, header, rows, most_rows=len(rows), unbroken=("effect", "interval", "p", "standing", "record"))
@@ -88,12 +84,6 @@ def _show_verdicts(listed: "list[ListedVerdict]") -> None:
         console.print("An exploratory result is not the analysis that was planned: it can only suggest.")
     if not wide:
         console.print("`americano runs --protocol NAME` lists the analyses of a protocol; --json has all sentences.")
-
-
-def p_text(p: float | None) -> str:
-    """A p for a table: four decimals."""
-    smallest = 0.00005
-    return "-" if p is None else "<0.0001" if p < smallest else f"{p:.4f}"
 
 
 def _interval(low: float | None, high: float | None, *, exists: bool) -> str:
@@ -163,16 +153,9 @@ def _show_protocols(
     show_table(console, header, rows, most_rows=len(rows), unbroken=("id", "status", "days"))
 
 
-def kind_title(kind: str, *, wide: bool) -> str:
-    """A kind of analysis in words; on a narrow terminal in few."""
-    title = KINDS[kind].title if kind in KINDS else kind.replace("_", " ")
-    # Beside a status, "interrupted" would read as one.
-    return title if wide else shorten(title.removeprefix("interrupted "), ANALYSIS_WIDTH, placeholder="")
-
-
 def unambiguous_length(ids: "Sequence[str]") -> int:
     """How many characters distinguish each of some ids from the others, at least 8."""
-    length = _DIGITS
+    length = SHORT_LENGTH
     while len({text[:length] for text in ids}) < len(set(ids)):
         length += 1
     return length

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from americano_pipelines.cli.output import Console, progress, say_json
-from americano_pipelines.cli.state import size_text
+from americano_pipelines.cli.output import Console, progress, say_json, size_text
 from americano_pipelines.settings import load_settings
 
 
@@ -41,4 +40,4 @@ def export(*, table: str, path: Path, force: bool, as_json: bool) -> None:
     )
     if exported.as_text:
         console.print(f"as text, for Excel cannot hold all values: {', '.join(exported.as_text)}", markup=False)
-    console.print("`americano purge` does not find this file: what is in it of persons is yours to erase.")
+    console.print("`americano purge` does not find this file: erase personal data in it yourself.")

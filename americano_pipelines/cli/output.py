@@ -8,6 +8,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
+from textwrap import shorten
 from typing import Any
 
 import click
@@ -22,6 +23,10 @@ from americano_pipelines.common import stage_timer
 from americano_pipelines.text_output import json_text, one_line, visible
 
 MAX_ROWS = 10
+# Characters of a hash or an id in a table; commands accept so many as a name.
+SHORT_LENGTH = 8
+_ANALYSIS_WIDTH = len("randomization")
+_KILO = 1000
 
 
 class Console(rich.console.Console):
@@ -77,6 +82,30 @@ def cell(value: object, style: str | Style = "") -> Text:
 def decimals(value: float | None, *, signed: bool = False) -> str:
     """A number for a table with two decimals; `-` for none."""
     return "-" if value is None else f"{value:+.2f}" if signed else f"{value:.2f}"
+
+
+def p_text(p: float | None) -> str:
+    """A p for a table: four decimals."""
+    smallest = 0.00005
+    return "-" if p is None else "<0.0001" if p < smallest else f"{p:.4f}"
+
+
+def kind_title(kind: str, *, wide: bool) -> str:
+    """A kind of analysis in words; on a narrow terminal its first ones."""
+    from americano_pipelines.analysis.registry import KINDS
+
+    title = KINDS[kind].title if kind in KINDS else kind.replace("_", " ")
+    # Beside a status, "interrupted" would read as one.
+    return title if wide else shorten(title.removeprefix("interrupted "), _ANALYSIS_WIDTH, placeholder="")
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people, such as `1.3 GB`."""
+    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
+    while value >= _KILO and len(units) > 1:
+        value /= _KILO
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
 def _is_number(value: object) -> bool:

@@ -12,8 +12,17 @@ from rich.style import Style
 from rich.table import Table
 
 from americano_pipelines.cli.exit_codes import WRONG_USE
-from americano_pipelines.cli.experiments import kind_title, p_text
-from americano_pipelines.cli.output import Console, cell, decimals, progress, say, say_json
+from americano_pipelines.cli.output import (
+    SHORT_LENGTH,
+    Console,
+    cell,
+    decimals,
+    kind_title,
+    p_text,
+    progress,
+    say,
+    say_json,
+)
 from americano_pipelines.provenance.verdict_listing import KeyNumbers
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.text_output import one_line
@@ -116,7 +125,7 @@ def link(context: click.Context, run: str) -> None:
 
 
 _MEDIUM_WIDTH, _WIDE_WIDTH = 96, 180
-_SECONDS, _MINUTES, _YEAR, _DIGITS = 19, 16, len("2026-"), 8
+_SECONDS, _MINUTES, _YEAR = 19, 16, len("2026-")
 _MIN_PROTOCOL_WIDTH = 12
 _UNTESTED = KeyNumbers()
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
@@ -177,7 +186,7 @@ def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumb
     return {run.record: key_numbers(settings, run.record) for run in shown if run.record}
 
 
-def state(run: "ListedRun", *, whole: bool = True) -> str:
+def verdict_text(run: "ListedRun", *, whole: bool = True) -> str:
     """The verdict, followed by the status unless the analysis finished.
 
     Args:
@@ -185,9 +194,9 @@ def state(run: "ListedRun", *, whole: bool = True) -> str:
         whole: else only the first part of a verdict such as "differs, lower under treatment".
     """
     ended = run.status == "FINISHED"
-    said = run.verdict or ("described" if ended else "")
-    said = said if whole else said.partition(",")[0]
-    return said if ended else f"{said} ({run.status.lower()})".strip()
+    verdict_words = run.verdict or ("described" if ended else "")
+    verdict_words = verdict_words if whole else verdict_words.partition(",")[0]
+    return verdict_words if ended else f"{verdict_words} ({run.status.lower()})".strip()
 
 
 def _show_runs(
@@ -238,7 +247,7 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
         "started": (run.started[:_SECONDS] if wide else run.started[_YEAR:_MINUTES]).replace("T", " "),
         "analysis": "-" if run.analysis is None else kind_title(run.analysis, wide=wide),
         "protocol": one_line(run.protocol or "-"),
-        "verdict": state(run, whole=wide),
+        "verdict": verdict_text(run, whole=wide),
     }
     if medium:
         row["effect"] = decimals(tested.effect, signed=True)
@@ -247,7 +256,7 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
         row["standing"] = run.standing or "-"
     else:
         row["planned"] = {"planned": "yes", "declared": "declared", "exploratory": "no"}.get(run.standing or "", "-")
-    row["record"] = run.record[:_DIGITS] if run.record else "-"
+    row["record"] = run.record[:SHORT_LENGTH] if run.record else "-"
     if wide:
         row |= {"MLflow run": run.mlflow_run_id, "AnalysisRun": run.analysis_run_id or "-"}
     return row

@@ -27,7 +27,7 @@ from americano_pipelines.defs.dagster_storage import (
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.defs.verdict_table import KEY, remove_reports, report_texts
+from americano_pipelines.defs.verdict_table import VERDICTS_KEY, remove_reports, report_texts
 from americano_pipelines.erasure.extracts import purged_extracts
 from americano_pipelines.erasure.spellings import is_distinctive, mention_pattern
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
@@ -76,7 +76,7 @@ class DagsterRuns:
                         self._mention.search(text) or any(name in text for name in protocols)
                         for text in report_texts(instance)
                     ):
-                        items.append(Item(ASSET, KEY.to_user_string(), "has rows of the learner's protocols"))
+                        items.append(Item(ASSET, VERDICTS_KEY.to_user_string(), "has rows of the learner's protocols"))
                     items += [item for item in mentions(instance, learner.id) if item.name not in run_ids]
         except (ResourceError, sqlite3.Error) as error:
             return [

@@ -33,8 +33,8 @@ _BUSY_SECONDS = 30
 _ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), REPOSITORY)
 
 
-def give_origin(instance: dg.DagsterInstance) -> None:
-    """Give the runs that this process executes the origin that the UI gives its own.
+def set_run_origin(instance: dg.DagsterInstance) -> None:
+    """Set the origin of runs that this process executes, as the UI does.
 
     The timeline and the pages of a job list only runs with an origin, and `execute_in_process` creates its run
     without one.

@@ -17,7 +17,7 @@ class RecentRun:
 
     Attributes:
         run_id: its id.
-        job: the job, or what stands for one where assets were materialized by hand.
+        job: the job, or `selected assets` for assets materialized by hand.
         protocol_id: the protocol that it analyses, None for another run.
         status: Dagster's word, such as SUCCESS.
         started: when it started, else when it was created, ISO 8601, UTC.

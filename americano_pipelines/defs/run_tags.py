@@ -1,17 +1,17 @@
 """Name the run tags and metadata keys that programs read. Everything else in a run's metadata is for people."""
 
 # The pages of Dagster hide tags under `.dagster/`: these are for programs only.
-HIDDEN = ".dagster/americano_"
-# Tags of an earlier release are under `americano/`; see `earlier_tags.py`.
-EARLIER = "americano/"
+HIDDEN_PREFIX = ".dagster/americano_"
+# Tags of an earlier release are under `americano/`; see `legacy_tags.py`.
+LEGACY_PREFIX = "americano/"
 
 # The process that executes a run.
-RUN_TAG = f"{HIDDEN}run"
-HOST_TAG, PID_TAG, STARTED_TAG = f"{HIDDEN}host", f"{HIDDEN}pid", f"{HIDDEN}process_started"
+RUN_TAG = f"{HIDDEN_PREFIX}run"
+HOST_TAG, PID_TAG, STARTED_TAG = f"{HIDDEN_PREFIX}host", f"{HIDDEN_PREFIX}pid", f"{HIDDEN_PREFIX}process_started"
 # The file that this process holds locked, the Dagster home that the file is in, the start of the machine and the
 # namespace that its process id counts in.
-OWNER_TAG, HOME_TAG = f"{HIDDEN}owner", f"{HIDDEN}home"
-BOOT_TAG, NAMESPACE_TAG = f"{HIDDEN}boot", f"{HIDDEN}pid_namespace"
+OWNER_TAG, HOME_TAG = f"{HIDDEN_PREFIX}owner", f"{HIDDEN_PREFIX}home"
+BOOT_TAG, NAMESPACE_TAG = f"{HIDDEN_PREFIX}boot", f"{HIDDEN_PREFIX}pid_namespace"
 
 # What launched a run: a command of ours, or a row of the app by its id. People filter runs by these.
 COMMAND_TAG, REQUEST_TAG = "americano/command", "americano/request"
@@ -19,12 +19,12 @@ COMMAND_TAG, REQUEST_TAG = "americano/command", "americano/request"
 PROTOCOL_NAME_TAG = "americano/protocol"
 
 # Where the MLflow run of a Dagster run is, and the status that it has as far as Dagster's records show.
-PLACE_TAG, EXPERIMENT_TAG = f"{HIDDEN}mlflow_place", f"{HIDDEN}mlflow_experiment"
-STATUS_TAG = f"{HIDDEN}mlflow_status"
+PLACE_TAG, EXPERIMENT_TAG = f"{HIDDEN_PREFIX}mlflow_place", f"{HIDDEN_PREFIX}mlflow_experiment"
+STATUS_TAG = f"{HIDDEN_PREFIX}mlflow_status"
 OPEN = "RUNNING"
 # The app's rows of a run: ROW_TAG and the row's id for each, open until the row is known to show the true end.
 # ROWS_TAG is open while any of them may be, because runs are found by whole tags only.
-ROW_TAG, ROWS_TAG = f"{HIDDEN}row.", f"{HIDDEN}rows"
+ROW_TAG, ROWS_TAG = f"{HIDDEN_PREFIX}row.", f"{HIDDEN_PREFIX}rows"
 # A row that the run never had is `missed`.
 ROW_OPEN, ROW_RECONCILED, ROW_MISSED = "open", "settled", "missed"
 
@@ -39,7 +39,7 @@ LAUNCHER_TAGS = ("dagster/schedule_name", "dagster/sensor_name", "dagster/backfi
 # Metadata of a failure: the class of its error.
 ERROR_KIND = "americano/error_kind"
 # Metadata of an analysis: the hash of its record; an earlier release wrote it under the second name.
-RECORD_SHA256, EARLIER_RECORD_SHA256 = "americano/record", "americano/provenance_sha256"
+RECORD_SHA256, LEGACY_RECORD_SHA256 = "americano/record", "americano/provenance_sha256"
 # Metadata of a sync: seconds per stage, whether a new file was published, whether a table is as before, why one is
 # skipped, files of the lake that were damaged or gone and were exported again.
 SECONDS, NEW_SNAPSHOT, UNCHANGED = "americano/seconds", "americano/new_snapshot", "americano/unchanged"

@@ -1,7 +1,7 @@
 """Asset `analysis/verdicts`: what is known of each protocol, by name, for the pages of Dagster.
 
 It is reported, not executed: by each sync that publishes, and by each analysis, as an event without a run. Its rows
-are persons', so a purge removes its events.
+are personal data, so a purge removes its events.
 
 https://docs.dagster.io/guides/build/assets/external-assets
 """
@@ -23,16 +23,15 @@ from americano_pipelines.text_output import one_line
 from americano_pipelines.warehouse.published_protocols import published_protocols
 from americano_pipelines.warehouse.snapshots import open_published
 
-KEY = asset_specs.key(PREFIX, "verdicts")
-# A report follows a change of a verdict or a protocol.
-_MOST_REPORTS = 10_000
+VERDICTS_KEY = asset_specs.key(PREFIX, "verdicts")
+_REPORTS_PER_PAGE = 1_000
 _HEADER = ("protocol", "id", "status", "verdict", "effect", "interval", "p", "standing", "record")
 
 
 def verdicts_spec() -> dg.AssetSpec:
     """The asset, downstream of all analyses of protocols."""
     return dg.AssetSpec(
-        KEY,
+        VERDICTS_KEY,
         deps=[asset_specs.key("research", "protocols"), *(asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS)],
         description="Did it work? One row for each protocol, by name: the verdict of its planned or declared analysis, "
         "with links to its partition and its run. An exploratory analysis never changes a verdict.\n\n"
@@ -57,29 +56,34 @@ def report_verdicts(settings: Settings, instance: dg.DagsterInstance) -> None:
     # Those that only records know, because they are not published any more, come after the published ones.
     metadata = _metadata(list_verdicts(settings, protocols)[: len(protocols)])
     version = sha256_hex(canonical_json({name: str(value.value) for name, value in metadata.items()}))
-    latest = instance.get_latest_materialization_event(KEY)
+    latest = instance.get_latest_materialization_event(VERDICTS_KEY)
     last = latest.asset_materialization if latest is not None else None
     if last is None or (last.tags or {}).get(DATA_VERSION_TAG) != version:
         instance.report_runless_asset_event(
-            dg.AssetMaterialization(KEY, metadata=metadata, tags={DATA_VERSION_TAG: version})
+            dg.AssetMaterialization(VERDICTS_KEY, metadata=metadata, tags={DATA_VERSION_TAG: version})
         )
 
 
 def has_report(instance: dg.DagsterInstance) -> bool:
     """Whether the verdicts were reported, and not purged since."""
-    return instance.get_latest_materialization_event(KEY) is not None
+    return instance.get_latest_materialization_event(VERDICTS_KEY) is not None
 
 
 def report_texts(instance: dg.DagsterInstance) -> list[str]:
     """The text of each report, which holds the ids and names of protocols."""
-    records = instance.fetch_materializations(KEY, limit=_MOST_REPORTS).records
-    reports = [record.asset_materialization for record in records]
-    return [str(value.value) for report in reports if report is not None for value in report.metadata.values()]
+    texts: list[str] = []
+    cursor, has_more = None, True
+    while has_more:
+        page = instance.fetch_materializations(VERDICTS_KEY, limit=_REPORTS_PER_PAGE, cursor=cursor)
+        reports = [record.asset_materialization for record in page.records]
+        texts += [str(value.value) for report in reports if report is not None for value in report.metadata.values()]
+        cursor, has_more = page.cursor, page.has_more
+    return texts
 
 
 def remove_reports(instance: dg.DagsterInstance) -> None:
-    """Remove all reports, which have rows of persons; the next sync or analysis reports anew."""
-    remove_asset_events(instance, KEY)
+    """Remove all reports, whose rows are personal data; the next sync or analysis reports anew."""
+    remove_asset_events(instance, VERDICTS_KEY)
 
 
 def _metadata(verdicts: list[ListedVerdict]) -> dict[str, dg.MarkdownMetadataValue]:

@@ -10,7 +10,7 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.erasure.extracts import KIND as EXTRACT
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
-from americano_pipelines.provenance.crate.handed_out import CrateCard, read_cards
+from americano_pipelines.provenance.crate.crate_cards import CrateCard, read_cards
 from americano_pipelines.settings import Settings
 
 KIND = "crate"
@@ -28,9 +28,7 @@ class Crates:
         items = []
         for path, card in read_cards(self._settings).items():
             if card is None:
-                reason = (
-                    f"{path} is no card of a crate, so whose days that crate holds is not known: look, and remove it"
-                )
+                reason = f"{path} cannot be read, so its learner is unknown: check the crate, then remove both"
                 items.append(Item(KIND, path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))
             elif card.protocol_id in learner.protocols or card.extract_sha256 in extracts:
                 items.append(_item(path, card))

@@ -1,4 +1,4 @@
-"""Start MLflow's own server on the store that the settings name, small and for this machine only."""
+"""Start MLflow's own server on the store that the settings name, with one worker, on 127.0.0.1."""
 
 import json
 import os

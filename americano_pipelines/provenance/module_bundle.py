@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from americano_pipelines.analysis.repeat import Reply, Request
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
+from americano_pipelines.common.process_errors import last_error_line
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.provenance.archive import get, put
 from americano_pipelines.settings import Settings
@@ -78,9 +79,9 @@ def repeat_with(settings: Settings, modules: Mapping[str, str], request: Request
     """Repeat an analysis with kept modules, in a process that imports no other ones of this package."""
     with reader_temporary_folder(settings.spill_dir, "repeat") as folder:
         write_modules(folder, modules)
-        asked, answered = folder / "request.json", folder / "reply.json"
-        asked.write_text(request.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", f"{_PACKAGE.name}.analysis.repeat", str(asked), str(answered)]
+        request_path, reply_path = folder / "request.json", folder / "reply.json"
+        request_path.write_text(request.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", f"{_PACKAGE.name}.analysis.repeat", str(request_path), str(reply_path)]
         try:
             done = subprocess.run(  # noqa: S603 - fixed arguments
                 command,
@@ -95,8 +96,8 @@ def repeat_with(settings: Settings, modules: Mapping[str, str], request: Request
         except subprocess.TimeoutExpired:
             return Reply(error=f"it did not end within {_TIMEOUT_SECONDS} s")
         if done.returncode != 0:
-            return Reply(error=(done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1])
+            return Reply(error=last_error_line(done))
         try:
-            return Reply.model_validate({**json.loads(answered.read_bytes())})
+            return Reply.model_validate({**json.loads(reply_path.read_bytes())})
         except (OSError, ValueError, ValidationError) as error:
             return Reply(error=f"its reply cannot be read: {error}")

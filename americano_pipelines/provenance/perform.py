@@ -20,7 +20,7 @@ from americano_pipelines.errors import AppRowError
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, log_model, make_candidate
 from americano_pipelines.mlflow_store.runs import AnalysisRun
 from americano_pipelines.provenance.capture import RunContext
-from americano_pipelines.provenance.plan_standing import with_sighting
+from americano_pipelines.provenance.plan_standing import apply_plan_sighting
 from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.prior_runs import find_prior_runs
 from americano_pipelines.provenance.recorder import Recorded, record
@@ -61,8 +61,8 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
         AnalysisError: the analysis cannot be done on these data; TrackingError: MLflow refuses it.
     """
     as_of_us = round(events_instant(prepared.document).timestamp() * 1_000_000)
-    elsewhere, context = _recorded_elsewhere(settings, prepared, context)
-    compliance = _compliance(run, settings, prepared, as_of_us, elsewhere)
+    hash_places, context = _recorded_hash_places(settings, prepared, context)
+    compliance = _compliance(run, settings, prepared, as_of_us, hash_places)
     basis = Basis(prepared.document.snapshot_id, as_of_us, compliance.label if compliance else None)
     analysis = prepared.kind.analyse(prepared.extract, prepared.parameters, basis)
     files, results, registered = dict(analysis.files), dict(analysis.results), None
@@ -81,7 +81,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
     return PerformedAnalysis(prepared, analysis, compliance, registered, recorded)
 
 
-def _recorded_elsewhere(
+def _recorded_hash_places(
     settings: Settings, prepared: PreparedAnalysis, context: RunContext
 ) -> tuple[dict[str, str], RunContext]:
     """Hash to place of the protocol's records that Dagster's log and the app's rows name.
@@ -99,7 +99,7 @@ def _recorded_elsewhere(
 
 
 def _compliance(
-    run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, as_of_us: int, elsewhere: Mapping[str, str]
+    run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, as_of_us: int, hash_places: Mapping[str, str]
 ) -> PlanCompliance | None:
     extract = prepared.extract
     if not isinstance(extract, Extract):
@@ -111,11 +111,11 @@ def _compliance(
         extract,
         as_of_us=as_of_us,
         ends_us=ends_us,
-        prior_runs=find_prior_runs(settings, run.store, extract.protocol.protocol_id, run.run_id, elsewhere),
+        prior_runs=find_prior_runs(settings, run.store, extract.protocol.protocol_id, run.run_id, hash_places),
     )
     if planned_of(prepared.kind, extract) is None:
         return compliance
-    return with_sighting(compliance, prepared.plan_seen, ends_us)
+    return apply_plan_sighting(compliance, prepared.plan_seen, ends_us)
 
 
 def _report(

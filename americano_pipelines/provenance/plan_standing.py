@@ -1,7 +1,7 @@
 """Judge by when its plan was first seen whether an analysis may be called planned.
 
-A plan that was first seen after the end may have been written with the result in view. What the source says of itself
-is repeated, and is no witness: where it is all there is, the analysis is called declared.
+A plan first seen after the end may depend on the result. The source's own date proves nothing. If it is the only
+evidence, the analysis is `declared`.
 """
 
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.warehouse.plan_history import PlanSighting
 
 
-def with_sighting(compliance: PlanCompliance, sighting: PlanSighting | None, ends_us: int) -> PlanCompliance:
+def apply_plan_sighting(compliance: PlanCompliance, sighting: PlanSighting | None, ends_us: int) -> PlanCompliance:
     """The compliance of a run that a plan covers, with what is known of that plan's age.
 
     Args:
@@ -28,20 +28,23 @@ def with_sighting(compliance: PlanCompliance, sighting: PlanSighting | None, end
 
 
 def _is_declared(sighting: PlanSighting, end: datetime) -> bool:
-    """Whether only the source's word says that the plan is older than the end, for nobody looked before."""
+    """Whether only the source dates the plan before the end, because the end was before the first sync."""
     updated = sighting.source_updated_at
-    looked_before = sighting.first_seen_at != sighting.watched_since
-    return not looked_before and updated is not None and datetime.fromisoformat(updated) < end
+    in_first_sync = sighting.first_seen_at == sighting.watched_since
+    return in_first_sync and updated is not None and datetime.fromisoformat(updated) < end
 
 
 def _reason(sighting: PlanSighting | None, end: datetime) -> str | None:
     if sighting is None:
         return "when its plan was first seen is not known: the snapshot is from before plans were kept"
-    seen, watched = (datetime.fromisoformat(at) for at in (sighting.first_seen_at, sighting.watched_since))
-    if seen < end:
+    first_seen, history_start = (
+        datetime.fromisoformat(time) for time in (sighting.first_seen_at, sighting.watched_since)
+    )
+    if first_seen < end:
         return None
-    why = "the project began after it" if seen == watched else f"the project has looked since {watched:%Y-%m-%d}"
-    return f"its plan was first seen on {seen:%Y-%m-%d}, after the end: {why}{_of_source(sighting, end)}"
+    at_start = first_seen == history_start
+    why = "the project began after it" if at_start else f"the project has looked since {history_start:%Y-%m-%d}"
+    return f"its plan was first seen on {first_seen:%Y-%m-%d}, after the end: {why}{_of_source(sighting, end)}"
 
 
 def _of_source(sighting: PlanSighting, end: datetime) -> str:

@@ -33,7 +33,7 @@ _HASH = re.compile("[0-9a-f]{64}")
 
 
 def find_prior_runs(
-    settings: Settings, store: Store, protocol_id: str, run_id: str, elsewhere: Mapping[str, str]
+    settings: Settings, store: Store, protocol_id: str, run_id: str, hash_places: Mapping[str, str]
 ) -> PriorRuns:
     """The analyses of a protocol before the one whose MLflow run this is.
 
@@ -45,7 +45,7 @@ def find_prior_runs(
         store: MLflow.
         protocol_id: the protocol.
         run_id: the run that is under way.
-        elsewhere: hash of each record of the protocol that Dagster's log or the app's rows name, to that place.
+        hash_places: hash of each record of the protocol that Dagster's log or the app's rows name, to that place.
 
     Raises:
         TrackingError: MLflow does not answer.
@@ -60,13 +60,17 @@ def find_prior_runs(
     recorded += [_of_run(run) for run in runs.values() if record_hash(run) is not None]
     ended = [run for run in runs.values() if record_hash(run) is None and run.info.status != "RUNNING"]
     changed = find_entries(settings, "readable", False)  # noqa: FBT003 - a value of the column
-    counted = {record_hash(run) for run in runs.values()}
-    vanished = tuple(_vanished(settings, store, protocol_id, counted, elsewhere))
+    counted_hashes = {record_hash(run) for run in runs.values()}
+    vanished = tuple(_vanished(settings, store, protocol_id, counted_hashes, hash_places))
     return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed), vanished=vanished)
 
 
 def _vanished(
-    settings: Settings, store: Store, protocol_id: str, counted: Collection[str | None], elsewhere: Mapping[str, str]
+    settings: Settings,
+    store: Store,
+    protocol_id: str,
+    counted_hashes: Collection[str | None],
+    hash_places: Mapping[str, str],
 ) -> Iterator[str]:
     """Records that were there and are gone, in words.
 
@@ -74,23 +78,23 @@ def _vanished(
     """
     chain = read_chain(settings)
     files = {entry.sha256 for entry in chain.entries}
-    named: dict[str, str] = {}
+    missing_records: dict[str, str] = {}
     for number, sha256 in chain.missing().items():
         if sha256 is None:
             yield f"record {number} of the chain is gone"
         else:
-            named[sha256] = f"record {number} of the chain, {sha256[:12]}, is gone"
+            missing_records[sha256] = f"record {number} of the chain, {sha256[:12]}, is gone"
     for sha256 in chain.gone_from_before(earlier_records(settings, chain)):
-        named[sha256] = f"record {sha256[:12]}, from before records were chained, is gone"
-    for sha256, place in elsewhere.items():
-        named.setdefault(sha256, f"record {sha256[:12]}, which {place} names, is gone")
-    for sha256, words in sorted(named.items()):
-        if sha256 in files or sha256 in counted:
+        missing_records[sha256] = f"record {sha256[:12]}, from before records were chained, is gone"
+    for sha256, place in hash_places.items():
+        missing_records.setdefault(sha256, f"record {sha256[:12]}, which {place} names, is gone")
+    for sha256, words in sorted(missing_records.items()):
+        if sha256 in files or sha256 in counted_hashes:
             continue
-        others = (
+        runs_with_hash = (
             search(store, store.experiment_id, f"tags.`{HASH_TAG}` = '{sha256}'") if _HASH.fullmatch(sha256) else []
         )
-        if not others or any(run.data.tags.get(PROTOCOL_TAG) == protocol_id for run in others):
+        if not runs_with_hash or any(run.data.tags.get(PROTOCOL_TAG) == protocol_id for run in runs_with_hash):
             yield words
 
 

@@ -91,7 +91,7 @@ class DataFolder:
 
     @property
     def extract_checks(self) -> Path:
-        """What reading an extract again gave, kept before its snapshot expired."""
+        """Results of comparing extracts with their snapshots."""
         return self.records / "extract_checks"
 
     @property

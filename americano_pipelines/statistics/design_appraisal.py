@@ -108,7 +108,7 @@ def appraise(
 def _missing_rating(missing: MissingDays) -> Rating:
     if missing.gap > _MOST_GAP:
         return "does not meet"
-    unequal = missing.differ or missing.gap > _SMALL_GAP
+    unequal = missing.is_unequal or missing.gap > _SMALL_GAP
     return "meets with reservations" if unequal or missing.largest_share > _MOST_MISSING else "meets"
 
 

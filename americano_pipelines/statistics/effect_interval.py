@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from americano_pipelines.statistics.prefix_sums import Values
+from americano_pipelines.statistics.reference_set import ReferenceSet
 
 TwoSided = Literal["doubled", "absolute"]
 """How a two-sided p is made: twice the smaller one-sided p, or from the absolute value of the statistic."""
@@ -50,40 +51,6 @@ class Interval:
         return (self.low is None or self.low <= 0) and (self.high is None or self.high >= 0)
 
 
-@dataclass(frozen=True)
-class ReferenceSet:
-    """The statistics of all assignments, or of a sample of them, beside the observed one.
-
-    Attributes:
-        observed: the observed statistic, in outcome units.
-        contrasts: the statistic of each assignment, NaN where a phase is empty; shape (assignments,).
-        shares: their share of a constant effect on the treated days, 1 for the observed assignment; same shape.
-        ties: differences between statistics up to it are none.
-        besides: 1 when the observed assignment comes on top of these, because they are a sample; else 0.
-    """
-
-    observed: float
-    contrasts: Values
-    shares: Values
-    ties: float
-    besides: int
-
-    @property
-    def size(self) -> int:
-        """How many are compared, the observed one among them."""
-        return int(self.contrasts.size) + self.besides
-
-    @property
-    def distance(self) -> Values:
-        """How far each statistic lies below the observed one; exactly 0 for a tie, NaN for an empty phase."""
-        return _without_ties(self.observed - self.contrasts, self.ties)
-
-    @property
-    def mirrored(self) -> Values:
-        """How far each statistic lies above the observed one with its sign turned; ties and empty phases likewise."""
-        return _without_ties(self.observed + self.contrasts, self.ties)
-
-
 def rejects(p: float, level: float) -> bool:
     """Whether a p value is at the level or below; what differs by rounding is equal."""
     return p <= level * (1 + _ROUNDED)
@@ -100,7 +67,7 @@ def invert(reference: ReferenceSet, level: float, two_sided: TwoSided) -> Interv
     allowed = _allowed(reference.size, level, 2 if two_sided == "doubled" else 1)
     lowest, highest = _doubled(reference) if two_sided == "doubled" else _absolute(reference)
     # A bound is the first effect at which more are as extreme than the level allows.
-    place = allowed - reference.besides
+    place = allowed - reference.observed_added
     low = float(np.sort(lowest)[place]) if place >= 0 else -np.inf
     high = float(np.sort(highest)[-place - 1]) if place >= 0 else np.inf
     missing = not np.isfinite(low) or not np.isfinite(high)
@@ -155,7 +122,3 @@ def _turning_points(distance: Values, part: Values) -> Values:
     with np.errstate(invalid="ignore", divide="ignore"):
         turning = distance / np.where(fixed, 1, part)
     return np.where(fixed, np.where(distance > 0, np.inf, -np.inf), turning)
-
-
-def _without_ties(distance: Values, ties: float) -> Values:
-    return np.where(np.abs(distance) <= ties, 0.0, distance)

@@ -88,7 +88,7 @@ class MissingDays:
         return max(self.shares)
 
     @property
-    def differ(self) -> bool:
+    def is_unequal(self) -> bool:
         """Whether the conditions lack values unequally: by more than `LARGE_GAP`, or by the test."""
         return self.gap > LARGE_GAP or (self.p is not None and rejects(self.p, MISSING_LEVEL))
 
@@ -112,11 +112,11 @@ def missing_days(case: Case, test: RandomizationTest, retest: Retest) -> Missing
     missing, treated = np.isnan(case.values), case.treated()
     if not missing.any():
         return MissingDays.count(missing, treated, 1.0, test.p)
-    gone = retest(Case(missing.astype(np.float64), case.schedule, case.observed), None)
-    direction = test.direction or test.points
+    difference_test = retest(Case(missing.astype(np.float64), case.schedule, case.observed), None)
+    direction = test.direction or test.favoured_direction
     worst, best = float(np.nanmin(case.values)), float(np.nanmax(case.values))
     if direction == "decrease":
         worst, best = best, worst
     filled = np.where(missing, best + (worst - best) * treated, case.values)
-    again = retest(Case(filled, case.schedule, case.observed), direction)
-    return MissingDays.count(missing, treated, gone.p, min(1.0, test.sides * again.p))
+    worst_case_test = retest(Case(filled, case.schedule, case.observed), direction)
+    return MissingDays.count(missing, treated, difference_test.p, min(1.0, test.sides * worst_case_test.p))

@@ -17,7 +17,7 @@ def decimals_for(values: Iterable[float | None]) -> int:
     return max(0, _DIGITS - 1 - floor(log10(size)))
 
 
-def in_units(value: float, decimals: int, *, sign: bool = False) -> str:
+def format_outcome(value: float, decimals: int, *, sign: bool = False) -> str:
     """A number with so many digits behind the point; one that is not 0 never reads as 0."""
     plus = "+" if sign else ""
     text = f"{value:{plus}.{decimals}f}"

@@ -23,12 +23,18 @@ from americano_pipelines.statistics.draw_limits import DRAWS
 from americano_pipelines.statistics.effect_interval import (
     SHARE_TOLERANCE,
     Interval,
-    ReferenceSet,
     TwoSided,
     invert,
 )
 from americano_pipelines.statistics.prefix_sums import PrefixSums, Values, tolerance
-from americano_pipelines.statistics.reference_set import GENERATOR, Case, clopper_pearson, drawn, exact
+from americano_pipelines.statistics.reference_set import (
+    GENERATOR,
+    Case,
+    ReferenceSet,
+    clopper_pearson,
+    draw_assignments,
+    enumerate_assignments,
+)
 
 Direction = Literal["increase", "decrease"]
 
@@ -93,7 +99,7 @@ class RandomizationTest:
         return 2 if self.two_sided == "doubled" else 1
 
     @property
-    def points(self) -> Direction:
+    def favoured_direction(self) -> Direction:
         """The way that p speaks for: the declared one, else the side on which fewer are as extreme."""
         if self.direction is not None:
             return self.direction
@@ -141,11 +147,13 @@ def randomization_test(
     values, marks = [PrefixSums.of(case.values) for case in cases], [PrefixSums.of(case.marks()) for case in cases]
     looked_at_all = assignments <= most_exact
     contrasts, shares = (
-        exact(schedules, values, marks) if looked_at_all else drawn(schedules, values, marks, seed=seed, draws=draws)
+        enumerate_assignments(schedules, values, marks)
+        if looked_at_all
+        else draw_assignments(schedules, values, marks, seed=seed, draws=draws)
     )
     # The observed assignment is one of all, and comes on top of a sample or of a set that does not hold it.
-    besides = 0 if looked_at_all and admissible else 1
-    reference = ReferenceSet(observed, contrasts, shares, tolerance(*(case.values for case in cases)), besides)
+    observed_added = 0 if looked_at_all and admissible else 1
+    reference = ReferenceSet(observed, contrasts, shares, tolerance(*(case.values for case in cases)), observed_added)
     sides = two_sided if direction is None else None
     counted = _Counts.of(reference)
     as_extreme, always = counted.as_extreme(direction, sides)
@@ -157,13 +165,13 @@ def randomization_test(
         assignments=assignments,
         as_extreme=as_extreme,
         draws=None if looked_at_all else draws,
-        p=min(1.0, factor * (as_extreme + besides) / reference.size),
-        p_higher=(counted.higher + besides) / reference.size,
-        p_lower=(counted.lower + besides) / reference.size,
+        p=min(1.0, factor * (as_extreme + observed_added) / reference.size),
+        p_higher=(counted.higher + observed_added) / reference.size,
+        p_lower=(counted.lower + observed_added) / reference.size,
         p_interval=None if looked_at_all else _doubled_interval(as_extreme, draws, factor),
         direction=direction,
         two_sided=sides,
-        smallest_p=min(1.0, factor * (always + besides) / reference.size),
+        smallest_p=min(1.0, factor * (always + observed_added) / reference.size),
         empty=counted.empty,
         tolerance=reference.ties,
         seed=None if looked_at_all else seed,

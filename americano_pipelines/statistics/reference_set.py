@@ -17,7 +17,41 @@ _BLOCK = 65_536  # assignments looked at together: 10 to 50 MB
 _P_CONFIDENCE = 0.99
 
 
-def exact(
+@dataclass(frozen=True)
+class ReferenceSet:
+    """The statistics of all assignments, or of a sample of them, beside the observed one.
+
+    Attributes:
+        observed: the observed statistic, in outcome units.
+        contrasts: the statistic of each assignment, NaN where a phase is empty; shape (assignments,).
+        shares: their share of a constant effect on the treated days, 1 for the observed assignment; same shape.
+        ties: differences between statistics up to it are none.
+        observed_added: 1 when the observed assignment comes on top of these, because they are a sample; else 0.
+    """
+
+    observed: float
+    contrasts: Values
+    shares: Values
+    ties: float
+    observed_added: int
+
+    @property
+    def size(self) -> int:
+        """How many are compared, the observed one among them."""
+        return int(self.contrasts.size) + self.observed_added
+
+    @property
+    def distance(self) -> Values:
+        """How far each statistic lies below the observed one; exactly 0 for a tie, NaN for an empty phase."""
+        return _without_ties(self.observed - self.contrasts, self.ties)
+
+    @property
+    def mirrored(self) -> Values:
+        """How far each statistic lies above the observed one with its sign turned; ties and empty phases likewise."""
+        return _without_ties(self.observed + self.contrasts, self.ties)
+
+
+def enumerate_assignments(
     schedules: Sequence[Schedule], values: Sequence[PrefixSums], marks: Sequence[PrefixSums]
 ) -> tuple[Values, Values]:
     """Look at every assignment; with several cases, at every one of a case with every one of the others.
@@ -38,10 +72,13 @@ def exact(
     return total / len(schedules), share / len(schedules)
 
 
-def drawn(
+def draw_assignments(
     schedules: Sequence[Schedule], values: Sequence[PrefixSums], marks: Sequence[PrefixSums], *, seed: int, draws: int
 ) -> tuple[Values, Values]:
-    """Draw so many assignments, for each case independently; arguments and result as of `exact`, shapes (draws,)."""
+    """Draw so many assignments, for each case independently.
+
+    Arguments and result are those of `enumerate_assignments`, shapes (draws,).
+    """
     generator = np.random.Generator(np.random.PCG64(seed))
     total, share = np.zeros(draws), np.zeros(draws)
     for schedule, prefix, mark in zip(schedules, values, marks, strict=True):
@@ -137,3 +174,7 @@ class Case:
     def marks(self) -> Values:
         """The same, NaN on days without a value."""
         return np.where(np.isnan(self.values), np.nan, self.treated())
+
+
+def _without_ties(distance: Values, ties: float) -> Values:
+    return np.where(np.abs(distance) <= ties, 0.0, distance)

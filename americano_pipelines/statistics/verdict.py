@@ -10,7 +10,7 @@ test that too would be a second look, and doubles the rate of false alarms. What
 harmful direction; then finding it is the verdict harm. A two-sided test may find either.
 
 p compares with what else could have been drawn, not with zero. Where all assignments differ one way, the test may
-find an increase although the treatment days lie lower: then no word would be right, and none is used.
+find an increase although the treatment days lie lower: then there is no verdict.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from math import ceil
 from typing import Literal, get_args
 
 from americano_pipelines.statistics.effect_interval import rejects
-from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest
 
 State = Literal[
@@ -89,12 +89,12 @@ def judge(
     if not rejects(test.p, level):
         return Verdict("not shown", f"p = {shown_p(test.p)}", f"No effect was shown: {numbers}.{_other_way(test)}")
     observed_direction: Direction = "increase" if test.observed > 0 else "decrease"
-    if test.points != observed_direction:
+    if test.favoured_direction != observed_direction:
         return Verdict(
             "no verdict",
             "the test and the difference point opposite ways",
-            f"No verdict: among what could have been drawn the outcome speaks for an {test.points}, yet the difference "
-            f"itself is the other way, so the assignments cannot tell its size; {numbers}.",
+            f"No verdict: among what could have been drawn the outcome speaks for an {test.favoured_direction}, yet "
+            f"the difference itself is the other way, so the assignments cannot tell its size; {numbers}.",
         )
     if remarks.doubts:
         doubts = "; ".join(remarks.doubts)
@@ -146,7 +146,7 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
         bounds = f"no two-sided {percent(interval.confidence)} interval: {interval.why}"
     else:
         low, high = (
-            "unbounded" if bound is None else in_units(bound, decimals) for bound in (interval.low, interval.high)
+            "unbounded" if bound is None else format_outcome(bound, decimals) for bound in (interval.low, interval.high)
         )
         bounds = f"two-sided {percent(interval.confidence)} interval {low} to {high}"
     looked = (
@@ -161,9 +161,9 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
     limits = "".join(f"; {clause}" for clause in clauses)
     p = f"p = {shown_p(test.p)}, {doubled}{sides}{named}"
     return (
-        f"treatment days differed from baseline days by {in_units(test.observed, decimals, sign=True)} ({bounds}); "
-        f"{looked}, {test.as_extreme:,} {'gives' if test.as_extreme == 1 else 'give'} a difference at least as extreme "
-        f"({p}){limits}"
+        f"treatment days differed from baseline days by {format_outcome(test.observed, decimals, sign=True)} "
+        f"({bounds}); {looked}, {test.as_extreme:,} {'gives' if test.as_extreme == 1 else 'give'} a difference at "
+        f"least as extreme ({p}){limits}"
     )
 
 

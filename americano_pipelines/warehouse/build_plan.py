@@ -29,7 +29,7 @@ SMALL_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """A decision on the file to publish.
 
     Attributes:
@@ -43,7 +43,7 @@ class Plan:
     basis: SnapshotRecord | None = None
 
 
-def plan(
+def decide_build(
     settings: Settings,
     before: SnapshotRecord | None,
     content: BuildFingerprint,
@@ -51,7 +51,7 @@ def plan(
     inputs: Inputs,
     *,
     full: bool,
-) -> Plan:
+) -> BuildPlan:
     """Decide what to do.
 
     Args:
@@ -64,13 +64,13 @@ def plan(
     """
     reason = "asked for" if full else _rebuild_reason(settings, before, content, source)
     if reason is not None or before is None:
-        return Plan("build", str(reason))
+        return BuildPlan("build", str(reason))
     if before.content == content:
-        return Plan("keep", "nothing changed")
+        return BuildPlan("keep", "nothing changed")
     reason = _no_patch_reason(before, inputs)
     if reason is not None:
-        return Plan("build", reason)
-    return Plan("patch", f"from snapshot {before.snapshot_id}", before)
+        return BuildPlan("build", reason)
+    return BuildPlan("patch", f"from snapshot {before.snapshot_id}", before)
 
 
 def _rebuild_reason(

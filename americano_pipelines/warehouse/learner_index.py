@@ -8,17 +8,17 @@ from americano_pipelines.sources.column_roles import SourceTable
 
 # See docs/decisions/0018-order-of-events.md: below, a scan takes a few milliseconds.
 MIN_ROWS = 1_000_000
-# A scan costs the rows of the table, an index its rows of the learner, about 10,000 times as much each.
+# A scan reads all rows of the table, an index only the learner's, at about 10,000 times the cost per row.
 MIN_LEARNERS = 20_000
 
 
-def create_learner_index(connection: duckdb.DuckDBPyConnection, table: SourceTable, when: LearnerIndex) -> list[str]:
+def create_learner_index(connection: duckdb.DuckDBPyConnection, table: SourceTable, setting: LearnerIndex) -> list[str]:
     """Create the index on the learner where it pays.
 
     Args:
         connection: the session that builds the file.
         table: a table that is loaded.
-        when: the setting AMERICANO_LEARNER_INDEX.
+        setting: the setting AMERICANO_LEARNER_INDEX.
 
     Returns:
         The indexed columns: the learner, or none.
@@ -26,9 +26,9 @@ def create_learner_index(connection: duckdb.DuckDBPyConnection, table: SourceTab
     contract = table.contract
     learner = table.column(contract.cluster_role) if contract.cluster_role is not None else None
     target = sql.quote("analytics", table.name)
-    if learner is None or when is LearnerIndex.NEVER:
+    if learner is None or setting is LearnerIndex.NEVER:
         return []
-    if when is LearnerIndex.AUTO and not _pays(connection, target, sql.quote(learner.name)):
+    if setting is LearnerIndex.AUTO and not _pays(connection, target, sql.quote(learner.name)):
         return []
     index = sql.quote(f"{table.name}_learner")
     connection.execute(f"CREATE INDEX {index} ON {target} ({sql.quote(learner.name)})")

@@ -1,6 +1,6 @@
 """Keep when each plan of a protocol was first seen, from sync to sync, in `meta.plans` of the published file.
 
-The source has no history of its rows, so this is the only witness that a plan was there before the end. Rows of a
+The source has no history of its rows, so this is the only evidence that a plan existed before the end. Rows of a
 protocol that the source no longer has are not carried on.
 """
 
@@ -62,7 +62,7 @@ class PlanSighting(FrozenModel):
 
 
 @dataclass(frozen=True)
-class SeenPlan:
+class PlanRow:
     """A row of `meta.plans`; see there."""
 
     protocol_id: str
@@ -83,11 +83,11 @@ class PlanHistory:
     """
 
     since: str | None = None
-    plans: tuple[SeenPlan, ...] = ()
+    plans: tuple[PlanRow, ...] = ()
 
 
 def earlier_history(settings: Settings) -> PlanHistory:
-    """The history in the newest published file that nobody wrote to; empty without one."""
+    """The history in the newest published file that is unmodified; empty without one."""
     published = snapshots.current(settings)
     folders = [folder / snapshots.file_name(settings) for folder in reversed(snapshots.snapshots(settings))]
     for path in dict.fromkeys([published, *folders] if published is not None else folders):
@@ -98,7 +98,7 @@ def earlier_history(settings: Settings) -> PlanHistory:
         if document.plans_since is not None and snapshots.as_published(path, document):
             with _opened(settings, path) as connection:
                 rows = connection.execute("FROM meta.plans").fetchall()
-            return PlanHistory(document.plans_since, tuple(SeenPlan(*row) for row in rows))
+            return PlanHistory(document.plans_since, tuple(PlanRow(*row) for row in rows))
     return PlanHistory()
 
 
@@ -115,14 +115,16 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, d
     """
     present = _present_plans(connection, document) if {"protocols", "phases"} <= document.models.keys() else {}
     updated = _updated(connection, document.tables)
-    seen_in = (document.snapshot_id, document.instant)
-    known = {(plan.protocol_id, plan.plan_sha256): plan for plan in history.plans if plan.protocol_id in present}
+    present_snapshot = (document.snapshot_id, document.instant)
+    plan_rows = {(plan.protocol_id, plan.plan_sha256): plan for plan in history.plans if plan.protocol_id in present}
     for protocol_id, plan_sha256 in present.items():
-        new = SeenPlan(protocol_id, plan_sha256, *seen_in, updated.get(protocol_id), is_current=True)
-        known.setdefault((protocol_id, plan_sha256), new)
+        row = PlanRow(protocol_id, plan_sha256, *present_snapshot, updated.get(protocol_id), is_current=True)
+        plan_rows.setdefault((protocol_id, plan_sha256), row)
     rows = [
         (*astuple(plan)[:-1], present[plan.protocol_id] == plan.plan_sha256)
-        for plan in sorted(known.values(), key=lambda plan: (plan.protocol_id, plan.first_seen_at, plan.plan_sha256))
+        for plan in sorted(
+            plan_rows.values(), key=lambda plan: (plan.protocol_id, plan.first_seen_at, plan.plan_sha256)
+        )
     ]
     connection.execute(sql.load("warehouse", "create_plans"))
     if rows:

@@ -17,7 +17,7 @@ from americano_pipelines.errors import DataError, SourceError, UnreadableRecordE
 from americano_pipelines.settings import LearnerIndex, Mode, Settings
 from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.warehouse import build, checks, research_models, snapshots
-from americano_pipelines.warehouse.build_plan import Plan, plan
+from americano_pipelines.warehouse.build_plan import BuildPlan, decide_build
 from americano_pipelines.warehouse.id_consistency import check_identities
 from americano_pipelines.warehouse.input_selection import Source, attach_published, carried_over, open_source
 from americano_pipelines.warehouse.inputs import TableInput
@@ -88,18 +88,18 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
             with stages.stage("compare with what is published"):
-                todo = plan(settings, before, content, source, inputs, full=full)
+                build_plan = decide_build(settings, before, content, source, inputs, full=full)
                 if damage is not None and not full:
-                    todo = replace(todo, reason=str(damage))
-            if todo.action == "keep" and before is not None:
+                    build_plan = replace(build_plan, reason=str(damage))
+            if build_plan.action == "keep" and before is not None:
                 return RefreshResult(before, published, changed=False, missing=source.skipped, before=states)
             history = earlier_history(settings)
             path = building.enter_context(snapshots.building(settings, snapshot_id))
             if before is not None and published is not None and carried:
                 attach_published(path.parent.parent, connection, published, before, carried, source)
-            with stages.stage("copy the published file" if todo.basis else "prepare"):
-                _open(settings, connection, path, todo)
-            document = _build(connection, path, source, inputs, content, todo, stages)
+            with stages.stage("copy the published file" if build_plan.basis else "prepare"):
+                _open(settings, connection, path, build_plan)
+            document = _build(connection, path, source, inputs, content, build_plan, stages)
             document = _with_record(connection, document, history)
             with stages.stage("compare ids"):
                 tables = {name: table_input.table for name, table_input in inputs.items()}
@@ -131,17 +131,17 @@ def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, so
         )
 
 
-def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, todo: Plan) -> None:
+def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, build_plan: BuildPlan) -> None:
     """Attach the file to build in: a copy of the published one when that is to be patched, else a new one."""
     published = snapshots.current(settings)
-    if todo.basis is not None and published is not None:
+    if build_plan.basis is not None and published is not None:
         shutil.copyfile(published, path)
     catalog = sql.quote(path.stem)
     # The file is published whole or discarded, so it needs no recovery. With a write-ahead log, 300 rows of a megabyte
     # each took 1,188 MB at the commit, without it 537 MB.
     connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog} (RECOVERY_MODE no_wal_writes)")
     connection.execute(f"USE {catalog}")
-    if todo.basis is None:
+    if build_plan.basis is None:
         connection.execute("CREATE SCHEMA analytics; CREATE SCHEMA meta")
 
 
@@ -151,10 +151,10 @@ def _build(
     source: Source,
     inputs: Mapping[str, TableInput],
     content: BuildFingerprint,
-    todo: Plan,
+    build_plan: BuildPlan,
     stages: StageTimer,
 ) -> SnapshotRecord:
-    basis, learner_index = todo.basis, LearnerIndex(content.learner_index)
+    basis, learner_index = build_plan.basis, LearnerIndex(content.learner_index)
     outcomes, tables = [], {}
     for name, table_input in inputs.items():
         if basis is None:
@@ -176,7 +176,7 @@ def _build(
         snapshot_id=path.parent.name,
         built_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         instant=source.instant,
-        built=f"{todo.action}: {todo.reason}",
+        built=f"{build_plan.action}: {build_plan.reason}",
         fresh_bytes=basis.fresh_bytes if basis is not None else 0,
         source=dict(source.identity),
         content=content,

@@ -147,7 +147,7 @@ def as_published(path: Path, document: SnapshotRecord) -> bool:
 
 
 def is_intact(path: Path, sha256: str) -> bool:
-    """Whether a file is there with these bytes, and nobody wrote to it."""
+    """Whether a file is there with these bytes, and is unmodified."""
     log = path.with_name(f"{path.name}.wal")
     return path.is_file() and not log.exists() and file_sha256(path) == sha256
 
@@ -222,16 +222,17 @@ def _sweep(settings: Settings) -> None:
     """
     published = current(settings)
     others = [folder for folder in snapshots(settings) if published is None or not folder.samefile(published.parent)]
-    for folder in _superfluous(settings, others, published.parent.name if published is not None else ""):
+    for folder in _expired(settings, others, published.parent.name if published is not None else ""):
         remove_snapshot(folder)
 
 
 def expiring(settings: Settings) -> list[Path]:
     """The folders of the files that the next publication removes."""
-    return _superfluous(settings, snapshots(settings), atomic_files.new_id())
+    # The next publication gets a fresh id, which is newer than all.
+    return _expired(settings, snapshots(settings), atomic_files.new_id())
 
 
-def _superfluous(settings: Settings, others: list[Path], newest: str) -> list[Path]:
+def _expired(settings: Settings, others: list[Path], newest: str) -> list[Path]:
     """The folders that are too many beside the newest one, oldest first."""
     by_age = sorted(others, key=lambda folder: (folder.name <= newest, folder.name)) if newest else others
     return by_age[: max(0, len(by_age) - (settings.americano_snapshots_kept - 1))]

@@ -7,7 +7,7 @@ import pytest
 from americano_pipelines.analysis.abab import analyse_abab
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.declared_improvement import declared_improvement
-from americano_pipelines.analysis.direction_words import way, with_usual_names
+from americano_pipelines.analysis.direction_words import normalize_direction_names, parse_direction
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.preregistration import resolve
 from americano_pipelines.analysis.registry import KINDS, AbabParameters
@@ -151,11 +151,11 @@ def test_a_request_is_read_by_the_same_words() -> None:
     request = Request("r", "p", "ABAB_RANDOMIZATION", {"lowerIsBetter": True, "alternative": "two-sided"})
 
     assert resolve_request(request)[1] == {"improvement": "decrease", "direction": "either"}
-    assert with_usual_names({"better": "up", "improvement": "down", "alpha": 0.1}) == {
+    assert normalize_direction_names({"better": "up", "improvement": "down", "alpha": 0.1}) == {
         "improvement": "decrease",
         "alpha": 0.1,
     }
-    assert [way(word) for word in ("Higher", "two_sided", "x", 3)] == ["increase", "either", None, None]
+    assert [parse_direction(word) for word in ("Higher", "two_sided", "x", 3)] == ["increase", "either", None, None]
 
 
 def test_a_search_for_changes_needs_no_declaration() -> None:

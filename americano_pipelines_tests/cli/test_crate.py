@@ -80,28 +80,28 @@ def test_a_purge_lists_and_removes_the_learners_crates(lab: Lab, of_lab: Cli, tm
     for card in lab.settings.paths.crate_cards.glob("*.json"):
         card.unlink()
     recorded = lab.analyse("change_points")
-    here, moved = tmp_path / "here.zip", tmp_path / "moved.zip"
-    assert of_lab("crate", recorded.sha256, "-o", str(here)).code == 0
+    crate, moved = tmp_path / "here.zip", tmp_path / "moved.zip"
+    assert of_lab("crate", recorded.sha256, "-o", str(crate)).code == 0
     store = Crates(settings_of(lab))
 
     assert store.find(OTHER) == []
     (item,) = store.find(OWNER)
-    assert (item.kind, item.name, item.action) == (KIND, str(here), ErasureAction.REMOVE)
+    assert (item.kind, item.name, item.action) == (KIND, str(crate), ErasureAction.REMOVE)
     listed = find_items(settings_of(lab), "learner_1").items
-    assert [found.name for found in listed if found.kind == KIND] == [str(here)]
+    assert [item.name for item in listed if item.kind == KIND] == [str(crate)]
 
-    here.rename(moved)
+    crate.rename(moved)
     (item,) = store.find(OWNER)
     assert item.action is ErasureAction.CANNOT_REMOVE
-    assert str(here) in item.reason
-    moved.rename(here)
-    here.write_bytes(here.read_bytes() + b"more")
+    assert str(crate) in item.reason
+    moved.rename(crate)
+    crate.write_bytes(crate.read_bytes() + b"more")
     assert store.find(OWNER)[0].action is ErasureAction.CANNOT_REMOVE, "another file has its name"
-    assert of_lab("crate", recorded.sha256, "-o", str(here)).code == 0
+    assert of_lab("crate", recorded.sha256, "-o", str(crate)).code == 0
 
-    (removed,) = [found for found in store.find(OWNER) if found.action is ErasureAction.REMOVE]
+    (removed,) = [item for item in store.find(OWNER) if item.action is ErasureAction.REMOVE]
     assert store.remove([removed]) == []
-    assert not here.exists()
+    assert not crate.exists()
     assert store.find(OWNER) == []
 
 

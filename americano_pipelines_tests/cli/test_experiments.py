@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
-from americano_pipelines.cli.experiments import p_text, unambiguous_length
+from americano_pipelines.cli.experiments import unambiguous_length
+from americano_pipelines.cli.output import p_text
 from americano_pipelines.provenance.archive import put, records_dir
 from americano_pipelines.provenance.record import Logged
 from americano_pipelines.settings import Settings

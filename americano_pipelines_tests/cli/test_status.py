@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.cli.state import age_text, size_text
+from americano_pipelines.cli.output import size_text
+from americano_pipelines.cli.status import age_text
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.cli.test_experiments import keep
 from americano_pipelines_tests.conftest import Database, Done, file_hashes, free_port
@@ -44,7 +45,7 @@ def test_what_is_published_runs_failures_requests_and_analyses(
     for text in (
         "4,000 behavioral_events",
         "2 pending",
-        "1 with the planned analysis",
+        "1 with a planned or declared analysis",
         "1 not analysed",
         "1 in 7 days",
     ):

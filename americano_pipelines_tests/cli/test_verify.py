@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.cli.records import state
+from americano_pipelines.cli.records import verdict_text
 from americano_pipelines.provenance.run_listing import ListedRun
 from americano_pipelines_tests.conftest import Database, Done, free_port
 
@@ -93,10 +93,10 @@ def test_a_run_that_is_gone_or_failed_does_not_look_like_a_good_one() -> None:
         status="FINISHED", verdict="benefit", standing="planned", sentence="", mlflow_run_id="m", mlflow_url=None,
         analysis_run_id=None, dagster_run_id=None, record=None,
     )  # fmt: skip
-    shown = {status: state(replace(run, status=status)) for status in ("FINISHED", "FAILED", "gone", "RUNNING")}
+    shown = {status: verdict_text(replace(run, status=status)) for status in ("FINISHED", "FAILED", "gone", "RUNNING")}
 
     assert shown == {
         "FINISHED": "benefit", "FAILED": "benefit (failed)", "gone": "benefit (gone)", "RUNNING": "benefit (running)"
     }  # fmt: skip
-    assert state(replace(run, status="FAILED", verdict=None)) == "(failed)"
-    assert state(replace(run, verdict=None)) == "described"
+    assert verdict_text(replace(run, status="FAILED", verdict=None)) == "(failed)"
+    assert verdict_text(replace(run, verdict=None)) == "described"

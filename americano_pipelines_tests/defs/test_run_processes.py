@@ -18,7 +18,7 @@ import pytest
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.defs import run_owners
 from americano_pipelines.defs.dagster_instance import TEMPLATE, open_instance
-from americano_pipelines.defs.earlier_tags import rename_earlier_tags
+from americano_pipelines.defs.legacy_tags import rename_legacy_tags
 from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import fail_dead_runs, process_tags
 from americano_pipelines.defs.run_tags import (
@@ -190,7 +190,7 @@ def test_the_tags_of_an_earlier_release_count_under_their_present_names(instance
     waiting = instance.get_runs(dg.RunsFilter(tags={STATUS_TAG: OPEN}))
     assert {run.run_id for run in waiting} == {killed, ended}, "what was set since is newer"
     assert instance.get_runs_count(dg.RunsFilter(tags={RUN_TAG: reconciled, REQUEST_TAG: "a row"})) == 1
-    assert rename_earlier_tags(instance) == []
+    assert rename_legacy_tags(instance) == []
 
 
 IN_A_CONTAINER = """

@@ -6,7 +6,7 @@ import dagster as dg
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.defs.dagster_erasure import delete_runs
-from americano_pipelines.defs.verdict_table import KEY, has_report, remove_reports, report_verdicts
+from americano_pipelines.defs.verdict_table import VERDICTS_KEY, has_report, remove_reports, report_verdicts
 from americano_pipelines.provenance.archive import put, records_dir
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database
@@ -16,7 +16,7 @@ from americano_pipelines_tests.provenance.records import kept_record
 
 def reports(instance: dg.DagsterInstance) -> list[dict[str, str]]:
     """The metadata of each report, newest first."""
-    records = instance.fetch_materializations(KEY, limit=10).records
+    records = instance.fetch_materializations(VERDICTS_KEY, limit=10).records
     events = [record.asset_materialization for record in records]
     return [{name: str(value.value) for name, value in event.metadata.items()} for event in events if event]
 

@@ -37,8 +37,8 @@ def chain_finding(settings: Settings, sha256: str) -> Finding:
 
     record = Record.parse(get(records_dir(settings), sha256))
     subject = Target(record, sha256, "the archive", None, ())
-    (found,) = [item for item in hash_locations(settings, subject, lambda _: []) if item.what == CHAIN]
-    return found
+    (finding,) = [item for item in hash_locations(settings, subject, lambda _: []) if item.what == CHAIN]
+    return finding
 
 
 def test_each_record_names_the_one_before(settings: Settings) -> None:

@@ -99,10 +99,10 @@ def test_a_record_that_only_the_apps_row_still_shows(lab: Lab, first: Recorded) 
     vanish(lab, first)
     head.unlink()
     try:
-        found = reasons(lab.perform(KIND, settings=linked).recorded)
+        given_reasons = reasons(lab.perform(KIND, settings=linked).recorded)
     finally:
         head.write_bytes(card)
-    assert f"{first.sha256[:12]}" in found
+    assert f"{first.sha256[:12]}" in given_reasons
 
 
 def test_an_app_that_does_not_answer_is_on_record(lab: Lab) -> None:

@@ -10,9 +10,10 @@ import pytest
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.preregistration import parse
 from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS, Basis
+from americano_pipelines.analysis.repeat import outcome_scale
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.provenance.verify.rerun import Tolerance, differences
+from americano_pipelines.provenance.verify.rerun import ABSOLUTE_OF_SCALE, Tolerance, differences
 from americano_pipelines_tests.provenance.conftest import Lab
 
 # Of the suite's database, recorded when the format was made; addresses and module hashes are shortened.
@@ -87,7 +88,7 @@ def test_a_recorded_extract_gives_the_recorded_results_again(kind: str) -> None:
     basis = Basis(record.inputs[0].snapshot_id, 2_000_000_000_000_000, "planned")
     analysis = KINDS[kind].analyse(extract, parse(KINDS[kind], record.config), basis)
 
-    close = Tolerance.of(extract.outcomes, same_numpy=False)
+    close = Tolerance(ABSOLUTE_OF_SCALE * outcome_scale(extract.outcomes), same_numpy=False)
     differing = differences(record.results, json.loads(json.dumps(analysis.results)), close)
     assert {path for path, why in differing if why != "was not there"} == CHANGED.get(kind, set())
     assert (analysis.sentence == record.sentence, analysis.verdict) == (kind not in CHANGED, record.verdict)

@@ -36,7 +36,7 @@ def test_without_missing_days_there_is_nothing_to_compare() -> None:
     test, missing = compared(days(1), "increase")
 
     assert missing == MissingDays(20, 0, 20, 0, 1.0, test.p)
-    assert (missing.gap, missing.differ) == (0, False)
+    assert (missing.gap, missing.is_unequal) == (0, False)
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease", None])
@@ -45,13 +45,13 @@ def test_the_worst_values_are_those_against_the_finding(direction: Direction | N
     gone = (10, 12, 31, 33, 2)
     values = days(effect, *gone)
     test, missing = compared(values, direction)
-    up = test.points == "increase"
+    up = test.favoured_direction == "increase"
     low, high = np.nanmin(values), np.nanmax(values)
     filled = values.copy()
     for day in gone:
         filled[day] = low if TREATED[day] == up else high
 
-    one_sided = retest(Case(filled, SCHEDULE, LENGTHS), test.points).p
+    one_sided = retest(Case(filled, SCHEDULE, LENGTHS), test.favoured_direction).p
 
     assert missing.worst_case_p == min(1, test.sides * one_sided)
     assert missing.worst_case_p is not None
@@ -75,12 +75,12 @@ def test_the_difference_is_tested_over_the_same_assignments() -> None:
 
     assert missing.p == pytest.approx(min(1, 2 * min(sides)))
     assert missing.clause == "10 of 20 treatment days and 0 of 20 baseline days have no value"
-    assert (missing.gap, missing.largest_share, missing.differ) == (0.5, 0.5, True)
+    assert (missing.gap, missing.largest_share, missing.is_unequal) == (0.5, 0.5, True)
 
 
 @pytest.mark.parametrize(("gone", "p", "differ"), [(3, 0.5, False), (4, 0.5, True), (1, 0.05, True), (1, None, False)])
 def test_shares_differ_by_size_or_by_the_test(gone: int, p: float | None, differ: bool) -> None:  # noqa: FBT001
-    assert MissingDays(20, gone, 20, 0, p, 0.5).differ is differ
+    assert MissingDays(20, gone, 20, 0, p, 0.5).is_unequal is differ
 
 
 def test_a_day_between_both_conditions_counts_in_neither() -> None:

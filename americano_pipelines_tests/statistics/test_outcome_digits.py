@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
 def test_digits_suit_the_largest_number_and_none_reads_as_0(values: tuple[float, ...], shown: list[str]) -> None:
     decimals = decimals_for(values)
 
-    assert [in_units(value, decimals, sign=True) for value in values if value is not None] == shown
+    assert [format_outcome(value, decimals, sign=True) for value in values if value is not None] == shown
 
 
 @given(st.floats(1e-40, 1e40) | st.floats(-1e40, -1e-40), st.floats(-1e40, 1e40))
 def test_what_is_not_0_never_reads_as_0(value: float, other: float) -> None:
-    assert float(in_units(value, decimals_for((value, other)), sign=True)) != 0
+    assert float(format_outcome(value, decimals_for((value, other)), sign=True)) != 0

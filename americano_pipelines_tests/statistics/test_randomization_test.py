@@ -156,9 +156,9 @@ def test_the_doubled_p_is_twice_the_smaller_side_and_says_which_that_is() -> Non
     test = randomization_test([MORITZ], direction=None)
 
     assert test.p == 2 * test.p_higher == pytest.approx(2 * 0.0016939582156973)
-    assert (test.as_extreme, test.two_sided, test.points) == (3, "doubled", "increase")
+    assert (test.as_extreme, test.two_sided, test.favoured_direction) == (3, "doubled", "increase")
     turned = randomization_test([Case(-MORITZ.values, MORITZ.schedule, MORITZ.observed)], direction=None)
-    assert (turned.p, turned.points) == (test.p, "decrease")
+    assert (turned.p, turned.favoured_direction) == (test.p, "decrease")
 
 
 def test_a_drawn_two_sided_p_and_its_interval_are_doubled_too() -> None:

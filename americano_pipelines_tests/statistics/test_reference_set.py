@@ -8,7 +8,7 @@ import pytest
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.prefix_sums import PrefixSums
-from americano_pipelines.statistics.reference_set import clopper_pearson, drawn, exact
+from americano_pipelines.statistics.reference_set import clopper_pearson, draw_assignments, enumerate_assignments
 
 DAYS = np.array([3.0, 1.0, 4.0, np.nan, 5.0, 9.0, 2.0, 6.0])
 
@@ -18,7 +18,7 @@ def test_orders_of_days_have_the_difference_of_their_plain_means() -> None:
         mark = np.isin(np.arange(DAYS.size), treated)
         return float(np.nanmean(DAYS[mark]) - np.nanmean(DAYS[~mark]))
 
-    differences, _ = exact([Alternation(8, 4, 8, 8)], [PrefixSums.of(DAYS)], [PrefixSums.of(DAYS)])
+    differences, _ = enumerate_assignments([Alternation(8, 4, 8, 8)], [PrefixSums.of(DAYS)], [PrefixSums.of(DAYS)])
 
     assert np.sort(differences) == pytest.approx(np.sort([difference(days) for days in combinations(range(8), 4)]))
 
@@ -31,7 +31,7 @@ def test_each_start_of_one_case_meets_each_start_of_the_others() -> None:
     ]
     prefixes = [PrefixSums.of(values) for values in others]
 
-    means, _ = exact([schedule] * 3, prefixes, prefixes)
+    means, _ = enumerate_assignments([schedule] * 3, prefixes, prefixes)
 
     assert means == pytest.approx([np.mean(each) for each in product(*single)])
 
@@ -39,9 +39,9 @@ def test_each_start_of_one_case_meets_each_start_of_the_others() -> None:
 def test_draws_come_from_the_whole_set_in_its_proportions() -> None:
     schedule = PhaseSchedule(300, (False, True), (5, 5), (295, 295))
     prefix = PrefixSums.of(np.random.default_rng(1).normal(size=300))
-    every, _ = exact([schedule], [prefix], [prefix])
+    every, _ = enumerate_assignments([schedule], [prefix], [prefix])
 
-    some, _ = drawn([schedule], [prefix], [prefix], seed=4, draws=70_000)  # more than one block
+    some, _ = draw_assignments([schedule], [prefix], [prefix], seed=4, draws=70_000)  # more than one block
 
     assert some.size == 70_000
     assert np.isin(np.round(some, 9), np.round(every, 9)).all()

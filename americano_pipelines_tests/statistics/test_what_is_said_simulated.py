@@ -104,7 +104,7 @@ def retest(case: Case, direction: Direction | None) -> RandomizationTest:
 
 def withheld(missing: MissingDays) -> bool:
     """Whether a finding is withheld because of missing days, as an analysis does."""
-    return missing.differ and missing.worst_case_p is not None and not rejects(missing.worst_case_p, LEVEL)
+    return missing.is_unequal and missing.worst_case_p is not None and not rejects(missing.worst_case_p, LEVEL)
 
 
 @pytest.mark.parametrize(

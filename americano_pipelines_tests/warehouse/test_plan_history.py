@@ -15,17 +15,17 @@ from americano_pipelines_tests.sync.support import sync
 
 @pytest.fixture
 def settings(prisma: Database, settings_for: Any) -> Settings:
-    made: Settings = settings_for(**prisma.variables())
-    return made
+    loaded: Settings = settings_for(**prisma.variables())
+    return loaded
 
 
-def seen(settings: Settings, protocol_id: str = "protocol_1") -> PlanSighting:
+def sighting_of(settings: Settings, protocol_id: str = "protocol_1") -> PlanSighting:
     with snapshots.open_published(settings) as connection:
         document = snapshots.record_of(connection)
         assert document is not None
-        found = read_sighting(connection, document, protocol_id)
-    assert found is not None
-    return found
+        sighting = read_sighting(connection, document, protocol_id)
+    assert sighting is not None
+    return sighting
 
 
 def plan(database: Database, alpha: float, **more: Any) -> None:
@@ -38,29 +38,29 @@ def plan(database: Database, alpha: float, **more: Any) -> None:
 def test_a_plan_keeps_its_first_snapshot_and_a_changed_one_begins_anew(prisma: Database, settings: Settings) -> None:
     plan(prisma, 0.05)
     first = sync(settings).document
-    before = seen(settings)
+    before = sighting_of(settings)
     assert (before.first_seen_snapshot, before.first_seen_at) == (first.snapshot_id, first.instant)
     assert before.watched_since == first.instant == first.plans_since
 
     plan(prisma, 0.05, note="no part of the plan")
     second = sync(settings)
     assert second.changed
-    assert seen(settings) == before, "the plan is the same"
+    assert sighting_of(settings) == before, "the plan is the same"
 
     plan(prisma, 0.01)
     third = sync(settings).document
-    changed = seen(settings)
+    changed = sighting_of(settings)
     assert changed.first_seen_snapshot == third.snapshot_id
     assert changed.plan_sha256 != before.plan_sha256
     assert changed.watched_since == first.instant
-    assert seen(settings, "protocol_0").first_seen_snapshot == first.snapshot_id
+    assert sighting_of(settings, "protocol_0").first_seen_snapshot == first.snapshot_id
 
     plan(prisma, 0.05)
     sync(settings, full=True)
-    assert seen(settings) == before, "it was seen then, whatever came between"
+    assert sighting_of(settings) == before, "it was seen then, whatever came between"
     prisma.execute('UPDATE experiment_protocols SET "primaryOutcome" = %s WHERE id = %s', ("dayOfWeek", "protocol_1"))
     sync(settings)
-    assert seen(settings).plan_sha256 not in {before.plan_sha256, changed.plan_sha256}
+    assert sighting_of(settings).plan_sha256 not in {before.plan_sha256, changed.plan_sha256}
 
 
 def test_what_the_source_says_of_its_last_change(prisma: Database, settings: Settings) -> None:
@@ -71,8 +71,8 @@ def test_what_the_source_says_of_its_last_change(prisma: Database, settings: Set
     )
     sync(settings)
 
-    assert seen(settings).source_updated_at == "2025-02-03T00:00:00+00:00", "the latest of protocol and phases"
-    assert seen(settings, "protocol_0").source_updated_at == "2025-01-02T03:04:05+00:00"
+    assert sighting_of(settings).source_updated_at == "2025-02-03T00:00:00+00:00", "the latest of protocol and phases"
+    assert sighting_of(settings, "protocol_0").source_updated_at == "2025-01-02T03:04:05+00:00"
 
 
 def test_a_protocol_that_the_source_no_longer_has_is_not_carried_on(prisma: Database, settings: Settings) -> None:
@@ -98,7 +98,9 @@ def test_the_history_of_a_file_that_somebody_wrote_to_is_not_believed(prisma: Da
     plan(prisma, 0.02)
     sync(settings)
 
-    assert seen(settings, "protocol_0").first_seen_at == first.instant, "from the earlier file, which nobody wrote to"
+    assert sighting_of(settings, "protocol_0").first_seen_at == first.instant, (
+        "from the earlier file, which is unmodified"
+    )
 
 
 def test_a_file_from_before_plans_were_kept_is_built_anew(settings: Settings) -> None:

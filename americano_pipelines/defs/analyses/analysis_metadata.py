@@ -10,7 +10,7 @@ import dagster as dg
 from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
 from americano_pipelines.defs.jobs import PREFIX
-from americano_pipelines.defs.run_tags import EARLIER_RECORD_SHA256, RECORD_SHA256
+from americano_pipelines.defs.run_tags import LEGACY_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, RegisteredModel
@@ -53,33 +53,34 @@ _SHORT = 12
 NOT_DECLARED = "not declared"
 
 
-def analysis_metadata(performed: "PerformedAnalysis", counting: IndexEntry | None, app_row: str) -> Metadata:
+def analysis_metadata(performed: "PerformedAnalysis", confirmatory: IndexEntry | None, app_row: str) -> Metadata:
     """Metadata of a materialized analysis; the result that counts comes first.
 
     Args:
         performed: the analysis.
-        counting: the planned or declared analysis of its protocol, None if that is this one or was not carried out.
+        confirmatory: the planned or declared analysis of its protocol, None if that is this one or was not carried out.
         app_row: what became of the app's row, in words.
     """
     analysis, record = performed.analysis, performed.recorded.record
     own_result, own_verdict = one_line(record.sentence_with_compliance), analysis.verdict
-    if counting is None:
+    if confirmatory is None:
         results = {"result": own_result, "verdict": own_verdict}
     else:
-        which = f"{KINDS[str(counting.analysis)].title} of {str(counting.ended_at)[:10]}"
+        which = f"{KINDS[str(confirmatory.analysis)].title} of {str(confirmatory.ended_at)[:10]}"
         results = {
             "result": one_line(
-                f"{counting.sentence} This is the {counting.standing} analysis, the {which}; this run is another one."
+                f"{confirmatory.sentence} This is the {confirmatory.standing} analysis, the {which}; this run is "
+                "another one."
             ),
-            "verdict": counting.verdict,
-            f"{counting.standing} record": counting.sha256[:_SHORT],
+            "verdict": confirmatory.verdict,
+            f"{confirmatory.standing} record": confirmatory.sha256[:_SHORT],
             "result of this run": own_result,
             "verdict of this run": own_verdict,
         }
     return {
         **{name: value for name, value in results.items() if value},
-        **_protocol_metadata(performed, "standing" if counting is None else "standing of this run"),
-        **_numbers(analysis.numbers, _better(analysis.results), "" if counting is None else " of this run"),
+        **_protocol_metadata(performed, "standing" if confirmatory is None else "standing of this run"),
+        **_numbers(analysis.numbers, _better(analysis.results), "" if confirmatory is None else " of this run"),
         **_pictures(analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),
         **_record_metadata(record, app_row),
@@ -222,5 +223,5 @@ def _in_halves(sha256: str) -> str:
 
 def hash_in(metadata: Mapping[str, dg.MetadataValue[Any]]) -> list[str]:
     """The record's hash in the metadata of a materialization, if it is there."""
-    entries = [metadata[key] for key in (RECORD_SHA256, EARLIER_RECORD_SHA256) if key in metadata]
+    entries = [metadata[key] for key in (RECORD_SHA256, LEGACY_RECORD_SHA256) if key in metadata]
     return [str(entry.value).replace(" ", "") for entry in entries]

@@ -27,8 +27,7 @@ from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.run_tags import COMMAND_TAG, LAUNCHER_TAGS, PROTOCOL_NAME_TAG
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.defs.verdict_table import KEY as VERDICTS
-from americano_pipelines.defs.verdict_table import report_verdicts
+from americano_pipelines.defs.verdict_table import VERDICTS_KEY, report_verdicts
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, SOURCE_TAG
 from americano_pipelines.provenance.capture import RunContext
@@ -66,7 +65,7 @@ def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
 
 def _description(kind: Kind) -> str:
     """What the analysis does, how its partitions are found by name, and the parameters to copy."""
-    key, name = asset_specs.key(PREFIX, kind.name), VERDICTS.to_user_string()
+    key, name = asset_specs.key(PREFIX, kind.name), VERDICTS_KEY.to_user_string()
     partitions = (
         f"A partition is a protocol, by its id; [{name}](/assets/{name}) lists the ids by name. Each "
         "materialization is one AnalysisRun and one MLflow run. A protocol that has ended is not analysed by itself: "
@@ -140,13 +139,13 @@ def _perform(
             performed = perform(run, settings, prepared, run_context)
     context.log.info("%s", one_line(performed.analysis.sentence))
     app_row = complete_row(context, settings, row_id, performed.recorded.record)
-    counting = None
+    confirmatory = None
     if performed.compliance is not None:
         _report_verdicts(context, settings)
         exploratory = performed.compliance.label == "exploratory"
-        counting = confirmatory_entry(settings, context.partition_key) if exploratory else None
+        confirmatory = confirmatory_entry(settings, context.partition_key) if exploratory else None
     return dg.MaterializeResult(
-        metadata=analysis_metadata(performed, counting, app_row),
+        metadata=analysis_metadata(performed, confirmatory, app_row),
         data_version=dg.DataVersion(sha256_hex(canonical_json(performed.analysis.results))),
     )
 
@@ -156,7 +155,9 @@ def _report_verdicts(context: dg.AssetExecutionContext, settings: Settings) -> N
     try:
         report_verdicts(settings, context.instance)
     except WarehouseUnavailableError as error:
-        context.log.warning("%s is as before, until the next analysis or sync: %s", VERDICTS.to_user_string(), error)
+        context.log.warning(
+            "%s is as before, until the next analysis or sync: %s", VERDICTS_KEY.to_user_string(), error
+        )
 
 
 def actor(run: dg.DagsterRun) -> str:

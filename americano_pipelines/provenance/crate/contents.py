@@ -58,7 +58,7 @@ def collect_contents(settings: Settings, name: str, *, with_days: bool) -> Crate
     sha256, record = find_record(settings, name)
     run = find_run(open_store_to_read(settings), str(record.tracking["run_id"]))
     if run is None:
-        raise AnalysisError(f"MLflow does not have the run of record {sha256[:12]}, and the run has its files")
+        raise AnalysisError(f"the MLflow run of record {sha256[:12]}, which holds its files, is gone")
     contents, withheld = {RECORD_FILE: record.canonical()}, []
     for path, artifact in sorted(record.artifacts.items()):
         # The extract has the times of events.

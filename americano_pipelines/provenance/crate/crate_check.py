@@ -7,6 +7,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from americano_pipelines.common.process_errors import last_error_line
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.provenance.archive import records_dir
@@ -64,8 +65,7 @@ def check_crate(settings: Settings, crate: Path) -> CrateCheck:
         try:
             answer = json.loads(done.stdout)
         except ValueError:
-            words = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
-            raise AnalysisError(f"{crate} cannot be verified: {words}") from None
+            raise AnalysisError(f"{crate} cannot be verified: {last_error_line(done)}") from None
         stamp = _stamp(inside)
         own = (inside / VERIFIER).is_file() and (inside / VERIFIER).read_bytes() == verifier()
     sha256 = str(answer["record"])

@@ -114,7 +114,7 @@ def write_crate(settings: Settings, contents: CrateContents, options: CrateOptio
             path = inside / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        crate = _described(inside, contents, options)
+        crate = _build_crate(inside, contents, options)
         crate.metadata.write(inside)
         packed = Path(shutil.make_archive(str(folder / "packed"), "zip", inside))
         with atomic_files.atomic_write_path(target) as aside:
@@ -136,7 +136,7 @@ def _guide(contents: CrateContents, options: CrateOptions) -> bytes:
     return text.encode()
 
 
-def _described(folder: Path, contents: CrateContents, options: CrateOptions) -> "ROCrate":
+def _build_crate(folder: Path, contents: CrateContents, options: CrateOptions) -> "ROCrate":
     """The crate's description of the files in a folder."""
     from rocrate.rocrate import ROCrate
 
@@ -155,7 +155,7 @@ def _described(folder: Path, contents: CrateContents, options: CrateOptions) -> 
     root["author"], root["publisher"], root["license"] = author, publisher, license_
     root["identifier"] = f"https://doi.org/{options.doi}" if options.doi else f"urn:sha256:{contents.sha256}"
     listed = {name: _file(crate, folder, name) for name in (*contents.files, GUIDE) if not name.startswith(MODULES)}
-    made = [
+    results = [
         entity for name, entity in listed.items() if name in record.artifacts and name not in {DAYS, LOCK_FILE, DIFF}
     ]
     action = _entity(
@@ -170,7 +170,7 @@ def _described(folder: Path, contents: CrateContents, options: CrateOptions) -> 
     )
     action["agent"], action["instrument"] = author, _software(crate, contents, folder)
     action["object"] = listed[DAYS] if DAYS in listed else _withheld_days(crate, record, options)
-    action["result"] = _single_or_list([*made, listed[RECORD_FILE]])
+    action["result"] = _single_or_list([*results, listed[RECORD_FILE]])
     root["mentions"] = action
     root["additionalProperty"] = [_property(crate, name, value) for name, value in _properties(contents).items()]
     return crate
@@ -194,7 +194,7 @@ def _file(crate: "ROCrate", folder: Path, name: str) -> "Entity":
 
 
 def _software(crate: "ROCrate", contents: CrateContents, folder: Path) -> "Entity":
-    """The software that made the results: this package at a commit, with the modules of then."""
+    """The software that made the results: this package at a commit, with the recorded modules."""
     code = contents.record.code
     address = (
         code.repository if code.repository.startswith("https://") else "https://pypi.org/project/americano-pipelines"

@@ -1,5 +1,6 @@
-"""Have a record time stamped by an authority (RFC 3161), and read such a stamp: the one thing that a hash cannot show.
+"""Have a record time stamped by an authority (RFC 3161), and read such a stamp.
 
+A time stamp shows when a record existed; a hash does not.
 https://www.rfc-editor.org/rfc/rfc3161
 """
 
@@ -27,9 +28,9 @@ def request_stamp(url: str, record: bytes) -> bytes:
 
     if not url.startswith(("http://", "https://")):
         raise AnalysisError(f"{url} is no address of a time stamping authority: it begins with http:// or https://")
-    asked = TimestampRequestBuilder().data(record).hash_algorithm(HashAlgorithm.SHA256).build()
+    timestamp_request = TimestampRequestBuilder().data(record).hash_algorithm(HashAlgorithm.SHA256).build()
     headers = {"Content-Type": "application/timestamp-query"}
-    request = urllib.request.Request(url, asked.as_bytes(), headers)  # noqa: S310 - checked above
+    request = urllib.request.Request(url, timestamp_request.as_bytes(), headers)  # noqa: S310 - checked above
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - checked above
             response: bytes = answer.read()

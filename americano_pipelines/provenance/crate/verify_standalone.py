@@ -193,7 +193,10 @@ def check_independently(folder: Path, record: Mapping[str, Any], report: Report)
 
 
 def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float, dict[str, float], bool] | None:
-    """The observed difference, p by each way to count, and whether it was estimated. Thirty lines, on purpose."""
+    """The observed difference, p by each way to count, and whether it was estimated.
+
+    It shares nothing with the recorded modules and is short enough to be checked by reading.
+    """
     values = np.array([np.nan if value is None else value for value in test["values"]], dtype=float)
     schedule, observed = test["schedule"], np.array(test["observed"])
     if schedule["kind"] == "PhaseSchedule":
@@ -214,16 +217,16 @@ def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float,
         return None
     rng, drawn = np.random.default_rng(seed), len(lengths) > DRAWN
     rows = lengths[rng.integers(len(lengths), size=DRAWN)] if drawn else lengths
-    own, all_of_them = difference(observed), np.array([difference(row) for row in rows])
-    empty, ties = np.isnan(all_of_them), 1e-9 * float(np.nanmax(np.abs(values - np.nanmean(values))))
-    besides = 1 if drawn or not (lengths == observed).all(axis=1).any() else 0
+    observed_difference, differences = difference(observed), np.array([difference(row) for row in rows])
+    empty, ties = np.isnan(differences), 1e-9 * float(np.nanmax(np.abs(values - np.nanmean(values))))
+    observed_added = 1 if drawn or not (lengths == observed).all(axis=1).any() else 0
     share = {
-        "increase": (empty | (all_of_them >= own - ties)).sum(),
-        "decrease": (empty | (all_of_them <= own + ties)).sum(),
-        "absolute value": (empty | (np.abs(all_of_them) >= abs(own) - ties)).sum(),
+        "increase": (empty | (differences >= observed_difference - ties)).sum(),
+        "decrease": (empty | (differences <= observed_difference + ties)).sum(),
+        "absolute value": (empty | (np.abs(differences) >= abs(observed_difference) - ties)).sum(),
     }
-    p = {name: float((count + besides) / (len(rows) + besides)) for name, count in share.items()}
-    return own, {**p, "twice the smaller side": min(1.0, 2 * min(p["increase"], p["decrease"]))}, drawn
+    p = {name: float((count + observed_added) / (len(rows) + observed_added)) for name, count in share.items()}
+    return observed_difference, {**p, "twice the smaller side": min(1.0, 2 * min(p["increase"], p["decrease"]))}, drawn
 
 
 DRAWN = 200_000

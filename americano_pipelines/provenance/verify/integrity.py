@@ -194,13 +194,13 @@ def modules(settings: Settings, record: Record) -> Finding:
     if sha256 is None:
         return Finding("data", what, Status.NOT_RECORDED, "from before modules were kept; the record has their hashes")
     try:
-        kept = kept_modules(settings, sha256)
+        bundle_modules = kept_modules(settings, sha256)
     except FileNotFoundError:
         return Finding("data", what, Status.MISSING)
     except TamperedError as error:
         return Finding("data", what, Status.DRIFT, str(error))
-    others = differing_modules(kept, record.code.modules)
-    return Finding("data", what, Status.DRIFT if others else Status.MATCH, ", ".join(others))
+    differing_paths = differing_modules(bundle_modules, record.code.modules)
+    return Finding("data", what, Status.DRIFT if differing_paths else Status.MATCH, ", ".join(differing_paths))
 
 
 def purged(settings: Settings, record: Record) -> bool:

@@ -17,7 +17,7 @@ from americano_pipelines.provenance.verify.findings import Finding, Status, comp
 from americano_pipelines.provenance.verify.target import Target
 
 
-def run_page(subject: Target) -> Iterator[Finding]:
+def compare_run_page(subject: Target) -> Iterator[Finding]:
     """Compare description, commit and data sets of the MLflow run; nothing without the run."""
     run, record = subject.run, subject.record
     if run is None:
@@ -51,7 +51,7 @@ def _datasets(run: MlflowRun, record: Record) -> Iterator[Finding]:
             yield Finding("MLflow", f"data set {dataset.name}", Status.EXTRA, dataset.digest)
 
 
-def model_page(store: Store, record: Record) -> Iterator[Finding]:
+def compare_model_page(store: Store, record: Record) -> Iterator[Finding]:
     """List what people wrote on the pages of a registered model and of its version; nothing without a model.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
@@ -52,28 +52,22 @@ class Tolerance:
     absolute: float
     same_numpy: bool
 
-    @classmethod
-    def of(cls, outcomes: Sequence[float | None], *, same_numpy: bool) -> "Tolerance":
-        """For an analysis of these outcomes."""
-        finite = [abs(value) for value in outcomes if value is not None and math.isfinite(value)]
-        return cls(ABSOLUTE_OF_SCALE * max([1.0, *finite]), same_numpy)
 
-
-def differences(recorded: dict[str, Any], repeated: dict[str, Any], closeness: Tolerance) -> list[tuple[str, str]]:
+def differences(recorded: dict[str, Any], repeated: dict[str, Any], tolerance: Tolerance) -> list[tuple[str, str]]:
     """What differs by more than it may: its path in the results, and how.
 
     Args:
         recorded: results of the record, as JSON.
         repeated: results of now, as JSON.
-        closeness: the tolerances for numbers.
+        tolerance: the tolerances for numbers.
     """
-    listed = list(_walk("", recorded, repeated, closeness.absolute))
+    listed = list(_walk("", recorded, repeated, tolerance.absolute))
     if "posterior" in recorded and "posterior" in repeated:
         listed = [item for item in listed if not item[0].startswith("posterior.")]
         return listed + list(_posterior(recorded["posterior"], repeated["posterior"]))
     test, again = recorded.get("test"), repeated.get("test")
     estimated = isinstance(test, dict) and test.get("p_interval") is not None
-    if estimated and not closeness.same_numpy and isinstance(test, dict) and isinstance(again, dict):
+    if estimated and not tolerance.same_numpy and isinstance(test, dict) and isinstance(again, dict):
         (low, high), p = test["p_interval"], again.get("p")
         listed = [item for item in listed if not _SAMPLED_RESULTS.match(item[0])]
         if p is None or not low <= p <= high:
@@ -135,7 +129,9 @@ _SHOWN = 5
 
 
 def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
-    """Do the analysis again, with the modules of then, and compare what it gives; say apart what today's code gives.
+    """Do the analysis again, with the recorded modules, and compare what it gives.
+
+    What the current code gives is reported separately.
 
     Raises:
         TrackingError: MLflow has the extract, and does not give it.
@@ -162,7 +158,7 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
         yield Finding("rerun", what, Status.NOT_REPEATED, "the modules that it ran with are gone or were changed")
     else:
         yield from _compared(record, what, repeat_with(settings, modules, request))
-    yield _todays(record, repeat(request))
+    yield _current_code_finding(record, repeat(request))
 
 
 def _request(record: Record, text: bytes) -> Request:
@@ -184,7 +180,7 @@ def _compared(record: Record, what: str, reply: Reply, *, lenient: bool = False)
         record: what was recorded.
         what: the analysis, in words.
         reply: what came out again.
-        lenient: the modules of then were not kept and today's are others: fields and words that are new do not count.
+        lenient: the recorded modules were not kept, and the current ones differ: new fields and words do not count.
     """
     if reply.error is not None:
         yield Finding("rerun", what, Status.NOT_REPEATED, reply.error)
@@ -192,7 +188,7 @@ def _compared(record: Record, what: str, reply: Reply, *, lenient: bool = False)
     mismatches = _mismatches(record, reply, lenient=lenient)
     detail = ", ".join(name for name in record.results if name not in _IGNORED_MODEL_KEYS)
     if lenient:
-        detail += "; by today's modules, for those of then were not kept"
+        detail += "; by today's modules, because the recorded modules were not kept"
     yield from [Finding("rerun", path, Status.DIFFERS, why) for path, why in mismatches] or [
         Finding("rerun", what, Status.REPEATED, detail)
     ]
@@ -216,7 +212,7 @@ def _mismatches(record: Record, reply: Reply, *, lenient: bool = False) -> list[
     return listed
 
 
-def _todays(record: Record, reply: Reply) -> Finding:
+def _current_code_finding(record: Record, reply: Reply) -> Finding:
     """What today's code says of the same input, which is no fault of the record."""
     what = "today's code on the same extract"
     version = f"version {reply.version} of the analysis, recorded was {record.identity.analysis_version}"
@@ -226,8 +222,8 @@ def _todays(record: Record, reply: Reply) -> Finding:
         return Finding("rerun", what, Status.SAME, version)
     differing = ", ".join(f"{path} {why}" for path, why in listed[:_SHOWN])
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    said = f"; it says: {reply.sentence}" if reply.sentence != record.sentence else ""
-    return Finding("rerun", what, Status.CHANGED, f"{version}: {differing}{more}{said}")
+    sentence_note = f"; it says: {reply.sentence}" if reply.sentence != record.sentence else ""
+    return Finding("rerun", what, Status.CHANGED, f"{version}: {differing}{more}{sentence_note}")
 
 
 def _extract(settings: Settings, subject: Target) -> bytes | None:

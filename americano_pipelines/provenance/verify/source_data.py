@@ -24,11 +24,11 @@ from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
 
-WHAT = "extract, read again from its snapshot"
+FINDING_NAME = "extract, read again from its snapshot"
 
 
 class KeptFinding(FrozenModel):
-    """What reading an extract again gave, written once beside the record when the snapshot was about to expire.
+    """Result of comparing an extract with its snapshot, written once when the snapshot was about to expire.
 
     Attributes:
         record_sha256: hash of the record.
@@ -47,7 +47,7 @@ class KeptFinding(FrozenModel):
     read_at: AwareDatetime
 
 
-def read_again(settings: Settings, sha256: str, record: Record) -> Iterator[Finding]:
+def compare_extract(settings: Settings, sha256: str, record: Record) -> Iterator[Finding]:
     """Compare the extract with the rows of its snapshot; without the snapshot, give the finding that was kept.
 
     Args:
@@ -59,7 +59,7 @@ def read_again(settings: Settings, sha256: str, record: Record) -> Iterator[Find
     if path is not None and (extracts_dir(settings) / f"{record.extract_sha256}.json").exists():
         yield _compared(settings, record, path)
     elif path is None and not (snapshots.snapshots_dir(settings) / _snapshot(record)[0]).is_dir():
-        yield _kept(settings, sha256, record)
+        yield _kept_finding(settings, sha256, record)
 
 
 def keep_findings(settings: Settings) -> int:
@@ -109,8 +109,8 @@ def _file(settings: Settings, record: Record) -> Path | None:
     return path if snapshots.is_intact(path, sha256) else None
 
 
-def _kept(settings: Settings, sha256: str, record: Record) -> Finding:
-    what = f"{WHAT}, before it expired"
+def _kept_finding(settings: Settings, sha256: str, record: Record) -> Finding:
+    what = f"{FINDING_NAME}, before it expired"
     path = settings.paths.extract_checks / f"{sha256}.json"
     if not path.exists():
         return Finding("data", what, Status.NOT_RECORDED, "the snapshot is gone, and no finding was kept")
@@ -127,24 +127,28 @@ def _kept(settings: Settings, sha256: str, record: Record) -> Finding:
 def _compared(settings: Settings, record: Record, path: Path) -> Finding:
     kind = KINDS.get(record.identity.analysis)
     if kind is None:
-        return Finding("data", WHAT, Status.UNKNOWN, f"there is no analysis {record.identity.analysis!r} any more")
+        return Finding(
+            "data", FINDING_NAME, Status.UNKNOWN, f"there is no analysis {record.identity.analysis!r} any more"
+        )
     outcome = record.config.get("outcome")
     try:
         with connect_to_read(settings, path) as connection:
             # The record inside the file, which the recorded hash covers.
             document = snapshots.record_of(connection)
             if document is None:
-                return Finding("data", WHAT, Status.UNKNOWN, "the snapshot has no record of itself")
+                return Finding("data", FINDING_NAME, Status.UNKNOWN, "the snapshot has no record of itself")
             extract = kind.read_extract(
                 connection, settings, document, record.identity.protocol_id, str(outcome) if outcome else None
             )
     except (PseudonymKeyError, duckdb.Error, OSError) as error:
-        return Finding("data", WHAT, Status.UNKNOWN, f"the snapshot cannot be read now: {error}")
+        return Finding("data", FINDING_NAME, Status.UNKNOWN, f"the snapshot cannot be read now: {error}")
     except AmericanoError as error:
         # The hash of the snapshot is the recorded one, so its rows do not give this extract.
-        return Finding("data", WHAT, Status.DRIFT, f"it cannot be read from snapshot {_snapshot(record)[0]}: {error}")
+        return Finding(
+            "data", FINDING_NAME, Status.DRIFT, f"it cannot be read from snapshot {_snapshot(record)[0]}: {error}"
+        )
     if extract.sha256 == record.extract_sha256:
-        return Finding("data", WHAT, Status.MATCH)
+        return Finding("data", FINDING_NAME, Status.MATCH)
     return _differing(settings, record, json.loads(extract.canonical()))
 
 
@@ -153,11 +157,13 @@ def _differing(settings: Settings, record: Record, present: Mapping[str, Any]) -
     try:
         recorded = json.loads(get(extracts_dir(settings), record.extract_sha256))
     except (FileNotFoundError, TamperedError):
-        return Finding("data", WHAT, Status.DRIFT, "the snapshot gives another extract, and the recorded one is gone")
+        return Finding(
+            "data", FINDING_NAME, Status.DRIFT, "the snapshot gives another extract, and the recorded one is gone"
+        )
     if names := sorted(_differences("", recorded, present)):
-        return Finding("data", WHAT, Status.DRIFT, f"the snapshot gives another {', '.join(names)}")
+        return Finding("data", FINDING_NAME, Status.DRIFT, f"the snapshot gives another {', '.join(names)}")
     return Finding(
-        "data", WHAT, Status.MATCH, "in all that was recorded; this release reads more, or under another key"
+        "data", FINDING_NAME, Status.MATCH, "in all that was recorded; this release reads more, or under another key"
     )
 
 

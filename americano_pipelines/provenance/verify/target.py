@@ -36,10 +36,12 @@ class AppHash:
 
 def app_row_id(record: Record) -> str:
     """The id of the row of a recorded analysis: one that had none may have been given one by `americano link`."""
-    identity, by = record.identity, record.orchestrator
+    identity, orchestrator = record.identity, record.orchestrator
     if identity.analysis_run_id is not None:
         return identity.analysis_run_id
-    return derived_row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"])
+    return derived_row_id(
+        str(orchestrator["dagster_run_id"]), str(orchestrator["asset_key"]), orchestrator["partition"]
+    )
 
 
 def app_hash(settings: Settings, record: Record) -> AppHash:

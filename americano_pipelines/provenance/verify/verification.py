@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from americano_pipelines.mlflow_store.client import open_store_to_read
-from americano_pipelines.provenance.verify import app_row, integrity, mlflow_page, source_data, staleness
+from americano_pipelines.provenance.verify import app_columns, integrity, mlflow_page, source_data, staleness
 from americano_pipelines.provenance.verify.findings import FAULTS, STALE, Finding, Status
 from americano_pipelines.provenance.verify.hash_locations import ROW, hash_locations
 from americano_pipelines.provenance.verify.rerun import rerun
@@ -83,16 +83,16 @@ def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: b
     shown = any(finding.what == ROW and finding.status is Status.MATCH for finding in located)
     findings = [
         *located,
-        *(app_row.columns(settings, subject.record) if shown else ()),
+        *(app_columns.compare_columns(settings, subject.record) if shown else ()),
         *integrity.mlflow_run(subject),
-        *mlflow_page.run_page(subject),
+        *mlflow_page.compare_run_page(subject),
         *integrity.version(store, subject.record),
-        *mlflow_page.model_page(store, subject.record),
+        *mlflow_page.compare_model_page(store, subject.record),
         *integrity.artifacts(settings, subject),
         *integrity.files(store, subject.record),
         *integrity.data(settings, subject.record),
         integrity.modules(settings, subject.record),
-        *source_data.read_again(settings, subject.sha256, subject.record),
+        *source_data.compare_extract(settings, subject.sha256, subject.record),
         *staleness.check_environment(subject.record),
         *staleness.present_data(settings, subject.record),
         *(rerun(settings, subject) if again else ()),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes, recorded_hashes
-from americano_pipelines.defs.run_tags import EARLIER_RECORD_SHA256, RECORD_SHA256
+from americano_pipelines.defs.run_tags import LEGACY_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.provenance.records import kept_record
 
@@ -17,7 +17,7 @@ def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_
     materializations = [
         ("change_points", "protocol_0", {RECORD_SHA256: "first"}),
         ("change_points", "protocol_0", {RECORD_SHA256: "sec ond"}),
-        ("change_points", "protocol_0", {EARLIER_RECORD_SHA256: "earlier"}),
+        ("change_points", "protocol_0", {LEGACY_RECORD_SHA256: "earlier"}),
         ("change_points", "protocol_0", {"no": "hash"}),
         ("change_points", "protocol_1", {RECORD_SHA256: "another protocol's"}),
         ("abab_randomization", "protocol_0", {RECORD_SHA256: "another analysis's"}),

@@ -295,7 +295,7 @@ def test_the_yaml_of_the_description_is_accepted_as_it_is_and_changes_nothing(st
 
 def test_all_verdicts_are_reported_by_name_and_an_exploration_changes_none(study: Study) -> None:
     def reported() -> dict[str, str]:
-        latest = study.instance.get_latest_materialization_event(verdict_table.KEY)
+        latest = study.instance.get_latest_materialization_event(verdict_table.VERDICTS_KEY)
         assert latest is not None
         assert latest.asset_materialization is not None
         return {name: str(value.value) for name, value in latest.asset_materialization.metadata.items()}

@@ -31,7 +31,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(document: dict[str, list[list[str]]], status: str) -> str:
-    return "\n".join(text for found, text in document["findings"] if found == status)
+    return "\n".join(text for result, text in document["findings"] if result == status)
 
 
 @pytest.mark.parametrize("with_days", [True, False])
@@ -200,7 +200,7 @@ def test_this_project_verifies_a_crate_with_its_own_verifier(lab: Lab, tmp_path:
     forged = Path(shutil.make_archive(str(tmp_path / "forged"), "zip", folder))
     forged_check = check_crate(settings_of(lab), forged)
     assert not forged_check.verified
-    assert any("another than this project's" in found for _, found in forged_check.findings)
+    assert any("another than this project's" in text for _, text in forged_check.findings)
     (tmp_path / "no.zip").write_text("no")
     with pytest.raises(AnalysisError, match="is no crate"):
         check_crate(settings_of(lab), tmp_path / "no.zip")

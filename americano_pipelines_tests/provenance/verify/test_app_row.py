@@ -147,8 +147,8 @@ def test_every_column_of_the_row_is_compared(lab: Lab, linked: Settings) -> None
         if name not in present and what.partition(".")[0] != "column resultsSummary":
             continue
         lab.database.execute(f"UPDATE analysis_runs SET {edit} WHERE id = '{row}'")
-        found = faults(looked(linked, run_id(recorded)))
-        assert found == {what: Status.MISSING if name == "verdict removed" else Status.DRIFT}, name
+        listed_faults = faults(looked(linked, run_id(recorded)))
+        assert listed_faults == {what: Status.MISSING if name == "verdict removed" else Status.DRIFT}, name
         lab.database.execute(f"DELETE FROM analysis_runs WHERE id = '{row}'")
         lab.database.execute("INSERT INTO analysis_runs SELECT * FROM kept")
     lab.database.execute("DROP TABLE kept")

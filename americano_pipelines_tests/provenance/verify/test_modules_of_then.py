@@ -1,4 +1,4 @@
-"""A record outlives the next feature: it is repeated by the modules of then, and today's code is told apart."""
+"""A record outlives the next feature: it is repeated by its own modules, and beside them by the current code."""
 
 import json
 import os
@@ -66,15 +66,18 @@ def test_a_record_from_before_a_field_was_added_is_repeated_by_the_modules_of_th
         )),
     )  # fmt: skip
 
-    found = verified_by(project, lab, recorded)
+    findings = verified_by(project, lab, recorded)
 
-    assert found[REPEATED]["status"] == "REPEATED"
-    assert found[TODAY]["status"] == "CHANGED"
-    assert "version 99 of the analysis" in found[TODAY]["detail"]
-    assert "added was not there" in found[TODAY]["detail"]
-    assert (found["analysis version"]["status"], "'99'" in found["analysis version"]["detail"]) == ("CHANGED", True)
-    assert found["modules of the analyses"]["status"] == "CHANGED"
-    assert found["modules that it ran with"]["status"] == "MATCH"
+    assert findings[REPEATED]["status"] == "REPEATED"
+    assert findings[TODAY]["status"] == "CHANGED"
+    assert "version 99 of the analysis" in findings[TODAY]["detail"]
+    assert "added was not there" in findings[TODAY]["detail"]
+    assert (findings["analysis version"]["status"], "'99'" in findings["analysis version"]["detail"]) == (
+        "CHANGED",
+        True,
+    )
+    assert findings["modules of the analyses"]["status"] == "CHANGED"
+    assert findings["modules that it ran with"]["status"] == "MATCH"
 
 
 def test_a_record_whose_numbers_were_changed_differs_by_the_modules_of_then_too(lab: Lab, tmp_path: Path) -> None:
@@ -91,12 +94,12 @@ def test_a_record_whose_numbers_were_changed_differs_by_the_modules_of_then_too(
     path, sha256 = put(records_dir(lab.settings), forged.canonical())
     recorded.path.unlink()
     try:
-        found = verified_by(project, lab, Recorded(forged, sha256, path))
+        findings = verified_by(project, lab, Recorded(forged, sha256, path))
     finally:
         path.unlink()
         recorded.path.write_bytes(content)
-    differing = {what for what, item in found.items() if item["status"] == "DIFFERS"}
-    assert any(what.startswith("change points") for what in differing), found
+    differing = {what for what, item in findings.items() if item["status"] == "DIFFERS"}
+    assert any(what.startswith("change points") for what in differing), findings
 
 
 def again(lab: Lab, record: Record) -> dict[str, Status]:

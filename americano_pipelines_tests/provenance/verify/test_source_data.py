@@ -9,12 +9,12 @@ from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Finding, Status
-from americano_pipelines.provenance.verify.source_data import WHAT, keep_findings
+from americano_pipelines.provenance.verify.source_data import FINDING_NAME, keep_findings
 from americano_pipelines.settings import load_settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.provenance.conftest import Lab, altered, faults, finding, run_id
 
-EXPIRED = f"{WHAT}, before it expired"
+EXPIRED = f"{FINDING_NAME}, before it expired"
 
 
 def made_up(lab: Lab, kind: str = "abab_randomization") -> Recorded:
@@ -40,7 +40,7 @@ def without_snapshot(lab: Lab, recorded: Recorded) -> Iterator[None]:
         (folder / ".aside").rename(place)
 
 
-def read_again(lab: Lab, recorded: Recorded, what: str = WHAT) -> Finding:
+def read_again(lab: Lab, recorded: Recorded, what: str = FINDING_NAME) -> Finding:
     return finding(lab.verify(run_id(recorded)), what)
 
 
@@ -56,8 +56,8 @@ def test_made_up_input_with_all_its_hashes_right_is_found(lab: Lab) -> None:
 
     verification = lab.verify(run_id(recorded), again=True)
 
-    assert faults(verification) == {WHAT: Status.DRIFT}
-    assert finding(verification, WHAT).detail == "the snapshot gives another values"
+    assert faults(verification) == {FINDING_NAME: Status.DRIFT}
+    assert finding(verification, FINDING_NAME).detail == "the snapshot gives another values"
     assert finding(verification, "abab_randomization on its extract").status is Status.REPEATED, "the rest agrees"
 
 

@@ -77,9 +77,9 @@ def test_a_commit_that_vanished_is_told_from_one_that_newer_ones_follow(
 def test_a_recorded_commit_that_vanished_is_unknown_code(record: Record) -> None:
     other = record.model_copy(update={"code": record.code.model_copy(update={"commit": "c0ffee" + "0" * 34})})
 
-    found = by_name(check_environment(other))["commit"]
+    commit = by_name(check_environment(other))["commit"]
 
-    assert (found.status, "does not have it" in found.detail) == (Status.UNKNOWN, True)
+    assert (commit.status, "does not have it" in commit.detail) == (Status.UNKNOWN, True)
 
 
 def test_data_that_came_later_are_told_and_are_no_fault(lab: Lab) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.provenance.verify.rerun import Tolerance, differences
+from americano_pipelines.analysis.repeat import outcome_scale
+from americano_pipelines.provenance.verify.rerun import ABSOLUTE_OF_SCALE, Tolerance, differences
 
 RESULTS: dict[str, Any] = {
     "counts": {"days": 56, "events": 120},
@@ -14,8 +15,8 @@ RESULTS: dict[str, Any] = {
     "verdict": {"state": "benefit", "why": "p", "sentence": "p = 0.03"},
     "phases": [{"mean of days": 61.25, "planned": True, "sd": None}],
 }
-EXACT = Tolerance.of([50.0, None, math.nan, -80.0], same_numpy=True)
-OTHER = Tolerance.of([50.0], same_numpy=False)
+EXACT = Tolerance(ABSOLUTE_OF_SCALE * outcome_scale([50.0, None, math.nan, -80.0]), same_numpy=True)
+OTHER = Tolerance(ABSOLUTE_OF_SCALE * outcome_scale([50.0]), same_numpy=False)
 
 
 def changed(path: str, value: Any, of: dict[str, Any] = RESULTS) -> dict[str, Any]:
@@ -29,8 +30,8 @@ def changed(path: str, value: Any, of: dict[str, Any] = RESULTS) -> dict[str, An
     return copy
 
 
-def paths(of: dict[str, Any], repeated: dict[str, Any], closeness: Tolerance = EXACT) -> list[str]:
-    return [path for path, _ in differences(of, repeated, closeness)]
+def paths(of: dict[str, Any], repeated: dict[str, Any], tolerance: Tolerance = EXACT) -> list[str]:
+    return [path for path, _ in differences(of, repeated, tolerance)]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from americano_pipelines.statistics.design_appraisal import Appraisal
 from americano_pipelines.statistics.effect_interval import rejects
 from americano_pipelines.statistics.effect_sizes import Pair
 from americano_pipelines.statistics.missing_days import MissingDays, missing_days
-from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case
 from americano_pipelines.statistics.verdict import shown_p
@@ -27,7 +27,7 @@ from americano_pipelines.statistics.within_phase_trend import Trend, within_phas
 
 
 @dataclass(frozen=True)
-class Findings:
+class AbabResults:
     """What was computed of a protocol before it is judged.
 
     Attributes:
@@ -63,7 +63,7 @@ class Findings:
     def doubts(self) -> tuple[str, ...]:
         """Why a verdict that the test would give is not given."""
         worst, level = self.missing.worst_case_p, self.parameters.alpha
-        if worst is None or not self.missing.differ or rejects(worst, level):
+        if worst is None or not self.missing.is_unequal or rejects(worst, level):
             return ()
         why = f"with the worst values on them p is {shown_p(worst)}, above the level of {shown_p(level)}"
         return (f"the conditions lack values on unequal shares of their days, and {why}",)
@@ -74,10 +74,10 @@ class Findings:
             return ""
         decimals = decimals_for((self.test.observed, self.trend_part))
         way = "rises" if self.trend.slope > 0 else "falls"
-        slope = in_units(abs(self.trend.slope), decimals_for((self.trend.slope,)))
+        slope = format_outcome(abs(self.trend.slope), decimals_for((self.trend.slope,)))
         return (
             f"within phases the outcome {way} by {slope} a day, which makes "
-            f"{in_units(self.trend_part, decimals, sign=True)} of this difference"
+            f"{format_outcome(self.trend_part, decimals, sign=True)} of this difference"
         )
 
     @property
@@ -90,27 +90,27 @@ class Findings:
         return f"{missing.clause}{tested}{worst}"
 
 
-def compute_findings(observations: Observations, parameters: AbabParameters) -> Findings:
+def compute_abab_results(observations: Observations, parameters: AbabParameters) -> AbabResults:
     """Compute everything of a protocol that its verdict rests on."""
     scheme = read_scheme(observations, parameters)
     declared = declared_improvement(observations.extract, parameters.improvement, parameters.direction)
     test, missing = None, missing_by_condition(observations)
     if scheme.case is not None:
 
-        def tested(case: Case, direction: Direction | None) -> RandomizationTest:
+        def run_test(case: Case, direction: Direction | None) -> RandomizationTest:
             return randomization_test(
                 [case], direction=direction, level=parameters.alpha, seed=parameters.seed, draws=parameters.draws
             )
 
-        test = tested(scheme.case, None if parameters.direction == "either" else parameters.direction)
-        missing = missing_days(scheme.case, test, tested)
+        test = run_test(scheme.case, None if parameters.direction == "either" else parameters.direction)
+        missing = missing_days(scheme.case, test, run_test)
     trend, trend_part = None, 0.0
     if not is_alternation(observations):
         trend = within_phase_trend(observations.days.values, observations.days.phase)
     if trend is not None and scheme.case is not None:
         day_numbers = np.where(np.isnan(scheme.case.values), np.nan, np.arange(scheme.case.values.size))
         trend_part = trend.slope * Case(day_numbers, scheme.case.schedule, scheme.case.observed).contrast()
-    return Findings(
+    return AbabResults(
         observations, parameters, scheme, declared, test, missing, trend, trend_part,
         effects(observations, parameters, declared.better), appraisal(observations, scheme, missing),
     )  # fmt: skip

@@ -10,15 +10,14 @@ from rich.table import Table
 
 from americano_pipelines.cli.demo import hint, start_if_in_use
 from americano_pipelines.cli.exit_codes import FAILED
-from americano_pipelines.cli.output import Console, cell, say_json, show_table
+from americano_pipelines.cli.output import Console, cell, say_json, show_table, size_text
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
-    from americano_pipelines.pipeline_state import PipelineState, PublishedState
+    from americano_pipelines.pipeline_status import PipelineStatus, PublishedState
 
 _STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_KILO = 1000
 _LONGEST_REASON = 160
 
 
@@ -59,22 +58,22 @@ def status(*, as_json: bool) -> None:
 
     Failures are those of the last 7 days. Nothing is written.
     """
-    from americano_pipelines.pipeline_state import pipeline_state
+    from americano_pipelines.pipeline_status import pipeline_status
 
-    state = pipeline_state(load_settings())
+    state = pipeline_status(load_settings())
     if as_json:
         say_json(asdict(state))
     else:
         _show(state, datetime.now(UTC))
 
 
-def _show(state: "PipelineState", moment: datetime) -> None:
-    from americano_pipelines.pipeline_state import FAILURE_DAYS
+def _show(state: "PipelineStatus", moment: datetime) -> None:
+    from americano_pipelines.pipeline_status import FAILURE_DAYS
 
     console, runs = Console(highlight=False), state.runs
     without = len(state.protocols) - state.confirmatory - state.exploratory
     lines = _published_lines(state.published, moment)
-    counts = f"{state.confirmatory} with the planned analysis, {state.exploratory} with exploratory ones only"
+    counts = f"{state.confirmatory} with a planned or declared analysis, {state.exploratory} with exploratory ones only"
     lines.append(("protocols", f"{len(state.protocols)}: {counts}, {without} not analysed"))
     if state.requests is not None:
         lines.append(("requests", f"{state.requests} pending in the app"))
@@ -133,12 +132,3 @@ def age_text(time: str, moment: datetime) -> str:
             number = int(seconds // unit)
             return f"{number} {name}{'' if number == 1 else 's'}"
     return "less than a minute"
-
-
-def size_text(size: int) -> str:
-    """A number of bytes for people, such as `1.3 GB`."""
-    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
-    while value >= _KILO and len(units) > 1:
-        value /= _KILO
-        units.pop(0)
-    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"

@@ -17,7 +17,7 @@ from americano_pipelines.settings import Settings
 _MILLISECOND = 0.001
 
 
-def columns(settings: Settings, record: Record) -> Iterator[Finding]:
+def compare_columns(settings: Settings, record: Record) -> Iterator[Finding]:
     """Compare every column that a recorded analysis fills; nothing without an app or without the row.
 
     The row must show this record: `hash_locations` says so.

@@ -47,7 +47,7 @@ class PublishedState:
 
 
 @dataclass(frozen=True)
-class PipelineState:
+class PipelineStatus:
     """The state of the pipeline.
 
     Attributes:
@@ -73,7 +73,7 @@ class PipelineState:
     problems: list[str] = field(default_factory=list)
 
 
-def pipeline_state(settings: Settings) -> PipelineState:
+def pipeline_status(settings: Settings) -> PipelineStatus:
     """Collect the state of the pipeline."""
     problems: list[str] = []
     published, protocols, runs, requests = None, [], RecentRuns(), None
@@ -102,7 +102,7 @@ def pipeline_state(settings: Settings) -> PipelineState:
         if verdict.entry is not None and verdict.protocol in protocols
     ]
     existing = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
-    return PipelineState(
+    return PipelineStatus(
         published=published,
         runs=runs,
         requests=requests,
