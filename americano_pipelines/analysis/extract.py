@@ -17,7 +17,7 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import EVENTS
-from americano_pipelines.warehouse.research_models import role_value
+from americano_pipelines.warehouse.research_models import outcome_columns, role_value
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 _EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
@@ -196,10 +196,6 @@ class Extract(BaseExtract):
         ]
 
 
-NUMBER_TYPES = (
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
-    *("FLOAT", "DOUBLE", "DECIMAL"),
-)
 _ROLES = ("id", "time", "learner", "phase", "protocol")
 
 
@@ -282,7 +278,7 @@ def events_statement(document: SnapshotRecord, outcome: str) -> str:
     built = document.tables.get(EVENTS.name)
     if built is None or "learner" not in built.roles:
         raise AnalysisError(f"snapshot {document.snapshot_id} has no {EVENTS.name} with a learner")
-    numbers = sorted(column.name for column in built.columns if column.type.startswith((*NUMBER_TYPES, "BOOLEAN")))
+    numbers = sorted(outcome_columns(built.columns))
     if outcome not in numbers:
         raise AnalysisError(
             f"{outcome!r} is no outcome: {EVENTS.name} has no column of that name that holds numbers "

@@ -61,7 +61,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
     for entry in launched:
         if not entry.success:
             name = escape(titles.get(entry.protocol_id, entry.protocol))
-            console.print(f"[yellow]skipped[/] {entry.analysis}, {name}: {escape(entry.sentence)}", soft_wrap=True)
+            console.print(f"[yellow]skipped[/] {entry.analysis}, {name}: {escape(entry.sentence)}")
 
 
 @click.group()
@@ -105,6 +105,7 @@ def run(context: click.Context, *, keep: bool) -> None:
     """Seed, sync, report and analyse the demo; then stop it."""
     from americano_pipelines.cli import report as reporting
     from americano_pipelines.cli import sync as syncing
+    from americano_pipelines.cli.protocol_names import read_protocols
     from americano_pipelines.demo.server import DemoServer
 
     server = DemoServer(load_settings().data_dir)
@@ -118,7 +119,8 @@ def run(context: click.Context, *, keep: bool) -> None:
         if not summary.success:
             say(f"failed: {summary.error}", err=True)
             context.exit(1)
-        reporting.show(reporting.run_report(settings, compare=True))
+        names = {protocol.protocol_id: protocol.title for protocol in read_protocols(settings)}
+        reporting.show(reporting.run_report(settings, compare=True), names)
         show_analyses(settings, run_analyses(settings))
     finally:
         if not keep and not was_running:

@@ -1,4 +1,4 @@
-"""Run `americano dev` and `americano doctor`: start the Dagster UI, and check the configuration."""
+"""Run `americano dev`: start the Dagster UI and daemon."""
 
 import os
 import socket
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from americano_pipelines.cli.demo import demo_settings, hint, is_unconfigured, start_if_in_use
-from americano_pipelines.cli.output import Console, say
+from americano_pipelines.cli.demo import demo_settings, is_unconfigured
+from americano_pipelines.cli.output import say
 from americano_pipelines.cli.services import exclusive_lock, listen_to_signals, run_services
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import PROJECT_ROOT, load_settings
@@ -69,31 +69,3 @@ def _check_free(port: int) -> None:
             raise click.UsageError(
                 f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another --port"
             ) from None
-
-
-_STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
-
-
-@click.command()
-@click.pass_context
-def doctor(context: click.Context) -> None:
-    """Check the configuration and what it points at.
-
-    All settings are printed, secrets as `***`. The exit code is 1 if the configured mode cannot work.
-    """
-    from americano_pipelines.doctor import examine
-
-    settings = load_settings()
-    start_if_in_use(settings)
-    console = Console(highlight=False)
-    for name, value in settings.redacted().items():
-        console.print(f"     {name} = {value}", soft_wrap=True, markup=False)
-    findings = examine(settings)
-    for finding in findings:
-        label = f"[{_STYLES[finding.level]}]{finding.level:<4}[/]"
-        console.print(label, end=" ")
-        console.print(f"{finding.what}: {finding.detail}", soft_wrap=True, markup=False)
-    if advice := hint(settings):
-        console.print(f"     {advice}", soft_wrap=True)
-    if any(finding.level == "FAIL" for finding in findings):
-        context.exit(1)

@@ -17,6 +17,9 @@ from americano_pipelines.errors import AmericanoError, ConfigError, told_by_syst
 # Command to its module.
 COMMANDS = {
     "sync": "sync",
+    "export": "export_table",
+    "protocols": "experiments",
+    "verdicts": "experiments",
     "analyse": "analyse",
     "verify-sync": "sync",
     "verify": "verify",
@@ -26,7 +29,8 @@ COMMANDS = {
     "purge": "purge",
     "relocate": "relocate",
     "report": "report",
-    "doctor": "dev",
+    "doctor": "state",
+    "status": "state",
     "demo": "demo",
     "dev": "dev",
     "bench": "bench",

@@ -5,13 +5,15 @@ Show progress only on a terminal, and only for work that takes longer than two s
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import Any
 
 import click
 import rich.console
 from rich import box
+from rich.cells import cell_len
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -29,10 +31,37 @@ class Console(rich.console.Console):
         """Escape the control characters of every printed string and every table cell."""
         return super().render_str(visible(text), **options)
 
+    def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has them
+        """Print tables, and texts whose lines break between words on a terminal and nowhere else."""
+        if not all(isinstance(item, str) for item in objects):
+            super().print(*objects, **options)
+            return
+        text = self.render_str(" ".join(objects), markup=options.pop("markup", None))
+        if self.file.isatty():
+            text.plain = broken_between_words(text.plain, self.width)
+        super().print(text, soft_wrap=True, **options)
+
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print a line without styles, such as an error message."""
-    click.echo(visible(str(text)), err=err)
+    """Print a text without styles, such as an error message; on a terminal its lines break between words."""
+    shown = visible(str(text))
+    if (sys.stderr if err else sys.stdout).isatty():
+        shown = broken_between_words(shown, get_terminal_size().columns)
+    click.echo(shown, err=err)
+
+
+def broken_between_words(text: str, width: int) -> str:
+    """A text with line ends in place of spaces where a line is too long; a longer word, such as a path, stays whole."""
+    characters, start, space = list(text), 0, None
+    for place, character in enumerate(text):
+        if character == "\n":
+            start, space = place + 1, None
+        elif character == " " and text[start:place].strip():
+            space = place
+        if space is not None and cell_len(text[start : place + 1].rstrip()) > width:
+            characters[space] = "\n"
+            start, space = space + 1, None
+    return "".join(characters)
 
 
 def say_json(value: object) -> None:
@@ -43,6 +72,11 @@ def say_json(value: object) -> None:
 def cell(value: object, style: str | Style = "") -> Text:
     """A value for a table: one line of plain text, in which a label such as `[/b]` is data, not markup."""
     return Text("-" if value is None else f"{value:,}" if _is_number(value) else one_line(str(value)), style=style)
+
+
+def decimals(value: float | None, *, signed: bool = False) -> str:
+    """A number for a table with two decimals; `-` for none."""
+    return "-" if value is None else f"{value:+.2f}" if signed else f"{value:.2f}"
 
 
 def _is_number(value: object) -> bool:
@@ -56,14 +90,24 @@ def show_table(
     *,
     title: str = "",
     most_rows: int = MAX_ROWS,
+    unbroken: Collection[str] = (),
 ) -> None:
-    """Print a table. Of many rows, print the last `most_rows` and the total number."""
+    """Print a table. Of many rows, print the last `most_rows` and the total number.
+
+    Args:
+        console: where.
+        header: names of the columns.
+        rows: the values.
+        title: a line above it.
+        most_rows: how many rows are printed.
+        unbroken: columns whose values stay on one line where the table is too wide; the others break at words.
+    """
     if title:
-        console.print(title, soft_wrap=True)
+        console.print(title)
     table = Table(box=box.SIMPLE, pad_edge=False)
     for index, name in enumerate(header):
         numeric = bool(rows) and isinstance(rows[-1][index], int | float)
-        table.add_column(cell(name), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(cell(name), justify="right" if numeric else "left", overflow="fold", no_wrap=name in unbroken)
     if len(rows) > most_rows:
         table.add_row(*(["…"] * len(header)))
     for row in rows[-most_rows:]:

@@ -99,11 +99,10 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool) -> None
             console.print(
                 f"[yellow]published now[/] {escape(place)}: {count:,} rows; a purge makes a full sync first, and "
                 "removes this file if the source has erased them",
-                soft_wrap=True,
             )
         else:
-            console.print(f"[bold red]still there[/] {escape(place)}: {count:,} rows", soft_wrap=True)
+            console.print(f"[bold red]still there[/] {escape(place)}: {count:,} rows")
     for text in erasure.remains():
-        console.print(f"[yellow]remains[/] {escape(text)}", soft_wrap=True)
+        console.print(f"[yellow]remains[/] {escape(text)}")
     for path in others:
-        console.print(f"[yellow]not looked at[/] {escape(path)}: published under another name", soft_wrap=True)
+        console.print(f"[yellow]not looked at[/] {escape(path)}: published under another name")

@@ -1,6 +1,5 @@
 """Run `americano runs`, `compare` and `link`: list recorded analyses, compare two, link one to the app."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import groupby
 from textwrap import shorten
@@ -12,13 +11,16 @@ from rich.markup import escape
 from rich.style import Style
 from rich.table import Table
 
-from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.cli.exit_codes import WRONG_USE
-from americano_pipelines.cli.output import Console, cell, progress, say, say_json
-from americano_pipelines.settings import load_settings
+from americano_pipelines.cli.experiments import kind_title, p_text
+from americano_pipelines.cli.output import Console, cell, decimals, progress, say, say_json
+from americano_pipelines.provenance.protocol_verdicts import KeyNumbers
+from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.text_output import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from americano_pipelines.provenance.comparison import ComparedValue
     from americano_pipelines.provenance.run_listing import ListedRun
 
@@ -68,7 +70,7 @@ def _show_comparison(names: list[str], lines: "Iterable[ComparedValue]") -> None
                 table.add_row(cell(line.name), *(cell(_text(value), "yellow") for value in line.values))
             console.print(table)
         if same := [line.name for line in listed if line.same]:
-            console.print(f"  the same: {_named(same)}\n", markup=False, soft_wrap=True)
+            console.print(f"  the same: {_named(same)}\n", markup=False)
 
 
 def _named(names: list[str]) -> str:
@@ -113,19 +115,20 @@ def link(context: click.Context, run: str) -> None:
     )
 
 
-_COLUMNS = ("started", "analysis", "protocol", "verdict", "standing", "record")
-_WIDE_TERMINAL_COLUMNS = ("MLflow run", "AnalysisRun")
-_WIDE_TERMINAL_WIDTH = 170
+_MEDIUM_WIDTH, _WIDE_WIDTH = 96, 180
 _SECONDS, _MINUTES, _YEAR, _DIGITS = 19, 16, len("2026-"), 8
-# On a narrow terminal a run is one line: the name of the protocol gets what the other columns leave.
-_ANALYSIS_WIDTH, _OTHER_WIDTHS, _MIN_PROTOCOL_WIDTH = len("randomization"), 64, 12
+_MIN_PROTOCOL_WIDTH = 12
+_UNTESTED = KeyNumbers()
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
 
 @click.command()
-@click.option("--all", "all_runs", is_flag=True, help=f"List all, not only the newest {_LISTED}.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; lists all.")
-def runs(*, all_runs: bool, as_json: bool) -> None:
+@click.option("--protocol", metavar="PROTOCOL", help="Only of this protocol: its name, its id or a part of one.")
+@click.option("--planned", is_flag=True, help="Only planned analyses.")
+@click.option("--limit", type=click.IntRange(min=1), help=f"List so many; without it the newest {_LISTED}.")
+@click.option("--all", "all_runs", is_flag=True, help="List all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; lists all without --limit.")
+def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bool, as_json: bool) -> None:
     """List the analyses, newest first.
 
     The list includes failed and unfinished analyses, and records whose MLflow run no longer exists.
@@ -133,18 +136,44 @@ def runs(*, all_runs: bool, as_json: bool) -> None:
     from americano_pipelines.mlflow_store.client import open_store_to_read
     from americano_pipelines.provenance.run_listing import list_runs
 
+    if all_runs and limit is not None:
+        raise click.UsageError("--all and --limit exclude each other")
     settings = load_settings()
+    most = limit or (None if all_runs or as_json else _LISTED)
     with progress(enabled=not as_json):
-        # One more than is shown tells whether there are older ones.
-        limit = None if all_runs or as_json else _LISTED + 1
-        listed_runs = list_runs(settings, open_store_to_read(settings), limit)
+        protocol_id = None if protocol is None else _protocol_id(settings, protocol)
+        # One more than is shown tells whether there are older ones. A filter needs all to choose from.
+        read = None if most is None or planned or protocol is not None else most + 1
+        matching = [
+            run
+            for run in list_runs(settings, open_store_to_read(settings), read)
+            if (protocol_id is None or run.protocol_id == protocol_id) and (not planned or run.standing == "planned")
+        ]
+        shown = matching[:most]
+        numbers = {} if as_json else _numbers(settings, shown)
     if as_json:
-        say_json([asdict(run) for run in listed_runs])
-    elif len(listed_runs) == limit:
-        _show_runs(listed_runs[:_LISTED])
-        say(f"these are the newest {_LISTED}; `americano runs --all` lists the older ones too")
-    else:
-        _show_runs(listed_runs)
+        say_json([asdict(run) for run in shown])
+        return
+    _show_runs(shown, numbers, is_filtered=planned or protocol is not None)
+    if len(shown) < len(matching):
+        say(f"these are the newest {most}; `americano runs --all` lists the older ones too")
+
+
+def _protocol_id(settings: Settings, text: str) -> str:
+    """The protocol that a text means, of those that are published or that records know."""
+    from americano_pipelines.cli.protocol_names import protocol_ids, read_protocols
+    from americano_pipelines.provenance.protocol_verdicts import protocol_verdicts
+
+    verdicts = protocol_verdicts(settings, read_protocols(settings))
+    (protocol_id,) = protocol_ids((verdict.protocol for verdict in verdicts), [text])
+    return protocol_id
+
+
+def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumbers]":
+    """Key numbers of the runs that have a record, by its hash."""
+    from americano_pipelines.provenance.protocol_verdicts import key_numbers
+
+    return {run.record: key_numbers(settings, run.record) for run in shown if run.record}
 
 
 def state(run: "ListedRun") -> str:
@@ -154,43 +183,62 @@ def state(run: "ListedRun") -> str:
     return said if ended else f"{said} ({run.status.lower()})".strip()
 
 
-def _title(run: "ListedRun") -> str:
-    """The analysis in words."""
-    if run.analysis is None:
-        return "-"
-    return KINDS[run.analysis].title if run.analysis in KINDS else run.analysis.replace("_", " ")
-
-
-def _show_runs(listed_runs: "list[ListedRun]") -> None:
+def _show_runs(
+    listed_runs: "list[ListedRun]", numbers: "Mapping[str, KeyNumbers]", *, is_filtered: bool = False
+) -> None:
     console = Console(highlight=False)
     if not listed_runs:
-        console.print("no analysis was run yet: materialize an asset of the group `analysis`")
+        console.print(
+            "no such analysis was run" if is_filtered else "no analysis was run yet: `americano analyse` runs one"
+        )
         return
-    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    wide = console.width >= _WIDE_TERMINAL_WIDTH
-    protocol_width = max(_MIN_PROTOCOL_WIDTH, console.width - _OTHER_WIDTHS)
-    for name in (*_COLUMNS, *(_WIDE_TERMINAL_COLUMNS if wide else ())):
+    medium, wide = console.width >= _MEDIUM_WIDTH, console.width >= _WIDE_WIDTH
+    rows = [_row(run, numbers, medium=medium, wide=wide) for run in listed_runs]
+    # A run is one line: the name of the protocol gets what the other columns leave.
+    gap = 2 if medium else 1
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    room = console.width - sum(widths.values()) + widths["protocol"] - gap * len(widths) - 1
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, gap - 1, 0, 0))
+    for name in rows[0]:
         # An id, a time or a word that is broken in two can neither be read nor copied.
         table.add_column(name, overflow="ellipsis", no_wrap=True)
-    for run in listed_runs:
-        run_id, protocol, analysis = run.mlflow_run_id, run.protocol or "-", _title(run)
-        table.add_row(
-            cell((run.started[:_SECONDS] if wide else run.started[_YEAR:_MINUTES]).replace("T", " ")),
-            cell(analysis if wide else shorten(analysis, _ANALYSIS_WIDTH, placeholder="")),
-            cell(protocol if wide else shorten(protocol, protocol_width, placeholder="…")),
-            cell(state(run), _STYLES.get(run.status, "bold red")),
-            cell(run.standing or "-"),
-            cell(run.record[:_DIGITS] if run.record else "-"),
-            *([cell(run_id, Style(link=one_line(run.mlflow_url)) if run.mlflow_url else "")] if wide else []),
-            *([cell(run.analysis_run_id or "-")] if wide else []),
-        )
+    for run, row in zip(listed_runs, rows, strict=True):
+        row["protocol"] = shorten(row["protocol"], max(room, _MIN_PROTOCOL_WIDTH), placeholder="…")
+        cells = {name: cell(text) for name, text in row.items()}
+        cells["verdict"] = cell(row["verdict"], _STYLES.get(run.status, "bold red"))
+        if wide and run.mlflow_url:
+            cells["MLflow run"] = cell(run.mlflow_run_id, Style(link=one_line(run.mlflow_url)))
+        table.add_row(*cells.values())
     console.print(table)
     if not wide:
-        console.print("RUN of `americano verify` is the record; --json, or a wider terminal, has the other ids too")
+        more = "" if medium else "effects and "
+        console.print(f"RUN of `americano verify` is the record. --json, or a wider terminal, has {more}the other ids.")
     unrecorded = [run for run in listed_runs if run.record is None and run.status == "FINISHED"]
     if unrecorded:
         console.print(
             f"[bold red]without an intact record[/]: {escape(', '.join(run.mlflow_run_id for run in unrecorded))}; "
             "`americano verify` says more",
-            soft_wrap=True,
         )
+
+
+def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool, wide: bool) -> dict[str, str]:
+    """A line of the table, by column; the wider the terminal the more columns."""
+    tested = numbers.get(run.record or "", _UNTESTED)
+    row = {
+        "started": (run.started[:_SECONDS] if wide else run.started[_YEAR:_MINUTES]).replace("T", " "),
+        "analysis": "-" if run.analysis is None else kind_title(run.analysis, wide=wide),
+        "protocol": one_line(run.protocol or "-"),
+        # Of a verdict such as "differs, lower under treatment" the first part.
+        "verdict": state(run) if medium else state(run).partition(",")[0],
+    }
+    if medium:
+        row["effect"] = decimals(tested.effect, signed=True)
+    row["p"] = p_text(tested.p)
+    if medium:
+        row["standing"] = run.standing or "-"
+    else:
+        row["planned"] = {"planned": "yes", "exploratory": "no"}.get(run.standing or "", "-")
+    row["record"] = run.record[:_DIGITS] if run.record else "-"
+    if wide:
+        row |= {"MLflow run": run.mlflow_run_id, "AnalysisRun": run.analysis_run_id or "-"}
+    return row

@@ -47,21 +47,18 @@ def _show_comparison(result: "SourceComparison", *, deep: bool) -> None:
     show_table(console, ("table", "months compared"), list(result.compared.items()))
     for difference in result.differences:
         why = "the source has changed since" if difference.since else "no change in the source explains it"
-        console.print(f"[bold red]differs[/] {escape(difference.table)}, {difference.bucket} ({why})", soft_wrap=True)
-        console.print(
-            f"  source    {difference.source}\n  published {difference.published}", soft_wrap=True, markup=False
-        )
+        console.print(f"[bold red]differs[/] {escape(difference.table)}, {difference.bucket} ({why})")
+        console.print(f"  source    {difference.source}\n  published {difference.published}", markup=False)
         for side, name in difference.rows:
-            console.print(f"  only in {side:<9} with this content: {name}", soft_wrap=True, markup=False)
+            console.print(f"  only in {side:<9} with this content: {name}", markup=False)
     if not result.comparable:
         console.print(
             "the source is another database or was set back in time: which changes came after the sync is unknown",
-            soft_wrap=True,
         )
     for name, reason in result.damaged.items():
-        console.print(f"[bold red]damaged[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
+        console.print(f"[bold red]damaged[/] {escape(f'{name}: {reason}')}")
     for name, reason in result.missing.items():
-        console.print(f"[bold red]missing[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
+        console.print(f"[bold red]missing[/] {escape(f'{name}: {reason}')}")
     if result.clean:
         console.print("[green]the published file matches the source[/]")
     elif not result.compared and not result.differences:
@@ -114,8 +111,8 @@ def show(summary: "Summary") -> None:
     state = "published" if summary.changed else "unchanged, no new file"
     console.print(f"[bold]{state}[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
     console.print(f"  source as of {summary.instant}")
-    console.print(f"  how          {escape(str(summary.built))}", soft_wrap=True)
-    console.print(f"  file         {escape(str(summary.path))}", soft_wrap=True)
+    console.print(f"  how          {escape(str(summary.built))}")
+    console.print(f"  file         {escape(str(summary.path))}")
     rows = [
         (
             f"analytics.{name}",
@@ -131,15 +128,11 @@ def show(summary: "Summary") -> None:
     left_out = {f"analytics.{name}": reason for name, reason in summary.skipped.items()}
     left_out |= {f"research.{name}": reason for name, reason in summary.left_out.items()}
     for name, reason in left_out.items():
-        console.print(f"[yellow]skipped[/] {escape(f'{name}: {reason}')}", soft_wrap=True)
+        console.print(f"[yellow]skipped[/] {escape(f'{name}: {reason}')}")
     for path in summary.repaired:
-        console.print(
-            f"[yellow]repaired[/] {escape(path)}: it was damaged or gone, and is exported again", soft_wrap=True
-        )
+        console.print(f"[yellow]repaired[/] {escape(path)}: it was damaged or gone, and is exported again")
     for warning in summary.warnings:
-        console.print(f"[yellow]warning[/] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]warning[/] {escape(warning)}")
     slow = sorted(summary.seconds.items(), key=lambda item: -item[1])[:5]
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in slow)
-    console.print(
-        f"{sum(summary.seconds.values()):.1f} s ({took}); peak memory {summary.peak_memory_mb} MB", soft_wrap=True
-    )
+    console.print(f"{sum(summary.seconds.values()):.1f} s ({took}); peak memory {summary.peak_memory_mb} MB")

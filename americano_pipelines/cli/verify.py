@@ -64,7 +64,6 @@ def _show(verification: "Verification") -> None:
         f"{record.identity.analysis}{protocol}, {record.identity.ended_at[:19]}, record "
         f"{verification.subject.sha256[:12]} "
         f"from {verification.subject.taken_from}",
-        soft_wrap=True,
         markup=False,
     )
     console.print(record.sentence, markup=False)
@@ -74,11 +73,8 @@ def _show(verification: "Verification") -> None:
     if verification.stale:
         console.print(
             f"[yellow]changed since[/]: {escape(', '.join(finding.what for finding in verification.stale))}",
-            soft_wrap=True,
         )
-    console.print(
-        f"[{'bold red' if verification.faults else 'green'}]{escape(verification.sentence)}[/]", soft_wrap=True
-    )
+    console.print(f"[{'bold red' if verification.faults else 'green'}]{escape(verification.sentence)}[/]")
 
 
 def _table(findings: list[Finding]) -> Table:

@@ -26,7 +26,7 @@ _FAULTS = (
 _OF_SERVER = ("ERROR:", "FATAL:", "Unable to connect to Postgres")
 # At 71 MiB sorting and appending failed, even in parts of 9 MB.
 _MIN_REDUCED_LIMIT = 256 << 20
-EXTENSION_PACKAGE = "duckdb-extension-postgres-scanner"
+EXTENSION_PACKAGE, EXCEL_PACKAGE = "duckdb-extension-postgres-scanner", "duckdb-extension-excel"
 
 
 @contextmanager
@@ -214,8 +214,17 @@ def load_postgres_extension(connection: duckdb.DuckDBPyConnection) -> None:
     connection.load_extension(str(check_extension()))
 
 
-def check_extension() -> Path:
-    """Find the extension's file and make sure that it belongs to the installed DuckDB.
+def load_excel_extension(connection: duckdb.DuckDBPyConnection) -> None:
+    """Load the extension that writes Excel's files from its wheel.
+
+    Raises:
+        ConfigError: the wheel is missing or belongs to another DuckDB (see `check_extension`).
+    """
+    connection.load_extension(str(check_extension(EXCEL_PACKAGE)))
+
+
+def check_extension(package: str = EXTENSION_PACKAGE) -> Path:
+    """Find an extension's file and make sure that it belongs to the installed DuckDB.
 
     The extension is compiled against one release: another one fails at load with a message about ABI
     versions that names neither package.
@@ -225,16 +234,17 @@ def check_extension() -> Path:
     """
     engine = version("duckdb")
     try:
-        extension = version(EXTENSION_PACKAGE)
+        extension = version(package)
     except PackageNotFoundError:
-        raise ConfigError(f"{EXTENSION_PACKAGE} is not installed; install {EXTENSION_PACKAGE}=={engine}") from None
+        raise ConfigError(f"{package} is not installed; install {package}=={engine}") from None
     if engine != extension:
         raise ConfigError(
-            f"duckdb is {engine} but {EXTENSION_PACKAGE} is {extension}: they must be the same version; "
+            f"duckdb is {engine} but {package} is {extension}: they must be the same version; "
             "install both from requirements.lock"
         )
-    folder = files("duckdb_extension_postgres_scanner") / "extensions" / f"v{engine}"
-    path = Path(str(folder / "postgres_scanner.duckdb_extension"))
+    module = package.replace("-", "_")
+    folder = files(module) / "extensions" / f"v{engine}"
+    path = Path(str(folder / f"{module.removeprefix('duckdb_extension_')}.duckdb_extension"))
     if not path.is_file():
-        raise ConfigError(f"{EXTENSION_PACKAGE} {extension} is installed, but {path} is missing; install it again")
+        raise ConfigError(f"{package} {extension} is installed, but {path} is missing; install it again")
     return path

@@ -8,6 +8,11 @@ from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import ConfigError, SourceError
 from americano_pipelines.sources.contracts import BY_NAME, TableContract
 
+_NUMBERS = (
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
+    *("FLOAT", "DOUBLE", "DECIMAL"),
+)
+
 
 @dataclass(frozen=True)
 class Column:
@@ -33,6 +38,11 @@ class Column:
     def is_nested(self) -> bool:
         """Whether DuckDB holds its values as lists or structures of other values."""
         return self.type.endswith("]") or self.type.startswith(("STRUCT", "MAP", "UNION"))
+
+    @property
+    def is_number(self) -> bool:
+        """Whether DuckDB holds its values as numbers."""
+        return self.type.startswith(_NUMBERS) and not self.is_nested
 
 
 @dataclass(frozen=True)

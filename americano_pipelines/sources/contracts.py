@@ -76,6 +76,9 @@ EVENTS = TableContract(
         ),
         Role("protocol", "The experiment it belongs to.", _PROTOCOL),
         Role("type", "What kind of thing was done.", ("event_type",)),
+        Role("score", "How well it went, from 0 to 100.", ("session_performance_score", "performance_score", "score")),
+        Role("engagement", "How engaged the learner was, such as HIGH.", ("engagement_level", "engagement")),
+        Role("quality", "How thoroughly it was done, such as RUSHED.", ("completion_quality",)),
     ),
     sort_role="time",
     by_month=True,
@@ -131,6 +134,8 @@ RUNS = TableContract(
         Role("status", "How far it is.", ("status",)),
         Role("start", "When it started, UTC.", ("started_at",)),
         Role("end", "When it ended, UTC.", ("completed_at",)),
+        Role("summary", "Its result, as this project writes it: verdict, sentence, numbers.", ("results_summary",)),
+        Role("mlflow_run", "Its MLflow run.", ("mlflow_run_id",)),
     ),
     sort_role="start",
 )

@@ -1,9 +1,10 @@
-"""Run the four report patterns on the published file and time them."""
+"""Run the four report patterns on the published file and time them; or the first three for one protocol."""
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -65,6 +66,12 @@ _PATTERNS = (
     ("weekly_events", "Events per week"),
     ("events_by_protocol", "Events per protocol"),
 )
+# Of the events of one protocol: also what they are counted by.
+_OF_PROTOCOL = (
+    ("events_by_phase", "Events by phase", "phase"),
+    ("events_by_day", "Events per day", "CAST(date_trunc('day', event_time) AS DATE)"),
+    ("events_by_week", "Events per week", "CAST(date_trunc('week', event_time) AS DATE)"),
+)
 
 
 def report(settings: Settings, *, compare: bool) -> list[Pattern]:
@@ -82,6 +89,32 @@ def report(settings: Settings, *, compare: bool) -> list[Pattern]:
         patterns = [_pattern(connection, document, name, title) for name, title in _PATTERNS]
         patterns.append(_comparison(settings, connection, compare=compare))
     return patterns
+
+
+def report_protocol(settings: Settings, protocol_id: str) -> list[Pattern]:
+    """Count the events of one protocol by phase, day and week.
+
+    Args:
+        settings: where the published file is.
+        protocol_id: the protocol.
+
+    Raises:
+        WarehouseUnavailableError: nothing is published, or it is held read-write.
+    """
+    with open_published(settings) as connection:
+        document = record_of(connection)
+        left_out = document.skipped.get("research.protocol_events") if document else "the published file has no record"
+        if left_out is not None:
+            return [Pattern(name, title, skipped=left_out) for name, title, _ in _OF_PROTOCOL]
+        template = sql.load("warehouse", "count_protocol_events")
+        statements = [
+            sql.render(template, key=key, name=sql.quote(name.removeprefix("events_by_")))
+            for name, _, key in _OF_PROTOCOL
+        ]
+        return [
+            Pattern(name, title, _timed(partial(_fetch, connection, statement, [protocol_id])))
+            for (name, title, _), statement in zip(_OF_PROTOCOL, statements, strict=True)
+        ]
 
 
 def _pattern(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord | None, name: str, title: str) -> Pattern:
@@ -116,8 +149,10 @@ def _comparison(settings: Settings, connection: duckdb.DuckDBPyConnection, *, co
     return Pattern(name, title, ours, theirs, same=ours.rows == theirs.rows)
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    cursor = connection.execute(statement)
+def _fetch(
+    connection: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[str] = ()
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    cursor = connection.execute(statement, parameters)
     return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()
 
 

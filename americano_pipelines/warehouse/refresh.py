@@ -18,13 +18,11 @@ from americano_pipelines.settings import LearnerIndex, Mode, Settings
 from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.warehouse import build, checks, research_models, snapshots
 from americano_pipelines.warehouse.build_plan import Plan, plan
-from americano_pipelines.warehouse.comments import comment_on
 from americano_pipelines.warehouse.id_consistency import check_identities
 from americano_pipelines.warehouse.input_selection import Source, attach_published, carried_over, open_source
 from americano_pipelines.warehouse.inputs import TableInput
+from americano_pipelines.warehouse.record_views import write_record
 from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, CheckOutcome, SnapshotRecord
-
-_RECORD_COLUMNS = {"document": "Where the rows come from, what was built and what was checked, as JSON."}
 
 
 @dataclass(frozen=True)
@@ -187,10 +185,7 @@ def _build(
         },
         checks=outcomes,
     )
-    connection.execute(
-        "CREATE OR REPLACE TABLE meta.snapshot AS SELECT CAST($1 AS JSON) AS document", [document.model_dump_json()]
-    )
-    comment_on(connection, "TABLE", ("meta", "snapshot"), "The record of this file, one row.", _RECORD_COLUMNS)
+    write_record(connection, document)
     return document
 
 

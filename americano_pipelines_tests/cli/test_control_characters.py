@@ -118,7 +118,7 @@ def test_tables_of_runs_and_of_a_comparison_show_them(
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     _show_comparison([NASTY, "b"], [ComparedValue("parameters", f"{NASTY}label", (f"{NASTY}x", {NASTY: 1}))])
-    _show_runs([listed_run()])
+    _show_runs([listed_run()], {})
 
     out = capsys.readouterr().out
     assert {character for character in out if not character.isprintable()} == {"\n"}

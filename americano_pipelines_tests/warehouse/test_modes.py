@@ -99,7 +99,7 @@ def test_postgres_and_scanner_mode_publish_the_same_tables_and_parquet_mode_too(
             connection.execute(f"ATTACH '{snapshots.current(settings)}' AS {name} (READ_ONLY)")
         relations = [f"analytics.{table}" for table in TABLES]
         relations += [f"research.{model}" for model in synced(lake).document.models]
-        assert len(relations) == 13
+        assert len(relations) == 15
         for relation in relations:
             for left, right in [("lake", "scanner"), ("scanner", "lake"), ("lake", "files"), ("files", "lake")]:
                 extra = connection.execute(f"FROM {left}.{relation} EXCEPT ALL FROM {right}.{relation}").fetchall()
@@ -225,6 +225,7 @@ def test_a_changed_source_publishes_a_new_file(
     assert changed == {
         "analytics.phase_assignments",
         "research.phases",
+        "research.daily_outcomes",
         "research.protocol_events",
         "research.events_by_protocol",
     }
@@ -240,7 +241,9 @@ def test_a_table_whose_source_is_gone_goes_with_the_next_build(
     outcome = synced(settings)
 
     assert "analysis_runs" not in outcome.document.tables
-    assert set(outcome.document.skipped) == {"analytics.analysis_runs", "research.analysis_runs"}
+    assert set(outcome.document.skipped) == {
+        "analytics.analysis_runs", "research.analysis_runs", "research.verdicts"
+    }  # fmt: skip
     assert outcome.document.skipped["research.analysis_runs"] == "there is no analysis_runs"
     assert rows(settings, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'analysis_runs'") == [(0,)]
 

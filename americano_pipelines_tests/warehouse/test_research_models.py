@@ -84,8 +84,8 @@ def test_rollups_and_windows_agree_with_independent_sql_on_the_source(
     assert sorted(windows) == sorted(prisma.execute(WINDOWS))
     events = rows(settings, "FROM research.events ORDER BY event_id")
     assert events == prisma.execute(
-        """SELECT id, "timestamp", "userId", "experimentPhase", NULL, "eventType"::text FROM behavioral_events
-        ORDER BY id"""
+        """SELECT id, "timestamp", "userId", "experimentPhase", NULL, "eventType"::text, "sessionPerformanceScore",
+        "engagementLevel"::text, "completionQuality"::text FROM behavioral_events ORDER BY id"""
     )
     assert rows(settings, "SELECT protocol_id, primary_outcome FROM research.protocols ORDER BY 1")[0] == (
         "protocol_0",

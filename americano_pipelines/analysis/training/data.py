@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from americano_pipelines.analysis.extract import NUMBER_TYPES, BaseExtract, TableRead
+from americano_pipelines.analysis.extract import BaseExtract, TableRead
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import canonical_json
@@ -105,7 +105,7 @@ def training_statement(document: SnapshotRecord) -> tuple[str, str]:
     built = document.tables.get(EVENTS.name)
     if built is None:
         raise AnalysisError(f"snapshot {document.snapshot_id} has no {EVENTS.name} to learn from")
-    numbers = {_key(column.name): column.name for column in built.columns if column.type.startswith(NUMBER_TYPES)}
+    numbers = {_key(column.name): column.name for column in built.columns if column.is_number}
     outcome = next((numbers[_key(name)] for name in OUTCOMES if _key(name) in numbers), None)
     if outcome is None:
         raise AnalysisError(

@@ -121,7 +121,12 @@ def without_partition(protocol_id: str, key: dg.AssetKey, reason: str) -> Launch
 
 
 def run_analyses(
-    settings: Settings, protocol_ids: Sequence[str] | None, kinds: Sequence[str], *, command: str
+    settings: Settings,
+    protocol_ids: Sequence[str] | None,
+    kinds: Sequence[str],
+    *,
+    command: str,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterator[Launched]:
     """Run analyses of protocols, one Dagster run for each protocol, in this process.
 
@@ -130,6 +135,7 @@ def run_analyses(
         protocol_ids: the protocols; None for all that are published. One that is named twice is analysed once.
         kinds: names of `analysis.registry.PROTOCOL_KINDS`; empty for all.
         command: the command that launches them, as it is recorded.
+        parameters: for each kind the parameters that are set, by name.
 
     Raises:
         AnalysisError: a protocol is not published; nothing is run then.
@@ -148,8 +154,9 @@ def run_analyses(
                 f"no protocol {', '.join(unknown)} is published; there are {', '.join(published) or 'none at all'}"
             )
         job = build_defs(settings).resolve_job_def(ANALYSES)
+        config = {"ops": {f"{PREFIX}__{kind}": {"config": dict(values)} for kind, values in (parameters or {}).items()}}
         for protocol_id in dict.fromkeys(published if protocol_ids is None else protocol_ids):
-            yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
+            yield from _run(settings, instance, job, protocol_id, keys, config, {COMMAND_TAG: command})
 
 
 def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:

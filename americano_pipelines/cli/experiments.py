@@ -1,0 +1,177 @@
+"""Run `americano protocols` and `americano verdicts`: the experiments, and what came out of each."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.cli.output import Console, decimals, say_json, show_table
+from americano_pipelines.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from americano_pipelines.provenance.protocol_verdicts import ProtocolVerdict
+    from americano_pipelines.warehouse.published_protocols import PublishedProtocol
+
+_WIDE_TERMINAL_WIDTH = 110
+_DIGITS = 8
+ANALYSIS_WIDTH = len("randomization")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verdicts(*, as_json: bool) -> None:
+    """Show what came out of each experiment.
+
+    Each protocol has one row: its planned analysis, or the newest exploratory one before there is a planned one. The
+    rows come from the provenance records, so an analysis is listed as soon as it has ended.
+    """
+    from americano_pipelines.cli.protocol_names import read_protocols
+    from americano_pipelines.provenance.protocol_verdicts import protocol_verdicts
+
+    settings = load_settings()
+    listed = protocol_verdicts(settings, read_protocols(settings))
+    if as_json:
+        say_json([_as_dict(verdict) for verdict in listed])
+    else:
+        _show_verdicts(listed)
+
+
+def _as_dict(verdict: "ProtocolVerdict") -> dict[str, Any]:
+    entry = verdict.entry
+    return {
+        "protocol_id": verdict.protocol.protocol_id,
+        "protocol": verdict.protocol.name,
+        "analysis": entry and entry.analysis,
+        "verdict": entry and entry.verdict,
+        **asdict(verdict.numbers),
+        "standing": entry and standing_of(planned=entry.planned),
+        "sentence": entry and entry.sentence,
+        "ended_at": entry and entry.ended_at,
+        "record": entry and entry.sha256,
+        "mlflow_run_id": entry and entry.mlflow_run_id,
+        "mlflow_url": entry and entry.mlflow_url,
+        "analysis_run_id": entry and entry.analysis_run_id,
+    }
+
+
+def standing_of(*, planned: bool | None) -> str | None:
+    """`planned` or `exploratory`, None for an analysis that no protocol plans."""
+    return None if planned is None else "planned" if planned else "exploratory"
+
+
+def _show_verdicts(listed: "list[ProtocolVerdict]") -> None:
+    console = Console(highlight=False)
+    if not listed:
+        console.print("no protocol is published and none was analysed: run `americano sync`, then `americano analyse`")
+        return
+    wide = console.width >= _WIDE_TERMINAL_WIDTH
+    header = ("protocol", "verdict", "effect", "interval", "p", "standing", *(("record",) if wide else ()))
+    rows = []
+    for verdict in listed:
+        entry, numbers = verdict.entry, verdict.numbers
+        said = "not analysed" if entry is None else entry.verdict or "described"
+        row = (
+            verdict.protocol.title,
+            said,
+            decimals(numbers.effect, signed=True),
+            _interval(numbers.interval_low, numbers.interval_high, exists=numbers.effect is not None),
+            p_text(numbers.p),
+            (entry and standing_of(planned=entry.planned)) or "-",
+            *((entry.sha256[:_DIGITS] if entry else "-",) if wide else ()),
+        )
+        rows.append(row)
+    show_table(console, header, rows, most_rows=len(rows), unbroken=("effect", "interval", "p", "standing", "record"))
+    if any(verdict.entry is not None and not verdict.entry.planned for verdict in listed):
+        console.print("An exploratory result is not the analysis that was planned: it can only suggest.")
+    if not wide:
+        console.print("`americano runs --protocol NAME` lists the analyses of a protocol; --json has all sentences.")
+
+
+def p_text(p: float | None) -> str:
+    """A p for a table: four decimals."""
+    smallest = 0.00005
+    return "-" if p is None else "<0.0001" if p < smallest else f"{p:.4f}"
+
+
+def _interval(low: float | None, high: float | None, *, exists: bool) -> str:
+    """An interval for a table; an end that is missing is unbounded."""
+    if low is None and high is None:
+        return "-"
+    ends = (decimals(end) if end is not None else sign for end, sign in ((low, "-inf"), (high, "inf")))
+    return f"[{', '.join(ends)}]" if exists else "-"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def protocols(*, as_json: bool) -> None:
+    """List the published experiments.
+
+    The list shows name, design, status, length and the analyses that are recorded. `analyse`, `report` and `runs` take
+    the id, its beginning, the name or a part of it.
+    """
+    from americano_pipelines.cli.protocol_names import read_protocols
+    from americano_pipelines.provenance.record_index import newest_entries
+
+    settings = load_settings()
+    published = read_protocols(settings)
+    recorded: dict[str, dict[str, int]] = {protocol.protocol_id: {} for protocol in published}
+    for entry in newest_entries(settings):
+        if entry.protocol_id in recorded and entry.analysis is not None:
+            counts = recorded[entry.protocol_id]
+            counts[entry.analysis] = counts.get(entry.analysis, 0) + 1
+    now = datetime.now(UTC).replace(tzinfo=None)
+    if as_json:
+        say_json(
+            [
+                {
+                    **asdict(protocol),
+                    "status": protocol.status(now),
+                    "days": protocol.days,
+                    "analyses": recorded[protocol.protocol_id],
+                }
+                for protocol in published
+            ]
+        )
+    else:
+        _show_protocols(published, recorded, now)
+
+
+def _show_protocols(published: "list[PublishedProtocol]", recorded: dict[str, dict[str, int]], now: datetime) -> None:
+    console = Console(highlight=False)
+    if not published:
+        console.print("no protocol is published: run `americano sync`")
+        return
+    wide = console.width >= _WIDE_TERMINAL_WIDTH
+    length = None if wide else unambiguous_length([protocol.protocol_id for protocol in published])
+    rows = [
+        (
+            protocol.protocol_id[:length],
+            protocol.name,
+            protocol.design,
+            protocol.status(now),
+            protocol.days,
+            ", ".join(kind_title(kind, wide=wide) for kind in sorted(recorded[protocol.protocol_id])) or "none",
+        )
+        for protocol in published
+    ]
+    header = ("id", "protocol", "design", "status", "days", "analyses")
+    show_table(console, header, rows, most_rows=len(rows), unbroken=("id", "status", "days"))
+
+
+def kind_title(kind: str, *, wide: bool) -> str:
+    """A kind of analysis in words; on a narrow terminal its first ones."""
+    title = KINDS[kind].title if kind in KINDS else kind.replace("_", " ")
+    return title if wide else shorten(title, ANALYSIS_WIDTH, placeholder="")
+
+
+def unambiguous_length(ids: "Sequence[str]") -> int:
+    """How many characters distinguish each of some ids from the others, at least 8."""
+    length = _DIGITS
+    while len({text[:length] for text in ids}) < len(set(ids)):
+        length += 1
+    return length

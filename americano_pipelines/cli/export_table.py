@@ -1,0 +1,44 @@
+"""Run `americano export`: a table or view of the published file as CSV, Parquet or Excel."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from americano_pipelines.cli.output import Console, progress, say_json
+from americano_pipelines.cli.state import size_text
+from americano_pipelines.settings import load_settings
+
+
+@click.command()
+@click.argument("table")
+@click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The file: .csv, .parquet or .xlsx.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export(*, table: str, path: Path, force: bool, as_json: bool) -> None:
+    """Export a table or view as CSV, Parquet or Excel.
+
+    TABLE is a table or view of the published file, such as research.verdicts or research.daily_outcomes. The file is
+    written whole or not at all. `americano purge` does not find exported files.
+    """
+    from americano_pipelines.warehouse.table_export import FORMATS, export_table
+
+    if path.suffix.removeprefix(".") not in FORMATS:
+        raise click.UsageError(f"--to {path}: the name must end in {', '.join(f'.{name}' for name in FORMATS)}")
+    if path.is_dir():
+        raise click.UsageError(f"--to {path} is a folder")
+    if path.exists() and not force:
+        raise click.UsageError(f"--to {path} is there already: give --force to replace it, or another name")
+    settings = load_settings()
+    with progress(enabled=not as_json):
+        exported = export_table(settings, table, path)
+    if as_json:
+        say_json(asdict(exported))
+        return
+    console = Console(highlight=False)
+    console.print(
+        f"{exported.relation}: {exported.rows:,} rows in {exported.path} ({size_text(exported.bytes)})", markup=False
+    )
+    if exported.as_text:
+        console.print(f"as text, for Excel cannot hold all values: {', '.join(exported.as_text)}", markup=False)
+    console.print("`americano purge` does not find this file: what is in it of persons is yours to erase.")

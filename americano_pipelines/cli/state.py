@@ -1,0 +1,144 @@
+"""Run `americano status` and `americano doctor`: the state of the pipeline, and a check of its configuration."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from americano_pipelines.cli.demo import hint, start_if_in_use
+from americano_pipelines.cli.exit_codes import FAILED
+from americano_pipelines.cli.output import Console, cell, say_json, show_table
+from americano_pipelines.settings import load_settings
+
+if TYPE_CHECKING:
+    from americano_pipelines.pipeline_state import PipelineState, PublishedState
+
+_STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_KILO = 1000
+_LONGEST_REASON = 160
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(context: click.Context, *, as_json: bool) -> None:
+    """Check the configuration and what it points at.
+
+    All settings are printed, secrets as `***`. The exit code is 1 if the configured mode cannot work.
+    """
+    from americano_pipelines.doctor import examine
+
+    settings = load_settings()
+    start_if_in_use(settings)
+    findings = examine(settings)
+    advice = hint(settings)
+    if as_json:
+        listed = [asdict(finding) for finding in findings]
+        say_json({"settings": settings.redacted(), "findings": listed, "advice": advice})
+    else:
+        console = Console(highlight=False)
+        for name, value in settings.redacted().items():
+            console.print(f"     {name} = {value}", markup=False)
+        for finding in findings:
+            label = f"[{_STYLES[finding.level]}]{finding.level:<4}[/]"
+            console.print(f"{label} {escape(f'{finding.what}: {finding.detail}')}")
+        if advice:
+            console.print(f"     {advice}")
+    if any(finding.level == "FAIL" for finding in findings):
+        context.exit(FAILED)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(*, as_json: bool) -> None:
+    """Show what is published, the last runs and what waits.
+
+    Failures are those of the last 7 days. Nothing is written.
+    """
+    from americano_pipelines.pipeline_state import pipeline_state
+
+    state = pipeline_state(load_settings())
+    if as_json:
+        say_json(asdict(state))
+    else:
+        _show(state, datetime.now(UTC))
+
+
+def _show(state: "PipelineState", now: datetime) -> None:
+    from americano_pipelines.pipeline_state import FAILURE_DAYS
+
+    console, runs = Console(highlight=False), state.runs
+    without = len(state.protocols) - state.planned - state.exploratory
+    lines = _published_lines(state.published, now)
+    counts = f"{state.planned} with the planned analysis, {state.exploratory} with exploratory ones only"
+    lines.append(("protocols", f"{len(state.protocols)}: {counts}, {without} not analysed"))
+    if state.requests is not None:
+        lines.append(("requests", f"{state.requests} pending in the app"))
+    sizes = ", ".join(f"{name} {size_text(size)}" for name, size in state.disk.items())
+    lines.append(("disk", f"{sizes or 'nothing yet'}; {size_text(state.free)} free"))
+    lines.append(("failures", f"{runs.failures} in {FAILURE_DAYS} days; {runs.running} runs under way"))
+    if runs.last_failure is not None:
+        reason = " ".join(str(runs.last_failure.reason).split())
+        shown = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+        lines.append(("", f"{age_text(runs.last_failure.started, now)} ago, {runs.last_failure.job}: {shown}"))
+    lines += [("not read", problem) for problem in state.problems]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, text in lines:
+        grid.add_row(cell(name), cell(text, "yellow" if name in {"not passed", "not read"} else ""))
+    console.print(grid)
+    rows = [
+        (f"{age_text(run.started, now)} ago", run.job.replace("_", " "),
+         "-" if run.protocol_id is None else state.protocols.get(run.protocol_id, run.protocol_id),
+         run.status.lower(), "-" if run.seconds is None else f"{run.seconds:.0f} s")
+        for run in runs.newest
+    ]  # fmt: skip
+    if rows:
+        show_table(
+            console, ("started", "run", "protocol", "status", "took"), rows, unbroken=("started", "status", "took")
+        )
+    else:
+        console.print("no run yet: `americano sync` makes the first")
+
+
+def _published_lines(published: "PublishedState | None", now: datetime) -> list[tuple[str, str]]:
+    if published is None:
+        return [("published", "nothing yet: run `americano sync`")]
+    failed = [("not passed", check) for check in published.failed_checks]
+    age = age_text(published.instant, now)
+    return [
+        ("published", f"snapshot {published.snapshot_id}, {published.mode} mode"),
+        ("", f"the source as it was {age} ago, at {published.instant[:19].replace('T', ' ')} UTC"),
+        ("rows", ", ".join(f"{rows:,} {name}" for name, rows in published.rows.items())),
+        ("checks", f"{published.checks - len(failed)} of {published.checks} passed"),
+        *failed,
+    ]
+
+
+def age_text(time: str, now: datetime) -> str:
+    """How long ago a time was, such as `3 hours`.
+
+    Args:
+        time: ISO 8601.
+        now: the present, with a time zone.
+    """
+    seconds = max(timedelta(), now - datetime.fromisoformat(time)).total_seconds()
+    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+        if seconds >= unit:
+            number = int(seconds // unit)
+            return f"{number} {name}{'' if number == 1 else 's'}"
+    return "less than a minute"
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people, such as `1.3 GB`."""
+    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
+    while value >= _KILO and len(units) > 1:
+        value /= _KILO
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"

@@ -1,0 +1,97 @@
+"""List the newest Dagster runs, and say why the last one that failed did."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from americano_pipelines.defs.dagster_instance import open_instance_to_read
+from americano_pipelines.defs.run_ends import describe_end
+from americano_pipelines.defs.run_tags import PARTITION_TAG
+from americano_pipelines.settings import Settings
+
+
+@dataclass(frozen=True)
+class RecentRun:
+    """A Dagster run.
+
+    Attributes:
+        run_id: its id.
+        job: the job, or what stands for one where assets were materialized by hand.
+        protocol_id: the protocol that it analyses, None for another run.
+        status: Dagster's word, such as SUCCESS.
+        started: when it started, else when it was created, ISO 8601, UTC.
+        seconds: how long it took, None while it runs.
+        reason: why it failed, None for one that did not.
+    """
+
+    run_id: str
+    job: str
+    protocol_id: str | None
+    status: str
+    started: str
+    seconds: float | None
+    reason: str | None = None
+
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dataclass(frozen=True)
+class RecentRuns:
+    """The newest runs.
+
+    Attributes:
+        newest: the newest runs, newest first.
+        running: how many runs have not ended.
+        failures: how many failed since a time.
+        last_failure: the newest of these, None without any.
+    """
+
+    newest: tuple[RecentRun, ...] = ()
+    running: int = 0
+    failures: int = 0
+    last_failure: RecentRun | None = None
+
+
+def recent_runs(settings: Settings, limit: int, since: datetime) -> RecentRuns:
+    """List runs. Nothing is written; before the first run there are none.
+
+    Args:
+        settings: the Dagster home.
+        limit: how many of the newest.
+        since: from when failures count.
+
+    Raises:
+        ConfigError, ResourceError: Dagster's records cannot be opened.
+    """
+    with open_instance_to_read(settings) as instance:
+        if instance is None:
+            return RecentRuns()
+        failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], created_after=since)
+        failures = instance.get_run_records(failed)
+        return RecentRuns(
+            tuple(_run(instance, record) for record in instance.get_run_records(limit=limit)),
+            instance.get_runs_count(dg.RunsFilter(statuses=_UNFINISHED)),
+            len(failures),
+            _run(instance, failures[0], explain=True) if failures else None,
+        )
+
+
+def _run(instance: dg.DagsterInstance, record: dg.RunRecord, *, explain: bool = False) -> RecentRun:
+    run, end = record.dagster_run, record.end_time
+    start = record.start_time or record.create_timestamp.timestamp()
+    return RecentRun(
+        run_id=run.run_id,
+        job="selected assets" if run.job_name.startswith("__") else run.job_name,
+        protocol_id=run.tags.get(PARTITION_TAG),
+        status=run.status.value,
+        started=datetime.fromtimestamp(start, UTC).isoformat(timespec="seconds"),
+        seconds=None if end is None else round(end - start, 1),
+        reason=describe_end(instance, run) if explain else None,
+    )
