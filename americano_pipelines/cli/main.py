@@ -33,6 +33,7 @@ COMMANDS = {
     "status": "state",
     "demo": "demo",
     "dev": "dev",
+    "api": "api",
     "bench": "bench",
 }
 

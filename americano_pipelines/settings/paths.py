@@ -13,6 +13,7 @@ from americano_pipelines.errors import told_by_system
 SNAPSHOT_RECORD = "snapshot.json"
 """The record beside each published file."""
 PSEUDONYM_KEY = "pseudonym.key"
+API_KEYS = "api_keys"
 DEMO_SERVER = "postgres"
 _TEMPORARY = ".tmp-*"
 # What Dagster and this project put into a Dagster home.
@@ -105,6 +106,11 @@ class DataFolder:
         return self.root / "pseudonym.json"
 
     @property
+    def api_keys(self) -> Path:
+        """What is stored of the keys of the API, a file each."""
+        return self.root / API_KEYS
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's default store, or the folder that a container serves it from."""
         return self.root / "mlflow"
@@ -154,6 +160,7 @@ class DataFolder:
             self.spill,
             self.pseudonym_key,
             self.pseudonym_card,
+            self.api_keys,
             self.mlflow,
         )
         locks = (self.mlflow_lock, self.writer_lock, self.published_lock)
@@ -193,6 +200,7 @@ class DataFolder:
             self.extracts,
             self.purged_extracts,
             self.records,
+            self.api_keys,
             self.mlflow,
             *dagster,
         )
