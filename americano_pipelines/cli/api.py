@@ -1,6 +1,7 @@
 """Run `americano api`: start the HTTP API; create, list and revoke its keys."""
 
 import logging
+import socket
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -34,12 +35,11 @@ def _serve(port: int) -> None:
 
     settings = load_settings()
     file_permissions.protect(settings)
+    listening = _bound(port)
     logging.basicConfig(level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
     # uvicorn's own line of each request shows the whole address, in which values stand.
     config = uvicorn.Config(
         build_application(settings),
-        host=_HOST,
-        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -47,7 +47,19 @@ def _serve(port: int) -> None:
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     say(f"API on http://{_HOST}:{port}/v1/docs", err=True)
-    uvicorn.Server(config).run()
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket on this machine only; refuse a port in use before anything is opened."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((_HOST, port))
+    except OSError as error:
+        listening.close()
+        raise click.UsageError(f"{_HOST}:{port} cannot be used ({error.strerror}); choose another --port") from None
+    return listening
 
 
 @api.group()

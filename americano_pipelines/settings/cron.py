@@ -53,7 +53,8 @@ def last_tick(line: str, moment: datetime) -> datetime | None:
     fields = dict(zip((name for name, *_ in _FIELDS), line.split(), strict=True))
     numbers = {name: _numbers(fields[name], lowest, highest, names) for name, lowest, highest, names in _FIELDS}
     weekdays = {number % 7 for number in numbers["weekday"]}
-    either = "*" not in fields["day"][:1] + fields["weekday"][:1]
+    # As Dagster's scheduler reads it: where both are named, one of them is enough.
+    either = "*" not in {fields["day"], fields["weekday"]}
     for back in range(4 * 366):
         day = moment - timedelta(days=back)
         matches = (day.day in numbers["day"], day.isoweekday() % 7 in weekdays)
