@@ -16,7 +16,7 @@ from americano_pipelines.errors import (
     SourceError,
     UnreadableRecordError,
     WarehouseUnavailableError,
-    told_by_system,
+    describe_os_error,
 )
 from americano_pipelines.settings import Mode, Settings, unknown_variables
 from americano_pipelines.settings.mlflow_url import sqlite_file
@@ -52,7 +52,7 @@ def examine(settings: Settings) -> list[Diagnosis]:
         try:
             findings.extend(look(settings))
         except (AmericanoError, OSError) as error:
-            words = told_by_system(error) if isinstance(error, OSError) else str(error)
+            words = describe_os_error(error) if isinstance(error, OSError) else str(error)
             findings.append(Diagnosis("FAIL", look.__name__.strip("_").replace("_", " "), words))
     return findings
 
@@ -205,7 +205,7 @@ def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
         try:
             atomic_files.try_writing(file.resolve().parent)
         except OSError as error:
-            yield Diagnosis("warn", "MLflow", told_by_system(error))
+            yield Diagnosis("warn", "MLflow", describe_os_error(error))
         else:
             yield Diagnosis("ok", "MLflow", f"a local store (sqlite) at {file}, which the first analysis makes")
         return

@@ -52,7 +52,7 @@ def system_words(error: OSError) -> str:
     return f"{error.strerror or error}{f'; {remedy}' if remedy else ''}"
 
 
-def told_by_system(error: OSError, place: Path | None = None) -> str:
+def describe_os_error(error: OSError, place: Path | None = None) -> str:
     """An error of the operating system in words: which path, what it is, what to do.
 
     Args:

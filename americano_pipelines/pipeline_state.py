@@ -11,7 +11,7 @@ from pathlib import Path
 
 from americano_pipelines.defs.recent_runs import RecentRuns, recent_runs
 from americano_pipelines.errors import AmericanoError
-from americano_pipelines.provenance.protocol_verdicts import protocol_verdicts
+from americano_pipelines.provenance.verdict_listing import list_verdicts
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.published_protocols import published_protocols
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
@@ -98,7 +98,7 @@ def pipeline_state(settings: Settings) -> PipelineState:
             problems.append(f"the app's requests: {error}")
     analysed = [
         bool(verdict.entry.planned)
-        for verdict in protocol_verdicts(settings, protocols)
+        for verdict in list_verdicts(settings, protocols)
         if verdict.entry is not None and verdict.protocol in protocols
     ]
     existing = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())

@@ -288,7 +288,7 @@ def _not_pending(row: Mapping[str, Any] | None, analysis_run_id: str) -> str:
         return f"the app has no analysis run {analysis_run_id!r}: there is nothing to link to"
     return (
         f"analysis run {analysis_run_id!r} is {row['status']}, not PENDING: another worker has it, or it is done. "
-        "Set it to PENDING to have it run again"
+        "To rerun it, set it to PENDING"
     )
 
 

@@ -89,12 +89,17 @@ def show(runs: "Iterable[Launched]", names: Mapping[str, str]) -> None:
         runs: the analyses.
         names: names of protocols by id, for those that failed.
     """
+
+    def name_of(run: "Launched") -> str:
+        # A protocol without an id is better known by that.
+        return (names.get(run.protocol_id) if run.protocol_id else None) or run.protocol
+
     console, launched = Console(highlight=False), list(runs)
     if not launched:
         console.print("nothing to analyse")
         return
     rows = [
-        (names.get(run.protocol_id) or run.protocol, kind_title(run.analysis, wide=True),
+        (name_of(run), kind_title(run.analysis, wide=True),
          run.verdict or ("described" if run.success else "failed"), run.standing or "-", (run.sha256 or "-")[:_DIGITS])
         for run in launched
     ]  # fmt: skip
@@ -102,7 +107,6 @@ def show(runs: "Iterable[Launched]", names: Mapping[str, str]) -> None:
     show_table(console, header, rows, most_rows=len(rows), unbroken=("standing", "record"))
     for run in launched:
         if not run.success:
-            name = names.get(run.protocol_id) or run.protocol
-            console.print(f"[red]failed[/] {escape(f'{name}, {run.analysis}: {run.sentence}')}")
+            console.print(f"[red]failed[/] {escape(f'{name_of(run)}, {run.analysis}: {run.sentence}')}")
     if any(run.sha256 for run in launched):
         console.print("`americano verify RECORD` checks one.")

@@ -223,6 +223,7 @@ def _what_next(settings: Settings, *, running: bool) -> None:
     say(
         "\nNext\n"
         "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
+        "  .venv/bin/americano verdicts the verdicts again\n"
         "  .venv/bin/americano report   the four patterns again\n"
         "  .venv/bin/americano runs     the recorded analyses; `americano verify RUN` checks one\n"
         f"{source}"

@@ -14,7 +14,7 @@ from americano_pipelines.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from americano_pipelines.provenance.protocol_verdicts import ProtocolVerdict
+    from americano_pipelines.provenance.verdict_listing import ListedVerdict
     from americano_pipelines.warehouse.published_protocols import PublishedProtocol
 
 _WIDE_TERMINAL_WIDTH = 110
@@ -31,17 +31,17 @@ def verdicts(*, as_json: bool) -> None:
     rows come from the provenance records, so an analysis is listed as soon as it has ended.
     """
     from americano_pipelines.cli.protocol_names import read_protocols
-    from americano_pipelines.provenance.protocol_verdicts import protocol_verdicts
+    from americano_pipelines.provenance.verdict_listing import list_verdicts
 
     settings = load_settings()
-    listed = protocol_verdicts(settings, read_protocols(settings))
+    listed = list_verdicts(settings, read_protocols(settings))
     if as_json:
         say_json([_as_dict(verdict) for verdict in listed])
     else:
         _show_verdicts(listed)
 
 
-def _as_dict(verdict: "ProtocolVerdict") -> dict[str, Any]:
+def _as_dict(verdict: "ListedVerdict") -> dict[str, Any]:
     entry = verdict.entry
     return {
         "protocol_id": verdict.protocol.protocol_id,
@@ -64,7 +64,7 @@ def standing_of(*, planned: bool | None) -> str | None:
     return None if planned is None else "planned" if planned else "exploratory"
 
 
-def _show_verdicts(listed: "list[ProtocolVerdict]") -> None:
+def _show_verdicts(listed: "list[ListedVerdict]") -> None:
     console = Console(highlight=False)
     if not listed:
         console.print("no protocol is published and none was analysed: run `americano sync`, then `americano analyse`")
@@ -124,13 +124,13 @@ def protocols(*, as_json: bool) -> None:
         if entry.protocol_id in recorded and entry.analysis is not None:
             counts = recorded[entry.protocol_id]
             counts[entry.analysis] = counts.get(entry.analysis, 0) + 1
-    now = datetime.now(UTC).replace(tzinfo=None)
+    moment = datetime.now(UTC).replace(tzinfo=None)
     if as_json:
         say_json(
             [
                 {
                     **asdict(protocol),
-                    "status": protocol.status(now),
+                    "status": protocol.status(moment),
                     "days": protocol.days,
                     "analyses": recorded[protocol.protocol_id],
                 }
@@ -138,10 +138,12 @@ def protocols(*, as_json: bool) -> None:
             ]
         )
     else:
-        _show_protocols(published, recorded, now)
+        _show_protocols(published, recorded, moment)
 
 
-def _show_protocols(published: "list[PublishedProtocol]", recorded: dict[str, dict[str, int]], now: datetime) -> None:
+def _show_protocols(
+    published: "list[PublishedProtocol]", recorded: dict[str, dict[str, int]], moment: datetime
+) -> None:
     console = Console(highlight=False)
     if not published:
         console.print("no protocol is published: run `americano sync`")
@@ -153,7 +155,7 @@ def _show_protocols(published: "list[PublishedProtocol]", recorded: dict[str, di
             protocol.protocol_id[:length],
             protocol.name,
             protocol.design,
-            protocol.status(now),
+            protocol.status(moment),
             protocol.days,
             ", ".join(kind_title(kind, wide=wide) for kind in sorted(recorded[protocol.protocol_id])) or "none",
         )

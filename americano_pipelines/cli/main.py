@@ -12,7 +12,7 @@ import click
 
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import say
-from americano_pipelines.errors import AmericanoError, ConfigError, told_by_system
+from americano_pipelines.errors import AmericanoError, ConfigError, describe_os_error
 
 # Command to its module.
 COMMANDS = {
@@ -79,6 +79,6 @@ def main() -> None:
         say(f"configuration: {error}", err=True)
         sys.exit(WRONG_USE)
     except (AmericanoError, OSError) as error:
-        reason = told_by_system(error) if isinstance(error, OSError) else str(error)
+        reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
         say(f"failed: {reason}", err=True)
         sys.exit(FAILED)

@@ -13,6 +13,8 @@ from americano_pipelines.settings import load_settings
 if TYPE_CHECKING:
     from americano_pipelines.erasure.erasure_report import ErasureReport
 
+_LONGEST_UNBROKEN = 34
+
 
 @click.command()
 @click.option("--learner", required=True, help="The id of the learner, as in the source.")
@@ -35,7 +37,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         context.exit(WRONG_USE)
     with progress(enabled=not as_json):
         erasure = find_items(settings, learner)
-    problems = erasure.problems
+    problems, is_known = erasure.problems, erasure.names_learner or bool(erasure.in_source)
     if not dry_run:
         names_learner, owners = erasure.names_learner, erasure.owners
         summary = run_sync(settings, full=True, quiet=as_json)
@@ -60,7 +62,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         }
         say_json(report)
     else:
-        _show(erasure, others, dry_run=dry_run)
+        _show(erasure, others, dry_run=dry_run, is_known=is_known)
     for problem in problems:
         say(problem, err=True)
     if problems:
@@ -70,7 +72,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
 def _not_purged(erasure: "ErasureReport") -> list[str]:
     """Why items were found but nothing was removed."""
     if erasure.in_source:
-        return ["the source still has this learner: erase them there, then purge again"]
+        return ["the source still has this learner: erase them there, then run purge again"]
     if erasure.doubtful and erasure.to_remove:
         unseen = (
             "no file shows this id: is it spelled as the source writes it? The files above may hold rows that were "
@@ -80,8 +82,10 @@ def _not_purged(erasure: "ErasureReport") -> list[str]:
     return []
 
 
-def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool) -> None:
+def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool, is_known: bool) -> None:
     console = Console(highlight=False)
+    if dry_run and not is_known:
+        console.print("[yellow]no file shows this id[/]: is it spelled as the source writes it?")
     removed = set(erasure.removed)
     for title, part in (
         ("removed", [item for item in erasure.to_remove if item.name in removed]),
@@ -89,9 +93,11 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool) -> None
     ):
         if part:
             lines = [(item.kind, item.name, "" if item.bytes is None else item.bytes, item.reason) for item in part]
-            show_table(
-                console, ("what", "name", "bytes", "why"), lines, title=f"[bold]{title}[/]", most_rows=len(lines)
-            )
+            # An id stays on one line; the path of a file may be too long for that.
+            is_short = max(len(item.name) for item in part) <= _LONGEST_UNBROKEN
+            unbroken = ("what", "bytes", *(("name",) if is_short else ()))
+            header, heading = ("what", "name", "bytes", "why"), f"[bold]{title}[/]"
+            show_table(console, header, lines, title=heading, most_rows=len(lines), unbroken=unbroken)
     if not erasure.to_remove:
         console.print("no kept snapshot holds this learner, or may")
     for place, count in erasure.in_source.items():

@@ -14,7 +14,7 @@ from rich.table import Table
 from americano_pipelines.cli.exit_codes import WRONG_USE
 from americano_pipelines.cli.experiments import kind_title, p_text
 from americano_pipelines.cli.output import Console, cell, decimals, progress, say, say_json
-from americano_pipelines.provenance.protocol_verdicts import KeyNumbers
+from americano_pipelines.provenance.verdict_listing import KeyNumbers
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.text_output import one_line
 
@@ -162,24 +162,30 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
 def _protocol_id(settings: Settings, text: str) -> str:
     """The protocol that a text means, of those that are published or that records know."""
     from americano_pipelines.cli.protocol_names import protocol_ids, read_protocols
-    from americano_pipelines.provenance.protocol_verdicts import protocol_verdicts
+    from americano_pipelines.provenance.verdict_listing import list_verdicts
 
-    verdicts = protocol_verdicts(settings, read_protocols(settings))
+    verdicts = list_verdicts(settings, read_protocols(settings))
     (protocol_id,) = protocol_ids((verdict.protocol for verdict in verdicts), [text])
     return protocol_id
 
 
 def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumbers]":
     """Key numbers of the runs that have a record, by its hash."""
-    from americano_pipelines.provenance.protocol_verdicts import key_numbers
+    from americano_pipelines.provenance.verdict_listing import key_numbers
 
     return {run.record: key_numbers(settings, run.record) for run in shown if run.record}
 
 
-def state(run: "ListedRun") -> str:
-    """The verdict, followed by the status unless the analysis finished."""
+def state(run: "ListedRun", *, whole: bool = True) -> str:
+    """The verdict, followed by the status unless the analysis finished.
+
+    Args:
+        run: the analysis.
+        whole: else only the first part of a verdict such as "differs, lower under treatment".
+    """
     ended = run.status == "FINISHED"
     said = run.verdict or ("described" if ended else "")
+    said = said if whole else said.partition(",")[0]
     return said if ended else f"{said} ({run.status.lower()})".strip()
 
 
@@ -228,8 +234,7 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
         "started": (run.started[:_SECONDS] if wide else run.started[_YEAR:_MINUTES]).replace("T", " "),
         "analysis": "-" if run.analysis is None else kind_title(run.analysis, wide=wide),
         "protocol": one_line(run.protocol or "-"),
-        # Of a verdict such as "differs, lower under treatment" the first part.
-        "verdict": state(run) if medium else state(run).partition(",")[0],
+        "verdict": state(run, whole=wide),
     }
     if medium:
         row["effect"] = decimals(tested.effect, signed=True)

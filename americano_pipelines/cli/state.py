@@ -68,12 +68,12 @@ def status(*, as_json: bool) -> None:
         _show(state, datetime.now(UTC))
 
 
-def _show(state: "PipelineState", now: datetime) -> None:
+def _show(state: "PipelineState", moment: datetime) -> None:
     from americano_pipelines.pipeline_state import FAILURE_DAYS
 
     console, runs = Console(highlight=False), state.runs
     without = len(state.protocols) - state.planned - state.exploratory
-    lines = _published_lines(state.published, now)
+    lines = _published_lines(state.published, moment)
     counts = f"{state.planned} with the planned analysis, {state.exploratory} with exploratory ones only"
     lines.append(("protocols", f"{len(state.protocols)}: {counts}, {without} not analysed"))
     if state.requests is not None:
@@ -84,7 +84,7 @@ def _show(state: "PipelineState", now: datetime) -> None:
     if runs.last_failure is not None:
         reason = " ".join(str(runs.last_failure.reason).split())
         shown = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
-        lines.append(("", f"{age_text(runs.last_failure.started, now)} ago, {runs.last_failure.job}: {shown}"))
+        lines.append(("", f"{age_text(runs.last_failure.started, moment)} ago, {runs.last_failure.job}: {shown}"))
     lines += [("not read", problem) for problem in state.problems]
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold")
@@ -93,7 +93,7 @@ def _show(state: "PipelineState", now: datetime) -> None:
         grid.add_row(cell(name), cell(text, "yellow" if name in {"not passed", "not read"} else ""))
     console.print(grid)
     rows = [
-        (f"{age_text(run.started, now)} ago", run.job.replace("_", " "),
+        (f"{age_text(run.started, moment)} ago", run.job.replace("_", " "),
          "-" if run.protocol_id is None else state.protocols.get(run.protocol_id, run.protocol_id),
          run.status.lower(), "-" if run.seconds is None else f"{run.seconds:.0f} s")
         for run in runs.newest
@@ -106,11 +106,11 @@ def _show(state: "PipelineState", now: datetime) -> None:
         console.print("no run yet: `americano sync` makes the first")
 
 
-def _published_lines(published: "PublishedState | None", now: datetime) -> list[tuple[str, str]]:
+def _published_lines(published: "PublishedState | None", moment: datetime) -> list[tuple[str, str]]:
     if published is None:
         return [("published", "nothing yet: run `americano sync`")]
     failed = [("not passed", check) for check in published.failed_checks]
-    age = age_text(published.instant, now)
+    age = age_text(published.instant, moment)
     return [
         ("published", f"snapshot {published.snapshot_id}, {published.mode} mode"),
         ("", f"the source as it was {age} ago, at {published.instant[:19].replace('T', ' ')} UTC"),
@@ -120,14 +120,14 @@ def _published_lines(published: "PublishedState | None", now: datetime) -> list[
     ]
 
 
-def age_text(time: str, now: datetime) -> str:
+def age_text(time: str, moment: datetime) -> str:
     """How long ago a time was, such as `3 hours`.
 
     Args:
         time: ISO 8601.
-        now: the present, with a time zone.
+        moment: the present, with a time zone.
     """
-    seconds = max(timedelta(), now - datetime.fromisoformat(time)).total_seconds()
+    seconds = max(timedelta(), moment - datetime.fromisoformat(time)).total_seconds()
     for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
         if seconds >= unit:
             number = int(seconds // unit)

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Self
 
-from americano_pipelines.errors import told_by_system
+from americano_pipelines.errors import describe_os_error
 
 SNAPSHOT_RECORD = "snapshot.json"
 """The record beside each published file."""
@@ -243,7 +243,7 @@ def reason_not_a_folder(path: Path) -> str | None:
         except PermissionError:
             return None
         except OSError as error:
-            return told_by_system(error, place)
+            return describe_os_error(error, place)
     return None
 
 

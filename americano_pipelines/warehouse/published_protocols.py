@@ -43,11 +43,11 @@ class PublishedProtocol:
         """Whole days from its start to its end, None where one of them is not known."""
         return None if self.starts_at is None or self.ends_at is None else (self.ends_at - self.starts_at).days
 
-    def status(self, now: datetime) -> str:
+    def status(self, moment: datetime) -> str:
         """Whether it has started and ended at a time, UTC without a time zone."""
-        if self.starts_at is not None and now < self.starts_at:
+        if self.starts_at is not None and moment < self.starts_at:
             return "not started"
-        return "running" if self.ends_at is None or now < self.ends_at else "ended"
+        return "running" if self.ends_at is None or moment < self.ends_at else "ended"
 
 
 def published_protocols(connection: duckdb.DuckDBPyConnection) -> list[PublishedProtocol]:

@@ -150,9 +150,10 @@ def _write_sheet(
         )
     unfit_names = [name for name, is_unfit in zip(columns, unfit, strict=True) if is_unfit]
     if long := [name for name in unfit_names if _is_text(columns[name])]:
+        names = ", ".join(long)
         raise AmericanoError(
-            f"{dotted} has texts of more than {MAX_CELL_CHARACTERS:,} characters in {', '.join(long)}, which do not fit "
-            "into a cell of Excel: export it as .csv or .parquet"
+            f"{dotted} has texts of more than {MAX_CELL_CHARACTERS:,} characters in {names}, which do not fit a cell "
+            "of Excel: export it as .csv or .parquet"
         )
     selected = ", ".join(
         f"{_cell(name, is_text=_is_text(type_name) or name in unfit_names)} AS {sql.quote(name)}"

@@ -52,3 +52,53 @@ def test_what_people_typed_is_only_read_and_a_protocol_without_an_id_stops_no_ot
     cells = {row[1] for file in tmp_path.rglob("daily.csv") for row in csv.reader(file.open())}
     assert cells - {"phase", ""}
     assert not {cell for cell in cells if cell.startswith("=")}
+
+
+def test_parameters_set_in_the_shell_are_those_of_the_record_and_make_it_exploratory(
+    cli: Callable[..., Done], prisma: Database, tmp_path: Path
+) -> None:
+    values = prisma.variables()
+    assert cli("sync", **values).code == 0
+    settings = (
+        "--set",
+        "alpha=0.01",
+        "--set",
+        "direction=increase",
+        "--set",
+        "ratio_scale=true",
+        "--set",
+        "min_size=5",
+    )
+
+    kinds = ("--only", "abab_randomization", "--only", "change_points")
+    launched = cli("analyse", "Protocol 1", *kinds, *settings, "--json", **values)
+
+    assert launched.code == 0, launched.out
+    config = {}
+    for run in launched.json:
+        assert run["standing"] == "exploratory"
+        record = tmp_path / "data" / "provenance" / f"{run['sha256']}.json"
+        config |= json.loads(record.read_text())["config"]
+    assert (config["alpha"], config["direction"], config["ratio_scale"], config["min_size"]) == (
+        0.01, "increase", True, 5
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("p", "--set", "alhpa=1"), "--set: 'alhpa' is no parameter; there are:"),
+        (("p", "--set", "seed=x"), "--set: seed of abab_randomization cannot be 'x'"),
+        (("p", "--only", "change_points", "--set", "alpha=0.1"), "--set: 'alpha' is no parameter"),
+        (("--requests", "--set", "alpha=0.1"), "leave --set out"),
+        ((), "name protocols, or give --all or --requests"),
+    ],
+)
+def test_a_wrong_parameter_ends_with_two_before_anything_runs(
+    cli: Callable[..., Done], tmp_path: Path, arguments: tuple[str, ...], problem: str
+) -> None:
+    done = cli("analyse", *arguments)
+
+    assert done.code == 2
+    assert problem in done.err
+    assert not (tmp_path / "data" / "dagster_home").exists()

@@ -51,7 +51,9 @@ def nasty(prisma: Database) -> Database:
 
 @pytest.mark.slow  # every command, some with Dagster runs
 @pytest.mark.timeout(600)
-def test_no_command_lets_a_control_character_through(nasty: Database, cli: Cli, tmp_path: Path) -> None:
+def test_no_command_lets_a_control_character_through(  # noqa: PLR0915 - one statement a command
+    nasty: Database, cli: Cli, tmp_path: Path
+) -> None:
     values = nasty.variables(
         analysis_runs_database_url=link_url(nasty),
         mlflow_experiment_name=f"x{NASTY}",
@@ -85,6 +87,13 @@ def test_no_command_lets_a_control_character_through(nasty: Database, cli: Cli, 
     run("link", records[0], code=None)
     run("link", NASTY, code=1)
     run("report")
+    run("report", "--protocol", protocol)
+    run("protocols")
+    run("protocols", "--json")
+    run("verdicts")
+    run("verdicts", "--json")
+    run("status")
+    run("export", f"{NASTY}none", "--to", f"{tmp_path}/x.csv", code=1)
     run("doctor", code=None)
     run("doctor", code=None, americano_columns={"behavioral_events.time": NASTY})
     run("doctor", code=None, pg_host="", behavioral_events_parquet=f"{tmp_path}/{NASTY}.parquet")

@@ -231,7 +231,7 @@ def test_a_store_without_tables_is_one_that_the_first_analysis_makes(
     done, runs = (cli(command, mlflow_tracking_uri=f"sqlite:///{file}") for command in ("doctor", "runs"))
 
     assert lines(done, "ok")["MLflow"] == f"a local store (sqlite) at {file}, which the first analysis makes"
-    assert (runs.code, runs.out) == (0, "no analysis was run yet: materialize an asset of the group `analysis`\n")
+    assert (runs.code, runs.out) == (0, "no analysis was run yet: `americano analyse` runs one\n")
     assert file.read_bytes() == before
     assert open_store(settings_for(mlflow_tracking_uri=f"sqlite:///{file}")).experiment_id
 

@@ -2,14 +2,24 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from americano_pipelines.cli.output import broken_between_words
 from americano_pipelines_tests.conftest import environment
 
+TALKS = """
+from americano_pipelines.cli.output import Console, say
+text = "a sentence of a few words that is longer than one line of eighty characters, with /a/path-" + "x" * 90
+say(text, err=True)
+Console(stderr=True).print("[bold]" + text + "[/]")
+"""
 SLOW = """
 import time
 from americano_pipelines.cli.output import progress
@@ -61,3 +71,33 @@ def test_a_pipe_gets_no_progress_not_even_with_forced_colours(tmp_path: Path) ->
     )
 
     assert (done.stdout, done.stderr) == (b"done\n", b"")
+
+
+def test_prose_breaks_between_words_on_a_terminal_and_nowhere_in_a_pipe(tmp_path: Path) -> None:
+    shown = on_a_terminal(TALKS, tmp_path)
+    piped = subprocess.run(
+        [sys.executable, "-c", TALKS], env=environment(tmp_path / "data"), capture_output=True, text=True, check=True
+    )
+
+    lines = re.sub("\x1b\\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
+    assert lines[:2] == ["a sentence of a few words that is longer than one line of eighty characters,", "with"]
+    assert lines[2].startswith("/a/path-xxx")
+    assert len(lines) == 6
+    assert lines[:3] == lines[3:]
+    assert piped.stderr.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("one two three", "one two\nthree"),
+        ("one two\nthree four five", "one two\nthree four\nfive"),
+        ("abcdefghijklmnop", "abcdefghijklmnop"),
+        ("a abcdefghijklmnop b", "a\nabcdefghijklmnop\nb"),
+        ("   indented words", "   indented\nwords"),
+        ("\u4e00\u4e00\u4e00 \u4e00\u4e00\u4e00", "\u4e00\u4e00\u4e00\n\u4e00\u4e00\u4e00"),
+        ("", ""),
+    ],
+)
+def test_lines_break_at_spaces_only(text: str, broken: str) -> None:
+    assert broken_between_words(text, 10) == broken

@@ -109,7 +109,7 @@ def test_while_the_source_has_the_learner_nothing_is_removed(
     assert done.code == 1
     assert "still there behavioral_events.userId: 500 rows" in done.out
     assert "still there lake: behavioral_events.userId: 500 rows" in done.out
-    assert "erase them there, then purge again" in done.err
+    assert "erase them there, then run purge again" in done.err
     assert kept(settings) > before
 
 
@@ -397,6 +397,10 @@ def test_an_id_that_no_file_shows_removes_nothing_unless_that_is_asked_for(
     before = kept(settings)
 
     assert cli("purge", "--learner", " ", **values).code == 2
+    listed = cli("purge", "--learner", "learnr_5", "--dry-run", **values)
+    assert listed.code == 0
+    assert listed.out.startswith("no file shows this id: is it spelled as the source writes it?\n")
+    assert "no file shows" not in cli("purge", "--learner", "learner_1", "--dry-run", **values).out
     done = cli("purge", "--learner", "learnr_5", **values)
 
     assert done.code == 1

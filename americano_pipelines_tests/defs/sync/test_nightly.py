@@ -187,6 +187,7 @@ def test_a_change_in_one_table_changes_only_what_depends_on_it(prisma: Database,
     assert {key for key, version in versions(after).items() if version != before[key]} == {
         "parquet/phase_assignments",
         "analytics/phase_assignments",
+        "research/daily_outcomes",
         "research/phases",
         "research/protocol_events",
         "research/events_by_protocol",
@@ -244,9 +245,10 @@ def test_an_optional_table_that_is_missing_keeps_nothing_else_back(prisma: Datab
     assert published(project.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(4000,)]
     assert published(project.settings, "SELECT count(*) FROM research.phases") == [(8,)]
     skipped = {o.asset_key.to_user_string(): str(o.metadata[SKIPPED].value) for o in _observations(result)}
-    assert set(skipped) == {"analytics/analysis_runs", "research/analysis_runs"}
+    assert set(skipped) == {"analytics/analysis_runs", "research/analysis_runs", "research/verdicts"}
     assert "no table public.analysis_runs" in skipped["analytics/analysis_runs"]
-    assert stale(project) == {"analytics/analysis_runs": "MISSING", "research/analysis_runs": "MISSING"}
+    absent = ("analytics/analysis_runs", "research/analysis_runs", "research/verdicts")
+    assert stale(project) == dict.fromkeys(absent, "MISSING")
 
 
 def test_a_table_that_appears_later_is_taken_in(prisma: Database, runner: Make) -> None:
@@ -278,6 +280,8 @@ def test_files_are_observed_inside_the_job(runner: Make, tmp_path: Path) -> None
     assert versions(unchanged) == versions(result)
     present = {key for key in stale(project) if not key.endswith(("_runs", "_protocols", "_assignments"))}
     assert present <= {
+        "research/daily_outcomes",
+        "research/verdicts",
         "research/phases",
         "research/protocols",
         "research/protocol_events",

@@ -31,7 +31,7 @@ class KeyNumbers:
 
 
 @dataclass(frozen=True)
-class ProtocolVerdict:
+class ListedVerdict:
     """What is known about a protocol.
 
     Attributes:
@@ -45,7 +45,7 @@ class ProtocolVerdict:
     numbers: KeyNumbers
 
 
-def protocol_verdicts(settings: Settings, published: Sequence[PublishedProtocol]) -> list[ProtocolVerdict]:
+def list_verdicts(settings: Settings, published: Sequence[PublishedProtocol]) -> list[ListedVerdict]:
     """The verdict of each protocol, from the archive as it is now.
 
     Args:
@@ -63,7 +63,7 @@ def protocol_verdicts(settings: Settings, published: Sequence[PublishedProtocol]
     ids = {protocol.protocol_id for protocol in published}
     unpublished = [PublishedProtocol(protocol_id) for protocol_id in sorted(chosen.keys() - ids)]
     return [
-        ProtocolVerdict(protocol, entry, key_numbers(settings, entry.sha256) if entry else KeyNumbers())
+        ListedVerdict(protocol, entry, key_numbers(settings, entry.sha256) if entry else KeyNumbers())
         for protocol in [*published, *unpublished]
         for entry in [chosen.get(protocol.protocol_id)]
     ]
