@@ -12,6 +12,7 @@ from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.serving.service import Service
 
 MAX_LIMIT = 10_000
+_SNAPSHOT_ID = r"^[A-Za-z0-9\-]+$"
 _ID = r"^[^/\x00]{1,200}$"
 
 ProtocolId = Annotated[str, Path(pattern=_ID, description="The protocol.")]
@@ -26,7 +27,8 @@ class PinnedOptions:
         self,
         request: Request,
         snapshot: Annotated[
-            str | None, Query(max_length=80, description="A kept snapshot; without it the current one.")
+            str | None,
+            Query(max_length=80, pattern=_SNAPSHOT_ID, description="A kept snapshot; without it the current one."),
         ] = None,
         format: Annotated[Format | None, Query(description="Instead of the header Accept.")] = None,  # noqa: A002
     ) -> None:
@@ -49,14 +51,18 @@ class ListOptions(PinnedOptions):
         self,
         request: Request,
         snapshot: Annotated[
-            str | None, Query(max_length=80, description="A kept snapshot; without it the current one.")
+            str | None,
+            Query(max_length=80, pattern=_SNAPSHOT_ID, description="A kept snapshot; without it the current one."),
         ] = None,
         format: Annotated[Format | None, Query(description="Instead of the header Accept.")] = None,  # noqa: A002
         limit: Annotated[
             int | None, Query(ge=1, le=MAX_LIMIT, description="Rows of a page; without it all rows come.")
         ] = None,
         page: Annotated[
-            str | None, Query(max_length=400, description="The page, from `next` of the page before.")
+            str | None,
+            Query(
+                max_length=400, pattern=r"^[A-Za-z0-9_\-]+$", description="The page, from `next` of the page before."
+            ),
         ] = None,
     ) -> None:
         super().__init__(request, snapshot, format)

@@ -20,16 +20,16 @@ from americano_pipelines_tests.serving.conftest import Api
 
 
 def test_a_key_is_shown_once_and_stored_by_its_hash(cli: Callable[..., Done], tmp_path: Path) -> None:  # noqa: F811
-    made = cli("api", "key", "create", "Excel", "--scope", "read", "--tenant", "school-1", "--days", "30")
-    key = made.out.strip()
+    created = cli("api", "key", "create", "Excel", "--scope", "read", "--tenant", "school-1", "--days", "30")
+    key = created.out.strip()
     listed = cli("api", "key", "list", "--json").json
     folder = tmp_path / "data" / "api_keys"
     files = list(folder.iterdir())
 
-    assert made.code == 0
+    assert created.code == 0
     assert len(key.removeprefix("americano_")) == 43  # 32 bytes in base64
     assert [file.stem for file in files] == [sha256(key.encode()).hexdigest()]
-    assert key not in files[0].read_text() + json.dumps(listed) + made.err
+    assert key not in files[0].read_text() + json.dumps(listed) + created.err
     assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert (listed[0]["name"], listed[0]["scopes"], listed[0]["tenants"]) == ("Excel", ["read"], ["school-1"])

@@ -154,7 +154,7 @@ def test_the_algorithm_follows_from_the_key(issuer: Issuer, configured: Callable
 @pytest.mark.filterwarnings("ignore:.*1024 bits")
 def test_keys_of_other_kinds_are_not_used(issuer: Issuer, configured: Callable[..., TokenVerifier]) -> None:
     secret = b"x" * 32
-    weak = rsa.generate_private_key(65537, 1024)
+    weak = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point
     of_weak = jwt.get_algorithm_by_name("RS256").to_jwk(weak.public_key(), as_dict=True)
     symmetric = {"kty": "oct", "k": jwt.utils.base64url_encode(secret).decode(), "kid": "HS256-1", "alg": "HS256"}
     issuer.write(symmetric, {**of_weak, "kid": "RS256-weak"})
@@ -250,7 +250,7 @@ def address(issuer: Issuer) -> Iterator[str]:
     """The issuer's keys by HTTP."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - as http.server calls it
+        def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(issuer.file.read_bytes())

@@ -118,7 +118,7 @@ def test_pages_are_whole_and_in_order(api: Api) -> None:
 
 @pytest.mark.parametrize("page", ["x", "", "e30", "WyJhIiwxLCJiIl0", "WyJhIiwtMSwiYiJd", "é"])
 def test_a_page_token_that_is_none_is_refused(api: Api, page: str) -> None:
-    assert api.get(f"{EVENTS}?limit=7&page={page}").status_code == 400
+    assert api.get(f"{EVENTS}?limit=7&page={page}").status_code in {400, 422}
 
 
 def test_a_page_token_fits_its_question_only(api: Api) -> None:

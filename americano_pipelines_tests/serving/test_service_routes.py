@@ -264,12 +264,12 @@ def test_the_last_tick_of_a_schedule(line: str, moment: str, tick: str) -> None:
     weekday=st.sampled_from(["*", "mon", "0", "1-5"]),
     moment=st.datetimes(datetime(2024, 1, 1), datetime(2027, 1, 1)),  # noqa: DTZ001 - the zone follows
 )
-def test_ticks_are_those_of_the_scheduler(  # noqa: PLR0913, PLR0917 - a field each
+def test_ticks_are_those_of_the_scheduler(
     minute: str, hour: str, day: str, month: str, weekday: str, moment: datetime
 ) -> None:
     from dagster._vendored.croniter import croniter
 
-    line = " ".join((minute, hour, day, month, weekday))
+    line = f"{minute} {hour} {day} {month} {weekday}"
     try:
         check_cron(line)
     except ValueError:
