@@ -1,4 +1,4 @@
-"""Run `americano dev`: start the Dagster UI and daemon."""
+"""Run `americano dev`: start the Dagster UI and daemon, and the API."""
 
 import os
 import socket
@@ -17,8 +17,9 @@ from americano_pipelines.settings import PROJECT_ROOT, load_settings
 
 @click.command()
 @click.option("--port", default=3000, type=click.IntRange(1, 65535), show_default=True, help="Port of the UI.")
-def dev(*, port: int) -> None:
-    """Start the Dagster UI and daemon on 127.0.0.1.
+@click.option("--api-port", default=8000, type=click.IntRange(1, 65535), show_default=True, help="Port of the API.")
+def dev(*, port: int, api_port: int) -> None:
+    """Start the Dagster UI and daemon and the API on 127.0.0.1.
 
     The demo's Postgres is started too if the settings name it.
     """
@@ -29,7 +30,8 @@ def dev(*, port: int) -> None:
     from americano_pipelines.demo.server import DemoServer
     from americano_pipelines.mlflow_store.data_folder import check_location
 
-    _check_free(port)
+    _check_free(port, "--port")
+    _check_free(api_port, "--api-port")
     settings = load_settings()
     check_location(settings)
     if is_unconfigured(settings):
@@ -56,16 +58,17 @@ def dev(*, port: int) -> None:
         web = [sys.executable, "-m", "americano_pipelines.defs.webserver", "-h", "127.0.0.1", "-p", str(port)]
         daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
         workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml"), "--code-server-log-level", "warning"]
-        run_services([[*web, *workspace], [*daemon, *workspace]], lock=lock, port=port)
+        api = [str(Path(sys.executable).with_name("americano")), "api", "--port", str(api_port)]
+        run_services([[*web, *workspace], [*daemon, *workspace], api], lock=lock, port=port)
 
 
-def _check_free(port: int) -> None:
-    """Refuse a port in use: Dagster's web server would stop, and its daemon would run without it."""
+def _check_free(port: int, option: str) -> None:
+    """Refuse a port in use: its service would stop, and the others would run without it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise click.UsageError(
-                f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another --port"
+                f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another {option}"
             ) from None

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from americano_pipelines_tests.serving.conftest import Api

@@ -117,6 +117,20 @@ def test_no_answer_has_a_mark_of_a_learner_outside_of_the_scope(api: Api, exampl
     assert {tag for tag, scopes in tags.items() if len(scopes) > 1} == set()
 
 
+@pytest.mark.parametrize("asker", [Asker(("learner",), None, "learner-1"), Asker(("read",), ("school-1",))])
+def test_no_route_in_no_format_shows_another_learner(api: Api, asker: Asker) -> None:
+    """What the property above draws, one by one."""
+    parts = [f"protocols/protocol-{learner}{part}" for learner in ("learner-1", "learner-2") for part in OF_PROTOCOL]
+    parts += [f"analyses/run-{learner}" for learner in ("learner-1", "learner-2")]
+
+    for path in (*LISTS, *parts):
+        for name in FORMATS:
+            answer = api.get(f"/v1/{path}?format={name}", asker.key(api))
+            hidden = learner_of(path) - asker.allowed
+            assert answer.status_code == (404 if hidden else 200)
+            assert learner_of(without_question(text_of(answer), path)) <= asker.allowed
+
+
 @pytest.mark.parametrize("path", OF_PROTOCOL)
 def test_what_is_hidden_is_answered_like_what_is_not_there(api: Api, path: str) -> None:
     key = api.key("learner", learner="learner-1")
