@@ -11,8 +11,8 @@ from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.recorded_analyses import StoredRecord, extract_of, file_of, visible_record
 from americano_pipelines.serving.route_parameters import (
     AnalysisId,
+    AnswerOptions,
     Pinned,
-    PinnedOptions,
     Reader,
     Researcher,
     TheService,
@@ -47,7 +47,7 @@ ROUTER = APIRouter(prefix="/v1/analyses/{analysis}", tags=["records"])
 
 
 async def _pinned(
-    service: Service, principal: Principal, analysis: str, options: PinnedOptions, what: str
+    service: Service, principal: Principal, analysis: str, options: AnswerOptions, what: str
 ) -> tuple[StoredRecord, dict[str, str], Response | None]:
     """The record, the headers of an answer from it, and the answer where the client has it already."""
     check_names(options)

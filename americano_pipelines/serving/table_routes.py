@@ -7,18 +7,16 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from americano_pipelines.serving import answer_tables as tables
-from americano_pipelines.serving.answer_formats import Format
 from americano_pipelines.serving.answer_tables import AnswerTable
 from americano_pipelines.serving.api_description import table_responses
 from americano_pipelines.serving.pinned_answer import Question, TableAnswer
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.route_parameters import (
     AnalysisId,
+    AnswerOptions,
     Filter,
     Listed,
-    ListOptions,
     Pinned,
-    PinnedOptions,
     ProtocolId,
     Reader,
     TheService,
@@ -33,7 +31,7 @@ def _answer(
     service: Service,
     principal: Principal,
     table: AnswerTable,
-    options: PinnedOptions,
+    options: AnswerOptions,
     in_path: str = "",
     **filters: str | None,
 ) -> Response:
@@ -48,8 +46,9 @@ def _answer(
         filters: what the statement binds.
     """
     check_names(options, filters.keys() - {in_path})
-    paging = (options.limit, options.page) if isinstance(options, ListOptions) else ()
-    question = Question(table, options.path, principal, options.format, filters, options.snapshot_id, *paging)
+    question = Question(
+        table, options.path, principal, options.format, filters, options.snapshot_id, options.limit, options.page
+    )
     return TableAnswer(service, question, options.if_none_match)
 
 
@@ -121,10 +120,11 @@ _ROUTES: tuple[tuple[str, AnswerTable, _Endpoint], ...] = (
 def table_router() -> APIRouter:
     """The routes of all tables, each also under its path with a suffix, unless an id ends it."""
     router = APIRouter(prefix="/v1", tags=["tables"])
+    shared: dict[str, Any] = {"response_class": Response, "methods": ["GET"]}
     for path, table, endpoint in _ROUTES:
-        shared: dict[str, Any] = {"response_class": Response, "methods": ["GET"]}
         described: dict[str, Any] = {"summary": table.summary, "responses": table_responses(table)}
         router.add_api_route(path, endpoint, operation_id=table.name, **described, **shared)
-        for suffix in Format if not path.endswith("}") else ():
-            router.add_api_route(f"{path}.{suffix.value}", endpoint, include_in_schema=False, **shared)
+    for path, _, endpoint in _ROUTES:
+        if not path.endswith("}"):
+            router.add_api_route(f"{path}.{{suffix}}", endpoint, include_in_schema=False, **shared)
     return router
