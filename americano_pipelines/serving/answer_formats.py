@@ -18,7 +18,7 @@ from americano_pipelines.serving.problem_details import Problem
 _INFINITY = 2**63 - 1
 # A cell that begins like this is a formula to Excel.
 _FORMULA = r"^([=+\-@\t\r\n])"
-_ROW_GROUP = 100_000
+_ROW_GROUP = 50_000
 
 
 class Format(StrEnum):
@@ -179,7 +179,7 @@ class ArrowEncoder:
 
 
 class ParquetEncoder:
-    """A Parquet file, in row groups of a hundred thousand rows."""
+    """A Parquet file, in row groups of at least fifty thousand rows."""
 
     def __init__(self) -> None:
         self._drain = _Drain()

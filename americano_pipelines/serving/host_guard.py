@@ -10,11 +10,13 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from americano_pipelines.serving.pinned_answer import ClientGoneError
+from americano_pipelines.serving.pinned_answer import CutShortError
 from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.serving.service_metrics import ServiceMetrics
 from americano_pipelines.settings import Settings
 
+# As nginx logs it: the client got no whole answer.
+_CUT_SHORT = 499
 _PORT = re.compile(r":\d+$")
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -56,8 +58,8 @@ class HostGuard:
             else:
                 detail = "this host name is not one of AMERICANO_API_HOSTS"
                 await Problem(421, "foreign-host", detail).response()(scope, receive, guarded)
-        except ClientGoneError:
-            status = status or 499
+        except CutShortError:
+            status = _CUT_SHORT
         finally:
             self._record(scope, status, time.perf_counter() - started)
 

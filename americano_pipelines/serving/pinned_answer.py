@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -27,14 +27,14 @@ from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.service import Service
 
 SNAPSHOT_HEADER = "x-americano-snapshot"
-_BATCH_ROWS = {Format.JSON: 5_000, Format.CSV: 20_000, Format.ARROW: 50_000, Format.PARQUET: 50_000}
+_BATCH_ROWS = {Format.JSON: 5_000, Format.CSV: 20_000, Format.ARROW: 20_000, Format.PARQUET: 20_000}
 _VERSION = version("americano-pipelines")
 _STALLED_SECONDS = 60.0
 _INTERRUPT_SECONDS = 0.05
 
 
-class ClientGoneError(Exception):
-    """The client has closed the connection, or reads nothing any more."""
+class CutShortError(Exception):
+    """An answer ends before its end: its client is gone or reads nothing, or its time is up after it began."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Question:
         principal: who asks.
         format: of the answer.
         filters: values that the statement binds; None for a filter that is not set.
+        in_path: the filter whose value is in the path, or that cannot be set.
         snapshot_id: the wanted snapshot, None for the current one.
         limit: rows of a page, None for all rows.
         page: the token of a page.
@@ -57,6 +58,7 @@ class Question:
     principal: Principal
     format: Format
     filters: dict[str, str | None]
+    in_path: str = ""
     snapshot_id: str | None = None
     limit: int | None = None
     page: str | None = None
@@ -161,13 +163,26 @@ class _Stream:
             await send({"type": "http.response.start", "status": 200, "headers": _encoded(self._headers)})
             await _send_part(send, b"".join(collected))
             collected.clear()
-            while (part := await self._in_thread(lambda: next(parts, None), cursor, gone)) is not None:
-                if part:
-                    await _send_part(send, part)
-            await send({"type": "http.response.body", "body": b""})
+            await self._send_rest(send, parts, cursor, gone)
         finally:
             gone.cancel()
             cursor.close()
+
+    async def _send_rest(
+        self, send: Send, parts: Iterator[bytes], cursor: duckdb.DuckDBPyConnection, gone: "asyncio.Task[None]"
+    ) -> None:
+        """Send what follows the first part; on an error the connection is closed before the end, which clients notice.
+
+        Raises:
+            CutShortError: there was one.
+        """
+        try:
+            while (part := await self._in_thread(lambda: next(parts, None), cursor, gone)) is not None:
+                if part:
+                    await _send_part(send, part)
+        except (Problem, duckdb.Error) as error:
+            raise CutShortError(str(error)) from error
+        await send({"type": "http.response.body", "body": b""})
 
     async def _finish(self, send: Send, body: bytes) -> None:
         kept = KeptAnswer(200, self._headers, body)
@@ -182,25 +197,25 @@ class _Stream:
 
         Raises:
             Problem: 504 at the time limit.
-            ClientGoneError: the client is gone.
+            CutShortError: the client is gone.
         """
         started = time.monotonic()
         future = asyncio.wrap_future(self._submitted(work))
         waited: set[asyncio.Future[Any]] = {future, gone}
-        await asyncio.wait(waited, timeout=self._seconds_left, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait(waited, timeout=self._seconds_left, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await _interrupted(future, cursor)  # the cursor is closed next, and no thread may use it then
+            raise
         self._seconds_left -= time.monotonic() - started
         if future.done() and not gone.done():
             try:
                 return future.result()
             except duckdb.OutOfMemoryException:
                 raise busy("the query needs more than AMERICANO_MEMORY_LIMIT; ask for less", 60) from None
-        # An interrupt before the query has begun has no effect, so again until it ends.
-        while not future.done():
-            cursor.interrupt()
-            await asyncio.wait({future}, timeout=_INTERRUPT_SECONDS)
-        future.exception()
+        await _interrupted(future, cursor)
         if gone.done():
-            raise ClientGoneError
+            raise CutShortError
         limit = self._service.settings.americano_api_timeout
         raise Problem(504, "time-limit", f"the query took longer than {limit} s (AMERICANO_API_TIMEOUT); ask for less")
 
@@ -242,10 +257,8 @@ class _Stream:
         question = self._question
         hashed = question_hash(question.path, question.filters, limit)
         token = PageToken(self._snapshot.record.snapshot_id, self._offset + limit, hashed)
-        # Values of the path are in it already.
-        names = {name: value for name, value in question.filters.items() if value is not None}
-        in_path = {value for value in names.values() if f"/{value}" in question.path}
-        values = {name: value for name, value in names.items() if value not in in_path}
+        names = question.filters.keys() - {question.in_path}
+        values = {name: value for name in sorted(names) if (value := question.filters[name]) is not None}
         query = urlencode({**values, "limit": limit, "page": token.text(), "format": question.format.value})
         return f"{quote(question.path)}?{query}"
 
@@ -281,6 +294,14 @@ def _statement(table: AnswerTable, snapshot: OpenSnapshot) -> Statement:
     raise Problem(404, "not-in-snapshot", f"the published file does not have this table: {reasons}")
 
 
+async def _interrupted(future: "asyncio.Future[bytes | None]", cursor: duckdb.DuckDBPyConnection) -> None:
+    """End the work in a thread. An interrupt before the query has begun has no effect, so again until it ends."""
+    while not future.done():
+        cursor.interrupt()
+        await asyncio.wait({future}, timeout=_INTERRUPT_SECONDS)
+    future.exception()
+
+
 async def _until_disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -297,12 +318,12 @@ async def _send_part(send: Send, part: bytes) -> None:
     try:
         await asyncio.wait_for(send({"type": "http.response.body", "body": part, "more_body": True}), _STALLED_SECONDS)
     except TimeoutError:
-        raise ClientGoneError from None
+        raise CutShortError from None
 
 
 def _content_type(format_: Format) -> str:
     return f"{MEDIA_TYPES[format_]}{'; charset=utf-8' if format_ is Format.CSV else ''}"
 
 
-def _encoded(headers: dict[str, str] | Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401 - a mapping
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

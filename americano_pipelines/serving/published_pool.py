@@ -80,6 +80,8 @@ class PublishedPool:
         self._retired: list[OpenSnapshot] = []
         self._current: OpenSnapshot | None = None
         self._looked_at = float("-inf")
+        self.closed = 0
+        """How many files were closed since the start."""
 
     @property
     def files(self) -> int:
@@ -195,3 +197,4 @@ class PublishedPool:
             self._retired = [snapshot for snapshot in self._retired if snapshot.uses > 0]
         for snapshot in closing:
             snapshot.sessions.close()
+        self.closed += len(closing)

@@ -13,7 +13,7 @@ from typing import Any
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.serving.problem_details import Problem, busy
 
-_SECONDS = 120.0
+_SECONDS, _WAIT_SECONDS = 120.0, 30.0
 _MAX_FILE_BYTES = 16 << 20
 _SHOWN = (".html", ".png")
 
@@ -41,9 +41,11 @@ class RecordWorker:
             Problem: 502, MLflow, Dagster or the record cannot be read, with the reason; 503, another one runs; 504, it
                 took too long.
         """
-        if self._turn.locked():
-            raise busy("another record is read or verified at this moment", 5)
-        async with self._turn:
+        try:
+            await asyncio.wait_for(self._turn.acquire(), _WAIT_SECONDS)
+        except TimeoutError:
+            raise busy("other records are read or verified at this moment", 5) from None
+        try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -62,6 +64,8 @@ class RecordWorker:
                     with suppress(ProcessLookupError):
                         process.kill()
                     await process.wait()
+        finally:
+            self._turn.release()
         try:
             document = json.loads(out)
         except ValueError:

@@ -79,7 +79,7 @@ async def _listed(
 
 
 def _options(request: Request, allowed: set[str], snapshot_id: str | None, wanted: Format | None) -> AnswerOptions:
-    path, suffix = request.url.path, request.path_params.get("suffix")
+    path, suffix = str(request.scope["path"]), request.path_params.get("suffix")
     if suffix is not None:
         if suffix not in set(Format):
             raise not_found("format")

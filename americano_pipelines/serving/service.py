@@ -67,12 +67,14 @@ class Service:
 
     async def look_after_files(self) -> None:
         """Close files that were replaced or purged although nobody asks, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        closed_before = 0
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            loop = asyncio.get_running_loop()
-            before = self.pool.files
             await loop.run_in_executor(self._openers, self.pool.look)
-            if self.pool.files < before:
+            # A purged file must not live on in kept answers.
+            if self.pool.closed > closed_before:
+                closed_before = self.pool.closed
                 self.cache.clear()
 
     def close(self) -> None:

@@ -47,7 +47,15 @@ def _answer(
     """
     check_names(options, filters.keys() - {in_path})
     question = Question(
-        table, options.path, principal, options.format, filters, options.snapshot_id, options.limit, options.page
+        table,
+        options.path,
+        principal,
+        options.format,
+        filters,
+        in_path,
+        options.snapshot_id,
+        options.limit,
+        options.page,
     )
     return TableAnswer(service, question, options.if_none_match)
 

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -119,6 +120,41 @@ def test_pages_are_whole_and_in_order(api: Api) -> None:
 @pytest.mark.parametrize("page", ["x", "", "e30", "WyJhIiwxLCJiIl0", "WyJhIiwtMSwiYiJd", "é"])
 def test_a_page_token_that_is_none_is_refused(api: Api, page: str) -> None:
     assert api.get(f"{EVENTS}?limit=7&page={page}").status_code in {400, 422}
+
+
+def test_pages_keep_their_filters(api: Api) -> None:
+    path, rows = "/v1/analyses?limit=3&verdict=benefit&kind=ABAB_RANDOMIZATION&status=completed", []
+    while path is not None:
+        page = api.get(path).json()
+        rows += page["rows"]
+        path = page["next"]
+    other = api.get("/v1/analyses?limit=3&verdict=v1&kind=analyses").json()
+
+    assert len(rows) == 8
+    assert (other["rows"], other["next"]) == ([], None)
+
+
+def test_ids_with_odd_characters_have_pages(tmp_path: Path, serve: Callable[..., Api]) -> None:
+    odd = "a b%2é?#&.csv"
+    settings = publish_example(tmp_path / "data", **odd_ids(odd))
+    path = f"/v1/protocols/{quote(odd, safe='')}/events?limit=150"
+    api = serve(settings)
+
+    first = api.get(path).json()
+    rest = api.get(first["next"]).json()
+
+    assert (len(first["rows"]), len(rest["rows"])) == (150, 50)
+    assert api.rows(f"/v1/protocols/{quote(odd, safe='')}")[0]["protocol_id"] == odd
+
+
+def odd_ids(odd: str) -> dict[str, str]:
+    """The tables with another id for a protocol."""
+    columns = {"experiment_protocols": "id", "phase_assignments": "protocolId", "analysis_runs": "protocolId"}
+    return {
+        name: f"SELECT * REPLACE (replace(\"{column}\", 'protocol-learner-1', '{odd}') AS \"{column}\") "
+        f"FROM ({tables()[name]})"
+        for name, column in columns.items()
+    }
 
 
 def test_a_page_token_fits_its_question_only(api: Api) -> None:
