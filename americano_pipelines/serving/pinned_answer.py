@@ -283,8 +283,10 @@ def _statement(table: AnswerTable, snapshot: OpenSnapshot) -> Statement:
         Problem: 404, it lacks one that all statements need.
     """
     lacking: list[str] = []
+    subject_needs = table.subject.needs if table.subject is not None else ()
     for statement in table.statements:
-        lacking = [name for name in statement.needs if f"research.{name}" not in snapshot.relations]
+        needs = dict.fromkeys((*subject_needs, *statement.needs))
+        lacking = [name for name in needs if f"research.{name}" not in snapshot.relations]
         if not lacking:
             return statement
     reasons = "; ".join(

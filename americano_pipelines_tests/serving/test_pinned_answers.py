@@ -278,6 +278,26 @@ def test_a_file_without_runs_has_protocols_and_says_what_it_lacks(tmp_path: Path
     assert "research.analysis_runs" in answer.json()["detail"]
 
 
+def test_events_alone_have_reports_and_no_protocols(tmp_path: Path, serve: Callable[..., Api]) -> None:
+    from americano_pipelines.settings import load_settings
+    from americano_pipelines_tests.warehouse.helpers import synced, write_parquet
+
+    query = f"SELECT *, 'p' AS experiment_id FROM ({tables()['behavioral_events']})"
+    settings = load_settings(
+        americano_data_dir=tmp_path / "data",
+        behavioral_events_parquet=str(write_parquet(tmp_path / "events.parquet", query)),
+    )
+    synced(settings)
+    api = serve(settings)
+
+    assert len(api.rows("/v1/reports/daily")) == 28
+    assert api.rows("/v1/reports/by-protocol") == [{"protocol_id": "p", "events": 1_600}]
+    for path in ("protocols", "protocols/p", "protocols/p/events", "protocols/p/series", "analyses", "analyses/r"):
+        answer = api.get(f"/v1/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not-in-snapshot"), path
+    assert api.get("/v1/analyses/r/provenance").json()["code"] == "not-found"
+
+
 def test_before_the_first_sync_it_says_so(settings_for: Callable[..., Settings], serve: Callable[..., Api]) -> None:
     settings = settings_for()
     api = serve(settings)
