@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo dev test lint lock bench-check clean
+.PHONY: demo dev test lint lock wheel bench-check clean
 
 .venv/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
@@ -12,7 +12,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
 	touch $@
 
 .venv/.dev: .venv/.runtime requirements-dev.lock
-	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	$(PIP) install --require-hashes --no-deps --requirement requirements-dev.lock
 	touch $@
 
 demo: .venv/.runtime ## From nothing to a published warehouse; KEEP=1 leaves the demo's Postgres running.
@@ -21,9 +21,11 @@ demo: .venv/.runtime ## From nothing to a published warehouse; KEEP=1 leaves the
 dev: .venv/.runtime ## The Dagster UI and daemon on http://127.0.0.1:3000.
 	.venv/bin/americano dev
 
-# Two at a time: most of it waits for servers and processes. A file stays together, for what its tests share.
+# Two at a time: most of it waits for servers and processes. A file stays together, for what its tests share; the
+# longest begin (conftest.py), not those with the most tests. Compiled once, not in each process that the tests start.
 test: .venv/.dev ## The whole suite; SLOW=1 adds the long fault runs.
-	.venv/bin/python -m pytest -n 2 --dist loadfile $(if $(SLOW),,-m "not slow")
+	.venv/bin/python -m compileall -q americano_pipelines
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow")
 
 lint: .venv/.dev ## ruff, ruff format, mypy strict, the import rules between packages.
 	.venv/bin/ruff check .
@@ -42,6 +44,9 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --generate-hashes 
 lock: .venv/.dev ## Resolve the lock files anew.
 	$(COMPILE) --extra demo --extra build --output-file requirements.lock
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+wheel: .venv/.runtime ## dist/americano_pipelines-*.whl, to install elsewhere.
+	.venv/bin/python -m hatchling build --target wheel
 
 clean: ## Remove the environment, not the data.
 	rm -rf .venv

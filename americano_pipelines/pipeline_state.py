@@ -55,7 +55,7 @@ class PipelineState:
         runs: the newest Dagster runs.
         requests: pending requests of the app, at most 1,000; None where no app is configured or it does not answer.
         protocols: names of the published protocols, by id.
-        planned: how many protocols have their planned analysis recorded.
+        confirmatory: how many protocols have their planned or declared analysis recorded.
         exploratory: how many have exploratory analyses only.
         disk: part of the data folder to bytes.
         free: bytes that are free on its disk.
@@ -66,7 +66,7 @@ class PipelineState:
     runs: RecentRuns
     requests: int | None
     protocols: dict[str, str]
-    planned: int
+    confirmatory: int
     exploratory: int
     disk: dict[str, int]
     free: int
@@ -97,7 +97,7 @@ def pipeline_state(settings: Settings) -> PipelineState:
         except AmericanoError as error:
             problems.append(f"the app's requests: {error}")
     analysed = [
-        bool(verdict.entry.planned)
+        verdict.confirmatory is not None
         for verdict in list_verdicts(settings, protocols)
         if verdict.entry is not None and verdict.protocol in protocols
     ]
@@ -107,7 +107,7 @@ def pipeline_state(settings: Settings) -> PipelineState:
         runs=runs,
         requests=requests,
         protocols={protocol.protocol_id: protocol.title for protocol in protocols},
-        planned=analysed.count(True),
+        confirmatory=analysed.count(True),
         exploratory=analysed.count(False),
         disk=_disk(settings),
         free=shutil.disk_usage(existing).free,

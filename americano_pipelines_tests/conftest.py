@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,53 @@ if TYPE_CHECKING:
 SHARED = PROJECT_ROOT.parent / "shared"
 SYNC_ROLE = "americano_sync"
 VARIABLES = [name.upper() for name in Settings.model_fields]
+# The files that take longest, longest first: the last one would run alone, while the other worker has nothing to do.
+LONGEST = (
+    *("cli/test_demo.py", "cli/test_purge.py", "sync/test_faults.py", "sync/test_faults_on_disk.py"),
+    *("sync/test_killed.py", "defs/analyses/test_assets.py", "sync/test_regressions.py", "defs/sync/test_nightly.py"),
+    *("sync/test_any_history.py", "provenance/verify/test_tampering.py", "cli/test_sync.py"),
+    *("defs/analyses/test_training_asset.py", "defs/test_run_processes.py", "defs/analyses/test_mlflow_status.py"),
+    *("sync/test_names_in_values.py", "defs/sync/test_failures.py", "warehouse/test_modes.py", "cli/test_doctor.py"),
+    *("defs/test_loading.py", "cli/test_purge_killed.py", "warehouse/test_refresh.py", "cli/test_dev.py"),
+)
+_RANKS = {name: rank for rank, name in enumerate(LONGEST)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; within a file keep the order."""
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: _RANKS.get(item.path.relative_to(folder).as_posix(), len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> None:
+    """Let sqlite not wait for the disk: a sync with Dagster commits 300 times. A killed process loses nothing by it."""
+    from sqlalchemy import Engine, event
+
+    @event.listens_for(Engine, "connect")
+    def without_fsync(connection: Any, _record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
+    """Read the migrations of Dagster's and MLflow's databases once: to open a store they read all, each time."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    scripts: dict[str, ScriptDirectory] = {}
+    read = ScriptDirectory.from_config
+
+    def from_config(config: Config) -> ScriptDirectory:
+        location = str(config.get_main_option("script_location"))
+        if location not in scripts:
+            scripts[location] = read(config)
+        return scripts[location]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
 
 
 @pytest.fixture(autouse=True)

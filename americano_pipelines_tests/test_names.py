@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines_tests.conftest import LONGEST
 
 PACKAGE, TESTS = PROJECT_ROOT / "americano_pipelines", PROJECT_ROOT / "americano_pipelines_tests"
 # Words for anything: a list of runs is `runs`, a query's answer `rows`, and a loop over files says `file`.
@@ -45,6 +46,10 @@ def test_data_is_named_by_its_noun(folder: Path) -> None:
     }
 
     assert used - EXCEPTIONS == set()
+
+
+def test_files_that_are_to_begin_exist() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
 
 
 def test_no_module_name_stands_twice_in_the_package() -> None:

@@ -1,90 +1,40 @@
 """Analyse a protocol by the randomization test: from its days to a verdict and a methods paragraph."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from math import ceil
 
 from pydantic import JsonValue
 
-from americano_pipelines.analysis.abab_description import appraisal, dependence_results, effect_results, effects
+from americano_pipelines.analysis.abab_description import (
+    dependence_results,
+    differences_by_intervention,
+    effect_results,
+)
+from americano_pipelines.analysis.abab_findings import Findings, compute_findings
+from americano_pipelines.analysis.abab_methods import methods_of, statistic_of
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_distribution, draw_phases
 from americano_pipelines.analysis.randomization_scheme import (
     NOT_A_TEST,
     RandomizationScheme,
+    as_drawn,
     is_alternation,
-    read_scheme,
     verdict_blockers,
 )
 from americano_pipelines.analysis.registry import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.result import Analysis, jsonable
-from americano_pipelines.statistics.effect_sizes import Pair, combined
+from americano_pipelines.statistics.effect_sizes import combined
+from americano_pipelines.statistics.formulas import DEPENDENCE, TREND, Formula, effect_formulas, randomization_formulas
+from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
-from americano_pipelines.statistics.randomization_test import RandomizationTest, randomization_test
-from americano_pipelines.statistics.verdict import Verdict, judge
-
-
-def statistic_of(observations: Observations) -> str:
-    """The test statistic in words."""
-    if is_alternation(observations):
-        return "mean of the treatment days less the mean of the baseline days"
-    return "mean of the treatment phases' means less the mean of the baseline phases' means"
-
-
-def methods_of(observations: Observations, parameters: AbabParameters, scheme: RandomizationScheme) -> str:
-    """The methods paragraph.
-
-    Args:
-        observations: the protocol's days.
-        parameters: the parameters.
-        scheme: the randomization scheme.
-    """
-    days, phases = sum(observations.planned or observations.lengths), ", ".join(observations.labels)
-    course = (
-        f"through {days} days of baseline and treatment in a drawn order"
-        if is_alternation(observations)
-        else f"through {len(observations.labels)} phases ({phases}) of {', '.join(map(str, observations.lengths))} days"
-    )
-    cut = (
-        "; days in which a phase switched were left out, under each assignment its own"
-        if any(observations.timeline.cut)
-        else ""
-    )
-    better = "higher" if parameters.improvement == "increase" else "lower"
-    return (
-        f"One learner went {course}. The outcome, {observations.extract.outcome} ({better} is better), was averaged by "
-        "day, a "
-        f"day being 24 hours from the start of the first phase{cut}. Days without a value kept their place. "
-        f"{_tested(observations, parameters, scheme)} Overlap was measured by NAP with Newcombe's interval, which "
-        "takes the days "
-        "for independent."
-    )
-
-
-def _tested(observations: Observations, parameters: AbabParameters, scheme: RandomizationScheme) -> str:
-    if scheme.case is None:
-        return "No test was made, for no drawing is recorded that these phases could be compared with."
-    every = (
-        "every order of treatment and baseline days that the scheme admits"
-        if is_alternation(observations)
-        else f"every division of {sum(scheme.observed)} days into phases within the bounds that were drawn from"
-    )
-    sides = (
-        "two-sided, on its absolute value"
-        if parameters.direction == "either"
-        else f"one-sided ({parameters.direction})"
-    )
-    compared = "was tested by a randomization test" if scheme.admissible else "was compared, which is no test,"
-    return (
-        f"The effect of the treatment {compared} with a reference set, {scheme.source}, that holds {every}. The "
-        f"statistic was the {statistic_of(observations)}, {sides}, at a level of {parameters.alpha:g}. The two-sided "
-        f"{1 - parameters.alpha:.0%} interval of the effect is that of the constant effects which inverting the test "
-        "leaves."
-    )
+from americano_pipelines.statistics.randomization_test import RandomizationTest
+from americano_pipelines.statistics.verdict import Remarks, Verdict, judge
 
 
 def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_of_us: int, compliance: str) -> Analysis:
     """Test, measure, appraise and judge a protocol of phases, or of days that alternate.
+
+    What cannot be tested gets no verdict, with the reason.
 
     Args:
         observations: its days.
@@ -92,20 +42,11 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
         as_of_us: the instant of the data, microseconds since 1970 UTC; before the plan is over the verdict is
             `no verdict`.
         compliance: `planned` or `exploratory`, for the figures, which people see without the report too.
-
-    Raises:
-        AnalysisError: the design has no test here, an alternation has no recorded scheme, or a phase has no day with a
-            value.
     """
-    scheme = read_scheme(observations, parameters)
-    test = None
-    if scheme.case is not None:
-        direction = None if parameters.direction == "either" else parameters.direction
-        test = randomization_test(
-            [scheme.case], direction=direction, confidence=1 - parameters.alpha, seed=parameters.seed
-        )
-    pairs = effects(observations, parameters)
-    verdict = _verdict(test, scheme, pairs, parameters, verdict_blockers(observations, scheme, as_of_us))
+    findings = compute_findings(observations, parameters)
+    test, declared, scheme = findings.test, findings.declared, findings.scheme
+    verdict = _verdict(findings, verdict_blockers(observations, scheme, as_of_us))
+    trend = {**asdict(findings.trend), "part of the difference": findings.trend_part} if findings.trend else None
     return Analysis(
         name="abab_randomization",
         version=ABAB_VERSION,
@@ -113,16 +54,20 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
         results={
             "verdict": jsonable(asdict(verdict)),
             "test": _test_results(test, scheme, observations),
-            "effects": effect_results(pairs, parameters),
-            "dependence": dependence_results(observations, parameters),
-            "appraisal": jsonable(asdict(appraisal(observations, scheme))),
+            "declared improvement": jsonable(asdict(declared)),
+            "missing days": jsonable({**asdict(findings.missing), "shares differ": findings.missing.differ}),
+            "effects": effect_results(observations, findings.pairs, declared.better, declared.undeclared),
+            "dependence": dependence_results(observations, declared.better, jsonable(trend)),
+            "appraisal": jsonable(asdict(findings.appraisal)),
             "phases": jsonable(observations.phase_table()),
+            "days": observations.day_definition(),
             "counts": jsonable(observations.counts()),
+            "formulas": jsonable([asdict(formula) for formula in _formulas(findings)]),
         },
         pictures=_pictures(observations, test, verdict, compliance),
-        methods=methods_of(observations, parameters, scheme),
+        methods=methods_of(observations, parameters, scheme, declared),
         verdict=verdict.state,
-        numbers=_numbers(test, pairs),
+        numbers=_numbers(findings),
         counts=observations.counts(),
         files={DAILY: observations.daily_csv()},
         seed=test.seed if test else None,
@@ -130,34 +75,60 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
     )
 
 
-def _verdict(
-    test: RandomizationTest | None,
-    scheme: RandomizationScheme,
-    pairs: Sequence[Pair],
-    parameters: AbabParameters,
-    blockers: tuple[str, ...],
-) -> Verdict:
+def _verdict(findings: Findings, blockers: tuple[str, ...]) -> Verdict:
+    test, parameters, scheme = findings.test, findings.parameters, findings.scheme
+    shortfall = f" {findings.appraisal.shortfall}" if findings.appraisal.shortfall else ""
     if test is None:
-        difference = combined(pairs, "mean_difference")
-        description = (
-            "no difference can be given" if difference is None else f"the mean difference is {difference:+.2f}"
-        )
-        return Verdict("no verdict", blockers[0], f"No verdict: {'; '.join(blockers)}. Descriptively, {description}.")
+        sentence = f"No verdict: {'; '.join(blockers)}. Descriptively, {_described(findings)}."
+        return Verdict("no verdict", blockers[0], sentence + shortfall)
     remedy = ""
     if isinstance(scheme.schedule, PhaseSchedule):
-        days = scheme.schedule.days_for(ceil(1 / parameters.alpha))
+        days = scheme.schedule.days_for(ceil(test.sides / parameters.alpha - 1e-9))
         remedy = (
             ", and the bounds of the phases never admit so many"
             if days is None
             else f"; with the same bounds {days} days would be needed"
         )
-    return judge(test, level=parameters.alpha, improvement=parameters.improvement, objections=blockers, remedy=remedy)
+    remarks = Remarks(
+        objections=blockers,
+        doubts=findings.doubts,
+        remedy=remedy,
+        clauses=findings.clauses,
+        undeclared=findings.declared.undeclared,
+    )
+    verdict = judge(test, level=parameters.alpha, improvement=findings.declared.better, remarks=remarks)
+    return replace(verdict, sentence=verdict.sentence + shortfall)
+
+
+def _described(findings: Findings) -> str:
+    """The differences of a protocol that was not tested, in a clause."""
+    differences = differences_by_intervention(findings.observations)
+    if len(differences) > 1:
+        decimals = decimals_for(differences.values())
+        listed = [
+            f"{kind} {'cannot be compared' if value is None else in_units(value, decimals, sign=True)}"
+            for kind, value in differences.items()
+        ]
+        return f"the differences from baseline are {', '.join(listed)}"
+    difference = combined(findings.pairs, "mean_difference")
+    if difference is None:
+        return "no difference can be given"
+    return f"the mean difference is {in_units(difference, decimals_for((difference,)), sign=True)}"
+
+
+def _formulas(findings: Findings) -> tuple[Formula, ...]:
+    """The formulas of the numbers that this analysis gives."""
+    test, parameters = findings.test, findings.parameters
+    tested = randomization_formulas(parameters.direction, test.two_sided) if test else ()
+    trend = (TREND,) if findings.trend else ()
+    return (*tested, *effect_formulas(ratio_scale=parameters.ratio_scale), *DEPENDENCE, *trend)
 
 
 def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, observations: Observations) -> JsonValue:
     kind = "randomisation test" if scheme.admissible and test is not None else NOT_A_TEST
     if test is None or scheme.schedule is None:
-        return {"kind": kind, "schedule from": scheme.source}
+        problem: dict[str, JsonValue] = {"why": scheme.problem} if scheme.problem else {}
+        return {"kind": kind, "schedule from": scheme.source, **problem}
     return jsonable(
         {
             "kind": kind,
@@ -165,12 +136,15 @@ def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, o
             "statistic": statistic_of(observations),
             "schedule": {**asdict(scheme.schedule), "assignments": scheme.schedule.count},
             "schedule from": scheme.source,
+            "tested as drawn": as_drawn(observations) or "the phases had the lengths that were drawn",
         }
     )
 
 
-def _numbers(test: RandomizationTest | None, pairs: Sequence[Pair]) -> dict[str, float | None]:
-    """The key numbers; those of the test are None without one."""
+def _numbers(findings: Findings) -> dict[str, float | None]:
+    """The key numbers; those of the test are None without one, and two interventions have no number together."""
+    test = findings.test
+    pairs = findings.pairs if len(findings.observations.timeline.interventions) == 1 else ()
     return {
         "observed": test.observed if test else None,
         "p": test.p if test else None,
@@ -178,6 +152,7 @@ def _numbers(test: RandomizationTest | None, pairs: Sequence[Pair]) -> dict[str,
         "assignments": float(test.assignments) if test else None,
         "interval_low": test.interval.low if test else None,
         "interval_high": test.interval.high if test else None,
+        "worst_case_p": findings.missing.worst_case_p,
         "mean_difference": combined(pairs, "mean_difference"),
         "nap": combined(pairs, "overlap.nap"),
     }
@@ -196,7 +171,7 @@ def _pictures(
         )
     }
     if test is not None:
-        sides = "two-sided" if test.direction is None else f"one-sided, {test.direction}"
+        sides = "two-sided, twice the share" if test.direction is None else f"one-sided, {test.direction}"
         p = (
             f"p = {test.p:.4f} ({sides}), {compliance}"
             if test.admissible
@@ -208,6 +183,6 @@ def _pictures(
             test.observed,
             unit=f"treatment minus baseline, {outcome}",
             title=f"{test.assignments:,} possible assignments, {p}",
-            two_sided=test.direction is None,
+            higher=test.points == "increase",
         )
     return pictures

@@ -11,14 +11,21 @@ import numpy as np
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.daily_series import Observations
-from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, is_alternation
+from americano_pipelines.analysis.randomization_scheme import (
+    RandomizationScheme,
+    as_drawn,
+    is_alternation,
+    off_plan,
+)
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.analysis.result import jsonable
 from americano_pipelines.statistics.autocorrelation import phase_dependence, residual_autocorrelations, reversal
-from americano_pipelines.statistics.design_appraisal import Appraisal, appraise
+from americano_pipelines.statistics.design_appraisal import Appraisal, PlanKept, appraise
 from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, Pair, combined, compare
+from americano_pipelines.statistics.missing_days import MissingDays
 from americano_pipelines.statistics.phase_windows import Condition
 from americano_pipelines.statistics.prefix_sums import Values
+from americano_pipelines.statistics.randomization_test import Direction
 
 _COMBINED = ("mean_difference", "median_difference", "overlap.nap", "overlap.tau", "overlap.tau_u", "overlap.pnd",
              "smd_baseline.value", "smd_pooled.value", "log_response_ratio")  # fmt: skip
@@ -45,44 +52,96 @@ class ComparisonGroups:
 
 
 def comparison_groups(observations: Observations) -> ComparisonGroups:
-    """The groups of days that are compared in a protocol."""
-    conditions = tuple(window.condition for window in observations.timeline.windows)
-    values = tuple(observations.phase_values(index) for index in range(len(conditions)))
+    """The groups of days that are compared in a protocol; the days of two interventions are never in one group."""
+    windows = observations.timeline.windows
+    values = tuple(observations.phase_values(index) for index in range(len(windows)))
     if not is_alternation(observations):
-        return ComparisonGroups(observations.labels, conditions, values)
-    both: tuple[Condition, ...] = ("baseline", "treatment")
-    pooled = [
-        np.concatenate([days for days, condition in zip(values, conditions, strict=True) if condition == side])
-        for side in both
-    ]
-    return ComparisonGroups(tuple(f"{side} days" for side in both), both, tuple(pooled))
+        return ComparisonGroups(observations.labels, tuple(window.condition for window in windows), values)
+    interventions = observations.timeline.interventions
+    names = {"baseline": "baseline days"} | {
+        kind: "treatment days" if len(interventions) == 1 else f"{kind} days" for kind in interventions
+    }
+    sides = [window.type if window.condition == "treatment" else "baseline" for window in windows]
+    pooled = tuple(
+        np.concatenate([np.empty(0), *(days for days, other in zip(values, sides, strict=True) if other == side)])
+        for side in names
+    )
+    conditions: list[Condition] = ["baseline", *(["treatment"] * len(interventions))]  # type: ignore[list-item]
+    return ComparisonGroups(tuple(names.values()), tuple(conditions), pooled)
 
 
-def effects(observations: Observations, parameters: AbabParameters) -> list[Pair]:
-    """The effect of every pair of groups that is compared."""
+def effects(observations: Observations, parameters: AbabParameters, improvement: Direction | None) -> list[Pair]:
+    """The effect of every pair of groups that is compared; higher counts as better where no way is declared."""
     groups = comparison_groups(observations)
     return compare(
         groups.labels,
         groups.conditions,
         groups.present_values,
-        improvement=parameters.improvement,
+        improvement=improvement or "increase",
         ratio_scale=parameters.ratio_scale,
     )
 
 
-def effect_results(pairs: Sequence[Pair], parameters: AbabParameters) -> JsonValue:
+def effect_results(
+    observations: Observations, pairs: Sequence[Pair], improvement: Direction | None, undeclared: str
+) -> JsonValue:
     """The effects as JSON, with the direction of the outcome that counts as improvement."""
-    return {
-        "improvement": parameters.improvement,
+    interventions = observations.timeline.interventions
+    results: dict[str, JsonValue] = {
+        "improvement": improvement,
         "pairs": jsonable([asdict(pair) for pair in pairs]),
-        "combined": {name: combined(pairs, name) for name in _COMBINED},
+        "combined": {name: combined(pairs, name) if len(interventions) == 1 else None for name in _COMBINED},
         "note": INDEPENDENCE,
+    }
+    if improvement is None:
+        results["improvement note"] = f"{undeclared}; signs and overlap are those of higher values under treatment"
+    if len(interventions) > 1:
+        results["combined note"] = f"{' and '.join(interventions)} are not pooled"
+        results["differences from baseline"] = jsonable(differences_by_intervention(observations))
+    return results
+
+
+def differences_by_intervention(observations: Observations) -> dict[str, float | None]:
+    """By type of intervention: the mean of its phases' means less that of the baseline phases' means.
+
+    Of an alternation the means are those of all days. None where one of them has no day.
+    """
+    windows = observations.timeline.windows
+    means: dict[str, list[Values]] = {}
+    for index, window in enumerate(windows):
+        side = window.type if window.condition == "treatment" else window.condition
+        means.setdefault(side, []).append(observations.phase_values(index, missing=False))
+
+    def level(side: str) -> float | None:
+        parts = [np.concatenate(means[side])] if is_alternation(observations) else means.get(side, [])
+        if not parts or any(not part.size for part in parts):
+            return None
+        return float(np.mean([part.mean() for part in parts]))
+
+    baseline = level("baseline") if "baseline" in means else None
+    levels = {kind: level(kind) for kind in observations.timeline.interventions}
+    return {
+        kind: treated - baseline if treated is not None and baseline is not None else None
+        for kind, treated in levels.items()
     }
 
 
-def dependence_results(observations: Observations, parameters: AbabParameters) -> JsonValue:
-    """Trend and autocorrelation as JSON; for phases also whether the outcome reverted with the treatment."""
-    groups = comparison_groups(observations)
+def missing_by_condition(observations: Observations) -> MissingDays:
+    """Days without a value by condition, where there is no set of assignments to test them against."""
+    treated = np.array([window.condition == "treatment" for window in observations.timeline.windows], dtype=np.float64)
+    phase = observations.days.phase
+    return MissingDays.count(np.isnan(observations.days.values), np.where(phase >= 0, treated[phase], np.nan))
+
+
+def dependence_results(observations: Observations, improvement: Direction | None, trend: JsonValue) -> JsonValue:
+    """Trend and autocorrelation as JSON; for phases also whether the outcome reverted with the treatment.
+
+    Args:
+        observations: the protocol's days.
+        improvement: which way is better; None is taken for higher.
+        trend: the common trend within phases, None without one.
+    """
+    groups, better = comparison_groups(observations), improvement or "increase"
     if is_alternation(observations):
         residuals = np.full_like(observations.days.values, np.nan)
         treated = np.array([window.condition == "treatment" for window in observations.timeline.windows])[
@@ -97,19 +156,19 @@ def dependence_results(observations: Observations, parameters: AbabParameters) -
             )
         return jsonable({"residual autocorrelation": residual_autocorrelations([residuals])})
     phases = [
-        phase_dependence(label, values, parameters.improvement)
-        for label, values in zip(groups.labels, groups.values, strict=True)
+        phase_dependence(label, values, better) for label, values in zip(groups.labels, groups.values, strict=True)
     ]
     return jsonable(
         {
             "phases": [asdict(phase) for phase in phases],
+            "trend within phases": trend,
             "residual autocorrelation": residual_autocorrelations(groups.values),
-            "reversal NAP, baseline 2 against 1": reversal(groups.conditions, groups.values, parameters.improvement),
+            "reversal NAP, baseline 2 against 1": reversal(groups.conditions, groups.values, better),
         }
     )
 
 
-def appraisal(observations: Observations, scheme: RandomizationScheme) -> Appraisal:
+def appraisal(observations: Observations, scheme: RandomizationScheme, missing: MissingDays) -> Appraisal:
     """Appraise the design."""
     deviations = observations.extract.protocol.deviations
     groups = comparison_groups(observations)
@@ -117,7 +176,11 @@ def appraisal(observations: Observations, scheme: RandomizationScheme) -> Apprai
     return appraise(
         [(label, int(values.size)) for label, values in zip(groups.labels, groups.present_values, strict=True)],
         switches=sum(previous != other for previous, other in pairwise(conditions)),
-        randomised=scheme.recorded and scheme.admissible,
-        as_planned=observations.planned == observations.lengths and not observations.timeline.gaps,
-        deviations=len(deviations) if isinstance(deviations, list) else int(bool(deviations)),
+        randomised=scheme.drawn,
+        missing=missing,
+        kept=PlanKept(
+            observations.planned is not None and not as_drawn(observations) and not observations.timeline.gaps,
+            off_plan(observations),
+            len(deviations) if isinstance(deviations, list) else int(bool(deviations)),
+        ),
     )

@@ -3,6 +3,8 @@
 import csv
 import io
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from pydantic import JsonValue
@@ -11,7 +13,7 @@ from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.plots import Band
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.daily_values import Days, days
-from americano_pipelines.statistics.phase_windows import DAY_US, StatedPhase, Timeline, timeline
+from americano_pipelines.statistics.phase_windows import UTC_ZONE, StatedPhase, Timeline, timeline
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.text_output import csv_cell
 
@@ -53,16 +55,45 @@ class Observations:
 
     def bands(self) -> list[Band]:
         """The phases as figures show them."""
-        origin = self.timeline.windows[0].starts_us
+        position = self.timeline.clock.position
         return [
-            Band(
-                window.label,
-                window.condition == "treatment",
-                (window.starts_us - origin) / DAY_US,
-                (window.ends_us - origin) / DAY_US,
-            )
+            Band(window.label, window.condition == "treatment", position(window.starts_us), position(window.ends_us))
             for window in self.timeline.windows
         ]
+
+    def day_definition(self) -> dict[str, JsonValue]:
+        """What a day is: its beginning, the time zone and where that is from, and the days that have not 24 hours."""
+        clock = self.timeline.clock
+        begins = datetime.fromtimestamp(clock.origin_us / 1e6, UTC).astimezone(ZoneInfo(clock.zone))
+        return {
+            "a day begins at": f"{begins:%H:%M:%S}".removesuffix(":00"),
+            "time zone": clock.zone,
+            "time zone from": self._zone_source,
+            "first day": f"{begins:%Y-%m-%d}",
+            "days that have not 24 hours": [
+                {"day": day, "hours": hours} for day, hours in clock.odd_days(self.days.values.size).items()
+            ],
+        }
+
+    @property
+    def day_in_words(self) -> str:
+        """What a day is, for the methods paragraph."""
+        definition = self.day_definition()
+        odd = len(self.timeline.clock.odd_days(self.days.values.size))
+        other = f", {odd} of them with 23 or 25 hours, because the clocks changed" if odd else ""
+        return (
+            f"a day beginning at {definition['a day begins at']} in the time zone {definition['time zone']} "
+            f"({definition['time zone from']}){other}"
+        )
+
+    @property
+    def _zone_source(self) -> str:
+        stated = self.extract.time_zone
+        if stated is None:
+            return "the default of AMERICANO_TIME_ZONE"
+        if self.timeline.clock.zone != stated:
+            return f"the phases begin at whole days in UTC, and not in {stated}, {self.extract.time_zone_from}"
+        return str(self.extract.time_zone_from)
 
     def counts(self) -> dict[str, int]:
         """How many days and events were read, and how many were left out, by reason."""
@@ -86,8 +117,9 @@ class Observations:
             {
                 "phase": window.label,
                 "condition": window.condition,
+                "type": window.type,
                 "planned days": window.planned_days,
-                "actual days": window.days,
+                "actual days": self.timeline.days_of(window),
                 "end from": window.end_from,
                 "days with a value": int(self.phase_values(index, missing=False).size),
                 "mean of days": _mean(self.phase_values(index, missing=False)),
@@ -126,7 +158,7 @@ def phase_timeline(extract: Extract) -> Timeline:
         StatedPhase(phase.label or "", phase.type or "", phase.starts_us, phase.ends_us, phase.planned_days)
         for phase in extract.phases
     ]
-    return timeline(stated, extract.protocol.ends_us)
+    return timeline(stated, extract.protocol.ends_us, extract.time_zone or UTC_ZONE)
 
 
 def planned_end_us(extract: Extract, windows: Timeline) -> int:
@@ -140,7 +172,7 @@ def planned_end_us(extract: Extract, windows: Timeline) -> int:
         Microseconds since 1970 UTC.
     """
     first, last, planned = windows.windows[0], windows.windows[-1], _planned_days(windows)
-    planned_us = first.starts_us + sum(planned) * DAY_US if planned else 0
+    planned_us = windows.clock.later(first.starts_us, sum(planned)) if planned else 0
     return max(planned_us, last.ends_us, extract.protocol.ends_us or 0)
 
 
@@ -152,7 +184,7 @@ def observe(extract: Extract) -> Observations:
     """
     resolved = phase_timeline(extract)
     day_values = days(resolved, extract.times_us, extract.values, extract.labels)
-    lengths = tuple(day_values.lengths(resolved.windows))
+    lengths = tuple(day_values.lengths(resolved))
     return Observations(extract, resolved, day_values, lengths, _planned_days(resolved))
 
 

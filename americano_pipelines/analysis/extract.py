@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import duckdb
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.common import sql
@@ -17,6 +18,8 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import EVENTS
+from americano_pipelines.statistics.day_clock import HOUR_US, time_zone
+from americano_pipelines.statistics.phase_windows import UTC_ZONE
 from americano_pipelines.warehouse.research_models import outcome_columns, role_value
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
@@ -92,7 +95,11 @@ def events_instant(document: SnapshotRecord) -> datetime:
 
 
 class Protocol(FrozenModel):
-    """The protocol as the source has it; times in microseconds since 1970 UTC, the learner by pseudonym."""
+    """The protocol as the source has it; times in microseconds since 1970 UTC, the learner by pseudonym.
+
+    What only some sources have, `improvement`, is left out of the text where there is none, so that hashes of extracts
+    stay as they were.
+    """
 
     protocol_id: str
     learner: str
@@ -103,6 +110,11 @@ class Protocol(FrozenModel):
     ends_us: int | None
     plan: str | None
     deviations: Any
+    improvement: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _present(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_absent(serialize(self), "improvement")
 
     @property
     def title(self) -> str:
@@ -135,6 +147,8 @@ class Extract(BaseExtract):
             phase's start to the end of the last.
         values: the outcome of each event; None where it has none.
         labels: the phase label that the app gave each event.
+        time_zone: the time zone in which days are counted; None for UTC by default, and then left out of the text.
+        time_zone_from: where it is from; None likewise.
     """
 
     version: Literal[1] = 1
@@ -144,6 +158,12 @@ class Extract(BaseExtract):
     times_us: list[int]
     values: list[float | None]
     labels: list[str | None]
+    time_zone: str | None = None
+    time_zone_from: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _present(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_absent(serialize(self), "time_zone", "time_zone_from")
 
     def canonical(self) -> bytes:
         """The canonical text of these contents; an outcome may be NaN."""
@@ -178,7 +198,7 @@ class Extract(BaseExtract):
         protocol_id = self.protocol.protocol_id
         columns = {name: sorted(document.models[name].columns.items()) for name in ("protocols", "phases")}
         bound = f"\n-- $1 = {protocol_id!r}"
-        protocol, phases = (sql.load("analysis", name).strip() + bound for name in ("protocol", "phases"))
+        protocol, phases = protocol_statement(document).strip() + bound, sql.load("analysis", "phases").strip() + bound
         starts = [phase.starts_us for phase in self.phases]
         bounds = "$2 and $3 from the first phase's start to the last one's end"
         events_bound = f"\n-- $1 = {self.protocol.learner!r} (a pseudonym), {bounds}, $4 = {protocol_id!r}"
@@ -216,23 +236,41 @@ def read_extract(
         outcome: the events column that is the outcome; None for the protocol's primary outcome.
 
     Raises:
-        AnalysisError: there is no such protocol, it has no phases, or the outcome is no column of numbers.
+        AnalysisError: there is no such protocol, it has no phases, the outcome is no column of numbers, or the time
+            zone is none.
     """
     for name in ("protocols", "phases"):
         if name not in document.models:
             reason = document.skipped.get(f"research.{name}", "it was not built")
             raise AnalysisError(f"research.{name} is missing in snapshot {document.snapshot_id}: {reason}")
-    row = connection.execute(sql.load("analysis", "protocol"), [protocol_id]).fetchone()
+    row = connection.execute(protocol_statement(document), [protocol_id]).fetchone()
     if row is None:
         raise AnalysisError(f"protocol {protocol_id!r} is not in snapshot {document.snapshot_id}")
-    _, learner, name, design, primary, starts, ends, plan, deviations = row
-    phases = connection.execute(sql.load("analysis", "phases"), [protocol_id]).fetchall()
+    _, learner, name, design, primary, starts, ends, plan, deviations, improvement, stated_zone = row
+    phases = [
+        Phase(
+            phase_id=phase_id,
+            label=label,
+            type=kind,
+            starts_us=start,
+            ends_us=end,
+            planned_days=days,
+            parameters=json.loads(parameters) if parameters else None,
+            seed=seed,
+        )
+        for phase_id, label, kind, start, end, days, parameters, seed in connection.execute(
+            sql.load("analysis", "phases"), [protocol_id]
+        ).fetchall()
+    ]
     if not phases or learner is None:
         raise AnalysisError(f"protocol {protocol_id!r} has no {'phases' if learner else 'learner'}")
     outcome = outcome or primary
     if outcome is None:
         raise AnalysisError(f"protocol {protocol_id!r} states no primary outcome: name one in the configuration")
-    events = _events(connection, document, outcome, protocol_id, str(learner))
+    zone, zone_from = _time_zone(settings, stated_zone, phases)
+    # The view ends an open phase after days of 24 hours, and where clocks change the last one may end an hour later.
+    margin_us = HOUR_US if zone and phases[-1].ends_us is None else 0
+    events = _events(connection, document, outcome, protocol_id, str(learner), margin_us)
     return Extract(
         outcome=outcome,
         protocol=Protocol(
@@ -245,24 +283,45 @@ def read_extract(
             ends_us=ends,
             plan=plan,
             deviations=json.loads(deviations) if deviations else None,
+            improvement=improvement,
         ),
-        phases=[
-            Phase(
-                phase_id=phase_id,
-                label=label,
-                type=kind,
-                starts_us=start,
-                ends_us=end,
-                planned_days=days,
-                parameters=json.loads(parameters) if parameters else None,
-                seed=seed,
-            )
-            for phase_id, label, kind, start, end, days, parameters, seed in phases
-        ],
+        phases=phases,
         times_us=[time for time, _, _ in events],
         values=[value for _, value, _ in events],
         labels=[label for _, _, label in events],
+        time_zone=zone,
+        time_zone_from=zone_from,
     )
+
+
+def protocol_statement(document: SnapshotRecord) -> str:
+    """The statement that reads a protocol; a column that an older snapshot lacks reads as NULL."""
+    columns = document.models["protocols"].columns
+    names = ("improvement", "time_zone")
+    return sql.render(sql.load("analysis", "protocol"), **{name: name if name in columns else "NULL" for name in names})
+
+
+def _time_zone(settings: Settings, stated: str | None, phases: Sequence[Phase]) -> tuple[str | None, str | None]:
+    """The time zone of a protocol's days and where it is from: the protocol, its phases, the setting; else None."""
+    recorded = [phase.parameters.get("timeZone") for phase in phases if isinstance(phase.parameters, dict)]
+    zones = {str(zone) for zone in recorded if zone is not None}
+    if stated:
+        zone, source = stated, "stated by the protocol"
+    elif zones:
+        if len(zones) > 1:
+            raise AnalysisError(f"the phases record different time zones: {', '.join(sorted(zones))}")
+        zone, source = zones.pop(), "recorded with the phases"
+    elif settings.americano_time_zone != UTC_ZONE:
+        zone, source = settings.americano_time_zone, "the setting AMERICANO_TIME_ZONE"
+    else:
+        return None, None
+    time_zone(zone)
+    return zone, source
+
+
+def _without_absent(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The document without these keys where they have no value."""
+    return {key: value for key, value in document.items() if key not in names or value is not None}
 
 
 def events_statement(document: SnapshotRecord, outcome: str) -> str:
@@ -290,8 +349,13 @@ def events_statement(document: SnapshotRecord, outcome: str) -> str:
 
 
 def _events(
-    connection: duckdb.DuckDBPyConnection, document: SnapshotRecord, outcome: str, protocol_id: str, learner: str
+    connection: duckdb.DuckDBPyConnection,
+    document: SnapshotRecord,
+    outcome: str,
+    protocol_id: str,
+    learner: str,
+    margin_us: int,
 ) -> list[tuple[int, float | None, str | None]]:
     statement = events_statement(document, outcome)
-    bounds = connection.execute(sql.load("analysis", "bounds"), [protocol_id]).fetchone() or (0, 0)
-    return connection.execute(statement, [learner, *bounds, protocol_id]).fetchall()
+    first_us, last_us = connection.execute(sql.load("analysis", "bounds"), [protocol_id]).fetchone() or (0, 0)
+    return connection.execute(statement, [learner, first_us, last_us + margin_us, protocol_id]).fetchall()

@@ -59,7 +59,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON
         return f"<table><tr>{header}</tr>{rows}</table>"
     if isinstance(value, list):
         shown = [_shown(item) for item in value[:_MAX_ITEMS]]
-        return ", ".join(shown) + (f" … ({len(value)} in all)" if len(value) > _MAX_ITEMS else "")
+        return (", ".join(shown) or "none") + (f" … ({len(value)} in all)" if len(value) > _MAX_ITEMS else "")
     if value is None:
         return "not defined"
     if isinstance(value, bool):

@@ -3,10 +3,14 @@
 Each result carries the warning that its numbers need.
 """
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from pydantic import JsonValue
 
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_lines, draw_phases
+from americano_pipelines.analysis.randomization_scheme import is_alternation
 from americano_pipelines.analysis.registry import (
     BAYESIAN_VERSION,
     CHANGE_POINTS_VERSION,
@@ -15,9 +19,12 @@ from americano_pipelines.analysis.registry import (
     SegmentedParameters,
 )
 from americano_pipelines.analysis.result import Analysis, jsonable
+from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.bayesian_regression import PRIOR_SD, BayesianSegmented, bayesian
 from americano_pipelines.statistics.changepoint_search import change_points
-from americano_pipelines.statistics.segmented_regression import LAG_RULE, segmented
+from americano_pipelines.statistics.formulas import CHANGE_POINTS, POSTERIOR, SEGMENTED, Formula
+from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
+from americano_pipelines.statistics.segmented_regression import LAG_RULE, segmented, usable_days
 
 
 def analyse_bayesian(observations: Observations, parameters: SegmentedParameters) -> Analysis:
@@ -42,8 +49,7 @@ def analyse_bayesian(observations: Observations, parameters: SegmentedParameters
         sentence=posterior_sentence(fit),
         results={
             "posterior": jsonable(asdict(fit)),
-            "phases": jsonable(observations.phase_table()),
-            "counts": jsonable(observations.counts()),
+            **_common_results(observations, POSTERIOR),
         },
         pictures={"lines.png": picture},
         methods=_methods(observations, fit),
@@ -65,17 +71,29 @@ def analyse_bayesian(observations: Observations, parameters: SegmentedParameters
     )
 
 
+def _common_results(observations: Observations, formulas: Sequence[Formula]) -> dict[str, JsonValue]:
+    """What each of these analyses reports beside its own numbers."""
+    return {
+        "phases": jsonable(observations.phase_table()),
+        "days": observations.day_definition(),
+        "counts": jsonable(observations.counts()),
+        "formulas": jsonable([asdict(formula) for formula in formulas]),
+    }
+
+
 def posterior_sentence(fit: BayesianSegmented) -> str:
     """Describe a posterior in a sentence; say first when the chains did not agree, since nothing else holds then."""
     level = fit.changes[0]
-    low, high = level.interval
+    decimals = decimals_for((level.mean, *level.interval))
+    mean = in_units(level.mean, decimals, sign=True)
+    low, high = (in_units(bound, decimals) for bound in level.interval)
     sampled = (
         f"R-hat at most {fit.largest_r_hat:.3f}, at least {fit.smallest_ess:,.0f} effective draws, "
         f"{fit.divergences} divergences, seed {fit.seed}"
     )
     description = (
-        f"at the first day of {level.label} the level changed by {level.mean:+.2f} (posterior mean; 95 % credible "
-        f"interval {low:.2f} to {high:.2f}; probability of a rise {level.above_zero:.3f})"
+        f"at the first day of {level.label} the level changed by {mean} (posterior mean; 95 % credible "
+        f"interval {low} to {high}; probability of a rise {level.above_zero:.3f})"
     )
     if not fit.converged:
         return f"Not to be relied on: the sampler did not converge ({sampled}). As far as it went, {description}."
@@ -84,7 +102,8 @@ def posterior_sentence(fit: BayesianSegmented) -> str:
 
 def _methods(observations: Observations, fit: BayesianSegmented) -> str:
     return (
-        f"{observations.extract.outcome} was averaged by day and modelled as a line in time with a change of level "
+        f"{observations.extract.outcome} was averaged by day, {observations.day_in_words}, "
+        "and modelled as a line in time with a change of level "
         "at the "
         f"first day of each later phase and a change of slope from it on, over {fit.days} days with a value. In "
         "units of the outcome's standard deviation and of mean phase lengths all coefficients had "
@@ -103,13 +122,45 @@ _SHORT = 100
 def analyse_interrupted(observations: Observations, parameters: SegmentedParameters) -> Analysis:
     """Fit a line to each phase by the chosen method, and describe the changes where the phases meet.
 
+    An alternation whose runs are too short for lines is no error: its design has none.
+
     Raises:
         AnalysisError: a phase has too few days for a line, or the method needs a package that is not installed.
     """
+    if is_alternation(observations):
+        try:
+            usable_days(observations.days.values, observations.days.phase, observations.labels)
+        except AnalysisError as error:
+            return _without_lines(observations, str(error))
     return (
         analyse_bayesian(observations, parameters)
         if parameters.method == "bayesian"
         else analyse_segmented(observations, parameters)
+    )
+
+
+def _without_lines(observations: Observations, why: str) -> Analysis:
+    """The result of an alternation through which no lines can be drawn."""
+    sentence = f"Not described: in a design of type ALTERNATING phases are runs of days, and {why}."
+    bands = [replace(band, label="") for band in observations.bands()]
+    picture = draw_phases(
+        observations.days.values,
+        bands,
+        observations.days.switched,
+        outcome=observations.extract.outcome,
+        title=f"{observations.extract.protocol.title}: no lines (treatment days on orange)",
+    )
+    return Analysis(
+        name="interrupted_time_series",
+        version=SEGMENTED_VERSION,
+        sentence=sentence,
+        results={"regression": {"why there is none": why}, **_common_results(observations, ())},
+        pictures={"phases.png": picture},
+        methods=f"No line was fitted: {why}.",
+        verdict=None,
+        numbers={"level_change": None, "slope_change": None},
+        counts=observations.counts(),
+        files={DAILY: observations.daily_csv()},
     )
 
 
@@ -121,11 +172,12 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
     """
     fit = segmented(observations.days.values, observations.days.phase, observations.labels, parameters.hac_lag)
     level, slope = fit.changes[:2]
-    (low, high), (hac_low, hac_high) = level.interval, level.hac_interval
+    decimals = decimals_for((level.value, *level.interval, *level.hac_interval))
+    low, high, hac_low, hac_high = (in_units(bound, decimals) for bound in (*level.interval, *level.hac_interval))
     sentence = (
-        f"Described, not judged: at the first day of {level.label} the level changed by {level.value:+.2f} "
-        f"(95 % t interval {low:.2f} to {high:.2f} by least squares, {hac_low:.2f} to {hac_high:.2f} with Newey and "
-        f"West's errors). {fit.warning}"
+        f"Described, not judged: at the first day of {level.label} the level changed by "
+        f"{in_units(level.value, decimals, sign=True)} (95 % t interval {low} to {high} by least squares, {hac_low} to "
+        f"{hac_high} with Newey and West's errors). {fit.warning}"
     )
     if fit.days < _SHORT:
         sentence += f" With {fit.days} days this series is short."
@@ -138,7 +190,8 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
         title=f"{observations.extract.protocol.title}: segmented regression",
     )
     methods = (
-        f"{observations.extract.outcome} was averaged by day and regressed on time, with a change of level at the "
+        f"{observations.extract.outcome} was averaged by day, {observations.day_in_words}, "
+        "and regressed on time, with a change of level at the "
         "first day of "
         f"each later phase and a change of slope from it on, by ordinary least squares over {fit.days} days with a "
         "value; days without one kept their place in time. Errors are given twice: of least squares, and of Newey and "
@@ -151,16 +204,15 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
         sentence=sentence,
         results={
             "regression": jsonable({**asdict(fit), "lag rule": LAG_RULE if parameters.hac_lag is None else "given"}),
-            "phases": jsonable(observations.phase_table()),
-            "counts": jsonable(observations.counts()),
+            **_common_results(observations, SEGMENTED),
         },
         pictures={"lines.png": picture},
         methods=methods,
         verdict=None,
         numbers={
             "level_change": level.value,
-            "level_change_low": low,
-            "level_change_high": high,
+            "level_change_low": level.interval[0],
+            "level_change_high": level.interval[1],
             "slope_change": slope.value,
             "durbin_watson": fit.durbin_watson,
             "ljung_box_p": fit.ljung_box_p,
@@ -193,11 +245,12 @@ def analyse_change_points(observations: Observations, parameters: ChangePointPar
         marked=changes.days,
     )
     methods = (
-        f"Changes of the level of {observations.extract.outcome}, averaged by day, were looked for with PELT: "
+        f"Changes of the level of {observations.extract.outcome}, averaged by day, "
+        f"{observations.day_in_words}, were looked for with PELT: "
         "squared error, "
         f"every day a candidate, at least {changes.min_size} days between two changes, and a penalty of "
         f"{parameters.factor:g} "
-        f"noise^2 ln(days) = {changes.penalty:.2f}, the noise ({changes.noise:.2f}) estimated from the median "
+        f"noise^2 ln(days) = {changes.penalty:.3g}, the noise ({changes.noise:.3g}) estimated from the median "
         "difference "
         "of neighbouring days. The search was repeated under other penalties."
     )
@@ -207,8 +260,7 @@ def analyse_change_points(observations: Observations, parameters: ChangePointPar
         sentence=sentence,
         results={
             "change points": jsonable(asdict(changes)),
-            "phases": jsonable(observations.phase_table()),
-            "counts": jsonable(observations.counts()),
+            **_common_results(observations, CHANGE_POINTS),
         },
         pictures={"phases.png": picture},
         methods=methods,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
 from americano_pipelines.text_output import visible
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def png(figure: "Figure") -> bytes:
 
 
 def draw_distribution(
-    edges: NDArray[np.float64], counts: NDArray[np.int64], observed: float, *, unit: str, title: str, two_sided: bool
+    edges: NDArray[np.float64], counts: NDArray[np.int64], observed: float, *, unit: str, title: str, higher: bool
 ) -> bytes:
     """Draw the statistic under every possible assignment, and the observed one.
 
@@ -63,17 +64,16 @@ def draw_distribution(
         observed: the observed statistic.
         unit: name and unit of the statistic.
         title: title of the figure.
-        two_sided: whether equally extreme values on the other side count too.
+        higher: whether higher values are as extreme, else lower ones.
     """
     figure, axes = new_axes(7.5, 3.6)
     middles = (edges[:-1] + edges[1:]) / 2
-    extreme = np.abs(middles) >= abs(observed) if two_sided else middles * np.sign(observed or 1) >= abs(observed)
+    extreme = middles >= observed if higher else middles <= observed
     width = np.diff(edges)
     axes.bar(edges[:-1], counts, width, align="edge", color=np.where(extreme, TREATMENT, BASELINE), alpha=0.75)
-    for at in (observed, -observed) if two_sided else (observed,):
-        axes.axvline(at, color=INK, linewidth=1.6, linestyle="-" if at == observed else (0, (4, 3)))
+    axes.axvline(observed, color=INK, linewidth=1.6)
     axes.annotate(
-        f"observed {observed:.2f}",
+        f"observed {in_units(observed, decimals_for((observed, edges[0], edges[-1])))}",
         (observed, 1),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
@@ -122,7 +122,7 @@ def draw_phases(
         title: title of the figure.
         marked: days to mark, such as change points.
     """
-    figure, axes = new_axes(9.0, 4.2)
+    figure, axes = new_axes(8.4, 4.2)
     days = np.arange(values.size)
     for day in marked:
         axes.axvline(day, color=INK, linewidth=1.6)
@@ -136,7 +136,7 @@ def draw_phases(
             mean = float(values[shown].mean())
             axes.hlines(mean, band.first, band.end, color=colour, linewidth=2.2, zorder=3)
             axes.annotate(
-                f"{mean:.1f}",
+                in_units(mean, max(0, decimals_for((mean, float(np.nanmax(np.abs(values))))) - 1)),
                 (band.end, mean),
                 textcoords="offset points",
                 xytext=(-4, 4),
@@ -185,7 +185,7 @@ def draw_lines(
         outcome: name of the values.
         title: title of the figure.
     """
-    figure, axes = new_axes(9.0, 4.2)
+    figure, axes = new_axes(8.4, 4.2)
     middle = np.arange(values.size) + 0.5
     axes.plot(middle, counterfactual, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)), label="first phase carried on")
     for band in bands:

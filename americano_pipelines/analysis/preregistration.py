@@ -7,14 +7,16 @@ The phases record the plan beside the randomization scheme, in `interventionPara
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from americano_pipelines.analysis.direction_words import with_usual_names
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.warehouse.plan_history import PlanSighting
 
 
 def plan_of(extract: Extract) -> dict[str, Any] | None:
@@ -65,7 +67,11 @@ def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     request = requested(str(plan.get("type"))) if plan else None
     if plan is None or request is None or request[0] != kind.name:
         return None
-    return {**{name: value for name, value in plan.items() if name != "type"}, **request[1]}
+    return {**with_usual_names({name: value for name, value in plan.items() if name != "type"}), **request[1]}
+
+
+Standing = Literal["planned", "declared", "exploratory"]
+"""What a run is to the plan of its protocol."""
 
 
 class PlanCompliance(FrozenModel):
@@ -77,6 +83,9 @@ class PlanCompliance(FrozenModel):
         earlier_runs: analyses of this protocol of any kind that gave a result before this one.
         unrecorded_runs: analyses of this protocol that ended without a record before this one.
         plan_over: whether the plan was over at the instant of the data.
+        plan_seen: when the plan was first seen; None in older records, and for a run that no plan covers.
+        declared: whether it would be planned if the source's word counted: the project began after the end, and the
+            source says that it did not change the plan since. Then `reasons` says so, and nothing else.
     """
 
     planned: bool
@@ -84,11 +93,13 @@ class PlanCompliance(FrozenModel):
     earlier_runs: int
     unrecorded_runs: int
     plan_over: bool
+    plan_seen: PlanSighting | None = None
+    declared: bool = False
 
     @property
-    def label(self) -> str:
-        """`planned` or `exploratory`."""
-        return "planned" if self.planned else "exploratory"
+    def label(self) -> Standing:
+        """`planned`, `declared` or `exploratory`."""
+        return "planned" if self.planned else "declared" if self.declared else "exploratory"
 
     @property
     def sentence(self) -> str:
@@ -97,8 +108,10 @@ class PlanCompliance(FrozenModel):
         history = f"{_times(self.earlier_runs)} before it{more}"
         if self.planned:
             shown = f"; {history}" if self.earlier_runs or self.unrecorded_runs else ""
+            shown += f"; its plan was first seen on {self.plan_seen.first_seen_at[:10]}" if self.plan_seen else ""
             return f"This is the planned analysis, the first after the end{shown}."
-        return f"Exploratory ({'; '.join(self.reasons)}); {history}."
+        word = "Declared, not shown to be planned" if self.declared else "Exploratory"
+        return f"{word} ({'; '.join(self.reasons)}); {history}."
 
 
 @dataclass(frozen=True)
@@ -124,17 +137,19 @@ class PriorRuns:
         recorded: those that gave a result.
         unrecorded: how many ended without a record.
         changed_records: how many files of the archive were changed; each may be the record of an earlier run.
+        vanished: records that were there and are gone, in words; each may be of an earlier run.
     """
 
     recorded: tuple[PriorRun, ...] = ()
     unrecorded: int = 0
     changed_records: int = 0
+    vanished: tuple[str, ...] = ()
 
 
 def assess_compliance(
     kind: Kind, parameters: Parameters, extract: Extract, *, as_of_us: int, ends_us: int, prior_runs: PriorRuns
 ) -> PlanCompliance:
-    """Compare a run with the plan.
+    """Compare a run with the plan; another number of draws only estimates the same p more exactly.
 
     Args:
         kind: the analysis.
@@ -153,7 +168,7 @@ def assess_compliance(
             of_plan = resolve(kind, {}, extract)
             reasons += [
                 f"{name} is {value!r}, {getattr(of_plan, name)!r} was planned"
-                for name, value in parameters.model_dump().items()
+                for name, value in parameters.model_dump(exclude={"draws"}).items()
                 if value != getattr(of_plan, name)
             ]
         except AnalysisError as error:
@@ -177,6 +192,7 @@ def assess_compliance(
         reasons.append("it is not the first of its kind after the end")
     if prior_runs.changed_records:
         reasons.append(f"{prior_runs.changed_records} records in the archive were changed, and may be of earlier runs")
+    reasons += [f"{record}, and may be of an earlier run" for record in prior_runs.vanished]
     return PlanCompliance(
         planned=not reasons,
         reasons=tuple(reasons),

@@ -21,13 +21,15 @@ from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.day_clock import MAX_DAYS
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
-from americano_pipelines.statistics.phase_windows import MAX_DAYS
+from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.reference_set import Case, Schedule
 
 NOT_A_TEST = "not a randomisation test"
 _ABAB_SWITCHES = 3
-_REFUSED = {
+_ABAB, _ALTERNATING = "ABAB", "ALTERNATING"
+_WITHOUT_TEST = {
     "MULTIPLE_BASELINE": "its switches are drawn across several learners, and a protocol here has one",
     "CHANGING_CRITERION": "its criteria are steps that nothing was drawn for",
 }
@@ -35,20 +37,23 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class RandomizationScheme:
-    """The schedules that could have been drawn, and the one that was observed.
+    """The schedules that could have been drawn, and the one that was drawn.
 
     Attributes:
         schedule: the set of schedules that could have been drawn, None when none is recorded; there is no default.
-        recorded: whether the set is recorded with the phases, not given with the request.
-        observed: phase lengths in days; for an alternation 1 for each treatment day and 0 for each baseline day.
-        case: the days with the schedule, to be tested; None without a schedule, when the observed days do not fit it,
-            or when the set is empty.
+        recorded: whether the set is recorded with the phases, not given with the request; where nothing is tested,
+            whether all phases record some.
+        observed: what was drawn, the planned phase lengths in days; those that were kept where not all are planned. For
+            an alternation 1 for each treatment day and 0 for each baseline day.
+        case: the days with the schedule, to be tested; None when there is nothing to test.
+        problem: why there is nothing to test; None where there is, or where the schedule itself shows it.
     """
 
     schedule: Schedule | None
     recorded: bool
     observed: tuple[int, ...]
     case: Case | None
+    problem: str | None = None
 
     @property
     def source(self) -> str:
@@ -58,43 +63,87 @@ class RandomizationScheme:
         return "recorded with the phases" if self.recorded else "given with the request, so this is exploratory"
 
     @property
+    def drawn(self) -> bool:
+        """Whether the observed schedule was drawn, as far as the phases record it."""
+        return self.recorded and (self.admissible or (self.schedule is None and self.problem is not None))
+
+    @property
     def admissible(self) -> bool:
         """Whether the observed schedule could have been drawn."""
         return self.schedule is not None and self.schedule.contains(self.observed)
 
 
+def design_of(observations: Observations) -> str | None:
+    """The design in the app's spelling, None when it is not stated."""
+    stated = observations.extract.protocol.design
+    return stated.strip().upper().replace(" ", "_").replace("-", "_") or None if stated else None
+
+
 def is_alternation(observations: Observations) -> bool:
     """Whether the design alternates from day to day."""
-    return observations.extract.protocol.design == "ALTERNATING"
+    return design_of(observations) == _ALTERNATING
+
+
+def condition_names(observations: Observations) -> list[str]:
+    """The condition of each phase: baseline or treatment, and by its type where there are two interventions."""
+    windows = observations.timeline.windows
+    several = len(observations.timeline.interventions) > 1
+    return [window.type if several else window.condition for window in windows]
 
 
 def read_scheme(observations: Observations, parameters: AbabParameters) -> RandomizationScheme:
-    """Read the scheme of a protocol.
+    """Read the scheme of a protocol; what cannot be tested is no error, and `problem` says why.
 
     Args:
         observations: the protocol's days.
         parameters: bounds to use when the phases record none.
-
-    Raises:
-        AnalysisError: the design has no test here, an alternation has no recorded scheme, or the recorded scheme makes
-            no sense.
     """
-    design = observations.extract.protocol.design
-    if design in _REFUSED:
-        raise AnalysisError(f"a design of type {design} has no randomization test here: {_REFUSED[design]}")
-    treated = [window.condition == "treatment" for window in observations.timeline.windows]
+    treated = tuple(window.condition == "treatment" for window in observations.timeline.windows)
+    lengths = observations.planned or observations.lengths
+    observed = tuple(np.repeat(np.array(treated, dtype=np.int64), lengths).tolist())
+    if not is_alternation(observations):
+        observed = lengths
+    if problem := _untestable(observations):
+        return RandomizationScheme(None, all(_recorded(observations)), observed, case=None, problem=problem)
     schedule: Schedule | None
+    try:
+        if is_alternation(observations):
+            schedule, recorded = _alternation(observations, sum(lengths)), True
+            values = observations.days.values
+        else:
+            schedule, recorded = _phases(observations, parameters, treated, sum(lengths))
+            values = observations.days.with_switches
+    except AnalysisError as error:
+        return RandomizationScheme(None, recorded=False, observed=observed, case=None, problem=str(error))
+    if schedule is None or not schedule.count or not schedule.fits(observed):
+        return RandomizationScheme(schedule, recorded, observed, None)
+    try:
+        case = Case(_on_planned_days(values, sum(lengths)), schedule, observed)
+        case.contrast()
+    except AnalysisError as error:
+        return RandomizationScheme(schedule, recorded, observed, None, str(error))
+    return RandomizationScheme(schedule, recorded, observed, case)
+
+
+def as_drawn(observations: Observations) -> str:
+    """That the phases were compared as drawn, where they had other lengths; else nothing."""
+    if observations.planned in (None, observations.lengths):
+        return ""
     if is_alternation(observations):
-        schedule, recorded = _alternation(observations), True
-        observed = tuple(np.repeat(np.array(treated, dtype=np.int64), observations.lengths).tolist())
-        values = observations.days.values
-    else:
-        schedule, recorded = _phases(observations, parameters, tuple(treated))
-        observed, values = observations.lengths, observations.days.with_switches
-    testable = schedule is not None and schedule.count and schedule.fits(observed)
-    return RandomizationScheme(
-        schedule, recorded, observed, Case(values, schedule, observed) if schedule and testable else None
-    )
+        return "the days are compared as they were drawn, though not all were kept so"
+    planned, actual = (", ".join(map(str, days)) for days in (observations.planned or (), observations.lengths))
+    return f"the days are compared as they were drawn (phases of {planned} days), though the phases had {actual} days"
+
+
+def off_plan(observations: Observations) -> float:
+    """Share of the planned days that were under another condition than was drawn for them."""
+    if observations.planned is None:
+        return 0.0
+    treated = np.array([window.condition == "treatment" for window in observations.timeline.windows])
+    drawn = np.repeat(treated, observations.planned)
+    phase = observations.days.phase[: drawn.size]
+    other = (phase >= 0) & (treated[phase] != drawn[: phase.size])
+    return float(other.sum() / drawn.size)
 
 
 def verdict_blockers(observations: Observations, scheme: RandomizationScheme, as_of_us: int) -> tuple[str, ...]:
@@ -105,24 +154,10 @@ def verdict_blockers(observations: Observations, scheme: RandomizationScheme, as
         scheme: the randomization scheme.
         as_of_us: the instant of the data, microseconds since 1970 UTC.
     """
-    reasons = []
-    actual = ", ".join(map(str, observations.lengths))
-    if scheme.schedule is None:
-        reasons.append(f"{NOT_A_TEST}, for no drawing of the phases is recorded")
-    elif is_alternation(observations) and any(observations.timeline.cut):
-        reasons.append(f"{NOT_A_TEST}, for the condition changed within days, and whole days were drawn")
-    elif not scheme.admissible:
-        reasons.append(f"{NOT_A_TEST}, for phases of {actual} days could not have been drawn")
-    elif observations.planned is None:
-        reasons.append(
-            f"{NOT_A_TEST}, for the planned days are not recorded of every phase, so the end may be a choice"
-        )
-    elif observations.planned != observations.lengths:
-        planned = ", ".join(map(str, observations.planned))
-        reasons.append(f"the phases were not kept as drawn ({planned} days planned, {actual} days kept)")
-    conditions = [window.condition for window in observations.timeline.windows]
+    reasons = list(filter(None, (_unknown_design(observations), _not_a_test(observations, scheme))))
+    conditions = condition_names(observations)
     switches = sum(previous != other for previous, other in pairwise(conditions))
-    if observations.extract.protocol.design == "ABAB" and (switches < _ABAB_SWITCHES or switches < len(conditions) - 1):
+    if design_of(observations) == _ABAB and (switches < _ABAB_SWITCHES or switches < len(conditions) - 1):
         reasons.append(f"the design is ABAB, and its phases are {', '.join(conditions)}: it is not complete")
     if observations.timeline.gaps:
         gaps = ", ".join(f"{before} and {after}" for before, after in observations.timeline.gaps)
@@ -133,41 +168,106 @@ def verdict_blockers(observations: Observations, scheme: RandomizationScheme, as
     return tuple(reasons)
 
 
+def _untestable(observations: Observations) -> str | None:
+    """Why the design has no test here, whatever was drawn."""
+    design, interventions = design_of(observations), observations.timeline.interventions
+    if design in _WITHOUT_TEST:
+        return f"a design of type {design} has no randomization test here: {_WITHOUT_TEST[design]}"
+    if len(interventions) > 1:
+        return f"{' and '.join(interventions)} are different treatments, and are not pooled"
+    return None
+
+
+def _unknown_design(observations: Observations) -> str | None:
+    design, known = design_of(observations), (_ABAB, _ALTERNATING, *_WITHOUT_TEST)
+    if design is None:
+        return "the design is not stated"
+    return None if design in known else f"the design {design} is none of {', '.join(known)}"
+
+
+def _not_a_test(observations: Observations, scheme: RandomizationScheme) -> str | None:
+    """Why there is no randomization test of these days."""
+    if scheme.problem is not None:
+        return scheme.problem
+    if scheme.schedule is None:
+        return f"{NOT_A_TEST}, for {_missing_bounds(observations)}"
+    if is_alternation(observations) and any(observations.timeline.cut):
+        return f"{NOT_A_TEST}, for the condition changed within days, and whole days were drawn"
+    if not scheme.admissible:
+        drawn = ", ".join(map(str, observations.planned or observations.lengths))
+        return f"{NOT_A_TEST}, for phases of {drawn} days could not have been drawn"
+    if observations.planned is None:
+        return f"{NOT_A_TEST}, for the planned days are not recorded of every phase, so the end may be a choice"
+    return None
+
+
+def _missing_bounds(observations: Observations) -> str:
+    """Which phases record no bounds of their length."""
+    without = [
+        str(phase.label)
+        for phase, scheme in zip(observations.extract.phases, _recorded(observations), strict=True)
+        if None in _bounds(scheme)
+    ]
+    if len(without) == len(observations.extract.phases):
+        return "no drawing of the phases is recorded"
+    return f"no drawing is recorded of {', '.join(without)}: minDays and maxDays are missing there"
+
+
+def _on_planned_days(values: Values, total: int) -> Values:
+    """The values of so many days; a day that did not take place has none."""
+    return np.concatenate((values[:total], np.full(max(0, total - values.size), np.nan)))
+
+
 def _phases(
-    observations: Observations, parameters: AbabParameters, treated: tuple[bool, ...]
+    observations: Observations, parameters: AbabParameters, treated: tuple[bool, ...], total: int
 ) -> tuple[PhaseSchedule | None, bool]:
     """The schedules of phases that could have been drawn, and whether they are recorded."""
-    cut, total = observations.timeline.cut, sum(observations.planned or observations.lengths)
-    bounds = [(scheme.get("minDays"), scheme.get("maxDays")) for scheme in _recorded(observations)]
-    if all(_is_days(days) for both in bounds for days in both):
-        low, high = zip(*bounds, strict=True)
-        return PhaseSchedule(total, treated, low, high, cut), True
+    cut = observations.timeline.cut
+    bounds = [_bounds(scheme) for scheme in _recorded(observations)]
+    low, high = [days for days, _ in bounds if days is not None], [days for _, days in bounds if days is not None]
+    if len(low) == len(high) == len(bounds):
+        return PhaseSchedule(total, treated, tuple(low), tuple(high), cut), True
     if parameters.min_days is None or parameters.max_days is None:
         return None, False
     number = len(treated)
     return PhaseSchedule(total, treated, (parameters.min_days,) * number, (parameters.max_days,) * number, cut), False
 
 
-def _alternation(observations: Observations) -> Alternation:
+def _bounds(scheme: dict[str, Any]) -> tuple[int | None, int | None]:
+    """Fewest and most days of a phase, None where the scheme has no number of days."""
+    return whole_days(scheme.get("minDays")), whole_days(scheme.get("maxDays"))
+
+
+def _alternation(observations: Observations, total: int) -> Alternation:
     recorded = _recorded(observations)
-    scheme, total = recorded[0], sum(observations.planned or observations.lengths)
-    parts = [scheme.get("treatedDays"), scheme.get("blockDays", total), scheme.get("maxRunDays", total)]
-    if (
-        any(other != scheme for other in recorded)
-        or scheme.get("scheme") != "days"
-        or not all(_is_days(days) for days in parts)
-    ):
+    scheme = next((scheme for scheme in recorded if _alternation_days(scheme, total)), None)
+    without = [
+        label
+        for label, other in zip(observations.labels, recorded, strict=True)
+        if scheme is None or other != scheme  # 7.0 and 7 are equal
+    ]
+    if scheme is None or without:
         raise AnalysisError(
             "a design of type ALTERNATING has no randomization test without its scheme: record it in "
             'interventionParams.randomization of all its phases, such as {"scheme": "days", "treatedDays": 1, '
-            '"blockDays": 2}'
+            f'"blockDays": 2}}; it is missing or another in {", ".join(without)}'
         )
-    return Alternation(total, *parts)
+    return Alternation(total, *_alternation_days(scheme, total))
 
 
-def _is_days(value: object) -> bool:
-    """Whether a recorded value is a number of days; true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_DAYS
+def _alternation_days(scheme: dict[str, Any], total: int) -> list[int]:
+    """Treatment days of a block, days of a block and longest run; empty where the scheme does not state them."""
+    defaults = {"treatedDays": None, "blockDays": total, "maxRunDays": total}
+    days = [whole_days(scheme.get(name, default)) for name, default in defaults.items()]
+    complete = [part for part in days if part is not None]
+    return complete if scheme.get("scheme") == "days" and len(complete) == len(days) else []
+
+
+def whole_days(value: object) -> int | None:
+    """A recorded number of days, 7.0 like 7; None for anything else, to which true and false belong."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_DAYS:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def _recorded(observations: Observations) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.statistics.changepoint_defaults import FACTOR, MIN_SIZE
+from americano_pipelines.statistics.draw_limits import DRAWS, MAX_DRAWS, MIN_DRAWS
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,8 +36,10 @@ class ProtocolParameters(Parameters):
     """Parameters of every analysis of a protocol."""
 
     outcome: str | None = Field(default=None, description="Events column; unset: the protocol's primary outcome.")
-    improvement: Literal["increase", "decrease"] = Field(
-        default="increase", description="Which way of the outcome is better for the learner."
+    improvement: Literal["increase", "decrease"] | None = Field(
+        default=None,
+        description="Which way of the outcome is better for the learner; unset and not declared elsewhere: the "
+        "direction, and without one neither benefit nor harm.",
     )
 
 
@@ -49,6 +52,12 @@ class AbabParameters(ProtocolParameters):
     alpha: float = Field(default=0.05, gt=0, lt=1, description="Level fixed before, such as 0.05.")
     seed: int = Field(
         default=0, ge=0, description="Seed of the random draws, used when there are too many assignments to enumerate."
+    )
+    draws: int = Field(
+        default=DRAWS,
+        ge=MIN_DRAWS,
+        le=MAX_DRAWS,
+        description="How many assignments are drawn when there are too many to enumerate.",
     )
     min_days: int | None = Field(
         default=None, ge=1, description="Only where no drawing is recorded: fewest days of a phase. Exploratory then."
@@ -123,8 +132,8 @@ class TrainingParameters(Parameters):
         return {**super().recorded(), "learning_rate": self.rate}
 
 
-# Raise one where the same input gives other numbers.
-ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "2", "1", "1", "1", "1"
+# Raise one where the same input gives other numbers or another sentence.
+ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "3", "2", "2", "2", "1"
 
 
 @dataclass(frozen=True)

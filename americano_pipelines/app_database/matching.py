@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from americano_pipelines.analysis.direction_words import with_usual_names
 from americano_pipelines.analysis.preregistration import parse
 from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, app_type, requested
 from americano_pipelines.errors import AnalysisError, AppRowError
@@ -47,7 +48,7 @@ def resolve_request(request: Request) -> tuple[str, dict[str, Any]]:
         raise AnalysisError(
             f"inputParams is no JSON object, or too deep to be read: {reprlib.repr(request.parameters)}"
         )
-    stated = {key: value for key, value in request.parameters.items() if value is not None}
+    stated = with_usual_names({key: value for key, value in request.parameters.items() if value is not None})
     for key, value in fixed.items():
         if stated.get(key, value) != value:
             raise AnalysisError(f"{key} is {reprlib.repr(stated[key])}, but {request.analysis_type} means {value!r}")

@@ -52,7 +52,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
                 f"{protocol.effect:+g}" if protocol.effect else "no effect",
                 record.verdict if record else "failed",
                 f"{p[-1][1]:.4f}" if p else "-",
-                "planned" if record and record.standing and record.standing.planned else "exploratory",
+                record.standing.label if record and record.standing else "-",
             )
         )
     title = f"[bold]Verdicts[/] ({len(launched)} analyses now, by randomization test, change points and regression)"

@@ -10,9 +10,10 @@ import click
 
 from americano_pipelines.cli.demo import demo_settings, is_unconfigured
 from americano_pipelines.cli.output import say
-from americano_pipelines.cli.services import exclusive_lock, listen_to_signals, run_services
+from americano_pipelines.cli.services import check_free, exclusive_lock, listen_to_signals, run_services
 from americano_pipelines.errors import LockHeldError
-from americano_pipelines.settings import PROJECT_ROOT, load_settings
+from americano_pipelines.settings import PROJECT_FILES, PROJECT_ROOT, load_settings
+from americano_pipelines.settings.environment import ROOT_VARIABLE
 
 
 @click.command()
@@ -30,8 +31,8 @@ def dev(*, port: int, api_port: int) -> None:
     from americano_pipelines.demo.server import DemoServer
     from americano_pipelines.mlflow_store.data_folder import check_location
 
-    _check_free(port, "--port")
-    _check_free(api_port, "--api-port")
+    check_free(port)
+    check_free(api_port, "--api-port")
     settings = load_settings()
     check_location(settings)
     if is_unconfigured(settings):
@@ -53,22 +54,11 @@ def dev(*, port: int, api_port: int) -> None:
         say(f"Dagster on http://127.0.0.1:{port}, home {settings.dagster_dir}")
         # Where they start, Dagster's commands let a `.env` win over the environment, so not in the project's folder:
         # the UI would read another source than `americano sync`.
+        os.environ[ROOT_VARIABLE] = str(PROJECT_ROOT)
         os.chdir(settings.dagster_dir)
         os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # as `dagster dev` does
         web = [sys.executable, "-m", "americano_pipelines.defs.webserver", "-h", "127.0.0.1", "-p", str(port)]
         daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
-        workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml"), "--code-server-log-level", "warning"]
+        workspace = ["-w", str(PROJECT_FILES / "workspace.yaml"), "--code-server-log-level", "warning"]
         api = [str(Path(sys.executable).with_name("americano")), "api", "--port", str(api_port)]
         run_services([[*web, *workspace], [*daemon, *workspace], api], lock=lock, port=port)
-
-
-def _check_free(port: int, option: str) -> None:
-    """Refuse a port in use: its service would stop, and the others would run without it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise click.UsageError(
-                f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another {option}"
-            ) from None

@@ -27,7 +27,7 @@ ANALYSIS_WIDTH = len("randomization")
 def verdicts(*, as_json: bool) -> None:
     """Show what came out of each experiment.
 
-    Each protocol has one row: its planned analysis, or the newest exploratory one before there is a planned one. The
+    Each protocol has one row: its planned or declared analysis, or the newest exploratory one before there is one. The
     rows come from the provenance records, so an analysis is listed as soon as it has ended.
     """
     from americano_pipelines.cli.protocol_names import read_protocols
@@ -49,7 +49,7 @@ def _as_dict(verdict: "ListedVerdict") -> dict[str, Any]:
         "analysis": entry and entry.analysis,
         "verdict": entry and entry.verdict,
         **asdict(verdict.numbers),
-        "standing": entry and standing_of(planned=entry.planned),
+        "standing": entry and entry.standing,
         "sentence": entry and entry.sentence,
         "ended_at": entry and entry.ended_at,
         "record": entry and entry.sha256,
@@ -57,11 +57,6 @@ def _as_dict(verdict: "ListedVerdict") -> dict[str, Any]:
         "mlflow_url": entry and entry.mlflow_url,
         "analysis_run_id": entry and entry.analysis_run_id,
     }
-
-
-def standing_of(*, planned: bool | None) -> str | None:
-    """`planned` or `exploratory`, None for an analysis that no protocol plans."""
-    return None if planned is None else "planned" if planned else "exploratory"
 
 
 def _show_verdicts(listed: "list[ListedVerdict]") -> None:
@@ -81,12 +76,15 @@ def _show_verdicts(listed: "list[ListedVerdict]") -> None:
             decimals(numbers.effect, signed=True),
             _interval(numbers.interval_low, numbers.interval_high, exists=numbers.effect is not None),
             p_text(numbers.p),
-            (entry and standing_of(planned=entry.planned)) or "-",
+            (entry and entry.standing) or "-",
             *((entry.sha256[:_DIGITS] if entry else "-",) if wide else ()),
         )
         rows.append(row)
     show_table(console, header, rows, most_rows=len(rows), unbroken=("effect", "interval", "p", "standing", "record"))
-    if any(verdict.entry is not None and not verdict.entry.planned for verdict in listed):
+    standings = {verdict.entry.standing for verdict in listed if verdict.entry is not None}
+    if "declared" in standings:
+        console.print("A declared result follows a plan that only the source dates before the end.")
+    if "exploratory" in standings:
         console.print("An exploratory result is not the analysis that was planned: it can only suggest.")
     if not wide:
         console.print("`americano runs --protocol NAME` lists the analyses of a protocol; --json has all sentences.")

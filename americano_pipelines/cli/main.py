@@ -26,6 +26,7 @@ COMMANDS = {
     "runs": "records",
     "compare": "records",
     "link": "records",
+    "crate": "crate",
     "purge": "purge",
     "relocate": "relocate",
     "report": "report",
@@ -34,6 +35,7 @@ COMMANDS = {
     "demo": "demo",
     "dev": "dev",
     "api": "api",
+    "mlflow": "mlflow_server",
     "bench": "bench",
 }
 

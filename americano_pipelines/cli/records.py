@@ -124,7 +124,7 @@ _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
 @click.command()
 @click.option("--protocol", metavar="PROTOCOL", help="Only of this protocol: its name, its id or a part of one.")
-@click.option("--planned", is_flag=True, help="Only planned analyses.")
+@click.option("--planned", is_flag=True, help="Only planned or declared analyses.")
 @click.option("--limit", type=click.IntRange(min=1), help=f"List so many; without it the newest {_LISTED}.")
 @click.option("--all", "all_runs", is_flag=True, help="List all.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; lists all without --limit.")
@@ -147,7 +147,8 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
         matching = [
             run
             for run in list_runs(settings, open_store_to_read(settings), read)
-            if (protocol_id is None or run.protocol_id == protocol_id) and (not planned or run.standing == "planned")
+            if (protocol_id is None or run.protocol_id == protocol_id)
+            and (not planned or run.standing in ("planned", "declared"))
         ]
         shown = matching[:most]
         numbers = {} if as_json else _numbers(settings, shown)
@@ -242,7 +243,7 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
     if medium:
         row["standing"] = run.standing or "-"
     else:
-        row["planned"] = {"planned": "yes", "exploratory": "no"}.get(run.standing or "", "-")
+        row["planned"] = {"planned": "yes", "declared": "declared", "exploratory": "no"}.get(run.standing or "", "-")
     row["record"] = run.record[:_DIGITS] if run.record else "-"
     if wide:
         row |= {"MLflow run": run.mlflow_run_id, "AnalysisRun": run.analysis_run_id or "-"}

@@ -1,4 +1,4 @@
-"""Start and end the processes of `americano dev` as one group, once per Dagster home.
+"""Start and end the processes of `americano dev` and of `americano mlflow` as one group.
 
 A watcher outside the group ends it when this process is gone. It reads a pipe whose other end only this process
 holds.
@@ -7,15 +7,18 @@ holds.
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+
+import click
 
 from americano_pipelines.errors import AmericanoError, LockHeldError
 
@@ -44,6 +47,18 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def check_free(port: int, option: str = "--port") -> None:
+    """Refuse a port in use: its service would stop, and the others beside it would run without it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise click.UsageError(
+                f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another {option}"
+            ) from None
+
+
 @contextmanager
 def exclusive_lock(path: Path, description: str) -> Iterator[int]:
     """Hold a lock file for the block and yield its descriptor. A process that inherits it also holds the lock.
@@ -69,13 +84,20 @@ def exclusive_lock(path: Path, description: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def run_services(commands: Sequence[Sequence[str]], *, lock: int, port: int) -> None:
+def run_services(
+    commands: Sequence[Sequence[str]],
+    *,
+    port: int,
+    lock: int | None = None,
+    on_answer: Callable[[], None] = lambda: None,
+) -> None:
     """Run commands side by side until INT, TERM, or the end of one of them; then end them all.
 
     Args:
         commands: programs with their arguments; the first is the web server.
-        lock: a descriptor that they inherit, so that the lock lasts until the last of them ends.
         port: of the web server, which must refuse a foreign request.
+        lock: a descriptor that they inherit, so that the lock lasts until the last of them ends.
+        on_answer: called once, when the web server answers.
 
     Raises:
         AmericanoError: a command ended by itself, or the web server answers a foreign request.
@@ -86,16 +108,17 @@ def run_services(commands: Sequence[Sequence[str]], *, lock: int, port: int) -> 
         )
         pipe = watcher.stdin
         if pipe is None:
-            raise AmericanoError("the process that watches over Dagster's services has no pipe")
+            raise AmericanoError("the process that watches over the services has no pipe")
         stack.callback(watcher.wait)
         stack.callback(pipe.close)
         processes: list[subprocess.Popen[bytes]] = []
+        descriptors = () if lock is None else (lock,)
         stack.callback(_end, processes)
         with _deferred_signals():
             for command in commands:
                 group = processes[0].pid if processes else 0
                 process = subprocess.Popen(  # noqa: S603 - the caller's programs
-                    [*_START_ON_SIGNAL, *command], stdin=subprocess.PIPE, process_group=group, pass_fds=(lock,)
+                    [*_START_ON_SIGNAL, *command], stdin=subprocess.PIPE, process_group=group, pass_fds=descriptors
                 )
                 processes.append(process)
                 if not group:
@@ -104,7 +127,7 @@ def run_services(commands: Sequence[Sequence[str]], *, lock: int, port: int) -> 
                 if process.stdin is not None:
                     with suppress(BrokenPipeError), process.stdin as word:  # it has ended, as `_supervise` says
                         word.write(b"\n")
-        _supervise(commands, processes, port)
+        _supervise(commands, processes, port, on_answer)
 
 
 @contextmanager
@@ -124,7 +147,12 @@ def _deferred_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _supervise(commands: Sequence[Sequence[str]], processes: Sequence["subprocess.Popen[bytes]"], port: int) -> None:
+def _supervise(
+    commands: Sequence[Sequence[str]],
+    processes: Sequence["subprocess.Popen[bytes]"],
+    port: int,
+    on_answer: Callable[[], None],
+) -> None:
     checked = False
     while True:
         for command, process in zip(commands, processes, strict=True):
@@ -134,6 +162,8 @@ def _supervise(commands: Sequence[Sequence[str]], processes: Sequence["subproces
                 )
         if not checked:
             checked = _check_web_server(port)
+            if checked:
+                on_answer()
         time.sleep(POLL_SECONDS)
 
 
@@ -151,7 +181,7 @@ def _check_web_server(port: int) -> bool:
     if status != _REFUSED:
         raise AmericanoError(
             f"the web server answers requests of foreign pages (status {status}, not {_REFUSED}); "
-            "this version of dagster-webserver is not one that the guard fits: install the locked one"
+            "its version is not one that was tested: install the locked one"
         )
     return True
 

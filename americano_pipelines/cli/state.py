@@ -72,9 +72,9 @@ def _show(state: "PipelineState", moment: datetime) -> None:
     from americano_pipelines.pipeline_state import FAILURE_DAYS
 
     console, runs = Console(highlight=False), state.runs
-    without = len(state.protocols) - state.planned - state.exploratory
+    without = len(state.protocols) - state.confirmatory - state.exploratory
     lines = _published_lines(state.published, moment)
-    counts = f"{state.planned} with the planned analysis, {state.exploratory} with exploratory ones only"
+    counts = f"{state.confirmatory} with the planned analysis, {state.exploratory} with exploratory ones only"
     lines.append(("protocols", f"{len(state.protocols)}: {counts}, {without} not analysed"))
     if state.requests is not None:
         lines.append(("requests", f"{state.requests} pending in the app"))

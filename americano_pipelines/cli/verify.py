@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from americano_pipelines.cli.exit_codes import FAILED
-from americano_pipelines.cli.output import Console, cell, progress, say_json
+from americano_pipelines.cli.output import Console, cell, progress, say, say_json
 from americano_pipelines.provenance.verify.findings import FAULTS, Finding, Status
 from americano_pipelines.settings import load_settings
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "record": "copies of the record's hash",
+    "app row": "the app's row",
     "MLflow": "MLflow run",
     "artifacts": "artifacts",
     "data": "recorded inputs",
@@ -28,7 +30,7 @@ _TITLES = {
 }
 _GOOD = frozenset({Status.MATCH, Status.SAME, Status.REPEATED})
 # An analysis has many of these: those that are unchanged share a line.
-_MANY = frozenset({"tag", "parameter", "metric", "package"})
+_MANY = frozenset({"tag", "parameter", "metric", "package", "column"})
 
 
 @click.command()
@@ -40,9 +42,11 @@ _MANY = frozenset({"tag", "parameter", "metric", "package"})
 def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_json: bool) -> None:
     """Check that a recorded analysis was not altered.
 
-    RUN is an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters are enough. The
-    exit code is 1 if anything recorded was altered or is missing.
+    RUN is an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters are enough; or a
+    crate, FILE.zip, whose modules are run. The exit code is 1 if anything recorded was altered or is missing.
     """
+    if run.endswith(".zip"):
+        context.exit(_verify_crate(Path(run), as_json=as_json))
     from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes
     from americano_pipelines.provenance.verify.verification import verify as verify_record
 
@@ -55,6 +59,23 @@ def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_js
         _show(verification)
     if verification.faults or (strict and verification.stale):
         context.exit(FAILED)
+
+
+def _verify_crate(crate: Path, *, as_json: bool) -> int:
+    from americano_pipelines.provenance.crate.crate_check import check_crate
+
+    settings = load_settings()
+    with progress(enabled=not as_json):
+        check = check_crate(settings, crate)
+    if as_json:
+        findings = [{"status": status, "what": words} for status, words in check.findings]
+        say_json({"record": check.record_sha256, "verified": check.verified, "findings": findings})
+    else:
+        say(f"record {check.record_sha256}")
+        for status, words in check.findings:
+            say(f"{status:8} {words}")
+        say("verified, except for what is unknown" if check.verified else "not verified")
+    return 0 if check.verified else FAILED
 
 
 def _show(verification: "Verification") -> None:

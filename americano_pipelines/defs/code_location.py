@@ -14,6 +14,7 @@ from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.arrival_sensor import build_parquet_arrival
 from americano_pipelines.defs.sync.deep_check import build_deep_check, deep_check_schedule
 from americano_pipelines.defs.sync.sync_job import EXECUTOR, sync_assets
+from americano_pipelines.defs.verdict_table import verdicts_spec
 from americano_pipelines.settings import Mode, Settings
 
 
@@ -46,6 +47,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         assets=[
             *assets,
             *build_analyses(settings),
+            verdicts_spec(),
             *([] if settings.mode is Mode.PARQUET else asset_specs.postgres_specs()),
         ],
         asset_checks=[build_deep_check(settings)],

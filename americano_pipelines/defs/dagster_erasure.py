@@ -15,6 +15,7 @@ import dagster as dg
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance, open_instance_to_read
 from americano_pipelines.defs.dagster_storage import (
+    RUNLESS,
     opened,
     refresh_asset_entry,
     remove_events,
@@ -26,6 +27,7 @@ from americano_pipelines.defs.dagster_storage import (
 from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.defs.sync import asset_specs
+from americano_pipelines.defs.verdict_table import KEY, remove_reports, report_texts
 from americano_pipelines.erasure.extracts import purged_extracts
 from americano_pipelines.erasure.spellings import is_distinctive, mention_pattern
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
@@ -34,7 +36,7 @@ from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 
 KIND = "Dagster run"
-TICK = "Dagster tick"
+TICK, ASSET = "Dagster tick", "Dagster asset"
 _RUNNING_STATUSES = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _BUSY_SECONDS = 30
 
@@ -70,6 +72,11 @@ class DagsterRuns:
                 items = [Item(KIND, run_id, "analysed a protocol of the learner") for run_id in run_ids]
                 if instance is not None:
                     self._mention = mention_pattern(learner.id)
+                    if any(
+                        self._mention.search(text) or any(name in text for name in protocols)
+                        for text in report_texts(instance)
+                    ):
+                        items.append(Item(ASSET, KEY.to_user_string(), "has rows of the learner's protocols"))
                     items += [item for item in mentions(instance, learner.id) if item.name not in run_ids]
         except (ResourceError, sqlite3.Error) as error:
             return [
@@ -88,6 +95,8 @@ class DagsterRuns:
             with open_instance(self._settings) as instance:
                 if items or self._had_analyses or self._has_remains(instance):
                     remove_ticks(instance, [int(item.name) for item in items if item.kind == TICK])
+                    if any(item.kind == ASSET for item in items):
+                        remove_reports(instance)
                     delete_runs(instance, [item.name for item in items if item.kind == KIND])
                 remaining = [
                     Item(
@@ -117,7 +126,7 @@ def mentions(instance: dg.DagsterInstance, learner_id: str) -> list[Item]:
     """
     mention, distinctive = mention_pattern(learner_id), is_distinctive(learner_id)
     items = []
-    for run_id in sorted({run_id for run_id, text in run_texts(instance) if mention.search(text)}):
+    for run_id in sorted({run_id for run_id, text in run_texts(instance) if mention.search(text)} - {RUNLESS}):
         run = instance.get_run_by_id(run_id)
         if not distinctive and run is not None and run.job_name not in {NIGHTLY, DEEP_CHECK}:
             continue  # the short word may be a protocol or a label of another learner

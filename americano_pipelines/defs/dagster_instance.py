@@ -9,17 +9,17 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
-from dagster_shared.check import CheckError
 from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError
 
 from americano_pipelines.common import atomic_files, file_permissions
 from americano_pipelines.common.temporary_folders import temporary_folder
+from americano_pipelines.defs.dagster_storage import ConfigurationError
 from americano_pipelines.errors import ConfigError, ResourceError
-from americano_pipelines.settings import PROJECT_ROOT, Settings
+from americano_pipelines.settings import PROJECT_FILES, Settings
 
-TEMPLATE = PROJECT_ROOT / "dagster_home" / "dagster.yaml"
+TEMPLATE = PROJECT_FILES / "dagster_home" / "dagster.yaml"
 # Folders and files of Dagster's default storage below the home.
 _FOLDERS = ("history", "history/runs", "schedules", "storage")
 _RECORDS = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
@@ -118,7 +118,7 @@ def _opened(settings: Settings, home: Callable[[Settings], Path]) -> Iterator[dg
         with ExitStack() as stack:
             try:
                 instance = stack.enter_context(dg.DagsterInstance.from_config(str(home(settings))))
-            except (dg.DagsterError, CheckError, YAMLError, ImportError) as error:
+            except (dg.DagsterError, ConfigurationError, YAMLError, ImportError) as error:
                 raise ConfigError(
                     f"DAGSTER_HOME: {settings.dagster_dir} cannot be opened: {_short(error)}. Mend its "
                     "dagster.yaml, or take it away and the project's own is put in its place"

@@ -1,24 +1,51 @@
-"""Access private parts of Dagster's sqlite storage: its files, and its tables of assets and of evaluated checks.
+"""Access private parts of Dagster: sqlite files, tables of assets and of evaluated checks, the origin of runs.
 
-This module holds every private name of Dagster's storage that the project uses, as in `CHECKED_DAGSTER_VERSION`.
+This module holds every private name of Dagster's that the project uses, as in `CHECKED_DAGSTER_VERSION`.
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster_shared.check import CheckError
+from dagster_shared.error import SerializableErrorInfo
 
+from americano_pipelines.defs.run_tags import CODE_LOCATION, REPOSITORY
+
+# The error that an event holds, and what Dagster raises about a configuration of a wrong type.
+ErrorInfo = SerializableErrorInfo
+ConfigurationError = CheckError
 CHECKED_DAGSTER_VERSION = "1.13.27"
 # The name of the file that mirrors the events of assets of all runs.
 _INDEX = "index"
+# The id under which events without a run are stored.
+RUNLESS = ""
 _EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 _TICKS = "schedules.db"
 _BUSY_SECONDS = 30
+_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), REPOSITORY)
+
+
+def give_origin(instance: dg.DagsterInstance) -> None:
+    """Give the runs that this process executes the origin that the UI gives its own.
+
+    The timeline and the pages of a job list only runs with an origin, and `execute_in_process` creates its run
+    without one.
+    """
+    create = instance.create_run_for_job
+
+    def create_run_for_job(job_def: dg.JobDefinition, *arguments: Any, **options: Any) -> dg.DagsterRun:  # noqa: ANN401
+        origin = _ORIGIN.get_job_origin(job_def.name)
+        return create(job_def, *arguments, **{"remote_job_origin": origin, **options})
+
+    setattr(instance, "create_run_for_job", create_run_for_job)  # noqa: B010 - mypy refuses an assignment to a method
 
 
 def events_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
@@ -28,12 +55,12 @@ def events_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
 
 
 def shared_files(instance: dg.DagsterInstance) -> list[Path]:
-    """The existing sqlite files of asset events, of runs and of ticks; none under another storage."""
-    index = events_file(instance, _INDEX)
-    if index is None:
+    """The existing sqlite files of asset events, of events without a run, of runs and of ticks; else none."""
+    index, runless = events_file(instance, _INDEX), events_file(instance, RUNLESS)
+    if index is None or runless is None:
         return []
     home = index.parent.parent.parent
-    paths = (index, index.parent.parent / "runs.db", home / "schedules" / _TICKS)
+    paths = (index, runless, index.parent.parent / "runs.db", home / "schedules" / _TICKS)
     return [path for path in paths if path.is_file()]
 
 
@@ -80,6 +107,16 @@ def remove_events(instance: dg.DagsterInstance, run_id: str) -> None:
     if path is not None:
         for file in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))):
             file.unlink(missing_ok=True)
+
+
+def remove_asset_events(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
+    """Remove the events of an asset that has no runs; Dagster's own wipe only hides them."""
+    storage, table = instance.event_log_storage, SqlEventLogStorageTable
+    if isinstance(storage, SqlEventLogStorage) and storage.has_asset_key(key):
+        for shard in (storage.index_connection(), storage.run_connection(RUNLESS)):
+            with shard as connection:
+                connection.execute(table.delete().where(table.c.asset_key == key.to_string()))
+    refresh_asset_entry(instance, key)
 
 
 def last_evaluation_run(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> str | None:

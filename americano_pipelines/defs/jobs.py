@@ -14,8 +14,10 @@ from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings
 from americano_pipelines.settings.cron import cron_hours
 
-NIGHTLY, DEEP_CHECK, ANALYSES = "nightly_sync", "deep_check", "analyses"
+NIGHTLY, DEEP_CHECK, ANALYSES = "nightly_sync", "deep_check", "analyse_protocols"
 PREFIX = "analysis"
+# Groups of assets, beside `research` and `source`: names that no job, sensor or table has.
+EXPORTS, MIRRORS, EXPERIMENTS = "exports", "mirrors", "experiments"
 DESCRIPTION = "Copy the source into a new published file, whole or not at all."
 
 

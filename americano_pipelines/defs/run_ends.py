@@ -1,9 +1,9 @@
 """Describe how a Dagster run or a step ended, and find runs whose end MLflow or the app may not show yet."""
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
 from americano_pipelines import errors
+from americano_pipelines.defs.dagster_storage import ErrorInfo
 from americano_pipelines.defs.run_tags import ERROR_KIND, OPEN, ROW_OPEN, ROWS_TAG, STATUS_TAG
 
 FINISHED_STATUSES = {
@@ -53,7 +53,7 @@ def _run_failure(event: dg.DagsterEvent) -> str:
     return _reason(data.error) if data and data.error else str(event.message).strip()
 
 
-def _reason(error: SerializableErrorInfo) -> str:
+def _reason(error: ErrorInfo) -> str:
     """The message of the first error of ours in a chain of causes, which says what to do; else of the last cause."""
     chain = [error]
     while (cause := chain[-1].cause) is not None:

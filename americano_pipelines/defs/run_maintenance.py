@@ -11,6 +11,7 @@ from datetime import timedelta
 import dagster as dg
 
 from americano_pipelines.defs.dagster_instance import open_instance
+from americano_pipelines.defs.dagster_storage import give_origin
 from americano_pipelines.defs.run_ends import needs_reconciliation
 from americano_pipelines.defs.run_processes import fail_dead_runs
 from americano_pipelines.defs.run_retention import remove_old_runs
@@ -26,6 +27,7 @@ def instance_for_runs(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     with open_instance(settings) as instance:
         fail_dead_runs(instance)
+        give_origin(instance)
         yield instance
         reconcile_ended_runs(settings, instance)
 

@@ -13,6 +13,7 @@ import dagster as dg
 import psutil
 
 from americano_pipelines.defs import run_owners
+from americano_pipelines.defs.earlier_tags import rename_earlier_tags
 from americano_pipelines.defs.run_tags import BOOT_TAG, HOST_TAG, PID_TAG, RUN_TAG, STARTED_TAG
 
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -61,6 +62,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     Returns:
         The ids of the runs that were marked.
     """
+    rename_earlier_tags(instance)
     unfinished = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
     ours = [run for run in unfinished if run.tags.get(RUN_TAG) == run.run_id]
     home = Path(instance.root_directory)

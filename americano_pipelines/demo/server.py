@@ -10,13 +10,13 @@ from psycopg2 import errors, sql
 from americano_pipelines.demo.postgres.cluster import SUPERUSER
 from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.demo.seed import SeedResult, seed
-from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines.settings import PROJECT_FILES
 from americano_pipelines.settings.paths import DEMO_SERVER
 
 DATABASE = "americano"
 SYNC_ROLE = "americano_sync"
 # As the app's administrator would make it; each time again, because a demo may be older than the role.
-LINK_ROLE, LINK_ROLE_SCRIPT = "americano_link", PROJECT_ROOT / "deploy" / "link_role.sql"
+LINK_ROLE, LINK_ROLE_SCRIPT = "americano_link", PROJECT_FILES / "deploy" / "link_role.sql"
 
 
 class DemoServer:

@@ -4,6 +4,7 @@ MLflow's own "active run" is one per thread, and an analysis that fails between 
 next.
 """
 
+import getpass
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ TAGS = (
 )
 SERVICE = "americano_pipelines"
 PARENT_TAG = "mlflow.parentRunId"
+# The job or asset of Dagster that a run is of, for the column "Source" of MLflow's pages.
+SOURCE_TAG = "mlflow.source.name"
 _PER_PAGE = 1000
 _FINAL_STATUSES = frozenset({"FINISHED", "FAILED", "KILLED"})
 
@@ -57,7 +60,7 @@ def get_or_create_parent_run(
         settings: whose data folder's lock keeps two processes from both making it.
         dagster_run_id: the Dagster run.
         name: shown in MLflow.
-        tags: those of `TAGS` that are known.
+        tags: those of `TAGS` that are known, and others.
 
     Returns:
         Its id.
@@ -69,7 +72,7 @@ def get_or_create_parent_run(
         if parents := _parents(store, store.experiment_id, dagster_run_id):
             return str(parents[0].info.run_id)
         known = dict.fromkeys(TAGS) | {"service": SERVICE, "env": settings.environment, DAGSTER_RUN_TAG: dagster_run_id}
-        tags = {key: str(value) for key, value in as_tag_values(known | dict(tags)).items()}
+        tags = {key: str(value) for key, value in as_tag_values(known | dict(tags)).items()} | _launch_tags()
         run = store.ask(store.client.create_run, store.experiment_id, tags=tags, run_name=name)
         return str(run.info.run_id)
 
@@ -166,9 +169,10 @@ def newest_analysis_runs(store: Store, limit: int | None) -> "list[Run]":
 
 # What MLflow takes at once, and how long a value may be before it is cut: mlflow/utils/validation.py.
 _PER_BATCH = 100
-_MAX_PARAM_LENGTH, _MAX_TAG_LENGTH, _MAX_DIGEST_LENGTH = 6000, 8000, 36
+_MAX_PARAM_LENGTH, _MAX_TAG_LENGTH, MAX_DIGEST_LENGTH = 6000, 8000, 36
 # What MLflow's own pages show.
-_NOTE_TAG, _COMMIT_TAG, _CONTEXT_TAG = "mlflow.note.content", "mlflow.source.git.commit", "mlflow.data.context"
+NOTE_TAG, COMMIT_TAG, _CONTEXT_TAG = "mlflow.note.content", "mlflow.source.git.commit", "mlflow.data.context"
+_USER_TAG, _SOURCE_TYPE_TAG = "mlflow.user", "mlflow.source.type"
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ class AnalysisRun:
     def describe(self, sentence: str, *, commit: str | None) -> None:
         """Fill the fields of MLflow's own page: the description, and the commit of the source.
 
-        People may edit the description afterwards, so neither is part of a record.
+        Both follow from the record; people may edit the description afterwards.
 
         Args:
             sentence: what came out.
@@ -252,7 +256,7 @@ class AnalysisRun:
         Raises:
             TrackingError: MLflow does not take it.
         """
-        self.set_tags({_NOTE_TAG: sentence} | ({_COMMIT_TAG: commit} if commit else {}))
+        self.set_tags({NOTE_TAG: sentence} | ({COMMIT_TAG: commit} if commit else {}))
 
     def log_dataset(self, name: str, sha256: str, *, source: str) -> None:
         """Log what the analysis read, for MLflow's column of datasets.
@@ -268,7 +272,7 @@ class AnalysisRun:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         # MLflow's own digest of a table covers 10,000 rows and ignores times.
-        dataset = Dataset(name=name, digest=sha256[:_MAX_DIGEST_LENGTH], source_type="local", source=source)
+        dataset = Dataset(name=name, digest=sha256[:MAX_DIGEST_LENGTH], source_type="local", source=source)
         used = DatasetInput(dataset, [InputTag(_CONTEXT_TAG, "analysis")])
         self.store.ask(self.store.client.log_inputs, self.run_id, datasets=[used])
 
@@ -307,7 +311,7 @@ def analysis_run(store: Store, parent_run_id: str, name: str, tags: Mapping[str,
     Raises:
         TrackingError: MLflow does not take it; the block is not entered.
     """
-    texts = _short(as_tag_values(tags), _MAX_TAG_LENGTH, "tag") | {PARENT_TAG: parent_run_id}
+    texts = _short(as_tag_values(tags), _MAX_TAG_LENGTH, "tag") | _launch_tags() | {PARENT_TAG: parent_run_id}
     run = store.ask(store.client.create_run, store.experiment_id, tags=texts, run_name=name)
     opened = AnalysisRun(store, run.info.run_id)
     try:
@@ -318,6 +322,15 @@ def analysis_run(store: Store, parent_run_id: str, name: str, tags: Mapping[str,
             end(store, opened.run_id, "FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
         raise
     end(store, opened.run_id, "FINISHED")
+
+
+def _launch_tags() -> dict[str, str]:
+    """Whose process opens a run, and that it is no notebook, for MLflow's pages; not part of a record."""
+    tags = {_SOURCE_TYPE_TAG: "LOCAL"}
+    # A container may run as a user without a name.
+    with suppress(KeyError, OSError):
+        tags[_USER_TAG] = getpass.getuser()
+    return tags
 
 
 def end(store: Store, run_id: str, status: str) -> None:

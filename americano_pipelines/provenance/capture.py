@@ -1,6 +1,7 @@
 """Capture the context of an analysis before it starts: caller, code, packages."""
 
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,15 +11,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from americano_pipelines.common.hashing import file_sha256, sha256_hex
+from americano_pipelines.provenance.module_bundle import bundle_of, present_modules
 from americano_pipelines.provenance.secret_filter import without_secrets
-from americano_pipelines.settings import PROJECT_ROOT, redact
+from americano_pipelines.settings import IS_CLONE, PACKAGE, PROJECT_FILES, PROJECT_ROOT, redact
 
 UNKNOWN = "unknown"
-_PACKAGE = PROJECT_ROOT / "americano_pipelines"
 # The packages that decide a number: the statistics and the preparation of their input.
 _ANALYSIS = ("statistics", "analysis")
 _CODE = (".py", ".sql")
 _TIMEOUT_SECONDS = 20
+_INSTALLED = "the package was installed without its repository"
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ class Code:
 def capture_code() -> Code:
     """Capture the code that is running."""
     modules = {
-        path.relative_to(_PACKAGE).as_posix(): file_sha256(path)
+        path.relative_to(PACKAGE).as_posix(): file_sha256(path)
         for folder in _ANALYSIS
-        for path in sorted((_PACKAGE / folder).rglob("*"))
+        for path in sorted((PACKAGE / folder).rglob("*"))
         if path.suffix in {".py", ".sql"}
     }
-    top, why = _git("rev-parse", "--show-toplevel")
+    top, why = _git("rev-parse", "--show-toplevel") if IS_CLONE else (None, _INSTALLED)
     # A project inside the repository of another project is not that repository's code.
     if top is None or Path(top).resolve() != PROJECT_ROOT.resolve():
         reason = why or f"{PROJECT_ROOT} is not the top of a git repository"
@@ -102,6 +104,28 @@ _COMMANDS = {
 }
 
 
+def describe_commit(commit: str) -> tuple[bool, str]:
+    """Where a commit is today.
+
+    Args:
+        commit: its hash.
+
+    Returns:
+        Whether a branch or tag still leads to it, and in words where it is.
+    """
+    if not re.fullmatch("[0-9a-f]{7,64}", commit):
+        return False, "it is no hash of a commit"
+    if _git("cat-file", "-e", f"{commit}^{{commit}}")[1] is not None:
+        return False, "this repository does not have it: it was amended or removed, or this is another clone"
+    if _git("merge-base", "--is-ancestor", commit, "HEAD")[1] is None:
+        newer, _ = _git("rev-list", "--count", f"{commit}..HEAD")
+        return True, f"{newer} commits were made since"
+    names, _ = _git("for-each-ref", f"--contains={commit}", "--format=%(refname:short)")
+    if not names:
+        return False, "no branch or tag leads to it any more: it was amended or left behind"
+    return True, f"it is on {', '.join(names.splitlines())}"
+
+
 def _git(*arguments: str) -> tuple[str | None, str | None]:
     """The output of a git command, or None and the reason."""
     try:
@@ -131,7 +155,8 @@ def _without_credentials(address: str) -> str:
     return location if at and ":" in user else address
 
 
-LOCK = PROJECT_ROOT / "requirements.lock"
+# A wheel does not say what was installed beside it; a lock file where it runs is another project's.
+LOCK = PROJECT_FILES / "requirements.lock"
 # The packages that compute numbers or carry them.
 _PACKAGES = (
     "numpy",
@@ -201,6 +226,8 @@ class RunContext:
         actor: the person or program that launched the run.
         analysis_run_id: the app's row, None without one.
         code_versions: upstream asset key to its code version.
+        recorded_before: hashes of the records that Dagster's log names for the partition, of any analysis.
+        not_searched: places that could not be searched for earlier analyses, with the reason.
     """
 
     dagster_run_id: str
@@ -209,6 +236,8 @@ class RunContext:
     actor: str
     analysis_run_id: str | None
     code_versions: Mapping[str, str | None] = field(default_factory=dict)
+    recorded_before: frozenset[str] = frozenset()
+    not_searched: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -217,13 +246,16 @@ class CapturedContext:
 
     started_at: str
     code: Code
+    module_bundle: bytes
     environment: Environment
     dvc_lock_sha256: str | None
 
 
 def capture_context() -> CapturedContext:
     """Capture code, environment and time, before anything is computed."""
-    return CapturedContext(utc_now(), capture_code(), capture_environment(), dvc_lock_sha256())
+    return CapturedContext(
+        utc_now(), capture_code(), bundle_of(present_modules()), capture_environment(), dvc_lock_sha256()
+    )
 
 
 def utc_now() -> str:

@@ -54,7 +54,7 @@ def _analysis(record: Record) -> dict[str, Any]:
         "protocol": identity.protocol_id,
         "started": identity.started_at,
         "launched by": identity.actor,
-        "planned": compliance.planned if compliance else None,
+        "standing": compliance.label if compliance else None,
         "why not": "; ".join(compliance.reasons) if compliance else None,
         "analyses before": compliance.earlier_runs if compliance else None,
     }

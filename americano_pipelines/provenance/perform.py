@@ -3,19 +3,24 @@
 A model gets the alias `candidate` after its training is recorded, so the alias never names an unrecorded model.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from americano_pipelines.analysis.daily_series import phase_timeline, planned_end_us
+from americano_pipelines.analysis.day_values import DAYS, day_values
 from americano_pipelines.analysis.extract import Extract, events_instant
 from americano_pipelines.analysis.html_report import render_report
-from americano_pipelines.analysis.preregistration import PlanCompliance, assess_compliance
+from americano_pipelines.analysis.preregistration import PlanCompliance, assess_compliance, planned_of
 from americano_pipelines.analysis.registry import Basis
 from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.app_database.recorded_rows import recorded_hashes
 from americano_pipelines.common.hashing import canonical_json
+from americano_pipelines.errors import AppRowError
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, log_model, make_candidate
 from americano_pipelines.mlflow_store.runs import AnalysisRun
 from americano_pipelines.provenance.capture import RunContext
+from americano_pipelines.provenance.plan_standing import with_sighting
 from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.prior_runs import find_prior_runs
 from americano_pipelines.provenance.recorder import Recorded, record
@@ -56,12 +61,15 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
         AnalysisError: the analysis cannot be done on these data; TrackingError: MLflow refuses it.
     """
     as_of_us = round(events_instant(prepared.document).timestamp() * 1_000_000)
-    compliance = _compliance(run, settings, prepared, as_of_us)
+    elsewhere, context = _recorded_elsewhere(settings, prepared, context)
+    compliance = _compliance(run, settings, prepared, as_of_us, elsewhere)
     basis = Basis(prepared.document.snapshot_id, as_of_us, compliance.label if compliance else None)
     analysis = prepared.kind.analyse(prepared.extract, prepared.parameters, basis)
     files, results, registered = dict(analysis.files), dict(analysis.results), None
     if compliance is not None:
         files[RESULTS] = canonical_json(results)
+        days = day_values(prepared.extract, prepared.parameters)
+        files |= {DAYS: days} if days is not None else {}
         files[REPORT] = _report(run, prepared, context, analysis, compliance)
     if (model := analysis.model) is not None:
         registered = log_model(run, model.pipeline, model.example, model.name)
@@ -73,20 +81,41 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
     return PerformedAnalysis(prepared, analysis, compliance, registered, recorded)
 
 
+def _recorded_elsewhere(
+    settings: Settings, prepared: PreparedAnalysis, context: RunContext
+) -> tuple[dict[str, str], RunContext]:
+    """Hash to place of the protocol's records that Dagster's log and the app's rows name.
+
+    An app that does not answer is no reason to give up an analysis; the record says that its rows were not searched.
+    """
+    places = dict.fromkeys(context.recorded_before, "Dagster's log")
+    if settings.app is not None and isinstance(prepared.extract, Extract):
+        try:
+            rows = recorded_hashes(settings.app, prepared.extract.protocol.protocol_id)
+        except AppRowError as error:
+            return places, replace(context, not_searched={"standing.app_rows": str(error)})
+        places |= {sha256: f"the app's row {row}" for sha256, row in rows.items()}
+    return places, context
+
+
 def _compliance(
-    run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, as_of_us: int
+    run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, as_of_us: int, elsewhere: Mapping[str, str]
 ) -> PlanCompliance | None:
     extract = prepared.extract
     if not isinstance(extract, Extract):
         return None
-    return assess_compliance(
+    ends_us = planned_end_us(extract, phase_timeline(extract))
+    compliance = assess_compliance(
         prepared.kind,
         prepared.parameters,
         extract,
         as_of_us=as_of_us,
-        ends_us=planned_end_us(extract, phase_timeline(extract)),
-        prior_runs=find_prior_runs(settings, run.store, extract.protocol.protocol_id, run.run_id),
+        ends_us=ends_us,
+        prior_runs=find_prior_runs(settings, run.store, extract.protocol.protocol_id, run.run_id, elsewhere),
     )
+    if planned_of(prepared.kind, extract) is None:
+        return compliance
+    return with_sighting(compliance, prepared.plan_seen, ends_us)
 
 
 def _report(

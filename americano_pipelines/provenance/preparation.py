@@ -11,6 +11,7 @@ from americano_pipelines.analysis.preregistration import parse, resolve
 from americano_pipelines.analysis.registry import Kind, Parameters
 from americano_pipelines.provenance.capture import CapturedContext, capture_context
 from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.plan_history import PlanSighting, read_sighting
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 
@@ -24,6 +25,7 @@ class PreparedAnalysis:
         extract: its input.
         document: the record of the published file that the extract is from.
         captured: code and environment, as they were before the extract was read.
+        plan_seen: when the protocol's plan was first seen, None where no snapshot kept that.
     """
 
     kind: Kind
@@ -31,6 +33,7 @@ class PreparedAnalysis:
     extract: BaseExtract
     document: SnapshotRecord
     captured: CapturedContext
+    plan_seen: PlanSighting | None = None
 
     @property
     def protocol(self) -> str | None:
@@ -67,4 +70,5 @@ def prepare(
     captured = capture_context()
     extract = kind.read_extract(connection, settings, document, protocol_id, overrides.get("outcome"))
     parameters = resolve(kind, overrides, extract) if isinstance(extract, Extract) else parse(kind, overrides)
-    return PreparedAnalysis(kind, parameters, extract, document, captured)
+    sighting = read_sighting(connection, document, protocol_id) if protocol_id is not None else None
+    return PreparedAnalysis(kind, parameters, extract, document, captured, sighting)

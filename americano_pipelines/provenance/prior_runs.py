@@ -1,14 +1,26 @@
-"""Find the prior analyses of a protocol, in the archive and in MLflow.
+"""Find the prior analyses of a protocol, in the archive, in MLflow, in Dagster's log and in the app's rows.
 
-Neither is enough: a record can be removed from the archive, and a run can be deleted in MLflow.
+None is enough: a record can be removed from the archive, and a run can be deleted in MLflow. What one of these places,
+or the chain of records, knows of a record that is gone makes the next run exploratory.
 """
 
+import re
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from americano_pipelines.analysis.preregistration import PriorRun, PriorRuns
 from americano_pipelines.mlflow_store.client import Store
-from americano_pipelines.mlflow_store.runs import ASSET_TAG, PARENT_TAG, PROTOCOL_TAG, UNKNOWN, record_hash, search
+from americano_pipelines.mlflow_store.runs import (
+    ASSET_TAG,
+    HASH_TAG,
+    PARENT_TAG,
+    PROTOCOL_TAG,
+    UNKNOWN,
+    record_hash,
+    search,
+)
+from americano_pipelines.provenance.chain import earlier_records, read_chain
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_entries, find_records
 from americano_pipelines.settings import Settings
@@ -17,8 +29,12 @@ from americano_pipelines.sources.contracts import EVENTS
 if TYPE_CHECKING:
     from americano_pipelines.mlflow_store.runs import Run
 
+_HASH = re.compile("[0-9a-f]{64}")
 
-def find_prior_runs(settings: Settings, store: Store, protocol_id: str, run_id: str) -> PriorRuns:
+
+def find_prior_runs(
+    settings: Settings, store: Store, protocol_id: str, run_id: str, elsewhere: Mapping[str, str]
+) -> PriorRuns:
     """The analyses of a protocol before the one whose MLflow run this is.
 
     A record whose MLflow run never got its hash was left by a process that died while it recorded. Its result was never
@@ -29,6 +45,7 @@ def find_prior_runs(settings: Settings, store: Store, protocol_id: str, run_id: 
         store: MLflow.
         protocol_id: the protocol.
         run_id: the run that is under way.
+        elsewhere: hash of each record of the protocol that Dagster's log or the app's rows name, to that place.
 
     Raises:
         TrackingError: MLflow does not answer.
@@ -43,7 +60,38 @@ def find_prior_runs(settings: Settings, store: Store, protocol_id: str, run_id: 
     recorded += [_of_run(run) for run in runs.values() if record_hash(run) is not None]
     ended = [run for run in runs.values() if record_hash(run) is None and run.info.status != "RUNNING"]
     changed = find_entries(settings, "readable", False)  # noqa: FBT003 - a value of the column
-    return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed))
+    counted = {record_hash(run) for run in runs.values()}
+    vanished = tuple(_vanished(settings, store, protocol_id, counted, elsewhere))
+    return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed), vanished=vanished)
+
+
+def _vanished(
+    settings: Settings, store: Store, protocol_id: str, counted: Collection[str | None], elsewhere: Mapping[str, str]
+) -> Iterator[str]:
+    """Records that were there and are gone, in words.
+
+    A changed file is no gap, for it is counted as changed; and a run of MLflow tells whose record it was.
+    """
+    chain = read_chain(settings)
+    files = {entry.sha256 for entry in chain.entries}
+    named: dict[str, str] = {}
+    for number, sha256 in chain.missing().items():
+        if sha256 is None:
+            yield f"record {number} of the chain is gone"
+        else:
+            named[sha256] = f"record {number} of the chain, {sha256[:12]}, is gone"
+    for sha256 in chain.gone_from_before(earlier_records(settings, chain)):
+        named[sha256] = f"record {sha256[:12]}, from before records were chained, is gone"
+    for sha256, place in elsewhere.items():
+        named.setdefault(sha256, f"record {sha256[:12]}, which {place} names, is gone")
+    for sha256, words in sorted(named.items()):
+        if sha256 in files or sha256 in counted:
+            continue
+        others = (
+            search(store, store.experiment_id, f"tags.`{HASH_TAG}` = '{sha256}'") if _HASH.fullmatch(sha256) else []
+        )
+        if not others or any(run.data.tags.get(PROTOCOL_TAG) == protocol_id for run in others):
+            yield words
 
 
 def _runs(store: Store, protocol_id: str) -> "list[Run]":

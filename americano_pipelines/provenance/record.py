@@ -5,7 +5,7 @@ MLflow's copy can be edited, so all other locations keep the hash of this text.
 
 from typing import Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.common.frozen_model import FrozenModel
@@ -34,7 +34,7 @@ class Logged(FrozenModel):
         metrics: name to (step, value) in the order they were logged; no points where the number is undefined, which
             older records leave out.
         tags: name to text, with the tags in which MLflow keeps the run's name and its parent run; older records lack
-            these two.
+            these two, and the tags `protocol`, `verdict` and `standing`.
     """
 
     params: dict[str, str]
@@ -82,11 +82,26 @@ class Input(FrozenModel):
     exclusions: dict[str, int]
 
 
+class ChainLink(FrozenModel):
+    """The place of a record among all records of its archive, see `provenance/chain.py`.
+
+    Attributes:
+        number: from 1 on.
+        previous: hash of the record before it, None for the first.
+        earlier: of the first, hashes of all records from before records were chained; else empty.
+    """
+
+    number: int = Field(ge=1)
+    previous: str | None
+    earlier: list[str]
+
+
 class Record(FrozenModel):
     """The provenance record of one analysis.
 
     Attributes:
-        version: version of this format.
+        version: version of this format. Records of version 1 have no `chain` and no `module_bundle_sha256`; they
+            stay valid, and are written as they were.
         identity: which analysis.
         code: the code that ran.
         inputs: the assets that it read.
@@ -108,9 +123,11 @@ class Record(FrozenModel):
         logged: what was written to the MLflow run.
         artifacts: path among the MLflow run's artifacts to hash and size; without this record itself.
         not_captured: what could not be captured, with the reason.
+        chain: its place among the records.
+        module_bundle_sha256: hash of the kept modules that it ran with, see `provenance/module_bundle.py`.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     identity: Identity
     code: CodePart
     inputs: list[Input]
@@ -132,14 +149,16 @@ class Record(FrozenModel):
     logged: Logged
     artifacts: dict[str, Artifact]
     not_captured: dict[str, str]
+    chain: ChainLink | None = None
+    module_bundle_sha256: str | None = None
 
     def canonical(self) -> bytes:
-        """The record's canonical text.
+        """The record's canonical text, without fields that its release did not know.
 
         Raises:
             AnalysisError: it holds NaN or an infinity.
         """
-        return canonical_json(self.model_dump(mode="json"))
+        return canonical_json({"version": self.version, **self.model_dump(mode="json", exclude_unset=True)})
 
     @classmethod
     def parse(cls, text: bytes) -> "Record":
@@ -153,12 +172,18 @@ class Record(FrozenModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise AnalysisError(f"this is no provenance record of version 1: {where}: {first['msg']}") from None
+            raise AnalysisError(f"this is no provenance record of version 1 or 2: {where}: {first['msg']}") from None
 
     @property
     def sentence_with_compliance(self) -> str:
         """The result in words, and whether it is the planned analysis where a protocol plans one."""
         return f"{self.sentence} {self.standing.sentence}" if self.standing else self.sentence
+
+    @property
+    def description(self) -> str:
+        """The result in words, as MLflow's page shows it; one that is not planned says what it is."""
+        label = None if self.standing is None else self.standing.label
+        return self.sentence if label in (None, "planned") else f"{self.sentence} This result is {label}."
 
     @property
     def sha256(self) -> str:

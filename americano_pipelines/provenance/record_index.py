@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from americano_pipelines.analysis.preregistration import Standing
 from americano_pipelines.common import sql
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.provenance.archive import get, records_dir
@@ -22,11 +23,13 @@ from americano_pipelines.settings import Settings
 
 INDEX = "index.sqlite3"
 # Version of the table in record_index.sql: an index of another version is built anew.
-_VERSION = 1
+_VERSION = 3
 # Another analysis writes one row: longer than this the lock is held by something that hangs.
 _LOCK_SECONDS = 5.0
 
-Column = Literal["sha256", "protocol_id", "mlflow_run_id", "analysis_run_id", "dagster_run_id", "readable"]
+Column = Literal[
+    "sha256", "protocol_id", "mlflow_run_id", "analysis_run_id", "dagster_run_id", "readable", "snapshot_id"
+]
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,11 @@ class IndexEntry:
         started_at: ISO 8601, UTC.
         ended_at: likewise.
         verdict: the verdict's state, None for an analysis that judges nothing.
-        planned: whether it is the planned analysis, None for one that no protocol plans.
+        standing: what it is to the plan of its protocol, None for one that no protocol plans.
         sentence: the result in words.
+        snapshot_id: the snapshot that its extract was read from, None without inputs.
+        chain_number: its place among all records of the archive, None in one from before records were chained.
+        chain_previous: hash of the record before it in the chain, None for the first.
     """
 
     sha256: str
@@ -64,8 +70,11 @@ class IndexEntry:
     started_at: str | None = None
     ended_at: str | None = None
     verdict: str | None = None
-    planned: bool | None = None
+    standing: Standing | None = None
     sentence: str | None = None
+    snapshot_id: str | None = None
+    chain_number: int | None = None
+    chain_previous: str | None = None
 
 
 _COLUMNS = ", ".join(field.name for field in fields(IndexEntry))
@@ -87,6 +96,12 @@ def newest_entries(settings: Settings, limit: int | None = None) -> list[IndexEn
     with _entries(settings) as connection:
         statement = f"SELECT {_COLUMNS} FROM entries WHERE readable ORDER BY started_at DESC LIMIT ?"  # noqa: S608
         return [_entry(row) for row in connection.execute(statement, (-1 if limit is None else limit,))]
+
+
+def all_entries(settings: Settings) -> list[IndexEntry]:
+    """The entries of all record files, intact or not; writes nothing."""
+    with _entries(settings) as connection:
+        return [_entry(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM entries")]  # noqa: S608 - a constant
 
 
 def find_records(settings: Settings, column: Column, *values: str) -> list[tuple[str, Record]]:
@@ -254,8 +269,11 @@ def _read(
             started_at=identity.started_at,
             ended_at=identity.ended_at,
             verdict=record.verdict,
-            planned=None if record.standing is None else record.standing.planned,
+            standing=None if record.standing is None else record.standing.label,
             sentence=record.sentence,
+            snapshot_id=record.inputs[0].snapshot_id if record.inputs else None,
+            chain_number=None if record.chain is None else record.chain.number,
+            chain_previous=None if record.chain is None else record.chain.previous,
         )
 
 
@@ -263,5 +281,4 @@ def _entry(row: tuple[object, ...]) -> IndexEntry:
     """An entry from a row of the table; sqlite has no booleans."""
     values = dict(zip((field.name for field in fields(IndexEntry)), row, strict=True))
     values["readable"] = bool(values["readable"])
-    values["planned"] = None if values["planned"] is None else bool(values["planned"])
     return IndexEntry(**values)  # type: ignore[arg-type]

@@ -26,11 +26,12 @@ from americano_pipelines.mlflow_store.runs import (
     AnalysisRun,
     as_tag_values,
 )
-from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
+from americano_pipelines.provenance.archive import extracts_dir, put
 from americano_pipelines.provenance.capture import LOCK, CapturedContext, RunContext, utc_now
+from americano_pipelines.provenance.chain import append
+from americano_pipelines.provenance.module_bundle import keep_bundle
 from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.record import CodePart, Identity, Input, Logged, Record
-from americano_pipelines.provenance.record_index import update_index
 from americano_pipelines.provenance.secret_filter import without_addresses
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
@@ -38,6 +39,7 @@ from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 NAME_TAG = "mlflow.runName"
 _EVENTS = f"analytics.{EVENTS.name}"
+DATASET = "extract"
 # Paths among an MLflow run's artifacts.
 RECORD, EXTRACT, LOCK_FILE, DIFF = (
     "provenance/record.json",
@@ -81,7 +83,8 @@ def record(
     captured, extract = prepared.captured, prepared.extract.canonical()
     extract_sha256 = sha256_hex(extract)
     inputs = [_input(prepared.document, read, analysis) for read in prepared.extract.reads(prepared.document)]
-    logged = _log(run, settings, prepared, context, analysis, extract_sha256)
+    outcome_tags = _outcome_tags(prepared, analysis, compliance)
+    logged = _log(run, settings, prepared, context, analysis, outcome_tags | {"data.sha256": extract_sha256})
     files = {**analysis.files, **analysis.pictures, EXTRACT: extract, **_lock()}
     if captured.code.diff:
         files[DIFF] = captured.code.diff.encode()
@@ -90,7 +93,8 @@ def record(
     with temporary_folder(settings.spill_dir, "upload") as folder:
         artifacts = {name: _upload(run, folder, name, content) for name, content in files.items()}
         extract_path, _ = put(extracts_dir(settings), extract, mode)
-        new_record = Record(
+        partial = Record(
+            version=2,
             identity=Identity(
                 analysis=analysis.name,
                 analysis_version=analysis.version,
@@ -135,15 +139,12 @@ def record(
             logged=logged,
             artifacts=artifacts,
             not_captured=_not_captured(run, captured, context),
+            module_bundle_sha256=keep_bundle(settings, captured.module_bundle, mode),
         )
-        text = new_record.canonical()
-        path, sha256 = put(records_dir(settings), text, mode)
-        update_index(settings)
-        _upload(run, folder, RECORD, text)
-    exploratory = compliance is not None and not compliance.planned
-    sentence = f"{analysis.sentence} This result is exploratory." if exploratory else analysis.sentence
-    run.describe(sentence, commit=captured.code.commit)
-    run.log_dataset("extract", extract_sha256, source=extract_path.relative_to(settings.data_dir).as_posix())
+        new_record, path, sha256 = append(settings, lambda link: partial.model_copy(update={"chain": link}), mode)
+        _upload(run, folder, RECORD, new_record.canonical())
+    run.describe(new_record.description, commit=captured.code.commit)
+    run.log_dataset(DATASET, extract_sha256, source=extract_path.relative_to(settings.data_dir).as_posix())
     run.set_tags({HASH_TAG: sha256})
     return Recorded(new_record, sha256, path)
 
@@ -177,7 +178,7 @@ def _log(
     prepared: PreparedAnalysis,
     context: RunContext,
     analysis: Analysis,
-    extract_sha256: str,
+    more_tags: dict[str, str],
 ) -> Logged:
     """Log parameters, numbers and tags, and return exactly what was logged."""
     captured, params = prepared.captured, prepared.parameters.recorded()
@@ -192,7 +193,7 @@ def _log(
         ASSET_TAG: context.asset_key,
         PROTOCOL_TAG: context.partition,
         "data.snapshot_id": prepared.document.snapshot_id,
-        "data.sha256": extract_sha256,
+        **more_tags,
     }
     run.log_params(params)
     run.log_metrics(analysis.numbers)
@@ -209,6 +210,16 @@ def _log(
         metrics=metrics,
         tags={name: str(value) for name, value in as_tag_values(tags).items()} | _run_tags(run),
     )
+
+
+def _outcome_tags(prepared: PreparedAnalysis, analysis: Analysis, compliance: PlanCompliance | None) -> dict[str, str]:
+    """What MLflow's list of runs can be sorted and filtered by; an analysis that judges nothing has no verdict."""
+    tags = {
+        "protocol": prepared.protocol,
+        "verdict": analysis.verdict,
+        "standing": compliance.label if compliance else None,
+    }
+    return {name: text for name, text in tags.items() if text is not None}
 
 
 def _run_tags(run: AnalysisRun) -> dict[str, str]:
@@ -232,7 +243,7 @@ def _lock() -> dict[str, bytes]:
 
 
 def _not_captured(run: AnalysisRun, captured: CapturedContext, context: RunContext) -> dict[str, str]:
-    reasons = dict(captured.code.not_captured)
+    reasons = {**captured.code.not_captured, **context.not_searched}
     if captured.dvc_lock_sha256 is None:
         reasons["dvc_lock_sha256"] = "there is no dvc.lock"
     if captured.environment.lock_sha256 is None:

@@ -34,7 +34,8 @@ class ListedRun:
         protocol: the protocol's name in the published file, its id when it is not there.
         status: of the MLflow run; `gone` when MLflow does not have it any more.
         verdict: the verdict's state, None without a record or for an analysis that judges nothing.
-        standing: `planned` or `exploratory`, None without a record or for an analysis that no protocol plans.
+        standing: `planned`, `declared` or `exploratory`, None without a record or for an analysis that no protocol
+            plans.
         sentence: what came out, None without a record.
         mlflow_run_id: the MLflow run.
         mlflow_url: its page, None when there is none.
@@ -70,7 +71,7 @@ def list_runs(settings: Settings, store: Store, limit: int | None = None) -> lis
     Raises:
         TrackingError: MLflow does not answer.
     """
-    names = _protocol_names(settings)
+    names = protocol_names(settings)
     runs = newest_analysis_runs(store, limit)
     # The tag is set last: without it recording did not finish.
     hashes = filter(None, map(record_hash, runs))
@@ -105,7 +106,7 @@ def _of_entry(entry: IndexEntry, status: str, names: dict[str, str]) -> ListedRu
         protocol=names.get(entry.protocol_id or "", entry.protocol_id),
         status=status,
         verdict=entry.verdict,
-        standing=None if entry.planned is None else "planned" if entry.planned else "exploratory",
+        standing=entry.standing,
         sentence=entry.sentence,
         mlflow_run_id=str(entry.mlflow_run_id),
         mlflow_url=entry.mlflow_url,
@@ -135,7 +136,7 @@ def _without_record(store: Store, run: "Run", names: dict[str, str]) -> ListedRu
     )
 
 
-def _protocol_names(settings: Settings) -> dict[str, str]:
+def protocol_names(settings: Settings) -> dict[str, str]:
     """Names of the published protocols by id; none without a published file, or one with protocols in it."""
     try:
         with open_published(settings) as connection:

@@ -19,13 +19,19 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, Sett
 from americano_pipelines.settings.cron import check_cron
 from americano_pipelines.settings.postgres_url import DEFAULT_PORT, split_table
 
-_PARENT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+IS_CLONE = (PACKAGE.parent / "pyproject.toml").is_file()
+"""Whether the package runs from a clone of the repository, not from an installed wheel."""
 _PREFIX = "AMERICANO_"
 _UNITS = {"MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
 # With 32MB not even 200,000 narrow rows can be loaded, with 48MB they can; above the upper bound DuckDB
 # refuses the number.
 _MIN_MEMORY_BYTES, _MAX_MEMORY_BYTES = 48 * 10**6, 10**15
-PROJECT_ROOT = _PARENT if (_PARENT / "pyproject.toml").is_file() else Path.cwd()
+# `americano dev` sets it for the processes that it starts in another folder.
+ROOT_VARIABLE = "_AMERICANO_PROJECT_ROOT"
+PROJECT_ROOT = PACKAGE.parent if IS_CLONE else Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
+# What the project needs besides its package; a wheel has it in a folder of the package (see pyproject.toml).
+PROJECT_FILES = PROJECT_ROOT if IS_CLONE else PACKAGE / "project_files"
 
 
 def _table(value: str | None) -> str | None:
@@ -87,6 +93,27 @@ def group_id(name: str) -> int:
 def _group(value: str | None) -> str | None:
     if value is not None:
         group_id(value)
+    return value
+
+
+def _web_address(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value):
+        raise ValueError("is no web address")
+    return value
+
+
+def _orcid(value: str | None) -> str | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"https://orcid\.org/((?:\d{4}-){3}\d{3}[\dX])", value)
+    if match is None:
+        raise ValueError("is no address of an ORCID")
+    digits, total = match[1].replace("-", ""), 0
+    for digit in digits[:-1]:
+        total = (total + int(digit)) * 2 % 11
+    # ISO 7064, MOD 11-2: the last digit is a check of the others.
+    if digits[-1] != "0123456789X"[(12 - total) % 11]:
+        raise ValueError("is no ORCID: its last digit does not fit the others")
     return value
 
 
@@ -310,9 +337,31 @@ class Variables(BaseSettings):
         default=None,
         description="The issuer's words for scopes, as word=scope, separated by commas; such as authenticated=learner.",
     )
+    americano_time_zone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default="UTC",
+        description="The time zone of a learner's days where the source names none, such as UTC or Europe/Berlin.",
+    )
     americano_columns: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
         default_factory=dict,
         description='Columns that play a role, as JSON: {"behavioral_events.time": "occurredAt"}.',
+    )
+    americano_crate_author: str | None = Field(default=None, description="The author of crates, by name.")
+    americano_crate_author_orcid: Annotated[str | None, AfterValidator(_orcid)] = Field(
+        default=None, description="The author's ORCID, such as https://orcid.org/0000-0002-1825-0097."
+    )
+    americano_crate_publisher: str | None = Field(
+        default=None, description="The organization that publishes crates and to which their author belongs, by name."
+    )
+    americano_crate_publisher_url: Annotated[str | None, AfterValidator(_web_address)] = Field(
+        default=None, description="The address of that organization, such as https://ror.org/03yrm5c26."
+    )
+    americano_crate_license: Annotated[str | None, AfterValidator(_web_address)] = Field(
+        default=None,
+        description="The licence of data and results in crates: https://creativecommons.org/licenses/by/4.0/.",
+    )
+    americano_crate_access: str = Field(
+        default="Ask the author for the days.",
+        description="On what conditions the days that a crate leaves out can be had, in a sentence.",
     )
 
 

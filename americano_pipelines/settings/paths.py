@@ -91,6 +91,21 @@ class DataFolder:
         return self.root / "provenance"
 
     @property
+    def extract_checks(self) -> Path:
+        """What reading an extract again gave, kept before its snapshot expired."""
+        return self.records / "extract_checks"
+
+    @property
+    def crate_cards(self) -> Path:
+        """Cards of the crates with days that were written."""
+        return self.records / "crates"
+
+    @property
+    def module_bundles(self) -> Path:
+        """The modules that analyses ran with, once per version."""
+        return self.records / "modules"
+
+    @property
     def spill(self) -> Path:
         """Where DuckDB puts what does not fit into its memory limit."""
         return self.root / "tmp"
@@ -201,6 +216,9 @@ class DataFolder:
             self.purged_extracts,
             self.records,
             self.api_keys,
+            self.extract_checks,
+            self.module_bundles,
+            self.crate_cards,
             self.mlflow,
             *dagster,
         )

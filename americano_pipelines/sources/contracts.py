@@ -99,6 +99,16 @@ PROTOCOLS = TableContract(
         Role("end", "When it ends, UTC; null while open.", ("end_date", "ended_at")),
         Role("plan", "How it is to be analysed, in words.", ("analysis_plan",)),
         Role("deviations", "Departures from the plan, as they were noted.", ("deviations",)),
+        Role(
+            "improvement",
+            "Which way of the outcome is better: increase or decrease.",
+            ("improvement", "improvement_direction", "direction_of_improvement", "better_direction"),
+        ),
+        Role(
+            "time_zone",
+            "The learner's time zone, such as Europe/Berlin.",
+            ("time_zone", "learner_time_zone", "user_time_zone"),
+        ),
     ),
     sort_role="start",
 )

@@ -22,6 +22,8 @@ from americano_pipelines.statistics.segmented_regression import design_matrix, u
 PRIOR_SD = 2.5
 CHAINS, DRAWS, TARGET_ACCEPT = 4, 1000, 0.95
 MAX_R_HAT, MIN_EFFECTIVE_DRAWS = 1.01, 400
+PYMC = "pymc>=5,<6"
+"""What the extra `bayesian` asks for; the project itself is on no package index."""
 WARNING = (
     "The model takes days for independent once the line is taken off. When they are not, its intervals are too narrow "
     "and its probabilities too sure, as with least squares; a probability near 1 is no proof of an effect."
@@ -110,7 +112,7 @@ def bayesian(values: Values, phase: NDArray[np.int64], labels: Sequence[str], *,
     except ImportError as error:
         raise AnalysisError(
             "a Bayesian interrupted time series needs PyMC, which is not installed: "
-            f".venv/bin/pip install -e '.[bayesian]' in the project's folder ({error})"
+            f"python -m pip install '{PYMC}', with the project's Python ({error})"
         ) from error
 
     used, design = usable_days(values, phase, labels), design_matrix(phase, len(labels))

@@ -1,7 +1,4 @@
-"""Reduce events to one value a day: which events count, on which day, in which phase.
-
-Count days of 24 hours from the beginning of the first phase.
-"""
+"""Reduce events to one value a day: which events count, on which day, in which phase."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.statistics.phase_windows import DAY_US, Timeline, Window
+from americano_pipelines.statistics.phase_windows import Timeline, Window
 
 NO_PHASE = -1
 # In size, unless 0: beyond these the powers that statistics are made of are soon no numbers, or 0.
@@ -68,15 +65,10 @@ class Days:
         """Days in a phase that have no value; they keep their position."""
         return tuple(int(day) for day in np.flatnonzero((self.phase != NO_PHASE) & np.isnan(self.values)))
 
-    def lengths(self, windows: Sequence[Window]) -> list[int]:
+    def lengths(self, timeline: Timeline) -> list[int]:
         """Days of each window, days left out counted with the phase that begins in them."""
-        starts = [day_of(window.starts_us, windows) for window in windows]
+        starts = [timeline.clock.day(window.starts_us) for window in timeline.windows]
         return [end - start for start, end in zip(starts, [*starts[1:], self.values.size], strict=True)]
-
-
-def day_of(time_us: int, windows: Sequence[Window]) -> int:
-    """The day that a time falls into, from 0."""
-    return (time_us - windows[0].starts_us) // DAY_US
 
 
 def days(
@@ -94,14 +86,13 @@ def days(
         AnalysisError: there are no windows, the arrays differ in length, or an outcome is too large or too near 0
             to compute with.
     """
-    windows = timeline.windows
+    windows, clock = timeline.windows, timeline.clock
     if not windows:
         raise AnalysisError("the protocol has no phases")
     if not len(times_us) == len(outcomes) == len(labels):
         raise AnalysisError("times, outcomes and labels must be of one length")
     times = np.array(times_us, dtype=np.int64)
-    number = -(-(windows[-1].ends_us - windows[0].starts_us) // DAY_US)
-    day = (times - windows[0].starts_us) // DAY_US
+    number, day = clock.ceiling(windows[-1].ends_us), clock.days(times)
     has_value = np.array([value is not None for value in outcomes], dtype=np.bool_)
     value = np.array([np.nan if value is None else value for value in outcomes], dtype=np.float64)
     window = _window_of(times, windows)
@@ -115,11 +106,11 @@ def days(
         )
     sums = np.bincount(day[counted], weights=value[counted], minlength=number)
     events = np.bincount(day[counted], minlength=number).astype(np.int64)
-    phase, switched = _phase_of_days(windows, number)
+    phase, switched = _phase_of_days(timeline, number)
     means = np.where(events > 0, sums / np.maximum(events, 1), np.nan)
     # Not on a day that a phase only ends in: what comes after it is in no phase, and would count with this one.
     begins = np.zeros(number, dtype=np.bool_)
-    begins[[day_of(window.starts_us, windows) for window, cut in zip(windows, timeline.cut, strict=True) if cut]] = True
+    begins[[clock.day(window.starts_us) for window, cut in zip(windows, timeline.cut, strict=True) if cut]] = True
     label_of = [windows[index].label if index != NO_PHASE else None for index in window]
     return Days(
         values=np.where(phase != NO_PHASE, means, np.nan),
@@ -146,18 +137,14 @@ def _window_of(times: NDArray[np.int64], windows: Sequence[Window]) -> NDArray[n
     return np.where((index >= 0) & (times < ends[index]), index, NO_PHASE).astype(np.int64)
 
 
-def _phase_of_days(windows: Sequence[Window], number: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+def _phase_of_days(timeline: Timeline, number: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
     """The window that holds each whole day; days that a boundary cuts belong to none."""
-    origin = windows[0].starts_us
+    clock = timeline.clock
     phase = np.full(number, NO_PHASE, dtype=np.int64)
     switched: set[int] = set()
-    for index, window in enumerate(windows):
-        first = -((origin - window.starts_us) // DAY_US)
-        last = (window.ends_us - origin) // DAY_US
-        phase[first:last] = index
-        switched |= {
-            (edge - origin) // DAY_US for edge in (window.starts_us, window.ends_us) if (edge - origin) % DAY_US
-        }
+    for index, window in enumerate(timeline.windows):
+        phase[clock.ceiling(window.starts_us) : clock.day(window.ends_us)] = index
+        switched |= {clock.day(edge) for edge in (window.starts_us, window.ends_us) if not clock.begins_day(edge)}
     return phase, tuple(sorted(switched))
 
 

@@ -1,4 +1,4 @@
-"""Appraise a design: phases, days, randomisation and deviations, in the spirit of the What Works standards.
+"""Appraise a design: phases, days, missing days, randomisation, deviations, in the spirit of the What Works standards.
 
 Ignore p and effects: a strong result does not improve a weak design.
 """
@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from americano_pipelines.statistics.missing_days import MissingDays
+
 Rating = Literal["meets", "meets with reservations", "does not meet"]
 ATTEMPTS, ENOUGH_DAYS, MIN_DAYS = 3, 5, 3
+_MOST_MISSING = _MOST_OFF_PLAN = 0.2
+# Between the shares of missing days of both conditions.
+_SMALL_GAP, _MOST_GAP = 0.1, 0.2
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,35 @@ class Appraisal:
     rating: Rating
     points: tuple[Point, ...]
 
+    @property
+    def shortfall(self) -> str:
+        """Where it falls short, in a sentence; empty where it does not."""
+        if self.rating == "meets":
+            return ""
+        reasons = "; ".join(point.found for point in self.points if point.rating == self.rating)
+        verb = (
+            "does not meet the standards" if self.rating == "does not meet" else "meets the standards with reservations"
+        )
+        return f"The design {verb}: {reasons}."
+
+
+@dataclass(frozen=True)
+class PlanKept:
+    """How the plan was kept.
+
+    Attributes:
+        as_planned: whether the phases had the lengths that were planned, without time between them.
+        off_plan: share of the planned days that were not under the condition that was drawn for them.
+        deviations: how many departures from the plan were noted.
+    """
+
+    as_planned: bool
+    off_plan: float
+    deviations: int
+
 
 def appraise(
-    days: Sequence[tuple[str, int]], *, switches: int, randomised: bool, as_planned: bool, deviations: int
+    days: Sequence[tuple[str, int]], *, switches: int, randomised: bool, missing: MissingDays, kept: PlanKept
 ) -> Appraisal:
     """Appraise a design.
 
@@ -37,21 +68,23 @@ def appraise(
         days: label and days with a value of all that is compared: each phase, or each condition of an alternation.
         switches: how often the condition changed.
         randomised: whether the switches were drawn, and from what is recorded.
-        as_planned: whether the phases had the lengths that were planned.
-        deviations: how many departures from the plan were noted.
+        missing: days without a value by condition.
+        kept: how the plan was kept.
     """
     shortest, least = min(days, key=lambda entry: entry[1])
     points = (
         Point(
             "Are there three attempts to show an effect at three points in time?",
             "meets" if switches >= ATTEMPTS else "does not meet",
-            f"{switches} switches between baseline and treatment",
+            f"{_number(switches, 'switch', 'switches')} between baseline and treatment, {ATTEMPTS} are needed",
         ),
         Point(
             "Has all that is compared enough days?",
             "meets" if least >= ENOUGH_DAYS else "meets with reservations" if least >= MIN_DAYS else "does not meet",
-            f"{least} days with a value in {shortest}, the fewest ({ENOUGH_DAYS} are enough, {MIN_DAYS} the least)",
+            f"{_number(least, 'day', 'days')} with a value in {shortest}, the fewest ({ENOUGH_DAYS} are enough, "
+            f"{MIN_DAYS} the least)",
         ),
+        Point("Do both conditions have values on their days alike?", _missing_rating(missing), missing.clause),
         Point(
             "Was it drawn when the treatment began and ended?",
             "meets" if randomised else "meets with reservations",
@@ -59,9 +92,25 @@ def appraise(
         ),
         Point(
             "Was the plan kept?",
-            "meets" if as_planned and not deviations else "meets with reservations",
-            f"{'lengths as planned' if as_planned else 'lengths other than planned'}, {deviations} deviations noted",
+            "does not meet"
+            if kept.off_plan > _MOST_OFF_PLAN
+            else "meets"
+            if kept.as_planned and not kept.deviations
+            else "meets with reservations",
+            f"{'lengths as planned' if kept.as_planned else 'lengths other than planned'}, "
+            f"{_number(kept.deviations, 'deviation', 'deviations')} noted",
         ),
     )
     order: tuple[Rating, ...] = ("does not meet", "meets with reservations", "meets")
     return Appraisal(min((point.rating for point in points), key=order.index), points)
+
+
+def _missing_rating(missing: MissingDays) -> Rating:
+    if missing.gap > _MOST_GAP:
+        return "does not meet"
+    unequal = missing.differ or missing.gap > _SMALL_GAP
+    return "meets with reservations" if unequal or missing.largest_share > _MOST_MISSING else "meets"
+
+
+def _number(count: int, singular: str, plural: str) -> str:
+    return f"{count} {singular if count == 1 else plural}"

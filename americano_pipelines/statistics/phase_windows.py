@@ -9,12 +9,12 @@ from itertools import zip_longest
 from typing import Literal
 
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.statistics.day_clock import MAX_DAYS, DayClock
 
 Condition = Literal["baseline", "treatment"]
 
-DAY_US = 86_400_000_000
 _SECOND_US = 1_000_000
-MAX_DAYS = 100_000  # no experiment of one person lasts longer; more is a mistake that would fill the memory
+UTC_ZONE = "UTC"
 # A withdrawal is the time without the treatment after it: a baseline.
 CONDITIONS: dict[str, Condition] = {
     "BASELINE": "baseline",
@@ -49,6 +49,7 @@ class Window:
 
     Attributes:
         label: its name.
+        type: one of `CONDITIONS`.
         condition: what it counts as.
         starts_us: microseconds since 1970 UTC.
         ends_us: likewise.
@@ -57,16 +58,12 @@ class Window:
     """
 
     label: str
+    type: str
     condition: Condition
     starts_us: int
     ends_us: int
     planned_days: int | None
     end_from: Literal["stated", "next phase", "protocol", "planned length"]
-
-    @property
-    def days(self) -> float:
-        """Its length in days."""
-        return (self.ends_us - self.starts_us) / DAY_US
 
 
 @dataclass(frozen=True)
@@ -77,19 +74,46 @@ class Timeline:
         windows: each ends where the next begins at the latest.
         overlaps: pairs of labels of which the first was cut off where the second begins.
         gaps: pairs of labels with time between them that belongs to neither; a second or less is none.
+        clock: counts its days.
     """
 
     windows: tuple[Window, ...]
     overlaps: tuple[tuple[str, str], ...]
     gaps: tuple[tuple[str, str], ...]
+    clock: DayClock
 
     @property
     def cut(self) -> tuple[bool, ...]:
-        """Whether each window begins within a day, a day being 24 hours from the start of the first window."""
-        return tuple((window.starts_us - self.windows[0].starts_us) % DAY_US > 0 for window in self.windows)
+        """Whether each window begins within a day."""
+        return tuple(not self.clock.begins_day(window.starts_us) for window in self.windows)
+
+    @property
+    def interventions(self) -> tuple[str, ...]:
+        """The types of the treatment windows, each once, in the order in which they come."""
+        return tuple(dict.fromkeys(window.type for window in self.windows if window.condition == "treatment"))
+
+    def days_of(self, window: Window) -> float:
+        """The length of a window in days."""
+        return self.clock.position(window.ends_us) - self.clock.position(window.starts_us)
 
 
-def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None) -> Timeline:
+def day_clock(starts_us: Sequence[int], zone: str) -> DayClock:
+    """The clock of a protocol.
+
+    Phases that all begin at whole days of 24 hours, and in the zone do not, were laid out in UTC: the clocks changed
+    between them. Their days are counted in UTC then, or each phase after the change would begin within a day.
+
+    Args:
+        starts_us: when each phase begins, microseconds since 1970 UTC.
+        zone: name of the learner's time zone.
+    """
+    origin = min(starts_us)
+    local, universal = DayClock(origin, zone), DayClock(origin, UTC_ZONE)
+    in_zone, in_utc = (all(map(clock.begins_day, starts_us)) for clock in (local, universal))
+    return universal if in_utc and not in_zone else local
+
+
+def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None, zone: str = UTC_ZONE) -> Timeline:
     """Resolve phases to windows.
 
     A phase without an end of its own ends where the next one begins, else with its protocol, else as planned. Where
@@ -99,13 +123,14 @@ def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None) -> Tim
     Args:
         phases: as recorded, in any order.
         protocol_ends_us: the protocol's end, None when that was not stated.
+        zone: name of the learner's time zone.
 
     Raises:
-        AnalysisError: a phase's type is none we know, it has no end from anywhere, it ends before it begins, or the
-            number of its planned days is no length.
+        AnalysisError: a phase's type or the time zone is none we know, it has no end from anywhere, it ends before it
+            begins, or the number of its planned days is no length.
     """
     ordered = sorted(phases, key=lambda phase: (phase.starts_us, phase.label))
-    origin = ordered[0].starts_us if ordered else 0
+    clock = day_clock([phase.starts_us for phase in ordered] or [0], zone)
     windows: list[Window] = []
     overlaps, gaps = [], []
     for phase, following in zip_longest(ordered, ordered[1:]):
@@ -116,7 +141,7 @@ def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None) -> Tim
             )
         if phase.planned_days is not None and not 1 <= phase.planned_days <= MAX_DAYS:
             raise AnalysisError(f"phase {phase.label!r} is planned for {phase.planned_days} days, which is no length")
-        ends, source = _end(phase, following, protocol_ends_us)
+        ends, source = _end(phase, following, protocol_ends_us, clock)
         if following is not None and ends > following.starts_us:
             overlaps.append((phase.label, following.label))
             ends = following.starts_us
@@ -125,21 +150,22 @@ def timeline(phases: Sequence[StatedPhase], protocol_ends_us: int | None) -> Tim
         elif following is not None:
             ends = following.starts_us
         else:
-            ends = _whole_day(ends, origin)
+            ends = _whole_day(ends, clock)
         if ends <= phase.starts_us:
             raise AnalysisError(f"phase {phase.label!r} ends before it begins, or with its beginning")
-        windows.append(Window(phase.label, CONDITIONS[phase.type], phase.starts_us, ends, phase.planned_days, source))
-    return Timeline(tuple(windows), tuple(overlaps), tuple(gaps))
+        condition = CONDITIONS[phase.type]
+        windows.append(Window(phase.label, phase.type, condition, phase.starts_us, ends, phase.planned_days, source))
+    return Timeline(tuple(windows), tuple(overlaps), tuple(gaps), clock)
 
 
-def _whole_day(ends_us: int, origin_us: int) -> int:
+def _whole_day(ends_us: int, clock: DayClock) -> int:
     """The end of the day that the last second of is missing, else the same."""
-    missing = -(ends_us - origin_us) % DAY_US
-    return ends_us + missing if missing <= _SECOND_US else ends_us
+    end = clock.start(clock.ceiling(ends_us))
+    return end if end - ends_us <= _SECOND_US else ends_us
 
 
 def _end(
-    phase: StatedPhase, following: StatedPhase | None, protocol_ends_us: int | None
+    phase: StatedPhase, following: StatedPhase | None, protocol_ends_us: int | None, clock: DayClock
 ) -> tuple[int, Literal["stated", "next phase", "protocol", "planned length"]]:
     if phase.ends_us is not None:
         return phase.ends_us, "stated"
@@ -148,5 +174,5 @@ def _end(
     if protocol_ends_us is not None:
         return protocol_ends_us, "protocol"
     if phase.planned_days is not None:
-        return phase.starts_us + phase.planned_days * DAY_US, "planned length"
+        return clock.later(phase.starts_us, phase.planned_days), "planned length"
     raise AnalysisError(f"phase {phase.label!r} has no end: none is stated, it is the last, and no length was planned")

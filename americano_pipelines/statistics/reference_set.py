@@ -128,11 +128,12 @@ class Case:
             raise AnalysisError("a phase has no day with a value, so there is nothing to compare")
         return float(contrasts[0])
 
+    def treated(self) -> Values:
+        """1 on treated and 0 on other days, 1/2 on a day cut between them; shape (days,)."""
+        if isinstance(self.schedule, Alternation):
+            return np.array(self.observed, dtype=np.float64)
+        return self.schedule.treated_days(self.observed)
+
     def marks(self) -> Values:
-        """1 on treated and 0 on other days, NaN on days without a value; shape (days,)."""
-        treated = (
-            np.array(self.observed, dtype=np.float64)
-            if isinstance(self.schedule, Alternation)
-            else self.schedule.treated_days(self.observed)
-        )
-        return np.where(np.isnan(self.values), np.nan, treated)
+        """The same, NaN on days without a value."""
+        return np.where(np.isnan(self.values), np.nan, self.treated())

@@ -1,23 +1,38 @@
-"""Turn a test into a verdict: benefit, harm, not shown, or no verdict and why not.
+"""Turn a test into a verdict: benefit, harm, differs, not shown, or no verdict and why not.
 
 Use only the test and what was fixed before it: no effect size and no figure can make a verdict.
 
+Benefit and harm need a declaration of which way is better. Without one the verdict says only which way the outcome
+differs.
+
 A one-sided test looks one way only. When the outcome went the other way nothing was shown, however far it went: to
-test that too would be a second look, and doubles the rate of false alarms. What was declared may well be the
+test that too would be a second look, and doubles the rate of false alarms. What was tested for may well be the
 harmful direction; then finding it is the verdict harm. A two-sided test may find either.
 
-p compares with what else could have been drawn, not with zero. On a steep trend all assignments differ one way, and
-the test may find an increase where the treatment days lie lower: then neither word would be right, and none is
-given.
+p compares with what else could have been drawn, not with zero. Where all assignments differ one way, the test may
+find an increase although the treatment days lie lower: then no word would be right, and none is used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Literal, get_args
 
+from americano_pipelines.statistics.effect_interval import rejects
+from americano_pipelines.statistics.outcome_digits import decimals_for, in_units
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest
 
-State = Literal["benefit", "harm", "not shown", "no verdict"]
+State = Literal[
+    "benefit",
+    "harm",
+    "differs, higher under treatment",
+    "differs, lower under treatment",
+    "not shown",
+    "no verdict",
+]
+STATES: tuple[State, ...] = get_args(State)
+UNDECLARED = "which way is better was not declared"
+_USUAL_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,7 @@ class Verdict:
     """The verdict on an analysis.
 
     Attributes:
-        state: one of four.
+        state: one of `STATES`.
         why: the reason in a few words, for a table.
         sentence: the same for people, with the numbers.
     """
@@ -35,88 +50,125 @@ class Verdict:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Remarks:
+    """What belongs into the sentence beside the numbers of the test.
+
+    Attributes:
+        objections: what forbids a verdict whatever the numbers: no recorded randomisation, the plan is not over.
+        doubts: what forbids a verdict that the test would give, and leaves "not shown" as it is.
+        remedy: how the smallest p could come to the level, to be read after "at least 20 assignments are needed".
+        clauses: what limits the numbers, each a clause without a full stop.
+        undeclared: why no way is better, to be read after "Differs, ...".
+    """
+
+    objections: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    remedy: str = ""
+    clauses: tuple[str, ...] = ()
+    undeclared: str = UNDECLARED
+
+
 def judge(
-    test: RandomizationTest,
-    *,
-    level: float,
-    improvement: Direction,
-    objections: tuple[str, ...] = (),
-    remedy: str = "",
+    test: RandomizationTest, *, level: float, improvement: Direction | None, remarks: Remarks | None = None
 ) -> Verdict:
     """Judge a test.
 
     Args:
         test: the test.
         level: the level fixed before, such as .05.
-        improvement: which way is better for the learner.
-        objections: what forbids a verdict whatever the numbers: no recorded randomisation, the plan is not over.
-        remedy: how the smallest p could come to the level, to be read after "at least 20 assignments are needed".
+        improvement: which way is better for the learner; None where that was not declared.
+        remarks: what else the sentence has to say.
     """
-    numbers = describe(test)
-    if not test.admissible:
-        objections = objections or ("not a randomisation test, for what was observed could not have been drawn",)
-    if objections:
-        return Verdict("no verdict", objections[0], f"No verdict: {'; '.join(objections)}. Descriptively, {numbers}.")
-    if test.smallest_p > level:
-        few = test.assignments * level < 1
-        cause = "" if few else " and these days with values"
-        hint = (
-            f"at least {ceil(1 / level)} assignments are needed{remedy}"
-            if few
-            else "too many treat the same days, or just the others, or leave a phase without a value"
-        )
-        return Verdict(
-            "no verdict",
-            "too few assignments" if few else "too few assignments that can be told apart",
-            f"No verdict: with {test.assignments:,} possible assignments{cause} p cannot be smaller than "
-            f"{_p(test.smallest_p)}, so a level of {_p(level)} is out of reach; {hint}. Descriptively, {numbers}.",
-        )
-    if test.undecided(level) and test.p_interval is not None:
-        low, high = test.p_interval
-        return Verdict(
-            "no verdict",
-            "undecided: more draws are needed",
-            f"No verdict: p was estimated from {test.draws:,} draws, and its 99 % interval, {_p(low)} to {_p(high)}, "
-            f"holds the level of {_p(level)}; draw more. Descriptively, {numbers}.",
-        )
-    if test.p > level:
-        return Verdict("not shown", f"p = {_p(test.p)}", f"An effect was not shown: {numbers}.{_other_way(test)}")
+    remarks = remarks or Remarks()
+    numbers = describe(test, level=level, clauses=remarks.clauses)
+    obstacle = _obstacle(test, level, remarks)
+    if obstacle is not None:
+        why, reason = obstacle
+        return Verdict("no verdict", why, f"No verdict: {reason}. Descriptively, {numbers}.")
+    if not rejects(test.p, level):
+        return Verdict("not shown", f"p = {shown_p(test.p)}", f"An effect was not shown: {numbers}.{_other_way(test)}")
     observed_direction: Direction = "increase" if test.observed > 0 else "decrease"
-    if test.direction not in (None, observed_direction):
+    if test.points != observed_direction:
         return Verdict(
             "no verdict",
             "the test and the difference point opposite ways",
-            f"No verdict: among what could have been drawn the outcome speaks for an {test.direction}"
-            f", yet the difference itself is the other way, as a steep trend makes it; {numbers}.",
+            f"No verdict: among what could have been drawn the outcome speaks for an {test.points}, yet the difference "
+            f"itself is the other way, so the assignments cannot tell its size; {numbers}.",
         )
-    state: State = "benefit" if observed_direction == improvement else "harm"
-    return Verdict(state, f"p = {_p(test.p)}", f"{state.capitalize()}: {numbers}.{_wider(test)}")
-
-
-def describe(test: RandomizationTest) -> str:
-    """The numbers of a test in a clause."""
-    interval = test.interval
-    if interval.low is None and interval.high is None:
-        bounds = f"no two-sided {interval.confidence:.0%} interval: {interval.why}"
+    if remarks.doubts:
+        doubts = "; ".join(remarks.doubts)
+        return Verdict("no verdict", remarks.doubts[0], f"No verdict: {doubts}. Descriptively, {numbers}.")
+    if improvement is None:
+        higher: State = "differs, higher under treatment"
+        lower: State = "differs, lower under treatment"
+        state = higher if observed_direction == "increase" else lower
+        reason = f" It is called neither benefit nor harm, for {remarks.undeclared}."
     else:
-        low, high = ("unbounded" if bound is None else f"{bound:.2f}" for bound in (interval.low, interval.high))
-        bounds = f"two-sided {interval.confidence:.0%} interval {low} to {high}"
-    # The bins hold all differences of the reference set.
-    if test.edges[0] > test.tolerance or test.edges[-1] < -test.tolerance:
-        bounds += (
-            "; under every assignment they differ this way, as a trend would make them, so this difference is not "
+        state, reason = ("benefit" if observed_direction == improvement else "harm"), ""
+    return Verdict(state, f"p = {shown_p(test.p)}", f"{state[0].upper()}{state[1:]}: {numbers}.{_wider(test)}{reason}")
+
+
+def _obstacle(test: RandomizationTest, level: float, remarks: Remarks) -> tuple[str, str] | None:
+    """What forbids a verdict, in a few words and in full; None when nothing does."""
+    objections = remarks.objections
+    if not test.admissible:
+        objections = objections or ("not a randomisation test, for what was observed could not have been drawn",)
+    if objections:
+        return objections[0], "; ".join(objections)
+    if not rejects(test.smallest_p, level):
+        needed = ceil(test.sides / level - 1e-9)
+        few = test.assignments < needed
+        cause = "" if few else " and these days with values"
+        hint = (
+            f"at least {needed:,} assignments are needed{remarks.remedy}"
+            if few
+            else "too many treat the same days, or just the others, or leave a phase without a value"
         )
-        bounds += "the size of an effect"
+        return "too few assignments" if few else "too few assignments that can be told apart", (
+            f"with {test.assignments:,} possible assignments{cause} p cannot be smaller than "
+            f"{shown_p(test.smallest_p)}, so a level of {shown_p(level)} is out of reach; {hint}"
+        )
+    if test.undecided(level) and test.p_interval is not None and test.draws is not None:
+        low, high = map(shown_p, test.p_interval)
+        return "undecided: more draws are needed", (
+            f"p was estimated from {test.draws:,} draws, and its 99 % interval, {low} to {high}, holds the level of "
+            f"{shown_p(level)}; draw more, with the parameter draws above {test.draws:,}"
+        )
+    return None
+
+
+def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = ()) -> str:
+    """The numbers of a test in a clause; the level is named where it is not the usual .05."""
+    interval = test.interval
+    decimals = decimals_for((test.observed, interval.low, interval.high))
+    if interval.low is None and interval.high is None:
+        bounds = f"no two-sided {percent(interval.confidence)} interval: {interval.why}"
+    else:
+        low, high = (
+            "unbounded" if bound is None else in_units(bound, decimals) for bound in (interval.low, interval.high)
+        )
+        bounds = f"two-sided {percent(interval.confidence)} interval {low} to {high}"
     looked = (
         f"of {test.assignments:,} assignments that could have been drawn"
         if test.draws is None
         else (f"of {test.draws:,} drawn from {test.assignments:,} possible assignments")
     )
-    sides = "two-sided" if test.direction is None else f"one-sided, {test.direction}"
+    sides = f"one-sided, {test.direction}" if test.direction else "two-sided"
+    doubled = "twice their share, " if test.sides > 1 else ""
+    usual = rejects(level, _USUAL_LEVEL) and rejects(_USUAL_LEVEL, level)
+    named = "" if usual else f", level {shown_p(level)}"
+    limits = "".join(f"; {clause}" for clause in clauses)
+    p = f"p = {shown_p(test.p)}, {doubled}{sides}{named}"
     return (
-        f"treatment days differed from baseline days by {test.observed:+.2f} ({bounds}); {looked}, "
-        f"{test.as_extreme:,} give a difference at least as far out (p = {_p(test.p)}, {sides})"
+        f"treatment days differed from baseline days by {in_units(test.observed, decimals, sign=True)} ({bounds}); "
+        f"{looked}, {test.as_extreme:,} give a difference at least as far out ({p}){limits}"
     )
+
+
+def percent(share: float) -> str:
+    """A confidence as papers print it: 95%, 99.5%."""
+    return f"{100 * share:.6g}%"
 
 
 def _other_way(test: RandomizationTest) -> str:
@@ -128,18 +180,13 @@ def _other_way(test: RandomizationTest) -> str:
 
 def _wider(test: RandomizationTest) -> str:
     """The sentence for a one-sided test that finds an effect where the two-sided interval holds 0."""
-    low, high = test.interval.low, test.interval.high
-    if (
-        test.direction is None
-        or low is high is None
-        or (low is not None and low > 0)
-        or (high is not None and high < 0)
-    ):
+    interval = test.interval
+    if test.direction is None or interval.low is interval.high is None or not interval.holds_zero:
         return ""
     return " The interval looks both ways and holds 0; the test looked one way only."
 
 
-def _p(value: float) -> str:
+def shown_p(value: float) -> str:
     """As papers print it: no zero before the point, three digits, more for what would read as zero."""
     text = f"{value:.3f}" if value >= 0.001 else f"{value:.1g}" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004
     return text.removeprefix("0")

@@ -84,6 +84,8 @@ def _rebuild_reason(
         return f"{published} was written to after it was published, so nothing of it is used"
     if not same_history(before.source, source.identity):
         return "the source is another database, or was set back to an earlier state"
+    if before.plans_since is None:
+        return "it does not say when plans were first seen"
     for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version", "learner_index"):
         if getattr(before.content, name) != getattr(content, name):
             return f"it was built under another {name.replace('_sha256', '').replace('_', ' ')}"

@@ -21,6 +21,7 @@ from americano_pipelines.warehouse.build_plan import Plan, plan
 from americano_pipelines.warehouse.id_consistency import check_identities
 from americano_pipelines.warehouse.input_selection import Source, attach_published, carried_over, open_source
 from americano_pipelines.warehouse.inputs import TableInput
+from americano_pipelines.warehouse.plan_history import PlanHistory, earlier_history, write_history
 from americano_pipelines.warehouse.record_views import write_record
 from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, CheckOutcome, SnapshotRecord
 
@@ -92,12 +93,14 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
                     todo = replace(todo, reason=str(damage))
             if todo.action == "keep" and before is not None:
                 return RefreshResult(before, published, changed=False, missing=source.skipped, before=states)
+            history = earlier_history(settings)
             path = building.enter_context(snapshots.building(settings, snapshot_id))
             if before is not None and published is not None and carried:
                 attach_published(path.parent.parent, connection, published, before, carried, source)
             with stages.stage("copy the published file" if todo.basis else "prepare"):
                 _open(settings, connection, path, todo)
             document = _build(connection, path, source, inputs, content, todo, stages)
+            document = _with_record(connection, document, history)
             with stages.stage("compare ids"):
                 tables = {name: table_input.table for name, table_input in inputs.items()}
                 check_identities(connection, tables, settings.americano_columns)
@@ -169,7 +172,7 @@ def _build(
         source_tables = {name: table_input.table for name, table_input in inputs.items()}
         selected = [check for check in checks.ALL_CHECKS if check.table in inputs and check.name != "reconciled"]
         outcomes += [checks.evaluate(connection, check, source_tables) for check in selected]
-    document = SnapshotRecord(
+    return SnapshotRecord(
         snapshot_id=path.parent.name,
         built_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         instant=source.instant,
@@ -185,6 +188,13 @@ def _build(
         },
         checks=outcomes,
     )
+
+
+def _with_record(
+    connection: duckdb.DuckDBPyConnection, document: SnapshotRecord, history: PlanHistory
+) -> SnapshotRecord:
+    """Write the history of plans and the record into the file; the record with what that history says."""
+    document = document.model_copy(update={"plans_since": write_history(connection, history, document)})
     write_record(connection, document)
     return document
 

@@ -121,6 +121,8 @@ _PROTOCOL_COLUMNS = _of_roles(
     ends_at="end",
     analysis_plan="plan",
     deviations="deviations",
+    improvement="improvement",
+    time_zone="time_zone",
 )
 _PHASE_COLUMNS = {
     **_of_roles(PHASES, phase_id="id", protocol_id="protocol"),
@@ -145,7 +147,8 @@ _RUN_COLUMNS = {
         completed_at="end",
     ),
     "verdict": "Its verdict, such as benefit; null where it judges nothing.",
-    "standing": "Whether it is the analysis that was planned before the data came in: planned or exploratory.",
+    "standing": "Whether it is the analysis that was planned before the data came in: planned; declared, if "
+    "only the source says so; or exploratory.",
     "effect": "The tested difference, treatment minus baseline, in units of the outcome.",
     "interval_low": "Lower end of the two-sided interval of the effect; null where it is unbounded.",
     "interval_high": "Upper end of that interval; null where it is unbounded.",
@@ -185,7 +188,7 @@ MODELS = (
     ),
     Model(
         "verdicts",
-        "Protocols with their planned analysis; before there is one, with the newest exploratory one.",
+        "Protocols with their planned or declared analysis; before there is one, with the newest exploratory one.",
         (),
         ("protocols", "analysis_runs"),
         needs=((PROTOCOLS.name, "id"), (RUNS.name, "protocol"), (RUNS.name, "summary")),
@@ -213,7 +216,7 @@ MODELS = (
     ),
     Model(
         "daily_outcomes",
-        "Days of each protocol with the mean of its primary outcome, as analyses compute them.",
+        "Days of each protocol in UTC with the mean of its primary outcome, as analyses compute them.",
         (EVENTS.name,),
         ("protocols", "phases"),
         needs=(
@@ -226,7 +229,8 @@ MODELS = (
             "protocol_id": "The protocol.",
             "learner_id": _PROTOCOL_COLUMNS["learner_id"],
             "outcome": _PROTOCOL_COLUMNS["primary_outcome"],
-            "day": "Number of the day, from 0; a day is 24 hours from the start of the first phase.",
+            "day": "Number of the day, from 0; a day is 24 hours from the start of the first phase. An analysis in a "
+            "time zone that changes its clocks has other days after the change.",
             "starts_at": "When the day starts, UTC.",
             "phase": "Label of the phase that the whole day lies in; null for a day in which a phase starts or ends.",
             "condition": "What the phase counts as: baseline or treatment.",

@@ -126,6 +126,8 @@ class SnapshotRecord(FrozenModel):
         models: `research` views and rollups.
         skipped: tables and models that are not there (`analytics.<table>`, `research.<model>`), with the reason.
         checks: outcomes of all checks, evaluated before it was published.
+        plans_since: the instant of the first snapshot that kept when plans were first seen, see `plan_history.py`; None
+            in a file from before that.
         bytes: size of the file (0 inside the file itself, which cannot know).
         sha256: hash of the file (empty inside the file itself).
     """
@@ -142,6 +144,7 @@ class SnapshotRecord(FrozenModel):
     models: dict[str, BuiltModel]
     skipped: dict[str, str]
     checks: list[CheckOutcome]
+    plans_since: str | None = None
     bytes: int = 0
     sha256: str = ""
 

@@ -146,6 +146,12 @@ def as_published(path: Path, document: SnapshotRecord) -> bool:
     return not log.exists() and path.stat().st_size == document.bytes and file_sha256(path) == document.sha256
 
 
+def is_intact(path: Path, sha256: str) -> bool:
+    """Whether a file is there with these bytes, and nobody wrote to it."""
+    log = path.with_name(f"{path.name}.wal")
+    return path.is_file() and not log.exists() and file_sha256(path) == sha256
+
+
 def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Path | None:
     """A copy of a published file to build from; None when it no longer has the bytes it was published with.
 
@@ -216,10 +222,19 @@ def _sweep(settings: Settings) -> None:
     """
     published = current(settings)
     others = [folder for folder in snapshots(settings) if published is None or not folder.samefile(published.parent)]
-    if published is not None:
-        others.sort(key=lambda folder: (folder.name <= published.parent.name, folder.name))
-    for folder in others[: max(0, len(others) - (settings.americano_snapshots_kept - 1))]:
+    for folder in _superfluous(settings, others, published.parent.name if published is not None else ""):
         remove_snapshot(folder)
+
+
+def expiring(settings: Settings) -> list[Path]:
+    """The folders of the files that the next publication removes."""
+    return _superfluous(settings, snapshots(settings), atomic_files.new_id())
+
+
+def _superfluous(settings: Settings, others: list[Path], newest: str) -> list[Path]:
+    """The folders that are too many beside the newest one, oldest first."""
+    by_age = sorted(others, key=lambda folder: (folder.name <= newest, folder.name)) if newest else others
+    return by_age[: max(0, len(by_age) - (settings.americano_snapshots_kept - 1))]
 
 
 def remove_snapshot(folder: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from americano_pipelines.analysis.extract import Extract, Phase, Protocol
 from americano_pipelines.demo.data.design import daily_outcomes, phases
 from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
-from americano_pipelines.statistics.phase_windows import DAY_US
+from americano_pipelines.statistics.day_clock import DAY_US
 
 LATER = 2_000_000_000_000_000
 ORIGIN = 1_700_000_000_000_000
@@ -21,7 +21,9 @@ def extract_of(protocol: DemoProtocol, *, drawn: bool = True) -> Extract:
     planned = phases(protocol)
     origin = int(datetime.combine(protocol.start, time(), UTC).timestamp() * 1e6)
     starts = [(phase.first - protocol.start).days for phase in planned]
-    bounds = {"randomization": {"minDays": protocol.min_days, "maxDays": protocol.max_days}} if drawn else {}
+    bounds: dict[str, object] = {"analysis": {"type": "ABAB_RANDOMIZATION", "improvement": protocol.improvement}}
+    if drawn:
+        bounds["randomization"] = {"minDays": protocol.min_days, "maxDays": protocol.max_days}
     values = daily_outcomes(protocol)
     days_with_value = np.flatnonzero(~np.isnan(values))
     return Extract(
@@ -61,6 +63,14 @@ def changed(extract: Extract, index: int, **values: object) -> Extract:
     changed_phase = extract.phases[index].model_copy(update=values)
     listed = [changed_phase if place == index else phase for place, phase in enumerate(extract.phases)]
     return extract.model_copy(update={"phases": listed})
+
+
+def planned(extract: Extract, index: int | None = None, **plan: object) -> Extract:
+    """The same with another plan in one phase, or in all of them."""
+    for place in range(len(extract.phases)) if index is None else [index]:
+        parameters = extract.phases[place].parameters
+        extract = changed(extract, place, parameters={**parameters, "analysis": {"type": "ABAB_RANDOMIZATION", **plan}})
+    return extract
 
 
 def alternating(order: str, values: Sequence[float], randomization: dict[str, object]) -> Extract:

@@ -2,6 +2,7 @@
 
 from html import escape
 
+import numpy as np
 import pytest
 
 from americano_pipelines.analysis.abab import analyse_abab
@@ -11,11 +12,15 @@ from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.hashing import canonical_json
+from americano_pipelines.demo.data.design import daily_outcomes, phases
 from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.statistics.phase_windows import DAY_US
-from americano_pipelines_tests.analysis.examples import LATER, ONE, changed, extract_of
-from americano_pipelines_tests.statistics.examples import TRUTHS
+from americano_pipelines.statistics.day_clock import DAY_US
+from americano_pipelines.statistics.phase_schedules import PhaseSchedule
+from americano_pipelines.statistics.randomization_test import RandomizationTest, randomization_test
+from americano_pipelines.statistics.reference_set import Case
+from americano_pipelines_tests.analysis.examples import LATER, ONE, changed, extract_of, planned
+from americano_pipelines_tests.statistics.examples import ABAB, TRUTHS
 
 
 def analysed(extract: Extract, *, as_of_us: int = LATER, compliance: str = "planned", **parameters: object) -> Analysis:
@@ -139,29 +144,81 @@ def test_bounds_that_admit_nothing_at_all_leave_nothing_to_compare_with(bounds: 
     assert analysis.numbers["p"] is None
 
 
-def test_days_that_do_not_add_up_to_the_plan_are_not_compared_with_it() -> None:
-    extract = extract_of(ONE)
-    longer = changed(extract, 3, planned_days=(extract.phases[3].planned_days or 0) + 1, ends_us=extract_end(extract))
-
-    analysis = analysed(longer, direction="increase")
-
-    assert "could not have been drawn. Descriptively, the mean difference is +" in analysis.sentence
-    assert analysis.results["test"] == {"kind": "not a randomisation test", "schedule from": "recorded with the phases"}
-
-
 def extract_end(extract: Extract) -> int:
     return extract.phases[0].starts_us + ONE.total_days * DAY_US
 
 
-def test_lengths_that_were_not_kept_forbid_a_verdict() -> None:
+def drawn_test(values: np.ndarray) -> RandomizationTest:
+    """The test of the first protocol as it was drawn, of these days."""
+    schedule = PhaseSchedule(ONE.total_days, ABAB, (ONE.min_days,) * 4, (ONE.max_days,) * 4)
+    return randomization_test([Case(values, schedule, [phase.days for phase in phases(ONE)])], direction="increase")
+
+
+def test_a_last_phase_that_ended_a_day_early_is_tested_as_drawn() -> None:
     extract = extract_of(ONE)
-    planned = [phase.planned_days or 0 for phase in extract.phases]
-    swapped = changed(changed(extract, 0, planned_days=planned[0] + 1), 1, planned_days=planned[1] - 1)
+    early = changed(extract, 3, ends_us=extract_end(extract) - DAY_US)
+    values = daily_outcomes(ONE).copy()
+    values[-1] = np.nan
 
-    analysis = analysed(swapped, direction="increase")
+    analysis = analysed(early, direction="increase")
 
-    assert analysis.results["verdict"]["state"] == "no verdict"  # type: ignore[index, call-overload]
-    assert "the phases were not kept as drawn" in analysis.sentence
+    expected = drawn_test(values)
+    assert (analysis.numbers["observed"], analysis.numbers["p"]) == (pytest.approx(expected.observed), expected.p)
+    assert analysis.verdict == "benefit"
+    lengths = [phase.days for phase in phases(ONE)]
+    drawn, actual = (", ".join(map(str, days)) for days in (lengths, [*lengths[:-1], lengths[-1] - 1]))
+    said = f"the days are compared as they were drawn (phases of {drawn} days), though the phases had {actual} days"
+    assert said in analysis.sentence
+    assert said[1:] in analysis.methods
+    assert "meets the standards with reservations: lengths other than planned" in analysis.sentence
+
+
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_phase_that_ran_over_is_tested_as_drawn(late: int) -> None:
+    extract = extract_of(ONE)
+    late_start = changed(extract, 1, starts_us=extract.phases[1].starts_us + late * DAY_US)
+
+    analysis = analysed(late_start, direction="increase")
+
+    expected = drawn_test(daily_outcomes(ONE))
+    assert (analysis.numbers["observed"], analysis.numbers["p"]) == (pytest.approx(expected.observed), expected.p)
+    assert (analysis.verdict, analysis.results["test"]["kind"]) == ("benefit", "randomisation test")  # type: ignore[index, call-overload]
+    assert "as they were drawn" in analysis.sentence
+
+
+def test_a_phase_that_ran_over_and_moved_all_later_ones_is_tested_on_the_planned_days() -> None:
+    extract = extract_of(ONE)
+    moved = extract
+    for index in (1, 2, 3):
+        moved = changed(moved, index, starts_us=extract.phases[index].starts_us + DAY_US)
+    end = extract_end(extract)
+    moved = moved.model_copy(
+        update={
+            "times_us": [*moved.times_us, end + DAY_US // 2],
+            "values": [*moved.values, 99.0],
+            "labels": [*moved.labels, None],
+        }
+    )
+
+    analysis = analysed(moved, direction="increase")
+
+    expected = drawn_test(daily_outcomes(ONE))
+    assert analysis.counts["days"] == ONE.total_days + 1
+    assert (analysis.numbers["observed"], analysis.numbers["p"]) == (pytest.approx(expected.observed), expected.p)
+    assert analysis.verdict == "benefit"
+
+
+def test_a_plan_that_was_not_kept_at_all_does_not_meet_the_standards() -> None:
+    extract = extract_of(ONE)
+    days = ONE.total_days
+    short = changed(extract, 1, starts_us=extract.phases[0].starts_us + DAY_US)
+    short = changed(short, 2, starts_us=extract.phases[0].starts_us + (days - 2) * DAY_US)
+    short = changed(short, 3, starts_us=extract.phases[0].starts_us + (days - 1) * DAY_US)
+
+    analysis = analysed(short, direction="increase")
+
+    assert "The design does not meet the standards:" in analysis.sentence
+    assert analysis.results["appraisal"]["points"][-1]["rating"] == "does not meet"  # type: ignore[index, call-overload]
 
 
 def test_before_the_plan_is_over_there_is_no_verdict() -> None:
@@ -174,13 +231,62 @@ def test_before_the_plan_is_over_there_is_no_verdict() -> None:
     assert analysed(extract, as_of_us=end, direction="increase").results["verdict"]["state"] == "benefit"  # type: ignore[index, call-overload]
 
 
-@pytest.mark.parametrize("design", ["MULTIPLE_BASELINE", "CHANGING_CRITERION"])
-def test_designs_that_have_no_test_here_are_refused_with_the_reason(design: str) -> None:
-    extract = extract_of(ONE)
-    other = extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"design": design})})
+def designed(design: str | None, extract: Extract | None = None) -> Extract:
+    extract = extract or extract_of(ONE)
+    return extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"design": design})})
 
-    with pytest.raises(AnalysisError, match=f"{design} has no randomization test here"):
-        analysed(other)
+
+@pytest.mark.parametrize("design", ["MULTIPLE_BASELINE", "CHANGING_CRITERION"])
+def test_designs_that_have_no_test_here_get_no_verdict_and_the_reason(design: str) -> None:
+    analysis = analysed(designed(design), direction="increase")
+
+    assert analysis.verdict == "no verdict"
+    assert analysis.sentence.startswith(f"No verdict: a design of type {design} has no randomization test here: ")
+    assert "Descriptively, the mean difference is +" in analysis.sentence
+    assert (analysis.numbers["p"], analysis.numbers["observed"]) == (None, None)
+    assert f"No test was made: a design of type {design}" in analysis.methods
+
+
+@pytest.mark.parametrize("phase_type", ["BASELINE", "INTERVENTION_A"])
+def test_phases_of_one_condition_only_are_no_error(phase_type: str) -> None:
+    extract = extract_of(ONE)
+    for index in range(4):
+        extract = changed(extract, index, type=phase_type)
+
+    analysis = analysed(extract, direction="increase")
+
+    assert analysis.verdict == "no verdict"
+    assert "a schedule needs treatment and baseline phases" in analysis.sentence
+    assert "no difference can be given" in analysis.sentence
+
+
+def test_a_phase_without_any_value_is_no_error() -> None:
+    extract = extract_of(ONE)
+    first, second = extract.phases[1].starts_us, extract.phases[2].starts_us
+    kept = [index for index, time in enumerate(extract.times_us) if not first <= time < second]
+    fewer = extract.model_copy(
+        update={name: [getattr(extract, name)[index] for index in kept] for name in ("times_us", "values", "labels")}
+    )
+
+    analysis = analysed(fewer, direction="increase")
+
+    assert analysis.sentence.startswith("No verdict: a phase has no day with a value, so there is nothing to compare.")
+
+
+@pytest.mark.parametrize(
+    ("design", "why"),
+    [
+        (None, "the design is not stated"),
+        (" ", "the design is not stated"),
+        ("CROSSOVER", "the design CROSSOVER is none of ABAB, ALTERNATING, MULTIPLE_BASELINE, CHANGING_CRITERION"),
+    ],
+)
+def test_a_design_that_is_missing_or_unknown_gets_no_verdict(design: str | None, why: str) -> None:
+    analysis = analysed(designed(design), direction="increase")
+
+    assert analysis.verdict == "no verdict"
+    assert analysis.sentence.startswith(f"No verdict: {why}. Descriptively, treatment days differed")
+    assert analysed(designed("abab"), direction="increase").verdict == "benefit"
 
 
 def test_the_same_extract_gives_the_same_results_and_csv() -> None:
@@ -225,7 +331,7 @@ def test_the_page_holds_sentence_pictures_method_and_no_markup_from_outside() ->
 
 @pytest.mark.parametrize(("improvement", "better"), [("increase", "higher"), ("decrease", "lower")])
 def test_which_way_is_better_is_said_with_the_effects_and_in_the_method(improvement: str, better: str) -> None:
-    analysis = analysed(extract_of(ONE), improvement=improvement)
+    analysis = analysed(planned(extract_of(ONE), improvement=improvement))
 
     assert analysis.results["effects"]["improvement"] == improvement  # type: ignore[index, call-overload]
     assert f"sessionPerformanceScore ({better} is better), was averaged by day" in analysis.methods

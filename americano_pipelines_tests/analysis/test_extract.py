@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.analysis.extract import Extract, read_extract
+from americano_pipelines.analysis.extract import Extract, protocol_statement, read_extract
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
@@ -107,3 +107,69 @@ def test_a_protocol_without_phases_or_outcome_is_told(settings: Settings, prisma
 
     with pytest.raises(AnalysisError, match="has no phases"):
         extract(settings, "protocol_0")
+
+
+def test_a_text_of_before_keeps_its_hash() -> None:
+    file = Path(__file__).parents[1] / "provenance" / "format_1" / "extract.json"
+    text = file.read_bytes()
+
+    before = Extract.parse(text)
+
+    assert before.canonical() == text.strip()
+    assert (before.time_zone, before.protocol.improvement) == (None, None)
+    record = json.loads((file.parent / "abab_randomization.json").read_text())
+    assert (before.sha256, before.protocol_sha256) == (record["extract_sha256"], record["protocol_sha256"])
+
+
+def test_the_source_may_state_the_time_zone_and_which_way_is_better(settings: Settings, prisma: Database) -> None:
+    plain = extract(settings)
+    assert (plain.time_zone, plain.time_zone_from) == (None, None)
+    assert "time_zone" not in plain.canonical().decode()
+
+    prisma.execute(
+        'UPDATE phase_assignments SET "interventionParams" = "interventionParams" || \'{"timeZone": "Asia/Tokyo"}\' '
+        "WHERE \"protocolId\" = 'protocol_1'"
+    )
+    sync(settings)
+    of_phases = extract(settings)
+    assert (of_phases.time_zone, of_phases.time_zone_from) == ("Asia/Tokyo", "recorded with the phases")
+
+    prisma.execute('ALTER TABLE experiment_protocols ADD COLUMN "timeZone" text, ADD COLUMN "improvement" text')
+    prisma.execute("UPDATE experiment_protocols SET \"timeZone\" = 'Europe/Berlin', improvement = 'lower'")
+    sync(settings)
+    stated = extract(settings)
+    assert (stated.time_zone, stated.time_zone_from) == ("Europe/Berlin", "stated by the protocol")
+    assert stated.protocol.improvement == "lower"
+    assert Extract.parse(stated.canonical()) == stated
+
+    prisma.execute("UPDATE experiment_protocols SET \"timeZone\" = 'Mars/Phobos'")
+    sync(settings)
+    with pytest.raises(AnalysisError, match="'Mars/Phobos' is not a known time zone"):
+        extract(settings)
+
+
+def test_the_setting_gives_the_time_zone_where_the_source_names_none(
+    prisma: Database, settings_for: Callable[..., Settings]
+) -> None:
+    elsewhere = settings_for(**prisma.variables(), americano_time_zone="Europe/Berlin")
+    sync(elsewhere)
+
+    setting = extract(elsewhere)
+
+    assert (setting.time_zone, setting.time_zone_from) == ("Europe/Berlin", "the setting AMERICANO_TIME_ZONE")
+
+
+def test_a_snapshot_of_before_lacks_the_columns_and_is_read(settings: Settings) -> None:
+    document = snapshots.read_record(settings)
+    assert document is not None
+    model = document.models["protocols"]
+    columns = {name: kind for name, kind in model.columns.items() if name not in {"improvement", "time_zone"}}
+    assert len(columns) == len(model.columns) - 2
+    before = document.model_copy(
+        update={"models": {**document.models, "protocols": model.model_copy(update={"columns": columns})}}
+    )
+
+    with open_published(settings) as connection:
+        connection.execute(protocol_statement(before), ["protocol_1"])
+        assert [description[0] for description in connection.description][-2:] == ["improvement", "time_zone"]
+    assert "CAST(NULL AS VARCHAR) AS improvement" in protocol_statement(before)

@@ -15,7 +15,7 @@ from americano_pipelines.analysis.interrupted_time_series import (
 from americano_pipelines.analysis.registry import ChangePointParameters, SegmentedParameters
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.bayesian_regression import BayesianSegmented, Posterior
-from americano_pipelines_tests.analysis.examples import ONE, extract_of
+from americano_pipelines_tests.analysis.examples import ONE, alternating, extract_of
 
 
 def test_the_regression_describes_and_does_not_judge() -> None:
@@ -31,6 +31,23 @@ def test_the_regression_describes_and_does_not_judge() -> None:
     first = analysis.results["regression"]["changes"][0]  # type: ignore[index, call-overload]
     assert [analysis.numbers["level_change_low"], analysis.numbers["level_change_high"]] == first["interval"]
     assert analysis.pictures["lines.png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("method", ["least_squares", "bayesian"])
+def test_an_alternation_has_no_lines_and_that_is_no_failure(method: str) -> None:
+    scheme = {"scheme": "days", "treatedDays": 1, "blockDays": 2}
+    extract = alternating("BTTBTBBTTBBT", list(np.arange(12.0)), scheme)
+
+    analysis = analyse_interrupted(observe(extract), SegmentedParameters.model_validate({"method": method}))
+
+    assert analysis.sentence == (
+        "Not described: in a design of type ALTERNATING phases are runs of days, and phase 'B0' has fewer than two "
+        "days with a value: no line can be drawn through it."
+    )
+    assert (analysis.verdict, set(analysis.numbers.values())) == (None, {None})
+    assert analysis.pictures["phases.png"].startswith(b"\x89PNG")
+    weeks = alternating("B" * 7 + "T" * 7, list(np.random.default_rng(1).normal(size=14)), {**scheme, "blockDays": 14})
+    assert analyse_interrupted(observe(weeks), SegmentedParameters()).sentence.startswith("Described, not judged")
 
 
 def test_the_search_for_changes_is_exploration() -> None:

@@ -151,3 +151,11 @@ def test_what_the_app_asks_for_and_how_it_is_called_are_the_same() -> None:
     assert app_type(its.name, parse(its, {})) is None
     assert app_type(ABAB.name, parse(ABAB, {})) == "ABAB_RANDOMIZATION"
     assert requested("GRANGER_CAUSALITY") is None
+
+
+def test_more_draws_and_other_words_for_a_direction_are_as_planned() -> None:
+    assert compliance(extract([PLAN]), draws=200_000).planned
+    worded = extract([{"type": "ABAB_RANDOMIZATION", "alternative": "less", "lowerIsBetter": True, "alpha": 0.01}])
+    assert compliance(worded).planned
+    assert compliance(worded, direction="decrease", improvement="decrease").planned
+    assert compliance(worded, improvement="increase").reasons == ("improvement is 'increase', 'decrease' was planned",)

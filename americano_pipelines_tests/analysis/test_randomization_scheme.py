@@ -12,9 +12,8 @@ from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.randomization_scheme import read_scheme
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.analysis.result import Analysis
-from americano_pipelines.errors import AnalysisError
+from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
-from americano_pipelines.statistics.phase_windows import DAY_US
 from americano_pipelines.statistics.randomization_test import randomization_test
 from americano_pipelines_tests.analysis.examples import LATER, ORIGIN, alternating, changed, switching
 
@@ -87,7 +86,8 @@ def test_two_phases_have_as_many_assignments_as_start_points() -> None:
 
     analysis = analysed(extract, direction="increase")
 
-    assert (analysis.verdict, analysis.numbers["assignments"]) == ("benefit", 21)
+    assert (analysis.verdict, analysis.numbers["assignments"]) == ("no verdict", 21)
+    assert analysis.sentence.startswith("No verdict: the design AB is none of ABAB, ")
     assert analysis.numbers["observed"] == pytest.approx(all_differences[10])
     assert analysis.numbers["p"] == (all_differences >= all_differences[10] - 1e-9).mean()
     assert analysis.results["appraisal"]["rating"] == "does not meet"  # type: ignore[index, call-overload]
@@ -136,16 +136,32 @@ def test_an_order_that_its_scheme_does_not_admit_is_described() -> None:
     "recorded",
     [{}, {"minDays": 1, "maxDays": 3}, {"scheme": "coin", "treatedDays": 6}, {"scheme": "days", "treatedDays": "6"}],
 )
-def test_an_alternation_without_its_scheme_is_refused_and_told_how_to_record_it(recorded: dict[str, Any]) -> None:
-    with pytest.raises(AnalysisError, match="ALTERNATING has no randomization test without its scheme: record it in"):
-        analysed(alternating(ORDER, list(np.arange(12.0)), recorded))
+def test_an_alternation_without_its_scheme_gets_no_verdict_and_how_to_record_it(recorded: dict[str, Any]) -> None:
+    analysis = analysed(alternating(ORDER, list(np.arange(12.0)), recorded))
+
+    assert analysis.verdict == "no verdict"
+    assert "ALTERNATING has no randomization test without its scheme: record it in" in analysis.sentence
+    assert "Descriptively, the mean difference is " in analysis.sentence
 
 
 def test_a_scheme_that_not_all_phases_record_is_none() -> None:
     extract = alternating(ORDER, list(np.arange(12.0)), PAIRS)
 
-    with pytest.raises(AnalysisError, match="without its scheme"):
-        analysed(changed(extract, 3, parameters={"randomization": {**PAIRS, "blockDays": 4}}))
+    analysis = analysed(changed(extract, 3, parameters={"randomization": {**PAIRS, "blockDays": 4}}))
+
+    assert "without its scheme" in analysis.sentence
+    assert f"it is missing or another in {extract.phases[3].label}." in analysis.sentence
+
+
+def test_a_scheme_with_7_0_is_one_with_7() -> None:
+    values = np.random.default_rng(4).normal(size=12).tolist()
+    decimal = {name: float(days) if name != "scheme" else days for name, days in PAIRS.items()}  # type: ignore[arg-type]
+
+    whole, point = (analysed(alternating(ORDER, values, scheme)) for scheme in (PAIRS, decimal))
+
+    assert whole.results == point.results
+    mixed = changed(alternating(ORDER, values, PAIRS), 3, parameters={"randomization": decimal})
+    assert analysed(mixed).results == whole.results
 
 
 def test_an_alternation_that_switched_within_a_day_gets_no_verdict() -> None:
@@ -158,3 +174,16 @@ def test_an_alternation_that_switched_within_a_day_gets_no_verdict() -> None:
     assert analysis.sentence.startswith(
         "No verdict: not a randomisation test, for the condition changed within days, and whole days were drawn. Desc"
     )
+
+
+def test_an_alternation_that_was_not_kept_is_tested_as_drawn() -> None:
+    values = [1.0, 9, 9, 1, 9, 1, 1, 9, 9, 1, 1, 9]
+    extract = alternating(ORDER, values, PAIRS)
+    late = changed(extract, 4, starts_us=extract.phases[4].starts_us + DAY_US)
+
+    kept, drawn = (analysed(each, direction="increase") for each in (extract, late))
+
+    assert drawn.numbers["p"] == kept.numbers["p"]
+    assert drawn.verdict == kept.verdict == "benefit"
+    assert "the days are compared as they were drawn, though not all were kept so" in drawn.sentence
+    assert "as they were drawn" not in kept.sentence

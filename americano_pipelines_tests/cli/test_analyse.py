@@ -102,3 +102,21 @@ def test_a_wrong_parameter_ends_with_two_before_anything_runs(
     assert done.code == 2
     assert problem in done.err
     assert not (tmp_path / "data" / "dagster_home").exists()
+
+
+def test_a_design_that_cannot_be_tested_is_no_failure(cli: Callable[..., Done], prisma: Database) -> None:
+    prisma.execute("UPDATE experiment_protocols SET \"designType\" = 'MULTIPLE_BASELINE' WHERE id = 'protocol_1'")
+    values = prisma.variables()
+    assert cli("sync", **values).code == 0
+
+    done = cli("analyse", "--all", "--only", "abab_randomization", "--json", **values)
+
+    analyses = {analysis["protocol_id"]: analysis for analysis in json.loads(done.out)}
+    assert done.code == 0
+    assert all(analysis["success"] for analysis in analyses.values())
+    refused = analyses["protocol_1"]
+    assert refused["verdict"] == "no verdict"
+    assert refused["sentence"].startswith("No verdict: a design of type MULTIPLE_BASELINE has no randomization test")
+    prisma.execute("UPDATE experiment_protocols SET \"primaryOutcome\" = 'mood' WHERE id = 'protocol_0'")
+    assert cli("sync", **values).code == 0
+    assert cli("analyse", "--all", "--only", "abab_randomization", **values).code == 1, "a failure is one still"

@@ -16,13 +16,14 @@ from americano_pipelines.provenance.comparison import ComparedValue
 from americano_pipelines.provenance.run_listing import ListedRun
 from americano_pipelines_tests.conftest import Database, Done
 from americano_pipelines_tests.prisma_database import link_url
+from americano_pipelines_tests.provenance.crate.crates import NAMES
 
 NASTY = "\x1b[31m\x07\u202e[/b]"
 SHOWN = "\\x1b[31m\\x07\\u202e[/b]"
 Cli = Callable[..., Done]
 
 # These print only names of the demo and of the benchmark, or run until they are ended.
-WITHOUT_NAMES = {"demo", "bench", "dev"}
+WITHOUT_NAMES = {"mlflow", "demo", "bench", "dev"}
 
 
 def escaped(done: Done) -> str:
@@ -47,6 +48,18 @@ def nasty(prisma: Database) -> Database:
     prisma.execute(f"ALTER TYPE \"EventType\" ADD VALUE '{label}'")
     prisma.execute('UPDATE behavioral_events SET "eventType" = %s WHERE "timeOfDay" = 3', (label,))
     return prisma
+
+
+def _use_record(run: Callable[..., str], record: str, folder: Path) -> None:
+    """The commands that take a record."""
+    run("verify", record, code=None)
+    run("verify", record, "--rerun", code=None)
+    run("link", record, code=None)
+    target = f"{folder}/{NASTY.replace('/', '')}.zip"
+    run("crate", NASTY, "-o", target, code=1, **NAMES)
+    run("crate", record, "-o", target, code=0, **NAMES | {"americano_crate_author": NASTY})
+    run("crate", record, "-o", target, "--without-data", "--json", code=0, **NAMES)
+    run("verify", target, code=0)
 
 
 @pytest.mark.slow  # every command, some with Dagster runs
@@ -81,10 +94,8 @@ def test_no_command_lets_a_control_character_through(  # noqa: PLR0915 - one sta
     run("compare", *records[:2])
     run("compare", *records[:2], "--json")
     run("compare", NASTY, "other", code=1)
-    run("verify", records[0], code=None)
-    run("verify", records[0], "--rerun", code=None)
+    _use_record(run, records[0], tmp_path)
     run("verify", NASTY, code=1)
-    run("link", records[0], code=None)
     run("link", NASTY, code=1)
     run("report")
     run("report", "--protocol", protocol)

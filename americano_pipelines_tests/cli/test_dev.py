@@ -29,6 +29,7 @@ from americano_pipelines_tests.defs.conftest import events_query, wait_until, wr
 COMMAND = [sys.executable, "-c", "from americano_pipelines.cli import main; main()"]
 # What a shell starts in its background ignores INT, and so does what that starts; a service manager may ignore TERM.
 DEAF = ["sh", "-c", "trap '' INT TERM; exec \"$@\"", "sh", *COMMAND]
+FOREIGN = "/nowhere/foreign.parquet"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
@@ -63,8 +64,10 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     file = write_parquet(folder / "events.parquet", events_query(1234))
     variables = environment(folder / "data", behavioral_events_parquet=file)
     subprocess.run([*COMMAND, "sync"], env=variables, check=True, capture_output=True, timeout=120)
+    # Where they start, Dagster's commands let a `.env` win over the environment.
+    (folder / ".env").write_text(f"BEHAVIORAL_EVENTS_PARQUET={FOREIGN}\n")
     port, api_port = free_port(), free_port()
-    process = _start(variables, port, api_port, folder / "log")
+    process = _start(variables, port, api_port, folder / "log", cwd=folder)
     running = Running(psutil.Process(process.pid), port, api_port, folder / "log", variables)
     try:
         wait_until(lambda: _loaded(running), f"the code location, see {folder / 'log'}", seconds=120)
@@ -73,15 +76,14 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         _stop(running, process)
 
 
-def _start(variables: dict[str, str], port: int, api_port: int, log: Path) -> "subprocess.Popen[bytes]":
+def _start(
+    variables: dict[str, str], port: int, api_port: int, log: Path, cwd: Path | None = None
+) -> "subprocess.Popen[bytes]":
     with log.open("w") as output:
         return subprocess.Popen(
             [*DEAF, "dev", "--port", str(port), "--api-port", str(api_port)],
-            env=variables,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+            env=variables, cwd=cwd, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
 
 
 def _loaded(running: Running) -> bool:
@@ -151,13 +153,33 @@ def test_graphql_serves_the_location_and_its_record(ui: Running) -> None:
     assert {"SCHEDULER", "SENSOR"} <= required
 
 
-def test_the_history_of_the_job_has_the_run_of_the_shell(ui: Running) -> None:
+def test_the_history_of_the_job_and_the_timeline_have_the_run_of_the_shell(ui: Running) -> None:
     data = ui.ask(
         '{ pipelineOrError(params: {pipelineName: "nightly_sync", repositoryName: "__repository__", '
-        'repositoryLocationName: "americano_pipelines"}) { ... on Pipeline { runs(limit: 5) { status } } } }'
+        'repositoryLocationName: "americano_pipelines"}) { ... on Pipeline { runs(limit: 5) { status } } } '
+        "runsOrError(limit: 5) { ... on Runs { results { pipelineName tags { key } "
+        "repositoryOrigin { repositoryName repositoryLocationName } } } } }"
     )
+    (run,) = data["runsOrError"]["results"]
 
     assert data["pipelineOrError"]["runs"] == [{"status": "SUCCESS"}]
+    # The timeline has a row for each job by these three names, and leaves out a run without an origin.
+    assert run["pipelineName"] == "nightly_sync"
+    assert run["repositoryOrigin"] == {
+        "repositoryName": "__repository__",
+        "repositoryLocationName": "americano_pipelines",
+    }
+    assert {tag["key"] for tag in run["tags"]} <= {"dagster/code_location"}, "the others are for programs"
+
+
+def test_a_foreign_env_file_where_it_starts_has_no_effect(ui: Running) -> None:
+    data = ui.ask(
+        '{ assetNodeOrError(assetKey: {path: ["files", "behavioral_events"]}) { ... on AssetNode {'
+        " metadataEntries { label ... on PathMetadataEntry { path } } } } }"
+    )
+    entries = {entry["label"]: entry.get("path") for entry in data["assetNodeOrError"]["metadataEntries"]}
+
+    assert entries["path"] == ui.variables["BEHAVIORAL_EVENTS_PARQUET"] != FOREIGN
 
 
 def test_schedule_and_sensor_are_on(ui: Running) -> None:
@@ -364,7 +386,7 @@ def test_a_browser_shows_the_table_and_the_lineage(ui: Running) -> None:
             for column in ("event_id", "learner_id", "event_time"):
                 page.get_by_text(column, exact=True).first.wait_for()
             page.goto(f"http://127.0.0.1:{ui.port}/asset-groups")
-            for group in ("analytics", "research", "source"):
+            for group in ("experiments", "mirrors", "research", "source"):
                 page.get_by_text(group, exact=True).first.wait_for()
         finally:
             browser.close()

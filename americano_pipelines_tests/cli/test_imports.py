@@ -49,8 +49,8 @@ def test_a_sync_loads_what_a_sync_needs(tmp_path: Path) -> None:
     assert {name for name in ours if name.startswith("cli.")} == SYNC_ONLY
     assert {name for name in ours if name.startswith("defs.analyses")} == set()
     assert others & HEAVY == set()
-    # A module more is one that reading a source, building or publishing needs: at last passing errors,
-    # quoted values, formats of tables and views of the record.
+    # A module more is one that reading a source, building or publishing needs: at last passing errors, quoted values,
+    # formats of tables, views of the record, and plans that were seen.
     assert len(ours) <= 89, sorted(ours)
 
 

@@ -101,7 +101,7 @@ def test_while_the_source_has_the_learner_nothing_is_removed(
 ) -> None:
     values = prisma.variables()
     settings = settings_for(**values)
-    cli("sync", "--json", **values)
+    sync(settings)
     before = kept(settings)
 
     done = cli("purge", "--learner", LEARNER, **values)
@@ -215,7 +215,7 @@ def test_a_lake_that_is_not_in_use_any_more_goes_too(
 def test_a_failed_sync_purges_nothing(prisma: Database, cli: Cli, settings_for: Callable[..., Settings]) -> None:
     values = prisma.variables()
     settings = settings_for(**values)
-    cli("sync", "--json", **values)
+    sync(settings)
     before = kept(settings)
     prisma.execute('ALTER TABLE behavioral_events DROP COLUMN "timestamp"')
 

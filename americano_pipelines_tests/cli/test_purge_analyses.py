@@ -139,7 +139,7 @@ def test_of_an_erased_learner_only_the_records_stay(
 
     dry = cli("purge", "--learner", LEARNER, "--dry-run", "--json", **values)
     assert dry.code == 0, dry.err
-    assert {item["kind"] for item in dry.json["found"]} == {"extract", "MLflow run", "Dagster run"}
+    assert {item["kind"] for item in dry.json["found"]} == {"extract", "MLflow run", "Dagster run", "Dagster asset"}
     assert dry.json["removed"] == []
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 

@@ -35,7 +35,7 @@ def test_what_is_published_runs_failures_requests_and_analyses(
     assert [run["status"] for run in state["runs"]["newest"]] == ["FAILURE", "SUCCESS"]
     assert (state["runs"]["failures"], state["runs"]["running"]) == (1, 0)
     assert "it must be a date or a timestamp" in state["runs"]["last_failure"]["reason"]
-    assert (state["requests"], state["planned"], state["exploratory"]) == (2, 1, 0)
+    assert (state["requests"], state["confirmatory"], state["exploratory"]) == (2, 1, 0)
     assert state["protocols"] == {"protocol_0": "Protocol 0", "protocol_1": "Protocol 1"}
     assert state["disk"]["snapshots"] > 0 < state["free"]
     lines = shown.splitlines()

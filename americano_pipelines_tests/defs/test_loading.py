@@ -115,6 +115,17 @@ def test_a_library_is_imported_in_its_place_only(family: str, places: tuple[str,
     assert offenders == []
 
 
+def test_private_names_of_dagster_are_in_one_module() -> None:
+    package = Path(americano_pipelines.__file__).parent
+    importing = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and re.match(r"dagster(\w*\._|_shared)", node.module or "")
+    }
+    assert importing == {"defs/dagster_storage.py"}
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_asset_graph_is_the_recorded_one(mode: str) -> None:
     """On purpose changed? Run the tests once with AMERICANO_WRITE_GRAPHS=1 and read the difference."""

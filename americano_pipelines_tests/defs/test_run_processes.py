@@ -18,6 +18,7 @@ import pytest
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.defs import run_owners
 from americano_pipelines.defs.dagster_instance import TEMPLATE, open_instance
+from americano_pipelines.defs.earlier_tags import rename_earlier_tags
 from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import fail_dead_runs, process_tags
 from americano_pipelines.defs.run_tags import (
@@ -25,10 +26,13 @@ from americano_pipelines.defs.run_tags import (
     HOME_TAG,
     HOST_TAG,
     NAMESPACE_TAG,
+    OPEN,
     OWNER_TAG,
     PID_TAG,
+    REQUEST_TAG,
     RUN_TAG,
     STARTED_TAG,
+    STATUS_TAG,
 )
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import Settings, load_settings
@@ -168,6 +172,25 @@ def test_a_run_of_an_earlier_release_is_told_by_its_host(instance: dg.DagsterIns
         instance.create_run_for_job(_job, run_id=run_id, status=STARTED, tags=tags)
 
     assert fail_dead_runs(instance) == [dead]
+
+
+def test_the_tags_of_an_earlier_release_count_under_their_present_names(instance: dg.DagsterInstance) -> None:
+    def earlier(status: dg.DagsterRunStatus, **tags: str) -> str:
+        run_id = str(uuid.uuid4())
+        present = process_tags(instance, run_id) | {PID_TAG: free_pid(), STATUS_TAG: OPEN}
+        renamed = {name.replace(".dagster/americano_", "americano/"): value for name, value in present.items()}
+        instance.create_run_for_job(_job, run_id=run_id, status=status, tags=renamed | {REQUEST_TAG: "a row"} | tags)
+        return run_id
+
+    killed, ended = earlier(STARTED), earlier(dg.DagsterRunStatus.SUCCESS)
+    reconciled = earlier(dg.DagsterRunStatus.SUCCESS, **{STATUS_TAG: "FINISHED"})
+
+    assert fail_dead_runs(instance) == [killed]
+
+    waiting = instance.get_runs(dg.RunsFilter(tags={STATUS_TAG: OPEN}))
+    assert {run.run_id for run in waiting} == {killed, ended}, "what was set since is newer"
+    assert instance.get_runs_count(dg.RunsFilter(tags={RUN_TAG: reconciled, REQUEST_TAG: "a row"})) == 1
+    assert rename_earlier_tags(instance) == []
 
 
 IN_A_CONTAINER = """

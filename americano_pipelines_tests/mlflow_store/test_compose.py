@@ -36,6 +36,7 @@ def test_the_database_is_on_this_machine_unless_said_otherwise() -> None:
         "PGDATABASE": "americano_mlflow",
         "PGCONNECT_TIMEOUT": "10",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     assert service()["extra_hosts"] == ["host.docker.internal:host-gateway"]
     other = GIVEN | {"MLFLOW_DB_HOST": "db.example", "MLFLOW_DB_PORT": "6432", "MLFLOW_DB_NAME": "tracking"}

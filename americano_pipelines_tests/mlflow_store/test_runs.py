@@ -1,5 +1,6 @@
 """What is logged to an analysis's run, and how it ends; on a real server."""
 
+import getpass
 import shutil
 import signal
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def test_everything_that_is_logged_arrives(store: Store, parent: str, tmp_path: 
     assert (tags["git.dirty"], tags["data.sha256"], tags["provenance.sha256"]) == ("true", "unknown", "ab" * 32)
     assert (tags[PARENT_TAG], logged.info.run_name) == (parent, "everything")
     assert (tags["mlflow.note.content"], tags["mlflow.source.git.commit"]) == ("Scores rose by 2.1 points.", "c0ffee")
+    assert (tags["mlflow.user"], tags["mlflow.source.type"]) == (getpass.getuser(), "LOCAL")
     (used,) = logged.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest, used.dataset.source) == ("extract", "ef" * 18, "extracts/ef.json")
     assert [entry.path for entry in store.client.list_artifacts(run.run_id, "plots")] == ["plots/plot.png"]

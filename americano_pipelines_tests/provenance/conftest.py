@@ -47,9 +47,25 @@ class Lab:
         return self.perform(KINDS[kind], row=row, dagster_run=dagster_run, **overrides).recorded
 
     def perform(
-        self, kind: Kind, *, row: str | None = None, dagster_run: str | None = None, **overrides: Any
+        self,
+        kind: Kind,
+        *,
+        row: str | None = None,
+        dagster_run: str | None = None,
+        before: frozenset[str] = frozenset(),
+        settings: Settings | None = None,
+        **overrides: Any,
     ) -> PerformedAnalysis:
-        """Run and record an analysis, of `protocol_1` if it is one of a protocol."""
+        """Run and record an analysis, of `protocol_1` if it is one of a protocol.
+
+        Args:
+            kind: which analysis.
+            row: the app's row.
+            dagster_run: the Dagster run.
+            before: hashes of the protocol's records that Dagster's log has.
+            settings: others than the lab's, with an app.
+            overrides: parameters.
+        """
         dagster_run_id = dagster_run or secrets.token_hex(8)
         parent = get_or_create_parent_run(self.store, self.settings, dagster_run_id, "job", {})
         protocol_id = "protocol_1" if kind.of_protocol else None
@@ -57,9 +73,11 @@ class Lab:
             document = snapshots.read_record(self.settings)
             assert document is not None
             prepared = prepare(self.settings, connection, document, kind, protocol_id, overrides)
-            context = RunContext(dagster_run_id, f"analysis/{kind.name}", protocol_id, "a test", row)
+            context = RunContext(
+                dagster_run_id, f"analysis/{kind.name}", protocol_id, "a test", row, recorded_before=before
+            )
             with analysis_run(self.store, parent, kind.name, {}) as run:
-                return perform(run, self.settings, prepared, context)
+                return perform(run, settings or self.settings, prepared, context)
 
     def verify(self, name: str, in_dagster: DagsterHashes | None = None, *, again: bool = False) -> Verification:
         """Verify; Dagster has the right hash unless it is said what it has."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from americano_pipelines.provenance.archive import put, records_dir
+from americano_pipelines.provenance.chain import append
 from americano_pipelines.provenance.record import CodePart, Identity, Logged, Record
 from americano_pipelines.settings import Settings
 
@@ -12,6 +13,7 @@ HEX = "0" * 64
 def kept_record(
     settings: Settings,
     *,
+    chained: bool = False,
     row: str | None = "run_0",
     dagster_run: str = "dagster 1",
     mlflow_run: str = "m1",
@@ -29,6 +31,7 @@ def kept_record(
         "ended_at": "2025-05-01T10:00:04+00:00",
     }
     record = Record(
+        version=2 if chained else 1,
         identity=Identity.model_validate(known | identity),
         code=CodePart(commit="c0ffee", dirty=False, repository="r", diff_sha256=HEX, modules_sha256=HEX, modules={}),
         inputs=[],
@@ -51,5 +54,8 @@ def kept_record(
         artifacts={},
         not_captured={},
     )
+    if chained:
+        linked, _, sha256 = append(settings, lambda link: record.model_copy(update={"chain": link}), 0o600)
+        return sha256, linked
     _, sha256 = put(records_dir(settings), record.canonical())
     return sha256, record

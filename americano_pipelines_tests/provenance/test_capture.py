@@ -19,7 +19,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module.parent.mkdir(parents=True)
     module.write_text("x = 1\n")
     monkeypatch.setattr(capture, "PROJECT_ROOT", folder)
-    monkeypatch.setattr(capture, "_PACKAGE", folder / "americano_pipelines")
+    monkeypatch.setattr(capture, "PACKAGE", folder / "americano_pipelines")
     return folder
 
 

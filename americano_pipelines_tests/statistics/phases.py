@@ -1,6 +1,7 @@
 """Phases and times as the tests write them: in days since a start that is not at midnight."""
 
-from americano_pipelines.statistics.phase_windows import DAY_US, StatedPhase
+from americano_pipelines.statistics.day_clock import DAY_US
+from americano_pipelines.statistics.phase_windows import StatedPhase
 
 START = 1_700_000_000_000_000
 

@@ -1,12 +1,15 @@
 """The Bayesian piecewise line: known lines, repetition by the seed, and the message without PyMC."""
 
+import re
 import sys
+import tomllib
 
 import numpy as np
 import pytest
 
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.statistics.bayesian_regression import bayesian
+from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines.statistics.bayesian_regression import PYMC, bayesian
 from americano_pipelines.statistics.segmented_regression import segmented
 
 # Published: the 24-month example of the Global Health Research course on interrupted time series.
@@ -18,8 +21,10 @@ VALUES, PHASE = np.array(PRE + POST, dtype=np.float64), np.repeat([0, 1], 12)
 def test_without_pymc_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pymc", None)
 
-    with pytest.raises(AnalysisError, match=r"pip install -e '\.\[bayesian\]'"):
+    with pytest.raises(AnalysisError, match=re.escape(f"python -m pip install '{PYMC}'")):
         bayesian(VALUES, PHASE, ["pre", "post"], seed=1)
+    extras = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert extras["bayesian"] == [PYMC]
 
 
 @pytest.mark.slow

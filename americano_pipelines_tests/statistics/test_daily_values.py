@@ -67,7 +67,7 @@ def test_what_does_not_count_is_counted() -> None:
 def test_the_lengths_of_phases_are_whole_days_that_add_up() -> None:
     resolved = timeline([phase("a", 0, 3), phase("b", 4, 6), phase("c", 6, 7.5)], None)
 
-    assert days(resolved, [], [], []).lengths(resolved.windows) == [4, 2, 2]
+    assert days(resolved, [], [], []).lengths(resolved) == [4, 2, 2]
 
 
 def test_no_phases_and_uneven_arrays_are_refused() -> None:

@@ -18,11 +18,12 @@ from americano_pipelines_tests.statistics.phases import at, phase
 def test_an_end_that_is_not_stated_comes_from_what_is(
     last: StatedPhase, protocol_end: int | None, end: float, source: str
 ) -> None:
-    first, second = timeline([last, phase("a", 0, None, 9)], protocol_end).windows
+    resolved = timeline([last, phase("a", 0, None, 9)], protocol_end)
+    first, second = resolved.windows
 
     assert (first.ends_us, first.end_from) == (at(3), "next phase")
     assert (second.ends_us, second.end_from) == (at(end), source)
-    assert second.days == end - 3
+    assert resolved.days_of(second) == end - 3
 
 
 def test_overlaps_go_to_the_later_phase_and_gaps_to_none() -> None:

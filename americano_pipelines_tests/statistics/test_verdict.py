@@ -8,7 +8,7 @@ from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case
-from americano_pipelines.statistics.verdict import judge
+from americano_pipelines.statistics.verdict import STATES, Remarks, judge
 from americano_pipelines_tests.statistics.examples import TRUTHS
 
 ABAB = (False, True, False, True)
@@ -39,6 +39,11 @@ def test_the_demos_protocols_are_judged_as_their_generator_says(protocol: DemoPr
     [
         (4, "increase", "increase", "benefit"),
         (4, "increase", "decrease", "harm"),
+        (4, "increase", None, "differs, higher under treatment"),
+        (-4, "decrease", None, "differs, lower under treatment"),
+        (4, None, None, "differs, higher under treatment"),
+        (-4, None, None, "differs, lower under treatment"),
+        (0, None, None, "not shown"),
         (-4, "decrease", "decrease", "benefit"),
         (-4, None, "increase", "harm"),
         (4, None, "increase", "benefit"),
@@ -47,12 +52,18 @@ def test_the_demos_protocols_are_judged_as_their_generator_says(protocol: DemoPr
     ],
 )
 def test_direction_and_improvement_decide_what_a_finding_means(
-    effect: float, direction: Direction | None, improvement: Direction, state: str
+    effect: float, direction: Direction | None, improvement: Direction | None, state: str
 ) -> None:
     verdict = judge(outcome_of(stepped(effect), direction), level=0.05, improvement=improvement)
 
     assert verdict.state == state
+    assert verdict.state in STATES
     assert "of 1,771 assignments that could have been drawn" in verdict.sentence
+    judged = {"Benefit", "Harm", "Differs"} & set(verdict.sentence.replace(",", ":").split(":"))
+    assert judged == ({state.split(",", maxsplit=1)[0].capitalize()} if state != "not shown" else set())
+    assert ("neither benefit nor harm, for which way is better was not declared" in verdict.sentence) is (
+        state.startswith("differs")
+    )
 
 
 def test_an_objection_forbids_a_verdict_however_small_p_is() -> None:
@@ -60,7 +71,7 @@ def test_an_objection_forbids_a_verdict_however_small_p_is() -> None:
         outcome_of(stepped(9), "increase"),
         level=0.05,
         improvement="increase",
-        objections=("no randomisation is recorded",),
+        remarks=Remarks(objections=("no randomisation is recorded",)),
     )
 
     assert (verdict.state, verdict.why) == ("no verdict", "no randomisation is recorded")
@@ -73,7 +84,12 @@ def test_too_few_assignments_forbid_a_verdict_and_say_how_many_days_it_takes() -
     test = outcome_of(stepped(9, 20), "increase")
     assert test.smallest_p == 1
 
-    verdict = judge(test, level=0.05, improvement="increase", remedy="; with the same bounds 23 days would be needed")
+    verdict = judge(
+        test,
+        level=0.05,
+        improvement="increase",
+        remarks=Remarks(remedy="; with the same bounds 23 days would be needed"),
+    )
 
     assert (verdict.state, verdict.why) == ("no verdict", "too few assignments")
     assert "at least 20 assignments are needed; with the same bounds 23 days would be needed. D" in verdict.sentence
@@ -89,6 +105,9 @@ def test_an_estimate_that_cannot_tell_is_undecided() -> None:
     verdict = judge(drawn, level=exact.p, improvement="increase")
 
     assert (verdict.state, verdict.why) == ("no verdict", "undecided: more draws are needed")
+    assert "draw more, with the parameter draws above 200." in verdict.sentence
+    more = randomization_test([case], direction="increase", most_exact=10, draws=400_000)
+    assert judge(more, level=0.05, improvement="increase").why != verdict.why
 
 
 def test_a_trend_that_hides_an_increase_is_not_called_a_harm() -> None:
@@ -112,7 +131,7 @@ def test_enough_assignments_that_cannot_be_told_apart_are_too_few_as_well() -> N
     values[5] = np.nan
     test = randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase")
 
-    verdict = judge(test, level=0.05, improvement="increase", remedy="; 23 days would be needed")
+    verdict = judge(test, level=0.05, improvement="increase", remarks=Remarks(remedy="; 23 days would be needed"))
 
     assert (verdict.state, verdict.why) == ("no verdict", "too few assignments that can be told apart")
     assert "days would be needed" not in verdict.sentence
@@ -151,25 +170,18 @@ def test_p_at_the_level_is_enough_and_above_it_is_not() -> None:
     assert judge(test, level=test.p * 0.999, improvement="increase").state != "benefit"
 
 
-def test_a_difference_that_every_assignment_shows_is_not_sold_as_an_effect() -> None:
-    """A steep trend and no effect: the treatment phases are the later ones under every assignment."""
+def test_nothing_is_said_of_a_trend_that_was_not_looked_for() -> None:
+    """Where all assignments differ one way, as large effects and trends alike make them."""
     schedule = PhaseSchedule(40, ABAB, (9,) * 4, (11,) * 4)
-    trend = 1.0 * np.arange(40) + np.random.default_rng(3).normal(size=40)
-    warned = "; under every assignment they differ this way, as a trend would make them, so this difference is not"
+    noise = np.random.default_rng(3).normal(size=40)
+    large_effect, steep_trend = noise + 9 * np.repeat([0, 1, 0, 1], 10), noise + 1.0 * np.arange(40)
 
-    steep, level = (
-        judge(
-            randomization_test([Case(values, schedule, [10, 10, 10, 10])], direction="increase"),
-            level=0.1,
-            improvement="increase",
-        )
-        for values in (trend, trend - 1.0 * np.arange(40))
-    )
-
-    assert steep.state == "not shown"
-    assert "differed from baseline days by +9" in steep.sentence
-    assert warned in steep.sentence
-    assert warned not in level.sentence
+    for values in (large_effect, steep_trend):
+        test = randomization_test([Case(values, schedule, [10, 10, 10, 10])], direction="increase", level=0.1)
+        assert test.edges[0] > 0
+        assert "trend" not in judge(test, level=0.1, improvement="increase").sentence
+        limited = judge(test, level=0.1, improvement="increase", remarks=Remarks(clauses=("it rises",)))
+        assert "level .100); it rises." in limited.sentence
 
 
 @pytest.mark.parametrize("effect", [0.9, 4])
@@ -184,3 +196,56 @@ def test_a_one_sided_finding_whose_two_sided_interval_holds_0_says_so(effect: fl
     assert verdict.state == "benefit"
     assert ("The interval looks both ways and holds 0; the test looked one way only." in verdict.sentence) is holds_0
     assert "two-sided 95% interval" in verdict.sentence
+
+
+def test_a_two_sided_finding_has_an_interval_without_0_and_twice_the_assignments() -> None:
+    enough, few = (PhaseSchedule(days, ABAB, (5,) * 4, (days,) * 4) for days in (25, 23))
+    assert (enough.count, few.count) == (56, 20)
+    enough_verdict, few_verdict = (
+        judge(
+            randomization_test(
+                [Case(stepped(30, 4 * (schedule.total // 4 + 1))[: schedule.total], schedule, lengths)], direction=None
+            ),
+            level=0.05,
+            improvement="increase",
+        )
+        for schedule, lengths in ((enough, [7, 7, 6, 5]), (few, [6, 6, 6, 5]))
+    )
+
+    assert "at least 40 assignments are needed" in few_verdict.sentence
+    assert "p cannot be smaller than .100" in few_verdict.sentence
+    assert "p cannot be smaller" not in enough_verdict.sentence
+
+
+@pytest.mark.parametrize(("level", "named"), [(0.05, ""), (0.01, ", level .010"), (1 - 0.95, "")])
+def test_the_level_is_named_where_it_is_not_the_usual(level: float, named: str) -> None:
+    verdict = judge(outcome_of(stepped(9), "increase"), level=level, improvement="increase")
+
+    assert f"one-sided, increase{named})" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("scale", "shown"),
+    [
+        (1.0, "+4.05 (two-sided 95% interval 2.97 to 5.32)"),
+        (1e-3, "+0.00405 (two-sided 95% interval 0.00297 to 0.00532)"),
+        (1e3, "+4054 (two-sided 95% interval 2973 to 5324)"),
+        (1e-12, "+4.05e-12 (two-sided 95% interval 2.97e-12 to 5.32e-12)"),
+    ],
+)
+def test_digits_follow_the_outcomes_size(scale: float, shown: str) -> None:
+    verdict = judge(outcome_of(scale * stepped(4), "increase"), level=0.05, improvement="increase")
+
+    assert f"by {shown}" in verdict.sentence
+
+
+def test_a_doubt_withholds_a_finding_and_nothing_else() -> None:
+    remarks = Remarks(doubts=("8 days are gone",))
+    sure, none = (
+        judge(outcome_of(stepped(effect), "increase"), level=0.05, improvement="increase", remarks=remarks)
+        for effect in (4, 0)
+    )
+
+    assert (sure.state, sure.why) == ("no verdict", "8 days are gone")
+    assert sure.sentence.startswith("No verdict: 8 days are gone. Descriptively, treatment days differed")
+    assert none.state == "not shown"

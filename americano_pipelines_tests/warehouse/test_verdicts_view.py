@@ -12,8 +12,10 @@ from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.warehouse.helpers import rows, synced, write_parquet
 
 
-def summary(verdict: str | None, *, planned: bool | None, **numbers: float) -> str:
-    standing = None if planned is None else {"planned": planned, "reasons": []}
+def summary(verdict: str | None, *, planned: bool | None, declared: bool = False, **numbers: float) -> str:
+    standing = (
+        None if planned is None else {"planned": planned, "reasons": [], **({"declared": True} if declared else {})}
+    )
     return json.dumps(
         {
             "verdict": verdict,
@@ -63,6 +65,18 @@ def test_the_planned_verdict_stays_above_later_exploratory_ones(publish: Callabl
     )
 
     assert rows(settings, VERDICT) == [("analysed", "benefit", "planned", 2.5, 0.01, "benefit!", "2")]
+
+
+def test_a_declared_verdict_stays_above_exploratory_ones_and_below_the_planned_one(
+    publish: Callable[..., Settings],
+) -> None:
+    explored = ("1", "p", "COMPLETED", "2025-01-03", summary("harm", planned=False))
+    declared = ("2", "p", "COMPLETED", "2025-01-02", summary("benefit", planned=False, declared=True))
+    planned = ("3", "p", "COMPLETED", "2025-01-01", summary("not shown", planned=True))
+
+    shown = "SELECT verdict, standing FROM research.verdicts"
+    assert rows(publish(explored, declared), shown) == [("benefit", "declared")]
+    assert rows(publish(explored, declared, planned), shown) == [("not shown", "planned")]
 
 
 def test_before_the_planned_one_it_is_the_newest_exploratory_verdict(publish: Callable[..., Settings]) -> None:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
-from americano_pipelines.defs.run_tags import RECORD_SHA256
+from americano_pipelines.defs.jobs import PREFIX
+from americano_pipelines.defs.run_tags import EARLIER_RECORD_SHA256, RECORD_SHA256
+from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, RegisteredModel
 from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.record_index import IndexEntry
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
 
@@ -20,42 +23,109 @@ if TYPE_CHECKING:
     from americano_pipelines.provenance.perform import PerformedAnalysis
 
 
-_COLUMNS_ONLY_IN_REPORT = ("events", "mean of events", "sd of events")
+_PER_PAGE = 1000
+_COLUMNS_ONLY_IN_REPORT = ("condition", "end from", "events", "mean of events", "sd of events")
+_PLAIN_NAMES = {
+    "observed": "effect",
+    "smallest_p": "smallest possible p",
+    "assignments": "possible assignments",
+    "interval_low": "effect, lower limit",
+    "interval_high": "effect, upper limit",
+    "worst_case_p": "p with the worst values on missing days",
+    "mean_difference": "difference of means",
+    "level_change": "change of level",
+    "level_change_low": "change of level, lower limit",
+    "level_change_high": "change of level, upper limit",
+    "level_change_above_zero": "share of draws with a rise of level",
+    "slope_change": "change of slope",
+    "largest_r_hat": "largest R-hat",
+    "smallest_ess": "smallest effective sample size",
+    "durbin_watson": "Durbin-Watson",
+    "ljung_box_p": "p of Ljung and Box's test",
+    "change_points": "number of change points",
+    "noise": "noise, standard deviation",
+}
+_NAP = (
+    "{value:.3f}: in this share of all pairs of a baseline day and a treatment day, the treatment day is {better}. "
+    "0.5: no difference, 1: every treatment day is {better} than every baseline day."
+)
+_SHORT = 12
+NOT_DECLARED = "not declared"
 
 
-def analysis_metadata(performed: "PerformedAnalysis", link: str) -> Metadata:
-    """Metadata of a materialized analysis.
+def analysis_metadata(performed: "PerformedAnalysis", counting: IndexEntry | None, app_row: str) -> Metadata:
+    """Metadata of a materialized analysis; the result that counts comes first.
 
     Args:
         performed: the analysis.
-        link: what became of the app's row, in words.
+        counting: the planned or declared analysis of its protocol, None if that is this one or was not carried out.
+        app_row: what became of the app's row, in words.
     """
-    analysis, compliance, record = performed.analysis, performed.compliance, performed.recorded.record
+    analysis, record = performed.analysis, performed.recorded.record
+    own_result, own_verdict = one_line(record.sentence_with_compliance), analysis.verdict
+    if counting is None:
+        results = {"result": own_result, "verdict": own_verdict}
+    else:
+        which = f"{KINDS[str(counting.analysis)].title} of {str(counting.ended_at)[:10]}"
+        results = {
+            "result": one_line(
+                f"{counting.sentence} This is the {counting.standing} analysis, the {which}; this run is another one."
+            ),
+            "verdict": counting.verdict,
+            f"{counting.standing} record": counting.sha256[:_SHORT],
+            "result of this run": own_result,
+            "verdict of this run": own_verdict,
+        }
     return {
-        "sentence": dg.MetadataValue.text(one_line(record.sentence_with_compliance)),
-        **({"state": analysis.verdict} if analysis.verdict else {}),
-        **(_protocol_metadata(performed, compliance) if compliance else {}),
-        **{name: value for name, value in analysis.numbers.items() if value is not None},
+        **{name: value for name, value in results.items() if value},
+        **_protocol_metadata(performed, "standing" if counting is None else "standing of this run"),
+        **_numbers(analysis.numbers, _better(analysis.results)),
         **_pictures(analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),
-        **_record_metadata(record),
-        RECORD_SHA256: performed.recorded.sha256,
-        "link": link,
+        **_record_metadata(record, app_row),
+        RECORD_SHA256: _in_halves(performed.recorded.sha256),
     }
 
 
-def _protocol_metadata(performed: "PerformedAnalysis", compliance: PlanCompliance) -> Metadata:
-    config, analysis = performed.recorded.record.config, performed.analysis
-    counts = [(name, f"{count:,}") for name, count in analysis.counts.items()]
+def _protocol_metadata(performed: "PerformedAnalysis", standing: str) -> Metadata:
+    compliance, record = performed.compliance, performed.recorded.record
+    if compliance is None:
+        return {}
     return {
-        "standing": compliance.label,
-        "runs before": compliance.earlier_runs,
+        standing: compliance.label,
         "protocol": one_line(performed.prepared.protocol or ""),
-        "outcome": one_line(str(config["outcome"])),
-        "improvement": str(config["improvement"]),
-        "planned and actual": dg.MetadataValue.md(_phase_table(analysis.results["phases"])),
-        "left out and counted": dg.MetadataValue.md(markdown_table(("what", "number"), counts)),
+        "protocol id": one_line(str(record.identity.protocol_id)),
+        "outcome": one_line(str(record.config["outcome"])),
+        "better": _better(performed.analysis.results),
+        "earlier analyses": compliance.earlier_runs,
+        "days": dg.MetadataValue.md(_phase_table(performed.analysis.results["phases"])),
     }
+
+
+def _better(results: Mapping[str, Any]) -> str:
+    """Which way of the outcome is better; `not declared` too for an analysis without effects, which judges nothing."""
+    declared = (results.get("effects") or {}).get("improvement")
+    return {"increase": "higher", "decrease": "lower"}.get(str(declared), NOT_DECLARED)
+
+
+def _numbers(numbers: Mapping[str, float | None], better: str) -> Metadata:
+    """The numbers with four digits, under plain names."""
+    entries: Metadata = {}
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        if name == "nap":
+            entries["NAP, overlap of days"] = _NAP.format(
+                value=value, better="higher" if better == NOT_DECLARED else "better"
+            )
+        else:
+            entries[_PLAIN_NAMES.get(name, name.replace("_", " "))] = four_digits(value)
+    return entries
+
+
+def four_digits(value: float) -> float:
+    """A number with at most four significant digits, a whole number as it is."""
+    return int(value) if float(value).is_integer() else float(f"{value:.4g}")
 
 
 def _model_metadata(performed: "PerformedAnalysis", registered: RegisteredModel) -> Metadata:
@@ -67,14 +137,14 @@ def _model_metadata(performed: "PerformedAnalysis", registered: RegisteredModel)
     }
 
 
-def _record_metadata(record: Record) -> Metadata:
+def _record_metadata(record: Record, app_row: str) -> Metadata:
     url, run_id = record.tracking["url"], record.tracking["run_id"]
     return {
-        "MLflow run": dg.MetadataValue.url(url) if url else f"in {record.tracking['address']}",
+        **({"report, in MLflow": dg.MetadataValue.url(url)} if url else {}),
         "MLflow run id": str(run_id),
-        "AnalysisRun id": record.identity.analysis_run_id or "none",
-        "extract sha256": record.extract_sha256,
-        "snapshot id": ", ".join(sorted({source.snapshot_id for source in record.inputs})),
+        "row in the app": f"{record.identity.analysis_run_id or 'none'}: {app_row}",
+        "extract": record.extract_sha256[:_SHORT],
+        "snapshot": ", ".join(sorted({source.snapshot_id for source in record.inputs})),
     }
 
 
@@ -111,6 +181,21 @@ def materialization_hashes(settings: Settings) -> Iterator[Callable[[Record], li
         yield lambda record: [] if instance is None else recorded_hashes(instance, record)
 
 
+def hashes_of_protocol(instance: dg.DagsterInstance, protocol_id: str) -> frozenset[str]:
+    """The hashes of records in the metadata of all analyses of a protocol, as Dagster's log has them."""
+    hashes: set[str] = set()
+    for name in PROTOCOL_KINDS:
+        of_protocol = dg.AssetRecordsFilter(asset_key=asset_specs.key(PREFIX, name), asset_partitions=[protocol_id])
+        cursor, more = None, True
+        while more:
+            page = instance.fetch_materializations(of_protocol, limit=_PER_PAGE, cursor=cursor)
+            events = [record.asset_materialization for record in page.records]
+            for event in events:
+                hashes.update(hash_in(event.metadata) if event is not None else ())
+            cursor, more = page.cursor, page.has_more
+    return frozenset(hashes)
+
+
 def recorded_hashes(instance: dg.DagsterInstance, record: Record) -> list[str]:
     """The hashes in the metadata of all materializations of a record's asset and partition by its Dagster run."""
     origin = record.orchestrator
@@ -126,6 +211,16 @@ def recorded_hashes(instance: dg.DagsterInstance, record: Record) -> list[str]:
             continue
         if (materialization.asset_key.to_user_string(), materialization.partition) != asset:
             continue
-        if (value := materialization.metadata.get(RECORD_SHA256)) is not None:
-            hashes.append(str(value.value))
+        hashes += hash_in(materialization.metadata)
     return hashes
+
+
+def _in_halves(sha256: str) -> str:
+    """A hash in two words, for a word of 64 digits makes the page's table wider than the page."""
+    return f"{sha256[:32]} {sha256[32:]}"
+
+
+def hash_in(metadata: Mapping[str, dg.MetadataValue[Any]]) -> list[str]:
+    """The record's hash in the metadata of a materialization, if it is there."""
+    entries = [metadata[key] for key in (RECORD_SHA256, EARLIER_RECORD_SHA256) if key in metadata]
+    return [str(entry.value).replace(" ", "") for entry in entries]

@@ -91,7 +91,7 @@ def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: 
     if settings.app is None:
         return "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
     if row_id is None:
-        return "none: the app's AnalysisType has no value for this analysis, and no row was given"
+        return "the app's AnalysisType has no value for this analysis, and no row was given"
     try:
         written = app_link.complete(settings.app, row_id, record)
     except AppRowError as error:
@@ -104,7 +104,8 @@ def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: 
         )
         return f"not written yet: {error}"
     _tag(context, row_id, ROW_RECONCILED)
-    return f"written: {', '.join(written)}"
+    context.log.info("row %s is written: %s", one_line(row_id), ", ".join(written))
+    return "written"
 
 
 def _matcher(context: dg.AssetExecutionContext) -> RowMatcher:

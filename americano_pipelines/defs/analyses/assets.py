@@ -12,19 +12,28 @@ import dagster as dg
 from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.app_database.matching import merge_parameters
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
-from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata
+from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata, hashes_of_protocol
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row, created_row
-from americano_pipelines.defs.analyses.config import NAME_FIELD, ROW_FIELD, given_parameters, launchpad
+from americano_pipelines.defs.analyses.config import (
+    NAME_FIELD,
+    ROW_FIELD,
+    given_parameters,
+    launchpad,
+    launchpad_yaml,
+)
 from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
-from americano_pipelines.defs.jobs import PREFIX
+from americano_pipelines.defs.jobs import EXPERIMENTS, PREFIX
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
-from americano_pipelines.defs.run_tags import COMMAND_TAG, LAUNCHER_TAGS
+from americano_pipelines.defs.run_tags import COMMAND_TAG, LAUNCHER_TAGS, PROTOCOL_NAME_TAG
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
-from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG
+from americano_pipelines.defs.verdict_table import KEY as VERDICTS
+from americano_pipelines.defs.verdict_table import report_verdicts
+from americano_pipelines.errors import WarehouseUnavailableError
+from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, SOURCE_TAG
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.settings import Settings
-from americano_pipelines.text_output import one_line
+from americano_pipelines.text_output import markdown_block, one_line
 
 if TYPE_CHECKING:
     from americano_pipelines.provenance.preparation import PreparedAnalysis
@@ -37,7 +46,6 @@ def build_analyses(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
     """The asset of a kind of analysis; of a kind that analyses protocols it has a partition for each."""
-    partition = " A partition is a protocol; each materialization is one AnalysisRun and one MLflow run."
     with warnings.catch_warnings():
         # Beta, yet stated: each partition of a backfill is a run of its own, as each analysis is an MLflow run.
         warnings.simplefilter("ignore", category=dg.BetaWarning)
@@ -45,8 +53,8 @@ def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
             key=asset_specs.key(PREFIX, kind.name),
             deps=[dg.AssetKey(key.split("/")) for key in kind.assets],
             partitions_def=PROTOCOLS if kind.of_protocol else None,
-            description=f"{kind.description}{partition if kind.of_protocol else ''}",
-            group_name=PREFIX,
+            description=_description(kind),
+            group_name=EXPERIMENTS,
             code_version=kind.version,
             kinds={"python", "mlflow", *kind.libraries},
             owners=[asset_specs.Owner.RESEARCH.value],
@@ -54,6 +62,21 @@ def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
             backfill_policy=dg.BackfillPolicy.multi_run() if kind.of_protocol else None,
         )
     return decorator(_step(settings, kind, launchpad(kind)))
+
+
+def _description(kind: Kind) -> str:
+    """What the analysis does, how its partitions are found by name, and the parameters to copy."""
+    key, name = asset_specs.key(PREFIX, kind.name), VERDICTS.to_user_string()
+    partitions = (
+        f"A partition is a protocol, by its id; [{name}](/assets/{name}) lists the ids by name. Each "
+        "materialization is one AnalysisRun and one MLflow run. A protocol that has ended is not analysed by itself: "
+        "materialize its partition, run `americano analyse`, or request it in the app. A planned verdict is never "
+        "changed by another analysis.\n\n"
+        if kind.of_protocol
+        else ""
+    )
+    yaml = markdown_block(launchpad_yaml(kind, "__".join(key.path)), "yaml")
+    return f"{kind.description}\n\n{partitions}Parameters, to copy into the launchpad and change there:\n\n{yaml}"
 
 
 def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Callable[..., dg.MaterializeResult[None]]:
@@ -74,6 +97,8 @@ def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Call
             protocol_id = context.partition_key if kind.of_protocol else None
             with warehouse.reading() as (connection, document):
                 prepared = prepare(settings, connection, document, kind, protocol_id, overrides)
+            if prepared.protocol is not None:
+                context.instance.add_run_tags(context.run.run_id, {PROTOCOL_NAME_TAG: one_line(prepared.protocol)})
             run_name = getattr(config, NAME_FIELD, prepared.title)
             return _perform(context, settings, mlflow, prepared, run_name, requested_row)
 
@@ -89,6 +114,7 @@ def _perform(
     requested_row: str | None,
 ) -> dg.MaterializeResult[None]:
     from americano_pipelines.provenance.perform import perform
+    from americano_pipelines.provenance.verdict_listing import confirmatory_entry
 
     kind = prepared.kind
     with created_row(context, settings, kind, prepared.parameters, run_name, requested_row) as row_id:
@@ -100,20 +126,37 @@ def _perform(
             analysis_run_id=row_id,
             # The contracts and statements that the published file was built by are the code of its tables.
             code_versions=dict.fromkeys(kind.assets, prepared.document.content.models_sha256),
+            recorded_before=hashes_of_protocol(context.instance, context.partition_key)
+            if kind.of_protocol
+            else frozenset(),
         )
         tags = {
             "analysis_run_id": row_id,
             ASSET_TAG: run_context.asset_key,
             PROTOCOL_TAG: run_context.partition,
+            SOURCE_TAG: run_context.asset_key,
         }
         with mlflow.analysis(run_name, tags) as run:
             performed = perform(run, settings, prepared, run_context)
     context.log.info("%s", one_line(performed.analysis.sentence))
-    link = complete_row(context, settings, row_id, performed.recorded.record)
+    app_row = complete_row(context, settings, row_id, performed.recorded.record)
+    counting = None
+    if performed.compliance is not None:
+        _report_verdicts(context, settings)
+        exploratory = performed.compliance.label == "exploratory"
+        counting = confirmatory_entry(settings, context.partition_key) if exploratory else None
     return dg.MaterializeResult(
-        metadata=analysis_metadata(performed, link),
+        metadata=analysis_metadata(performed, counting, app_row),
         data_version=dg.DataVersion(sha256_hex(canonical_json(performed.analysis.results))),
     )
+
+
+def _report_verdicts(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Bring the asset of all verdicts up to date; the analysis is recorded, so an error is only logged."""
+    try:
+        report_verdicts(settings, context.instance)
+    except WarehouseUnavailableError as error:
+        context.log.warning("%s is as before, until the next analysis or sync: %s", VERDICTS.to_user_string(), error)
 
 
 def actor(run: dg.DagsterRun) -> str:

@@ -1,5 +1,6 @@
-"""Turn the parameters of an analysis into Dagster's run config for the launchpad."""
+"""Turn the parameters of an analysis into Dagster's run config for the launchpad, and into YAML to copy there."""
 
+import json
 from enum import StrEnum
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -11,6 +12,7 @@ from pydantic.fields import FieldInfo
 from americano_pipelines.analysis.registry import Kind
 
 ROW_FIELD, NAME_FIELD = "analysis_run_id", "run_name"
+_FIELD_HINTS = {ROW_FIELD: "a PENDING row of the app to complete", NAME_FIELD: "name of the MLflow run"}
 _ROW = "Id of the app's AnalysisRun row to take and complete; it must be PENDING."
 
 # The attributes in which pydantic keeps a field's bounds, see `annotated_types`.
@@ -38,6 +40,31 @@ def launchpad(kind: Kind) -> type[dg.Config]:
     return create_model(f"{kind.name.title().replace('_', '')}Config", __base__=dg.Config, **fields)
 
 
+def launchpad_yaml(kind: Kind, step: str) -> str:
+    """The run config with every parameter, for a person to copy into the launchpad; as it is, it changes nothing.
+
+    Args:
+        kind: the analysis.
+        step: key of its step.
+    """
+    lines = ["ops:", f"  {step}:", "    config:"]
+    for name, field in launchpad(kind).model_fields.items():
+        parameter = kind.parameters.model_fields.get(name)
+        hint = _hint(parameter, planned=kind.of_protocol) if parameter else _FIELD_HINTS[name]
+        lines.append(f"      {name}: {json.dumps(field.default)}  # {hint}")
+    return "\n".join(lines)
+
+
+def _hint(info: FieldInfo, *, planned: bool) -> str:
+    """The default of an unset parameter, its choices and its bounds; without these, its description."""
+    hints = [] if info.default is None or not planned else [f"as planned, else {json.dumps(info.default)}"]
+    if get_origin(info.annotation) is Literal:
+        hints.append(" | ".join(get_args(info.annotation)))
+    if bounds := _bounds(info):
+        hints.append(", ".join(bounds))
+    return "; ".join(hints) or str(info.description).partition(". ")[0].removesuffix(".")
+
+
 def given_parameters(config: dg.Config) -> dict[str, Any]:
     """The parameters of an analysis that a config sets, by name."""
     values = {name: getattr(config, name) for name in type(config).model_fields if name not in {ROW_FIELD, NAME_FIELD}}
@@ -52,18 +79,22 @@ def _optional(field: str, annotation: Any) -> Any:  # noqa: ANN401 - a type
     """The type or None; a literal becomes an enum, since Dagster has no optional literals."""
     if get_origin(annotation) is Literal:
         return StrEnum(field.capitalize(), {label: label for label in get_args(annotation)}) | None  # type: ignore[operator]
-    plain = [member for member in get_args(annotation) or (annotation,) if member is not NoneType]
-    return plain[0] | None
+    plain = next(member for member in get_args(annotation) or (annotation,) if member is not NoneType)
+    return _optional(field, plain) if get_origin(plain) is Literal else plain | None
 
 
 def _describe_field(info: FieldInfo) -> str:
     """The description with the default and the bounds, for which Dagster's config has no field."""
-    bounds = [
+    bounds = _bounds(info)
+    within = f" It must be {', '.join(bounds)}." if bounds else ""
+    otherwise = "" if info.default is None else f" Unset: as planned, else {info.default}."
+    return f"{info.description}{within}{otherwise}"
+
+
+def _bounds(info: FieldInfo) -> list[str]:
+    return [
         f"{word} {getattr(constraint, name)}"
         for constraint in info.metadata
         for name, word in _BOUNDS
         if hasattr(constraint, name)
     ]
-    within = f" It must be {', '.join(bounds)}." if bounds else ""
-    otherwise = "" if info.default is None else f" Unset: as planned, else {info.default}."
-    return f"{info.description}{within}{otherwise}"

@@ -10,6 +10,7 @@ import dagster as dg
 
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS
+from americano_pipelines.defs.analyses.analysis_metadata import hash_in
 from americano_pipelines.defs.analyses.request_sensor import RejectedRequest, plan_requests
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES, PREFIX
@@ -17,7 +18,7 @@ from americano_pipelines.defs.protocol_partitions import partitions, refusals, s
 from americano_pipelines.defs.run_ends import describe_end, step_failure
 from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import process_tags
-from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256, REPOSITORY
+from americano_pipelines.defs.run_tags import COMMAND_TAG
 from americano_pipelines.defs.sync.launch_sync import console_level
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.mlflow_store.data_folder import check_location
@@ -41,7 +42,7 @@ class Launched:
         sentence: the result, or why it failed.
         dagster_run_id: the Dagster run, None for a request that was refused before a run was started.
         verdict: the verdict's state, None for an analysis that judges nothing.
-        standing: `planned` or `exploratory`.
+        standing: `planned`, `declared` or `exploratory`.
         analysis_run_id: the app's row, None without one.
         mlflow_run_id: its MLflow run, None for an analysis that failed.
         sha256: hash of its record, None for an analysis that failed.
@@ -76,7 +77,7 @@ def read_launched(
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key == key:
             metadata = event.step_materialization_data.materialization.metadata
-            return _recorded(settings, protocol_id, str(metadata[RECORD_SHA256].value))
+            return _recorded(settings, protocol_id, *hash_in(metadata))
     failures = [event for event in result.all_events if event.is_step_failure and event.step_key == "__".join(key.path)]
     reason = step_failure(failures[0])[0] if failures else describe_end(instance, result.dagster_run)
     return Launched(protocol_id, protocol_id, kind, success=False, sentence=reason, dagster_run_id=result.run_id)
@@ -226,7 +227,7 @@ def _run(
         run_id=run_id,
         partition_key=protocol_id,
         asset_selection=list(keys),
-        tags={**REPOSITORY, **process_tags(instance, run_id), **tags},
+        tags={**process_tags(instance, run_id), **tags},
         run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
     )
     for key in keys:

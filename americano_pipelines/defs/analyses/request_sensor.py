@@ -21,7 +21,7 @@ from americano_pipelines.defs.jobs import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions
 from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.run_ends import describe_end
-from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_RECONCILED, ROW_TAG
+from americano_pipelines.defs.run_tags import FAILURE_REASON_TAG, OUTSIDE_STEPS, REQUEST_TAG, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
@@ -52,7 +52,7 @@ def retry_delay(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.
     """
     ended = [record for record in earlier if record.dagster_run.is_finished]
     failed = list(takewhile(lambda record: record.dagster_run.tags.get(f"{ROW_TAG}{row_id}") != ROW_RECONCILED, ended))
-    resource_failures = [_lacked_a_resource(instance, record) for record in failed]
+    resource_failures = [_lacked_a_resource(record) for record in failed]
     without_resource = sum(resource_failures)
     last = describe_end(instance, failed[0].dagster_run) if failed else ""
     if len(failed) - without_resource >= ATTEMPTS or without_resource >= ATTEMPTS_WITHOUT_MLFLOW:
@@ -63,10 +63,9 @@ def retry_delay(instance: dg.DagsterInstance, row_id: str, earlier: Sequence[dg.
     return f"until {until:%H:%M:%S} UTC; the last time: {last}" if until is not None else None
 
 
-def _lacked_a_resource(instance: dg.DagsterInstance, run: dg.RunRecord) -> bool:
-    """Whether a run failed because a resource of its step, `mlflow` or `warehouse`, could not be opened."""
-    kind = dg.DagsterEventType.RESOURCE_INIT_FAILURE
-    return bool(instance.get_records_for_run(run.dagster_run.run_id, of_type=kind, limit=1).records)
+def _lacked_a_resource(run: dg.RunRecord) -> bool:
+    """Whether a run failed outside its steps: `mlflow` or `warehouse` could not be opened."""
+    return run.dagster_run.tags.get(FAILURE_REASON_TAG) == OUTSIDE_STEPS
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,8 @@ def build_analysis_requests(settings: Settings) -> dg.SensorDefinition:
         job_name=ANALYSES,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts an analysis for each PENDING row of the app, and refuses those that cannot be carried out.",
+        description="Starts an analysis for each PENDING row of the app, and refuses those that cannot be carried out. "
+        "Nothing else starts one: a protocol that has ended is not analysed until somebody asks.",
     )
     def analysis_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         batch = plan_requests(settings, context.instance)

@@ -26,7 +26,7 @@ from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, PARTITION_TA
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
-from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, end, get_or_create_parent_run
+from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, SOURCE_TAG, end, get_or_create_parent_run
 from americano_pipelines.mlflow_store.tracking_errors import prepare_client
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
@@ -84,7 +84,8 @@ class MlflowResource(dg.ConfigurableResource["MlflowResource"]):
             # Tagged before the MLflow run exists: a process killed between the two leaves nothing that is not found.
             tags = {PLACE_TAG: store_label(self.settings), EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN}
             instance.add_run_tags(run.run_id, tags)
-            run_id = get_or_create_parent_run(store, self.settings, run.run_id, _name(run), _known_tags(run))
+            name = _protocol_name(self.settings, run) or _job_name(run)
+            run_id = get_or_create_parent_run(store, self.settings, run.run_id, name, _known_tags(run))
             opened = self._run = DagsterRunInMlflow(context, self.settings, store, run_id)
         except TrackingError as error:
             # Dagster would keep the cause word for word, with the address and its password.
@@ -100,7 +101,15 @@ class MlflowResource(dg.ConfigurableResource["MlflowResource"]):
                     end(store, run_id, status)
 
 
-def _name(run: dg.DagsterRun) -> str:
+def _protocol_name(settings: Settings, run: dg.DagsterRun) -> str | None:
+    """The published name of the protocol that a run analyses, None without one."""
+    from americano_pipelines.provenance.run_listing import protocol_names
+
+    protocol_id = run.tags.get(PARTITION_TAG)
+    return protocol_names(settings).get(protocol_id) if protocol_id else None
+
+
+def _job_name(run: dg.DagsterRun) -> str:
     """The job's name, or the names of the assets if the UI materializes them outside a named job."""
     if not run.asset_selection or not run.job_name.startswith("__"):
         return run.job_name
@@ -114,6 +123,7 @@ def _known_tags(run: dg.DagsterRun) -> dict[str, Any]:
     return {
         ASSET_TAG: keys[0] if len(keys) == 1 else None,
         PROTOCOL_TAG: run.tags.get(PARTITION_TAG),
+        SOURCE_TAG: _job_name(run),
     }
 
 

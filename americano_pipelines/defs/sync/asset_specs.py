@@ -8,11 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-# Dagster has no public name for these, though its own libraries use them (1.13.27).
-from dagster._core.definitions.metadata.metadata_set import TableMetadataSet, UriMetadataSet
-
-from americano_pipelines.defs.jobs import sync_freshness
-from americano_pipelines.defs.run_tags import DATA_VERSION_TAG, SKIPPED
+from americano_pipelines.defs.jobs import EXPORTS, MIRRORS, sync_freshness
+from americano_pipelines.defs.run_tags import DATA_VERSION_TAG, SKIPPED, STORAGE_KIND, TABLE_NAME, URI
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.contracts import CONTRACTS, TableContract, contract_sha256
 from americano_pipelines.warehouse.checks import ALL_CHECKS
@@ -80,13 +77,13 @@ def export_specs(settings: Settings) -> list[dg.AssetSpec]:
             key("parquet", contract.name),
             deps=[key("postgres", contract.name)],
             description=f"Export of the whole table at one instant. {contract.description}",
-            group_name="parquet",
+            group_name=EXPORTS,
             kinds={"parquet"},
             owners=[Owner.DATA.value],
             tags={"layer": "lake"},
             metadata={
-                **TableMetadataSet(storage_kind="parquet"),
-                **UriMetadataSet(uri=(settings.lake_dir / contract.name).absolute().as_uri()),
+                STORAGE_KIND: "parquet",
+                URI: (settings.lake_dir / contract.name).absolute().as_uri(),
             },
             code_version=_short(contract_sha256()),
             freshness_policy=freshness,
@@ -104,7 +101,7 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
             key("analytics", contract.name),
             deps=[key(upstream, contract.name)],
             description=f"Mirror of the source table. {_describe(contract)}",
-            group_name="analytics",
+            group_name=MIRRORS,
             kinds={"duckdb", "table"},
             owners=[Owner.DATA.value],
             tags={"layer": "warehouse"},
@@ -156,8 +153,9 @@ def _published_as(settings: Settings, schema: str, name: str) -> dict[str, Any]:
     """Where a table is published, in the words of Dagster's catalog."""
     path = settings.published_path.absolute()
     return {
-        **TableMetadataSet(table_name=f"{path.stem}.{schema}.{name}", storage_kind="duckdb"),
-        **UriMetadataSet(uri=path.as_uri()),
+        TABLE_NAME: f"{path.stem}.{schema}.{name}",
+        STORAGE_KIND: "duckdb",
+        URI: path.as_uri(),
     }
 
 

@@ -11,7 +11,7 @@ from americano_pipelines.common.stage_timer import peak_memory_mb
 from americano_pipelines.defs.run_ends import step_failure
 from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import process_tags
-from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, REPAIRED, REPOSITORY, SECONDS, SKIPPED, UNCHANGED
+from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, REPAIRED, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.sync.sync_job import nightly_job
 from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Mode, Settings
@@ -86,7 +86,7 @@ def run_nightly(settings: Settings, *, full: bool) -> Summary:
             instance=instance,
             raise_on_error=False,
             run_id=run_id,
-            tags={**REPOSITORY, **process_tags(instance, run_id)},
+            tags=process_tags(instance, run_id),
             run_config={
                 "ops": {step: {"config": {"full": full}} for step in _STEPS[settings.mode]},
                 "loggers": {"console": {"config": {"log_level": console_level(settings)}}},

@@ -48,7 +48,7 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
                 **metadata[name],
                 UNCHANGED: not changed,
                 "compared at": result.checked_at,
-                REPAIRED: dg.MetadataValue.json(result.repaired),
+                **({REPAIRED: dg.MetadataValue.json(result.repaired)} if result.repaired else {}),
                 SECONDS: dg.MetadataValue.json(stages.seconds),
             }
             if asset_key in context.selected_asset_keys:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.metadata.metadata_set import TableMetadataSet
 
+from americano_pipelines.defs.run_tags import COLUMN_LINEAGE, COLUMN_SCHEMA, ROW_COUNT
 from americano_pipelines.defs.sync.asset_specs import key_of
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.sources.column_roles import Column
@@ -47,11 +47,9 @@ def export_metadata(
     """Metadata of an export."""
     files = [file for bucket in table.buckets.values() for file in bucket.files]
     return {
-        **TableMetadataSet(
-            row_count=table.rows,
-            column_schema=_schema(table.columns, table.roles, name),
-            column_lineage=_lineage(lineage, "postgres"),
-        ),
+        ROW_COUNT: table.rows,
+        COLUMN_SCHEMA: _schema(table.columns, table.roles, name),
+        COLUMN_LINEAGE: _lineage(lineage, "postgres"),
         "column lineage": _lineage_table(lineage, "postgres"),
         "source table": table.found_as,
         "path": dg.MetadataValue.path(str(lake_dir / name)),
@@ -75,20 +73,18 @@ def exported_again(path: str) -> str:
 def table_metadata(name: str, table: BuiltTable, document: SnapshotRecord, upstream: str) -> Metadata:
     """Metadata of a mirror."""
     return {
-        **TableMetadataSet(
-            row_count=table.rows,
-            column_schema=_schema(table.columns, table.roles, name),
-            column_lineage=_lineage(table.lineage, upstream),
-        ),
-        "column lineage": _lineage_table(table.lineage, upstream),
+        ROW_COUNT: table.rows,
+        COLUMN_SCHEMA: _schema(table.columns, table.roles, name),
+        COLUMN_LINEAGE: _lineage(table.lineage, upstream),
         "source rows": table.source_rows,
         "source": table.found_as,
         "sort key": ", ".join(table.sort_key),
         "indexes": ", ".join(table.indexes) or "none",
-        "roles": dg.MetadataValue.json(table.roles),
-        "carried over": table.carried_over,
+        **({"kept from before": True} if table.carried_over else {}),
         **_published(document),
         "instant of the source": table.instant,
+        "roles": dg.MetadataValue.json(table.roles),
+        "column lineage": _lineage_table(table.lineage, upstream),
     }
 
 
@@ -100,15 +96,13 @@ def model_metadata(name: str, model: BuiltModel, document: SnapshotRecord, upstr
         for column, type_name in model.columns.items()
     ]
     return {
-        **TableMetadataSet(
-            row_count=model.rows,
-            column_schema=dg.TableSchema(columns=columns),
-            column_lineage=_lineage(model.lineage, upstream),
-        ),
-        "column lineage": _lineage_table(model.lineage, upstream),
+        **({} if model.rows is None else {ROW_COUNT: model.rows}),
+        COLUMN_SCHEMA: dg.TableSchema(columns=columns),
+        COLUMN_LINEAGE: _lineage(model.lineage, upstream),
         "kind": "table" if MODEL_BY_NAME[name].materialized else "view",
-        "sql": dg.MetadataValue.md(markdown_block(model.sql.strip(), "sql")),
         **_published(document),
+        "column lineage": _lineage_table(model.lineage, upstream),
+        "sql": dg.MetadataValue.md(markdown_block(model.sql.strip(), "sql")),
     }
 
 
@@ -119,7 +113,7 @@ def _published(document: SnapshotRecord) -> Metadata:
         "built at": document.built_at,
         "built": document.built,
         "file bytes": document.bytes,
-        "file sha256": document.sha256,
+        "file sha256": document.sha256[:12],
     }
 
 

@@ -31,8 +31,8 @@ from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import visible
 from americano_pipelines.warehouse.refresh import RefreshResult, refresh
-from americano_pipelines.warehouse.snapshot_record import CheckOutcome, SnapshotRecord
-from americano_pipelines.warehouse.snapshots import open_published, preview
+from americano_pipelines.warehouse.snapshot_record import CheckOutcome
+from americano_pipelines.warehouse.snapshots import expiring, open_published, preview
 
 # More damaged files than this mean a broken disk, which a person should see.
 MAX_REPAIRS = 20
@@ -54,7 +54,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
         with sync_step(context, settings) as stages:
             outcome, repaired = _refreshed(context, settings, stages, full=config.full)
             entries = _entries(settings, outcome, upstream) if outcome.path else {}
-            _keep_partitions(context, settings, outcome.document)
+            _keep_partitions(context, settings, outcome)
         _report_skipped(context, outcome)
         if outcome.path is None:
             # Dagster does not stop the body at a failed blocking check, so it raises after the results.
@@ -65,7 +65,7 @@ def build_tables(settings: Settings) -> dg.AssetsDefinition:
             metadata |= {
                 UNCHANGED: outcome.before.get(".".join(asset_key.path)) == state,
                 NEW_SNAPSHOT: outcome.changed,
-                REPAIRED: dg.MetadataValue.json(repaired),
+                **({REPAIRED: dg.MetadataValue.json(repaired)} if repaired else {}),
                 SECONDS: dg.MetadataValue.json(stages.seconds),
             }
             if asset_key in context.selected_asset_keys:
@@ -81,6 +81,7 @@ def _refreshed(
     context: dg.AssetExecutionContext, settings: Settings, stages: StageTimer, *, full: bool
 ) -> tuple[RefreshResult, list[str]]:
     """Refresh; if a file of the lake is damaged, export it again first, with a warning."""
+    _keep_findings(context, settings)
     repaired: list[str] = []
     while True:
         try:
@@ -92,6 +93,20 @@ def _refreshed(
             context.log.warning("%s", exported_again(repaired[-1]))
             error.path.unlink(missing_ok=True)
             export(settings, stages)
+
+
+def _keep_findings(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Compare the extracts of snapshots that expire with their rows, while these are there."""
+    if not expiring(settings):
+        return
+    from americano_pipelines.provenance.verify.source_data import keep_findings
+
+    try:
+        kept = keep_findings(settings)
+    except OSError as error:
+        context.log.warning("no finding was kept of the snapshots that expire: %s", error)
+    else:
+        context.log.info("%d extracts were compared with a snapshot that expires", kept)
 
 
 def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[dg.AssetKey, tuple[Metadata, str]]:
@@ -106,37 +121,46 @@ def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[
         entries[asset_specs.key("research", name)] = metadata, model.state_sha256
     try:
         with open_published(settings, wait_seconds=0) as connection:
-            for asset_key, (metadata, _) in entries.items():
-                metadata["path"] = dg.MetadataValue.path(str(outcome.path))
-                metadata["preview"] = _preview(connection, asset_key)
+            previews = {asset_key: _preview(connection, asset_key) for asset_key in entries}
     except WarehouseUnavailableError as error:
         # A process holds the published file read-write; the sync is complete all the same.
-        for metadata, _ in entries.values():
-            metadata["preview"] = f"not shown: {error}"
-    return entries
+        previews = dict.fromkeys(entries, dg.MetadataValue.text(f"not shown: {error}"))
+    path = dg.MetadataValue.path(str(outcome.path))
+    return {
+        asset_key: ({"preview": previews[asset_key], **metadata, "path": path}, state)
+        for asset_key, (metadata, state) in entries.items()
+    }
 
 
-def _keep_partitions(context: dg.AssetExecutionContext, settings: Settings, document: SnapshotRecord) -> None:
-    """Keep a partition for each published protocol, also when nothing new was published: they may have been wiped."""
-    if "protocols" not in document.models:
+def _keep_partitions(context: dg.AssetExecutionContext, settings: Settings, outcome: RefreshResult) -> None:
+    """Keep a partition and a verdict for each published protocol.
+
+    The partitions also when nothing new was published, for they may have been wiped; the verdicts, which take longer,
+    only if there are none.
+    """
+    if "protocols" not in outcome.document.models:
         return
+    from americano_pipelines.defs.verdict_table import has_report, report_verdicts
+
     try:
         with open_published(settings, wait_seconds=0) as connection:
             added, removed = sync_protocol_partitions(context.instance, connection)
+        if outcome.changed or not has_report(context.instance):
+            report_verdicts(settings, context.instance)
     except WarehouseUnavailableError as error:
-        context.log.warning("the partitions of the analyses were left as they are: %s", error)
+        context.log.warning("the partitions and verdicts of the protocols were left as they are: %s", error)
         return
     if added or removed:
         context.log.info("partitions: %d protocols added, %d removed", len(added), len(removed))
 
 
 def _preview(connection: duckdb.DuckDBPyConnection, asset_key: dg.AssetKey) -> dg.MetadataValue:
-    """The first rows of a table over all learners; if they cannot be read, the run goes on: the file is published."""
+    """The newest rows of a table over all learners; if they cannot be read, the run goes on: the file is published."""
     prefix, name = asset_key.path
     if asset_key not in OVER_ALL_LEARNERS:
         return dg.MetadataValue.text(NO_ROWS)
     try:
-        header, rows = preview(connection, sql.quote(prefix, name))
+        header, rows = preview(connection, f"{sql.quote(prefix, name)} ORDER BY ALL DESC")
     except duckdb.Error as error:
         return dg.MetadataValue.text(f"not shown: {error}")
     return dg.MetadataValue.md(markdown_table(header, rows))

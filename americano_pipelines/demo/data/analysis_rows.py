@@ -71,7 +71,8 @@ def _protocol_row(protocol: DemoProtocol) -> dict[str, Value]:
         "primaryOutcome": OUTCOME,
         "sampleSizeTarget": protocol.total_days,
         "analysisPlan": (
-            f"Randomization test on daily means of {OUTCOME}, one-sided ({protocol.direction}), alpha .05. Statistic:"
+            f"Randomization test on daily means of {OUTCOME}, one-sided ({protocol.direction}), alpha .05;"
+            f" {'more' if protocol.improvement == 'increase' else 'less'} is better. Statistic:"
             " mean of the treatment phase means minus mean of the baseline phase means. Reference set: all splits of"
             f" {protocol.total_days} days into four phases of {protocol.min_days} to {protocol.max_days} days."
         ),
@@ -90,7 +91,12 @@ def _phase_row(phase_id: str, protocol: DemoProtocol, phase: Phase) -> dict[str,
     is_last = phase == phases(protocol)[-1]
     parameters = {
         "randomization": {"minDays": protocol.min_days, "maxDays": protocol.max_days},
-        "analysis": {"type": "ABAB_RANDOMIZATION", "direction": protocol.direction, "alpha": ALPHA},
+        "analysis": {
+            "type": "ABAB_RANDOMIZATION",
+            "direction": protocol.direction,
+            "improvement": protocol.improvement,
+            "alpha": ALPHA,
+        },
         "seed": protocol.seed,
         "instruction": protocol.intervention if phase.treated else None,
     }

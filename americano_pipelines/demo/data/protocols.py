@@ -17,8 +17,8 @@ and every treatment day has the whole effect: no carry-over, no delay, none left
 | reminder_messages    | autocorrelated, no effect |      0 |           0 |    .5 |     6 | increase |
 | interleaved_practice | autocorrelated, benefit   |    +10 |           0 |    .5 |     6 | increase |
 
-"Declared" is the direction that the hypothesis names for a one-sided test. More is better in all of them, so
-`phone_on_the_desk`, whose hypothesis is that the score falls, is a harm once it is found.
+"Declared" is the direction that the hypothesis names for a one-sided test. The plans of all of them declare that more is
+better, so `phone_on_the_desk`, whose hypothesis is that the score falls, is a harm once it is found.
 
 Two things are chance, and are treated differently. The **phase lengths** are drawn as a trial would draw them: the
 seeds are 101 to 108 in the order of the table, and what they drew was kept. The **noise** seeds were looked at:
@@ -61,6 +61,7 @@ class DemoProtocol:
         autocorrelation: Correlation of one day's noise with the next day's.
         withdraws: The second baseline is recorded as WITHDRAWAL.
         open_ended: The last phase has no recorded end.
+        improvement: Which way of the score the plan declares to be better.
     """
 
     name: str
@@ -82,6 +83,7 @@ class DemoProtocol:
     autocorrelation: float = 0.0
     withdraws: bool = False
     open_ended: bool = False
+    improvement: Direction = "increase"
 
 
 PROTOCOLS: tuple[DemoProtocol, ...] = (

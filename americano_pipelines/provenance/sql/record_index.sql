@@ -13,11 +13,16 @@ CREATE TABLE IF NOT EXISTS entries (
     started_at TEXT,
     ended_at TEXT,
     verdict TEXT,
-    planned INTEGER,
-    sentence TEXT
+    standing TEXT,
+    sentence TEXT,
+    snapshot_id TEXT,
+    chain_number INTEGER,
+    chain_previous TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_protocol ON entries (protocol_id, analysis);
 CREATE INDEX IF NOT EXISTS entries_by_mlflow_run ON entries (mlflow_run_id);
 CREATE INDEX IF NOT EXISTS entries_by_analysis_run ON entries (analysis_run_id);
 CREATE INDEX IF NOT EXISTS entries_by_dagster_run ON entries (dagster_run_id);
 CREATE INDEX IF NOT EXISTS entries_by_start ON entries (started_at);
+CREATE INDEX IF NOT EXISTS entries_by_snapshot ON entries (snapshot_id);
+CREATE INDEX IF NOT EXISTS entries_by_chain ON entries (chain_number);

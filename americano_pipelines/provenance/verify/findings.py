@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-Group = Literal["record", "MLflow", "artifacts", "data", "currency", "rerun"]
+Group = Literal["record", "app row", "MLflow", "artifacts", "data", "currency", "rerun"]
 
 
 class Status(StrEnum):

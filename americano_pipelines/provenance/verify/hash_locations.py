@@ -3,11 +3,12 @@
 To change a result unnoticed somebody has to change all of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.archive import records_dir
+from americano_pipelines.provenance.chain import Chain, earlier_records, read_chain
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
 from americano_pipelines.provenance.recorder import RECORD
@@ -17,7 +18,7 @@ from americano_pipelines.provenance.verify.target import DagsterHashes, Target, 
 from americano_pipelines.settings import Settings
 
 _FILE, _TAG, _ARTIFACT = "file in the archive", f"MLflow tag {HASH_TAG}", f"MLflow artifact {RECORD}"
-_DAGSTER, _ROW = "Dagster's metadata", "the app's row"
+_DAGSTER, ROW, CHAIN = "Dagster's metadata", "the app's row", "chain of records"
 
 
 def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> Iterator[Finding]:
@@ -44,6 +45,7 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
     yield dagsters
     # Accept a later analysis in the row only if Dagster confirms this record, because an earlier record can be forged.
     yield _row(settings, subject, may_be_superseded=dagsters.status in {Status.MATCH, Status.PURGED})
+    yield _chained(settings, subject)
     for duplicate in subject.duplicate_records:
         yield Finding(
             "record", f"another record, {duplicate}", Status.DRIFT, "one MLflow run has one record; this is a second"
@@ -72,12 +74,49 @@ def _row(settings: Settings, subject: Target, *, may_be_superseded: bool) -> Fin
     """The app's row, which has the hash of the last analysis only that answered it."""
     row = app_hash(settings, subject.record)
     if row.not_recorded is not None:
-        return Finding("record", _ROW, Status.NOT_RECORDED, row.not_recorded)
+        return Finding("record", ROW, Status.NOT_RECORDED, row.not_recorded)
     if may_be_superseded and row.sha256 is not None and row.sha256 != subject.sha256:
         for sha256, other in find_records(settings, "sha256", row.sha256):
             if _follows(subject.record, other):
-                return Finding("record", _ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")
-    return _location(_ROW, subject.sha256, row.sha256)
+                return Finding("record", ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")
+    return _location(ROW, subject.sha256, row.sha256)
+
+
+def _chained(settings: Settings, subject: Target) -> Finding:
+    """Whether the record has its place in the chain, with nothing gone before it."""
+    chain, link = read_chain(settings), subject.record.chain
+    if link is None:
+        return _unchained(subject, chain, earlier_records(settings, chain))
+    gone = [
+        f"record {number}{f' ({sha256[:12]})' if sha256 else ''} is gone or was changed"
+        for number, sha256 in chain.missing(before=link.number).items()
+    ]
+    gone += [
+        f"record {sha256[:12]}, from before records were chained, is gone or was changed"
+        for sha256 in chain.gone_from_before(earlier_records(settings, chain))
+    ]
+    if gone:
+        return Finding("record", CHAIN, Status.MISSING, "; ".join(gone))
+    shared = {entry.sha256 for entry in chain.links.get(link.number, [])} - {subject.sha256}
+    named = {sha256 for sha256 in (chain.names.get(link.number), *shared) if sha256 is not None}
+    before = {entry.sha256 for entry in chain.links.get(link.number - 1, [])}
+    if named - {subject.sha256} or (before and link.previous not in before):
+        return Finding(
+            "record", CHAIN, Status.DRIFT, f"place {link.number} is that of record {', '.join(sorted(named))}"
+        )
+    return Finding("record", CHAIN, Status.MATCH, f"record {link.number} of {max(chain.length, link.number)}")
+
+
+def _unchained(subject: Target, chain: Chain, earlier: Collection[str]) -> Finding:
+    if not chain.links:
+        return Finding(
+            "record", CHAIN, Status.NOT_RECORDED, "from before records were chained: one that was removed leaves no gap"
+        )
+    if subject.sha256 in earlier:
+        detail = "from before records were chained; the first chained record names it"
+        return Finding("record", CHAIN, Status.MATCH, detail)
+    detail = "it has no place, and was not there when the chain began"
+    return Finding("record", CHAIN, Status.DRIFT, detail)
 
 
 def _follows(record: Record, other: Record) -> bool:

@@ -6,12 +6,13 @@ from datetime import datetime
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from americano_pipelines.common.hashing import file_sha256, sha256_hex
-from americano_pipelines.errors import TrackingError
+from americano_pipelines.errors import TamperedError, TrackingError
 from americano_pipelines.mlflow_store.artifacts import NOT_FOUND_CODE, ArtifactFolder, MlflowRun
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.archive import extracts_dir
+from americano_pipelines.provenance.module_bundle import differing_modules, kept_modules
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT, NAME_TAG, RECORD
 from americano_pipelines.provenance.verify.findings import Finding, Status, compare_mappings, compare_values
@@ -81,7 +82,14 @@ def _is_gone(error: TrackingError) -> bool:
     return error.error_code == NOT_FOUND_CODE
 
 
-_OF_MLFLOW = "mlflow."
+# Tags that MLflow sets by itself, and those that `mlflow_page` compares.
+_OF_MLFLOW = frozenset(
+    f"mlflow.{name}"
+    for name in (
+        *("runName", "parentRunId", "user", "source.name", "source.type", "source.git.commit", "note.content"),
+        *("log-model.history", "modelVersions", "artifactLocation", "loggedArtifacts", "runSourceType"),
+    )
+)
 
 
 class _Card(BaseModel):
@@ -138,7 +146,7 @@ def _metrics(run: MlflowRun, recorded: dict[str, list[tuple[int, float]]]) -> It
 
 def _is_unrecorded_tag(tag: str) -> bool:
     """Whether a tag is MLflow's own, or the one that a record cannot hold: its own hash."""
-    return tag.startswith(_OF_MLFLOW) or tag == HASH_TAG
+    return tag in _OF_MLFLOW or tag == HASH_TAG
 
 
 def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
@@ -178,6 +186,21 @@ def data(settings: Settings, record: Record) -> Iterator[Finding]:
         yield Finding("data", what, Status.PURGED if purged(settings, record) else Status.MISSING)
     for snapshot_id, sha256 in sorted({source.snapshot_id: source.snapshot_sha256 for source in record.inputs}.items()):
         yield _snapshot(settings, snapshot_id, sha256)
+
+
+def modules(settings: Settings, record: Record) -> Finding:
+    """Hash the modules that the analysis ran with, and compare them with those that the record names."""
+    sha256, what = record.module_bundle_sha256, "modules that it ran with"
+    if sha256 is None:
+        return Finding("data", what, Status.NOT_RECORDED, "from before modules were kept; the record has their hashes")
+    try:
+        kept = kept_modules(settings, sha256)
+    except FileNotFoundError:
+        return Finding("data", what, Status.MISSING)
+    except TamperedError as error:
+        return Finding("data", what, Status.DRIFT, str(error))
+    others = differing_modules(kept, record.code.modules)
+    return Finding("data", what, Status.DRIFT if others else Status.MATCH, ", ".join(others))
 
 
 def purged(settings: Settings, record: Record) -> bool:

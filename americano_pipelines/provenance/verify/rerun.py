@@ -1,6 +1,5 @@
 """Repeat an analysis on its extract with its recorded parameters, and compare within tolerances."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -9,15 +8,13 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
-from pydantic import ValidationError
-
-from americano_pipelines.analysis.preregistration import parse
-from americano_pipelines.analysis.registry import KINDS, Basis
-from americano_pipelines.common.hashing import canonical_json, sha256_hex
-from americano_pipelines.errors import AnalysisError, TamperedError
+from americano_pipelines.analysis.repeat import Reply, Request, repeat
+from americano_pipelines.common.hashing import sha256_hex
+from americano_pipelines.errors import TamperedError
 from americano_pipelines.mlflow_store.registered_models import MODEL
 from americano_pipelines.provenance.archive import extracts_dir, get
-from americano_pipelines.provenance.capture import capture_environment
+from americano_pipelines.provenance.capture import capture_code, capture_environment
+from americano_pipelines.provenance.module_bundle import bundle_of, kept_modules, present_modules, repeat_with
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT
 from americano_pipelines.provenance.verify.findings import Finding, Status
@@ -30,9 +27,11 @@ RELATIVE = 1e-9
 # A number near 0 may be what two numbers of the outcome's size leave when they cancel out; sums of thousands of days
 # are off by some 1e-13 of that size.
 ABSOLUTE_OF_SCALE = 1e-12
+_NEW = "was not there"
 # What follows from draws; the observed statistic, the schedule and the verdict's state do not, or must not.
 _SAMPLED_RESULTS = re.compile(
-    r"(test\.(p|p_interval|as_extreme|smallest_p|empty|interval|edges|counts)|verdict\.(why|sentence))(\.|\[|$)"
+    r"(test\.(p(_\w+)?|as_extreme|smallest_p|empty|interval|edges|counts)|missing days\.(p|worst_case_p)"
+    r"|verdict\.(why|sentence))(\.|\[|$)"
 )
 # Two runs of a sampler differ by more than this many standard errors once in 16,000 comparisons.
 _STANDARD_ERRORS = 4
@@ -87,7 +86,7 @@ def _walk(path: str, recorded: Any, repeated: Any, absolute: float) -> Iterator[
         for name in recorded.keys() | repeated.keys():
             inside = f"{path}.{name}" if path else name
             if name not in recorded or name not in repeated:
-                yield inside, "was not there" if name not in recorded else "is not there any more"
+                yield inside, _NEW if name not in recorded else "is not there any more"
             else:
                 yield from _walk(inside, recorded[name], repeated[name], absolute)
     elif isinstance(recorded, list) and isinstance(repeated, list) and len(recorded) == len(repeated):
@@ -131,10 +130,12 @@ def _posterior(recorded: dict[str, Any], repeated: dict[str, Any]) -> Iterator[t
 
 
 _IGNORED_MODEL_KEYS = frozenset({MODEL, "versions"})
+# Differences of today's code that are listed one by one.
+_SHOWN = 5
 
 
 def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
-    """Do the analysis again and compare what it gives.
+    """Do the analysis again, with the modules of then, and compare what it gives; say apart what today's code gives.
 
     Raises:
         TrackingError: MLflow has the extract, and does not give it.
@@ -146,36 +147,87 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
         why = "was purged" if purged(settings, record) else "has no intact copy in the archive or in MLflow"
         yield Finding("rerun", what, Status.NOT_REPEATED, f"the extract {why}")
         return
-    try:
-        again, outcomes = _analysed(record, text)
-    except (AnalysisError, ValidationError) as error:
-        yield Finding("rerun", what, Status.NOT_REPEATED, str(error))
+    request = _request(record, text)
+    present = bundle_of(present_modules())
+    if record.module_bundle_sha256 is None:
+        changed = capture_code().modules != record.code.modules
+        yield from _compared(record, what, repeat(request), lenient=changed)
         return
-    # What a registry calls a model, and which versions trained it, is not what was learned.
-    recorded = {name: value for name, value in record.results.items() if name not in _IGNORED_MODEL_KEYS}
-    packages = record.environment.get("packages")
-    numpy = packages.get("numpy") if isinstance(packages, dict) else None
-    closeness = Tolerance.of(
-        outcomes, same_numpy=numpy is not None and numpy == capture_environment().packages["numpy"]
+    if record.module_bundle_sha256 == sha256_hex(present):
+        yield from _compared(record, what, repeat(request))
+        return
+    try:
+        modules = kept_modules(settings, record.module_bundle_sha256)
+    except (FileNotFoundError, TamperedError):
+        yield Finding("rerun", what, Status.NOT_REPEATED, "the modules that it ran with are gone or were changed")
+    else:
+        yield from _compared(record, what, repeat_with(settings, modules, request))
+    yield _todays(record, repeat(request))
+
+
+def _request(record: Record, text: bytes) -> Request:
+    events = next(source for source in record.inputs if source.asset == EVENTS_ASSET)
+    return Request(
+        analysis=record.identity.analysis,
+        config=dict(record.config),
+        extract=text.decode(),
+        snapshot_id=events.snapshot_id,
+        as_of_us=round(datetime.fromisoformat(events.instant).timestamp() * 1_000_000),
+        compliance=record.standing.label if record.standing else None,
     )
-    mismatches = differences(recorded, again, closeness)
+
+
+def _compared(record: Record, what: str, reply: Reply, *, lenient: bool = False) -> Iterator[Finding]:
+    """Findings of a repeated analysis.
+
+    Args:
+        record: what was recorded.
+        what: the analysis, in words.
+        reply: what came out again.
+        lenient: the modules of then were not kept and today's are others: fields and words that are new do not count.
+    """
+    if reply.error is not None:
+        yield Finding("rerun", what, Status.NOT_REPEATED, reply.error)
+        return
+    mismatches = _mismatches(record, reply, lenient=lenient)
+    detail = ", ".join(name for name in record.results if name not in _IGNORED_MODEL_KEYS)
+    if lenient:
+        detail += "; by today's modules, for those of then were not kept"
     yield from [Finding("rerun", path, Status.DIFFERS, why) for path, why in mismatches] or [
-        Finding("rerun", what, Status.REPEATED, ", ".join(recorded))
+        Finding("rerun", what, Status.REPEATED, detail)
     ]
 
 
-def _analysed(record: Record, text: bytes) -> tuple[dict[str, Any], Sequence[float | None]]:
-    """The results of the repeated analysis as JSON, and the outcomes of its extract."""
-    if record.identity.analysis not in KINDS:
-        raise AnalysisError(f"there is no analysis called {record.identity.analysis!r} any more")
-    kind = KINDS[record.identity.analysis]
-    extract = kind.parse_extract(text)
-    events = next(source for source in record.inputs if source.asset == EVENTS_ASSET)
-    as_of_us = round(datetime.fromisoformat(events.instant).timestamp() * 1_000_000)
-    basis = Basis(events.snapshot_id, as_of_us, record.standing.label if record.standing else None)
-    analysis = kind.analyse(extract, parse(kind, record.config), basis)
-    results = json.loads(canonical_json(analysis.results))
-    return {name: value for name, value in results.items() if name not in _IGNORED_MODEL_KEYS}, extract.outcomes
+def _mismatches(record: Record, reply: Reply, *, lenient: bool = False) -> list[tuple[str, str]]:
+    # What a registry calls a model, and which versions trained it, is not what was learned.
+    recorded, repeated = (
+        {name: value for name, value in results.items() if name not in _IGNORED_MODEL_KEYS}
+        for results in (record.results, reply.results)
+    )
+    packages = record.environment.get("packages")
+    numpy = packages.get("numpy") if isinstance(packages, dict) else None
+    same_numpy = numpy is not None and numpy == capture_environment().packages["numpy"]
+    listed = differences(recorded, repeated, Tolerance(ABSOLUTE_OF_SCALE * reply.scale, same_numpy))
+    if lenient:
+        return [(path, why) for path, why in listed if why != _NEW and not path.endswith(".sentence")]
+    if not listed and same_numpy:
+        words = (("sentence", record.sentence, reply.sentence), ("verdict", record.verdict, reply.verdict))
+        listed = [(name, f"was {was!r}, is {new!r}") for name, was, new in words if was != new]
+    return listed
+
+
+def _todays(record: Record, reply: Reply) -> Finding:
+    """What today's code says of the same input, which is no fault of the record."""
+    what = "today's code on the same extract"
+    version = f"version {reply.version} of the analysis, recorded was {record.identity.analysis_version}"
+    if reply.error is not None:
+        return Finding("rerun", what, Status.CHANGED, reply.error)
+    if not (listed := _mismatches(record, reply)):
+        return Finding("rerun", what, Status.SAME, version)
+    differing = ", ".join(f"{path} {why}" for path, why in listed[:_SHOWN])
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    said = f"; it says: {reply.sentence}" if reply.sentence != record.sentence else ""
+    return Finding("rerun", what, Status.CHANGED, f"{version}: {differing}{more}{said}")
 
 
 def _extract(settings: Settings, subject: Target) -> bytes | None:

@@ -4,8 +4,16 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from americano_pipelines.analysis.extract import Extract, read_extract
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.errors import AnalysisError, WarehouseUnavailableError
-from americano_pipelines.provenance.capture import UNKNOWN, Code, capture_code, capture_environment, dvc_lock_sha256
+from americano_pipelines.provenance.capture import (
+    UNKNOWN,
+    Code,
+    capture_code,
+    capture_environment,
+    describe_commit,
+    dvc_lock_sha256,
+)
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status, short
 from americano_pipelines.settings import Settings
@@ -18,9 +26,11 @@ EVENTS_ASSET = f"analytics/{EVENTS.name}"
 def check_environment(record: Record) -> Iterator[Finding]:
     """Compare code and environment with those that are running."""
     code = capture_code()
-    yield _same("commit", _known(record.code.commit), _known(code.commit))
+    yield _commit(_known(record.code.commit), _known(code.commit))
     yield _same("uncommitted changes", _changes(record.code.dirty, record.code.diff_sha256), _changes_of(code))
     yield _modules(record.code.modules, code.modules)
+    kind = KINDS.get(record.identity.analysis)
+    yield _same("analysis version", record.identity.analysis_version, kind.version if kind else None)
     present = asdict(capture_environment())
     was = record.environment
     for name in ("python", "platform", "lock_sha256"):
@@ -89,6 +99,16 @@ def _same(what: str, recorded: object, present: object) -> Finding:
         return Finding("currency", what, Status.SAME)
     texts = [short(str(value)) if value is not None else "nothing" for value in (recorded, present)]
     return Finding("currency", what, Status.CHANGED, f"was {texts[0]}, is {texts[1]}")
+
+
+def _commit(recorded: str | None, present: str | None) -> Finding:
+    """The recorded commit against the present one: a newer one is no loss, one that vanished is."""
+    finding = _same("commit", recorded, present)
+    if finding.status is not Status.CHANGED or recorded is None or present is None:
+        return finding
+    kept, where = describe_commit(recorded)
+    status = Status.CHANGED if kept else Status.UNKNOWN
+    return Finding(finding.group, finding.what, status, f"{finding.detail}; of the recorded one: {where}")
 
 
 def _known(commit: str) -> str | None:

@@ -34,21 +34,24 @@ class AppHash:
     not_recorded: str | None = None
 
 
+def app_row_id(record: Record) -> str:
+    """The id of the row of a recorded analysis: one that had none may have been given one by `americano link`."""
+    identity, by = record.identity, record.orchestrator
+    if identity.analysis_run_id is not None:
+        return identity.analysis_run_id
+    return derived_row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"])
+
+
 def app_hash(settings: Settings, record: Record) -> AppHash:
     """Read the row of a recorded analysis.
 
     Raises:
         AppRowError: the app's database cannot be read; TransientAppRowError: it cannot be reached.
     """
-    identity, by = record.identity, record.orchestrator
     if settings.app is None:
         return AppHash(None, "ANALYSIS_RUNS_DATABASE_URL is not set")
-    # One that had no row when it was recorded may have been given one by `americano link`.
-    derived_id = derived_row_id(str(by["dagster_run_id"]), str(by["asset_key"]), by["partition"])
-    row = statements.read_row(
-        settings.app, derived_id if identity.analysis_run_id is None else identity.analysis_run_id
-    )
-    if row is None and identity.analysis_run_id is None:
+    row = statements.read_row(settings.app, app_row_id(record))
+    if row is None and record.identity.analysis_run_id is None:
         return AppHash(None, "the app has no row for it")
     if row is not None and SUMMARY not in row:
         return AppHash(None, f"the app's table has no column {SUMMARY}")

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from americano_pipelines.mlflow_store.client import open_store_to_read
-from americano_pipelines.provenance.verify import integrity, staleness
+from americano_pipelines.provenance.verify import app_row, integrity, mlflow_page, source_data, staleness
 from americano_pipelines.provenance.verify.findings import FAULTS, STALE, Finding, Status
-from americano_pipelines.provenance.verify.hash_locations import hash_locations
+from americano_pipelines.provenance.verify.hash_locations import ROW, hash_locations
 from americano_pipelines.provenance.verify.rerun import rerun
 from americano_pipelines.provenance.verify.target import DagsterHashes, Target, choose_target
 from americano_pipelines.settings import Settings
@@ -79,13 +79,20 @@ def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: b
     """
     store = open_store_to_read(settings)
     subject = choose_target(settings, store, name, in_dagster)
+    located = list(hash_locations(settings, subject, in_dagster))
+    shown = any(finding.what == ROW and finding.status is Status.MATCH for finding in located)
     findings = [
-        *hash_locations(settings, subject, in_dagster),
+        *located,
+        *(app_row.columns(settings, subject.record) if shown else ()),
         *integrity.mlflow_run(subject),
+        *mlflow_page.run_page(subject),
         *integrity.version(store, subject.record),
+        *mlflow_page.model_page(store, subject.record),
         *integrity.artifacts(settings, subject),
         *integrity.files(store, subject.record),
         *integrity.data(settings, subject.record),
+        integrity.modules(settings, subject.record),
+        *source_data.read_again(settings, subject.sha256, subject.record),
         *staleness.check_environment(subject.record),
         *staleness.present_data(settings, subject.record),
         *(rerun(settings, subject) if again else ()),

@@ -24,9 +24,10 @@ SELECT
     started_at,
     completed_at,
     json_extract_string(summary, '$.verdict') AS verdict,
-    CASE json_extract_string(summary, '$.standing.planned')
-        WHEN 'true' THEN 'planned'
-        WHEN 'false' THEN 'exploratory'
+    CASE
+        WHEN json_extract_string(summary, '$.standing.planned') = 'true' THEN 'planned'
+        WHEN json_extract_string(summary, '$.standing.declared') = 'true' THEN 'declared'
+        WHEN json_extract_string(summary, '$.standing.planned') = 'false' THEN 'exploratory'
     END AS standing,
     TRY_CAST(json_extract_string(summary, '$.numbers.observed') AS DOUBLE) AS effect,
     TRY_CAST(json_extract_string(summary, '$.numbers.interval_low') AS DOUBLE) AS interval_low,

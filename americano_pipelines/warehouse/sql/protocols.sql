@@ -7,5 +7,7 @@ SELECT
     CAST({start} AS TIMESTAMP) AS starts_at,
     CAST({end} AS TIMESTAMP) AS ends_at,
     CAST({plan} AS VARCHAR) AS analysis_plan,
-    CAST({deviations} AS JSON) AS deviations
+    CAST({deviations} AS JSON) AS deviations,
+    CAST({improvement} AS VARCHAR) AS improvement,
+    CAST({time_zone} AS VARCHAR) AS time_zone
 FROM analytics.experiment_protocols

@@ -1,4 +1,4 @@
--- Of each protocol the planned analysis; before there is one, the newest exploratory one.
+-- Of each protocol the planned analysis, else the declared one, else the newest exploratory one.
 WITH recorded AS (
     SELECT *
     FROM research.analysis_runs
@@ -7,7 +7,7 @@ WITH recorded AS (
         row_number() OVER (
             PARTITION BY protocol_id
             ORDER BY
-                coalesce(standing = 'planned', FALSE) DESC,
+                coalesce(list_position(['planned', 'declared'], standing), 3),
                 verdict IS NULL,
                 completed_at DESC NULLS LAST,
                 analysis_run_id

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes, recorded_hashes
-from americano_pipelines.defs.run_tags import RECORD_SHA256
+from americano_pipelines.defs.run_tags import EARLIER_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.provenance.records import kept_record
 
@@ -16,7 +16,8 @@ def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_
     settings = settings_for()
     materializations = [
         ("change_points", "protocol_0", {RECORD_SHA256: "first"}),
-        ("change_points", "protocol_0", {RECORD_SHA256: "second"}),
+        ("change_points", "protocol_0", {RECORD_SHA256: "sec ond"}),
+        ("change_points", "protocol_0", {EARLIER_RECORD_SHA256: "earlier"}),
         ("change_points", "protocol_0", {"no": "hash"}),
         ("change_points", "protocol_1", {RECORD_SHA256: "another protocol's"}),
         ("abab_randomization", "protocol_0", {RECORD_SHA256: "another analysis's"}),
@@ -36,7 +37,7 @@ def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_
         _, record = kept_record(settings, analysis="change_points", dagster_run=run_id)
         _, other = kept_record(settings, analysis="change_points", dagster_run="of another run")
 
-        assert recorded_hashes(instance, record) == ["first", "second"]
+        assert recorded_hashes(instance, record) == ["first", "second", "earlier"]
         assert recorded_hashes(instance, other) == []
     with materialization_hashes(settings) as in_dagster:
         assert in_dagster(record) == [], "there is no home"

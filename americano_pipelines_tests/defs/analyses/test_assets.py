@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,16 +13,20 @@ import dagster as dg
 import duckdb
 import psycopg2
 import pytest
+import yaml
 from psycopg2.extras import RealDictCursor
 
-from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.analysis.registry import KINDS, Kind
+from americano_pipelines.defs import verdict_table
+from americano_pipelines.defs.analyses.analysis_metadata import hashes_of_protocol
 from americano_pipelines.defs.analyses.assets import actor
+from americano_pipelines.defs.analyses.config import given_parameters, launchpad
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
 from americano_pipelines.defs.analyses.resources import WarehouseResource
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.jobs import ANALYSES
 from americano_pipelines.defs.protocol_partitions import partitions
-from americano_pipelines.defs.run_tags import COMMAND_TAG, RECORD_SHA256
+from americano_pipelines.defs.run_tags import COMMAND_TAG, PARTITION_TAG, PROTOCOL_NAME_TAG, RECORD_SHA256
 from americano_pipelines.demo.data.analysis_rows import protocol_ids
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
@@ -30,8 +35,10 @@ from americano_pipelines.mlflow_store.runs import search
 from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.warehouse.snapshots import open_published
 from americano_pipelines_tests.conftest import VARIABLES, Database
 from americano_pipelines_tests.defs.conftest import Runner, failure, metadata
+from americano_pipelines_tests.plan_witness import seen_long_ago
 from americano_pipelines_tests.statistics.examples import TRUTHS
 
 ABAB, ITS, CHANGES = "abab_randomization", "interrupted_time_series", "change_points"
@@ -87,6 +94,7 @@ def study(server_folder: Path, empty_store: Path) -> Iterator[Study]:
             (folder / "mlflow").mkdir()
             (folder / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
             assert Runner(settings, instance).run().success
+            seen_long_ago(settings)
             yield Study(server, settings, instance)
     finally:
         server.down()
@@ -97,6 +105,19 @@ def shown(result: dg.ExecuteInProcessResult, kind: str = ABAB) -> dict[str, Any]
     return metadata(result, f"analysis/{kind}")
 
 
+def sha256_of(entries: dict[str, Any]) -> str:
+    return str(entries[RECORD_SHA256]).replace(" ", "")
+
+
+def own_result(entries: dict[str, Any]) -> str:
+    """The result of the run itself, which comes second where there is a planned one."""
+    return str(entries.get("result of this run", entries["result"]))
+
+
+def row_of(entries: dict[str, Any]) -> str:
+    return str(entries["row in the app"]).partition(":")[0]
+
+
 def record_of(study: Study, sha256: str) -> Record:
     return Record.parse(get(records_dir(study.settings), sha256))
 
@@ -105,21 +126,25 @@ def record_of(study: Study, sha256: str) -> Record:
 def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol: Any) -> None:
     entries = shown(study.run(protocol.name, ABAB))
 
-    assert entries["state"] == TRUTHS[protocol.name]
-    assert (entries["standing"], entries["runs before"]) == ("planned", 0)
-    assert entries["sentence"].endswith("This is the planned analysis, the first after the end.")
-    record = record_of(study, entries[RECORD_SHA256])
+    assert entries["verdict"] == TRUTHS[protocol.name]
+    assert (entries["standing"], entries["earlier analyses"]) == ("planned", 0)
+    assert entries["result"].endswith(
+        "This is the planned analysis, the first after the end; its plan was first seen on 2020-01-01."
+    )
+    record = record_of(study, sha256_of(entries))
     assert record.config["direction"] == protocol.direction
     assert record.results["test"]["schedule from"] == "recorded with the phases"  # type: ignore[index, call-overload]
 
 
 def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     entries = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
-    sha256 = entries[RECORD_SHA256]
+    sha256 = sha256_of(entries)
+    assert sha256 in hashes_of_protocol(study.instance, IDS["worked_examples"])
+    assert sha256 not in hashes_of_protocol(study.instance, IDS["interleaved_practice"])
     record = record_of(study, sha256)
     store = open_store(study.settings)
     run = store.client.get_run(entries["MLflow run id"])
-    row = study.row(entries["AnalysisRun id"])
+    row = study.row(row_of(entries))
 
     assert run.data.tags["provenance.sha256"] == sha256
     assert row["resultsSummary"]["provenance_sha256"] == sha256
@@ -128,15 +153,21 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert record.logged.params == run.data.params
     assert {name: points[-1][1] for name, points in record.logged.metrics.items() if points} == run.data.metrics
     assert (row["status"], row["mlflowRunId"]) == ("COMPLETED", run.info.run_id)
-    assert row["resultsSummary"]["verdict"] == entries["state"] == record.verdict
+    assert row["resultsSummary"]["verdict"] == entries["verdict"] == record.verdict
     assert row["codeCommitHash"] == record.code.commit == run.data.tags["git.commit"]
     assert run.data.tags["mlflow.source.git.commit"] == record.code.commit
     assert run.data.tags["mlflow.note.content"].startswith(record.sentence)
+    assert run.data.tags["mlflow.source.name"] == "analysis/abab_randomization"
+    # The columns by which MLflow's list is sorted and filtered are part of the record.
+    outcome = {"protocol": "Worked examples before problem sets", "verdict": "benefit", "standing": "planned"}
+    assert {name: record.logged.tags[name] for name in outcome} == outcome
+    parent = store.client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert (parent.info.run_name, parent.data.tags["mlflow.source.name"]) == (outcome["protocol"], ANALYSES)
     (used,) = run.inputs.dataset_inputs
     assert record.extract_sha256.startswith(used.dataset.digest)
     assert len(used.dataset.digest) == 36
     assert row["dataVersionHash"] == record.extract_sha256 == run.data.tags["data.sha256"]
-    assert run.data.tags["data.snapshot_id"] == entries["snapshot id"] == record.inputs[0].snapshot_id
+    assert run.data.tags["data.snapshot_id"] == entries["snapshot"] == record.inputs[0].snapshot_id
     assert (extracts_dir(study.settings) / f"{record.extract_sha256}.json").is_file()
     assert set(record.artifacts) >= {"phases.png", "distribution.png", "daily.csv", "report.html", "results.json",
                                      "provenance/extract.json", "provenance/requirements.lock"}  # fmt: skip
@@ -163,12 +194,12 @@ def test_the_exact_tags_are_on_every_run_and_unknown_is_said(study: Study) -> No
 
 def test_a_second_look_is_exploratory_and_counts_what_came_before(study: Study) -> None:
     shown(study.run("lecture_podcasts", ABAB))
-    before = shown(study.run("lecture_podcasts", ABAB))["runs before"]
+    before = shown(study.run("lecture_podcasts", ABAB))["earlier analyses"]
     again = shown(study.run("lecture_podcasts", ABAB))
 
-    assert (again["standing"], again["runs before"]) == ("exploratory", before + 1)
-    assert "it is not the first of its kind after the end" in again["sentence"]
-    assert f"{before + 1} analyses of this protocol came before it" in again["sentence"]
+    assert (again["standing of this run"], again["earlier analyses"]) == ("exploratory", before + 1)
+    assert "it is not the first of its kind after the end" in again["result of this run"]
+    assert f"{before + 1} analyses of this protocol came before it" in again["result of this run"]
 
 
 @pytest.mark.parametrize(
@@ -182,8 +213,11 @@ def test_a_second_look_is_exploratory_and_counts_what_came_before(study: Study) 
 def test_another_question_than_was_planned_is_exploratory(study: Study, config: dict[str, Any], why: str) -> None:
     entries = shown(study.run("spaced_retrieval", ABAB, **config))
 
-    assert entries["standing"] == "exploratory"
-    assert why in entries["sentence"]
+    assert entries["standing of this run"] == "exploratory"
+    assert why in entries["result of this run"]
+    assert (entries["verdict"], next(iter(entries))) == (TRUTHS["spaced_retrieval"], "result")
+    assert entries["result"].startswith("Benefit: ")
+    assert " This is the planned analysis, the randomization test of 20" in entries["result"]
 
 
 def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(study: Study) -> None:
@@ -198,8 +232,8 @@ def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(s
 
     entries = shown(study.run("reminder_messages", ABAB))
 
-    assert (entries["state"], entries["standing"]) == ("no verdict", "exploratory")
-    assert "the plan is not over before 20" in entries["sentence"]
+    assert (entries["verdict of this run"], entries["standing of this run"]) == ("no verdict", "exploratory")
+    assert "the plan is not over before 20" in entries["result of this run"]
 
 
 def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Study, tmp_path: Path) -> None:
@@ -210,8 +244,11 @@ def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Stud
 
     assert page.index('<p class="standing">Exploratory (') < page.index("<h2>")
     assert "<tr><th>direction</th><td>increase</td></tr>" in page[page.index("<h2>Parameters</h2>") :]
-    assert entries["improvement"] == "increase"
-    assert record_of(study, entries[RECORD_SHA256]).not_captured.keys() >= {"orchestrator.url", "tracking.url"}
+    assert entries["better"] == "higher"
+    assert record_of(study, sha256_of(entries)).not_captured.keys() >= {
+        "orchestrator.url",
+        "tracking.url",
+    }
 
 
 def test_pictures_and_tables_are_shown(study: Study) -> None:
@@ -220,9 +257,12 @@ def test_pictures_and_tables_are_shown(study: Study) -> None:
     for picture in ("phases", "distribution"):
         code = entries[picture].split("base64,")[1].rstrip(")")
         assert base64.b64decode(code).startswith(b"\x89PNG")
-    assert "| baseline_1 | baseline |" in entries["planned and actual"]
-    assert "| days with a value |" in entries["left out and counted"]
+    assert "| baseline_1 | " in entries["days"]
     assert entries["p"] > 0.05
+    assert entries["p"] == float(f"{entries['p']:.4g}")
+    assert entries["NAP, overlap of days"][1:5].startswith(".")
+    texts = [value for value in entries.values() if isinstance(value, str) and not value.startswith("![")]
+    assert [word for text in texts for word in text.split() if len(word) > 40] == [], "wider than the page"
     assert "lines" in metadata(study.run("morning_warm_up", ITS), f"analysis/{ITS}")
 
 
@@ -238,8 +278,51 @@ def test_the_launchpad_offers_what_can_be_asked(study: Study) -> None:
         study.run("spaced_retrieval", ABAB, direction="up")
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_the_yaml_of_the_description_is_accepted_as_it_is_and_changes_nothing(study: Study, kind: Kind) -> None:
+    definitions = build_defs(study.settings)
+    description = definitions.resolve_asset_graph().get(dg.AssetKey(["analysis", kind.name])).description or ""
+    run_config = yaml.safe_load(description.partition("```yaml\n")[2].partition("```")[0])
+    (config,) = (step["config"] for step in run_config["ops"].values())
+
+    dg.validate_run_config(definitions.resolve_implicit_global_asset_job_def(), run_config)
+
+    assert kind.parameters.model_fields.keys() <= config.keys() == launchpad(kind).model_fields.keys()
+    parameters = given_parameters(launchpad(kind)(**config))
+    assert kind.parameters(**parameters) == kind.parameters()
+    assert parameters == {} or not kind.of_protocol, "a parameter that is given may differ from the plan"
+
+
+def test_all_verdicts_are_reported_by_name_and_an_exploration_changes_none(study: Study) -> None:
+    def reported() -> dict[str, str]:
+        latest = study.instance.get_latest_materialization_event(verdict_table.KEY)
+        assert latest is not None
+        assert latest.asset_materialization is not None
+        return {name: str(value.value) for name, value in latest.asset_materialization.metadata.items()}
+
+    planned = shown(study.run("spaced_retrieval", ABAB))
+    before, title, protocol_id = reported(), planned["protocol"], IDS["spaced_retrieval"]
+    tags = [run.tags for run in study.instance.get_runs(dg.RunsFilter(tags={PROTOCOL_NAME_TAG: title}))]
+
+    assert title == next(protocol.title for protocol in PROTOCOLS if protocol.name == "spaced_retrieval")
+    assert {run_tags[PARTITION_TAG] for run_tags in tags} == {protocol_id}
+    assert before[title].startswith("**benefit**, effect +")
+    assert f"[partition](/assets/analysis/{ABAB}?view=partitions&partition={protocol_id})" in before[title]
+    assert re.search(r"\), p = 0\.\d+, planned\. ", before[title])
+    assert re.search(rf"\| {title} \| {protocol_id} \| analysed as planned \| benefit \|", before["all protocols"])
+    assert len(before) == 1 + len(PROTOCOLS)
+
+    exploration = shown(study.run("spaced_retrieval", ABAB, direction="decrease"))
+
+    assert exploration["verdict of this run"] == "not shown"
+    assert reported() == before
+    with open_published(study.settings) as connection:
+        names = connection.execute("SELECT protocol_name FROM research.protocols").fetchall()
+    assert {"all protocols", *(name for (name,) in names)} == before.keys()
+
+
 def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Study) -> None:
-    row_id = shown(study.run("background_music", CHANGES), CHANGES)["AnalysisRun id"]
+    row_id = row_of(shown(study.run("background_music", CHANGES), CHANGES))
     row = study.row(row_id)
 
     assert (row["analysisType"], row["status"], row["protocolId"]) == (
@@ -249,8 +332,8 @@ def test_a_row_is_made_where_the_app_has_a_word_for_it_and_only_there(study: Stu
     assert row["inputParams"]["outcome"] == "sessionPerformanceScore"
     assert row["completedAt"] >= row["startedAt"]
     entries = shown(study.run("background_music", ITS), ITS)
-    assert entries["AnalysisRun id"] == "none"
-    assert entries["link"].startswith("none: the app's AnalysisType has no value for this analysis")
+    assert row_of(entries) == "none"
+    assert entries["row in the app"].startswith("none: the app's AnalysisType has no value for this analysis")
 
 
 def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:
@@ -324,8 +407,8 @@ def test_a_row_without_an_app_is_recorded_and_not_taken(
             run_config={"ops": {f"analysis__{CHANGES}": {"config": {"analysis_run_id": "run_0"}}}},
         )
     entries = shown(result, CHANGES)
-    assert entries["AnalysisRun id"] == "run_0"
-    assert entries["link"] == "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
+    assert row_of(entries) == "run_0"
+    assert entries["row in the app"].endswith(": no app is configured (ANALYSIS_RUNS_DATABASE_URL)")
     assert prisma.execute("SELECT status FROM analysis_runs WHERE id = 'run_0'") == [("PENDING",)]
 
 
@@ -338,7 +421,7 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
     def actors(launched: Iterable[Launched]) -> set[str]:
         return {record_of(study, analysis.sha256).identity.actor for analysis in launched if analysis.sha256}
 
-    by_hand = shown(study.run("phone_on_the_desk", CHANGES), CHANGES)[RECORD_SHA256]
+    by_hand = sha256_of(shown(study.run("phone_on_the_desk", CHANGES), CHANGES))
     again = dg.DagsterRun(ANALYSES, tags={COMMAND_TAG: "americano analyse"}, parent_run_id="r1", root_run_id="r1")
 
     assert record_of(study, by_hand).identity.actor == "a person, in the UI or by a command of Dagster's"
@@ -350,15 +433,15 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
 
 def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
     entries = shown(study.run("interleaved_practice", ABAB))
-    path = records_dir(study.settings) / f"{entries[RECORD_SHA256]}.json"
+    path = records_dir(study.settings) / f"{sha256_of(entries)}.json"
     content = path.read_bytes()
     path.unlink()
-    assert "it is not the first of its kind" in shown(study.run("interleaved_practice", ABAB))["sentence"]
+    assert "it is not the first of its kind" in own_result(shown(study.run("interleaved_practice", ABAB)))
 
     path.write_bytes(content + b" ")
     try:
         doubt = shown(study.run("interleaved_practice", ABAB))
-        assert "1 records in the archive were changed, and may be of earlier runs" in doubt["sentence"]
+        assert "1 records in the archive were changed, and may be of earlier runs" in own_result(doubt)
     finally:
         path.write_bytes(content)
 
@@ -375,4 +458,4 @@ def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_coun
     entries = shown(study.run("phone_on_the_desk", ABAB))
 
     assert entries["standing"] == "planned"
-    assert f"{len(analyses)} more ended without a record" in entries["sentence"]
+    assert f"{len(analyses)} more ended without a record" in entries["result"]

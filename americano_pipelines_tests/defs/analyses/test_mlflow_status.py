@@ -16,7 +16,7 @@ import pytest
 
 from americano_pipelines.defs.dagster_instance import open_instance
 from americano_pipelines.defs.run_maintenance import instance_for_runs
-from americano_pipelines.defs.run_tags import OPEN, STATUS_TAG
+from americano_pipelines.defs.run_tags import OPEN, PID_TAG, STATUS_TAG
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment, free_port
@@ -190,7 +190,7 @@ def test_a_step_s_process_that_is_killed_fails_the_run(location: Location) -> No
     location.until_it_hangs(process)
     with dg.DagsterInstance.from_config(str(location.settings.dagster_dir)) as instance:
         tags = location.dagster_run(instance).tags
-        assert tags["americano/pid"] == str(process.pid), "a step's process is none to go by"
+        assert tags[PID_TAG] == str(process.pid), "a step's process is none to go by"
     children = psutil.Process(process.pid).children(recursive=True)
     step = max(
         (child for child in children if "spawn_main" in " ".join(child.cmdline())), key=psutil.Process.create_time

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.events import EngineEventData, JobFailureData
+from dagster._core.events import JobFailureData, RunFailureReason
 
 from americano_pipelines.defs.analyses.request_sensor import (
     ATTEMPTS,
@@ -17,6 +17,7 @@ from americano_pipelines.defs.analyses.request_sensor import (
     plan_requests,
 )
 from americano_pipelines.defs.code_location import build_defs
+from americano_pipelines.defs.jobs import ANALYSES
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_MISSED, ROW_OPEN, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import TransientAppRowError
@@ -59,7 +60,7 @@ def tick(settings: Settings, instance: dg.DagsterInstance) -> Any:
 def add_run(instance: dg.DagsterInstance, status: STATUS, row_state: str | None = None, row_id: str = "run_0") -> str:
     """Add a Dagster run that was started for a row."""
     tags = {REQUEST_TAG: row_id} | ({f"{ROW_TAG}{row_id}": row_state} if row_state else {})
-    run = dg.DagsterRun(job_name="analyses", run_id=str(uuid.uuid4()), status=status, tags=tags)
+    run = dg.DagsterRun(job_name=ANALYSES, run_id=str(uuid.uuid4()), status=status, tags=tags)
     instance.add_run(run)
     return run.run_id
 
@@ -67,12 +68,10 @@ def add_run(instance: dg.DagsterInstance, status: STATUS, row_state: str | None 
 def add_run_without_mlflow(instance: dg.DagsterInstance, ended: datetime) -> str:
     """Add a run for `run_0` that failed because MLflow did not answer."""
     run_id = add_run(instance, STATUS.STARTED)
-    for kind, data in (
-        (dg.DagsterEventType.RESOURCE_INIT_FAILURE, EngineEventData()),
-        (dg.DagsterEventType.RUN_FAILURE, JobFailureData(error=None, failure_reason=None)),
-    ):
-        event = dg.DagsterEvent(kind.value, "analyses", message="no MLflow", event_specific_data=data)
-        instance.report_dagster_event(event, run_id, timestamp=ended.timestamp())
+    data = JobFailureData(error=None, failure_reason=RunFailureReason.RUN_EXCEPTION)
+    failed = dg.DagsterEventType.RUN_FAILURE.value
+    event = dg.DagsterEvent(failed, ANALYSES, message="no MLflow", event_specific_data=data)
+    instance.report_dagster_event(event, run_id, timestamp=ended.timestamp())
     return run_id
 
 
@@ -123,7 +122,7 @@ def test_the_asset_accepts_the_run_config(settings: Settings, instance: dg.Dagst
     for request in plan_requests(settings, instance).run_requests:
         job = (
             build_defs(settings)
-            .resolve_job_def("analyses")
+            .resolve_job_def(ANALYSES)
             .get_subset(asset_selection=set(request.asset_selection or ()))
         )
         assert dg.validate_run_config(job, request.run_config)

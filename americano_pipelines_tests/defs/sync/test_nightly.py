@@ -40,7 +40,7 @@ def stale(runner: Runner) -> dict[str, str]:
     """Assets of a sync that the UI would call unsynced or never materialized."""
     graph = build_defs(runner.settings).get_repository_def().asset_graph
     resolver = CachingStaleStatusResolver(runner.instance, graph, LoadingContextForTest(runner.instance))
-    synced = [key for key in graph.materializable_asset_keys if graph.get(key).group_name != PREFIX]
+    synced = [key for key in graph.materializable_asset_keys if key.path[0] != PREFIX]
     statuses = {key: resolver.get_status(key) for key in synced}
     return {key.to_user_string(): status.value for key, status in statuses.items() if status != StaleStatus.FRESH}
 
@@ -81,8 +81,8 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
     phases = metadata(result, "research/phases")["dagster/column_schema"].columns
     assert {column.name: column.description for column in phases} == dict(MODEL_BY_NAME["phases"].columns)
     assert not schema["id"].constraints.nullable
-    assert events_metadata["sort key"] == "timestamp, id"
-    assert events_metadata["indexes"] == "userId"
+    assert events_metadata["sort key"] == "month of timestamp, userId, timestamp, id"
+    assert events_metadata["indexes"] == "none"
     assert events_metadata["file bytes"] == project.settings.published_path.stat().st_size
     assert events_metadata["snapshot id"] in str(project.settings.published_path.resolve())
     assert Path(events_metadata["path"]) == project.settings.published_path.resolve()

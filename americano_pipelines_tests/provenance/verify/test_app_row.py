@@ -92,6 +92,93 @@ def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_give
     assert finding(looked(linked, run_id(recorded)), ROW).status is Status.MATCH
 
 
+EDITS = {
+    "protocolId": ("\"protocolId\" = 'protocol_0'", "column protocolId"),
+    "analysisType": ("\"analysisType\" = 'BAYESIAN_ITS'", "column analysisType"),
+    "status": ("status = 'FAILED'", "column status"),
+    "codeCommitHash": ("\"codeCommitHash\" = 'c0ffee'", "column codeCommitHash"),
+    "dataVersionHash": ("\"dataVersionHash\" = '0'", "column dataVersionHash"),
+    "inputParams": ("\"inputParams\" = jsonb_set(\"inputParams\", '{alpha}', '0.5')", "column inputParams"),
+    "mlflowRunId": ("\"mlflowRunId\" = '0'", "column mlflowRunId"),
+    "artifactPaths": ('"artifactPaths" = "artifactPaths"[2:]', "column artifactPaths"),
+    "startedAt": ("\"startedAt\" = '2025-01-01'", "column startedAt"),
+    "completedAt": ('"completedAt" = NULL', "column completedAt"),
+    "durationSeconds": ('"durationSeconds" = 99', "column durationSeconds"),
+    "errorMessage": ("\"errorMessage\" = 'it failed'", "column errorMessage"),
+    "sentence": (
+        """"resultsSummary" = jsonb_set("resultsSummary", '{sentence}', '"A benefit."')""",
+        "column resultsSummary.sentence",
+    ),
+    "verdict": (
+        """"resultsSummary" = jsonb_set("resultsSummary", '{verdict}', '"benefit"')""",
+        "column resultsSummary.verdict",
+    ),
+    "p": (
+        """"resultsSummary" = jsonb_set("resultsSummary", '{numbers,p}', '0.0001')""",
+        "column resultsSummary.numbers",
+    ),
+    "standing": (
+        """"resultsSummary" = jsonb_set("resultsSummary", '{standing,planned}', '7')""",
+        "column resultsSummary.standing",
+    ),
+    "verdict removed": (""""resultsSummary" = "resultsSummary" - 'verdict'""", "column resultsSummary.verdict"),
+}  # fmt: skip
+
+
+def test_every_column_of_the_row_is_compared(lab: Lab, linked: Settings) -> None:
+    recorded = lab.analyse(dagster_run="columns")
+    assert linked.app is not None
+    row = statements.create(
+        linked.app, "columns", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "columns", {}
+    )
+    app_link.complete(linked.app, row, recorded.record)
+    clean = looked(linked, run_id(recorded))
+    assert faults(clean) == {}
+    compared = {item.what for item in clean.findings if item.group == "app row" and item.status is Status.MATCH}
+    present = {name for (name,) in lab.database.execute(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'analysis_runs'"
+    )}  # fmt: skip
+    written = present & {"protocolId", "analysisType", *app_link.row_values(recorded.record)}
+    assert {f"column {name}" for name in written - {"resultsSummary"}} <= compared
+    assert written >= EDITS.keys() & present
+
+    lab.database.execute(f"CREATE TABLE kept AS SELECT * FROM analysis_runs WHERE id = '{row}'")
+    for name, (edit, what) in EDITS.items():
+        if name not in present and what.partition(".")[0] != "column resultsSummary":
+            continue
+        lab.database.execute(f"UPDATE analysis_runs SET {edit} WHERE id = '{row}'")
+        found = faults(looked(linked, run_id(recorded)))
+        assert found == {what: Status.MISSING if name == "verdict removed" else Status.DRIFT}, name
+        lab.database.execute(f"DELETE FROM analysis_runs WHERE id = '{row}'")
+        lab.database.execute("INSERT INTO analysis_runs SELECT * FROM kept")
+    lab.database.execute("DROP TABLE kept")
+    lab.database.execute(
+        f"""UPDATE analysis_runs SET "resultsSummary" = "resultsSummary" || '{{"note": "mine"}}' WHERE id = '{row}'"""
+    )
+    added = looked(linked, run_id(recorded))
+    assert faults(added) == {}
+    assert finding(added, "column resultsSummary.note").status is Status.EXTRA
+
+
+def test_a_column_that_the_role_may_not_read_is_named(lab: Lab, linked: Settings) -> None:
+    recorded = lab.analyse(dagster_run="closed")
+    assert linked.app is not None
+    row = statements.create(
+        linked.app, "closed", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "closed", {}
+    )
+    app_link.complete(linked.app, row, recorded.record)
+    readable = '"id", "protocolId", "analysisType", "status", "resultsSummary"'
+    lab.database.execute(f"REVOKE SELECT ON analysis_runs FROM americano_link; "
+                         f"GRANT SELECT ({readable}) ON analysis_runs TO americano_link")  # fmt: skip
+    try:
+        verification = looked(linked, run_id(recorded))
+    finally:
+        lab.database.execute(ROLE)
+
+    assert faults(verification) == {}
+    assert finding(verification, "column codeCommitHash").status is Status.NOT_RECORDED
+
+
 def test_a_row_whose_id_is_the_empty_text(lab: Lab, linked: Settings) -> None:
     recorded = lab.analyse(row="", dagster_run="no id")
     assert linked.app is not None

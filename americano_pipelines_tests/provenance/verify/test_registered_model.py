@@ -173,3 +173,24 @@ def test_on_a_server_too(lab: Lab, mlflow_server: MlflowServer) -> None:
         version_of(done): Status.DRIFT,
         f"model {done.registered.model_id}": Status.MISSING,
     }
+
+
+def test_what_people_wrote_on_the_models_pages_is_listed(lab: Lab, done: Training) -> None:
+    client, name, version = lab.store.client, done.registered.name, done.registered.version
+    client.update_registered_model(name, "the best there is")
+    client.update_model_version(name, version, "approved")
+    client.set_model_version_tag(name, version, "stage", "live")
+    try:
+        verification = lab.verify(run_id(done.recorded))
+    finally:
+        client.update_registered_model(name, "")
+        client.update_model_version(name, version, "")
+        client.delete_model_version_tag(name, version, "stage")
+
+    assert faults(verification) == {}
+    extra = {item.what for item in verification.findings if item.status is Status.EXTRA}
+    assert extra == {
+        f"model {name}, description",
+        f"{version_of(done)}, description",
+        f"{version_of(done)}, tag stage",
+    }

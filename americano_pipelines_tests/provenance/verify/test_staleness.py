@@ -1,10 +1,13 @@
 """Whether code, environment and data are still those of then, and whether the analysis comes out again."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.provenance import capture
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.provenance.verify.rerun import rerun
@@ -35,7 +38,7 @@ def test_code_and_environment_that_are_others_are_named(record: Record) -> None:
     packages = {**record.environment["packages"], "numpy": "1.0"}  # type: ignore[dict-item]
     other = record.model_copy(
         update={
-            "code": record.code.model_copy(update={"commit": "abc", "modules": modules}),
+            "code": record.code.model_copy(update={"commit": capture.UNKNOWN, "modules": modules}),
             "environment": {**record.environment, "packages": packages, "lock_sha256": "0" * 64},
         }
     )
@@ -44,6 +47,39 @@ def test_code_and_environment_that_are_others_are_named(record: Record) -> None:
     assert set(changed) == {"commit", "modules of the analyses", "package numpy", "requirements.lock"}
     assert changed["modules of the analyses"].detail == "research/gone.py, statistics/daily_values.py"
     assert changed["package numpy"].detail.startswith("was '1.0', is ")
+
+
+def test_a_commit_that_vanished_is_told_from_one_that_newer_ones_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> str:
+        names = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        command = ["git", "-C", str(tmp_path), *names, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setattr(capture, "PROJECT_ROOT", tmp_path)
+    git("init", "--quiet", "--initial-branch=main")
+    git("commit", "--quiet", "--allow-empty", "-m", "first")
+    first = git("rev-parse", "HEAD")
+    git("commit", "--quiet", "--allow-empty", "-m", "second")
+    second = git("rev-parse", "HEAD")
+    git("commit", "--quiet", "--allow-empty", "--amend", "-m", "second, amended")
+
+    assert capture.describe_commit(first) == (True, "1 commits were made since")
+    kept, where = capture.describe_commit(second)
+    assert (kept, "amended" in where) == (False, True), "git still has the object, but nothing leads to it"
+    assert capture.describe_commit("c0ffee" + "0" * 34)[0] is False
+    git("branch", "aside", second)
+    assert capture.describe_commit(second) == (True, "it is on aside")
+    assert capture.describe_commit("--all")[0] is False
+
+
+def test_a_recorded_commit_that_vanished_is_unknown_code(record: Record) -> None:
+    other = record.model_copy(update={"code": record.code.model_copy(update={"commit": "c0ffee" + "0" * 34})})
+
+    found = by_name(check_environment(other))["commit"]
+
+    assert (found.status, "does not have it" in found.detail) == (Status.UNKNOWN, True)
 
 
 def test_data_that_came_later_are_told_and_are_no_fault(lab: Lab) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from americano_pipelines.erasure.extracts import write_card
 from americano_pipelines.erasure.store import Item
-from americano_pipelines.mlflow_store.runs import HASH_TAG
+from americano_pipelines.mlflow_store.runs import HASH_TAG, AnalysisRun
 from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
 from americano_pipelines.provenance.verify.findings import FAULTS, Status
+from americano_pipelines.provenance.verify.hash_locations import CHAIN
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.provenance.conftest import Lab, altered, faults, finding, run_id
 
@@ -107,14 +108,54 @@ def test_tags_of_ours_and_of_people(lab: Lab) -> None:
     recorded = lab.analyse()
     client = lab.store.client
     client.set_tag(run_id(recorded), "data.sha256", "0" * 64)
+    client.set_tag(run_id(recorded), "verdict", "harm")
     client.delete_tag(run_id(recorded), "git.commit")
     client.set_tag(run_id(recorded), "reviewed by", "somebody")
-    client.set_tag(run_id(recorded), "mlflow.note.content", "a note")
+    client.set_tag(run_id(recorded), "mlflow.reviewed", "yes")
 
     verification = lab.verify(run_id(recorded))
 
-    assert faults(verification) == {"tag data.sha256": Status.DRIFT, "tag git.commit": Status.MISSING}
-    assert [item.what for item in verification.findings if item.status is Status.EXTRA] == ["tag reviewed by"]
+    assert faults(verification) == {
+        "tag data.sha256": Status.DRIFT, "tag verdict": Status.DRIFT, "tag git.commit": Status.MISSING
+    }  # fmt: skip
+    extra = {item.what for item in verification.findings if item.status is Status.EXTRA}
+    assert extra == {"tag reviewed by", "tag mlflow.reviewed"}
+
+
+def test_the_description_and_the_commit_on_mlflows_page(lab: Lab) -> None:
+    recorded = lab.analyse()
+    clean = lab.verify(run_id(recorded))
+    assert finding(clean, "description").status is Status.MATCH
+    assert finding(clean, "commit, as shown").status is Status.MATCH
+    lab.store.client.set_tag(run_id(recorded), "mlflow.note.content", "A benefit, p = .0001")
+    lab.store.client.set_tag(run_id(recorded), "mlflow.source.git.commit", "c0ffee")
+
+    edited = lab.verify(run_id(recorded))
+
+    assert faults(edited) == {"commit, as shown": Status.DRIFT}
+    assert (finding(edited, "description").status, "A benefit" in finding(edited, "description").detail) == (
+        Status.EXTRA,
+        True,
+    )
+
+
+def test_data_sets_on_mlflows_page(lab: Lab) -> None:
+    recorded = lab.analyse()
+    assert finding(lab.verify(run_id(recorded)), "data set extract").status is Status.MATCH
+    added = AnalysisRun(lab.store, run_id(recorded))
+    added.log_dataset("survey", "f" * 64, source="elsewhere")
+    assert finding(lab.verify(run_id(recorded)), "data set survey").status is Status.EXTRA
+
+    edit(
+        lab,
+        "UPDATE datasets SET digest = 'forged' WHERE name = 'extract' AND dataset_uuid IN "
+        "(SELECT source_id FROM inputs WHERE destination_id = ?)",
+        run_id(recorded),
+    )
+    try:
+        assert faults(lab.verify(run_id(recorded))) == {"data set extract": Status.DRIFT}
+    finally:
+        edit(lab, "UPDATE datasets SET digest = ? WHERE digest = 'forged'", recorded.record.extract_sha256[:36])
 
 
 def test_a_run_that_was_renamed_moved_or_nested_elsewhere(lab: Lab) -> None:
@@ -240,7 +281,7 @@ def test_a_forged_record_in_every_place_but_dagsters(lab: Lab) -> None:
     with altered(recorded.path, None):
         verification = lab.verify(run_id(recorded), in_dagster)
         assert verification.subject.sha256 == sha256, "nothing else is left"
-        assert faults(verification) == {"Dagster's metadata": Status.DRIFT}
+        assert faults(verification) == {"Dagster's metadata": Status.DRIFT, CHAIN: Status.DRIFT}
     path.chmod(0o644)
     path.unlink()
 

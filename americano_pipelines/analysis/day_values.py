@@ -1,0 +1,53 @@
+"""Write the days of an analysis as a document of its own: a value a day, the phases, and what was drawn.
+
+It holds no time of an event and no name, and is enough to compute the result again: see `statistics/recompute.py`.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from americano_pipelines.analysis.daily_series import Observations, observe
+from americano_pipelines.analysis.extract import BaseExtract, Extract
+from americano_pipelines.analysis.randomization_scheme import read_scheme
+from americano_pipelines.analysis.registry import AbabParameters, Parameters
+from americano_pipelines.analysis.result import jsonable
+from americano_pipelines.common.hashing import canonical_json
+from americano_pipelines.errors import AnalysisError
+
+DAYS = "days.json"
+
+
+def day_values(extract: BaseExtract, parameters: Parameters) -> bytes | None:
+    """The canonical text of the days; None for an analysis of all learners, which has none.
+
+    Args:
+        extract: the input.
+        parameters: the parameters of the analysis.
+    """
+    if not isinstance(extract, Extract):
+        return None
+    observations = observe(extract)
+    windows = observations.timeline.windows
+    document = {
+        "version": 1,
+        "outcome": extract.outcome,
+        "values": observations.days.values,
+        "phase": observations.days.phase,
+        "labels": [window.label for window in windows],
+        "conditions": [window.condition for window in windows],
+        "parameters": parameters.recorded(),
+        "test": _tested(observations, parameters) if isinstance(parameters, AbabParameters) else None,
+    }
+    return canonical_json(jsonable(document))
+
+
+def _tested(observations: Observations, parameters: AbabParameters) -> dict[str, Any] | None:
+    """The case of the randomization test, None where there is none."""
+    try:
+        case = read_scheme(observations, parameters).case
+    except AnalysisError:
+        return None
+    if case is None:
+        return None
+    schedule = {"kind": type(case.schedule).__name__, **asdict(case.schedule)}
+    return {"values": case.values, "observed": list(case.observed), "schedule": schedule}

@@ -1,0 +1,160 @@
+"""Chain the records: each names the hash of the one before, so a record that is removed leaves a gap.
+
+An erasure removes no record (see `erasure/extracts.py`), so it leaves no gap either. The head's card shows that the
+last record was removed, which no later record would name.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from americano_pipelines.common import atomic_files
+from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.errors import AnalysisError, LockHeldError, TamperedError
+from americano_pipelines.provenance.archive import get, put, records_dir
+from americano_pipelines.provenance.record import ChainLink, Record
+from americano_pipelines.provenance.record_index import IndexEntry, all_entries, update_index
+from americano_pipelines.settings import Settings
+
+# No names of records: these end in .json.
+_HEAD, _LOCK = "chain.head", "chain.lock"
+# One record is written in milliseconds.
+_LOCK_SECONDS = 60.0
+
+
+class Head(FrozenModel):
+    """The card of the last record."""
+
+    number: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All records of an archive, by their place in the chain.
+
+    Attributes:
+        entries: of all record files.
+        head: the card of the last record; None without one.
+    """
+
+    entries: tuple[IndexEntry, ...]
+    head: Head | None
+
+    @cached_property
+    def links(self) -> dict[int, list[IndexEntry]]:
+        """Number to the intact records with it: one, unless the chain was forked."""
+        links: dict[int, list[IndexEntry]] = {}
+        for entry in self.entries:
+            if entry.chain_number is not None:
+                links.setdefault(entry.chain_number, []).append(entry)
+        return links
+
+    @property
+    def length(self) -> int:
+        """The number of the last record, as far as an archive or its card knows."""
+        return max(self.links, default=0) if self.head is None else max(self.head.number, *self.links, 0)
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Number to the hash of the record with it, as the next record or the head's card says."""
+        named = {
+            number - 1: entry.chain_previous
+            for number, entries in self.links.items()
+            for entry in entries
+            if entry.chain_previous is not None
+        }
+        return named | ({} if self.head is None else {self.head.number: self.head.sha256})
+
+    def missing(self, before: int | None = None) -> dict[int, str | None]:
+        """Number to hash of records that are gone or changed, of a hash that nothing names None.
+
+        Args:
+            before: only those with smaller numbers.
+        """
+        end = self.length + 1 if before is None else before
+        intact = {entry.sha256 for entries in self.links.values() for entry in entries}
+        return {
+            number: self.names.get(number)
+            for number in range(1, end)
+            if number not in self.links or self.names.get(number, "") not in {"", *intact}
+        }
+
+    def gone_from_before(self, earlier: Iterable[str]) -> list[str]:
+        """Hashes of those of the records from before the chain that are gone or changed."""
+        return sorted(set(earlier) - {entry.sha256 for entry in self.entries if entry.readable})
+
+
+def read_chain(settings: Settings) -> Chain:
+    """Read the chain of an archive; writes nothing."""
+    # The card first: a record that is written in between would else count as one that is gone.
+    head = _read_head(settings)
+    return Chain(tuple(all_entries(settings)), head)
+
+
+def earlier_records(settings: Settings, chain: Chain) -> list[str]:
+    """Hashes of the records from before records were chained, as the first chained record names them."""
+    for entry in chain.links.get(1, []):
+        try:
+            link = Record.parse(get(records_dir(settings), entry.sha256)).chain
+        except (OSError, TamperedError, AnalysisError):
+            continue
+        return link.earlier if link is not None else []
+    return []
+
+
+def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) -> tuple[Record, Path, str]:
+    """Build a record with the next place in the chain, and keep it.
+
+    Args:
+        settings: whose archive.
+        build: makes the record from its link.
+        mode: who may read the file.
+
+    Returns:
+        The record, its file and its hash.
+
+    Raises:
+        LockHeldError: another process writes a record, and does not end.
+        TamperedError, ResourceError: as `archive.put`.
+    """
+    folder = records_dir(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK, timeout=_LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockHeldError(
+            f"another process has been writing a record for {_LOCK_SECONDS:.0f} s: see which one holds {lock.lock_file}"
+        ) from None
+    try:
+        record = build(_next_link(read_chain(settings)))
+        path, sha256 = put(folder, record.canonical(), mode)
+        assert record.chain is not None  # noqa: S101 - `build` was given it
+        # After the record: a process that dies in between leaves a card that is one behind, which the next one mends.
+        atomic_files.write_text(folder / _HEAD, Head(number=record.chain.number, sha256=sha256).model_dump_json())
+        update_index(settings)
+        return record, path, sha256
+    finally:
+        lock.release()
+
+
+def _next_link(chain: Chain) -> ChainLink:
+    last = chain.length
+    if last == 0:
+        # What was recorded before records were chained is named once, so that it cannot vanish either.
+        return ChainLink(number=1, previous=None, earlier=sorted(entry.sha256 for entry in chain.entries))
+    at_end = chain.links.get(last)
+    previous = min(entry.sha256 for entry in at_end) if at_end else chain.names[last]
+    return ChainLink(number=last + 1, previous=previous, earlier=[])
+
+
+def _read_head(settings: Settings) -> Head | None:
+    try:
+        return Head.model_validate_json((records_dir(settings) / _HEAD).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None

@@ -1,0 +1,102 @@
+"""Keep the modules that an analysis runs with, once per version, and run them in a process of their own.
+
+The bundle holds all that `analysis/repeat.py` imports of this package: the analysis, the statistics, and what they
+stand on. Libraries are not kept; the record names their versions.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from americano_pipelines.analysis.repeat import Reply, Request
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
+from americano_pipelines.common.temporary_folders import reader_temporary_folder
+from americano_pipelines.provenance.archive import get, put
+from americano_pipelines.settings import Settings
+
+# Not from the project's folder, which an installed package does not have.
+_PACKAGE = Path(__file__).resolve().parents[1]
+_FOLDERS = ("analysis", "statistics", "warehouse", "lake", "sources", "common", "settings")
+_FILES = ("__init__.py", "errors.py", "text_output.py")
+_ENDINGS = frozenset({".py", ".sql"})
+# A Bayesian analysis takes minutes.
+_TIMEOUT_SECONDS = 3600
+
+
+def present_modules() -> dict[str, str]:
+    """Path in the package to text, of every module that is running."""
+    paths = [_PACKAGE / name for name in _FILES]
+    paths += [path for folder in _FOLDERS for path in (_PACKAGE / folder).rglob("*") if path.suffix in _ENDINGS]
+    return {path.relative_to(_PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in sorted(paths)}
+
+
+def bundle_of(modules: Mapping[str, str]) -> bytes:
+    """The canonical text of a bundle; its hash names it."""
+    return canonical_json(dict(modules))
+
+
+def keep_bundle(settings: Settings, bundle: bytes, mode: int) -> str:
+    """Keep a bundle, unless it is there; its hash.
+
+    Raises:
+        TamperedError, ResourceError: as `archive.put`.
+    """
+    return put(settings.paths.module_bundles, bundle, mode)[1]
+
+
+def kept_modules(settings: Settings, sha256: str) -> dict[str, str]:
+    """The modules of a kept bundle.
+
+    Raises:
+        FileNotFoundError: it is gone; TamperedError: it was changed.
+    """
+    modules: dict[str, str] = json.loads(get(settings.paths.module_bundles, sha256))
+    return modules
+
+
+def differing_modules(modules: Mapping[str, str], recorded: Mapping[str, str]) -> list[str]:
+    """Paths of recorded modules whose text in a bundle has another hash, or that it lacks."""
+    return sorted(
+        path for path, sha256 in recorded.items() if path not in modules or sha256_hex(modules[path].encode()) != sha256
+    )
+
+
+def write_modules(folder: Path, modules: Mapping[str, str]) -> None:
+    """Write modules as the package `americano_pipelines` into a folder."""
+    for path, text in modules.items():
+        target = folder / _PACKAGE.name / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+def repeat_with(settings: Settings, modules: Mapping[str, str], request: Request) -> Reply:
+    """Repeat an analysis with kept modules, in a process that imports no other ones of this package."""
+    with reader_temporary_folder(settings.spill_dir, "repeat") as folder:
+        write_modules(folder, modules)
+        asked, answered = folder / "request.json", folder / "reply.json"
+        asked.write_text(request.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", f"{_PACKAGE.name}.analysis.repeat", str(asked), str(answered)]
+        try:
+            done = subprocess.run(  # noqa: S603 - fixed arguments
+                command,
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(folder)},
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Reply(error=f"it did not end within {_TIMEOUT_SECONDS} s")
+        if done.returncode != 0:
+            return Reply(error=(done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1])
+        try:
+            return Reply.model_validate({**json.loads(answered.read_bytes())})
+        except (OSError, ValueError, ValidationError) as error:
+            return Reply(error=f"its reply cannot be read: {error}")

@@ -1,0 +1,83 @@
+"""Compare the app's row with the record, column by column: people read the row, not its hash."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from americano_pipelines.app_database.column_values import SUMMARY, decoded, storable
+from americano_pipelines.app_database.matching import row_matcher
+from americano_pipelines.app_database.recorded_rows import read_columns
+from americano_pipelines.provenance.app_link import row_values
+from americano_pipelines.provenance.record import Record
+from americano_pipelines.provenance.verify.findings import Finding, Status, short
+from americano_pipelines.provenance.verify.target import app_row_id
+from americano_pipelines.settings import Settings
+
+# The app's columns hold milliseconds.
+_MILLISECOND = 0.001
+
+
+def columns(settings: Settings, record: Record) -> Iterator[Finding]:
+    """Compare every column that a recorded analysis fills; nothing without an app or without the row.
+
+    The row must show this record: `hash_locations` says so.
+
+    Raises:
+        AppRowError: the app's database cannot be read; TransientAppRowError: it cannot be reached.
+    """
+    if settings.app is None:
+        return
+    expected = _expected(record)
+    row = read_columns(settings.app, app_row_id(record), tuple(expected))
+    if row is None:
+        return
+    for name, value in expected.items():
+        what = f"column {name}"
+        if name in row.unreadable:
+            yield Finding("app row", what, Status.NOT_RECORDED, "the role may not read it")
+        elif name in row.values and name == SUMMARY:
+            yield from _summary(value, _document(row.values[name]))
+        elif name in row.values:
+            yield _compared(what, value, row.values[name])
+
+
+def _expected(record: Record) -> dict[str, Any]:
+    identity = record.identity
+    matcher = row_matcher(identity.protocol_id, identity.analysis, record.config)
+    requested = {"protocolId": matcher.protocol_id, "analysisType": matcher.app_type}
+    return {name: value for name, value in requested.items() if value is not None} | row_values(record)
+
+
+def _summary(expected: Mapping[str, Any], actual: Any) -> Iterator[Finding]:  # noqa: ANN401 - JSON
+    if not isinstance(actual, dict):
+        yield Finding("app row", f"column {SUMMARY}", Status.DRIFT, f"it holds {short(str(actual))}")
+        return
+    for name, value in expected.items():
+        what = f"column {SUMMARY}.{name}"
+        if name in actual:
+            yield _compared(what, value, actual[name])
+        else:
+            yield Finding("app row", what, Status.MISSING, f"{short(str(value))} was written")
+    for name in actual.keys() - expected.keys():
+        yield Finding("app row", f"column {SUMMARY}.{name}", Status.EXTRA, short(str(actual[name])))
+
+
+def _compared(what: str, expected: Any, actual: Any) -> Finding:  # noqa: ANN401 - values of any column
+    if _same(storable(expected), actual):
+        return Finding("app row", what, Status.MATCH)
+    return Finding("app row", what, Status.DRIFT, f"recorded {short(str(expected))}, now {short(str(actual))}")
+
+
+def _same(expected: Any, actual: Any) -> bool:  # noqa: ANN401 - values of any column
+    if isinstance(expected, datetime) and isinstance(actual, datetime):
+        plain = actual.astimezone(UTC).replace(tzinfo=None) if actual.tzinfo else actual
+        return abs((plain - expected).total_seconds()) <= _MILLISECOND
+    if isinstance(expected, dict | list):
+        return bool(expected == _document(actual))
+    if isinstance(expected, str):
+        return actual is not None and str(actual) == expected
+    return type(actual) is not bool and bool(actual == expected)
+
+
+def _document(value: Any) -> Any:  # noqa: ANN401 - JSON, or a text of it in a table without columns of JSON
+    return decoded(value) if isinstance(value, str) else value

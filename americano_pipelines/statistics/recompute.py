@@ -1,0 +1,103 @@
+"""Compute the results of an analysis again from its days alone, as far as the installed libraries allow.
+
+It needs numpy only; what needs another library that is missing is left out. `analysis/day_values.py` writes the days.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.changepoint_search import change_points
+from americano_pipelines.statistics.phase_schedules import PhaseSchedule
+from americano_pipelines.statistics.prefix_sums import Values
+from americano_pipelines.statistics.randomization_test import randomization_test
+from americano_pipelines.statistics.reference_set import Case, Schedule
+from americano_pipelines.statistics.segmented_regression import segmented
+
+_SCHEDULES: dict[str, Callable[..., Schedule]] = {kind.__name__: kind for kind in (PhaseSchedule, Alternation)}
+
+
+def recompute(analysis: str, document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Compute again what follows from the days.
+
+    Args:
+        analysis: name of the analysis.
+        document: the days, as JSON.
+
+    Returns:
+        Parts of the results under the names that they have in a record; and what is left out, with the reason.
+    """
+    parts: dict[str, Any] = {"phases": _phases(document)}
+    missing = []
+    name, compute = {
+        "abab_randomization": ("test", _test),
+        "interrupted_time_series": ("regression", _regression),
+        "change_points": ("change points", _change_points),
+    }.get(analysis, ("", None))
+    if compute is not None:
+        try:
+            part = compute(document)
+        except ImportError as error:
+            missing.append(f"{name}: needs {error.name}, which is not installed")
+        else:
+            if part is not None:
+                parts[name] = _plain(part)
+    return parts, missing
+
+
+def _values(numbers: Any) -> Values:  # noqa: ANN401 - JSON
+    return np.array([np.nan if number is None else number for number in numbers], dtype=np.float64)
+
+
+def _phases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Days with a value of each phase, and their mean."""
+    values, phase = _values(document["values"]), np.array(document["phase"], dtype=np.int64)
+    rows = []
+    for index, label in enumerate(document["labels"]):
+        present = values[(phase == index) & ~np.isnan(values)]
+        mean = float(present.mean()) if present.size else None
+        rows.append({"phase": label, "days with a value": int(present.size), "mean of days": mean})
+    return rows
+
+
+def _test(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass of the statistics
+    tested, parameters = document["test"], document["parameters"]
+    if tested is None:
+        return None
+    fields = dict(tested["schedule"])
+    kind = _SCHEDULES[fields.pop("kind")]
+    schedule = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    case = Case(_values(tested["values"]), schedule, tested["observed"])
+    direction = None if parameters["direction"] == "either" else parameters["direction"]
+    return randomization_test(
+        [case], direction=direction, level=parameters["alpha"], seed=parameters["seed"], draws=parameters["draws"]
+    )
+
+
+def _regression(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass of the statistics
+    parameters = document["parameters"]
+    if parameters["method"] != "least_squares":
+        return None
+    phase = np.array(document["phase"], dtype=np.int64)
+    return segmented(_values(document["values"]), phase, document["labels"], parameters["hac_lag"])
+
+
+def _change_points(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass of the statistics
+    parameters = document["parameters"]
+    return change_points(_values(document["values"]), min_size=parameters["min_size"], factor=parameters["factor"])
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - anything the statistics give
+    """A result as JSON has it: arrays and tuples as lists, an undefined number as None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

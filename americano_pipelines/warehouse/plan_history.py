@@ -1,0 +1,212 @@
+"""Keep when each plan of a protocol was first seen, from sync to sync, in `meta.plans` of the published file.
+
+The source has no history of its rows, so this is the only witness that a plan was there before the end. Rows of a
+protocol that the source no longer has are not carried on.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import connect_to_read
+from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
+from americano_pipelines.common.temporary_folders import reader_temporary_folder
+from americano_pipelines.errors import UnreadableRecordError
+from americano_pipelines.settings import Settings
+from americano_pipelines.sources.column_roles import name_key
+from americano_pipelines.sources.contracts import PHASES, PROTOCOLS
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.comments import comment_on
+from americano_pipelines.warehouse.snapshot_record import BuiltTable, SnapshotRecord
+
+# What decides an analysis: the plan for programs, and what the phases were drawn from; and what a protocol declares, as
+# far as its table has a column for it. What is not stated is no part of a plan, so a new column changes none.
+_PLAN_KEYS = ("analysis", "randomization")
+_DECLARED = ("primary_outcome", "design", "improvement", "time_zone")
+_UPDATED = name_key("updatedAt")
+_COLUMNS = {
+    "protocol_id": "The protocol.",
+    "plan_sha256": "Hash of what it declares, and of type, planned days, plan and drawing of its phases.",
+    "first_seen_snapshot": "The first snapshot that had this plan.",
+    "first_seen_at": "The instant of the source in that snapshot, ISO 8601.",
+    "source_updated_at": "When the source says that protocol or phases were last changed, at first sight; may be null.",
+    "is_current": "Whether this snapshot has this plan; false for an earlier plan of the protocol.",
+}
+
+
+class PlanSighting(FrozenModel):
+    """When the plan of a protocol was first seen.
+
+    Attributes:
+        plan_sha256: hash of the plan.
+        first_seen_snapshot: the first snapshot that had it.
+        first_seen_at: the instant of the source in that snapshot, ISO 8601.
+        source_updated_at: when the source said at that time that protocol or phases were last changed, ISO 8601; None
+            where it does not say.
+        watched_since: the instant of the first snapshot that kept plans, ISO 8601.
+    """
+
+    plan_sha256: str
+    first_seen_snapshot: str
+    first_seen_at: str
+    source_updated_at: str | None
+    watched_since: str
+
+
+@dataclass(frozen=True)
+class SeenPlan:
+    """A row of `meta.plans`; see there."""
+
+    protocol_id: str
+    plan_sha256: str
+    first_seen_snapshot: str
+    first_seen_at: str
+    source_updated_at: str | None
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class PlanHistory:
+    """What earlier snapshots saw.
+
+    Attributes:
+        since: the instant of the first snapshot that kept plans, None before there is one.
+        plans: all plans that were seen.
+    """
+
+    since: str | None = None
+    plans: tuple[SeenPlan, ...] = ()
+
+
+def earlier_history(settings: Settings) -> PlanHistory:
+    """The history in the newest published file that nobody wrote to; empty without one."""
+    published = snapshots.current(settings)
+    folders = [folder / snapshots.file_name(settings) for folder in reversed(snapshots.snapshots(settings))]
+    for path in dict.fromkeys([published, *folders] if published is not None else folders):
+        try:
+            document = snapshots.record_beside(path)
+        except UnreadableRecordError:
+            continue
+        if document.plans_since is not None and snapshots.as_published(path, document):
+            with _opened(settings, path) as connection:
+                rows = connection.execute("FROM meta.plans").fetchall()
+            return PlanHistory(document.plans_since, tuple(SeenPlan(*row) for row in rows))
+    return PlanHistory()
+
+
+def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, document: SnapshotRecord) -> str:
+    """Write `meta.plans` into a file that is being built.
+
+    Args:
+        connection: the file.
+        history: what earlier snapshots saw.
+        document: its record.
+
+    Returns:
+        The instant of the first snapshot that kept plans.
+    """
+    present = _present_plans(connection, document) if {"protocols", "phases"} <= document.models.keys() else {}
+    updated = _updated(connection, document.tables)
+    seen_in = (document.snapshot_id, document.instant)
+    known = {(plan.protocol_id, plan.plan_sha256): plan for plan in history.plans if plan.protocol_id in present}
+    for protocol_id, plan_sha256 in present.items():
+        new = SeenPlan(protocol_id, plan_sha256, *seen_in, updated.get(protocol_id), is_current=True)
+        known.setdefault((protocol_id, plan_sha256), new)
+    rows = [
+        (*astuple(plan)[:-1], present[plan.protocol_id] == plan.plan_sha256)
+        for plan in sorted(known.values(), key=lambda plan: (plan.protocol_id, plan.first_seen_at, plan.plan_sha256))
+    ]
+    connection.execute(sql.load("warehouse", "create_plans"))
+    if rows:
+        connection.executemany("INSERT INTO meta.plans VALUES (?, ?, ?, ?, ?, ?)", rows)
+    comment_on(connection, "TABLE", ("meta", "plans"), "When each plan of a protocol was first seen.", _COLUMNS)
+    return history.since or document.instant
+
+
+def read_sighting(
+    connection: duckdb.DuckDBPyConnection, document: SnapshotRecord, protocol_id: str
+) -> PlanSighting | None:
+    """When the present plan of a protocol was first seen; None in a file from before plans were kept.
+
+    Args:
+        connection: the published file, open for reading.
+        document: its record.
+        protocol_id: the protocol.
+    """
+    if document.plans_since is None:
+        return None
+    statement = (
+        "SELECT plan_sha256, first_seen_snapshot, first_seen_at, source_updated_at FROM meta.plans "
+        "WHERE protocol_id = $1 AND is_current"
+    )
+    row = connection.execute(statement, [protocol_id]).fetchone()
+    if row is None:
+        return None
+    plan_sha256, snapshot_id, seen_at, updated_at = row
+    return PlanSighting(
+        plan_sha256=plan_sha256,
+        first_seen_snapshot=snapshot_id,
+        first_seen_at=seen_at,
+        source_updated_at=updated_at,
+        watched_since=document.plans_since,
+    )
+
+
+@contextmanager
+def _opened(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A published file, or a copy of it where a process holds it read-write."""
+    with reader_temporary_folder(settings.spill_dir, "plans") as folder:
+        try:
+            with connect_to_read(settings, path) as connection:
+                connection.execute("FROM meta.snapshot LIMIT 0")
+        except duckdb.IOException:
+            path = Path(shutil.copyfile(path, folder / path.name))
+        with connect_to_read(settings, path) as connection:
+            yield connection
+
+
+def _present_plans(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord) -> dict[str, str]:
+    """Protocol to the hash of its plan."""
+    columns = [name for name in _DECLARED if name in document.models["protocols"].columns]
+    # A list of texts, for the columns may be of any type.
+    declared = f"[{', '.join(f'CAST(protocols.{sql.quote(name)} AS VARCHAR)' for name in columns)}]"
+    statement = sql.render(sql.load("warehouse", "plans"), declared=declared)
+    plans: dict[str, dict[str, Any]] = {}
+    for protocol_id, values, kind, days, parameters in connection.execute(statement).fetchall():
+        stated = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+        plan = plans.setdefault(protocol_id, {**stated, "phases": []})
+        plan["phases"].append({"type": kind, "planned_days": days, **_recorded(parameters)})
+    return {protocol_id: sha256_hex(canonical_json(plan, allow_nan=True)) for protocol_id, plan in plans.items()}
+
+
+def _recorded(parameters: str | None) -> dict[str, Any]:
+    """The plan and the drawing that a phase records."""
+    values = json.loads(parameters) if parameters else None
+    return {key: values[key] for key in _PLAN_KEYS if key in values} if isinstance(values, dict) else {}
+
+
+def _updated(connection: duckdb.DuckDBPyConnection, tables: dict[str, BuiltTable]) -> dict[str, str]:
+    """Protocol to the latest time at which the source says that it or one of its phases was changed, ISO 8601."""
+    latest: dict[str, str] = {}
+    for contract, role in ((PROTOCOLS, "id"), (PHASES, "protocol")):
+        table = tables.get(contract.name)
+        columns = [column.name for column in table.columns if name_key(column.name) == _UPDATED] if table else []
+        if table is None or not columns or role not in table.roles:
+            continue
+        statement = sql.render(
+            sql.load("warehouse", "plan_updates"),
+            table=sql.quote("analytics", contract.name),
+            protocol=sql.quote(table.roles[role]),
+            updated=sql.quote(columns[0]),
+        )
+        for protocol_id, updated in connection.execute(statement).fetchall():
+            latest[protocol_id] = max(latest.get(protocol_id, ""), updated)
+    return latest

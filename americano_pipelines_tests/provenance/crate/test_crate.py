@@ -1,0 +1,221 @@
+"""A crate is valid, stands alone, and shows whatever is changed in it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
+from americano_pipelines.errors import AnalysisError, ConfigError, TamperedError
+from americano_pipelines.provenance.crate.contents import collect_contents
+from americano_pipelines.provenance.crate.crate_check import check_crate
+from americano_pipelines.provenance.crate.ro_crate import crate_options
+from americano_pipelines_tests.provenance.conftest import Lab, run_id
+from americano_pipelines_tests.provenance.crate.crates import (
+    bare_python,
+    findings,
+    settings_of,
+    unpacked,
+    verified,
+    written,
+)
+
+EPOCHS = {"training_demo": {"epochs": 3, "seed": 5}}
+LEARNER = b"learner_1"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bare_python(tmp_path_factory.mktemp("bare"))
+
+
+def words(document: dict[str, list[list[str]]], status: str) -> str:
+    return "\n".join(text for found, text in document["findings"] if found == status)
+
+
+@pytest.mark.parametrize("with_days", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_analysis_gives_a_valid_crate(lab: Lab, tmp_path: Path, kind: str, *, with_days: bool) -> None:
+    recorded = lab.perform(KINDS[kind], **EPOCHS.get(kind, {})).recorded
+
+    crate = written(lab, recorded, tmp_path, with_days=with_days)
+
+    assert findings(crate, tmp_path / "cache") == []
+
+
+def test_the_validator_would_find_what_is_missing(lab: Lab, tmp_path: Path) -> None:
+    folder = unpacked(written(lab, lab.analyse(), tmp_path), tmp_path / "crate")
+    metadata = folder / "ro-crate-metadata.json"
+    document = json.loads(metadata.read_bytes())
+    for entity in document["@graph"]:
+        if entity["@id"] == "./":
+            del entity["license"]
+        if entity["@type"] == "CreateAction":
+            del entity["agent"]
+    metadata.write_text(json.dumps(document))
+
+    severities = {severity for severity, _ in findings(folder, tmp_path / "cache")}
+
+    assert severities == {"REQUIRED", "RECOMMENDED"}
+
+
+@pytest.mark.parametrize("kind", PROTOCOL_KINDS)
+def test_a_crate_verifies_with_numpy_alone_where_the_project_is_not(
+    lab: Lab, tmp_path: Path, python: Path, kind: str
+) -> None:
+    recorded = lab.analyse(kind)
+    folder = unpacked(written(lab, recorded, tmp_path), tmp_path / "elsewhere" / "crate")
+    for module in ("americano_pipelines", "scipy", "pydantic"):
+        absent = subprocess.run(
+            [python, "-c", f"import {module}"], cwd=tmp_path, env={}, check=False, capture_output=True
+        )
+        assert absent.returncode != 0, f"{module} must not be importable there"
+
+    code, document = verified(python, folder, tmp_path)
+
+    assert (code, document["record"], document["verified"]) == (0, recorded.sha256, True), document
+    assert "by the modules: " in words(document, "ok")
+    if kind == "abab_randomization":
+        assert "(test)" in words(document, "ok") or "phases, test" in words(document, "ok")
+        assert "by numpy alone: p = " in words(document, "ok")
+    else:
+        assert "which is not installed" in words(document, "unknown")
+    unknown = words(document, "unknown")
+    assert "whether the days are the source's" in unknown
+    assert "when this was made" in unknown
+
+
+def change(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+
+
+def test_whatever_is_changed_in_a_crate_is_found(lab: Lab, tmp_path: Path, python: Path) -> None:
+    recorded = lab.analyse()
+    crate = written(lab, recorded, tmp_path)
+    verdict = json.dumps(recorded.record.results["verdict"]["state"]).encode()  # type: ignore[index,call-overload]
+
+    def edited(name: str) -> Path:
+        return unpacked(crate, tmp_path / name)
+
+    def faults_of(folder: Path) -> str:
+        code, document = verified(python, folder, tmp_path)
+        assert code == 1, document
+        return words(document, "FAULT")
+
+    folder = edited("report")
+    change(folder / "report.html", b"<", b"<!-- --><")
+    assert "report.html is not the recorded file" in faults_of(folder)
+
+    folder = edited("days")
+    days = json.loads((folder / "days.json").read_bytes())
+    days["values"][0] += 10
+    (folder / "days.json").write_text(json.dumps(days))
+    assert "days.json is not the recorded file" in faults_of(folder)
+
+    folder = edited("modules")
+    change(folder / "modules/americano_pipelines/statistics/randomization_test.py", b"as_extreme", b"as_extreme ")
+    assert "the modules are not those" in faults_of(folder)
+
+    folder = edited("added module")
+    (folder / "modules/americano_pipelines/statistics/more.py").write_text("1")
+    assert "the modules are not those" in faults_of(folder)
+
+    folder = edited("added file")
+    (folder / "more.txt").write_text("1")
+    assert "more.txt is no part of the record" in faults_of(folder)
+
+    folder = edited("removed file")
+    (folder / "results.json").unlink()
+    assert "listed in ro-crate-metadata.json and not there: results.json" in faults_of(folder)
+
+    folder = edited("results")
+    change(folder / "results.json", verdict, b'"benefit "')
+    assert "results.json does not hold the recorded results" in faults_of(folder)
+
+    folder = edited("record reformatted")
+    record = json.loads((folder / "record.json").read_bytes())
+    (folder / "record.json").write_text(json.dumps(record, indent=1))
+    assert "not in the form whose hash is recorded" in faults_of(folder)
+
+
+def test_a_record_that_was_forged_with_all_its_hashes_does_not_come_out_again(
+    lab: Lab, tmp_path: Path, python: Path
+) -> None:
+    recorded = lab.analyse()
+    folder = unpacked(written(lab, recorded, tmp_path), tmp_path / "crate")
+    record = json.loads((folder / "record.json").read_bytes())
+    record["results"]["test"]["p"] = 0.0001
+    text = json.dumps(record["results"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    (folder / "results.json").write_bytes(text)
+    import hashlib
+
+    record["artifacts"]["results.json"] = {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
+    (folder / "record.json").write_bytes(
+        json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    )
+
+    code, document = verified(python, folder, tmp_path)
+
+    assert code == 1
+    assert document["record"] != recorded.sha256, "whoever has the hash sees it too"
+    assert "by the modules: test\0p: recorded 0.0001" in words(document, "FAULT")
+    assert "by numpy alone: p is" in words(document, "FAULT")
+
+
+def test_a_crate_without_days_names_no_learner_and_shows_no_day(lab: Lab, tmp_path: Path, python: Path) -> None:
+    recorded = lab.analyse()
+    folder = unpacked(written(lab, recorded, tmp_path, with_days=False), tmp_path / "crate")
+
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    record = next(path for path in files if path.name == "record.json")
+    assert record in files
+    assert [path.name for path in files if LEARNER in path.read_bytes()] == []
+    assert {path.suffix for path in files if "modules" not in path.parts} <= {".json", ".py", ".md", ".lock", ".patch"}
+    code, document = verified(python, folder, tmp_path)
+    assert code == 0
+    assert "the days are not in this crate" in words(document, "unknown")
+    assert "days.json" in words(document, "unknown"), "their hash is on record"
+    graph = json.loads((folder / "ro-crate-metadata.json").read_bytes())["@graph"]
+    (withheld,) = [entity for entity in graph if entity["@id"] == "#days"]
+    assert withheld["conditionsOfAccess"] == "Ask the author for the days."
+    assert recorded.record.artifacts["days.json"].sha256 in withheld["identifier"]
+
+
+def test_this_project_verifies_a_crate_with_its_own_verifier(lab: Lab, tmp_path: Path) -> None:
+    recorded = lab.analyse()
+    crate = written(lab, recorded, tmp_path)
+
+    check = check_crate(settings_of(lab), crate)
+
+    assert (check.verified, check.record_sha256) == (True, recorded.sha256)
+    assert ("ok", "this archive has the record") in check.findings
+    folder = unpacked(crate, tmp_path / "crate")
+    (folder / "verify.py").write_text("print('verified')")
+    change(folder / "report.html", b"<", b"<!-- --><")
+    import shutil
+
+    forged = Path(shutil.make_archive(str(tmp_path / "forged"), "zip", folder))
+    forged_check = check_crate(settings_of(lab), forged)
+    assert not forged_check.verified
+    assert any("another than this project's" in found for _, found in forged_check.findings)
+    (tmp_path / "no.zip").write_text("no")
+    with pytest.raises(AnalysisError, match="is no crate"):
+        check_crate(settings_of(lab), tmp_path / "no.zip")
+
+
+def test_no_crate_is_made_of_what_was_changed_or_without_an_author(lab: Lab) -> None:
+    recorded = lab.analyse()
+    with pytest.raises(ConfigError, match="AMERICANO_CRATE_AUTHOR, AMERICANO_CRATE_AUTHOR_ORCID"):
+        crate_options(lab.settings, None)
+    lab.artifact(recorded, "results.json").write_text("{}")
+    with pytest.raises(TamperedError, match=r"results\.json was changed"):
+        collect_contents(settings_of(lab), recorded.sha256, with_days=True)
+    lab.artifact(recorded, "results.json").unlink()
+    with pytest.raises(AnalysisError, match=r"results\.json of record \w+ is gone"):
+        collect_contents(settings_of(lab), recorded.sha256, with_days=True)
+    lab.store.client.delete_run(run_id(recorded))
+    with pytest.raises(AnalysisError, match="MLflow does not have the run"):
+        collect_contents(settings_of(lab), recorded.sha256, with_days=True)

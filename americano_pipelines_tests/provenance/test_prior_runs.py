@@ -1,0 +1,117 @@
+"""A first analysis cannot vanish: what any of four places knows of a record that is gone makes the next exploratory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.app_database import statements
+from americano_pipelines.app_database.recorded_rows import recorded_hashes
+from americano_pipelines.provenance import app_link
+from americano_pipelines.provenance.recorder import Recorded
+from americano_pipelines.provenance.verify.findings import Status
+from americano_pipelines.settings import load_settings
+from americano_pipelines_tests.provenance.conftest import Lab, faults, run_id
+
+KIND = KINDS["change_points"]
+
+
+def vanish(lab: Lab, recorded: Recorded) -> bytes:
+    """Remove a record from the archive and its run from MLflow."""
+    content = recorded.path.read_bytes()
+    recorded.path.unlink()
+    lab.store.client.delete_run(run_id(recorded))
+    return content
+
+
+@pytest.fixture
+def first(lab: Lab) -> Iterator[Recorded]:
+    """A record that is put back after the test."""
+    recorded = lab.perform(KIND).recorded
+    content = recorded.path.read_bytes()
+    yield recorded
+    recorded.path.unlink(missing_ok=True)
+    recorded.path.write_bytes(content)
+
+
+def reasons(recorded: Recorded) -> str:
+    assert recorded.record.standing is not None
+    return "; ".join(recorded.record.standing.reasons)
+
+
+def test_a_record_in_the_middle_is_named_by_the_chain(lab: Lab, first: Recorded) -> None:
+    second = lab.perform(KIND).recorded
+    assert "is gone" not in reasons(second)
+    vanish(lab, first)
+
+    third = lab.perform(KIND).recorded
+
+    link = first.record.chain
+    assert link is not None
+    assert f"record {link.number} of the chain, {first.sha256[:12]}, is gone" in reasons(third)
+    assert faults(lab.verify(run_id(third))) == {"chain of records": Status.MISSING}
+
+
+def test_the_last_record_is_named_by_the_heads_card(lab: Lab, first: Recorded) -> None:
+    vanish(lab, first)
+
+    assert f"{first.sha256[:12]}, is gone" in reasons(lab.perform(KIND).recorded)
+
+
+def test_a_record_that_every_trace_of_in_the_archive_is_gone_of_is_named_by_dagsters_log(
+    lab: Lab, first: Recorded
+) -> None:
+    head = first.path.with_name("chain.head")
+    card = head.read_bytes()
+    vanish(lab, first)
+    head.unlink()
+    try:
+        unnoticed = lab.perform(KIND).recorded
+        assert "is gone" not in reasons(unnoticed)
+        named = lab.perform(KIND, before=frozenset({first.sha256, unnoticed.sha256})).recorded
+        assert f"record {first.sha256[:12]}, which Dagster's log names, is gone" in reasons(named)
+        assert reasons(named).count("is gone") == 1
+    finally:
+        head.write_bytes(card)
+
+
+def test_a_record_that_only_the_apps_row_still_shows(lab: Lab, first: Recorded) -> None:
+    role = (Path(__file__).parents[2] / "deploy" / "link_role.sql").read_text()
+    lab.database.execute(role)
+    lab.database.execute("ALTER ROLE americano_link PASSWORD 'link'")
+    url = f"postgresql://americano_link:link@127.0.0.1:{lab.database.server.postgres.port}/{lab.database.name}"
+    linked = load_settings(
+        americano_data_dir=lab.settings.data_dir,
+        log_level="WARNING",
+        **lab.database.variables(analysis_runs_database_url=url),
+    )
+    assert linked.app is not None
+    by = first.record.orchestrator
+    row = statements.create(
+        linked.app, str(by["dagster_run_id"]), str(by["asset_key"]), "protocol_1", "CHANGE_POINT_DETECTION", "x", {}
+    )
+    app_link.complete(linked.app, row, first.record)
+    assert recorded_hashes(linked.app, "protocol_1") == {first.sha256: row}
+    assert "is gone" not in reasons(lab.perform(KIND, settings=linked).recorded)
+    head = first.path.with_name("chain.head")
+    card = head.read_bytes()
+    vanish(lab, first)
+    head.unlink()
+    try:
+        found = reasons(lab.perform(KIND, settings=linked).recorded)
+    finally:
+        head.write_bytes(card)
+    assert f"{first.sha256[:12]}" in found
+
+
+def test_an_app_that_does_not_answer_is_on_record(lab: Lab) -> None:
+    nowhere = load_settings(
+        americano_data_dir=lab.settings.data_dir,
+        log_level="WARNING",
+        **lab.database.variables(analysis_runs_database_url="postgresql://a:b@127.0.0.1:1/none"),
+    )
+
+    recorded = lab.perform(KIND, settings=nowhere).recorded
+
+    assert "cannot be reached" in recorded.record.not_captured["standing.app_rows"]

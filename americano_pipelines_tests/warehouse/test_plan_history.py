@@ -1,0 +1,117 @@
+"""When each plan was first seen is carried from snapshot to snapshot."""
+
+import json
+from typing import Any
+
+import duckdb
+import pytest
+
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.plan_history import PlanSighting, read_sighting
+from americano_pipelines_tests.conftest import Database
+from americano_pipelines_tests.sync.support import sync
+
+
+@pytest.fixture
+def settings(prisma: Database, settings_for: Any) -> Settings:
+    made: Settings = settings_for(**prisma.variables())
+    return made
+
+
+def seen(settings: Settings, protocol_id: str = "protocol_1") -> PlanSighting:
+    with snapshots.open_published(settings) as connection:
+        document = snapshots.record_of(connection)
+        assert document is not None
+        found = read_sighting(connection, document, protocol_id)
+    assert found is not None
+    return found
+
+
+def plan(database: Database, alpha: float, **more: Any) -> None:
+    parameters = json.dumps({"analysis": {"type": "ABAB_RANDOMIZATION", "alpha": alpha}, **more})
+    database.execute(
+        'UPDATE phase_assignments SET "interventionParams" = %s WHERE "protocolId" = %s', (parameters, "protocol_1")
+    )
+
+
+def test_a_plan_keeps_its_first_snapshot_and_a_changed_one_begins_anew(prisma: Database, settings: Settings) -> None:
+    plan(prisma, 0.05)
+    first = sync(settings).document
+    before = seen(settings)
+    assert (before.first_seen_snapshot, before.first_seen_at) == (first.snapshot_id, first.instant)
+    assert before.watched_since == first.instant == first.plans_since
+
+    plan(prisma, 0.05, note="no part of the plan")
+    second = sync(settings)
+    assert second.changed
+    assert seen(settings) == before, "the plan is the same"
+
+    plan(prisma, 0.01)
+    third = sync(settings).document
+    changed = seen(settings)
+    assert changed.first_seen_snapshot == third.snapshot_id
+    assert changed.plan_sha256 != before.plan_sha256
+    assert changed.watched_since == first.instant
+    assert seen(settings, "protocol_0").first_seen_snapshot == first.snapshot_id
+
+    plan(prisma, 0.05)
+    sync(settings, full=True)
+    assert seen(settings) == before, "it was seen then, whatever came between"
+    prisma.execute('UPDATE experiment_protocols SET "primaryOutcome" = %s WHERE id = %s', ("dayOfWeek", "protocol_1"))
+    sync(settings)
+    assert seen(settings).plan_sha256 not in {before.plan_sha256, changed.plan_sha256}
+
+
+def test_what_the_source_says_of_its_last_change(prisma: Database, settings: Settings) -> None:
+    prisma.execute('UPDATE experiment_protocols SET "updatedAt" = %s', ("2025-01-02 03:04:05",))
+    prisma.execute('UPDATE phase_assignments SET "updatedAt" = %s', ("2025-01-01",))
+    prisma.execute(
+        'UPDATE phase_assignments SET "updatedAt" = %s WHERE "protocolId" = %s', ("2025-02-03", "protocol_1")
+    )
+    sync(settings)
+
+    assert seen(settings).source_updated_at == "2025-02-03T00:00:00+00:00", "the latest of protocol and phases"
+    assert seen(settings, "protocol_0").source_updated_at == "2025-01-02T03:04:05+00:00"
+
+
+def test_a_protocol_that_the_source_no_longer_has_is_not_carried_on(prisma: Database, settings: Settings) -> None:
+    sync(settings)
+    prisma.execute("DELETE FROM analysis_runs; DELETE FROM phase_assignments WHERE \"protocolId\" = 'protocol_1'")
+    prisma.execute("DELETE FROM experiment_protocols WHERE id = 'protocol_1'")
+    sync(settings)
+
+    with snapshots.open_published(settings) as connection:
+        assert connection.execute("SELECT DISTINCT protocol_id FROM meta.plans").fetchall() == [("protocol_0",)]
+
+
+def test_the_history_of_a_file_that_somebody_wrote_to_is_not_believed(prisma: Database, settings: Settings) -> None:
+    first = sync(settings).document
+    plan(prisma, 0.01)
+    sync(settings)
+    published = snapshots.current(settings)
+    assert published is not None
+    published.chmod(0o600)
+    with duckdb.connect(str(published)) as forged:
+        forged.execute("UPDATE meta.plans SET first_seen_at = '2020-01-01T00:00:00+00:00'")
+
+    plan(prisma, 0.02)
+    sync(settings)
+
+    assert seen(settings, "protocol_0").first_seen_at == first.instant, "from the earlier file, which nobody wrote to"
+
+
+def test_a_file_from_before_plans_were_kept_is_built_anew(settings: Settings) -> None:
+    sync(settings)
+    published = snapshots.current(settings)
+    assert published is not None
+    card = published.parent / "snapshot.json"
+    document = json.loads(card.read_bytes())
+    del document["plans_since"]
+    card.chmod(0o600)
+    card.write_text(json.dumps(document))
+
+    again = sync(settings)
+
+    assert (again.changed, "when plans were first seen" in again.document.built) == (True, True)
+    assert again.document.plans_since == again.document.instant
