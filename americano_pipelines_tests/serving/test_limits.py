@@ -44,7 +44,8 @@ def slow_file(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def test_a_query_ends_at_the_time_limit(slow_file: Settings, serve: Callable[..., Api]) -> None:
-    api = serve(slow_file, americano_api_timeout=1, americano_tenants="experiment_protocols.school")
+    # Long enough for the other queries on a machine that is busy with other tests.
+    api = serve(slow_file, americano_api_timeout=3, americano_tenants="experiment_protocols.school")
     key = api.key("read", tenants=RESEARCHER)
     api.rows("/v1/protocols", key)  # the file is open
 
@@ -54,7 +55,7 @@ def test_a_query_ends_at_the_time_limit(slow_file: Settings, serve: Callable[...
 
     assert (answer.status_code, answer.json()["code"]) == (504, "time-limit")
     assert "AMERICANO_API_TIMEOUT" in answer.json()["detail"]
-    assert 0.9 < seconds < 4
+    assert 2.9 < seconds < 6
     assert api.rows("/v1/protocols", key)
     assert api.figure("americano_api_queries_running") == 0
 
