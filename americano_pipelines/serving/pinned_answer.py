@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime
 from importlib.metadata import version
@@ -150,19 +149,13 @@ class _Stream:
         cursor = self._snapshot.cursor()
         parts = self._parts(cursor)
         try:
-            collected: list[bytes] = []
-            size, is_complete = 0, False
-            while size <= MAX_ANSWER_BYTES and not is_complete:
-                part = await self._in_thread(lambda: next(parts, None), cursor, gone)
-                is_complete = part is None
-                collected.append(part or b"")
-                size += len(collected[-1])
+            body, is_complete = await self._in_thread(parts, cursor, gone)
             if is_complete:
-                await self._finish(send, b"".join(collected))
+                await self._finish(send, body)
                 return
             await send({"type": "http.response.start", "status": 200, "headers": _encoded(self._headers)})
-            await _send_part(send, b"".join(collected))
-            collected.clear()
+            await _send_part(send, body)
+            del body
             await self._send_rest(send, parts, cursor, gone)
         finally:
             gone.cancel()
@@ -176,10 +169,12 @@ class _Stream:
         Raises:
             CutShortError: there was one.
         """
+        is_complete = False
         try:
-            while (part := await self._in_thread(lambda: next(parts, None), cursor, gone)) is not None:
-                if part:
-                    await _send_part(send, part)
+            while not is_complete:
+                body, is_complete = await self._in_thread(parts, cursor, gone)
+                if body:
+                    await _send_part(send, body)
         except (Problem, duckdb.Error) as error:
             raise CutShortError(str(error)) from error
         await send({"type": "http.response.body", "body": b""})
@@ -191,16 +186,19 @@ class _Stream:
         await _send_whole(send, kept)
 
     async def _in_thread(
-        self, work: Callable[[], bytes | None], cursor: duckdb.DuckDBPyConnection, gone: "asyncio.Task[None]"
-    ) -> bytes | None:
+        self, parts: Iterator[bytes], cursor: duckdb.DuckDBPyConnection, gone: "asyncio.Task[None]"
+    ) -> tuple[bytes, bool]:
         """Do a part of the work in a thread, ended at the time limit and when the client is gone.
+
+        Returns:
+            The next bytes of the answer, and whether they are the last.
 
         Raises:
             Problem: 504 at the time limit.
             CutShortError: the client is gone.
         """
         started = time.monotonic()
-        future = asyncio.wrap_future(self._submitted(work))
+        future = asyncio.wrap_future(self._service.threads.submit(_gathered, parts))
         waited: set[asyncio.Future[Any]] = {future, gone}
         try:
             await asyncio.wait(waited, timeout=self._seconds_left, return_when=asyncio.FIRST_COMPLETED)
@@ -218,9 +216,6 @@ class _Stream:
             raise CutShortError
         limit = self._service.settings.americano_api_timeout
         raise Problem(504, "time-limit", f"the query took longer than {limit} s (AMERICANO_API_TIMEOUT); ask for less")
-
-    def _submitted(self, work: Callable[[], bytes | None]) -> "Future[bytes | None]":
-        return self._service.threads.submit(work)
 
     def _parts(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[bytes]:
         """The encoded answer; runs in threads."""
@@ -296,7 +291,18 @@ def _statement(table: AnswerTable, snapshot: OpenSnapshot) -> Statement:
     raise Problem(404, "not-in-snapshot", f"the published file does not have this table: {reasons}")
 
 
-async def _interrupted(future: "asyncio.Future[bytes | None]", cursor: duckdb.DuckDBPyConnection) -> None:
+def _gathered(parts: Iterator[bytes]) -> tuple[bytes, bool]:
+    """As many parts as a kept answer may have; in one go, because each change of threads takes time."""
+    collected, size = [], 0
+    for part in parts:
+        collected.append(part)
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            return b"".join(collected), False
+    return b"".join(collected), True
+
+
+async def _interrupted(future: "asyncio.Future[tuple[bytes, bool]]", cursor: duckdb.DuckDBPyConnection) -> None:
     """End the work in a thread. An interrupt before the query has begun has no effect, so again until it ends."""
     while not future.done():
         cursor.interrupt()

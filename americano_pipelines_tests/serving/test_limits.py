@@ -160,6 +160,26 @@ def test_a_large_answer_takes_bounded_memory(
         assert pa.ipc.open_stream(b"".join(chunks)).read_all().num_rows == events
 
 
+@pytest.mark.slow
+def test_an_answer_that_is_cut_short_is_noticed(serve: Callable[..., Api], large: Callable[[int], Settings]) -> None:
+    """A million rows as JSON take five seconds, and two are allowed."""
+    api = serve(large(1_000_000), americano_api_timeout=2)
+    headers = {"authorization": f"Bearer {api.key('admin')}"}
+
+    with (
+        pytest.raises(httpx.RemoteProtocolError),
+        httpx.stream("GET", f"{api.url}/protocols/p/events", headers=headers, timeout=60) as answer,
+    ):
+        assert answer.status_code == 200
+        for _ in answer.iter_raw():
+            pass
+
+    assert "Traceback" not in api.log.read_text()
+    assert api.figure("americano_api_queries_running") == 0
+    figures = api.get("/v1/metrics").text
+    assert 'americano_api_requests_total{route="/v1/protocols/{protocol}/events",status="499"} 1.0' in figures
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Settings]:
     """Files in which one protocol has many events."""
