@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="americano", Basic realm="americano", charset="UTF-8"'}
+_BASIC, _BEARER = 'Basic realm="americano", charset="UTF-8"', 'Bearer realm="americano"'
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
@@ -47,12 +47,16 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
             "detail": self.detail,
             **({"errors": self.errors} if self.errors is not None else {}),
         }
-        return Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
+        response = Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            # A line of its own: Chromium asks for no password where both stand in one.
+            response.headers.append("WWW-Authenticate", _BEARER)
+        return response
 
 
 def unauthenticated(detail: str) -> Problem:
     """No usable key or token came with the request."""
-    return Problem(HTTPStatus.UNAUTHORIZED, "unauthenticated", detail, headers=_CHALLENGE)
+    return Problem(HTTPStatus.UNAUTHORIZED, "unauthenticated", detail, headers={"WWW-Authenticate": _BASIC})
 
 
 def forbidden(scopes: frozenset[str]) -> Problem:
