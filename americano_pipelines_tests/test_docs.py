@@ -123,11 +123,16 @@ def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command that does something, by its full name."""
     context = click.Context(group)
     for name in COMMANDS:
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from ((f"{name} {child}", command.commands[child]) for child in command.commands)
-        elif command is not None:
-            yield name, command
+        if (command := group.get_command(context, name)) is not None:
+            yield from below(name, command)
+
+
+def below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """A command, or the commands of a group; a group that does something without them is one too."""
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield name, command
+    for child in command.commands if isinstance(command, click.Group) else ():
+        yield from below(f"{name} {child}", command.commands[child])
 
 
 def options(command: click.Command) -> dict[str, str]:

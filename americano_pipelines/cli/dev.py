@@ -1,4 +1,4 @@
-"""Run `americano dev`: start the Dagster UI and daemon."""
+"""Run `americano dev`: start the Dagster UI and daemon, and the API."""
 
 import os
 import socket
@@ -18,8 +18,9 @@ from americano_pipelines.settings.environment import ROOT_VARIABLE
 
 @click.command()
 @click.option("--port", default=3000, type=click.IntRange(1, 65535), show_default=True, help="Port of the UI.")
-def dev(*, port: int) -> None:
-    """Start the Dagster UI and daemon on 127.0.0.1.
+@click.option("--api-port", default=8000, type=click.IntRange(1, 65535), show_default=True, help="Port of the API.")
+def dev(*, port: int, api_port: int) -> None:
+    """Start the Dagster UI and daemon and the API on 127.0.0.1.
 
     The demo's Postgres is started too if the settings name it.
     """
@@ -31,6 +32,7 @@ def dev(*, port: int) -> None:
     from americano_pipelines.mlflow_store.data_folder import check_location
 
     check_free(port)
+    check_free(api_port, "--api-port")
     settings = load_settings()
     check_location(settings)
     if is_unconfigured(settings):
@@ -58,4 +60,5 @@ def dev(*, port: int) -> None:
         web = [sys.executable, "-m", "americano_pipelines.defs.webserver", "-h", "127.0.0.1", "-p", str(port)]
         daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
         workspace = ["-w", str(PROJECT_FILES / "workspace.yaml"), "--code-server-log-level", "warning"]
-        run_services([[*web, *workspace], [*daemon, *workspace]], lock=lock, port=port)
+        api = [str(Path(sys.executable).with_name("americano")), "api", "--port", str(api_port)]
+        run_services([[*web, *workspace], [*daemon, *workspace], api], lock=lock, port=port)

@@ -34,6 +34,7 @@ COMMANDS = {
     "status": "status",
     "demo": "demo",
     "dev": "dev",
+    "api": "api",
     "mlflow": "mlflow_server",
     "bench": "bench",
 }

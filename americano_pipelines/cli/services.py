@@ -47,15 +47,15 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def check_free(port: int) -> None:
-    """Refuse a port in use: the web server would stop, and a daemon beside it would run without it."""
+def check_free(port: int, option: str = "--port") -> None:
+    """Refuse a port in use: its service would stop, and the others beside it would run without it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise click.UsageError(
-                f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another --port"
+                f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another {option}"
             ) from None
 
 

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from americano_pipelines.settings import Settings, group_id
-from americano_pipelines.settings.paths import DEMO_SERVER, PSEUDONYM_KEY
+from americano_pipelines.settings.paths import API_KEYS, DEMO_SERVER, PSEUDONYM_KEY
 
 _OWNER_ONLY, _GROUP_READS = 0o077, 0o027
 
@@ -99,8 +99,9 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
             return
-        # The key is never the group's: with it, learners are known also in extracts that leave this machine.
-        theirs = None if path.name == PSEUDONYM_KEY else group
+        # The key is never the group's: with it, learners are known also in extracts that leave this machine. Nor are
+        # the cards of the API's keys, which say who sees what.
+        theirs = None if path.name == PSEUDONYM_KEY or API_KEYS in {path.name, path.parent.name} else group
         if theirs is not None and status.st_gid != theirs:
             os.chown(path, -1, theirs)
         mode = stat.S_IMODE(status.st_mode)

@@ -1,6 +1,7 @@
 """Check a cron line before Dagster does, so that the message names the variable."""
 
 import re
+from datetime import datetime, timedelta
 
 _PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -41,6 +42,30 @@ def check_cron(line: str) -> str:
 def cron_hours(line: str) -> list[int]:
     """The hours of a day at which a line that `check_cron` returned fires, in order."""
     return sorted(_numbers(line.split()[1], 0, 23, ()))
+
+
+def last_tick(line: str, moment: datetime) -> datetime | None:
+    """The last time up to a moment at which a line that `check_cron` returned fires, in the moment's time zone.
+
+    Returns:
+        The time; None if it is more than four years ago.
+    """
+    fields = dict(zip((name for name, *_ in _FIELDS), line.split(), strict=True))
+    numbers = {name: _numbers(fields[name], lowest, highest, names) for name, lowest, highest, names in _FIELDS}
+    weekdays = {number % 7 for number in numbers["weekday"]}
+    # As Dagster's scheduler reads it: where both are named, one of them is enough.
+    either = "*" not in {fields["day"], fields["weekday"]}
+    for back in range(4 * 366):
+        day = moment - timedelta(days=back)
+        matches = (day.day in numbers["day"], day.isoweekday() % 7 in weekdays)
+        if day.month not in numbers["month"] or not (any(matches) if either else all(matches)):
+            continue
+        for hour in sorted(numbers["hour"], reverse=True):
+            for minute in sorted(numbers["minute"], reverse=True):
+                tick = day.replace(hour=hour, minute=minute, second=0, microsecond=0)
+                if tick <= moment:
+                    return tick
+    return None
 
 
 def _numbers(value: str, lowest: int, highest: int, names: tuple[str, ...]) -> set[int]:

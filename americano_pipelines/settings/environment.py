@@ -129,6 +129,21 @@ def _mapping(value: Any) -> Any:  # noqa: ANN401 - any value of the environment 
     return columns
 
 
+def _names(value: str) -> str:
+    if odd := next(
+        (name for name in value.split(",") if not re.fullmatch(r"[a-zA-Z0-9.\-]+|\[[0-9a-fA-F:]+\]", name.strip())),
+        None,
+    ):
+        raise ValueError(f"has {odd.strip()!r}, which is no host name; write no scheme and no port")
+    return value
+
+
+def _pairs(value: str | None) -> str | None:
+    if value is not None and not all(re.fullmatch(r"[^=,]+=[a-z]+", pair.strip()) for pair in value.split(",")):
+        raise ValueError("is not a list such as authenticated=learner,researcher=read")
+    return value
+
+
 class LearnerIndex(StrEnum):
     """When the events get an index on the learner."""
 
@@ -273,6 +288,54 @@ class Variables(BaseSettings):
     )
     americano_sync_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         default="UTC", description="The time zone of both cron lines, such as UTC or Europe/Berlin."
+    )
+    americano_api_hosts: Annotated[str, AfterValidator(_names)] = Field(
+        default="127.0.0.1,localhost",
+        description="The host names under which requests to the API are answered, separated by commas.",
+    )
+    americano_api_timeout: int = Field(
+        default=10, ge=1, le=3600, description="Seconds that a query of the API may take, a number from 1 to 3600."
+    )
+    americano_api_rate: int = Field(
+        default=600,
+        ge=1,
+        le=1_000_000,
+        description="The requests a minute that the API answers to one key or token; 1 to 1000000.",
+    )
+    americano_api_open: bool = Field(
+        default=False,
+        description="Let programs of this machine read from the API without a key; true or false.",
+    )
+    americano_min_learners: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="The learners that a count must be about to be shown to others than admins; 1 to 1000.",
+    )
+    americano_tenants: str | None = Field(
+        default=None,
+        description="Which tenant a learner belongs to: a .csv or .parquet file with the columns learner_id and "
+        "tenant, or table.column of the published file; unset: learners belong to no tenant.",
+    )
+    americano_jwt_issuer: str | None = Field(
+        default=None, description="The issuer whose tokens (JWT) the API accepts; unset: keys only."
+    )
+    americano_jwt_audience: str | None = Field(default=None, description="The audience that a token must name.")
+    americano_jwt_jwks: str | None = Field(
+        default=None, description="The issuer's public keys (JWKS): an address or a file."
+    )
+    americano_jwt_learner_claim: str = Field(
+        default="sub", description="The claim of a token that has the learner's id; dots lead into objects."
+    )
+    americano_jwt_scopes_claim: str = Field(
+        default="scope", description="The claim of a token that has its scopes; dots lead into objects."
+    )
+    americano_jwt_tenants_claim: str = Field(
+        default="tenants", description="The claim of a token that has a researcher's tenants; dots lead into objects."
+    )
+    americano_jwt_scopes: Annotated[str | None, AfterValidator(_pairs)] = Field(
+        default=None,
+        description="The issuer's words for scopes, as word=scope, separated by commas; such as authenticated=learner.",
     )
     americano_time_zone: Annotated[str, AfterValidator(_timezone)] = Field(
         default="UTC",

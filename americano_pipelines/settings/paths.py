@@ -13,6 +13,7 @@ from americano_pipelines.errors import describe_os_error
 SNAPSHOT_RECORD = "snapshot.json"
 """The record beside each published file."""
 PSEUDONYM_KEY = "pseudonym.key"
+API_KEYS = "api_keys"
 DEMO_SERVER = "postgres"
 _TEMPORARY = ".tmp-*"
 # What Dagster and this project put into a Dagster home.
@@ -120,6 +121,11 @@ class DataFolder:
         return self.root / "pseudonym.json"
 
     @property
+    def api_keys(self) -> Path:
+        """What is stored of the keys of the API, a file each."""
+        return self.root / API_KEYS
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's default store, or the folder that a container serves it from."""
         return self.root / "mlflow"
@@ -169,6 +175,7 @@ class DataFolder:
             self.spill,
             self.pseudonym_key,
             self.pseudonym_card,
+            self.api_keys,
             self.mlflow,
         )
         locks = (self.mlflow_lock, self.writer_lock, self.published_lock)
@@ -208,6 +215,7 @@ class DataFolder:
             self.extracts,
             self.purged_extracts,
             self.records,
+            self.api_keys,
             self.extract_checks,
             self.module_bundles,
             self.crate_cards,

@@ -66,6 +66,7 @@ class Settings(Variables):
                     "these variables name external files, so point it elsewhere"
                 )
         self._check_not_swept()
+        self._check_issuer()
         if odd := {"%", "?"} & set(str(self.dagster_dir)):
             variable = "DAGSTER_HOME" if self.dagster_home else "AMERICANO_DATA_DIR"
             raise ValueError(
@@ -98,6 +99,15 @@ class Settings(Variables):
                     raise ValueError(
                         f"{variable}: lies inside {folder}, from which a sync removes {what}; choose a place outside it"
                     )
+
+    def _check_issuer(self) -> None:
+        """Refuse a token's issuer that is not described in full: each missing part would accept more tokens."""
+        names = ("americano_jwt_issuer", "americano_jwt_audience", "americano_jwt_jwks")
+        missing = [name.upper() for name in names if getattr(self, name) is None]
+        if 0 < len(missing) < len(names):
+            raise ValueError(
+                f"{' and '.join(missing)}: is not set; issuer, audience and public keys of tokens belong together"
+            )
 
     def _own_places(self) -> list[tuple[str, Path]]:
         """The paths that these settings choose, by variable; MLflow's file only where a variable names it."""

@@ -126,6 +126,11 @@ def test_no_command_lets_a_control_character_through(  # noqa: PLR0915 - one sta
     with closing(sqlite3.connect(tmp_path / "data" / "mlflow" / "mlflow.db")) as store, store:
         store.execute("UPDATE experiments SET artifact_location = ?", (f"file:///{NASTY}/mlflow/artifacts",))
     run("relocate", "--dry-run")
+    run("api", "key", "create", NASTY, "--scope", "learner", "--learner", NASTY)
+    run("api", "key", "list", columns="250")
+    run("api", "key", "list", "--json")
+    run("api", "key", "revoke", NASTY, code=2)
+    run("api", code=2, americano_tenants=NASTY)
 
     assert shown.keys() == set(COMMANDS) - WITHOUT_NAMES
     for command, text in shown.items():

@@ -39,6 +39,7 @@ FLAGS += ["--disable-background-networking", "--disable-component-update"]
 class Running:
     process: psutil.Process
     port: int
+    api_port: int
     log: Path
     variables: dict[str, str]
 
@@ -65,9 +66,9 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     subprocess.run([*COMMAND, "sync"], env=variables, check=True, capture_output=True, timeout=120)
     # Where they start, Dagster's commands let a `.env` win over the environment.
     (folder / ".env").write_text(f"BEHAVIORAL_EVENTS_PARQUET={FOREIGN}\n")
-    port = free_port()
-    process = _start(variables, port, folder / "log", cwd=folder)
-    running = Running(psutil.Process(process.pid), port, folder / "log", variables)
+    port, api_port = free_port(), free_port()
+    process = _start(variables, port, api_port, folder / "log", cwd=folder)
+    running = Running(psutil.Process(process.pid), port, api_port, folder / "log", variables)
     try:
         wait_until(lambda: _loaded(running), f"the code location, see {folder / 'log'}", seconds=120)
         yield running
@@ -75,10 +76,12 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         _stop(running, process)
 
 
-def _start(variables: dict[str, str], port: int, log: Path, cwd: Path | None = None) -> "subprocess.Popen[bytes]":
+def _start(
+    variables: dict[str, str], port: int, api_port: int, log: Path, cwd: Path | None = None
+) -> "subprocess.Popen[bytes]":
     with log.open("w") as output:
         return subprocess.Popen(
-            [*DEAF, "dev", "--port", str(port)],
+            [*DEAF, "dev", "--port", str(port), "--api-port", str(api_port)],
             env=variables, cwd=cwd, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 
@@ -122,10 +125,19 @@ def test_it_listens_on_this_machine_only(ui: Running) -> None:
 
 def test_a_port_that_is_taken_is_refused(ui: Running, cli: Callable[..., Done], tmp_path: Path) -> None:
     done = cli("dev", "--port", str(ui.port))
+    api = cli("dev", "--port", str(free_port()), "--api-port", str(ui.api_port))
 
-    assert done.code == 2
+    assert (done.code, api.code) == (2, 2)
     assert f"127.0.0.1:{ui.port} cannot be used" in done.err
+    assert f"127.0.0.1:{ui.api_port} cannot be used" in api.err
+    assert "--api-port" in api.err
     assert not (tmp_path / "data").exists()
+
+
+def test_the_api_answers_from_what_was_synced(ui: Running) -> None:
+    health = urllib.request.urlopen(f"http://127.0.0.1:{ui.api_port}/v1/health", timeout=20)
+
+    assert json.load(health) == {"status": "ok"}
 
 
 def test_graphql_serves_the_location_and_its_record(ui: Running) -> None:
@@ -191,7 +203,7 @@ def test_schedule_and_sensor_are_on(ui: Running) -> None:
 
 def test_a_second_one_on_the_same_home_is_refused(ui: Running) -> None:
     done = subprocess.run(
-        [*COMMAND, "dev", "--port", str(free_port())],
+        [*COMMAND, "dev", "--port", str(free_port()), "--api-port", str(free_port())],
         env=ui.variables,
         check=False,
         capture_output=True,
@@ -340,10 +352,10 @@ def _sleeping(seconds: str) -> list[int]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_one_that_was_started_by_a_script(number: signal.Signals, tmp_path: Path) -> None:
-    port = free_port()
+    port, api_port = free_port(), free_port()
     variables = environment(tmp_path / "data")
-    process = _start(variables, port, tmp_path / "log")
-    running = Running(psutil.Process(process.pid), port, tmp_path / "log", variables)
+    process = _start(variables, port, api_port, tmp_path / "log")
+    running = Running(psutil.Process(process.pid), port, api_port, tmp_path / "log", variables)
     family = [running.process]
     try:
         wait_until(lambda: _loaded(running), f"the code location, see {tmp_path / 'log'}", seconds=120)

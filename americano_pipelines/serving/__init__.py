@@ -1,0 +1,1 @@
+"""The HTTP API: a process of its own that answers from the published file."""

@@ -1,0 +1,235 @@
+"""Define the tables of the API: statement, columns and what each needs.
+
+Every statement binds the principal's scope as `$scope`; a table whose statement does not is refused at start.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from americano_pipelines.common import sql
+from americano_pipelines.warehouse.research_models import MODEL_BY_NAME
+
+_PARAMETER = re.compile(r"\$([a-z_]+)")
+SCOPE = "scope"
+_OWN_COLUMNS = {
+    "withheld": "Whether the counts are withheld, because they are about fewer learners than AMERICANO_MIN_LEARNERS.",
+    "left_out": "Why analyses leave the day out; null for a day that counts.",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of an answer.
+
+    Attributes:
+        kind: `string`, `integer`, `number`, `boolean`, `date`, `date-time` or `json`.
+        description: what it holds.
+    """
+
+    kind: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement that reads a published file.
+
+    Attributes:
+        name: of its SQL file.
+        needs: the relations in `research` that it reads.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if SCOPE not in self.parameters:
+            raise ValueError(f"serving/sql/{self.name}.sql does not bind $scope: it would show everybody's rows")
+
+    @property
+    def text(self) -> str:
+        """Its SQL."""
+        return sql.load("serving", self.name)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The values that it binds."""
+        return frozenset(_PARAMETER.findall(self.text))
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """A table that a route answers with.
+
+    Attributes:
+        name: of its files.
+        summary: what a row is.
+        statements: the first whose relations a file has is run.
+        columns: its columns, in order.
+        subject: the statement that shows whether what the path names is visible; None where there is none.
+        is_single: whether it has one row, and 404 without it.
+    """
+
+    name: str
+    summary: str
+    statements: tuple[Statement, ...]
+    columns: Mapping[str, Column]
+    subject: Statement | None = None
+    is_single: bool = False
+
+
+def _columns(model: str, **kinds: str) -> dict[str, Column]:
+    """Columns, described as those of a model in `research`."""
+    descriptions = {**_OWN_COLUMNS, **MODEL_BY_NAME[model].columns}
+    return {name: Column(kind.replace("_", "-"), descriptions[name]) for name, kind in kinds.items()}
+
+
+_RESULT = {
+    "verdict": "string",
+    "standing": "string",
+    "effect": "number",
+    "interval_low": "number",
+    "interval_high": "number",
+    "p": "number",
+    "sentence": "string",
+}
+_COUNTS = {"events": "integer", "learners": "integer", "withheld": "boolean"}
+PROTOCOL_IS_VISIBLE = Statement("protocol_is_visible", ("protocols",))
+
+
+def _report(key: str, kind: str, model: str, summary: str) -> AnswerTable:
+    name = {"day": "daily", "week": "weekly", "phase": "by_phase"}[key]
+    statement = Statement(f"report_{name}", (model, "events"))
+    return AnswerTable(name, summary, (statement,), _columns(model, **{key: kind}, **_COUNTS))
+
+
+DAILY = _report("day", "date", "daily_events", "Events and learners by day (UTC)")
+WEEKLY = _report("week", "date", "weekly_events", "Events and learners by week")
+BY_PHASE = _report("phase", "string", "events_by_phase", "Events and learners by phase label")
+BY_PROTOCOL = AnswerTable(
+    "by_protocol",
+    "Events by protocol",
+    (Statement("report_by_protocol", ("events_by_protocol", "protocol_events")),),
+    _columns("events_by_protocol", protocol_id="string", events="integer"),
+)
+_PROTOCOL_COLUMNS = {
+    **_columns(
+        "protocols",
+        protocol_id="string",
+        protocol_name="string",
+        learner_id="string",
+        design="string",
+        primary_outcome="string",
+        starts_at="date_time",
+        ends_at="date_time",
+    ),
+    **_columns(
+        "verdicts",
+        status="string",
+        **_RESULT,
+        completed_at="date_time",
+        analysis_run_id="string",
+        record_sha256="string",
+    ),
+}
+_PROTOCOL_STATEMENTS = (
+    Statement("protocols", ("protocols", "verdicts")),
+    Statement("protocols_alone", ("protocols",)),
+)
+PROTOCOLS = AnswerTable(
+    "protocols", "Protocols with how far their analysis is and its result", _PROTOCOL_STATEMENTS, _PROTOCOL_COLUMNS
+)
+PROTOCOL = AnswerTable("protocol", "One protocol", _PROTOCOL_STATEMENTS, _PROTOCOL_COLUMNS, is_single=True)
+PHASES = AnswerTable(
+    "phases",
+    "The phases of a protocol",
+    (Statement("phases", ("phases",)),),
+    _columns(
+        "phases",
+        phase_id="string",
+        protocol_id="string",
+        phase="string",
+        phase_type="string",
+        starts_at="date_time",
+        ends_at="date_time",
+        planned_days="integer",
+    ),
+    PROTOCOL_IS_VISIBLE,
+)
+SERIES = AnswerTable(
+    "series",
+    "The days of a protocol with their phase, the mean of the outcome, and why a day is left out",
+    (Statement("series", ("daily_outcomes",)),),
+    _columns(
+        "daily_outcomes",
+        day="integer",
+        starts_at="date_time",
+        phase="string",
+        condition="string",
+        value="number",
+        events="integer",
+        left_out="string",
+    ),
+    PROTOCOL_IS_VISIBLE,
+)
+EVENTS = AnswerTable(
+    "events",
+    "The events of a protocol, by time",
+    (Statement("events", ("protocol_events", "events")),),
+    {
+        **_columns(
+            "protocol_events",
+            event_id="string",
+            event_time="date_time",
+            learner_id="string",
+            phase="string",
+            phase_type="string",
+            event_type="string",
+        ),
+        **_columns("events", score="number", engagement="string", completion_quality="string"),
+    },
+    PROTOCOL_IS_VISIBLE,
+)
+ANALYSES = AnswerTable(
+    "analyses",
+    "Analysis runs with their results, newest first",
+    (Statement("analyses", ("analysis_runs", "protocols")),),
+    _columns(
+        "analysis_runs",
+        analysis_run_id="string",
+        protocol_id="string",
+        run_name="string",
+        analysis_type="string",
+        status="string",
+        started_at="date_time",
+        completed_at="date_time",
+        **_RESULT,
+        mlflow_run_id="string",
+        record_sha256="string",
+    ),
+)
+_ANALYSIS_COLUMNS = _columns(
+    "analysis_runs",
+    analysis_run_id="string",
+    protocol_id="string",
+    run_name="string",
+    analysis_type="string",
+    parameters="json",
+    status="string",
+    started_at="date_time",
+    completed_at="date_time",
+    **_RESULT,
+)
+ANALYSIS = AnswerTable(
+    "analysis",
+    "One analysis: parameters, plan, verdict and effect with its interval",
+    (Statement("analysis", ("analysis_runs", "protocols")),),
+    {
+        **_ANALYSIS_COLUMNS,
+        **_columns("protocols", primary_outcome="string", analysis_plan="string", deviations="json"),
+        **_columns("analysis_runs", mlflow_run_id="string", record_sha256="string"),
+    },
+    is_single=True,
+)
+TABLES = (DAILY, WEEKLY, BY_PHASE, BY_PROTOCOL, PROTOCOLS, PROTOCOL, PHASES, SERIES, EVENTS, ANALYSES, ANALYSIS)

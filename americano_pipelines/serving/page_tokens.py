@@ -1,0 +1,58 @@
+"""Encode where a page begins, and of which snapshot, so that pages never tear while files are published."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import orjson
+
+from americano_pipelines.common.hashing import sha256_hex
+from americano_pipelines.serving.problem_details import Problem
+
+_MAX_OFFSET = 2**53
+
+
+@dataclass(frozen=True)
+class PageToken:
+    """Where a page begins.
+
+    Attributes:
+        snapshot_id: the snapshot of all pages.
+        offset: rows before the page.
+        question: hash of the path and its filters; a token fits no other question.
+    """
+
+    snapshot_id: str
+    offset: int
+    question: str
+
+    def text(self) -> str:
+        """The token as it stands in an address."""
+        content = orjson.dumps([self.snapshot_id, self.offset, self.question])
+        return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+    @classmethod
+    def parse(cls, text: str, question: str) -> "PageToken":
+        """Read a token.
+
+        Args:
+            text: the token.
+            question: hash of the path and the filters that it comes with.
+
+        Raises:
+            Problem: 400, it is no token, or one of another question.
+        """
+        try:
+            content = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        except (binascii.Error, ValueError):
+            content = None
+        match content:
+            case [str(snapshot_id), int(offset), str(asked_for)] if 0 <= offset < _MAX_OFFSET and asked_for == question:
+                return cls(snapshot_id, offset, question)
+            case _:
+                raise Problem(400, "wrong-page", "this page token is of another question; use the address in `next`")
+
+
+def question_hash(path: str, filters: dict[str, str | None], limit: int) -> str:
+    """Hash of what is asked for."""
+    return sha256_hex(orjson.dumps([path, sorted(filters.items()), limit]))[:16]

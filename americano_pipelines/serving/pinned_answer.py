@@ -1,0 +1,337 @@
+"""Answer with a table of one snapshot: kept, not modified, or streamed in batches within a time limit."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import format_datetime
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import duckdb
+import orjson
+import pyarrow as pa
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from americano_pipelines.common.hashing import sha256_hex
+from americano_pipelines.serving.answer_cache import MAX_ANSWER_BYTES, KeptAnswer
+from americano_pipelines.serving.answer_formats import MEDIA_TYPES, Encoder, Format, encoder
+from americano_pipelines.serving.answer_tables import AnswerTable, Statement
+from americano_pipelines.serving.page_tokens import PageToken, question_hash
+from americano_pipelines.serving.principals import Principal
+from americano_pipelines.serving.problem_details import Problem, busy, not_found
+from americano_pipelines.serving.published_pool import OpenSnapshot
+from americano_pipelines.serving.service import Service
+
+SNAPSHOT_HEADER = "x-americano-snapshot"
+_BATCH_ROWS = {Format.JSON: 5_000, Format.CSV: 20_000, Format.ARROW: 20_000, Format.PARQUET: 20_000}
+_VERSION = version("americano-pipelines")
+_STALLED_SECONDS = 60.0
+_INTERRUPT_SECONDS = 0.05
+
+
+class CutShortError(Exception):
+    """An answer ends before its end: its client is gone or reads nothing, or its time is up after it began."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a request asks for.
+
+    Attributes:
+        table: the table.
+        path: of the request, without a suffix.
+        principal: who asks.
+        format: of the answer.
+        filters: values that the statement binds; None for a filter that is not set.
+        in_path: the filter whose value is in the path, or that cannot be set.
+        snapshot_id: the wanted snapshot, None for the current one.
+        limit: rows of a page, None for all rows.
+        page: the token of a page.
+    """
+
+    table: AnswerTable
+    path: str
+    principal: Principal
+    format: Format
+    filters: dict[str, str | None]
+    in_path: str = ""
+    snapshot_id: str | None = None
+    limit: int | None = None
+    page: str | None = None
+
+
+def pinned_headers(snapshot: OpenSnapshot, etag: str) -> dict[str, str]:
+    """The headers of every answer that comes from a snapshot."""
+    return {
+        SNAPSHOT_HEADER: snapshot.record.snapshot_id,
+        "last-modified": format_datetime(snapshot.instant, usegmt=True),
+        "etag": etag,
+        "cache-control": "private, no-cache",
+        "vary": "Accept, Authorization",
+    }
+
+
+def strong_etag(*parts: Any) -> str:  # noqa: ANN401 - JSON
+    """A strong ETag of all that decides an answer's bytes."""
+    return f'"{sha256_hex(orjson.dumps([_VERSION, *parts]))[:32]}"'
+
+
+def is_not_modified(header: str | None, etag: str) -> bool:
+    """Whether a header If-None-Match names the ETag; `*` does not count, for it says nothing about what is kept."""
+    return header is not None and etag in (tag.strip().removeprefix("W/") for tag in header.split(","))
+
+
+class TableAnswer(Response):
+    """The answer to a question."""
+
+    def __init__(self, service: Service, question: Question, if_none_match: str | None) -> None:
+        super().__init__()
+        self._service, self._question, self._if_none_match = service, question, if_none_match
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; raises Problem as long as nothing was sent."""
+        question, service = self._question, self._service
+        token = None
+        if question.page is not None:
+            hashed = question_hash(question.path, question.filters, question.limit or 0)
+            token = PageToken.parse(question.page, hashed)
+            if question.snapshot_id not in {None, token.snapshot_id}:
+                raise Problem(400, "wrong-page", "the page is of another snapshot than the one asked for")
+        snapshot = await service.lease(token.snapshot_id if token else question.snapshot_id)
+        try:
+            etag = strong_etag(
+                snapshot.identity,
+                question.table.name,
+                question.path,
+                sorted(question.filters.items()),
+                [question.limit, token.offset if token else 0],
+                question.format.value,
+                question.principal.visible,
+                question.principal.least_learners(service.settings.americano_min_learners),
+            )
+            headers = pinned_headers(snapshot, etag)
+            if is_not_modified(self._if_none_match, etag):
+                await Response(status_code=304, headers=headers)(_scope, receive, send)
+            elif (kept := service.cache.get(etag)) is not None:
+                service.metrics.kept_answers.inc()
+                await _send_whole(send, kept)
+            else:
+                async with service.slot():
+                    await _Stream(service, question, snapshot, token, headers).run(receive, send)
+        finally:
+            service.pool.release(snapshot)
+
+
+class _Stream:
+    """One query and the encoding of its rows."""
+
+    def __init__(
+        self,
+        service: Service,
+        question: Question,
+        snapshot: OpenSnapshot,
+        token: PageToken | None,
+        headers: dict[str, str],
+    ) -> None:
+        self._service, self._question, self._snapshot = service, question, snapshot
+        self._offset = token.offset if token else 0
+        self._headers = {**headers, "content-type": _content_type(question.format)}
+        if question.format is not Format.JSON:
+            name = f"{question.table.name}-{snapshot.record.snapshot_id}.{question.format.value}"
+            self._headers["content-disposition"] = f'attachment; filename="{name}"'
+        self._seconds_left = float(service.settings.americano_api_timeout)
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        gone = asyncio.create_task(_until_disconnected(receive))
+        cursor = self._snapshot.cursor()
+        parts = self._parts(cursor)
+        try:
+            body, is_complete = await self._in_thread(parts, cursor, gone)
+            if is_complete:
+                await self._finish(send, body)
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": _encoded(self._headers)})
+            await _send_part(send, body)
+            del body
+            await self._send_rest(send, parts, cursor, gone)
+        finally:
+            gone.cancel()
+            cursor.close()
+
+    async def _send_rest(
+        self, send: Send, parts: Iterator[bytes], cursor: duckdb.DuckDBPyConnection, gone: "asyncio.Task[None]"
+    ) -> None:
+        """Send what follows the first part; on an error the connection is closed before the end, which clients notice.
+
+        Raises:
+            CutShortError: there was one.
+        """
+        is_complete = False
+        try:
+            while not is_complete:
+                body, is_complete = await self._in_thread(parts, cursor, gone)
+                if body:
+                    await _send_part(send, body)
+        except (Problem, duckdb.Error) as error:
+            raise CutShortError(str(error)) from error
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _finish(self, send: Send, body: bytes) -> None:
+        kept = KeptAnswer(200, self._headers, body)
+        if len(body) <= MAX_ANSWER_BYTES:
+            self._service.cache.put(self._headers["etag"], kept)
+        await _send_whole(send, kept)
+
+    async def _in_thread(
+        self, parts: Iterator[bytes], cursor: duckdb.DuckDBPyConnection, gone: "asyncio.Task[None]"
+    ) -> tuple[bytes, bool]:
+        """Do a part of the work in a thread, ended at the time limit and when the client is gone.
+
+        Returns:
+            The next bytes of the answer, and whether they are the last.
+
+        Raises:
+            Problem: 504 at the time limit.
+            CutShortError: the client is gone.
+        """
+        started = time.monotonic()
+        future = asyncio.wrap_future(self._service.threads.submit(_gathered, parts))
+        waited: set[asyncio.Future[Any]] = {future, gone}
+        try:
+            await asyncio.wait(waited, timeout=self._seconds_left, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await _interrupted(future, cursor)  # the cursor is closed next, and no thread may use it then
+            raise
+        self._seconds_left -= time.monotonic() - started
+        if future.done() and not gone.done():
+            try:
+                return future.result()
+            except duckdb.OutOfMemoryException:
+                raise busy("the query needs more than AMERICANO_MEMORY_LIMIT; ask for less", 60) from None
+        await _interrupted(future, cursor)
+        if gone.done():
+            raise CutShortError
+        limit = self._service.settings.americano_api_timeout
+        raise Problem(504, "time-limit", f"the query took longer than {limit} s (AMERICANO_API_TIMEOUT); ask for less")
+
+    def _parts(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[bytes]:
+        """The encoded answer; runs in threads."""
+        question, snapshot = self._question, self._snapshot
+        table = question.table
+        statement = _statement(table, snapshot)
+        if table.subject is not None and self._execute(cursor, table.subject).fetchone() is None:
+            raise not_found("protocol")
+        head = {"snapshot": snapshot.record.snapshot_id, "instant": snapshot.record.instant}
+        writer = encoder(question.format, table.columns, head)
+        if question.limit is not None or table.is_single:
+            yield self._page(cursor, statement, writer)
+            return
+        reader = self._execute(cursor, statement).to_arrow_reader(_BATCH_ROWS[question.format])
+        yield writer.begin(reader.schema)
+        for batch in reader:
+            yield writer.rows(batch)
+        yield writer.end(None)
+
+    def _page(self, cursor: duckdb.DuckDBPyConnection, statement: Statement, writer: Encoder) -> bytes:
+        """A page as a whole; a row more than it has is read, to know whether another follows."""
+        question = self._question
+        limit = 1 if question.limit is None else question.limit
+        rows = self._execute(cursor, statement, limit=None if question.table.is_single else limit + 1).to_arrow_table()
+        if question.table.is_single and not rows.num_rows:
+            raise not_found(question.table.name)
+        address = self._next_address(limit) if rows.num_rows > limit else None
+        if address is not None:
+            self._headers["link"] = f'<{address}>; rel="next"'
+        batches = pa.Table.slice(rows, 0, limit).combine_chunks().to_batches()
+        return b"".join([writer.begin(rows.schema), *map(writer.rows, batches), writer.end(address)])
+
+    def _next_address(self, limit: int) -> str:
+        question = self._question
+        hashed = question_hash(question.path, question.filters, limit)
+        token = PageToken(self._snapshot.record.snapshot_id, self._offset + limit, hashed)
+        names = question.filters.keys() - {question.in_path}
+        values = {name: value for name in sorted(names) if (value := question.filters[name]) is not None}
+        query = urlencode({**values, "limit": limit, "page": token.text(), "format": question.format.value})
+        return f"{quote(question.path)}?{query}"
+
+    def _execute(
+        self, cursor: duckdb.DuckDBPyConnection, statement: Statement, limit: int | None = None
+    ) -> duckdb.DuckDBPyConnection:
+        question = self._question
+        least = question.principal.least_learners(self._service.settings.americano_min_learners)
+        values: dict[str, Any] = {"scope": question.principal.visible, "least_learners": least, **question.filters}
+        bound = {name: values[name] for name in statement.parameters}
+        text = statement.text
+        if limit is not None:
+            text = f"{text}\nLIMIT $page_rows OFFSET $page_offset"
+            bound |= {"page_rows": limit, "page_offset": self._offset}
+        return cursor.execute(text, bound)
+
+
+def _statement(table: AnswerTable, snapshot: OpenSnapshot) -> Statement:
+    """The statement for the relations that a file has.
+
+    Raises:
+        Problem: 404, it lacks one that all statements need.
+    """
+    lacking: list[str] = []
+    subject_needs = table.subject.needs if table.subject is not None else ()
+    for statement in table.statements:
+        needs = dict.fromkeys((*subject_needs, *statement.needs))
+        lacking = [name for name in needs if f"research.{name}" not in snapshot.relations]
+        if not lacking:
+            return statement
+    reasons = "; ".join(
+        f"research.{name}: {snapshot.record.skipped.get(f'research.{name}', 'this snapshot is of an earlier release')}"
+        for name in lacking
+    )
+    raise Problem(404, "not-in-snapshot", f"the published file does not have this table: {reasons}")
+
+
+def _gathered(parts: Iterator[bytes]) -> tuple[bytes, bool]:
+    """As many parts as a kept answer may have; in one go, because each change of threads takes time."""
+    collected, size = [], 0
+    for part in parts:
+        collected.append(part)
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            return b"".join(collected), False
+    return b"".join(collected), True
+
+
+async def _interrupted(future: "asyncio.Future[tuple[bytes, bool]]", cursor: duckdb.DuckDBPyConnection) -> None:
+    """End the work in a thread. An interrupt before the query has begun has no effect, so again until it ends."""
+    while not future.done():
+        cursor.interrupt()
+        await asyncio.wait({future}, timeout=_INTERRUPT_SECONDS)
+    future.exception()
+
+
+async def _until_disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send_whole(send: Send, answer: KeptAnswer) -> None:
+    headers = _encoded({**answer.headers, "content-length": str(len(answer.body))})
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _send_part(send: Send, part: bytes) -> None:
+    """Send a part; a client that reads nothing for a minute counts as gone, for it holds a slot."""
+    try:
+        await asyncio.wait_for(send({"type": "http.response.body", "body": part, "more_body": True}), _STALLED_SECONDS)
+    except TimeoutError:
+        raise CutShortError from None
+
+
+def _content_type(format_: Format) -> str:
+    return f"{MEDIA_TYPES[format_]}{'; charset=utf-8' if format_ is Format.CSV else ''}"
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

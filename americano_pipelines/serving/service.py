@@ -1,0 +1,84 @@
+"""Hold what all requests share: settings, open files, slots for queries, kept answers, keys, figures."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from americano_pipelines.serving.answer_cache import BoundedCache, KeptAnswer
+from americano_pipelines.serving.authentication import Authentication
+from americano_pipelines.serving.problem_details import busy
+from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
+from americano_pipelines.serving.record_worker import RecordWorker
+from americano_pipelines.serving.service_metrics import ServiceMetrics
+from americano_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SLOTS_PER_CORE = 2
+_WAIT_SECONDS = 1.0
+_LOOK_SECONDS = 5.0
+_CACHE_BYTES = 32 << 20
+
+
+class Service:
+    """What all requests share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.pool = PublishedPool(settings)
+        self.cache = BoundedCache[KeptAnswer](_CACHE_BYTES)
+        self.files = BoundedCache[bytes](_CACHE_BYTES)
+        self.authentication = Authentication(settings)
+        self.metrics = ServiceMetrics()
+        self.worker = RecordWorker()
+        slots = SLOTS_PER_CORE * (os.cpu_count() or 1)
+        self._slots = asyncio.Semaphore(slots)
+        self.threads = ThreadPoolExecutor(slots, thread_name_prefix="query")
+        self._openers = ThreadPoolExecutor(1, thread_name_prefix="open")
+
+    async def lease(self, snapshot_id: str | None = None) -> OpenSnapshot:
+        """Open a published file for a request, which ends the use by `pool.release`; raises as the pool does."""
+        snapshot = self.pool.lease_quickly() if snapshot_id is None else None
+        if snapshot is None:
+            loop = asyncio.get_running_loop()
+            snapshot = await loop.run_in_executor(self._openers, self.pool.lease, snapshot_id)
+        return snapshot
+
+    @asynccontextmanager
+    async def slot(self) -> "AsyncIterator[None]":
+        """Hold one of the slots for queries for the block.
+
+        Raises:
+            Problem: 503, all are taken for longer than a second.
+        """
+        try:
+            await asyncio.wait_for(self._slots.acquire(), _WAIT_SECONDS)
+        except TimeoutError:
+            raise busy("as many queries run as this machine can carry; ask again in a second") from None
+        self.metrics.running.inc()
+        try:
+            yield
+        finally:
+            self.metrics.running.dec()
+            self._slots.release()
+
+    async def look_after_files(self) -> None:
+        """Close files that were replaced or purged although nobody asks, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        closed_before = 0
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await loop.run_in_executor(self._openers, self.pool.look)
+            # A purged file must not live on in kept answers.
+            if self.pool.closed > closed_before:
+                closed_before = self.pool.closed
+                self.cache.clear()
+
+    def close(self) -> None:
+        """End all threads and close all files."""
+        self.threads.shutdown(wait=True)
+        self._openers.shutdown(wait=True)
+        self.pool.close()

@@ -1,0 +1,52 @@
+"""The examples of docs/api.md run as they are written, against the real service."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.settings import PROJECT_ROOT
+from americano_pipelines_tests.serving.conftest import Api
+
+PAGE = (PROJECT_ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+CURL = re.findall(r"^curl .+$", PAGE, re.MULTILINE)
+
+
+def of_service(text: str, api: Api) -> str:
+    return text.replace("http://127.0.0.1:8000", api.url.removesuffix("/v1"))
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=["pandas", "arrow and duckdb"])
+def test_python(api: Api, tmp_path: Path, code: str) -> None:
+    variables = {**os.environ, "KEY": api.key("read")}
+    names = "print(next(len(globals()[name]) for name in ('protocols', 'daily') if name in globals()))"
+    script = f"{of_service(code, api)}\n{names}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=variables, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) in {8, 28}
+
+
+@pytest.mark.parametrize("command", CURL)
+def test_curl(api: Api, tmp_path: Path, command: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    variables = {**os.environ, "KEY": api.key("read")}
+    done = subprocess.run(
+        ["/bin/sh", "-c", of_service(command, api)], env=variables, cwd=tmp_path, capture_output=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "daily.csv"
+    assert (file.read_bytes() if file.exists() else done.stdout).startswith((b'\xef\xbb\xbf"day"', b'{"snapshot"'))
+
+
+def test_every_example_is_run() -> None:
+    assert (len(PYTHON), len(CURL)) == (2, 2)
