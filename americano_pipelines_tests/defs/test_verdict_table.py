@@ -3,10 +3,18 @@
 from collections.abc import Callable
 
 import dagster as dg
+import pytest
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.defs import verdict_table
 from americano_pipelines.defs.dagster_erasure import delete_runs
-from americano_pipelines.defs.verdict_table import VERDICTS_KEY, has_report, remove_reports, report_verdicts
+from americano_pipelines.defs.verdict_table import (
+    VERDICTS_KEY,
+    has_report,
+    remove_reports,
+    report_texts,
+    report_verdicts,
+)
 from americano_pipelines.provenance.archive import put, records_dir
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database
@@ -65,6 +73,16 @@ def test_a_sync_reports_each_protocol_and_again_only_what_changed(
         in (last["all protocols"])
     )
     assert last["Twice (protocol_1)"] == first["Twice (protocol_1)"]
+
+
+def test_a_purge_reads_the_reports_of_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict_table, "_REPORTS_PER_PAGE", 2)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert report_texts(instance) == []
+        for name in "abcde":
+            instance.report_runless_asset_event(dg.AssetMaterialization(VERDICTS_KEY, metadata={"all protocols": name}))
+
+        assert sorted(report_texts(instance)) == ["a", "b", "c", "d", "e"]
 
 
 def test_removed_reports_leave_no_bytes_and_the_next_sync_reports_anew(
