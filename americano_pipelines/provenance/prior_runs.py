@@ -74,7 +74,8 @@ def _vanished(
 ) -> Iterator[str]:
     """Records that were there and are gone, in words.
 
-    A changed file is no gap, for it is counted as changed; and a run of MLflow tells whose record it was.
+    A changed file is no gap, for it is counted as changed. A run of MLflow of another protocol excuses a gap of the
+    chain, but not a record that this protocol's own places name: the tags of a run can be edited.
     """
     chain = read_chain(settings)
     files = {entry.sha256 for entry in chain.entries}
@@ -94,7 +95,12 @@ def _vanished(
         runs_with_hash = (
             search(store, store.experiment_id, f"tags.`{HASH_TAG}` = '{sha256}'") if _HASH.fullmatch(sha256) else []
         )
-        if not runs_with_hash or any(run.data.tags.get(PROTOCOL_TAG) == protocol_id for run in runs_with_hash):
+        is_of_protocol = sha256 in hash_places
+        if (
+            is_of_protocol
+            or not runs_with_hash
+            or any(run.data.tags.get(PROTOCOL_TAG) == protocol_id for run in runs_with_hash)
+        ):
             yield words
 
 

@@ -27,14 +27,13 @@ from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.comments import comment_on
 from americano_pipelines.warehouse.snapshot_record import BuiltTable, SnapshotRecord
 
-# What decides an analysis: the plan for programs, and what the phases were drawn from; and what a protocol declares, as
-# far as its table has a column for it. What is not stated is no part of a plan, so a new column changes none.
-_PLAN_KEYS = ("analysis", "randomization")
+# What a protocol declares, as far as its table has a column for it. What is not stated is no part of a plan, so a new
+# column changes none.
 _DECLARED = ("primary_outcome", "design", "improvement", "time_zone")
 _UPDATED = name_key("updatedAt")
 _COLUMNS = {
     "protocol_id": "The protocol.",
-    "plan_sha256": "Hash of what it declares, and of type, planned days, plan and drawing of its phases.",
+    "plan_sha256": "Hash of what it declares, and of type, planned days and parameters of its phases.",
     "first_seen_snapshot": "The first snapshot that had this plan.",
     "first_seen_at": "The instant of the source in that snapshot, ISO 8601.",
     "source_updated_at": "When the source says that protocol or phases were last changed, at first sight; may be null.",
@@ -190,9 +189,9 @@ def _present_plans(connection: duckdb.DuckDBPyConnection, document: SnapshotReco
 
 
 def _recorded(parameters: str | None) -> dict[str, Any]:
-    """The plan and the drawing that a phase records."""
+    """Everything that a phase records: plan, drawing, time zone, and any word for which way is better."""
     values = json.loads(parameters) if parameters else None
-    return {key: values[key] for key in _PLAN_KEYS if key in values} if isinstance(values, dict) else {}
+    return {} if values is None else {"parameters": values}
 
 
 def _updated(connection: duckdb.DuckDBPyConnection, tables: dict[str, BuiltTable]) -> dict[str, str]:

@@ -62,7 +62,7 @@ def test_without_pymc_a_bayesian_request_fails_and_is_never_answered_by_least_sq
 ) -> None:
     monkeypatch.setitem(sys.modules, "pymc", None)
 
-    with pytest.raises(AnalysisError, match=r"pip install -e '\.\[bayesian\]'"):
+    with pytest.raises(AnalysisError, match=r"python -m pip install 'pymc"):
         analyse_interrupted(observe(extract_of(ONE)), SegmentedParameters(method="bayesian"))
 
 

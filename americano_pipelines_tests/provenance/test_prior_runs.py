@@ -8,6 +8,7 @@ import pytest
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.recorded_rows import recorded_hashes
+from americano_pipelines.mlflow_store.runs import PROTOCOL_TAG
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
@@ -74,6 +75,18 @@ def test_a_record_that_every_trace_of_in_the_archive_is_gone_of_is_named_by_dags
         assert reasons(named).count("is gone") == 1
     finally:
         head.write_bytes(card)
+
+
+def test_a_record_that_dagsters_log_names_is_not_excused_by_a_run_that_was_given_to_another_protocol(
+    lab: Lab, first: Recorded
+) -> None:
+    first.path.unlink()
+    client, run = lab.store.client, run_id(first)
+    client.set_tag(run, PROTOCOL_TAG, "protocol_0")
+    try:
+        assert "is gone" in reasons(lab.perform(KIND, before=frozenset({first.sha256})).recorded)
+    finally:
+        client.set_tag(run, PROTOCOL_TAG, "protocol_1")
 
 
 def test_a_record_that_only_the_apps_row_still_shows(lab: Lab, first: Recorded) -> None:

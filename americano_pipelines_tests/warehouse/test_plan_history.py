@@ -42,10 +42,19 @@ def test_a_plan_keeps_its_first_snapshot_and_a_changed_one_begins_anew(prisma: D
     assert (before.first_seen_snapshot, before.first_seen_at) == (first.snapshot_id, first.instant)
     assert before.watched_since == first.instant == first.plans_since
 
-    plan(prisma, 0.05, note="no part of the plan")
+    prisma.execute('UPDATE experiment_protocols SET "updatedAt" = now() WHERE id = %s', ("protocol_1",))
     second = sync(settings)
     assert second.changed
     assert sighting_of(settings) == before, "the plan is the same"
+
+    # Beside the plan, a phase's parameters may say which way is better, or when a day begins.
+    hashes = {before.plan_sha256}
+    for more in ({"lowerIsBetter": True}, {"timeZone": "Asia/Tokyo"}):
+        plan(prisma, 0.05, **more)
+        later = sync(settings).document
+        assert sighting_of(settings).first_seen_snapshot == later.snapshot_id
+        hashes.add(sighting_of(settings).plan_sha256)
+    assert len(hashes) == 3
 
     plan(prisma, 0.01)
     third = sync(settings).document
