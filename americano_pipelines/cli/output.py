@@ -44,7 +44,7 @@ class Console(rich.console.Console):
         text = self.render_str(" ".join(objects), markup=options.pop("markup", None))
         if self.file.isatty():
             text.plain = broken_between_words(text.plain, self.width)
-        super().print(text, soft_wrap=True, **options)
+        super().print(text, **(options | {"soft_wrap": True}))
 
 
 def say(text: object, *, err: bool = False) -> None:

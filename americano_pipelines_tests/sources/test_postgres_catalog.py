@@ -79,6 +79,9 @@ def test_the_prisma_naming_is_found(prisma: Database, find: Callable[..., Postgr
         "learner": "userId",
         "phase": "experimentPhase",
         "type": "eventType",
+        "score": "sessionPerformanceScore",
+        "engagement": "engagementLevel",
+        "quality": "completionQuality",
     }
 
 
@@ -93,6 +96,7 @@ def test_the_older_naming_is_found(older: Database, find: Callable[..., Postgres
         "phase": "phase",
         "protocol": "experiment_id",
         "type": "event_type",
+        "score": "score",
     }
 
 
