@@ -18,8 +18,6 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Mode, Settings
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import EVENTS
-from americano_pipelines.statistics.day_clock import HOUR_US, time_zone
-from americano_pipelines.statistics.phase_windows import UTC_ZONE
 from americano_pipelines.warehouse.research_models import outcome_columns, role_value
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
@@ -267,6 +265,9 @@ def read_extract(
     outcome = outcome or primary
     if outcome is None:
         raise AnalysisError(f"protocol {protocol_id!r} states no primary outcome: name one in the configuration")
+    # It loads numpy, which the definitions do not need.
+    from americano_pipelines.statistics.day_clock import HOUR_US
+
     zone, zone_from = _time_zone(settings, stated_zone, phases)
     # The view ends an open phase after days of 24 hours, and where clocks change the last one may end an hour later.
     margin_us = HOUR_US if zone and phases[-1].ends_us is None else 0
@@ -303,6 +304,9 @@ def protocol_statement(document: SnapshotRecord) -> str:
 
 def _time_zone(settings: Settings, stated: str | None, phases: Sequence[Phase]) -> tuple[str | None, str | None]:
     """The time zone of a protocol's days and where it is from: the protocol, its phases, the setting; else None."""
+    from americano_pipelines.statistics.day_clock import time_zone
+    from americano_pipelines.statistics.phase_windows import UTC_ZONE
+
     recorded = [phase.parameters.get("timeZone") for phase in phases if isinstance(phase.parameters, dict)]
     zones = {str(zone) for zone in recorded if zone is not None}
     if stated:

@@ -6,6 +6,7 @@ are personal data, so a purge removes its events.
 https://docs.dagster.io/guides/build/assets/external-assets
 """
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import dagster as dg
@@ -17,11 +18,13 @@ from americano_pipelines.defs.jobs import EXPERIMENTS, PREFIX
 from americano_pipelines.defs.run_tags import DATA_VERSION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import markdown_table
-from americano_pipelines.provenance.verdict_listing import KeyNumbers, ListedVerdict, list_verdicts
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
 from americano_pipelines.warehouse.published_protocols import published_protocols
 from americano_pipelines.warehouse.snapshots import open_published
+
+if TYPE_CHECKING:
+    from americano_pipelines.provenance.verdict_listing import KeyNumbers, ListedVerdict
 
 VERDICTS_KEY = asset_specs.key(PREFIX, "verdicts")
 _REPORTS_PER_PAGE = 1_000
@@ -50,6 +53,9 @@ def report_verdicts(settings: Settings, instance: dg.DagsterInstance) -> None:
     Raises:
         WarehouseUnavailableError: nothing is published, or a process holds it read-write.
     """
+    # With its records it loads numpy, which the definitions do not need.
+    from americano_pipelines.provenance.verdict_listing import list_verdicts
+
     with open_published(settings, wait_seconds=0) as connection:
         protocols = [protocol for protocol in published_protocols(connection) if protocol.protocol_id]
     protocols.sort(key=lambda protocol: (protocol.title, protocol.protocol_id))
@@ -86,7 +92,7 @@ def remove_reports(instance: dg.DagsterInstance) -> None:
     remove_asset_events(instance, VERDICTS_KEY)
 
 
-def _metadata(verdicts: list[ListedVerdict]) -> dict[str, dg.MarkdownMetadataValue]:
+def _metadata(verdicts: "list[ListedVerdict]") -> dict[str, dg.MarkdownMetadataValue]:
     """A table of all protocols, and a row for each, which the page shows without a click and finds by its name."""
     table = markdown_table(_HEADER, [_row(verdict) for verdict in verdicts]) if verdicts else "no protocol is published"
     metadata = {"all protocols": dg.MetadataValue.md(table)}
@@ -97,13 +103,13 @@ def _metadata(verdicts: list[ListedVerdict]) -> dict[str, dg.MarkdownMetadataVal
     return metadata
 
 
-def _status(verdict: ListedVerdict) -> str:
+def _status(verdict: "ListedVerdict") -> str:
     if verdict.confirmatory is not None:
         return f"analysed as {verdict.confirmatory.standing}"
     return "only explored" if verdict.explorations else "not analysed"
 
 
-def _row(verdict: ListedVerdict) -> tuple[str, ...]:
+def _row(verdict: "ListedVerdict") -> tuple[str, ...]:
     entry, numbers = verdict.confirmatory, verdict.numbers
     about = verdict.protocol.title, verdict.protocol.protocol_id, _status(verdict)
     if entry is None:
@@ -112,7 +118,7 @@ def _row(verdict: ListedVerdict) -> tuple[str, ...]:
     return *about, entry.verdict or "no verdict", effect, _interval(numbers), p, str(entry.standing), entry.sha256[:12]
 
 
-def _paragraph(verdict: ListedVerdict) -> str:
+def _paragraph(verdict: "ListedVerdict") -> str:
     """The verdict in a few words, and links to its pages."""
     entry, numbers, protocol_id = verdict.confirmatory, verdict.numbers, verdict.protocol.protocol_id
     if entry is None:
@@ -132,7 +138,7 @@ def _partition_link(analysis: str, protocol_id: str) -> str:
     return f"[partition]({address})"
 
 
-def _interval(numbers: KeyNumbers) -> str:
+def _interval(numbers: "KeyNumbers") -> str:
     low, high = numbers.interval_low, numbers.interval_high
     if low is None and high is None:
         return "no interval"
