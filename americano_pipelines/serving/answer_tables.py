@@ -5,7 +5,8 @@ Every statement binds the principal's scope as `$scope`; a table whose statement
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from americano_pipelines.common import sql
 from americano_pipelines.warehouse.research_models import MODEL_BY_NAME
@@ -38,21 +39,23 @@ class Statement:
     Attributes:
         name: of its SQL file.
         needs: the relations in `research` that it reads.
+        fragments: what fills the placeholders of that file.
     """
 
     name: str
     needs: tuple[str, ...]
+    fragments: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if SCOPE not in self.parameters:
             raise ValueError(f"serving/sql/{self.name}.sql does not bind $scope: it would show everybody's rows")
 
-    @property
+    @cached_property
     def text(self) -> str:
         """Its SQL."""
-        return sql.load("serving", self.name)
+        return sql.render(sql.load("serving", self.name), **self.fragments)
 
-    @property
+    @cached_property
     def parameters(self) -> frozenset[str]:
         """The values that it binds."""
         return frozenset(_PARAMETER.findall(self.text))
@@ -98,15 +101,26 @@ _COUNTS = {"events": "integer", "learners": "integer", "withheld": "boolean"}
 PROTOCOL_IS_VISIBLE = Statement("protocol_is_visible", ("protocols",))
 
 
-def _report(key: str, kind: str, model: str, summary: str) -> AnswerTable:
-    name = {"day": "daily", "week": "weekly", "phase": "by_phase"}[key]
-    statement = Statement(f"report_{name}", (model, "events"))
+def _report(name: str, summary: str, model: str, key: str, kind: str, value: str) -> AnswerTable:
+    """A report of counts over learners.
+
+    Args:
+        name: of its files.
+        summary: what a row is.
+        model: the rollup.
+        key: the rollup's column that is counted by.
+        kind: the key's kind.
+        value: SQL of the key of an event.
+    """
+    fragments = {"key": sql.quote(key), "rollup": sql.quote("research", model), "value": value}
+    statement = Statement("report", (model, "events"), fragments)
     return AnswerTable(name, summary, (statement,), _columns(model, **{key: kind}, **_COUNTS))
 
 
-DAILY = _report("day", "date", "daily_events", "Events and learners by day (UTC)")
-WEEKLY = _report("week", "date", "weekly_events", "Events and learners by week")
-BY_PHASE = _report("phase", "string", "events_by_phase", "Events and learners by phase label")
+_DAY, _WEEK = (f"CAST(date_trunc('{unit}', event_time) AS DATE)" for unit in ("day", "week"))
+DAILY = _report("daily", "Events and learners by day (UTC)", "daily_events", "day", "date", _DAY)
+WEEKLY = _report("weekly", "Events and learners by week", "weekly_events", "week", "date", _WEEK)
+BY_PHASE = _report("by_phase", "Events and learners by phase label", "events_by_phase", "phase", "string", "phase")
 BY_PROTOCOL = AnswerTable(
     "by_protocol",
     "Events by protocol",

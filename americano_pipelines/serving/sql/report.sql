@@ -1,11 +1,11 @@
 -- The rollup holds the counts over all learners; those of some are counted from their events.
 WITH counts AS (
-    SELECT day, events, learners
-    FROM research.daily_events
+    SELECT {key}, events, learners
+    FROM {rollup}
     WHERE $scope IS NULL
     UNION ALL
     SELECT
-        CAST(date_trunc('day', event_time) AS DATE) AS day,
+        {value} AS {key},
         count(*) AS events,
         count(DISTINCT learner_id) AS learners
     FROM research.events
@@ -14,9 +14,9 @@ WITH counts AS (
 )
 
 SELECT
-    day,
+    {key},
     CASE WHEN learners >= $least_learners THEN events END AS events,
     CASE WHEN learners >= $least_learners THEN learners END AS learners,
     learners < $least_learners AS withheld
 FROM counts
-ORDER BY day
+ORDER BY {key}
