@@ -1,17 +1,17 @@
 """Run `americano api`: start the HTTP API; create, list and revoke its keys."""
 
 import logging
-import socket
 import sys
 from datetime import UTC, datetime, timedelta
 
 import click
 
 from americano_pipelines.cli.output import Console, say, say_json, show_table
+from americano_pipelines.cli.services import HOST, bound_socket
+from americano_pipelines.serving.principals import Scope
 from americano_pipelines.settings import load_settings
 
-_SCOPES = ("read", "learner", "trigger", "operator", "admin")
-_HOST = "127.0.0.1"
+_SCOPES = click.Choice([scope.value for scope in Scope])
 _SHUTDOWN_SECONDS = 10
 
 
@@ -35,7 +35,7 @@ def _serve(port: int) -> None:
 
     settings = load_settings()
     file_permissions.protect(settings)
-    listening = _bound(port)
+    listening = bound_socket(port)
     logging.basicConfig(level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
     # uvicorn's own line of each request shows the whole address, in which values stand.
     config = uvicorn.Config(
@@ -46,20 +46,8 @@ def _serve(port: int) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
-    say(f"API on http://{_HOST}:{port}/v1/docs", err=True)
+    say(f"API on http://{HOST}:{port}/v1/docs", err=True)
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def _bound(port: int) -> socket.socket:
-    """A socket on this machine only; refuse a port in use before anything is opened."""
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((_HOST, port))
-    except OSError as error:
-        listening.close()
-        raise click.UsageError(f"{_HOST}:{port} cannot be used ({error.strerror}); choose another --port") from None
-    return listening
 
 
 @api.group()
@@ -69,7 +57,14 @@ def key() -> None:
 
 @key.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(_SCOPES), help="What it permits.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=_SCOPES,
+    help="What it permits.",
+)
 @click.option("--tenant", "tenants", multiple=True, help="With the scope read: the tenant whose learners are shown.")
 @click.option("--learner", help="With the scope learner: the learner whose rows are shown.")
 @click.option("--days", type=click.IntRange(1, 3650), help="Days until it expires.")

@@ -22,6 +22,7 @@ import click
 
 from americano_pipelines.errors import AmericanoError, LockHeldError
 
+HOST = "127.0.0.1"
 POLL_SECONDS = 0.2
 # Runs that are under way are interrupted and record that; Dagster's own `dev` gives its services a minute.
 GRACE_SECONDS = 60.0
@@ -47,16 +48,25 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def bound_socket(port: int, option: str = "--port") -> socket.socket:
+    """A socket on this machine only, bound to a port; refuse a port in use.
+
+    Raises:
+        UsageError: the port cannot be used; the message names the option.
+    """
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as web servers do
+    try:
+        bound.bind((HOST, port))
+    except OSError as error:
+        bound.close()
+        raise click.UsageError(f"{HOST}:{port} cannot be used ({error.strerror}); choose another {option}") from None
+    return bound
+
+
 def check_free(port: int, option: str = "--port") -> None:
     """Refuse a port in use: its service would stop, and the others beside it would run without it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise click.UsageError(
-                f"127.0.0.1:{port} cannot be used ({error.strerror}); choose another {option}"
-            ) from None
+    bound_socket(port, option).close()
 
 
 @contextmanager
@@ -169,7 +179,7 @@ def _supervise(
 
 def _check_web_server(port: int) -> bool:
     """Whether the web server answers; raise an error if it accepts a foreign Host."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/server_info", headers={"Host": "elsewhere.example"})
+    request = urllib.request.Request(f"http://{HOST}:{port}/server_info", headers={"Host": "elsewhere.example"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=20) as answer:
