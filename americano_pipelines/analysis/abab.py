@@ -22,7 +22,8 @@ from americano_pipelines.analysis.randomization_scheme import (
     verdict_blockers,
 )
 from americano_pipelines.analysis.registry import ABAB_VERSION, AbabParameters
-from americano_pipelines.analysis.result import Analysis, jsonable
+from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import combined
 from americano_pipelines.statistics.formulas import DEPENDENCE, TREND, Formula, effect_formulas, randomization_formulas
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome

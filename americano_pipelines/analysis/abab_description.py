@@ -18,7 +18,7 @@ from americano_pipelines.analysis.randomization_scheme import (
     off_plan,
 )
 from americano_pipelines.analysis.registry import AbabParameters
-from americano_pipelines.analysis.result import jsonable
+from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.autocorrelation import phase_dependence, residual_autocorrelations, reversal
 from americano_pipelines.statistics.design_appraisal import Appraisal, PlanKept, appraise
 from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, Pair, combined, compare

@@ -10,8 +10,8 @@ from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.extract import BaseExtract, Extract
 from americano_pipelines.analysis.randomization_scheme import read_scheme
 from americano_pipelines.analysis.registry import AbabParameters, Parameters
-from americano_pipelines.analysis.result import jsonable
 from americano_pipelines.common.hashing import canonical_json
+from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.errors import AnalysisError
 
 DAYS = "days.json"

@@ -18,7 +18,8 @@ from americano_pipelines.analysis.registry import (
     ChangePointParameters,
     SegmentedParameters,
 )
-from americano_pipelines.analysis.result import Analysis, jsonable
+from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.bayesian_regression import PRIOR_SD, BayesianSegmented, bayesian
 from americano_pipelines.statistics.changepoint_search import change_points

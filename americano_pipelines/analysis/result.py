@@ -1,11 +1,9 @@
 """The result of any analysis: a sentence, JSON, figures and a methods paragraph."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import JsonValue
 
 if TYPE_CHECKING:
@@ -64,18 +62,3 @@ class Analysis:
     seed: int | None = None
     generator: str | None = None
     model: TrainedModel | None = None
-
-
-def jsonable(value: Any) -> JsonValue:  # noqa: ANN401 - anything the statistics give
-    """Convert a value to JSON: arrays and tuples become lists, keys text, an undefined number null."""
-    if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [jsonable(item) for item in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return None if value is None else str(value)

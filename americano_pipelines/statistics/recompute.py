@@ -4,11 +4,12 @@ It needs numpy only; what needs another library that is missing is left out. `an
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.changepoint_search import change_points
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
@@ -44,7 +45,7 @@ def recompute(analysis: str, document: Mapping[str, Any]) -> tuple[dict[str, Any
             missing.append(f"{name}: needs {error.name}, which is not installed")
         else:
             if part is not None:
-                parts[name] = _plain(part)
+                parts[name] = jsonable(asdict(part))
     return parts, missing
 
 
@@ -88,16 +89,3 @@ def _regression(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a datacla
 def _change_points(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass of the statistics
     parameters = document["parameters"]
     return change_points(_values(document["values"]), min_size=parameters["min_size"], factor=parameters["factor"])
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - anything the statistics give
-    """A result as JSON has it: arrays and tuples as lists, an undefined number as None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
