@@ -14,7 +14,7 @@ from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import TrackingError
-from americano_pipelines.mlflow_store.client import Store
+from americano_pipelines.mlflow_store.client import NOT_FOUND_CODE, Store
 from americano_pipelines.mlflow_store.runs import record_hash, search
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ class Artifact(FrozenModel):
     bytes: int
 
 
-# What MLflow says of a run or model that it does not have.
-NOT_FOUND_CODE = "RESOURCE_DOES_NOT_EXIST"
 _NOT_FOUND = frozenset({NOT_FOUND_CODE, "INVALID_PARAMETER_VALUE"})
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+# What MLflow says of a run or model that it does not have.
+NOT_FOUND_CODE = "RESOURCE_DOES_NOT_EXIST"
 CONNECT_SECONDS = 5
 VERSION_SECONDS = 2
 # MLflow keeps an experiment of this id in every store that was ever opened for writing.
@@ -123,6 +125,19 @@ class Store:
             return function(*args, **kwargs)
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
             raise as_tracking_error(self.uri, error) from None
+
+    def find(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Call a method of the client that gets something by its name; None where MLflow does not have it.
+
+        Raises:
+            TrackingError: as `ask`.
+        """
+        try:
+            return self.ask(function, *args, **kwargs)
+        except TrackingError as error:
+            if error.error_code != NOT_FOUND_CODE:
+                raise
+            return None
 
 
 def open_store(settings: Settings) -> Store:

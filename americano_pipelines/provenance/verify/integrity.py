@@ -6,8 +6,8 @@ from datetime import datetime
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from americano_pipelines.common.hashing import file_sha256, sha256_hex
-from americano_pipelines.errors import TamperedError, TrackingError
-from americano_pipelines.mlflow_store.artifacts import NOT_FOUND_CODE, ArtifactFolder, MlflowRun
+from americano_pipelines.errors import TamperedError
+from americano_pipelines.mlflow_store.artifacts import ArtifactFolder, MlflowRun
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG
@@ -31,12 +31,9 @@ def version(store: Store, record: Record) -> Iterator[Finding]:
         return
     model = RegisteredModel.model_validate(record.results[MODEL])
     what = f"model {model.name} version {model.version}"
-    try:
-        model_version = store.ask(store.client.get_model_version, model.name, model.version)
-        taken_from = store.ask(store.client.get_model_version_download_uri, model.name, model.version)
-    except TrackingError as error:
-        if not _is_gone(error):
-            raise
+    model_version = store.find(store.client.get_model_version, model.name, model.version)
+    taken_from = store.find(store.client.get_model_version_download_uri, model.name, model.version)
+    if model_version is None or taken_from is None:
         yield Finding("MLflow", what, Status.MISSING)
         return
     folder = _folder(store, model)
@@ -70,16 +67,8 @@ def files(store: Store, record: Record) -> Iterator[Finding]:
 
 def _folder(store: Store, model: RegisteredModel) -> ArtifactFolder | None:
     """Where the files of the logged model are, None when it was deleted."""
-    try:
-        return ArtifactFolder(store, store.ask(store.client.get_logged_model, model.model_id).artifact_location)
-    except TrackingError as error:
-        if _is_gone(error):
-            return None
-        raise
-
-
-def _is_gone(error: TrackingError) -> bool:
-    return error.error_code == NOT_FOUND_CODE
+    logged = store.find(store.client.get_logged_model, model.model_id)
+    return None if logged is None else ArtifactFolder(store, logged.artifact_location)
 
 
 # Tags that MLflow sets by itself, and those that `mlflow_page` compares.

@@ -5,8 +5,7 @@ People may edit these, so what differs is listed as theirs; only what stands for
 
 from collections.abc import Iterator, Mapping
 
-from americano_pipelines.errors import TrackingError
-from americano_pipelines.mlflow_store.artifacts import NOT_FOUND_CODE, MlflowRun
+from americano_pipelines.mlflow_store.artifacts import MlflowRun
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel
 from americano_pipelines.mlflow_store.runs import COMMIT_TAG, MAX_DIGEST_LENGTH, NOTE_TAG
@@ -60,12 +59,9 @@ def compare_model_page(store: Store, record: Record) -> Iterator[Finding]:
     if MODEL not in record.results:
         return
     model = RegisteredModel.model_validate(record.results[MODEL])
-    try:
-        version = store.ask(store.client.get_model_version, model.name, model.version)
-        named = store.ask(store.client.get_registered_model, model.name)
-    except TrackingError as error:
-        if error.error_code != NOT_FOUND_CODE:
-            raise
+    version = store.find(store.client.get_model_version, model.name, model.version)
+    named = store.find(store.client.get_registered_model, model.name)
+    if version is None or named is None:
         return
     yield from _notes(f"model {model.name}", named.description, named.tags)
     yield from _notes(f"model {model.name} version {model.version}", version.description, version.tags)
