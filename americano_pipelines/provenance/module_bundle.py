@@ -18,10 +18,8 @@ from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.common.process_errors import last_error_line
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.provenance.archive import get, put
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import PACKAGE, Settings
 
-# Not from the project's folder, which an installed package does not have.
-_PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDERS = ("analysis", "statistics", "warehouse", "lake", "sources", "common", "settings")
 _FILES = ("__init__.py", "errors.py", "text_output.py")
 _ENDINGS = frozenset({".py", ".sql"})
@@ -31,9 +29,9 @@ _TIMEOUT_SECONDS = 3600
 
 def present_modules() -> dict[str, str]:
     """Path in the package to text, of every module that is running."""
-    paths = [_PACKAGE / name for name in _FILES]
-    paths += [path for folder in _FOLDERS for path in (_PACKAGE / folder).rglob("*") if path.suffix in _ENDINGS]
-    return {path.relative_to(_PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in sorted(paths)}
+    paths = [PACKAGE / name for name in _FILES]
+    paths += [path for folder in _FOLDERS for path in (PACKAGE / folder).rglob("*") if path.suffix in _ENDINGS]
+    return {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in sorted(paths)}
 
 
 def bundle_of(modules: Mapping[str, str]) -> bytes:
@@ -70,7 +68,7 @@ def differing_modules(modules: Mapping[str, str], recorded: Mapping[str, str]) -
 def write_modules(folder: Path, modules: Mapping[str, str]) -> None:
     """Write modules as the package `americano_pipelines` into a folder."""
     for path, text in modules.items():
-        target = folder / _PACKAGE.name / path
+        target = folder / PACKAGE.name / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 
@@ -81,7 +79,7 @@ def repeat_with(settings: Settings, modules: Mapping[str, str], request: Request
         write_modules(folder, modules)
         request_path, reply_path = folder / "request.json", folder / "reply.json"
         request_path.write_text(request.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", f"{_PACKAGE.name}.analysis.repeat", str(request_path), str(reply_path)]
+        command = [sys.executable, "-m", f"{PACKAGE.name}.analysis.repeat", str(request_path), str(reply_path)]
         try:
             done = subprocess.run(  # noqa: S603 - fixed arguments
                 command,

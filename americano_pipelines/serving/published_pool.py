@@ -134,7 +134,7 @@ class PublishedPool:
             self._retire()
 
     def look(self) -> None:
-        """Follow the link and close what was replaced or purged, although nobody asks."""
+        """Follow the link and close what was replaced or purged, also without requests."""
         with suppress(Problem):
             self.release(self.lease())
         self._retire()

@@ -66,7 +66,7 @@ class Service:
             self._slots.release()
 
     async def look_after_files(self) -> None:
-        """Close files that were replaced or purged although nobody asks, until it is cancelled."""
+        """Close files that were replaced or purged, also without requests, until it is cancelled."""
         loop = asyncio.get_running_loop()
         closed_before = 0
         while True:

@@ -7,7 +7,7 @@ protocol that the source no longer has are not carried on.
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -164,14 +164,14 @@ def read_sighting(
 @contextmanager
 def _opened(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A published file, or a copy of it where a process holds it read-write."""
-    with reader_temporary_folder(settings.spill_dir, "plans") as folder:
+    with ExitStack() as sessions:
         try:
-            with connect_to_read(settings, path) as connection:
-                connection.execute("FROM meta.snapshot LIMIT 0")
+            connection = sessions.enter_context(connect_to_read(settings, path))
         except duckdb.IOException:
-            path = Path(shutil.copyfile(path, folder / path.name))
-        with connect_to_read(settings, path) as connection:
-            yield connection
+            folder = sessions.enter_context(reader_temporary_folder(settings.spill_dir, "plans"))
+            copy = shutil.copyfile(path, folder / path.name)
+            connection = sessions.enter_context(connect_to_read(settings, copy))
+        yield connection
 
 
 def _present_plans(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord) -> dict[str, str]:

@@ -138,16 +138,15 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
 
 
 def as_published(path: Path, document: SnapshotRecord) -> bool:
-    """Whether a published file is unchanged: its bytes are the same and no write-ahead log lies beside it.
-
-    Opening the file replays such a log, so its rows would be read although the bytes are the same.
-    """
-    log = path.with_name(f"{path.name}.wal")
-    return not log.exists() and path.stat().st_size == document.bytes and file_sha256(path) == document.sha256
+    """Whether a published file is unchanged: its size, its bytes and what lies beside it."""
+    return path.stat().st_size == document.bytes and is_intact(path, document.sha256)
 
 
 def is_intact(path: Path, sha256: str) -> bool:
-    """Whether a file is there with these bytes, and is unmodified."""
+    """Whether a file is there with these bytes, and no write-ahead log lies beside it.
+
+    Opening the file replays such a log, so its rows would be read although the bytes are the same.
+    """
     log = path.with_name(f"{path.name}.wal")
     return path.is_file() and not log.exists() and file_sha256(path) == sha256
 

@@ -19,6 +19,7 @@ from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.settings import Settings
 from americano_pipelines.settings.paths import leads_into
+from americano_pipelines.text_output import csv_cell
 from americano_pipelines.warehouse.snapshots import open_published
 
 FORMATS = ("csv", "parquet", "xlsx")
@@ -111,7 +112,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> 
 
 def _write_csv(connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str], aside: Path) -> None:
     values = (_harmless(sql.quote(name)) if kind == "VARCHAR" else sql.quote(name) for name, kind in columns.items())
-    names = (sql.quote(_harmless_name(name)) for name in columns)
+    names = (sql.quote(csv_cell(name)) for name in columns)
     selected = ", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))
     with temporary_folder(aside.parent, "csv") as folder:
         plain = folder / "plain.csv"
@@ -128,11 +129,6 @@ def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path, options
 def _harmless(column: str) -> str:
     """SQL of a text that no spreadsheet takes for a formula."""
     return f"CASE WHEN regexp_matches({column}, '{_FORMULA}') THEN '''' || {column} ELSE {column} END"
-
-
-def _harmless_name(name: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name.lstrip().startswith(("=", "+", "-", "@")) else name
 
 
 def _write_sheet(
