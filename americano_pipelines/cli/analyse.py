@@ -45,8 +45,8 @@ def analyse(
     database is configured, in the app. Parameters come from the plan of the protocol; --set sets others.
     """
     from americano_pipelines.analysis.parameter_texts import parse_parameters
-    from americano_pipelines.cli.protocol_names import protocol_ids, read_protocols
     from americano_pipelines.defs.analyses.launch_analyses import run_analyses, run_requests
+    from americano_pipelines.warehouse.published_protocols import protocol_ids, read_protocols
 
     if bool(protocols) + every + requests != 1:
         say("name protocols, or give --all or --requests", err=True)

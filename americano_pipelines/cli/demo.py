@@ -105,8 +105,8 @@ def run(context: click.Context, *, keep: bool) -> None:
     """Seed, sync, report and analyse the demo; then stop it."""
     from americano_pipelines.cli import report as reporting
     from americano_pipelines.cli import sync as syncing
-    from americano_pipelines.cli.protocol_names import read_protocols
     from americano_pipelines.demo.server import DemoServer
+    from americano_pipelines.warehouse.published_protocols import read_protocols
 
     server = DemoServer(load_settings().data_dir)
     was_running = server.is_running()

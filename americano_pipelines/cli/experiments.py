@@ -26,8 +26,8 @@ def verdicts(*, as_json: bool) -> None:
     Each protocol has one row: its planned or declared analysis, or the newest exploratory one before there is one. The
     rows come from the provenance records, so an analysis is listed as soon as it has ended.
     """
-    from americano_pipelines.cli.protocol_names import read_protocols
     from americano_pipelines.provenance.verdict_listing import list_verdicts
+    from americano_pipelines.warehouse.published_protocols import read_protocols
 
     settings = load_settings()
     listed = list_verdicts(settings, read_protocols(settings))
@@ -102,8 +102,8 @@ def protocols(*, as_json: bool) -> None:
     The list shows name, design, status, length and the analyses that are recorded. `analyse`, `report` and `runs` take
     the id, its beginning, the name or a part of it.
     """
-    from americano_pipelines.cli.protocol_names import read_protocols
     from americano_pipelines.provenance.record_index import newest_entries
+    from americano_pipelines.warehouse.published_protocols import read_protocols
 
     settings = load_settings()
     published = read_protocols(settings)

@@ -23,7 +23,7 @@ from americano_pipelines.cli.output import (
     say,
     say_json,
 )
-from americano_pipelines.provenance.verdict_listing import KeyNumbers
+from americano_pipelines.provenance.record_index import KeyNumbers, find_entries
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.text_output import one_line
 
@@ -171,19 +171,17 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
 
 def _protocol_id(settings: Settings, text: str) -> str:
     """The protocol that a text means, of those that are published or that records know."""
-    from americano_pipelines.cli.protocol_names import protocol_ids, read_protocols
     from americano_pipelines.provenance.verdict_listing import list_verdicts
+    from americano_pipelines.warehouse.published_protocols import find_protocol, read_protocols
 
     verdicts = list_verdicts(settings, read_protocols(settings))
-    (protocol_id,) = protocol_ids((verdict.protocol for verdict in verdicts), [text])
-    return protocol_id
+    return find_protocol([verdict.protocol for verdict in verdicts], text).protocol_id
 
 
 def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumbers]":
     """Key numbers of the runs that have a record, by its hash."""
-    from americano_pipelines.provenance.verdict_listing import key_numbers
-
-    return {run.record: key_numbers(settings, run.record) for run in shown if run.record}
+    hashes = [run.record for run in shown if run.record]
+    return {entry.sha256: entry.numbers for entry in find_entries(settings, "sha256", *hashes)}
 
 
 def verdict_text(run: "ListedRun", *, whole: bool = True) -> str:

@@ -26,8 +26,8 @@ def report(context: click.Context, *, protocol: str | None, compare_postgres: bo
 
     With a comparison configured, the daily counts are also timed in Postgres.
     """
-    from americano_pipelines.cli.protocol_names import protocol_ids, read_protocols
     from americano_pipelines.warehouse.phase_report import report_protocol
+    from americano_pipelines.warehouse.published_protocols import protocol_ids, read_protocols
 
     if protocol is not None and compare_postgres:
         raise click.UsageError("--compare-postgres compares the events of all protocols: leave --protocol out")

@@ -24,7 +24,8 @@ from americano_pipelines.warehouse.published_protocols import published_protocol
 from americano_pipelines.warehouse.snapshots import open_published
 
 if TYPE_CHECKING:
-    from americano_pipelines.provenance.verdict_listing import KeyNumbers, ListedVerdict
+    from americano_pipelines.provenance.record_index import KeyNumbers
+    from americano_pipelines.provenance.verdict_listing import ListedVerdict
 
 VERDICTS_KEY = asset_specs.key(PREFIX, "verdicts")
 _REPORTS_PER_PAGE = 1_000

@@ -9,7 +9,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -23,13 +23,34 @@ from americano_pipelines.settings import Settings
 
 INDEX = "index.sqlite3"
 # Version of the table in record_index.sql: an index of another version is built anew.
-_VERSION = 3
+_VERSION = 4
 # Another analysis writes one row: longer than this the lock is held by something that hangs.
 _LOCK_SECONDS = 5.0
 
 Column = Literal[
     "sha256", "protocol_id", "mlflow_run_id", "analysis_run_id", "dagster_run_id", "readable", "snapshot_id"
 ]
+
+
+@dataclass(frozen=True)
+class KeyNumbers:
+    """The key numbers of a randomization test, each None where it is undefined.
+
+    Attributes:
+        effect: the tested difference, treatment minus baseline, in units of the outcome.
+        interval_low: lower end of its two-sided interval, None where it is unbounded.
+        interval_high: upper end, likewise.
+        p: p of the test.
+    """
+
+    effect: float | None = None
+    interval_low: float | None = None
+    interval_high: float | None = None
+    p: float | None = None
+
+
+# The metrics of a run that are its key numbers, in their order.
+_KEY_METRICS = ("observed", "interval_low", "interval_high", "p")
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,10 @@ class IndexEntry:
         verdict: the verdict's state, None for an analysis that judges nothing.
         standing: what it is to the plan of its protocol, None for one that no protocol plans.
         sentence: the result in words.
+        effect: as in `KeyNumbers`, None also for an analysis that tests nothing.
+        interval_low: likewise.
+        interval_high: likewise.
+        p: likewise.
         snapshot_id: the snapshot that its extract was read from, None without inputs.
         chain_number: its place among all records of the archive, None in one from before records were chained.
         chain_previous: hash of the record before it in the chain, None for the first.
@@ -72,9 +97,18 @@ class IndexEntry:
     verdict: str | None = None
     standing: Standing | None = None
     sentence: str | None = None
+    effect: float | None = None
+    interval_low: float | None = None
+    interval_high: float | None = None
+    p: float | None = None
     snapshot_id: str | None = None
     chain_number: int | None = None
     chain_previous: str | None = None
+
+    @property
+    def numbers(self) -> KeyNumbers:
+        """Its key numbers."""
+        return KeyNumbers(self.effect, self.interval_low, self.interval_high, self.p)
 
 
 _COLUMNS = ", ".join(field.name for field in fields(IndexEntry))
@@ -255,6 +289,7 @@ def _read(
             yield IndexEntry(sha256, size, changed_ns, readable=False)
             continue
         identity = record.identity
+        metrics = {name: points[-1][1] for name, points in record.logged.metrics.items() if points}
         yield IndexEntry(
             sha256,
             size,
@@ -271,6 +306,7 @@ def _read(
             verdict=record.verdict,
             standing=None if record.standing is None else record.standing.label,
             sentence=record.sentence,
+            **asdict(KeyNumbers(*map(metrics.get, _KEY_METRICS))),
             snapshot_id=record.inputs[0].snapshot_id if record.inputs else None,
             chain_number=None if record.chain is None else record.chain.number,
             chain_previous=None if record.chain is None else record.chain.previous,

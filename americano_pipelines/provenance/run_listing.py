@@ -4,16 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import duckdb
-
-from americano_pipelines.common import sql
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.mlflow_store.artifacts import find_run
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import ASSET_TAG, PROTOCOL_TAG, UNKNOWN, newest_analysis_runs, record_hash
 from americano_pipelines.provenance.record_index import IndexEntry, find_entries, newest_entries
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse.snapshots import open_published
+from americano_pipelines.warehouse.published_protocols import read_protocols
 
 if TYPE_CHECKING:
     from americano_pipelines.mlflow_store.runs import Run
@@ -137,9 +134,10 @@ def _without_record(store: Store, run: "Run", names: dict[str, str]) -> ListedRu
 
 
 def protocol_names(settings: Settings) -> dict[str, str]:
-    """Names of the published protocols by id; none without a published file, or one with protocols in it."""
+    """Names of the published protocols by id; none without a published file that can be opened."""
     try:
-        with open_published(settings) as connection:
-            return dict(connection.execute(sql.load("provenance", "protocol_names")).fetchall())
-    except (WarehouseUnavailableError, duckdb.CatalogException):
+        return {
+            protocol.protocol_id: protocol.name for protocol in read_protocols(settings) if protocol.name is not None
+        }
+    except WarehouseUnavailableError:
         return {}

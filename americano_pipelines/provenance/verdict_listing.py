@@ -8,32 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from americano_pipelines.analysis.preregistration import Standing
-from americano_pipelines.errors import AnalysisError, TamperedError
-from americano_pipelines.provenance.archive import get, records_dir
-from americano_pipelines.provenance.record import Record
-from americano_pipelines.provenance.record_index import IndexEntry, find_entries, newest_entries
+from americano_pipelines.provenance.record_index import IndexEntry, KeyNumbers, find_entries, newest_entries
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.published_protocols import PublishedProtocol
 
 # Best first.
 _CONFIRMATORY: tuple[Standing | None, ...] = ("planned", "declared")
-
-
-@dataclass(frozen=True)
-class KeyNumbers:
-    """The key numbers of a randomization test, each None where it is undefined.
-
-    Attributes:
-        effect: the tested difference, treatment minus baseline, in units of the outcome.
-        interval_low: lower end of its two-sided interval, None where it is unbounded.
-        interval_high: upper end, likewise.
-        p: p of the test.
-    """
-
-    effect: float | None = None
-    interval_low: float | None = None
-    interval_high: float | None = None
-    p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,14 +23,17 @@ class ListedVerdict:
     Attributes:
         protocol: the protocol; one that is not published any more has no name.
         entry: its analysis, None when it has no record.
-        numbers: key numbers of that analysis.
         explorations: number of its exploratory analyses.
     """
 
     protocol: PublishedProtocol
     entry: IndexEntry | None
-    numbers: KeyNumbers
     explorations: int
+
+    @property
+    def numbers(self) -> KeyNumbers:
+        """Key numbers of its analysis, all None without one."""
+        return KeyNumbers() if self.entry is None else self.entry.numbers
 
     @property
     def confirmatory(self) -> IndexEntry | None:
@@ -68,20 +51,14 @@ def list_verdicts(settings: Settings, published: Sequence[PublishedProtocol]) ->
     chosen: dict[str, IndexEntry] = {}
     explorations: Counter[str] = Counter()
     for entry in newest_entries(settings):
-        if entry.protocol_id is not None and entry.readable:
+        if entry.protocol_id is not None:
             explorations[entry.protocol_id] += not is_confirmatory(entry)
             chosen[entry.protocol_id] = max([entry, chosen.get(entry.protocol_id, entry)], key=_rank)
     ids = {protocol.protocol_id for protocol in published}
     unpublished = [PublishedProtocol(protocol_id) for protocol_id in sorted(chosen.keys() - ids)]
     return [
-        ListedVerdict(
-            protocol,
-            entry,
-            _numbers_of_entry(settings, entry) if entry else KeyNumbers(),
-            explorations[protocol.protocol_id],
-        )
+        ListedVerdict(protocol, chosen.get(protocol.protocol_id), explorations[protocol.protocol_id])
         for protocol in [*published, *unpublished]
-        for entry in [chosen.get(protocol.protocol_id)]
     ]
 
 
@@ -105,22 +82,3 @@ def _rank(entry: IndexEntry) -> tuple[int, bool, str]:
         entry.verdict is not None,
         entry.ended_at or "",
     )
-
-
-def _numbers_of_entry(settings: Settings, entry: IndexEntry) -> KeyNumbers:
-    try:
-        return key_numbers(settings, entry.sha256)
-    except (TamperedError, AnalysisError, OSError):  # it was changed since the index was read
-        return KeyNumbers()
-
-
-def key_numbers(settings: Settings, sha256: str) -> KeyNumbers:
-    """The key numbers of a recorded analysis; all None for one that tests nothing.
-
-    Raises:
-        FileNotFoundError: there is no such record.
-        TamperedError: it was changed.
-    """
-    metrics = Record.parse(get(records_dir(settings), sha256)).logged.metrics
-    values = {name: points[-1][1] for name, points in metrics.items() if points}
-    return KeyNumbers(*(values.get(name) for name in ("observed", "interval_low", "interval_high", "p")))

@@ -8,7 +8,9 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
+from americano_pipelines.warehouse.snapshots import current, open_published
 
 _MOST_LISTED = 20
 
@@ -71,6 +73,18 @@ def published_protocols(connection: duckdb.DuckDBPyConnection) -> list[Published
     return protocols
 
 
+def read_protocols(settings: Settings) -> list[PublishedProtocol]:
+    """The published protocols; none where nothing is published.
+
+    Raises:
+        WarehouseUnavailableError: a process holds the published file read-write.
+    """
+    if current(settings) is None:
+        return []
+    with open_published(settings) as connection:
+        return published_protocols(connection)
+
+
 def find_protocol(protocols: Sequence[PublishedProtocol], text: str) -> PublishedProtocol:
     """Find the protocol that a text means: its id, its name, the beginning of its id or a part of its name.
 
@@ -101,6 +115,15 @@ def find_protocol(protocols: Sequence[PublishedProtocol], text: str) -> Publishe
     if not protocols:
         raise AnalysisError(f"no protocol matches {text!r}: none is published")
     raise AnalysisError(f"no protocol matches {text!r}; there are:\n{_listed(protocols)}")
+
+
+def protocol_ids(protocols: Sequence[PublishedProtocol], texts: Iterable[str]) -> list[str]:
+    """The ids of the protocols that some texts mean, each a name, an id or a part of one.
+
+    Raises:
+        AnalysisError: a text means none, or several.
+    """
+    return [find_protocol(protocols, text).protocol_id for text in texts]
 
 
 def _listed(protocols: Iterable[PublishedProtocol]) -> str:

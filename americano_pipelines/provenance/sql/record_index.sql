@@ -15,6 +15,10 @@ CREATE TABLE IF NOT EXISTS entries (
     verdict TEXT,
     standing TEXT,
     sentence TEXT,
+    effect REAL,
+    interval_low REAL,
+    interval_high REAL,
+    p REAL,
     snapshot_id TEXT,
     chain_number INTEGER,
     chain_previous TEXT

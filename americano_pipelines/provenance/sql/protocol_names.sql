@@ -1,3 +1,0 @@
-SELECT protocol_id, protocol_name
-FROM research.protocols
-WHERE protocol_name IS NOT NULL
