@@ -25,10 +25,8 @@ from websockets.typing import Origin, Subprotocol
 
 from americano_pipelines_tests.conftest import Done, environment, free_port
 from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
+from americano_pipelines_tests.service_processes import COMMAND, DEAF, end_family, family_of, listening_addresses
 
-COMMAND = [sys.executable, "-c", "from americano_pipelines.cli import main; main()"]
-# What a shell starts in its background ignores INT, and so does what that starts; a service manager may ignore TERM.
-DEAF = ["sh", "-c", "trap '' INT TERM; exec \"$@\"", "sh", *COMMAND]
 FOREIGN = "/nowhere/foreign.parquet"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -54,7 +52,7 @@ class Running:
             return json.load(answer)["data"]
 
     def family(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
+        return family_of(self.process)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         wait_until(lambda: _loaded(running), f"the code location, see {folder / 'log'}", seconds=120)
         yield running
     finally:
-        _stop(running, process)
+        end_family(process, running.family(), signal.SIGINT, seconds=60)  # as Ctrl-C does
 
 
 def _start(
@@ -98,29 +96,11 @@ def _loaded(running: Running) -> bool:
     return False
 
 
-def _stop(running: Running, process: "subprocess.Popen[bytes]") -> None:
-    """Stop it as Ctrl-C does; nothing of it may be left."""
-    family = running.family()
-    os.kill(process.pid, signal.SIGINT)
-    try:
-        process.wait(timeout=60)
-        _, alive = psutil.wait_procs(family[1:], timeout=20)
-    finally:
-        for left in family:
-            with suppress(psutil.NoSuchProcess):
-                left.kill()
-        process.wait(timeout=10)
-    assert alive == [], f"still running after Ctrl-C: {[process.cmdline() for process in alive]}"
-
-
 def test_it_listens_on_this_machine_only(ui: Running) -> None:
-    listening = set()
-    for process in ui.family():
-        with suppress(psutil.NoSuchProcess):
-            listening |= {c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    listening = listening_addresses(ui.family())
 
-    assert ("127.0.0.1", ui.port) in {(address.ip, address.port) for address in listening}
-    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+    assert ("127.0.0.1", ui.port) in listening
+    assert {host for host, _ in listening} <= {"127.0.0.1", "::1"}
 
 
 def test_a_port_that_is_taken_is_refused(ui: Running, cli: Callable[..., Done], tmp_path: Path) -> None:
@@ -360,16 +340,9 @@ def test_nothing_is_left_of_one_that_was_started_by_a_script(number: signal.Sign
     try:
         wait_until(lambda: _loaded(running), f"the code location, see {tmp_path / 'log'}", seconds=120)
         family = running.family()
-        os.kill(process.pid, number)
-        process.wait(timeout=90)
-        _, alive = psutil.wait_procs(family[1:], timeout=60)
     finally:
-        for left in family:
-            with suppress(psutil.NoSuchProcess):
-                left.kill()
-        process.wait(timeout=10)
+        end_family(process, family, number, seconds=90, others=60)
     assert len(family) > 4
-    assert alive == [], f"still running: {[process.cmdline() for process in alive]}"
 
 
 def test_a_browser_shows_the_table_and_the_lineage(ui: Running) -> None:

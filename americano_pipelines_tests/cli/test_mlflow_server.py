@@ -5,11 +5,9 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,8 @@ from americano_pipelines.mlflow_store.tracking_server import find_experiment
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import Done, environment, free_port
 from americano_pipelines_tests.defs.conftest import wait_until
+from americano_pipelines_tests.service_processes import DEAF, end_family, family_of, listening_addresses
 
-COMMAND = [sys.executable, "-c", "from americano_pipelines.cli import main; main()"]
-# What a shell starts in its background ignores INT; a service manager may ignore TERM.
-DEAF = ["sh", "-c", "trap '' INT TERM; exec \"$@\"", "sh", *COMMAND]
 EXPERIMENT = "Learning & more/Research"
 
 
@@ -42,7 +38,7 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
     def family(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
+        return family_of(self.process)
 
     def get(self, path: str, host: str | None = None) -> Any:
         request = urllib.request.Request(f"{self.url}{path}", headers={"Host": host} if host else {})  # noqa: S310 - http
@@ -68,22 +64,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             env=environment(data_dir, mlflow_experiment_name=EXPERIMENT),
             stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
-    family = [psutil.Process(process.pid)]
-    running = Running(family[0], port, log, run.run_id)
+    running = Running(psutil.Process(process.pid), port, log, run.run_id)
     try:
         wait_until(lambda: "MLflow on" in log.read_text() or process.poll() is not None, f"the server, see {log}", 180)
         assert process.poll() is None, log.read_text()
-        family = running.family()
         yield running
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
-        _, alive = psutil.wait_procs(family[1:], timeout=20)
     finally:
-        for left in family:
-            with suppress(psutil.NoSuchProcess):
-                left.kill()
-        process.wait(timeout=10)
-    assert alive == [], f"still running after TERM: {[process.cmdline() for process in alive]}"
+        end_family(process, running.family(), signal.SIGTERM, seconds=60)
 
 
 def test_the_printed_address_lists_the_runs_of_the_store(served: Running) -> None:
@@ -103,15 +90,10 @@ def test_an_experiment_that_is_missing_has_no_page(served: Running) -> None:
 
 
 def test_it_is_small_and_for_this_machine_only(served: Running) -> None:
-    listening = set()
-    for process in served.family():
-        with suppress(psutil.NoSuchProcess):
-            listening |= {c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
-
     # This command, its watcher, MLflow's command and the server; by default there are 15, in 2.6 GB.
     assert len(served.family()) == 4
     assert sum(process.memory_info().rss for process in served.family()) < 1e9
-    assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", served.port)}
+    assert listening_addresses(served.family()) == {("127.0.0.1", served.port)}
     with pytest.raises(urllib.error.HTTPError, match="403"):
         served.get("/api/2.0/mlflow/experiments/search?max_results=1", host="elsewhere.example")
 

@@ -24,6 +24,7 @@ from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.snapshots import open_published
 from americano_pipelines_tests.conftest import VARIABLES, Database, Server, cut
+from americano_pipelines_tests.prisma_database import link_url
 from americano_pipelines_tests.sync.support import sync
 
 
@@ -142,3 +143,10 @@ def lab(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def record(lab: Lab) -> Record:
     """One record that no test touches."""
     return lab.analyse().record
+
+
+@pytest.fixture
+def linked(lab: Lab) -> Settings:
+    """The lab's settings with the app's database, as the role that may write nothing else."""
+    values = lab.database.variables(analysis_runs_database_url=link_url(lab.database))
+    return load_settings(americano_data_dir=lab.settings.data_dir, log_level="WARNING", **values)

@@ -1,7 +1,6 @@
 """A first analysis cannot vanish: what any of four places knows of a record that is gone makes the next exploratory."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from americano_pipelines.mlflow_store.runs import PROTOCOL_TAG
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
-from americano_pipelines.settings import load_settings
+from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.provenance.conftest import Lab, faults, run_id
 
 KIND = KINDS["change_points"]
@@ -89,16 +88,7 @@ def test_a_record_that_dagsters_log_names_is_not_excused_by_a_run_that_was_given
         client.set_tag(run, PROTOCOL_TAG, "protocol_1")
 
 
-def test_a_record_that_only_the_apps_row_still_shows(lab: Lab, first: Recorded) -> None:
-    role = (Path(__file__).parents[2] / "deploy" / "link_role.sql").read_text()
-    lab.database.execute(role)
-    lab.database.execute("ALTER ROLE americano_link PASSWORD 'link'")
-    url = f"postgresql://americano_link:link@127.0.0.1:{lab.database.server.postgres.port}/{lab.database.name}"
-    linked = load_settings(
-        americano_data_dir=lab.settings.data_dir,
-        log_level="WARNING",
-        **lab.database.variables(analysis_runs_database_url=url),
-    )
+def test_a_record_that_only_the_apps_row_still_shows(lab: Lab, first: Recorded, linked: Settings) -> None:
     assert linked.app is not None
     by = first.record.orchestrator
     row = statements.create(

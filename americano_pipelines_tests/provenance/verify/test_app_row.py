@@ -7,28 +7,28 @@ from americano_pipelines.app_database.column_values import derived_row_id
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance import app_link
+from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
 from americano_pipelines.provenance.verify.verification import Verification, verify
-from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
-from americano_pipelines_tests.prisma_database import ABAB
+from americano_pipelines.settings import Settings
+from americano_pipelines_tests.prisma_database import ABAB, ROLE
 from americano_pipelines_tests.provenance.conftest import Lab, faults, finding, remembered, run_id
 
-ROLE = (PROJECT_ROOT / "deploy" / "link_role.sql").read_text()
 ROW = "the app's row"
-
-
-@pytest.fixture
-def linked(lab: Lab) -> Settings:
-    """The lab's settings with the app's database, as the role that may write nothing else."""
-    lab.database.execute(ROLE)
-    lab.database.execute("ALTER ROLE americano_link PASSWORD 'link'")
-    url = f"postgresql://americano_link:link@127.0.0.1:{lab.database.server.postgres.port}/{lab.database.name}"
-    values = lab.database.variables(analysis_runs_database_url=url)
-    return load_settings(americano_data_dir=lab.settings.data_dir, log_level="WARNING", **values)
 
 
 def looked(settings: Settings, name: str) -> Verification:
     return verify(settings, name, remembered, again=False)
+
+
+def analysis_with_row(lab: Lab, linked: Settings, dagster_run: str) -> tuple[Recorded, str]:
+    """A recorded analysis, and the id of the app's row that it completed."""
+    recorded = lab.analyse(dagster_run=dagster_run)
+    assert linked.app is not None
+    asset, app_type = "analysis/abab_randomization", "ABAB_RANDOMIZATION"
+    row = statements.create(linked.app, dagster_run, asset, "protocol_1", app_type, dagster_run, {})
+    app_link.complete(linked.app, row, recorded.record)
+    return recorded, row
 
 
 def test_the_row_as_it_was_completed_edited_and_gone(lab: Lab, linked: Settings) -> None:
@@ -126,12 +126,7 @@ EDITS = {
 
 
 def test_every_column_of_the_row_is_compared(lab: Lab, linked: Settings) -> None:
-    recorded = lab.analyse(dagster_run="columns")
-    assert linked.app is not None
-    row = statements.create(
-        linked.app, "columns", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "columns", {}
-    )
-    app_link.complete(linked.app, row, recorded.record)
+    recorded, row = analysis_with_row(lab, linked, "columns")
     clean = looked(linked, run_id(recorded))
     assert faults(clean) == {}
     compared = {item.what for item in clean.findings if item.group == "app row" and item.status is Status.MATCH}
@@ -161,12 +156,7 @@ def test_every_column_of_the_row_is_compared(lab: Lab, linked: Settings) -> None
 
 
 def test_a_column_that_the_role_may_not_read_is_named(lab: Lab, linked: Settings) -> None:
-    recorded = lab.analyse(dagster_run="closed")
-    assert linked.app is not None
-    row = statements.create(
-        linked.app, "closed", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "closed", {}
-    )
-    app_link.complete(linked.app, row, recorded.record)
+    recorded, _ = analysis_with_row(lab, linked, "closed")
     readable = '"id", "protocolId", "analysisType", "status", "resultsSummary"'
     lab.database.execute(f"REVOKE SELECT ON analysis_runs FROM americano_link; "
                          f"GRANT SELECT ({readable}) ON analysis_runs TO americano_link")  # fmt: skip
@@ -197,12 +187,7 @@ def test_a_row_whose_id_is_the_empty_text(lab: Lab, linked: Settings) -> None:
 def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothing_does_is_not(
     lab: Lab, linked: Settings
 ) -> None:
-    recorded = lab.analyse(dagster_run="vouched")
-    assert linked.app is not None
-    row = statements.create(
-        linked.app, "vouched", "analysis/abab_randomization", "protocol_1", "ABAB_RANDOMIZATION", "vouched", {}
-    )
-    app_link.complete(linked.app, row, recorded.record)
+    recorded, _ = analysis_with_row(lab, linked, "vouched")
     lab.store.client.delete_tag(run_id(recorded), HASH_TAG)
     recorded.path.unlink()
 
