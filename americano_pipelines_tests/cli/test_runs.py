@@ -47,6 +47,20 @@ def test_a_run_is_one_line_with_its_p_and_whole_ids(
     assert ("+7.83" in "".join(lines)) is (columns > 80)
 
 
+def test_a_name_that_is_one_long_word_is_cut_by_its_characters(
+    prisma: Database, publish: Callable[..., None], recorded: dict[str, Any], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prisma.execute("UPDATE experiment_protocols SET \"protocolName\" = 'Selbstbeobachtungstagebuch' || id")
+    publish(**recorded)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    lines = cli("runs", **recorded).out.splitlines()
+
+    (line,) = [line for line in lines if "0.0123" in line]
+    assert "Selbstbeob" in line
+    assert len(line) <= 80
+
+
 def test_planned_runs_those_of_a_protocol_and_the_newest(recorded: dict[str, Any], cli: Cli) -> None:
     def verdicts(*arguments: str) -> list[str]:
         return [run["verdict"] for run in cli("runs", "--json", *arguments, **recorded).json]

@@ -202,6 +202,9 @@ def test_a_second_look_is_exploratory_and_counts_what_came_before(study: Study) 
     assert (again["standing of this run"], again["earlier analyses"]) == ("exploratory", before + 1)
     assert "it is not the first of its kind after the end" in again["result of this run"]
     assert f"{before + 1} analyses of this protocol came before it" in again["result of this run"]
+    # The numbers are this run's, below the result of the planned one.
+    assert {"p of this run", "effect of this run", "NAP, overlap of days of this run"} <= again.keys()
+    assert again.keys() & {"p", "effect", "NAP, overlap of days"} == set()
 
 
 @pytest.mark.parametrize(
