@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from americano_pipelines.analysis.daily_series import DAILY
+from americano_pipelines.analysis.day_values import DAYS
 from americano_pipelines.erasure.extracts import KIND as EXTRACT_KIND
 from americano_pipelines.erasure.extracts import summarize_extract, write_card
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
@@ -125,7 +126,7 @@ def _models(settings: Settings, extracts: Collection[str]) -> list[Item]:
 def _of_run(run: MlflowRun, learner: Learner, to_remove: Item | None, sha256: str, record: Record | None) -> list[Item]:
     """The items of a run; none where its extract is confirmed to be another learner's."""
     sizes = run.folder.sizes()
-    paths = tuple(path for path in sizes if _shows_days(path, record))
+    paths = tuple(path for path in sizes if shows_days(path, record))
     if not paths:
         return []
     run_id, reason, protocol_id, holds = run.run_id, "", None, False
@@ -174,12 +175,19 @@ def _of_run(run: MlflowRun, learner: Learner, to_remove: Item | None, sha256: st
     ]
 
 
-def _shows_days(path: str, record: Record | None) -> bool:
-    """Whether a file is one of ours that shows days, or is drawn from them."""
+def shows_days(path: str, record: Record | None) -> bool:
+    """Whether a file of a run was made by an analysis and shows days, or is drawn from them.
+
+    Args:
+        path: in the run's artifacts.
+        record: the run's record, which names its files; None for a run that ended before it was recorded.
+    """
     if path.startswith(_PROVENANCE):
         return path == EXTRACT
     return (
-        path in {DAILY, RESULTS, REPORT} or path.endswith(".png") or (record is not None and path in record.artifacts)
+        path in {DAILY, DAYS, RESULTS, REPORT}
+        or path.endswith(".png")
+        or (record is not None and path in record.artifacts)
     )
 
 

@@ -3,6 +3,9 @@
 MLflow's own `log_model` uses the server set in the process and the thread's active run; here both are named.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 CANDIDATE = "candidate"
 MODEL = "model"  # where it stands in the results of the analysis that trained it
 _ARTIFACT = "model"
+_VARIABLE = "MLFLOW_TRACKING_URI"
 _READY_SECONDS = 10  # it is ready at once; MLflow would wait for five minutes
 # What a model of scikit-learn needs to be loaded. MLflow's own way to find out loads it in a process of its own, and
 # waits for that for minutes.
@@ -65,12 +69,11 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
     """
     import mlflow.sklearn
     from mlflow.models import infer_signature
-    from mlflow.tracking._tracking_service.utils import _use_tracking_uri
 
     store, client = run.store, run.store.client
     logged = store.ask(client.create_logged_model, store.experiment_id, name=_ARTIFACT, source_run_id=run.run_id)
     # For the block, since MLflow's registry too asks the process's server for what it is to register.
-    with _use_tracking_uri(store.uri):
+    with process_tracking_uri(store.uri):
         store.ask(
             mlflow.sklearn.log_model,
             model,
@@ -95,6 +98,25 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
         )
     files = hashes(ArtifactFolder(store, logged.artifact_location))
     return RegisteredModel(name=name, version=str(model_version.version), model_id=str(logged.model_id), files=files)
+
+
+@contextmanager
+def process_tracking_uri(uri: str) -> Iterator[None]:
+    """Set the server that MLflow's own functions use in this process, for the block.
+
+    MLflow also writes it to MLFLOW_TRACKING_URI, and removes or overwrites the variable when it sets it back: settings
+    that are read afterwards would name another store. So the variable is put back as it was.
+    """
+    from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+
+    before = os.environ.get(_VARIABLE)
+    try:
+        with _use_tracking_uri(uri):
+            yield
+    finally:
+        os.environ.pop(_VARIABLE, None)
+        if before is not None:
+            os.environ[_VARIABLE] = before
 
 
 def hashes(folder: ArtifactFolder) -> dict[str, Artifact]:

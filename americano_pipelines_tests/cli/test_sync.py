@@ -69,8 +69,8 @@ def test_the_real_export_of_the_issue(cli: Cli, shared: Path) -> None:
     assert done.json["tables"]["behavioral_events"]["rows"] == 95_626
     assert done.json["skipped"].keys() == {"experiment_protocols", "phase_assignments", "analysis_runs"}
     assert all("no Parquet file at" in reason for reason in done.json["skipped"].values())
-    disorder = """SELECT count(*) FROM (SELECT event_time < lag(event_time) OVER (ORDER BY rowid) AS earlier
-        FROM {}) WHERE earlier"""
+    disorder = """SELECT count(*) FROM (SELECT place < lag(place) OVER (ORDER BY rowid) AS earlier FROM
+        (SELECT rowid, (date_trunc('month', event_time), learner_id, event_time) AS place FROM {})) WHERE earlier"""
     with duckdb.connect(done.json["path"], read_only=True) as connection:
         assert connection.execute(disorder.format("analytics.behavioral_events")).fetchone() == (0,)
     with duckdb.connect() as connection:

@@ -12,6 +12,7 @@ import pytest
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.artifacts import find_run
 from americano_pipelines.mlflow_store.client import open_store, open_store_to_read, try_writing
+from americano_pipelines.mlflow_store.registered_models import process_tracking_uri
 from americano_pipelines.mlflow_store.runs import analysis_run, end, get_or_create_parent_run, search
 from americano_pipelines.mlflow_store.tracking_errors import CLIENT_ENVIRONMENT, creation_lock
 from americano_pipelines.settings import Settings
@@ -197,14 +198,10 @@ def test_two_processes_at_once_make_one_store_and_one_run(settings_for: Callable
 def test_the_process_s_own_address_changes_nothing(
     settings_for: Callable[..., Settings], mlflow_server: MlflowServer, tmp_path: Path
 ) -> None:
-    import mlflow
-
     settings = settings_for()
-    mlflow.set_tracking_uri(mlflow_server.url)
-    store = open_store(settings)
-
-    run_id = store.client.create_run(store.experiment_id).info.run_id
+    with process_tracking_uri(mlflow_server.url):
+        store = open_store(settings)
+        run_id = store.client.create_run(store.experiment_id).info.run_id
 
     assert (tmp_path / "data" / "mlflow" / "mlflow.db").is_file()
     assert store.client.get_run(run_id).info.artifact_uri.startswith(tmp_path.as_uri())
-    mlflow.set_tracking_uri(None)

@@ -1,6 +1,8 @@
 """Logging and registering a model on a real server, whatever server the process has set."""
 
 import hashlib
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,12 @@ import pytest
 
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.client import Store
-from americano_pipelines.mlflow_store.registered_models import CANDIDATE, log_model, make_candidate
+from americano_pipelines.mlflow_store.registered_models import (
+    CANDIDATE,
+    log_model,
+    make_candidate,
+    process_tracking_uri,
+)
 from americano_pipelines.mlflow_store.runs import AnalysisRun, analysis_run
 from americano_pipelines_tests.mlflow_server import MlflowServer
 
@@ -33,15 +40,11 @@ def test_it_goes_to_the_run_and_the_server_that_are_named(
 
     elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", elsewhere)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(elsewhere)
-    try:
+    with process_tracking_uri(elsewhere):
         model, rows = fitted()
         with analysis_run(store, parent, "trains", {}) as run:
             version = log_model(run, model, rows.head(3), "named")
         assert mlflow.get_tracking_uri() == elsewhere
-    finally:
-        mlflow.set_tracking_uri(before)
 
     assert not (tmp_path / "elsewhere.db").exists()
     logged = store.client.get_logged_model(version.model_id)
@@ -50,6 +53,23 @@ def test_it_goes_to_the_run_and_the_server_that_are_named(
     assert [output.model_id for output in outputs.model_outputs] == [version.model_id]
     assert store.client.get_run(parent).outputs.model_outputs == []
     assert store.client.get_model_version("named", version.version).run_id == run.run_id
+
+
+@pytest.mark.parametrize("variable", [None, "", "sqlite:///named.db"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_variable_stays_as_it_was(
+    store: Store, parent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, *, elsewhere: bool
+) -> None:
+    model, rows = fitted()
+    with process_tracking_uri(f"sqlite:///{tmp_path / 'elsewhere.db'}") if elsewhere else nullcontext():
+        if variable is None:
+            monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        else:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+        with analysis_run(store, parent, "trains", {}) as run:
+            log_model(run, model, rows.head(3), "variable")
+
+        assert os.environ.get("MLFLOW_TRACKING_URI") == variable
 
 
 def test_its_files_are_hashed_as_they_lie_on_the_server(
@@ -82,12 +102,8 @@ def test_it_loads_from_the_server_as_the_candidate(store: Store, parent: str) ->
 
     assert (first.version, second.version) == ("1", "2")
     assert str(store.client.get_model_version_by_alias("loads", CANDIDATE).version) == "2"
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(store.uri)
-    try:
+    with process_tracking_uri(store.uri):
         loaded = mlflow.pyfunc.load_model(f"models:/loads@{CANDIDATE}")
-    finally:
-        mlflow.set_tracking_uri(before)
     assert loaded.predict(rows).tolist() == model.predict(rows).tolist()
     assert loaded.metadata.get_input_schema().input_names() == ["told"]
     assert loaded.input_example.equals(rows.head(3))

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ from americano_pipelines_tests.serving.conftest import Api
 
 ISSUER, AUDIENCE = "https://issuer.example", "americano"
 ALGORITHMS = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
+
+
+@dataclass(frozen=True)
+class Offset:
+    """A time that is so many seconds after the token is made."""
+
+    seconds: int
 
 
 class Issuer:
@@ -59,7 +67,12 @@ class Issuer:
     def token(self, kid: str = "RS256-1", *, key: Any = None, algorithm: str | None = None, **claims: Any) -> str:
         moment = int(time.time())
         known = {"iss": ISSUER, "aud": AUDIENCE, "sub": "learner-1", "exp": moment + 600, "iat": moment}
-        whole = {name: value for name, value in (known | {"scope": "learner"} | claims).items() if value is not None}
+        claims = known | {"scope": "learner"} | claims
+        whole = {
+            name: moment + value.seconds if isinstance(value, Offset) else value
+            for name, value in claims.items()
+            if value is not None
+        }
         signing = self.keys[kid] if key is None else key
         return jwt.encode(whole, signing, algorithm or kid.partition("-")[0], headers={"kid": kid})
 
@@ -107,9 +120,9 @@ def test_a_token_of_each_algorithm_is_accepted(
 @pytest.mark.parametrize(
     ("claims", "words"),
     [
-        ({"exp": int(time.time()) - 31}, "expired"),
-        ({"nbf": int(time.time()) + 600}, "not valid yet"),
-        ({"iat": int(time.time()) + 600}, "not valid yet"),
+        ({"exp": Offset(-31)}, "expired"),
+        ({"nbf": Offset(600)}, "not valid yet"),
+        ({"iat": Offset(600)}, "not valid yet"),
         ({"aud": "another"}, "another audience"),
         ({"aud": None}, "audience|lacks"),
         ({"iss": "https://evil.example"}, "another issuer"),

@@ -19,7 +19,7 @@ from americano_pipelines.defs.analyses.assets import build_analysis
 from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
 from americano_pipelines.defs.run_tags import RECORD_SHA256
 from americano_pipelines.mlflow_store.client import Store, open_store
-from americano_pipelines.mlflow_store.registered_models import CANDIDATE
+from americano_pipelines.mlflow_store.registered_models import CANDIDATE, process_tracking_uri
 from americano_pipelines.mlflow_store.runs import TAGS
 from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
 from americano_pipelines.provenance.record import Record
@@ -151,8 +151,8 @@ def test_the_registered_model_loads_and_predicts_what_was_measured(demo: Demo, m
     version, run = _candidate(demo), demo.nested(result)
     assert version.run_id == run.info.run_id
     assert [f"models:/{output.model_id}" for output in run.outputs.model_outputs] == [version.source]
-    mlflow.set_tracking_uri(demo.store.uri)
-    loaded = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CANDIDATE}")
+    with process_tracking_uri(demo.store.uri):
+        loaded = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CANDIDATE}")
     data = TrainingData.parse(get(extracts_dir(demo.settings), run.data.tags["data.sha256"]))
     inputs = loaded.metadata.get_input_schema()
     assert inputs.input_names() == [name for name in data.features if name in inputs.input_names()]
