@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "export_table",
     "protocols": "experiments",
     "verdicts": "experiments",
+    "plan": "plan",
     "analyse": "analyse",
     "verify-sync": "sync",
     "verify": "verify",

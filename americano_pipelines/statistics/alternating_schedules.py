@@ -84,16 +84,21 @@ class Alternation:
     def contrasts(self, prefix: PrefixSums, orders: Orders) -> NDArray[np.float64]:
         """Mean of treatment days minus mean of baseline days, NaN where one of them has no value.
 
+        Args:
+            prefix: prefix sums of the days' values, of one series or several.
+            orders: assignments.
+
         Returns:
-            Shape (assignments,), in outcome units.
+            Shape (assignments,), or (series, assignments); in outcome units.
         """
         values, present = np.diff(prefix.sums), np.diff(prefix.numbers).astype(np.float64)
         treated = orders.astype(np.float64)
-        sums, numbers = treated @ values, treated @ present
+        sums, numbers = ((treated @ days[..., np.newaxis])[..., 0] for days in (values, present))
+        others, rest = (days.sum(axis=-1, keepdims=True) for days in (values, present))
         with np.errstate(invalid="ignore", divide="ignore"):
-            result: NDArray[np.float64] = sums / np.where(numbers == 0, np.nan, numbers) - (
-                values.sum() - sums
-            ) / np.where(numbers == present.sum(), np.nan, present.sum() - numbers)
+            result: NDArray[np.float64] = sums / np.where(numbers == 0, np.nan, numbers) - (others - sums) / np.where(
+                numbers == rest, np.nan, rest - numbers
+            )
         return result
 
     @cached_property

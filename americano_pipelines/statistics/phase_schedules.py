@@ -98,16 +98,16 @@ class PhaseSchedule:
         """Mean of treatment phase means minus mean of baseline phase means, NaN where a phase has no value.
 
         Args:
-            prefix: prefix sums of the days' values.
+            prefix: prefix sums of the days' values, of one series or several.
             lengths: assignments.
 
         Returns:
-            Shape (assignments,), in outcome units.
+            Shape (assignments,), or (series, assignments); in outcome units.
         """
         ends = np.cumsum(lengths, axis=1)
         means = prefix.means(ends - lengths + self._cut, ends)
         treated = np.array(self.treated)
-        result: NDArray[np.float64] = means[:, treated].mean(axis=1) - means[:, ~treated].mean(axis=1)
+        result: NDArray[np.float64] = means[..., treated].mean(axis=-1) - means[..., ~treated].mean(axis=-1)
         return result
 
     def treated_days(self, lengths: Sequence[int]) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Compute differences of means for many schedules of one case by prefix sums."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PrefixSums:
-    """Sums and numbers of the values before each day; shape (days + 1,).
+    """Sums and numbers of the values before each day; shape (days + 1,), or (series, days + 1) of several series.
 
     Of centred values: what is subtracted from all days changes no difference of means, but digits are lost otherwise.
     """
@@ -27,11 +28,17 @@ class PrefixSums:
         filled = np.where(present, values - centre, 0.0)
         return cls(np.concatenate(([0.0], np.cumsum(filled))), np.concatenate(([0], np.cumsum(present))))
 
+    @classmethod
+    def of_series(cls, series: Iterable[Values]) -> "PrefixSums":
+        """Of several series of the same number of days."""
+        prefixes = [cls.of(values) for values in series]
+        return cls(np.stack([prefix.sums for prefix in prefixes]), np.stack([prefix.numbers for prefix in prefixes]))
+
     def means(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Values:
         """Means of the days from `starts` to before `ends`, less the centre; NaN where no day has a value."""
-        numbers = self.numbers[ends] - self.numbers[starts]
+        numbers = self.numbers[..., ends] - self.numbers[..., starts]
         with np.errstate(invalid="ignore", divide="ignore"):
-            result: Values = (self.sums[ends] - self.sums[starts]) / np.where(numbers == 0, np.nan, numbers)
+            result: Values = (self.sums[..., ends] - self.sums[..., starts]) / np.where(numbers == 0, np.nan, numbers)
         return result
 
 

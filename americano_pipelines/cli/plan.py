@@ -1,0 +1,319 @@
+"""Run `americano plan`: draw a schedule, simulate the power of its test, check what a protocol records."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from pydantic import JsonValue
+
+from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
+from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.settings import load_settings
+
+if TYPE_CHECKING:
+    from americano_pipelines.planning.planned_design import PlannedDesign
+    from americano_pipelines.planning.power_simulation import Power, PowerOption
+
+_TARGET = 0.8
+_EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+_AUTOCORRELATIONS = (0.0, 0.3, 0.5)
+_DESIGN_OPTIONS = (
+    click.option("--design", type=click.Choice(["ABAB", "ALTERNATING"]), required=True, help="The design."),
+    click.option("--days", type=click.IntRange(min=2), required=True, help="Days of the experiment."),
+    click.option("--min", "shortest", type=click.IntRange(min=1), help="ABAB: fewest days of a phase."),
+    click.option("--max", "longest", type=click.IntRange(min=1), help="ABAB: most days of a phase."),
+    click.option("--treated", type=click.IntRange(min=1), help="ALTERNATING: treatment days in each block."),
+    click.option("--block", type=click.IntRange(min=2), help="ALTERNATING: days of a block. Without it, all days."),
+    click.option("--run", "longest_run", type=click.IntRange(min=1), help="ALTERNATING: most days in a row."),
+    click.option(
+        "--direction",
+        type=click.Choice(["increase", "decrease", "either"]),
+        default="either",
+        show_default=True,
+        help="The direction that is tested; either is a two-sided test.",
+    ),
+    click.option(
+        "--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+        help="The level of the test.",
+    ),
+)  # fmt: skip
+
+
+def design_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that describe a design and its test."""
+    for option in reversed(_DESIGN_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group()
+def plan() -> None:
+    """Plan an experiment before it begins."""
+
+
+@plan.command("draw")
+@design_options
+@click.option("--seed", type=int, help="Seed of the draw. Without it, a random one, which is printed.")
+@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="The first day, such as 2027-01-04.")
+@click.option("--improvement", type=click.Choice(["increase", "decrease"]), help="Which way of the outcome is better.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def draw(
+    context: click.Context, /, *, direction: str, alpha: float, seed: int | None, start: datetime | None,
+    improvement: str | None, as_json: bool, **bounds: Any,  # noqa: ANN401 - the options of a design
+) -> None:  # fmt: skip
+    """Draw a schedule; each that the design admits is as likely as any other.
+
+    Record the phases and their interventionParams in the app before the first day: then the analysis is planned.
+    """
+    from americano_pipelines.planning.planned_design import MAX_SEED, draw_schedule, intervention_params
+
+    try:
+        design = _design(bounds)
+        seed = secrets.randbelow(MAX_SEED + 1) if seed is None else seed
+        phases = draw_schedule(design, seed, start.date() if start else None)
+    except AnalysisError as error:
+        say(str(error), err=True)
+        context.exit(WRONG_USE)
+    planned: dict[str, JsonValue] = {"direction": direction, "alpha": alpha}
+    planned |= {"improvement": improvement} if improvement else {}
+    smallest_p = design.smallest_p(two_sided=direction == "either")
+    parameters = intervention_params(design, planned, seed)
+    if as_json:
+        say_json(
+            {
+                "design": design.name,
+                "days": design.days,
+                "seed": seed,
+                "algorithm": design.algorithm,
+                "assignments": design.schedule.count,
+                "smallest_p": smallest_p,
+                "phases": [asdict(phase) for phase in phases],
+                "interventionParams": parameters,
+            }
+        )
+        return
+    console = Console(highlight=False)
+    dated = start is not None
+    header = ("phase", "type", "first day", "days", *(("begins",) if dated else ()))
+    rows = [
+        (phase.label, phase.type, phase.first_day, phase.days, *((f"{phase.starts:%Y-%m-%d}",) if phase.starts else ()))
+        for phase in phases
+    ]
+    show_table(console, header, rows, title=f"{design.name}, {design.days} days, seed {seed}", most_rows=len(rows))
+    console.print(f"Drawn {design.algorithm}.")
+    console.print(f"One of {design.schedule.count:,} assignments; the smallest p is {smallest_p:.2g}.")
+    if smallest_p > alpha:
+        console.print(f"[red]That is above alpha {alpha:g}[/]: this design cannot show an effect. Widen the bounds.")
+    console.print("interventionParams of each phase:")
+    say_json(parameters)
+
+
+@plan.command("power")
+@design_options
+@click.option(
+    "--effect",
+    "effects",
+    multiple=True,
+    type=click.FloatRange(min=0),
+    help="Effect in standard deviations. Can be repeated.",
+)
+@click.option(
+    "--autocorrelation", "autocorrelations", multiple=True, type=float, help="Of neighbouring days. Can be repeated."
+)
+@click.option(
+    "--trend",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Rise over the whole experiment, in standard deviations.",
+)
+@click.option("--missing", type=float, default=0.0, show_default=True, help="Share of days without a value.")
+@click.option(
+    "--simulations",
+    type=click.IntRange(100, 100_000),
+    default=2000,
+    show_default=True,
+    help="Simulated experiments for each figure.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the simulation.")
+@click.option(
+    "--find",
+    "wanted",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Search the length and bounds that find this effect in 80 % of the experiments.",
+)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the power as a PNG picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def power(
+    context: click.Context, /, *, effects: tuple[float, ...], autocorrelations: tuple[float, ...],
+    wanted: float | None, plot: Path | None, as_json: bool, **options: Any,  # noqa: ANN401 - of design and simulation
+) -> None:  # fmt: skip
+    """Simulate how often the randomization test would find an effect.
+
+    Effects are in standard deviations of a day's value. Each experiment is drawn, simulated and tested anew.
+    """
+    from americano_pipelines.common.stage_timer import StageTimer
+    from americano_pipelines.planning.power_simulation import (
+        Assumptions,
+        PlannedTest,
+        Scenario,
+        search_designs,
+        simulate_power,
+    )
+
+    powers: list[Power] = []
+    searched: list[PowerOption] = []
+    direction, alpha, simulations = options["direction"], options["alpha"], options["simulations"]
+    try:
+        design, test, timer = _design(options), PlannedTest(direction, alpha), StageTimer()
+        scenarios = [
+            Scenario(test, Assumptions(correlation, options["trend"], options["missing"]), simulations, options["seed"])
+            for correlation in autocorrelations or _AUTOCORRELATIONS
+        ]
+        with progress(enabled=not as_json):
+            for scenario in scenarios:
+                powers += simulate_power(design, scenario, effects or _EFFECTS, timer)
+            if wanted is not None:
+                searched = search_designs(design, scenarios[0], wanted, _TARGET, timer)
+    except AnalysisError as error:
+        say(str(error), err=True)
+        context.exit(WRONG_USE)
+    if plot is not None:
+        from americano_pipelines.planning.power_plot import draw_power
+
+        title = f"{design.name}, {design.days} days, {design.bounds}: {simulations:,} simulated experiments"
+        plot.write_bytes(draw_power(powers, title=title, alpha=alpha, target=_TARGET))
+    if as_json:
+        say_json(
+            {
+                "design": design.name,
+                "days": design.days,
+                "randomization": design.randomization,
+                "assignments": design.schedule.count,
+                "smallest_p": design.smallest_p(two_sided=direction == "either"),
+                "simulations": simulations,
+                "seed": options["seed"],
+                "power": [asdict(figure) for figure in powers],
+                "options": [_option_as_dict(option) for option in searched],
+            }
+        )
+        return
+    console = Console(highlight=False)
+    _show_power(console, design, powers, direction=direction, alpha=alpha, simulations=simulations)
+    if wanted is not None:
+        _show_options(console, searched, wanted)
+    if plot is not None:
+        console.print(f"The picture is {plot}.")
+
+
+@plan.command("check")
+@click.argument("protocol")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(context: click.Context, *, protocol: str, as_json: bool) -> None:
+    """Check whether a protocol records all that a verdict needs.
+
+    PROTOCOL is the name of a published protocol, its id, or a part of one. The exit code is 1 if something is missing.
+    """
+    from americano_pipelines.planning.protocol_check import check_protocol
+    from americano_pipelines.warehouse.published_protocols import find_protocol, read_protocols
+
+    settings = load_settings()
+    published = find_protocol(read_protocols(settings), protocol)
+    items = check_protocol(settings, published.protocol_id)
+    complete = all(item.complete for item in items)
+    if as_json:
+        say_json(
+            {
+                "protocol_id": published.protocol_id,
+                "protocol": published.name,
+                "complete": complete,
+                "items": [asdict(item) for item in items],
+            }
+        )
+    else:
+        console = Console(highlight=False)
+        rows = [(item.what, "yes" if item.complete else "no", item.text) for item in items]
+        show_table(console, ("what", "complete", "recorded"), rows, title=published.title, most_rows=len(rows),
+                   unbroken=("what", "complete"))  # fmt: skip
+        console.print(
+            "A verdict is possible when the plan is over."
+            if complete
+            else "Without the lines marked no there is no planned verdict."
+        )
+    if not complete:
+        context.exit(FAILED)
+
+
+def _design(options: dict[str, Any]) -> "PlannedDesign":
+    from americano_pipelines.planning.planned_design import abab, alternating
+
+    days, phase_bounds = options["days"], (options["shortest"], options["longest"])
+    alternation = (options["treated"], options["block"], options["longest_run"])
+    if options["design"] == "ABAB":
+        if None in phase_bounds or any(alternation):
+            raise AnalysisError("ABAB needs --min and --max, and no --treated, --block or --run")
+        return abab(days, *phase_bounds)
+    if alternation[0] is None or any(phase_bounds):
+        raise AnalysisError("ALTERNATING needs --treated, and no --min or --max")
+    return alternating(days, *alternation)
+
+
+def _show_power(
+    console: Console,
+    design: "PlannedDesign",
+    powers: "Sequence[Power]",
+    *,
+    direction: str,
+    alpha: float,
+    simulations: int,
+) -> None:
+    correlations = list(dict.fromkeys(figure.autocorrelation for figure in powers))
+    figures = {(figure.effect, figure.autocorrelation): figure for figure in powers}
+    header = ("effect in SD", *(f"autocorrelation {correlation:g}" for correlation in correlations))
+    rows = [
+        (f"{effect:g}", *(_shares(figures[effect, correlation]) for correlation in correlations))
+        for effect in dict.fromkeys(figure.effect for figure in powers)
+    ]
+    sides = "two-sided" if direction == "either" else f"one-sided, {direction}"
+    title = f"{design.name}, {design.days} days, {design.bounds}; {sides}, alpha {alpha:g}: share that finds the effect"
+    show_table(console, header, rows, title=title, most_rows=len(rows))
+    console.print(f"{simulations:,} simulated experiments each, with the 99 % interval of the simulation.")
+    smallest = design.smallest_p(two_sided=direction == "either")
+    console.print(f"{design.schedule.count:,} assignments; the smallest p is {smallest:.2g}.")
+
+
+def _show_options(console: Console, options: "Sequence[PowerOption]", wanted: float) -> None:
+    rows = [
+        (option.design.days, option.design.bounds, f"{option.design.schedule.count:,}", _shares(option.power))
+        for option in options
+    ]
+    title = f"To find an effect of {wanted:g} SD in {_TARGET:.0%} of the experiments"
+    show_table(console, ("days", "bounds", "assignments", "finds it"), rows, title=title, most_rows=len(rows))
+    enough = [option for option in options if option.power.power >= _TARGET]
+    if enough:
+        shortest = min(enough, key=lambda option: option.design.days)
+        console.print(f"{shortest.design.days} days with {shortest.design.bounds} are enough.")
+    else:
+        console.print("None of these is enough: test one-sided, record more often, or look for a larger effect.")
+
+
+def _shares(figure: "Power") -> str:
+    return f"{figure.power:.3f} ({figure.low:.3f}-{figure.high:.3f})"
+
+
+def _option_as_dict(option: "PowerOption") -> dict[str, Any]:
+    design = option.design
+    return {
+        "days": design.days,
+        "randomization": design.randomization,
+        "assignments": design.schedule.count,
+        **asdict(option.power),
+    }

@@ -1,0 +1,81 @@
+"""`americano plan`: a schedule to record, the power of its test, what a protocol lacks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from americano_pipelines_tests.conftest import Database, Done
+
+Cli = Callable[..., Done]
+ABAB = ("--design", "ABAB", "--days", "28", "--min", "4", "--max", "12")
+DAYS = ("--design", "ALTERNATING", "--days", "12", "--treated", "1", "--block", "2")
+
+
+def test_a_draw_can_be_repeated_and_is_complete(cli: Cli) -> None:
+    first, again = (cli("plan", "draw", *ABAB, "--seed", "5", "--start", "2027-01-04", "--json") for _ in range(2))
+
+    assert first.code == 0
+    assert first.json == again.json
+    assert sum(phase["days"] for phase in first.json["phases"]) == 28
+    assert first.json["phases"][0]["starts"] == "2027-01-04"
+    assert first.json["smallest_p"] == 2 / first.json["assignments"]
+    assert first.json["interventionParams"] == {
+        "randomization": {"minDays": 4, "maxDays": 12},
+        "analysis": {"type": "ABAB_RANDOMIZATION", "direction": "either", "alpha": 0.05},
+        "seed": 5,
+    }
+    shown = cli("plan", "draw", *DAYS, "--improvement", "increase")
+    assert shown.code == 0
+    assert '"improvement": "increase"' in shown.out
+    assert "the smallest p is 0.031" in shown.out
+
+
+def test_power_is_shown_with_what_would_be_enough(cli: Cli, tmp_path: Path) -> None:
+    few, picture = ("--simulations", "100", "--autocorrelation", "0", "--effect", "0.5"), tmp_path / "power.png"
+
+    shown = cli("plan", "power", *ABAB, *few, "--effect", "3", "--find", "3", "--plot", picture)
+    as_json = cli("plan", "power", *ABAB, *few, "--find", "3", "--json")
+
+    assert shown.code == 0, shown.err
+    assert "100 simulated experiments each" in shown.out
+    assert "28 days with 4-12 days a phase are enough." in shown.out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [figure["effect"] for figure in as_json.json["power"]] == [0.5]
+    assert {option["days"] for option in as_json.json["options"]} == {28}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("draw", "--design", "ABAB", "--days", "56"), "ABAB needs --min and --max"),
+        (("draw", *ABAB, "--treated", "2"), "ABAB needs --min and --max, and no --treated"),
+        (("draw", "--design", "ALTERNATING", "--days", "12"), "ALTERNATING needs --treated"),
+        (("draw", "--design", "ABAB", "--days", "56", "--min", "7", "--max", "9"), "choose between 28 and 36 days"),
+        (("draw", *ABAB, "--seed", "-1"), "the seed -1 is not between 0 and"),
+        (("power", *ABAB, "--missing", "1.5"), "missing days 1.5"),
+        (("check", "nothing"), "no protocol matches 'nothing'"),
+    ],
+)
+def test_what_cannot_be_planned_says_why(cli: Cli, arguments: tuple[str, ...], words: str) -> None:
+    done = cli("plan", *arguments)
+
+    assert done.code != 0
+    assert words in done.err
+
+
+def test_a_check_names_what_a_published_protocol_lacks(
+    prisma: Database, publish: Callable[..., None], cli: Cli
+) -> None:
+    prisma.execute("UPDATE experiment_protocols SET \"protocolName\" = 'Walks before lunch' WHERE id = 'protocol_0'")
+    values: dict[str, Any] = prisma.variables()
+    publish(**values)
+
+    shown, as_json = cli("plan", "check", "walks", **values), cli("plan", "check", "walks", "--json", **values)
+
+    assert shown.code == as_json.code == 1
+    assert "Walks before lunch" in shown.out
+    assert "Without the lines marked no there is no planned verdict." in shown.out
+    assert not as_json.json["complete"]
+    assert {item["what"] for item in as_json.json["items"]} > {"phases", "plan", "randomization"}
