@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.daily_series import Observations
@@ -23,12 +24,14 @@ from americano_pipelines.statistics.autocorrelation import phase_dependence, res
 from americano_pipelines.statistics.design_appraisal import Appraisal, PlanKept, appraise
 from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, Pair, combined, compare
 from americano_pipelines.statistics.missing_days import MissingDays
+from americano_pipelines.statistics.overlap_measures import DatedValues
 from americano_pipelines.statistics.phase_windows import Condition
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.randomization_test import Direction
 
-_COMBINED = ("mean_difference", "median_difference", "overlap.nap", "overlap.tau", "overlap.tau_u", "overlap.pnd",
-             "smd_baseline.value", "smd_pooled.value", "log_response_ratio")  # fmt: skip
+_COMBINED = ("mean_difference", "median_difference", "overlap.nap", "overlap.tau", "overlap.tau_u", "tau_bc.value",
+             "overlap.pnd", "overlap.pem", "overlap.pand", "overlap.ird", "smd_baseline.value", "smd_pooled.value",
+             "log_response_ratio", "log_median_ratio")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,35 +42,42 @@ class ComparisonGroups:
         labels: label of each group.
         conditions: condition of each group.
         values: the days of each group in order, NaN for those without a value.
+        days: number of each of these days in the experiment.
     """
 
     labels: tuple[str, ...]
     conditions: tuple[Condition, ...]
     values: tuple[Values, ...]
+    days: tuple[NDArray[np.int64], ...]
 
     @property
-    def present_values(self) -> list[Values]:
-        """The values of each group without the missing ones."""
-        return [values[~np.isnan(values)] for values in self.values]
+    def present_values(self) -> list[DatedValues]:
+        """The days of each group that have a value."""
+        return [
+            DatedValues(values[~np.isnan(values)], days[~np.isnan(values)])
+            for values, days in zip(self.values, self.days, strict=True)
+        ]
 
 
 def comparison_groups(observations: Observations) -> ComparisonGroups:
     """The groups of days that are compared in a protocol; the days of two interventions are never in one group."""
     windows = observations.timeline.windows
     values = tuple(observations.phase_values(index) for index in range(len(windows)))
+    days = tuple(np.flatnonzero(observations.days.phase == index) for index in range(len(windows)))
     if not is_alternation(observations):
-        return ComparisonGroups(observations.labels, tuple(window.condition for window in windows), values)
+        return ComparisonGroups(observations.labels, tuple(window.condition for window in windows), values, days)
     interventions = observations.timeline.interventions
     names = {"baseline": "baseline days"} | {
         kind: "treatment days" if len(interventions) == 1 else f"{kind} days" for kind in interventions
     }
     sides = [window.type if window.condition == "treatment" else "baseline" for window in windows]
-    pooled = tuple(
-        np.concatenate([np.empty(0), *(days for days, other in zip(values, sides, strict=True) if other == side)])
-        for side in names
+    members = [[index for index, other in enumerate(sides) if other == side] for side in names]
+    pooled_values = tuple(np.concatenate([np.empty(0), *(values[index] for index in group)]) for group in members)
+    pooled_days = tuple(
+        np.concatenate([np.empty(0, dtype=np.int64), *(days[index] for index in group)]) for group in members
     )
     conditions: list[Condition] = ["baseline", *(["treatment"] * len(interventions))]  # type: ignore[list-item]
-    return ComparisonGroups(tuple(names.values()), tuple(conditions), pooled)
+    return ComparisonGroups(tuple(names.values()), tuple(conditions), pooled_values, pooled_days)
 
 
 def effects(observations: Observations, parameters: AbabParameters, improvement: Direction | None) -> list[Pair]:
@@ -174,7 +184,7 @@ def appraisal(observations: Observations, scheme: RandomizationScheme, missing: 
     groups = comparison_groups(observations)
     conditions = [window.condition for window in observations.timeline.windows]
     return appraise(
-        [(label, int(values.size)) for label, values in zip(groups.labels, groups.present_values, strict=True)],
+        [(label, int(group.values.size)) for label, group in zip(groups.labels, groups.present_values, strict=True)],
         switches=sum(previous != other for previous, other in pairwise(conditions)),
         randomised=scheme.drawn,
         missing=missing,

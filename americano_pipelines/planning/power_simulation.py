@@ -244,9 +244,7 @@ def _batch_size(schedule: Schedule) -> int:
     return max(1, _CELLS // (schedule.count if schedule.count <= MAX_ENUMERATED else SAMPLE))
 
 
-def simulate_batch(
-    schedule: Schedule, assumptions: Assumptions, number: int, generator: np.random.Generator
-) -> Batch:
+def simulate_batch(schedule: Schedule, assumptions: Assumptions, number: int, generator: np.random.Generator) -> Batch:
     """Simulate so many experiments without an effect, each with an assignment of its own."""
     drawn: Assignments = schedule.draw(generator, number)
     days = schedule.days if isinstance(schedule, Alternation) else schedule.total

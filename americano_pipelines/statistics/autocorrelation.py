@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from americano_pipelines.statistics.effect_sizes import overlap, varies
+from americano_pipelines.statistics.effect_sizes import varies
+from americano_pipelines.statistics.overlap_measures import overlap
 from americano_pipelines.statistics.phase_windows import Condition
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.randomization_test import Direction

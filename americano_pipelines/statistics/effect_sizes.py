@@ -1,19 +1,21 @@
-"""Compute effect sizes of neighbouring phases: differences, standardised differences, response ratio, overlap.
+"""Compute effect sizes of neighbouring phases: differences, standardised differences, response ratios, overlap.
 
-Return None for an undefined value.
-
-Formulas: Parker and Vannest (2009) for NAP; Newcombe (2006), method 5, for its interval; Parker, Vannest, Davis and
-Sauber (2011) for Tau-U; Scruggs, Mastropieri and Casto (1987) for PND; Pustejovsky's SingleCaseES for the error.
-
-Formulas: Pustejovsky (2018) and SingleCaseES for the response ratio and the small-sample corrections.
+Return None for an undefined value. Formulas: Pustejovsky (2018) and SingleCaseES for the response ratio and the
+small-sample corrections; Bonett and Price (2020) for the ratio of medians.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from americano_pipelines.statistics.overlap_measures import (
+    CorrectedTau,
+    DatedValues,
+    Overlap,
+    baseline_corrected_tau,
+    overlap,
+)
 from americano_pipelines.statistics.phase_windows import Condition
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.randomization_test import Direction
@@ -36,92 +38,6 @@ INDEPENDENCE = (
     "errors and intervals take the days for independent; of days that depend on each other (AR(1) .5) a 95 % interval "
     "of this kind held the true value 76 times of 100"
 )
-
-# How far the search for one limit keeps from the other one.
-_ROOT_MARGIN = 1e-12
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Overlap of two phases; None where it is undefined.
-
-    Attributes:
-        nap: share of baseline-treatment pairs in which treatment is better, ties half; 0 to 1.
-        nap_se: its standard error, unbiased; needs two days in each phase.
-        nap_interval: its 95 % interval.
-        tau: 2 NAP - 1.
-        tau_u: Tau-U as Parker defines it: Tau less the trend within the baseline; it has no standard error.
-        pnd: share of treatment days beyond the best baseline day; it depends on how long the baseline was.
-    """
-
-    nap: float
-    nap_se: float | None
-    nap_interval: tuple[float, float] | None
-    tau: float
-    tau_u: float
-    pnd: float
-
-
-def overlap(baseline: Values, treatment: Values, improvement: Direction) -> Overlap | None:
-    """Overlap of a treatment phase with the baseline before it; None when one of them has no day.
-
-    Args:
-        baseline: its days.
-        treatment: its days.
-        improvement: which way is better.
-    """
-    if not baseline.size or not treatment.size:
-        return None
-    sign = 1.0 if improvement == "increase" else -1.0
-    before, after = sign * baseline, sign * treatment
-    wins = np.where(after > before[:, None], 1.0, np.where(after == before[:, None], 0.5, 0.0))
-    nap = float(wins.mean())
-    pairs = before.size * after.size
-    later = np.sign(before[None, :] - before[:, None])[np.triu_indices(before.size, 1)]
-    return Overlap(
-        nap=nap,
-        nap_se=_unbiased_error(wins, nap),
-        nap_interval=_newcombe(nap, before.size, after.size),
-        tau=2 * nap - 1,
-        tau_u=float((pairs * (2 * nap - 1) - later.sum()) / pairs),
-        pnd=float((after > before.max()).mean()),
-    )
-
-
-def _unbiased_error(wins: NDArray[np.float64], nap: float) -> float | None:
-    """Of NAP, without bias; the product is kept off 0 by half a pair, else an error of 0 would be claimed."""
-    m, n = wins.shape
-    if m < 2 or n < 2:  # noqa: PLR2004 - a variance
-        return None
-    off = wins - nap
-    q1 = float((off.sum(axis=1) ** 2).sum() / (m * n**2))
-    q2 = float((off.sum(axis=0) ** 2).sum() / (m**2 * n))
-    q3 = float((off**2).mean())
-    clipped = min(max(nap, 1 / (2 * m * n)), 1 - 1 / (2 * m * n))
-    return float(np.sqrt((clipped * (1 - clipped) + n * q1 + m * q2 - 2 * q3) / ((m - 1) * (n - 1))))
-
-
-def _newcombe(nap: float, m: int, n: int) -> tuple[float, float] | None:
-    """The roots t of (NAP - t)^2 = z^2 h t (1 - t) / (m n) (1 / h + (1 - t) / (2 - t) + t / (1 + t)).
-
-    There h = (m + n) / 2 - 1. A NAP of 0 or 1 is a root itself; the other limit is the other root, so that an interval
-    never shrinks to its estimate.
-    """
-    from scipy.optimize import brentq
-    from scipy.stats import norm
-
-    h = (m + n) / 2 - 1
-    if h <= 0:
-        return None
-    z = float(norm.ppf(0.975))
-
-    def excess(t: float) -> float:
-        spread = z**2 * t * (1 - t) / (m * n) * (1 + h * ((1 - t) / (2 - t) + t / (1 + t)))
-        return float((nap - t) ** 2 - spread)
-
-    low = 0.0 if nap <= 0 else float(brentq(excess, 0.0, min(nap, 1 - _ROOT_MARGIN)))
-    high = 1.0 if nap >= 1 else float(brentq(excess, max(nap, _ROOT_MARGIN), 1.0))
-    return low, high
 
 
 @dataclass(frozen=True)
@@ -150,10 +66,12 @@ class Pair:
         mean_difference: treatment minus baseline, in outcome units.
         median_difference: likewise.
         overlap: by pairs of days, better in the direction of the improvement.
+        tau_bc: baseline corrected Tau, likewise.
         smd_baseline: standardised by the baseline's standard deviation.
         smd_pooled: standardised by both.
         log_response_ratio: ln(treatment mean / baseline mean), corrected; only of positive means on a ratio scale.
         log_response_ratio_se: its standard error.
+        log_median_ratio: ln(treatment median / baseline median), likewise; it has no standard error here.
     """
 
     first: str
@@ -162,16 +80,18 @@ class Pair:
     mean_difference: float | None
     median_difference: float | None
     overlap: Overlap | None
+    tau_bc: CorrectedTau | None
     smd_baseline: Standardized | None
     smd_pooled: Standardized | None
     log_response_ratio: float | None
     log_response_ratio_se: float | None
+    log_median_ratio: float | None
 
 
 def compare(
     labels: Sequence[str],
     conditions: Sequence[Condition],
-    phases: Sequence[Values],
+    phases: Sequence[DatedValues],
     *,
     improvement: Direction,
     ratio_scale: bool,
@@ -181,7 +101,7 @@ def compare(
     Args:
         labels: of the phases, in order.
         conditions: what they count as.
-        phases: the values of their days, none missing.
+        phases: their days that have a value.
         improvement: which way is better.
         ratio_scale: whether the outcome has a true zero, so that ratios mean something.
     """
@@ -190,7 +110,8 @@ def compare(
         if conditions[index] == conditions[index + 1]:
             continue
         into = conditions[index + 1] == "treatment"
-        baseline, treatment = (phases[index], phases[index + 1]) if into else (phases[index + 1], phases[index])
+        before, after = (phases[index], phases[index + 1]) if into else (phases[index + 1], phases[index])
+        baseline, treatment = before.values, after.values
         lrr = _log_response_ratio(baseline, treatment) if ratio_scale else None
         some = baseline.size and treatment.size
         pairs.append(
@@ -201,10 +122,12 @@ def compare(
                 mean_difference=float(treatment.mean() - baseline.mean()) if some else None,
                 median_difference=float(np.median(treatment) - np.median(baseline)) if some else None,
                 overlap=overlap(baseline, treatment, improvement),
+                tau_bc=baseline_corrected_tau(before, after, improvement),
                 smd_baseline=smd_baseline(baseline, treatment, improvement),
                 smd_pooled=smd_pooled(baseline, treatment, improvement),
                 log_response_ratio=lrr[0] if lrr else None,
                 log_response_ratio_se=lrr[1] if lrr else None,
+                log_median_ratio=_log_median_ratio(baseline, treatment) if ratio_scale else None,
             )
         )
     return pairs
@@ -259,6 +182,13 @@ def _log_response_ratio(baseline: Values, treatment: Values) -> tuple[float, flo
         return None
     b, t = float(baseline.var(ddof=1)) / (m * before**2), float(treatment.var(ddof=1)) / (n * after**2)
     return float(np.log(after / before) + t / 2 - b / 2), float(np.sqrt(b + t))
+
+
+def _log_median_ratio(baseline: Values, treatment: Values) -> float | None:
+    if not baseline.size or not treatment.size or baseline.min() < 0 or treatment.min() < 0:
+        return None
+    before, after = float(np.median(baseline)), float(np.median(treatment))
+    return float(np.log(after / before)) if before > 0 and after > 0 else None
 
 
 def _sign(improvement: Direction) -> float:

@@ -110,6 +110,7 @@ def effect_formulas(*, ratio_scale: bool) -> tuple[Formula, ...]:
             "only of positive means, so means are not truncated as in SingleCaseES",
         ),
         Formula("log_response_ratio_se", "sqrt(sA^2 / (m mean A^2) + sB^2 / (n mean B^2))", _CASES, _INDEPENDENT),
+        Formula("log_median_ratio", "ln(median B / median A)", "Bonett and Price (2020)", "only of positive medians"),
     )
     return (
         Formula("mean_difference", "mean B - mean A", "by definition"),
@@ -134,6 +135,29 @@ def effect_formulas(*, ratio_scale: bool) -> tuple[Formula, ...]:
         Formula(
             "overlap.pnd", "share of B days beyond the best A day", "Scruggs, Mastropieri and Casto (1987)",
             "it falls with the length of the baseline",
+        ),
+        Formula(
+            "tau_bc.value",
+            "Kendall's tau-b of condition and outcome, of the days less the trend of A where trend_removed",
+            "Tarlow (2017)",
+            "SingleCaseES takes the trend off always, unless pretest_trend is given; it uses Tau unless Kendall = TRUE",
+        ),
+        Formula(
+            "tau_bc.trend_removed",
+            "whether Kendall's test finds a trend of A (p < .05); the trend is the median of the slopes of all pairs",
+            "Tarlow (2017); Sen (1968) for the slope",
+        ),
+        Formula("overlap.pem", "share of B days better than the median of A, ties half", "Ma (2006)"),
+        Formula(
+            "overlap.pand",
+            "share of the m + n days that are left when the fewest are removed so that every B day is better than "
+            "every A day",
+            "Parker, Vannest and Davis (2011)",
+        ),
+        Formula(
+            "overlap.ird",
+            "((m + n)^2 PAND - m^2 - n^2) / (2 m n)",
+            "Parker, Vannest and Brown (2009), robust; SingleCaseES",
         ),
         Formula(
             "smd_baseline.value", "J (mean B - mean A) / sA, J = 1 - 3 / (4 m - 5), positive where B is better",

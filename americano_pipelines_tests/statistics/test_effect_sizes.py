@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from americano_pipelines.statistics.effect_sizes import combined, compare, overlap, smd_baseline, smd_pooled
+from americano_pipelines.statistics.effect_sizes import combined, compare, smd_baseline, smd_pooled
+from americano_pipelines.statistics.overlap_measures import DatedValues, baseline_corrected_tau, overlap
 
 # Published: Parker, Vannest and Davis (2011), recomputed by R's SingleCaseES.
 BASELINE = np.array([20, 20, 26, 25, 22, 23], dtype=np.float64)
@@ -24,6 +25,12 @@ CONDITIONS = ["baseline", "treatment", "baseline", "treatment"]
 values = st.lists(st.integers(1, 60).map(float), min_size=2, max_size=12).map(np.array)
 
 
+def dated(*phases: np.ndarray) -> list[DatedValues]:
+    """Phases whose days follow each other."""
+    ends = np.cumsum([phase.size for phase in phases]).tolist()
+    return [DatedValues(phase, np.arange(end - phase.size, end)) for phase, end in zip(phases, ends, strict=True)]
+
+
 def test_published_overlap() -> None:
     sizes = overlap(BASELINE, TREATMENT, "increase")
 
@@ -34,6 +41,65 @@ def test_published_overlap() -> None:
     assert sizes.tau == pytest.approx(0.8333333, abs=1e-7)
     assert sizes.tau_u == pytest.approx(0.7380952, abs=1e-7)
     assert sizes.pnd == pytest.approx(0.7142857, abs=1e-7)
+    assert sizes.pem == 1
+    assert sizes.pand == pytest.approx(1 - 2 / 13)
+    assert sizes.ird == pytest.approx(6 / 7 - 1 / 6)
+
+
+def test_published_baseline_corrected_tau() -> None:
+    """Tarlow (2017): a line that goes on is no effect; 33 ... 4 as in SingleCaseES, recomputed below."""
+    line = dated(np.arange(1.0, 6), np.arange(6.0, 11))
+    before = np.array([33.0, 25, 17, 25, 19, 21, 19, 14, 19, 17])
+    after = np.array([14.0, 15, 15, 9, 12, 7, 10, 6, 5, 2, 2, 3, 5, 4])
+
+    straight = baseline_corrected_tau(*line, "increase")
+    falling = baseline_corrected_tau(*dated(before, after), "decrease")
+    flat = baseline_corrected_tau(*dated(BASELINE, TREATMENT), "increase")
+
+    assert straight is not None
+    assert falling is not None
+    assert flat is not None
+    assert (straight.value, straight.trend_removed) == (0, True)
+    assert falling.trend_removed
+    assert falling.value == pytest.approx(-corrected_by_hand(before, after))
+    assert not flat.trend_removed
+    # Kendall's tau-b without a correction: S / sqrt of the pairs that are no ties, S = 38 - 3.
+    assert flat.value == pytest.approx(35 / np.sqrt(42 * (78 - 3)))
+
+
+def corrected_by_hand(before: np.ndarray, after: np.ndarray) -> float:
+    """Pair by pair in plain Python."""
+    pairs = [(i, j) for j in range(before.size) for i in range(j)]
+    slope = float(np.median([(before[j] - before[i]) / (j - i) for i, j in pairs]))
+    rest = [float(value) - slope * day for day, value in enumerate(np.concatenate((before, after)))]
+    first, second = rest[: before.size], rest[before.size :]
+    score = sum((b > a + 1e-9) - (b < a - 1e-9) for a in first for b in second)
+    days = len(rest)
+    ties = sum(abs(rest[i] - rest[j]) < 1e-9 for j in range(days) for i in range(j))
+    return float(score / np.sqrt(before.size * after.size * (days * (days - 1) / 2 - ties)))
+
+
+def test_a_baseline_after_the_treatment_and_days_without_a_value_keep_their_place() -> None:
+    days = np.arange(30)
+    line = 3.0 * days
+    early, late = DatedValues(line[:10], days[:10]), DatedValues(line[12:][::2], days[12:][::2])
+
+    for baseline, treatment in ((early, late), (late, early)):
+        tau = baseline_corrected_tau(baseline, treatment, "increase")
+        assert tau is not None
+        assert tau.value == 0
+
+
+@given(values, values)
+@settings(max_examples=60, deadline=None)
+def test_the_fewest_days_are_removed(before: np.ndarray, after: np.ndarray) -> None:
+    sizes = overlap(before, after, "increase")
+    cuts = [-np.inf, *before.tolist(), *after.tolist()]
+    fewest = min(sum(a > cut for a in before) + sum(b <= cut for b in after) for cut in cuts)
+
+    assert sizes is not None
+    assert sizes.pand == pytest.approx(1 - fewest / (before.size + after.size))
+    assert 0 <= sizes.pem <= 1
 
 
 @pytest.mark.parametrize(("m", "n"), [(6, 5), (2, 2), (15, 8)])
@@ -57,7 +123,7 @@ def test_the_interval_of_full_overlap_or_none_is_no_point(m: int, n: int) -> Non
 
 def test_published_differences_of_means() -> None:
     (pair,) = compare(
-        ["A", "B"], ["baseline", "treatment"], [BASELINE, TREATMENT], improvement="increase", ratio_scale=True
+        ["A", "B"], ["baseline", "treatment"], dated(BASELINE, TREATMENT), improvement="increase", ratio_scale=True
     )
 
     assert pair.smd_baseline is not None
@@ -69,12 +135,13 @@ def test_published_differences_of_means() -> None:
     assert pair.smd_pooled.se == pytest.approx(0.685228, abs=1e-6)
     assert pair.log_response_ratio == pytest.approx(0.195396, abs=1e-6)
     assert pair.log_response_ratio_se == pytest.approx(0.055577, abs=1e-6)
+    assert pair.log_median_ratio == pytest.approx(np.log(28 / 22.5))
     assert pair.mean_difference == pytest.approx(TREATMENT.mean() - BASELINE.mean())
     assert pair.median_difference == 28 - 22.5
 
 
 def test_pairs_are_neighbours_and_combined_from_baseline_to_treatment_only() -> None:
-    pairs = compare(list(FIGURE_17), CONDITIONS, PHASES, improvement="decrease", ratio_scale=True)  # type: ignore[arg-type]
+    pairs = compare(list(FIGURE_17), CONDITIONS, dated(*PHASES), improvement="decrease", ratio_scale=True)  # type: ignore[arg-type]
 
     assert [(pair.first, pair.second, pair.into_treatment) for pair in pairs] == [
         ("baseline_1", "treatment_1", True),
@@ -87,7 +154,9 @@ def test_pairs_are_neighbours_and_combined_from_baseline_to_treatment_only() -> 
     assert combined(pairs, "mean_difference") == pytest.approx((first + last) / 2)
     assert combined(pairs, "smd_pooled.value") > 2  # type: ignore[operator]
     assert all((pair.mean_difference or 0) < 0 for pair in pairs)
-    short = compare(list(FIGURE_17), CONDITIONS, [*PHASES[:3], PHASES[3][:1]], improvement="decrease", ratio_scale=True)  # type: ignore[arg-type]
+    short = compare(
+        list(FIGURE_17), CONDITIONS, dated(*PHASES[:3], PHASES[3][:1]), improvement="decrease", ratio_scale=True
+    )  # type: ignore[arg-type]
     assert short[0].smd_pooled is not None
     assert combined(short, "smd_pooled.value") is None, "the mean of one of two pairs would be another quantity"
 
@@ -111,6 +180,11 @@ def test_the_other_direction_turns_the_sign_round(before: np.ndarray, after: np.
     assert up.nap == pytest.approx(1 - down.nap)
     assert up.tau == pytest.approx(-down.tau)
     assert up.tau_u == pytest.approx(-down.tau_u)
+    assert up.pem == pytest.approx(1 - down.pem)
+    first, second = (baseline_corrected_tau(*dated(before, after), way) for way in ("increase", "decrease"))
+    assert first is not None
+    assert second is not None
+    assert first.value == pytest.approx(-second.value)
     assert down == overlap(-before, -after, "increase")
     mine, other = smd_pooled(before, after, "increase"), smd_pooled(before, after, "decrease")
     assert mine is None or other is None or mine.value == pytest.approx(-other.value)
@@ -150,23 +224,23 @@ def test_what_is_undefined_is_none() -> None:
     assert (single.nap, single.nap_se, single.nap_interval) == (0.5, None, None)
     assert smd_baseline(FLAT, TREATMENT, "increase") is None
     assert smd_pooled(FLAT, FLAT, "increase") is None
-    (pair,) = compare(["A", "B"], ["baseline", "treatment"], [NONE, ONE], improvement="increase", ratio_scale=True)
+    (pair,) = compare(["A", "B"], ["baseline", "treatment"], dated(NONE, ONE), improvement="increase", ratio_scale=True)
     assert (pair.mean_difference, pair.overlap, pair.smd_pooled, pair.log_response_ratio) == (None,) * 4
     assert combined([pair], "overlap.nap") is None
     negative = compare(
-        ["A", "B"], ["baseline", "treatment"], [-BASELINE, TREATMENT], improvement="increase", ratio_scale=True
+        ["A", "B"], ["baseline", "treatment"], dated(-BASELINE, TREATMENT), improvement="increase", ratio_scale=True
     )
-    assert negative[0].log_response_ratio is None
+    assert (negative[0].log_response_ratio, negative[0].log_median_ratio) == (None, None)
     once = compare(
         ["A", "B"],
         ["baseline", "treatment"],
-        [np.r_[BASELINE, -1], TREATMENT],
+        dated(np.r_[BASELINE, -1], TREATMENT),
         improvement="increase",
         ratio_scale=True,
     )
     assert once[0].log_response_ratio is None, "what can be negative has no true zero"
     scale = compare(
-        ["A", "B"], ["baseline", "treatment"], [BASELINE, TREATMENT], improvement="increase", ratio_scale=False
+        ["A", "B"], ["baseline", "treatment"], dated(BASELINE, TREATMENT), improvement="increase", ratio_scale=False
     )
     assert scale[0].log_response_ratio is None
 
