@@ -15,6 +15,8 @@ _HIDDEN = re.compile(
 _LINES = {"\n": "\\n", "\t": "\\t"}
 # What Markdown acts on within a line. Dagster's UI makes links of bare addresses too, escaped or not.
 _MARKDOWN = re.compile(r"[\\`*\[\]<>&|~$@^]|://|www\.|(?<!\w)_|_(?!\w)", re.IGNORECASE)
+# ASCII punctuation that CommonMark or its tables act on within a line; an underscore inside a word is none.
+_COMMON_MARK = re.compile(r"[\\`*\[\]<>&|~$#]|(?<!\w)_|_(?!\w)|!(?=\[)")
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -48,6 +50,11 @@ def markdown_block(text: str, language: str) -> str:
     """Lines of code in Markdown, whatever is in them."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}{language}\n{visible(text)}\n{fence}"
+
+
+def common_mark(text: str) -> str:
+    """Text within a paragraph or cell of a Markdown file: what Markdown would act on has a backslash before it."""
+    return _COMMON_MARK.sub(r"\\\g<0>", one_line(text))
 
 
 def csv_cell(text: str) -> str:

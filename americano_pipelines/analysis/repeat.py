@@ -73,7 +73,7 @@ def repeat(request: Request) -> Reply:
         return Reply(error=str(error))
     return Reply(
         version=analysis.version,
-        results=json.loads(canonical_json(analysis.results)),
+        results=json.loads(canonical_json(analysis.recorded_results)),
         sentence=analysis.sentence,
         verdict=analysis.verdict,
         scale=outcome_scale(extract.outcomes),

@@ -62,3 +62,8 @@ class Analysis:
     seed: int | None = None
     generator: str | None = None
     model: TrainedModel | None = None
+
+    @property
+    def recorded_results(self) -> dict[str, JsonValue]:
+        """The results as they are recorded: with the methods paragraph, so that it can be quoted later."""
+        return {**self.results, "methods": self.methods} if self.methods else self.results

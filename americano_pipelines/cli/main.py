@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "records",
     "link": "records",
     "crate": "crate",
+    "manuscript": "manuscript",
     "purge": "purge",
     "relocate": "relocate",
     "report": "report",

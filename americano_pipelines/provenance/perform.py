@@ -65,7 +65,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
     compliance = _compliance(run, settings, prepared, as_of_us, hash_places)
     basis = Basis(prepared.document.snapshot_id, as_of_us, compliance.label if compliance else None)
     analysis = prepared.kind.analyse(prepared.extract, prepared.parameters, basis)
-    files, results, registered = dict(analysis.files), dict(analysis.results), None
+    files, results, registered = dict(analysis.files), dict(analysis.recorded_results), None
     if compliance is not None:
         files[RESULTS] = canonical_json(results)
         days = day_values(prepared.extract, prepared.parameters)

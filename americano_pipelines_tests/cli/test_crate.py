@@ -115,3 +115,18 @@ def test_a_card_that_cannot_be_read_is_a_problem(lab: Lab) -> None:
     finally:
         card.unlink()
     assert item.action is ErasureAction.CANNOT_REMOVE
+
+
+def test_a_manuscript_is_written_or_printed(lab: Lab, of_lab: Cli, tmp_path: Path) -> None:
+    recorded, target = lab.analyse(), tmp_path / "paper.md"
+    name = "SELECT \"protocolName\" FROM experiment_protocols WHERE id = 'protocol_1'"
+    ((title,),) = lab.database.execute(name)
+
+    printed = of_lab("manuscript", recorded.sha256[:12])
+    written = of_lab("manuscript", recorded.sha256[:12], "-o", str(target))
+
+    assert (printed.code, written.code) == (0, 0)
+    assert printed.out == target.read_text()
+    assert printed.out.startswith(f"# {title}\n")
+    assert f"{printed.out.count('TO BE ADDED')} items are marked TO BE ADDED" in written.out
+    assert of_lab("manuscript", "ffffffff").code == 1
