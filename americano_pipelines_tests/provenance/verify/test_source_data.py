@@ -31,7 +31,7 @@ def made_up(lab: Lab, kind: str = "abab_randomization") -> Recorded:
 
 @contextmanager
 def without_snapshot(lab: Lab, recorded: Recorded) -> Iterator[None]:
-    folder = snapshots.snapshots_dir(lab.settings)
+    folder = snapshots.snapshots_dir(lab.settings.paths)
     place = folder / recorded.record.inputs[0].snapshot_id
     place.rename(folder / ".aside")
     try:
