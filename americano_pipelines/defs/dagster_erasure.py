@@ -1,9 +1,8 @@
-"""Erase a learner from Dagster's records: delete the runs that analysed their protocols, and what Dagster leaves.
+"""Erase a learner from Dagster's records: delete the runs that analysed their protocols, and what Dagster leaves."""
 
-Open source Dagster on sqlite cannot wipe the partitions of an asset, and wiping an asset takes the history of all
-protocols. A deleted run leaves its text in free pages of the files, its captured output, and a copy of an asset's
-last materialization in the table of assets.
-"""
+# Open source Dagster on sqlite cannot wipe the partitions of an asset, and wiping an asset takes the history of all
+# protocols. A deleted run leaves its text in free pages of the files, its captured output, and a copy of an asset's
+# last materialization in the table of assets.
 
 import re
 import sqlite3

@@ -1,9 +1,8 @@
-"""Find and remove a learner in kept snapshots; look for them in the published file, which follows the source.
+"""Find and remove a learner in kept snapshots; look for them in the published file, which follows the source."""
 
-A kept file goes as a whole: its hash is in the records of analyses, and a rewritten file would have another. A card in
-`snapshots/purged/` says that it was purged, so that it does not count as lost or expired. Files that were patched go
-too, whatever their tables show: DuckDB leaves a deleted row's bytes where they were.
-"""
+# A kept file goes as a whole: its hash is in the records of analyses, and a rewritten file would have another. A card
+# in `snapshots/purged/` says that it was purged, so that it does not count as lost or expired. Files that were patched
+# go too, whatever their tables show: DuckDB leaves a deleted row's bytes where they were.
 
 import json
 from collections.abc import Iterable, Sequence
@@ -29,7 +28,7 @@ class SnapshotFiles:
 
     def find(self, learner: Learner) -> list[Item]:
         """Where the published file has the learner, and the kept files that hold them or may."""
-        published = snapshots.current(self._settings)
+        published = snapshots.current(self._settings.paths)
         items = self._in_published(published, learner.id) if published is not None else []
         for path in _files(self._settings):
             if published is None or not path.samefile(published):
@@ -128,7 +127,7 @@ def snapshots_without(settings: Settings, items: Iterable[Item]) -> set[str]:
         settings: where they are.
         items: what `SnapshotFiles` holds about the learner.
     """
-    published, name = snapshots.current(settings), snapshots.file_name(settings)
+    published, name = snapshots.current(settings.paths), snapshots.file_name(settings.paths)
     readable = {folder.name for folder in snapshots.snapshots(settings) if _has_record(folder / name)}
     named = {item.name for item in items if item.kind == KIND and item.names_learner}
     if published is not None and any(item.action is ErasureAction.IN_SOURCE for item in items):
@@ -145,10 +144,10 @@ def _has_record(path: Path) -> bool:
 
 
 def _files(settings: Settings) -> list[Path]:
-    return sorted(snapshots.snapshots_dir(settings).glob(f"[!.]*/{snapshots.file_name(settings)}"))
+    return sorted(snapshots.snapshots_dir(settings.paths).glob(f"[!.]*/{snapshots.file_name(settings.paths)}"))
 
 
 def _under_other_names(settings: Settings) -> list[Path]:
     """Files in the folder of snapshots that were published under another name."""
-    paths = snapshots.snapshots_dir(settings).glob("[!.]*/*.duckdb")
-    return sorted(path for path in paths if path.name != snapshots.file_name(settings))
+    paths = snapshots.snapshots_dir(settings.paths).glob("[!.]*/*.duckdb")
+    return sorted(path for path in paths if path.name != snapshots.file_name(settings.paths))

@@ -268,6 +268,6 @@ def _experiment(store: Store, settings: Settings) -> str:
 
 
 def _make_experiment(store: Store, settings: Settings) -> str:
-    location = None if is_server(store.uri) else artifacts_uri(settings)
+    location = None if is_server(store.uri) else artifacts_uri(settings.paths)
     name = settings.mlflow_experiment_name
     return str(store.ask(store.client.create_experiment, name, artifact_location=location))

@@ -1,12 +1,11 @@
-"""Decide whether a file is kept, patched or built anew, with the reason in words.
+"""Decide whether a file is kept, patched or built anew, with the reason in words."""
 
-Compare the source's state with the published file's own record, size and hash.
-
-**When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So a file is built
-from nothing when more than 30 % of a table's rows were replaced since the last new build (their row groups no longer
-follow each other by month), or when the file has grown by more than half (and 64 MB) since then.
-Measured on 5 M rows: replacing one month of 23 adds a fifth to the file once, for the index is written again.
-"""
+# Compare the source's state with the published file's own record, size and hash.
+#
+# **When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So a file is
+# built from nothing when more than 30 % of a table's rows were replaced since the last new build (their row groups no
+# longer follow each other by month), or when the file has grown by more than half (and 64 MB) since then. Measured on 5
+# M rows: replacing one month of 23 adds a fifth to the file once, for the index is written again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ def _rebuild_reason(
     settings: Settings, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
 ) -> str | None:
     """The reason to use nothing of the published file, None to use it."""
-    published = snapshots.current(settings)
+    published = snapshots.current(settings.paths)
     if before is None or published is None:
         return "nothing was published before"
     if not snapshots.as_published(published, before):

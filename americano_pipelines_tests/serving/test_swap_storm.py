@@ -23,7 +23,7 @@ KEPT = 3
 
 def publish_generation(settings: Settings, folder: Path, number: int) -> None:
     """Publish a copy of the current file in which every row says which file it is of."""
-    path = snapshots.current(settings)
+    path = snapshots.current(settings.paths)
     assert path is not None
     document = snapshots.record_beside(path)
     basis = folder / "copy.duckdb"
