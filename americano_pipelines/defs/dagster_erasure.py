@@ -50,7 +50,7 @@ class DagsterRuns:
 
     def find(self, learner: Learner) -> list[Item]:
         """The ended runs of the learner's protocols, and those that recorded an extract which is or was purged."""
-        gone = purged_extracts(self._settings)
+        gone = purged_extracts(self._settings.paths)
         gone |= {
             item.extract_sha256: item.protocol_id
             for item in learner.items

@@ -44,7 +44,7 @@ class Extracts:
             item = _item_of_extract(learner, sha256, path, content, is_clean=is_clean)
             if item is not None:
                 items.append(item)
-        return items + _unreadable_cards(self._settings)
+        return items + _unreadable_cards(self._settings.paths)
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Remove extracts for good, each after its card was written."""
@@ -72,9 +72,9 @@ def write_card(paths: DataFolder, item: Item) -> None:
     atomic_files.write_text(folder / f"{item.extract_sha256}.json", json.dumps(card, indent=1))
 
 
-def purged_extracts(settings: Settings) -> dict[str, str | None]:
+def purged_extracts(paths: DataFolder) -> dict[str, str | None]:
     """The hash of every extract that was purged, and the protocol that it is confirmed to be of."""
-    return {path.stem: _card_protocol(path) for path in _cards(settings.paths)}
+    return {path.stem: _card_protocol(path) for path in _cards(paths)}
 
 
 def kept_extracts(settings: Settings) -> Iterator[tuple[str, Path, bytes]]:
@@ -158,9 +158,9 @@ def _card_protocol(path: Path) -> str | None:
     return protocol_id if isinstance(protocol_id, str) else None
 
 
-def _unreadable_cards(settings: Settings) -> list[Item]:
+def _unreadable_cards(paths: DataFolder) -> list[Item]:
     items = []
-    for path in _cards(settings.paths):
+    for path in _cards(paths):
         try:
             card = json.loads(path.read_bytes())
         except ValueError:

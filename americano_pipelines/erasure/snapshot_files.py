@@ -13,7 +13,7 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.erasure.table_search import in_snapshot, owners_in
 from americano_pipelines.errors import UnreadableRecordError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.warehouse import snapshots
 
 KIND = "snapshot"
@@ -30,7 +30,7 @@ class SnapshotFiles:
         """Where the published file has the learner, and the kept files that hold them or may."""
         published = snapshots.current(self._settings.paths)
         items = self._in_published(published, learner.id) if published is not None else []
-        for path in _files(self._settings):
+        for path in _files(self._settings.paths):
             if published is None or not path.samefile(published):
                 item = self._kept(path, learner.id)
                 items += [item] if item is not None else []
@@ -110,7 +110,7 @@ def protocol_owners(settings: Settings) -> dict[str, set[str]]:
         ResourceError: a file cannot be looked into for want of memory or disk.
     """
     owners: dict[str, set[str]] = {}
-    for path in _files(settings):
+    for path in _files(settings.paths):
         try:
             document = snapshots.record_beside(path)
         except UnreadableRecordError:
@@ -128,7 +128,7 @@ def snapshots_without(settings: Settings, items: Iterable[Item]) -> set[str]:
         items: what `SnapshotFiles` holds about the learner.
     """
     published, name = snapshots.current(settings.paths), snapshots.file_name(settings.paths)
-    readable = {folder.name for folder in snapshots.snapshots(settings) if _has_record(folder / name)}
+    readable = {folder.name for folder in snapshots.snapshots(settings.paths) if _has_record(folder / name)}
     named = {item.name for item in items if item.kind == KIND and item.names_learner}
     if published is not None and any(item.action is ErasureAction.IN_SOURCE for item in items):
         named.add(published.parent.name)
@@ -143,8 +143,8 @@ def _has_record(path: Path) -> bool:
     return True
 
 
-def _files(settings: Settings) -> list[Path]:
-    return sorted(snapshots.snapshots_dir(settings.paths).glob(f"[!.]*/{snapshots.file_name(settings.paths)}"))
+def _files(paths: DataFolder) -> list[Path]:
+    return sorted(snapshots.snapshots_dir(paths).glob(f"[!.]*/{snapshots.file_name(paths)}"))
 
 
 def _under_other_names(settings: Settings) -> list[Path]:

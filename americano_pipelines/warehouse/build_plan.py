@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.sources.change_detection import same_history
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.warehouse import snapshots
@@ -61,7 +61,7 @@ def decide_build(
         inputs: its tables, and those that are carried over.
         full: build from nothing in any case.
     """
-    reason = "asked for" if full else _rebuild_reason(settings, before, content, source)
+    reason = "asked for" if full else _rebuild_reason(settings.paths, before, content, source)
     if reason is not None or before is None:
         return BuildPlan("build", str(reason))
     if before.content == content:
@@ -73,10 +73,10 @@ def decide_build(
 
 
 def _rebuild_reason(
-    settings: Settings, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
+    paths: DataFolder, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
 ) -> str | None:
     """The reason to use nothing of the published file, None to use it."""
-    published = snapshots.current(settings.paths)
+    published = snapshots.current(paths)
     if before is None or published is None:
         return "nothing was published before"
     if not snapshots.as_published(published, before):

@@ -87,7 +87,7 @@ class PlanHistory:
 def earlier_history(settings: Settings) -> PlanHistory:
     """The history in the newest published file that is unmodified; empty without one."""
     published = snapshots.current(settings.paths)
-    folders = [folder / snapshots.file_name(settings.paths) for folder in reversed(snapshots.snapshots(settings))]
+    folders = [folder / snapshots.file_name(settings.paths) for folder in reversed(snapshots.snapshots(settings.paths))]
     for path in dict.fromkeys([published, *folders] if published is not None else folders):
         try:
             document = snapshots.record_beside(path)

@@ -94,7 +94,7 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
             if build_plan.action == "keep" and before is not None:
                 return RefreshResult(before, published, changed=False, missing=source.skipped, before=states)
             history = earlier_history(settings)
-            path = building.enter_context(snapshots.building(settings, snapshot_id))
+            path = building.enter_context(snapshots.building(settings.paths, snapshot_id))
             if before is not None and published is not None and carried:
                 attach_published(path.parent.parent, connection, published, before, carried, source)
             with stages.stage("copy the published file" if build_plan.basis else "prepare"):

@@ -90,7 +90,7 @@ def file_name(paths: DataFolder) -> str:
 
 
 @contextmanager
-def building(settings: Settings, snapshot_id: str) -> Iterator[Path]:
+def building(paths: DataFolder, snapshot_id: str) -> Iterator[Path]:
     """Make a temporary folder to build in for the block.
 
     Yields:
@@ -99,15 +99,15 @@ def building(settings: Settings, snapshot_id: str) -> Iterator[Path]:
     Raises:
         PublishError: another file has the published name.
     """
-    link = settings.paths.published
+    link = paths.published
     if link.exists() and not link.is_symlink():
         raise PublishError(
             f"{link} is a file of its own, not the link this project publishes by. Nothing was touched: "
             "move it away, or set DUCKDB_DB_PATH to another name"
         )
-    with temporary_folder(snapshots_dir(settings.paths), "building") as folder:
+    with temporary_folder(snapshots_dir(paths), "building") as folder:
         (folder / snapshot_id).mkdir()
-        yield folder / snapshot_id / file_name(settings.paths)
+        yield folder / snapshot_id / file_name(paths)
 
 
 def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[Path, SnapshotRecord]:
@@ -165,13 +165,11 @@ def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Pat
     return copy if file_sha256(copy) == document.sha256 else None
 
 
-def snapshots(settings: Settings) -> list[Path]:
+def snapshots(paths: DataFolder) -> list[Path]:
     """Folders of the files published under this name, oldest first; other entries are not ours."""
-    name = file_name(settings.paths)
+    name = file_name(paths)
     return sorted(
-        path.parent
-        for path in snapshots_dir(settings.paths).glob(f"[!.]*/{SNAPSHOT_RECORD}")
-        if (path.parent / name).is_file()
+        path.parent for path in snapshots_dir(paths).glob(f"[!.]*/{SNAPSHOT_RECORD}") if (path.parent / name).is_file()
     )
 
 
@@ -219,7 +217,9 @@ def _sweep(settings: Settings) -> None:
     A name that sorts after it is older: it comes from a clock that ran ahead or was set back since.
     """
     published = current(settings.paths)
-    others = [folder for folder in snapshots(settings) if published is None or not folder.samefile(published.parent)]
+    others = [
+        folder for folder in snapshots(settings.paths) if published is None or not folder.samefile(published.parent)
+    ]
     for folder in _expired(
         settings.americano_snapshots_kept, others, published.parent.name if published is not None else ""
     ):
@@ -229,7 +229,7 @@ def _sweep(settings: Settings) -> None:
 def expiring(settings: Settings) -> list[Path]:
     """The folders of the files that the next publication removes."""
     # The next publication gets a fresh id, which is newer than all.
-    return _expired(settings.americano_snapshots_kept, snapshots(settings), atomic_files.new_id())
+    return _expired(settings.americano_snapshots_kept, snapshots(settings.paths), atomic_files.new_id())
 
 
 def _expired(kept: int, others: list[Path], newest: str) -> list[Path]:

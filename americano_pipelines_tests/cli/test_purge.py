@@ -29,13 +29,13 @@ ERASE = f"DELETE FROM behavioral_events WHERE \"userId\" = '{LEARNER}'"
 
 
 def kept(settings: Settings) -> set[str]:
-    return {folder.name for folder in snapshots.snapshots(settings)}
+    return {folder.name for folder in snapshots.snapshots(settings.paths)}
 
 
 def holders(settings: Settings) -> set[str]:
     """Kept snapshots whose tables show the learner."""
     holders = set()
-    for folder in snapshots.snapshots(settings):
+    for folder in snapshots.snapshots(settings.paths):
         with duckdb.connect(str(folder / snapshots.file_name(settings.paths)), read_only=True) as connection:
             query = 'SELECT count(*) FROM analytics.behavioral_events WHERE "userId" = $1'
             if connection.execute(query, [LEARNER]).fetchone() != (0,):

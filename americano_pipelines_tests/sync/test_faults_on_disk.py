@@ -243,7 +243,7 @@ def test_under_a_clock_that_was_set_back_the_newest_file_is_current_and_stays(
         assert current is not None
         assert current.parent.name.startswith(day)
         equal(settings, prisma)
-        kept.append([folder.name[:8] for folder in snapshots.snapshots(settings)])
+        kept.append([folder.name[:8] for folder in snapshots.snapshots(settings.paths)])
 
     assert kept == [
         ["20300101"],

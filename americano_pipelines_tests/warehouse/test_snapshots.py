@@ -152,7 +152,7 @@ def test_as_many_files_are_kept_as_are_asked_for_the_current_one_always(
     settings = settings_for(behavioral_events_parquet=str(file), americano_snapshots_kept=kept)
     ids = [synced(settings, full=True).document.snapshot_id for _ in range(kept + 2)]
 
-    left = {path.name for path in snapshots.snapshots(settings)}
+    left = {path.name for path in snapshots.snapshots(settings.paths)}
     assert ids[-1] in left
     assert len(left) == kept
     assert rows(settings, COUNT) == [(100,)]
@@ -172,7 +172,7 @@ def test_the_current_file_stays_though_the_clock_went_back(settings: Settings) -
     assert place is not None
     assert place.is_file()
     assert snapshots.current(settings.paths) == place
-    assert len(snapshots.snapshots(settings)) == settings.americano_snapshots_kept
+    assert len(snapshots.snapshots(settings.paths)) == settings.americano_snapshots_kept
 
 
 def test_what_others_keep_in_the_folder_is_never_swept(

@@ -105,4 +105,4 @@ def test_what_expires_is_what_the_next_publication_removes(lab: Lab) -> None:
     keeps_one = load_settings(
         americano_data_dir=lab.settings.data_dir, americano_snapshots_kept=1, **lab.database.variables()
     )
-    assert snapshots.expiring(keeps_one) == snapshots.snapshots(lab.settings)
+    assert snapshots.expiring(keeps_one) == snapshots.snapshots(lab.settings.paths)
