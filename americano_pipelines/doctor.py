@@ -1,7 +1,6 @@
-"""Check each thing that the configured mode needs, and report one finding for each.
+"""Check each thing that the configured mode needs, and report one finding for each."""
 
-Repair nothing and print nothing. What is tried by writing leaves nothing behind.
-"""
+# Repair nothing and print nothing. What is tried by writing leaves nothing behind.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -165,7 +164,7 @@ def _published(settings: Settings) -> Iterator[Diagnosis]:
         )
         return
     try:
-        document, path = read_record(settings), current(settings)
+        document, path = read_record(settings), current(settings.paths)
     except UnreadableRecordError as error:
         yield Diagnosis("warn", "published file", str(error))
         return
@@ -192,7 +191,7 @@ def _dagster_home(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _pseudonym_key(settings: Settings) -> Iterator[Diagnosis]:
-    yield Diagnosis("ok", "pseudonym key", key_state(settings))
+    yield Diagnosis("ok", "pseudonym key", key_state(settings.paths))
 
 
 def _mlflow(settings: Settings) -> Iterator[Diagnosis]:

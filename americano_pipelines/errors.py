@@ -1,7 +1,6 @@
-"""The errors that people see: one class for each action that the reader of the message can take.
+"""The errors that people see: one class for each action that the reader of the message can take."""
 
-State in the message what happened, where, and what to do. Any other exception is a defect and keeps its traceback.
-"""
+# State in the message what happened, where, and what to do. Any other exception is a defect and keeps its traceback.
 
 import errno
 from pathlib import Path

@@ -1,8 +1,7 @@
-"""Escape the app's text for each kind of output: a terminal, a page of Dagster's, a spreadsheet.
+"""Escape the app's text for each kind of output: a terminal, a page of Dagster's, a spreadsheet."""
 
-Names, labels and ids are typed by people. Each kind of output has characters that it acts on; here they become
-characters that are read. HTML is escaped where it is written, with `html.escape`.
-"""
+# Names, labels and ids are typed by people. Each kind of output has characters that it acts on; here they become
+# characters that are read. HTML is escaped where it is written, with `html.escape`.
 
 import json
 import re

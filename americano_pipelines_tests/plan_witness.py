@@ -11,7 +11,7 @@ LONG_AGO = "2020-01-01T00:00:00+00:00"
 
 def seen_long_ago(settings: Settings) -> None:
     """Set back when the plans of the published file were first seen; its record is of the changed file."""
-    path = snapshots.current(settings)
+    path = snapshots.current(settings.paths)
     assert path is not None
     document = snapshots.record_beside(path).model_copy(update={"plans_since": LONG_AGO})
     inside = document.model_copy(update={"bytes": 0, "sha256": ""}).model_dump_json()

@@ -1,8 +1,7 @@
-"""Find which way of the outcome is better: what parameters, plan and protocol declare.
+"""Find which way of the outcome is better: what parameters, plan and protocol declare."""
 
-`improvement` states it. Without it, the test's declared direction counts as better. Declarations that differ are
-named, and none of them counts.
-"""
+# `improvement` states it. Without it, the test's declared direction counts as better. Declarations that differ are
+# named, and none of them counts.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -214,7 +214,9 @@ class Extract(BaseExtract):
         ]
 
 
-_ROLES = ("id", "time", "learner", "phase", "protocol")
+_ROLES = ("id", "time", "phase", "protocol")
+# Types of ids of which a text means one value.
+_EXACT_IDS = ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UUID")
 
 
 def read_extract(
@@ -268,7 +270,7 @@ def read_extract(
     # It loads numpy, which the definitions do not need.
     from americano_pipelines.statistics.day_clock import HOUR_US
 
-    zone, zone_from = _time_zone(settings, stated_zone, phases)
+    zone, zone_from = _time_zone(settings.americano_time_zone, stated_zone, phases)
     # The view ends an open phase after days of 24 hours, and where clocks change the last one may end an hour later.
     margin_us = HOUR_US if zone and phases[-1].ends_us is None else 0
     events = _events(connection, document, outcome, protocol_id, str(learner), margin_us)
@@ -302,7 +304,7 @@ def protocol_statement(document: SnapshotRecord) -> str:
     return sql.render(sql.load("analysis", "protocol"), **{name: name if name in columns else "NULL" for name in names})
 
 
-def _time_zone(settings: Settings, stated: str | None, phases: Sequence[Phase]) -> tuple[str | None, str | None]:
+def _time_zone(default: str, stated: str | None, phases: Sequence[Phase]) -> tuple[str | None, str | None]:
     """The time zone of a protocol's days and where it is from: the protocol, its phases, the setting; else None."""
     from americano_pipelines.statistics.day_clock import time_zone
     from americano_pipelines.statistics.phase_windows import UTC_ZONE
@@ -315,8 +317,8 @@ def _time_zone(settings: Settings, stated: str | None, phases: Sequence[Phase]) 
         if len(zones) > 1:
             raise AnalysisError(f"the phases record different time zones: {', '.join(sorted(zones))}")
         zone, source = zones.pop(), "recorded with the phases"
-    elif settings.americano_time_zone != UTC_ZONE:
-        zone, source = settings.americano_time_zone, "the setting AMERICANO_TIME_ZONE"
+    elif default != UTC_ZONE:
+        zone, source = default, "the setting AMERICANO_TIME_ZONE"
     else:
         return None, None
     time_zone(zone)
@@ -349,7 +351,23 @@ def events_statement(document: SnapshotRecord, outcome: str) -> str:
         )
     table = SourceTable(EVENTS, built.found_as, tuple(built.columns), built.roles)
     roles = {role: role_value(table, role) if role in built.roles else "NULL" for role in _ROLES}
-    return sql.render(sql.load("analysis", "events"), outcome=sql.quote(outcome), **roles)
+    return sql.render(
+        sql.load("analysis", "events"), outcome=sql.quote(outcome), of_learner=_of_learner(table), **roles
+    )
+
+
+def _of_learner(table: SourceTable) -> str:
+    """SQL of the condition that the learner's id has the text $1.
+
+    A filter over a cast skips no row group. 3 M rows in the order of a number: 0.07 s with the cast alone, 0.001 s
+    with the number too.
+    """
+    column = table.column("learner")
+    name = sql.quote(table.roles["learner"])
+    if column is None or column.type == "VARCHAR":
+        return f"{name} = $1"
+    same_text = f"CAST({name} AS VARCHAR) = $1"
+    return f"{name} = TRY_CAST($1 AS {column.type}) AND {same_text}" if column.type in _EXACT_IDS else same_text
 
 
 def _events(

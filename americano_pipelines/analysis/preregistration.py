@@ -1,8 +1,7 @@
-"""Read the preregistered plan of a protocol and decide whether a run is planned or exploratory.
+"""Read the preregistered plan of a protocol and decide whether a run is planned or exploratory."""
 
-The phases record the plan beside the randomization scheme, in `interventionParams.analysis`, such as
-`{"type": "ABAB_RANDOMIZATION", "direction": "increase", "alpha": 0.05}`. `analysisPlan` is the same for people.
-"""
+# The phases record the plan beside the randomization scheme, in `interventionParams.analysis`, such as `{"type":
+# "ABAB_RANDOMIZATION", "direction": "increase", "alpha": 0.05}`. `analysisPlan` is the same for people.
 
 from collections.abc import Mapping
 from dataclasses import dataclass

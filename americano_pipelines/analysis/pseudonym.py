@@ -1,9 +1,8 @@
-"""Give learners keyed pseudonyms for extracts, records and MLflow.
+"""Give learners keyed pseudonyms for extracts, records and MLflow."""
 
-Without the key, trying all ids does not find a learner's pseudonym, so an empty or a known key protects nothing. A
-card beside the key holds the key's id, which does not disclose the key. It shows that a key was lost or replaced;
-extracts under two keys cannot be found by the learner.
-"""
+# Without the key, trying all ids does not find a learner's pseudonym, so an empty or a known key protects nothing. A
+# card beside the key holds the key's id, which does not disclose the key. It shows that a key was lost or replaced;
+# extracts under two keys cannot be found by the learner.
 
 import hashlib
 import hmac
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from americano_pipelines.common import atomic_files, file_permissions
 from americano_pipelines.errors import PseudonymKeyError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 
 _KEY = re.compile(rb"[0-9a-f]{64}\n?")
 _KEY_ID = re.compile("[0-9a-f]{16}")
@@ -39,58 +38,58 @@ def pseudonym_under(key: bytes, learner: str) -> str:
     return f"learner-{hmac.new(key, learner.encode(), hashlib.sha256).hexdigest()[:_DIGITS]}"
 
 
-def existing_key(settings: Settings) -> bytes | None:
+def existing_key(paths: DataFolder) -> bytes | None:
     """The existing key; None when no key exists and no extract needs one.
 
     Raises:
         PseudonymKeyError: as `pseudonym`.
     """
-    key = _read_key(settings)
+    key = _read_key(paths)
     if key is None:
-        if not has_extracts(settings):
+        if not has_extracts(paths):
             return None
-        key = _read_key(settings)  # another process may have made it and the first extract between these two reads
+        key = _read_key(paths)  # another process may have made it and the first extract between these two reads
         if key is None:
             raise PseudonymKeyError(
-                f"{settings.paths.pseudonym_key} is missing, and {settings.extracts_dir} holds extracts whose "
+                f"{paths.pseudonym_key} is missing, and {paths.extracts} holds extracts whose "
                 f"pseudonyms it made: restore it from a backup. {_NEW_START}"
             )
-    card = _read_card(settings)
-    if card is not None and card != _key_id(key) and has_extracts(settings):
+    card = _read_card(paths)
+    if card is not None and card != _key_id(key) and has_extracts(paths):
         raise PseudonymKeyError(
-            f"{settings.paths.pseudonym_key} (id {_key_id(key)}) is not the key (id {card}) that made the pseudonyms "
-            f"in {settings.extracts_dir}: restore that one from a backup. {_NEW_START}"
+            f"{paths.pseudonym_key} (id {_key_id(key)}) is not the key (id {card}) that made the pseudonyms "
+            f"in {paths.extracts}: restore that one from a backup. {_NEW_START}"
         )
     return key
 
 
-def key_state(settings: Settings) -> str:
+def key_state(paths: DataFolder) -> str:
     """Where the key is and its id, for `americano doctor`; never the key itself.
 
     Raises:
         PseudonymKeyError: as `pseudonym`.
     """
-    key = existing_key(settings)
+    key = existing_key(paths)
     if key is None:
-        return f"none yet; {settings.paths.pseudonym_key} is made with the first analysis"
-    return f"{settings.paths.pseudonym_key}, id {_key_id(key)}"
+        return f"none yet; {paths.pseudonym_key} is made with the first analysis"
+    return f"{paths.pseudonym_key}, id {_key_id(key)}"
 
 
-def has_extracts(settings: Settings) -> bool:
+def has_extracts(paths: DataFolder) -> bool:
     """Whether any extract is kept."""
-    return any(settings.extracts_dir.glob("[!.]*.json"))
+    return any(paths.extracts.glob("[!.]*.json"))
 
 
 def _usable_key(settings: Settings) -> bytes:
     """The key; created at its first use."""
-    key = existing_key(settings)
+    key = existing_key(settings.paths)
     if key is None:
         file_permissions.protect(settings)
         _make_key(settings.paths.pseudonym_key)
-        key = existing_key(settings)
+        key = existing_key(settings.paths)
         if key is None:
             raise PseudonymKeyError(f"{settings.paths.pseudonym_key} was removed while it was made: run this again")
-    if _read_card(settings) != _key_id(key):
+    if _read_card(settings.paths) != _key_id(key):
         # A folder of an earlier release has no card; a folder without extracts may start with another key.
         atomic_files.write_text(settings.paths.pseudonym_card, json.dumps({"key_id": _key_id(key)}))
     return key
@@ -102,8 +101,8 @@ def _make_key(path: Path) -> None:
     atomic_files.sync_folder(path.parent.parent)
 
 
-def _read_key(settings: Settings) -> bytes | None:
-    path = settings.paths.pseudonym_key
+def _read_key(paths: DataFolder) -> bytes | None:
+    path = paths.pseudonym_key
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -121,8 +120,8 @@ def _read_key(settings: Settings) -> bytes | None:
     return content.strip()
 
 
-def _read_card(settings: Settings) -> str | None:
-    path = settings.paths.pseudonym_card
+def _read_card(paths: DataFolder) -> str | None:
+    path = paths.pseudonym_card
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -133,7 +132,7 @@ def _read_card(settings: Settings) -> str | None:
     if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
         raise PseudonymKeyError(
             f"{path} does not say which key made the pseudonyms: restore it from a backup, or remove it if "
-            f"{settings.paths.pseudonym_key.name} is confirmed to be the key that made them"
+            f"{paths.pseudonym_key.name} is confirmed to be the key that made them"
         )
     return key_id
 

@@ -1,14 +1,13 @@
-"""Read the recorded randomization scheme of a protocol and list the reasons against a verdict.
+"""Read the recorded randomization scheme of a protocol and list the reasons against a verdict."""
 
-The phases record the scheme in `interventionParams.randomization`:
-
-- Phases: each phase has the bounds of its own length, `{"minDays": 7, "maxDays": 21}`. Every division of the planned
-  days into phases within the bounds was equally likely.
-- Design ALTERNATING: all phases have the same scheme, such as `{"scheme": "days", "treatedDays": 1, "blockDays": 2,
-  "maxRunDays": 2}`: the number of treatment days in each block, the days of a block, and the most days in a row under
-  one condition. Without `blockDays` all days are one block; without `maxRunDays` runs have no bound. A phase is then a
-  run of days under one condition, of any length.
-"""
+# The phases record the scheme in `interventionParams.randomization`:
+#
+# - Phases: each phase has the bounds of its own length, `{"minDays": 7, "maxDays": 21}`. Every division of the planned
+#   days into phases within the bounds was equally likely.
+# - Design ALTERNATING: all phases have the same scheme, such as `{"scheme": "days", "treatedDays": 1, "blockDays": 2,
+#   "maxRunDays": 2}`: the number of treatment days in each block, the days of a block, and the most days in a row under
+#   one condition. Without `blockDays` all days are one block; without `maxRunDays` runs have no bound. A phase is then
+#   a run of days under one condition, of any length.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

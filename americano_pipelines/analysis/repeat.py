@@ -1,8 +1,7 @@
-"""Repeat an analysis on a kept extract; as a process of its own, with the modules that are kept with a record.
+"""Repeat an analysis on a kept extract; as a process of its own, with the modules that are kept with a record."""
 
-`python -m americano_pipelines.analysis.repeat REQUEST REPLY` reads a request and writes a reply, both JSON. These two
-documents are all that another release knows of the modules beside them: fields may be added, and none may change.
-"""
+# `python -m americano_pipelines.analysis.repeat REQUEST REPLY` reads a request and writes a reply, both JSON. These two
+# documents are all that another release knows of the modules beside them: fields may be added, and none may change.
 
 import json
 import math

@@ -1,8 +1,7 @@
-"""Read rows of the app's table, and claim, create, complete and fail them.
+"""Read rows of the app's table, and claim, create, complete and fail them."""
 
-Each change is one statement that checks the row is still as expected. Changes are retried while the app's database
-restarts; reads are not.
-"""
+# Each change is one statement that checks the row is still as expected. Changes are retried while the app's database
+# restarts; reads are not.
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -21,7 +21,7 @@ def relocate(*, dry_run: bool, as_json: bool) -> None:
     """
     settings = load_settings()
     rebased = rewrite(settings, dry_run=dry_run)
-    present = artifacts_uri(settings)
+    present = artifacts_uri(settings.paths)
     if as_json:
         say_json({"artifacts": present, "dry_run": dry_run, "rewritten": [asdict(item) for item in rebased]})
         return

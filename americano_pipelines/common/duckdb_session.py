@@ -13,7 +13,7 @@ import duckdb
 from americano_pipelines.common import file_permissions, sql
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import REMEDIES, ConfigError, ResourceError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 
 # Errors of this machine's disks, in the order in which DuckDB's message is searched for their texts.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -24,6 +24,11 @@ _FAULTS = (
 )
 # Before the message of a server, whose disks may be full too: that is no fault of this machine.
 _OF_SERVER = ("ERROR:", "FATAL:", "Unable to connect to Postgres")
+# Errors in a statement: the same statement fails again.
+_OF_STATEMENT = (
+    *(duckdb.BinderException, duckdb.CatalogException, duckdb.InternalException, duckdb.NotImplementedException),
+    *(duckdb.ParserException, duckdb.SyntaxException),
+)
 # At 71 MiB sorting and appending failed, even in parts of 9 MB.
 _MIN_REDUCED_LIMIT = 256 << 20
 EXTENSION_PACKAGE, EXCEL_PACKAGE = "duckdb-extension-postgres-scanner", "duckdb-extension-excel"
@@ -85,6 +90,11 @@ def is_resource_error(error: duckdb.Error) -> bool:
     return isinstance(error, duckdb.OutOfMemoryException) or _fault(error) is not None
 
 
+def is_statement_error(error: duckdb.Error) -> bool:
+    """Whether DuckDB refused the statement itself, whatever the data are."""
+    return isinstance(error, _OF_STATEMENT)
+
+
 def _fault(error: duckdb.Error) -> int | None:
     """The system's error number behind DuckDB's error; None for other errors and for those of a server."""
     message = str(error)
@@ -107,7 +117,7 @@ def connect(settings: Settings, database: Path | None = None) -> Iterator[duckdb
     with resource_errors(settings):
         file_permissions.protect(settings)
         with (
-            spill_folder(settings) as folder,
+            spill_folder(settings.paths) as folder,
             session(
                 duckdb.connect(str(database) if database else ":memory:", config=config(settings, folder))
             ) as connection,
@@ -126,7 +136,7 @@ def connect_to_read(settings: Settings, database: Path) -> Iterator[duckdb.DuckD
         duckdb.Error: it cannot be opened.
     """
     with (
-        reader_spill_folder(settings) as folder,
+        reader_spill_folder(settings.paths) as folder,
         session(duckdb.connect(":memory:", config=config(settings, folder))) as connection,
     ):
         catalog = sql.quote(database.stem)
@@ -147,22 +157,22 @@ def session(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyCo
 
 
 @contextmanager
-def spill_folder(settings: Settings) -> Iterator[Path]:
+def spill_folder(paths: DataFolder) -> Iterator[Path]:
     """Make a folder to spill to for one session; what killed sessions left is removed by the next sync.
 
     DuckDB names its spill files without a process id and takes no lock on them: two sessions with one folder read
     each other's rows, without an error or with a segmentation fault.
     """
-    with temporary_folder(settings.paths.spill, "spill") as folder:
+    with temporary_folder(paths.spill, "spill") as folder:
         yield folder
 
 
 @contextmanager
-def reader_spill_folder(settings: Settings) -> Iterator[Path | None]:
+def reader_spill_folder(paths: DataFolder) -> Iterator[Path | None]:
     """Make a folder to spill to as `spill_folder`, or give None where this user cannot write one."""
     with ExitStack() as folders:
         try:
-            folder = folders.enter_context(spill_folder(settings))
+            folder = folders.enter_context(spill_folder(paths))
         except OSError:
             folder = None
         yield folder

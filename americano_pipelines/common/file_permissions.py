@@ -1,9 +1,8 @@
-"""Restrict what is written to the user that runs this, and to the group of AMERICANO_GROUP.
+"""Restrict what is written to the user that runs this, and to the group of AMERICANO_GROUP."""
 
-Set the umask, because the libraries (DuckDB, MLflow, Dagster, sqlite) choose the modes of most files. Also close the
-folders at the top, so that files of earlier releases, or of programs under another umask, cannot be reached. Only what
-has the names of this project is closed: a folder that holds anything else stays as it is.
-"""
+# Set the umask, because the libraries (DuckDB, MLflow, Dagster, sqlite) choose the modes of most files. Also close the
+# folders at the top, so that files of earlier releases, or of programs under another umask, cannot be reached. Only
+# what has the names of this project is closed: a folder that holds anything else stays as it is.
 
 import os
 import stat
@@ -12,7 +11,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from americano_pipelines.settings import Settings, group_id
+from americano_pipelines.settings import DataFolder, Settings, group_id
 from americano_pipelines.settings.paths import API_KEYS, DEMO_SERVER, PSEUDONYM_KEY
 
 _OWNER_ONLY, _GROUP_READS = 0o077, 0o027
@@ -20,7 +19,7 @@ _OWNER_ONLY, _GROUP_READS = 0o077, 0o027
 
 def restrict(settings: Settings) -> None:
     """Set the umask of this process."""
-    os.umask(_umask(settings))
+    os.umask(_umask(settings.americano_group))
 
 
 def protect(settings: Settings) -> None:
@@ -32,7 +31,7 @@ def protect(settings: Settings) -> None:
     restrict(settings)
     settings.paths.root.mkdir(parents=True, exist_ok=True)
     group = group_id(settings.americano_group) if settings.americano_group else None
-    for root in _roots(settings):
+    for root in _roots(settings.paths):
         entries, is_ours = _entries(root, settings)
         for path in entries:
             with suppress(FileNotFoundError):
@@ -40,16 +39,16 @@ def protect(settings: Settings) -> None:
                     _close(inner, group)
             _close(path, group)
         if is_ours:
-            _close(root, group, passable=_is_passed_by_server(root, settings))
+            _close(root, group, passable=_is_passed_by_server(root, settings.paths))
 
 
 def open_to_others(settings: Settings) -> list[Path]:
     """Files and folders that other users may read or enter although they should be closed, for `americano doctor`."""
     allowed = 0o750 if settings.americano_group else 0o700
     open_paths = []
-    for root in _roots(settings):
+    for root in _roots(settings.paths):
         for path in (root, *_entries(root, settings)[0]):
-            passable = stat.S_IXOTH if _is_passed_by_server(path, settings) else 0
+            passable = stat.S_IXOTH if _is_passed_by_server(path, settings.paths) else 0
             if stat.S_IMODE(path.lstat().st_mode) & 0o777 & ~(allowed | passable):
                 open_paths.append(path)
     return open_paths
@@ -57,16 +56,16 @@ def open_to_others(settings: Settings) -> list[Path]:
 
 def file_mode(settings: Settings) -> int:
     """The mode of a file that is written once and never changed."""
-    return 0o444 & ~_umask(settings)
+    return 0o444 & ~_umask(settings.americano_group)
 
 
-def _umask(settings: Settings) -> int:
-    return _GROUP_READS if settings.americano_group else _OWNER_ONLY
+def _umask(group: str | None) -> int:
+    return _GROUP_READS if group else _OWNER_ONLY
 
 
-def _roots(settings: Settings) -> list[Path]:
+def _roots(paths: DataFolder) -> list[Path]:
     """The data folder and the folders that settings may place elsewhere, if they exist."""
-    return [folder for folder in settings.paths.own_names if folder.is_dir()]
+    return [folder for folder in paths.own_names if folder.is_dir()]
 
 
 def _entries(root: Path, settings: Settings) -> tuple[list[Path], bool]:
@@ -118,6 +117,6 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
             path.chmod(wanted)
 
 
-def _is_passed_by_server(path: Path, settings: Settings) -> bool:
+def _is_passed_by_server(path: Path, paths: DataFolder) -> bool:
     """Whether the demo's server has to pass through this folder; under root it runs as a user of its own."""
-    return path == settings.paths.root and os.geteuid() == 0 and settings.paths.demo_server.is_dir()
+    return path == paths.root and os.geteuid() == 0 and paths.demo_server.is_dir()

@@ -9,6 +9,8 @@ _QUOTED = (re.compile(r'".*"', re.DOTALL), re.compile(r"'.*'", re.DOTALL))
 # Here the quotes hold the names of encodings, and no value.
 _ENCODING = re.compile(r"\bencoding \"")
 _LAST_QUOTATION = re.compile(r': ".*"', re.DOTALL)
+# A quote ends at the next of its kind; an apostrophe within a word begins none.
+_QUOTATION = re.compile(r"""\"(?:[^\"]|\"\")*\"|(?<!\w)'(?:[^']|'')*'|[«»][^«»]*[«»]""")
 _BYTES = re.compile(r"(?:\b0x[0-9a-f]{2}\b ?)+")
 
 
@@ -25,3 +27,8 @@ def redact_values(message: str) -> str:
 def without_last_quotation(message: str) -> str:
     """A message of unknown meaning without what it quotes at its end, which is a value where a function raised it."""
     return _LAST_QUOTATION.sub(': "***"', _DETAIL_LINES.sub("", message))
+
+
+def outside_quotes(message: str) -> str:
+    """The words of a message without names and values: a column may be called "timed out"."""
+    return _QUOTATION.sub(" ", message)

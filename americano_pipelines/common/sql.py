@@ -1,9 +1,8 @@
-"""Load SQL text, and quote identifiers and texts in it.
+"""Load SQL text, and quote identifiers and texts in it."""
 
-Statements longer than a line live in `.sql` files beside the module that runs them. They may hold
-`{placeholders}` for identifiers and for expressions built from identifiers, and for nothing else. Bind values as
-parameters when a statement is executed.
-"""
+# Statements longer than a line live in `.sql` files beside the module that runs them. They may hold `{placeholders}`
+# for identifiers and for expressions built from identifiers, and for nothing else. Bind values as parameters when a
+# statement is executed.
 
 import glob
 from functools import cache

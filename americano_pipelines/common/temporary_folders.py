@@ -1,11 +1,10 @@
-"""Make temporary folders that have an owner, and remove those whose owner has ended.
+"""Make temporary folders that have an owner, and remove those whose owner has ended."""
 
-A lock (flock) on a file beside the folder marks its owner: the operating system releases it when the process ends,
-even when the process is killed. A process id would not do: it is reused, and another container that shares the folder
-does not know it. The lock file is made before the folder and removed after it, so a folder without one has no owner.
-On a network file system this holds as far as its locks reach other hosts (NFS: yes, unless mounted with `nolock` or
-`local_lock`).
-"""
+# A lock (flock) on a file beside the folder marks its owner: the operating system releases it when the process ends,
+# even when the process is killed. A process id would not do: it is reused, and another container that shares the folder
+# does not know it. The lock file is made before the folder and removed after it, so a folder without one has no owner.
+# On a network file system this holds as far as its locks reach other hosts (NFS: yes, unless mounted with `nolock` or
+# `local_lock`).
 
 import fcntl
 import os

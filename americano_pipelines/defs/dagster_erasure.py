@@ -1,9 +1,8 @@
-"""Erase a learner from Dagster's records: delete the runs that analysed their protocols, and what Dagster leaves.
+"""Erase a learner from Dagster's records: delete the runs that analysed their protocols, and what Dagster leaves."""
 
-Open source Dagster on sqlite cannot wipe the partitions of an asset, and wiping an asset takes the history of all
-protocols. A deleted run leaves its text in free pages of the files, its captured output, and a copy of an asset's
-last materialization in the table of assets.
-"""
+# Open source Dagster on sqlite cannot wipe the partitions of an asset, and wiping an asset takes the history of all
+# protocols. A deleted run leaves its text in free pages of the files, its captured output, and a copy of an asset's
+# last materialization in the table of assets.
 
 import re
 import sqlite3
@@ -51,7 +50,7 @@ class DagsterRuns:
 
     def find(self, learner: Learner) -> list[Item]:
         """The ended runs of the learner's protocols, and those that recorded an extract which is or was purged."""
-        gone = purged_extracts(self._settings)
+        gone = purged_extracts(self._settings.paths)
         gone |= {
             item.extract_sha256: item.protocol_id
             for item in learner.items

@@ -99,7 +99,7 @@ def try_writing(settings: Settings) -> None:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise _not_written(settings, error) from error
+            raise _not_written(settings.dagster_dir, error) from error
     if records and not (home / TEMPLATE.name).exists():
         with temporary_folder(home, "try") as copy:
             shutil.copyfile(TEMPLATE, copy / TEMPLATE.name)
@@ -125,18 +125,17 @@ def _opened(settings: Settings, home: Callable[[Settings], Path]) -> Iterator[dg
                 ) from error
             yield instance
     except DBAPIError as error:
-        raise _not_written(settings, error.orig) from error
+        raise _not_written(settings.dagster_dir, error.orig) from error
 
 
-def _not_written(settings: Settings, reason: object) -> ResourceError:
+def _not_written(home: Path, reason: object) -> ResourceError:
     if isinstance(reason, sqlite3.Error) and getattr(reason, "sqlite_errorcode", None) in _DAMAGED:
         return ResourceError(
-            f"Dagster's records in {settings.dagster_dir} are damaged: {reason}. Restore them from a backup, or move "
+            f"Dagster's records in {home} are damaged: {reason}. Restore them from a backup, or move "
             "history/ and schedules/ away: then the list of earlier runs starts anew"
         )
     return ResourceError(
-        f"Dagster's records in {settings.dagster_dir} cannot be written: {reason}. Is that disk full, or may "
-        "nothing be written there?"
+        f"Dagster's records in {home} cannot be written: {reason}. Is that disk full, or may nothing be written there?"
     )
 
 

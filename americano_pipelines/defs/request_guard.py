@@ -1,8 +1,7 @@
-"""Refuse requests to the web server of `americano dev` that come from foreign pages.
+"""Refuse requests to the web server of `americano dev` that come from foreign pages."""
 
-Dagster's web server (1.13.27) checks neither Host nor Origin, and executes mutations that come by GET: any web page
-that is open on this machine could delete runs. The guard is an ASGI application around it.
-"""
+# Dagster's web server (1.13.27) checks neither Host nor Origin, and executes mutations that come by GET: any web page
+# that is open on this machine could delete runs. The guard is an ASGI application around it.
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

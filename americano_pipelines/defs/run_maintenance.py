@@ -1,7 +1,6 @@
-"""Open the instance for a command that runs jobs, and reconcile records with the runs that have ended.
+"""Open the instance for a command that runs jobs, and reconcile records with the runs that have ended."""
 
-The sensor `run_outcome` does the same while the daemon runs. Commands that only read do not.
-"""
+# The sensor `run_outcome` does the same while the daemon runs. Commands that only read do not.
 
 import logging
 from collections.abc import Iterator

@@ -1,8 +1,7 @@
-"""Mark a process that executes runs as alive, by a file in the Dagster home that it holds locked.
+"""Mark a process that executes runs as alive, by a file in the Dagster home that it holds locked."""
 
-A host's name and a process id are not enough: a container that is started anew has another name, and its processes
-have the same ids. The operating system releases the lock when the process ends, however it ends.
-"""
+# A host's name and a process id are not enough: a container that is started anew has another name, and its processes
+# have the same ids. The operating system releases the lock when the process ends, however it ends.
 
 import atexit
 import os

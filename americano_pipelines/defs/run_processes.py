@@ -1,8 +1,7 @@
-"""Tag runs with their process, and mark a run as failed when its process is gone.
+"""Tag runs with their process, and mark a run as failed when its process is gone."""
 
-The default launcher never ends a run whose worker was killed: it stays STARTED for ever, and everything that waits
-for "no run in progress" waits with it. `run_owners.py` finds out whether a process is alive.
-"""
+# The default launcher never ends a run whose worker was killed: it stays STARTED for ever, and everything that waits
+# for "no run in progress" waits with it. `run_owners.py` finds out whether a process is alive.
 
 import os
 import socket

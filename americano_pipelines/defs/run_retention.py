@@ -1,8 +1,7 @@
-"""Remove old runs of syncs and deep checks from Dagster, whose own retention removes ticks only.
+"""Remove old runs of syncs and deep checks from Dagster, whose own retention removes ticks only."""
 
-Runs of analyses stay: `americano verify` reads them, and requests are counted by them. The runs that the UI shows of
-an asset stay too.
-"""
+# Runs of analyses stay: `americano verify` reads them, and requests are counted by them. The runs that the UI shows of
+# an asset stay too.
 
 import sqlite3
 from contextlib import suppress

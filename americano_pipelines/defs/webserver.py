@@ -1,10 +1,9 @@
-"""Run Dagster's web server behind the guard: `python -m americano_pipelines.defs.webserver`.
+"""Run Dagster's web server behind the guard: `python -m americano_pipelines.defs.webserver`."""
 
-`dagster-webserver` has no option or hook for an application around its own. Its command builds the application
-through `dagster_webserver.cli.create_app_from_workspace_process_context` (1.13.27), which is replaced here by one
-that adds the guard. Dagster promises nothing about that name, so `americano dev` sends a foreign request at each
-start, and stops if it is answered. https://docs.dagster.io/guides/operate/webserver
-"""
+# `dagster-webserver` has no option or hook for an application around its own. Its command builds the application
+# through `dagster_webserver.cli.create_app_from_workspace_process_context` (1.13.27), which is replaced here by one
+# that adds the guard. Dagster promises nothing about that name, so `americano dev` sends a foreign request at each
+# start, and stops if it is answered. https://docs.dagster.io/guides/operate/webserver
 
 from typing import Any
 

@@ -1,9 +1,10 @@
-"""Find and remove the extracts that hold a learner. They are kept although snapshots expire.
+"""Find and remove the extracts that hold a learner."""
 
-An extract has a pseudonym and a protocol; snapshots and records say whose these are, also when the key was lost.
-Provenance records stay: they hold results and no rows. A card in `extracts/purged/` says that an extract was purged, so
-that it does not count as lost; the card never names the learner.
-"""
+# They are kept although snapshots expire.
+#
+# An extract has a pseudonym and a protocol; snapshots and records say whose these are, also when the key was lost.
+# Provenance records stay: they hold results and no rows. A card in `extracts/purged/` says that an extract was purged,
+# so that it does not count as lost; the card never names the learner.
 
 import json
 import re
@@ -16,7 +17,7 @@ from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.erasure.snapshot_files import snapshots_without
 from americano_pipelines.erasure.store import ErasureAction, ExtractSummary, Item, Learner
 from americano_pipelines.provenance.archive import extracts_dir, records
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 
 KIND = "extract"
 _HASH_DIGITS = 64
@@ -43,7 +44,7 @@ class Extracts:
             item = _item_of_extract(learner, sha256, path, content, is_clean=is_clean)
             if item is not None:
                 items.append(item)
-        return items + _unreadable_cards(self._settings)
+        return items + _unreadable_cards(self._settings.paths)
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Remove extracts for good, each after its card was written."""
@@ -52,15 +53,15 @@ class Extracts:
                 continue
             # What an earlier release did not finish writing was no extract yet.
             if item.names_learner or not item.path.name.startswith("."):
-                write_card(self._settings, item)
+                write_card(self._settings.paths, item)
             item.path.unlink(missing_ok=True)
             atomic_files.sync_folder(item.path.parent)
         return []
 
 
-def write_card(settings: Settings, item: Item) -> None:
+def write_card(paths: DataFolder, item: Item) -> None:
     """Write that an extract was purged; `americano verify` and later erasures read it."""
-    folder = settings.paths.purged_extracts
+    folder = paths.purged_extracts
     folder.mkdir(parents=True, exist_ok=True)
     card = {
         "extract_sha256": item.extract_sha256,
@@ -71,9 +72,9 @@ def write_card(settings: Settings, item: Item) -> None:
     atomic_files.write_text(folder / f"{item.extract_sha256}.json", json.dumps(card, indent=1))
 
 
-def purged_extracts(settings: Settings) -> dict[str, str | None]:
+def purged_extracts(paths: DataFolder) -> dict[str, str | None]:
     """The hash of every extract that was purged, and the protocol that it is confirmed to be of."""
-    return {path.stem: _card_protocol(path) for path in _cards(settings)}
+    return {path.stem: _card_protocol(path) for path in _cards(paths)}
 
 
 def kept_extracts(settings: Settings) -> Iterator[tuple[str, Path, bytes]]:
@@ -143,8 +144,8 @@ def _item_of_extract(learner: Learner, sha256: str, path: Path, content: bytes, 
     )
 
 
-def _cards(settings: Settings) -> list[Path]:
-    return sorted(settings.paths.purged_extracts.glob("[!.]*.json"))
+def _cards(paths: DataFolder) -> list[Path]:
+    return sorted(paths.purged_extracts.glob("[!.]*.json"))
 
 
 def _card_protocol(path: Path) -> str | None:
@@ -157,9 +158,9 @@ def _card_protocol(path: Path) -> str | None:
     return protocol_id if isinstance(protocol_id, str) else None
 
 
-def _unreadable_cards(settings: Settings) -> list[Item]:
+def _unreadable_cards(paths: DataFolder) -> list[Item]:
     items = []
-    for path in _cards(settings):
+    for path in _cards(paths):
         try:
             card = json.loads(path.read_bytes())
         except ValueError:

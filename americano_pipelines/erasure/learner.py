@@ -31,7 +31,7 @@ def identify(settings: Settings, learner_id: str, owners: Mapping[str, set[str]]
     named = _pseudonyms_by_protocol(settings)
     key, problem = None, None
     try:
-        key = existing_key(settings)
+        key = existing_key(settings.paths)
     except PseudonymKeyError as error:
         problem = str(error)
     if problem is None and named:

@@ -47,7 +47,7 @@ class MlflowRuns:
             if item.kind == EXTRACT_KIND and item.action is ErasureAction.REMOVE
         }
         items = _models(self._settings, to_remove)
-        if not _has_runs(self._settings):
+        if not _has_runs(self._settings.tracking_uri):
             return items
         try:
             return items + self._runs(open_store_to_read(self._settings), learner, to_remove)
@@ -66,7 +66,7 @@ class MlflowRuns:
         left = []
         for item in items:
             if not (extracts_dir(self._settings) / f"{item.extract_sha256}.json").exists():
-                write_card(self._settings, item)
+                write_card(self._settings.paths, item)
             try:
                 if (run := find_run(store, item.name, deleted=True)) is not None:
                     for path in item.files:
@@ -99,10 +99,10 @@ class MlflowRuns:
         return items
 
 
-def _has_runs(settings: Settings) -> bool:
+def _has_runs(tracking_uri: str) -> bool:
     """Whether there may be runs at all: a database that is no file yet need not be made to look into it."""
     try:
-        address = make_url(settings.tracking_uri)
+        address = make_url(tracking_uri)
     except ArgumentError:
         return True
     return address.get_backend_name() != "sqlite" or Path(address.database or "").is_file()

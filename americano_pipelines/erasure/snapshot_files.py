@@ -1,9 +1,8 @@
-"""Find and remove a learner in kept snapshots; look for them in the published file, which follows the source.
+"""Find and remove a learner in kept snapshots; look for them in the published file, which follows the source."""
 
-A kept file goes as a whole: its hash is in the records of analyses, and a rewritten file would have another. A card in
-`snapshots/purged/` says that it was purged, so that it does not count as lost or expired. Files that were patched go
-too, whatever their tables show: DuckDB leaves a deleted row's bytes where they were.
-"""
+# A kept file goes as a whole: its hash is in the records of analyses, and a rewritten file would have another. A card
+# in `snapshots/purged/` says that it was purged, so that it does not count as lost or expired. Files that were patched
+# go too, whatever their tables show: DuckDB leaves a deleted row's bytes where they were.
 
 import json
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.erasure.table_search import in_snapshot, owners_in
 from americano_pipelines.errors import UnreadableRecordError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.warehouse import snapshots
 
 KIND = "snapshot"
@@ -29,9 +28,9 @@ class SnapshotFiles:
 
     def find(self, learner: Learner) -> list[Item]:
         """Where the published file has the learner, and the kept files that hold them or may."""
-        published = snapshots.current(self._settings)
+        published = snapshots.current(self._settings.paths)
         items = self._in_published(published, learner.id) if published is not None else []
-        for path in _files(self._settings):
+        for path in _files(self._settings.paths):
             if published is None or not path.samefile(published):
                 item = self._kept(path, learner.id)
                 items += [item] if item is not None else []
@@ -111,7 +110,7 @@ def protocol_owners(settings: Settings) -> dict[str, set[str]]:
         ResourceError: a file cannot be looked into for want of memory or disk.
     """
     owners: dict[str, set[str]] = {}
-    for path in _files(settings):
+    for path in _files(settings.paths):
         try:
             document = snapshots.record_beside(path)
         except UnreadableRecordError:
@@ -128,8 +127,8 @@ def snapshots_without(settings: Settings, items: Iterable[Item]) -> set[str]:
         settings: where they are.
         items: what `SnapshotFiles` holds about the learner.
     """
-    published, name = snapshots.current(settings), snapshots.file_name(settings)
-    readable = {folder.name for folder in snapshots.snapshots(settings) if _has_record(folder / name)}
+    published, name = snapshots.current(settings.paths), snapshots.file_name(settings.paths)
+    readable = {folder.name for folder in snapshots.snapshots(settings.paths) if _has_record(folder / name)}
     named = {item.name for item in items if item.kind == KIND and item.names_learner}
     if published is not None and any(item.action is ErasureAction.IN_SOURCE for item in items):
         named.add(published.parent.name)
@@ -144,11 +143,11 @@ def _has_record(path: Path) -> bool:
     return True
 
 
-def _files(settings: Settings) -> list[Path]:
-    return sorted(snapshots.snapshots_dir(settings).glob(f"[!.]*/{snapshots.file_name(settings)}"))
+def _files(paths: DataFolder) -> list[Path]:
+    return sorted(snapshots.snapshots_dir(paths).glob(f"[!.]*/{snapshots.file_name(paths)}"))
 
 
 def _under_other_names(settings: Settings) -> list[Path]:
     """Files in the folder of snapshots that were published under another name."""
-    paths = snapshots.snapshots_dir(settings).glob("[!.]*/*.duckdb")
-    return sorted(path for path in paths if path.name != snapshots.file_name(settings))
+    paths = snapshots.snapshots_dir(settings.paths).glob("[!.]*/*.duckdb")
+    return sorted(path for path in paths if path.name != snapshots.file_name(settings.paths))

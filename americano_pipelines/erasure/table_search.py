@@ -14,7 +14,7 @@ from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.erasure.spellings import escaped_pattern, named_in_json
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake.manifest import LakeTable
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.sources.column_roles import Column, name_key
 from americano_pipelines.sources.contracts import EVENTS, PROTOCOLS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
@@ -81,7 +81,7 @@ def owners_in_lake(settings: Settings) -> dict[str, set[str]]:
     """
     manifest = lake.read(settings.paths)
     table = manifest.tables.get(PROTOCOLS.name) if manifest is not None else None
-    files = _lake_files(settings, table) if table is not None else []
+    files = _lake_files(settings.paths, table) if table is not None else []
     if table is None or not files:
         return {}
     with connect(settings) as connection:
@@ -105,7 +105,7 @@ def in_lake(settings: Settings, learner: str) -> dict[str, int]:
         return counts
     with connect(settings) as connection:
         for name, table in manifest.tables.items():
-            if files := _lake_files(settings, table):
+            if files := _lake_files(settings.paths, table):
                 learners = table.roles.get("learner")
                 counts |= _count(
                     connection, name, _LAKE_FILES, table.columns, learners, {"files": files}, learner
@@ -113,9 +113,9 @@ def in_lake(settings: Settings, learner: str) -> dict[str, int]:
     return counts
 
 
-def _lake_files(settings: Settings, table: LakeTable) -> list[str]:
+def _lake_files(folder: DataFolder, table: LakeTable) -> list[str]:
     """The files of a table, those that are there: a sync exports the others again."""
-    paths = [path for bucket in table.buckets.values() for path in lake.files(settings.paths, bucket)]
+    paths = [path for bucket in table.buckets.values() for path in lake.files(folder, bucket)]
     return [sql.literal_path(path) for path in paths if path.exists()]
 
 

@@ -162,7 +162,8 @@ def open_store(settings: Settings) -> Store:
         store = _open(settings, uri)
     if not store.experiment_id:
         with creation_lock(settings):
-            store.experiment_id = _experiment(store, settings) or _make_experiment(store, settings)
+            existing = _experiment(store, settings.mlflow_experiment_name)
+            store.experiment_id = existing or _make_experiment(store, settings)
     return store
 
 
@@ -233,7 +234,7 @@ def _open(settings: Settings, client_uri: str) -> Store:
     except (MlflowException, SQLAlchemyError) as error:
         # SQLAlchemy's error about a file that is no database arrives unwrapped.
         raise as_tracking_error(uri, error) from None
-    store.experiment_id = _experiment(store, settings)
+    store.experiment_id = _experiment(store, settings.mlflow_experiment_name)
     if is_server(uri):
         store.ask(check_version, uri)
     return store
@@ -253,9 +254,8 @@ def _read_only(uri: str) -> str:
     return address.update_query_dict({"options": options}).render_as_string(hide_password=False)
 
 
-def _experiment(store: Store, settings: Settings) -> str:
+def _experiment(store: Store, name: str) -> str:
     """The experiment's id, empty when there is none."""
-    name = settings.mlflow_experiment_name
     experiment = store.ask(store.client.get_experiment_by_name, name)
     if experiment is None:
         return ""
@@ -268,6 +268,6 @@ def _experiment(store: Store, settings: Settings) -> str:
 
 
 def _make_experiment(store: Store, settings: Settings) -> str:
-    location = None if is_server(store.uri) else artifacts_uri(settings)
+    location = None if is_server(store.uri) else artifacts_uri(settings.paths)
     name = settings.mlflow_experiment_name
     return str(store.ask(store.client.create_experiment, name, artifact_location=location))

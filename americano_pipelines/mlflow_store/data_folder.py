@@ -1,11 +1,11 @@
 """The default MLflow database inside the data folder, and how it follows a folder that was moved or copied.
 
-MLflow records the full address of every run's files. After a move those addresses name the former folder, so nothing
-is read or written until `relocate` has rewritten them. A database or server that MLFLOW_TRACKING_URI names is left
-as it is.
-
 https://mlflow.org/docs/latest/self-hosting/architecture/artifact-store/
 """
+
+# MLflow records the full address of every run's files. After a move those addresses name the former folder, so nothing
+# is read or written until `relocate` has rewritten them. A database or server that MLFLOW_TRACKING_URI names is left as
+# it is.
 
 import sqlite3
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from americano_pipelines.common.writer_lock import writer_lock
 from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.tracking_errors import as_tracking_error, creation_lock
-from americano_pipelines.settings import Settings, redact
+from americano_pipelines.settings import DataFolder, Settings, redact
 
 # Every column that holds where files lie. A version of a registered model has it when it is of no logged model.
 _ADDRESSES = {
@@ -54,9 +54,9 @@ def store_label(settings: Settings) -> str:
     return "sqlite in the data folder" if is_default_database(settings) else redact(settings.tracking_uri).rstrip("/")
 
 
-def artifacts_uri(settings: Settings) -> str:
+def artifacts_uri(paths: DataFolder) -> str:
     """Where the artifacts of a database lie."""
-    return settings.paths.mlflow_artifacts.as_uri()
+    return paths.mlflow_artifacts.as_uri()
 
 
 def check_location(settings: Settings) -> None:
@@ -68,7 +68,7 @@ def check_location(settings: Settings) -> None:
     if not _is_present(settings):
         return
     with _connected(settings, "ro") as connection:
-        former = _former_addresses(connection, artifacts_uri(settings))
+        former = _former_addresses(connection, artifacts_uri(settings.paths))
     if former:
         raise TrackingError(
             f"the data folder was moved or copied to {settings.data_dir}, and MLflow's records in it still name "
@@ -95,7 +95,7 @@ def relocate(settings: Settings, *, dry_run: bool) -> list[AddressUpdate]:
     """
     if not _is_present(settings):
         return []
-    present = artifacts_uri(settings)
+    present = artifacts_uri(settings.paths)
     with ExitStack() as stack:
         if not dry_run:
             stack.enter_context(writer_lock(settings, wait_seconds=0))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 from americano_pipelines.mlflow_store.artifacts import Artifact, ArtifactFolder
-from americano_pipelines.mlflow_store.runs import AnalysisRun
 
 if TYPE_CHECKING:
     import pandas as pd

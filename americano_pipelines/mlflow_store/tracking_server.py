@@ -52,7 +52,7 @@ def prepare_server(settings: Settings, port: int) -> list[str]:
         "host": HOST,
         "port": port,
         "workers": 1,
-        "default-artifact-root": artifacts_uri(settings),
+        "default-artifact-root": artifacts_uri(settings.paths),
         "allowed-hosts": f"{HOST}:{port},localhost:{port}",
         "uvicorn-opts": "--log-level=warning",
     }

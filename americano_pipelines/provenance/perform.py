@@ -17,8 +17,8 @@ from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.app_database.recorded_rows import recorded_hashes
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.errors import AppRowError
+from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, log_model, make_candidate
-from americano_pipelines.mlflow_store.runs import AnalysisRun
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.provenance.plan_standing import apply_plan_sighting
 from americano_pipelines.provenance.preparation import PreparedAnalysis

@@ -15,6 +15,7 @@ from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common import file_permissions
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.common.temporary_folders import temporary_folder
+from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 from americano_pipelines.mlflow_store.artifacts import Artifact
 from americano_pipelines.mlflow_store.runs import (
     ASSET_TAG,
@@ -23,7 +24,6 @@ from americano_pipelines.mlflow_store.runs import (
     PARENT_TAG,
     PROTOCOL_TAG,
     SERVICE,
-    AnalysisRun,
     as_tag_values,
 )
 from americano_pipelines.provenance.archive import extracts_dir, put

@@ -147,13 +147,13 @@ class PublishedPool:
 
     def _path(self, snapshot_id: str | None) -> Path:
         if snapshot_id is None:
-            path = current(self._settings)
+            path = current(self._settings.paths)
             if path is None:
                 raise unavailable("nothing is published yet; run `americano sync`")
             return path
         if not _SNAPSHOT_ID.fullmatch(snapshot_id):
             raise not_found("snapshot")
-        path = snapshots_dir(self._settings) / snapshot_id / file_name(self._settings)
+        path = snapshots_dir(self._settings.paths) / snapshot_id / file_name(self._settings.paths)
         if not path.is_file():
             raise not_found("snapshot")
         return Path(os.path.realpath(path))

@@ -152,9 +152,9 @@ def _age(settings: Settings, snapshot: OpenSnapshot) -> dict[str, Any]:
 
 def _snapshots(settings: Settings) -> list[dict[str, Any]]:
     """The kept snapshots; without numbers of rows, which would count rows that a principal may not see."""
-    published = current(settings)
+    published = current(settings.paths)
     listed = []
-    for folder in reversed(snapshots(settings)):
+    for folder in reversed(snapshots(settings.paths)):
         try:
             record = record_beside(folder / settings.paths.published.name)
         except (AmericanoError, OSError):

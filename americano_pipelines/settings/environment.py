@@ -1,7 +1,6 @@
-"""Declare every environment variable that the project reads: name, type, default, bounds.
+"""Declare every environment variable that the project reads: name, type, default, bounds."""
 
-Read values from the environment of the process, then from `.env` in the project folder. Only this module does so.
-"""
+# Read values from the environment of the process, then from `.env` in the project folder. Only this module does so.
 
 import grp
 import json

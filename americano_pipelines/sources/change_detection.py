@@ -1,30 +1,29 @@
-"""Detect changes of a source table: its buckets, their fingerprints, and why no change can hide from them.
+"""Detect changes of a source table: its buckets, their fingerprints, and why no change can hide from them."""
 
-**Row versions.** Postgres gives every version of a row the id of the transaction that wrote it (xmin), so a row's
-version is (key, xmin). A bucket's fingerprint is `count(*)` and the XOR of `hashtextextended(key, xmin)` over
-its rows: an insert, update, delete, late commit or move to another month changes it. The key is the id column
-where a unique index holds it and it cannot be null, so that no two rows can cancel out. Elsewhere it is the row's
-place (ctid), and the hashes are added. VACUUM and FREEZE keep xmin (since 9.4 freezing only sets a flag); VACUUM
-FULL and CLUSTER keep xmin and change places, so tables without a key look changed, which costs time and nothing
-else. After a dump and restore every xmin is new: everything is exported again.
-
-Views, foreign tables and parents of partitions or children have no versions of their own, and a `regclass`
-value may read differently after a rename, although its row did not change: there whole rows are hashed as text and
-added. As text, for equal values may read differently (1.0 and 1.00 in jsonb, 0 and -0).
-
-**Changes that touch no row** (a default, an enum label, a type, a column added or dropped) are in the schema hash.
-
-**Identity.** A table that is swapped in by renaming, restored or created again may have the very rows and versions
-of the one before, in other rows. So a state counts only for one relation (oid and file) with one definition.
-
-**Histories.** After a physical restore or failover, xmins come back and their ids are given out again; a copy of a
-database has those of the original. So an earlier state counts only within one history: same system identifier,
-timeline and database, a server that goes on or answers where it did, and a snapshot whose xmax did not go back.
-Otherwise everything is exported. A data folder that was put back while the server was off, and then used as many
-ids as before, shows neither; so after a start of the server the cheap question is skipped and the fingerprints decide
-(without this a sync reported "unchanged" falsely). What row versions cannot show (the same row written again by a
-transaction of the same id after such a restore, or damaged bits) the deep check finds row by row.
-"""
+# **Row versions.** Postgres gives every version of a row the id of the transaction that wrote it (xmin), so a row's
+# version is (key, xmin). A bucket's fingerprint is `count(*)` and the XOR of `hashtextextended(key, xmin)` over its
+# rows: an insert, update, delete, late commit or move to another month changes it. The key is the id column where a
+# unique index holds it and it cannot be null, so that no two rows can cancel out. Elsewhere it is the row's place
+# (ctid), and the hashes are added. VACUUM and FREEZE keep xmin (since 9.4 freezing only sets a flag); VACUUM FULL and
+# CLUSTER keep xmin and change places, so tables without a key look changed, which costs time and nothing else. After a
+# dump and restore every xmin is new: everything is exported again.
+#
+# Views, foreign tables and parents of partitions or children have no versions of their own, and a `regclass` value may
+# read differently after a rename, although its row did not change: there whole rows are hashed as text and added. As
+# text, for equal values may read differently (1.0 and 1.00 in jsonb, 0 and -0).
+#
+# **Changes that touch no row** (a default, an enum label, a type, a column added or dropped) are in the schema hash.
+#
+# **Identity.** A table that is swapped in by renaming, restored or created again may have the very rows and versions of
+# the one before, in other rows. So a state counts only for one relation (oid and file) with one definition.
+#
+# **Histories.** After a physical restore or failover, xmins come back and their ids are given out again; a copy of a
+# database has those of the original. So an earlier state counts only within one history: same system identifier,
+# timeline and database, a server that goes on or answers where it did, and a snapshot whose xmax did not go back.
+# Otherwise everything is exported. A data folder that was put back while the server was off, and then used as many ids
+# as before, shows neither; so after a start of the server the cheap question is skipped and the fingerprints decide
+# (without this a sync reported "unchanged" falsely). What row versions cannot show (the same row written again by a
+# transaction of the same id after such a restore, or damaged bits) the deep check finds row by row.
 
 import re
 from collections.abc import Collection, Mapping

@@ -40,6 +40,11 @@ class Column:
         return self.type.endswith("]") or self.type.startswith(("STRUCT", "MAP", "UNION"))
 
     @property
+    def is_list(self) -> bool:
+        """Whether DuckDB holds its values as lists."""
+        return self.type.endswith("[]")
+
+    @property
     def is_number(self) -> bool:
         """Whether DuckDB holds its values as numbers."""
         return self.type.startswith(_NUMBERS) and not self.is_nested

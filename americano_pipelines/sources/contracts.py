@@ -1,8 +1,7 @@
-"""Define the contract of each source table: its names, the roles of its columns, its order.
+"""Define the contract of each source table: its names, the roles of its columns, its order."""
 
-This is the only place that names the source tables. A further table needs a contract here, its `<NAME>_PARQUET`
-variable in `settings/environment.py` and a model in `warehouse/research_models.py` with its SQL.
-"""
+# This is the only place that names the source tables. A further table needs a contract here, its `<NAME>_PARQUET`
+# variable in `settings/environment.py` and a model in `warehouse/research_models.py` with its SQL.
 
 from dataclasses import asdict, dataclass
 

@@ -1,7 +1,6 @@
-"""Find the external Parquet files of a table, and check that they can be read whole.
+"""Find the external Parquet files of a table, and check that they can be read whole."""
 
-Combine their paths, footers and columns into one table per contract. Our own exports are in `lake/`.
-"""
+# Combine their paths, footers and columns into one table per contract. Our own exports are in `lake/`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

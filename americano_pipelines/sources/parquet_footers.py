@@ -1,8 +1,7 @@
-"""Read the footers of Parquet files: names, types, number of rows. Read no row.
+"""Read the footers of Parquet files: names, types, number of rows. Read no row."""
 
-Refuse what DuckDB would change: it renames the second of two columns that differ only in case, and it holds the
-values of some types only nearly.
-"""
+# Refuse what DuckDB would change: it renames the second of two columns that differ only in case, and it holds the
+# values of some types only nearly.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import duckdb
 
 from americano_pipelines.common import sql
+from americano_pipelines.common.duckdb_session import is_statement_error
 from americano_pipelines.errors import SourceError, TransientSourceError
 
 _MAX_DIGITS = 38
@@ -95,9 +95,13 @@ def read_footers(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -
     try:
         elements = connection.execute(_SCHEMA, bound).fetchall()
         counts = dict(connection.execute(_ROWS, bound).fetchall())
-    except duckdb.Error:
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise
         for path in paths:
             _count_rows_of_one(connection, path)
+        if is_statement_error(error):
+            raise _unreadable(paths[0], error) from None
         raise TransientSourceError(
             f"one of {paths[0]} and {len(paths) - 1} more changed while it was read; nothing was published. "
             "Run the sync again when the files are complete"

@@ -1,9 +1,8 @@
-"""Find damage and too fine instants that only a file's values show.
+"""Find damage and too fine instants that only a file's values show."""
 
-DuckDB 1.5 looks at no page checksum, and cuts nanoseconds off where it has no type for them (a time, an instant
-with zone, INT96). PyArrow finds both. Read only files that carry checksums or such columns, column by column in
-small batches, which are dropped at once.
-"""
+# DuckDB 1.5 looks at no page checksum, and cuts nanoseconds off where it has no type for them (a time, an instant with
+# zone, INT96). PyArrow finds both. Read only files that carry checksums or such columns, column by column in small
+# batches, which are dropped at once.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -86,7 +86,7 @@ def _find_tables(
     tables: dict[str, PostgresTable] = {}
     skipped: dict[str, str] = {}
     for contract in CONTRACTS:
-        names = source_names(contract, settings, snapshot.target.schema)
+        names = source_names(contract, settings.pg_events_table, snapshot.target.schema)
         listing = snapshot.query(
             sql.render(
                 sql.load("sources", "tables"),
@@ -98,7 +98,7 @@ def _find_tables(
         present = {(str(row[0]), str(row[1])): row for row in listing}
         match = next((name for name in names if name in present), None)
         if match is not None:
-            tables[contract.name] = _describe(snapshot, settings, contract, present[match])
+            tables[contract.name] = _describe(snapshot, settings.americano_columns, contract, present[match])
             continue
         reason = f"no table {' or '.join('.'.join(name) for name in names)} in {snapshot.target.label}"
         if contract is EVENTS:
@@ -155,16 +155,16 @@ def identities(parts: list[tuple[Any, ...]]) -> tuple[str, ...]:
     return tuple(str(identity) for _, identity, _ in parts)
 
 
-def source_names(contract: TableContract, settings: Settings, schema: str) -> list[tuple[str, str]]:
+def source_names(contract: TableContract, events_table: str | None, schema: str) -> list[tuple[str, str]]:
     """The (schema, name) pairs a table may be found under, the most likely first."""
-    if contract is EVENTS and settings.pg_events_table:
-        own_schema, own_name = split_table(settings.pg_events_table)
+    if contract is EVENTS and events_table:
+        own_schema, own_name = split_table(events_table)
         return [(own_schema or schema, own_name)]
     return [(schema, name) for name in contract.source_names]
 
 
 def _describe(
-    snapshot: Snapshot, settings: Settings, contract: TableContract, row: tuple[object, ...]
+    snapshot: Snapshot, overrides: Mapping[str, str], contract: TableContract, row: tuple[object, ...]
 ) -> PostgresTable:
     schema, relation, identity, readable, row_security, has_row_versions = row
     found_as = f"{schema}.{relation}"
@@ -182,7 +182,7 @@ def _describe(
         found_as,
     )
     columns = tuple(_column(row) for row in rows)
-    roles = find_roles(contract, [c.name for c in columns], settings.americano_columns, found_as)
+    roles = find_roles(contract, [c.name for c in columns], overrides, found_as)
     check_role_types(found_as, columns, roles, {str(row[0]) for row in rows if row[3] == _COMPOSITE})
     return PostgresTable(
         contract=contract,

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import duckdb
 
 from americano_pipelines.common import sql
-from americano_pipelines.common.duckdb_session import is_resource_error
-from americano_pipelines.common.quoted_values import redact_values, without_last_quotation
+from americano_pipelines.common.duckdb_session import is_resource_error, is_statement_error
+from americano_pipelines.common.quoted_values import outside_quotes, redact_values, without_last_quotation
 from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
 from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.sources.snapshot_connections import NO_MORE_CONNECTIONS
@@ -88,44 +88,47 @@ def postgres_errors(target: PostgresTarget, table: str | None = None) -> Iterato
         reason = _reason(str(error))
         text = reason.replace(target.password, "***") if target.password else reason
         what = f"{target.label}{f', table {table}' if table else ''}"
-        if refusal := _refusal(target, reason, what) or _interruption(target, reason, what, table):
-            refusal_type, words = refusal
-            raise refusal_type(f"{words}: {text}") from None
+        words = outside_quotes(reason)
         of_server = any(severity in str(error) for severity in _SEVERITIES)
+        # The extension raises a BinderException also where it could not prepare a statement in Postgres.
+        own = is_statement_error(error) and not of_server and "Failed to " not in str(error)
+        if not own and (refusal := _refusal(target, words, what) or _interruption(target, words, what, table)):
+            refusal_type, explanation = refusal
+            raise refusal_type(f"{explanation}: {text}") from None
         broken = not of_server and isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException)
-        broken = broken or any(sign in reason for sign in _VALUE)
+        broken = broken or any(sign in words for sign in _VALUE)
         text = redact_values(text) if broken else without_last_quotation(text)
         if broken and table is not None:
             raise UnreadableValueError(f"{what}: {text}", text, table) from None
-        if not broken and is_transient(reason, of_server=of_server):
+        if not broken and not own and is_transient(reason, of_server=of_server):
             raise TransientSourceError(f"{what}: {text}") from None
         remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in reason), "")
         remedy = remedy.format(role=sql.quote(target.user), database=sql.quote(target.database))
         raise SourceError(f"{what}: {text}{f'. Nothing was copied. {remedy}' if remedy else ''}") from None
 
 
-def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[SourceError], str] | None:
+def _refusal(target: PostgresTarget, words: str, what: str) -> tuple[type[SourceError], str] | None:
     """The error type and the message where the role or the address cannot be used as they are."""
-    if "row-level security" in reason:
+    if "row-level security" in words:
         return SourceError, (
             f"{what}: the role {target.user!r} is subject to row-level security, so it would see only "
             "part of the rows. Nothing was copied. Give it BYPASSRLS "
             f"(ALTER ROLE {sql.quote(target.user)} BYPASSRLS). Postgres said"
         )
-    if any(sign in reason for sign in NO_MORE_CONNECTIONS):
+    if any(sign in words for sign in NO_MORE_CONNECTIONS):
         # The limit of a role or database is permanent; a full server may have room later.
-        return SourceError if "too many connections for" in reason else TransientSourceError, (
+        return SourceError if "too many connections for" in words else TransientSourceError, (
             f"{what}: Postgres admits no further connection. Nothing was copied. Set AMERICANO_THREADS=1 or "
             "connection_limit=1 in DATABASE_URL, which need a single one; end other sessions of this role, or "
             f"raise its limit (ALTER ROLE {sql.quote(target.user)} CONNECTION LIMIT). Postgres said"
         )
-    if "unsupported startup parameter" in reason:
+    if "unsupported startup parameter" in words:
         return SourceError, (
             f"{what}: a connection pooler refuses the session's start parameters. Nothing was copied. Connect to the "
             "server itself, or add options and extra_float_digits to ignore_startup_parameters of pgbouncer: what "
             "it drops is set within the transaction and checked. The pooler said"
         )
-    if any(sign in reason for sign in _TLS) and not is_lost(reason):
+    if any(sign in words for sign in _TLS) and not is_lost(words):
         return SourceError, (
             f"{what}: TLS could not be set up as DATABASE_URL requires (sslmode, sslaccept, sslcert, "
             "sslrootcert, sslkey). Nothing was copied. The client said"
@@ -134,20 +137,20 @@ def _refusal(target: PostgresTarget, reason: str, what: str) -> tuple[type[Sourc
 
 
 def _interruption(
-    target: PostgresTarget, reason: str, what: str, table: str | None
+    target: PostgresTarget, words: str, what: str, table: str | None
 ) -> tuple[type[SourceError], str] | None:
     """The error type and the message where a time limit ended the session or the statement."""
-    if "statement timeout" in reason:
+    if "statement timeout" in words:
         return SourceError, (
             f"{what}: a statement took longer than the {target.statement_timeout} seconds of PG_STATEMENT_TIMEOUT. "
             "Nothing was copied. Raise it if the server is only slow. Postgres said"
         )
-    if "lock timeout" in reason:
+    if "lock timeout" in words:
         return LockedSourceError, (
             f"{what}: another session locks {'it' if table else 'a table'}, as a migration does. Nothing was copied. "
             "Run the sync again when that session has ended its transaction, or end it. Postgres said"
         )
-    if ended_by := next((name for sign, name in _ENDED_BY.items() if sign in reason), None):
+    if ended_by := next((name for sign, name in _ENDED_BY.items() if sign in words), None):
         return SourceError, (
             f"{what}: the server's {ended_by} ended the session. Nothing was copied. Raise it for this role "
             f"(ALTER ROLE {sql.quote(target.user)} SET {ended_by}), or connect past the pooler that sets it. "

@@ -1,8 +1,7 @@
-"""Open one read-only snapshot of the source Postgres, shared by every scan and query made on it.
+"""Open one read-only snapshot of the source Postgres, shared by every scan and query made on it."""
 
-All reads go through one DuckDB transaction over the attached database: over one connection, or over several that
-share one exported REPEATABLE READ snapshot. So tables read minutes apart still belong to the same instant.
-"""
+# All reads go through one DuckDB transaction over the attached database: over one connection, or over several that
+# share one exported REPEATABLE READ snapshot. So tables read minutes apart still belong to the same instant.
 
 import json
 import os

@@ -29,6 +29,8 @@ VECTOR_ROWS = 2048
 _RANGE_SHARE = 64
 # Memory for a range over its bytes: one JSON of 51 MB took more than 592 MiB to read, check and write.
 _MEMORY_PER_BYTE = 16
+# Memory of a value in a list beside its text: of 30,000 texts of two letters each, nine tenths are this.
+_BYTES_IN_LIST = 16
 _MB = 1_000_000
 # Rows of a sample: fewer than a page has of the app's rows; with rows of a megabyte they take Postgres half a second.
 _SAMPLE_ROWS = 256
@@ -115,7 +117,7 @@ def row_widths(snapshot: Snapshot, table: PostgresTable, rows: int, budget: int)
     share = min(100.0, 100.0 * _SAMPLE_ROWS / rows)
     statement = sql.render(
         sql.load("sources", "row_sample"),
-        columns=_columns(table),
+        bytes=_bytes_as_read(table),
         relation=sql.quote(table.schema, table.relation),
         name=sql.escape(sql.quote(table.schema, table.relation)),
         sample=f"TABLESAMPLE SYSTEM ({share}) REPEATABLE (1)" if table.has_row_versions else "",
@@ -173,7 +175,7 @@ def row_ranges(
     names = [sql.quote(column.name) for column in table.columns]
     statement = sql.render(
         sql.load("sources", "row_ranges"),
-        columns=", ".join(names),
+        bytes=_bytes_as_read(table),
         is_long=" OR ".join(
             f"pg_column_compression({name}) IS NOT NULL OR pg_column_size({name}) > {WIDE_BYTES}" for name in names
         ),
@@ -201,5 +203,8 @@ def row_ranges(
     return relations, max(int(size) for _, size, _ in ranges)
 
 
-def _columns(table: PostgresTable) -> str:
-    return ", ".join(sql.quote(column.name) for column in table.columns)
+def _bytes_as_read(table: PostgresTable) -> str:
+    """SQL, for Postgres, of the bytes that a row takes as DuckDB reads it: those of its text, and more for lists."""
+    names = [(column, sql.quote(column.name)) for column in table.columns]
+    lists = [f" + {_BYTES_IN_LIST} * coalesce(cardinality({name}), 0)" for column, name in names if column.is_list]
+    return f"octet_length(ROW({', '.join(name for _, name in names)})::text)::bigint{''.join(lists)}"

@@ -1,8 +1,7 @@
-"""Combine the columns of several files into the columns of one table, or explain why that is impossible.
+"""Combine the columns of several files into the columns of one table, or explain why that is impossible."""
 
-Columns are the same when they have the same name (but for case), or play the same role and no file has both: then
-one was renamed. Types must be equal; a file without rows and a column without values agree with any type.
-"""
+# Columns are the same when they have the same name (but for case), or play the same role and no file has both: then one
+# was renamed. Types must be equal; a file without rows and a column without values agree with any type.
 
 import re
 from collections.abc import Mapping, Sequence

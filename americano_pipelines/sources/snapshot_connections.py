@@ -1,9 +1,8 @@
-"""Check and count the connections of one snapshot: their settings, and the proof that they share it.
+"""Check and count the connections of one snapshot: their settings, and the proof that they share it."""
 
-DuckDB's extension opens the connections of a parallel scan by itself and does not report them. On a standby, on RDS
-and where a snapshot cannot be exported, each silently reads an instant of its own. So there is one connection unless
-the server can share a snapshot, and the extension's log is checked before any row counts as read.
-"""
+# DuckDB's extension opens the connections of a parallel scan by itself and does not report them. On a standby, on RDS
+# and where a snapshot cannot be exported, each silently reads an instant of its own. So there is one connection unless
+# the server can share a snapshot, and the extension's log is checked before any row counts as read.
 
 import json
 from collections.abc import Iterator, Mapping

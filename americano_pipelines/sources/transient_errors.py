@@ -1,12 +1,16 @@
-"""Decide which errors of Postgres are transient, so that the same sync may succeed a little later.
+"""Decide which errors of Postgres are transient, so that the same sync may succeed a little later."""
 
-An error counts as permanent unless it is known to be transient: a retry reads everything again, and a person who has
-to act should hear of it at once. DuckDB passes on messages without their SQLSTATE, so the words decide. On a server
-with messages in another language only the client's words about connections are known (only a superuser could set
-lc_messages for the session), and other errors are permanent.
-"""
+# An error counts as permanent unless it is known to be transient: a retry reads everything again, and a person who has
+# to act should hear of it at once. DuckDB passes on messages without their SQLSTATE, so the words decide. On a server
+# with messages in another language only the client's words about connections are known (only a superuser could set
+# lc_messages for the session), and other errors are permanent.
 
 from collections.abc import Sequence
+
+from americano_pipelines.common.quoted_values import outside_quotes
+
+# What ends with a name that Postgres does not quote.
+_PERMANENT = ("permission denied for", "must be owner of")
 
 # What a server, a pooler or a foreign server says, by the class of its SQLSTATE.
 _OF_SERVER = (
@@ -96,9 +100,12 @@ def is_transient(reason: str, *, of_server: bool) -> bool:
         reason: its message.
         of_server: a server answered; else the connection failed, or DuckDB did.
     """
+    if _says(reason, _PERMANENT):
+        return False
     return is_lost(reason) or _says(reason, _OF_SERVER if of_server else _UNREACHABLE)
 
 
 def _says(reason: str, signs: Sequence[str]) -> bool:
-    """Whether a sign is in a message, ignoring case, because poolers differ."""
-    return any(sign.casefold() in reason.casefold() for sign in signs)
+    """Whether a sign is in the words of a message, outside of quotes; ignoring case, because poolers differ."""
+    words = outside_quotes(reason).casefold()
+    return any(sign.casefold() in words for sign in signs)

@@ -1,9 +1,8 @@
-"""Find the column and the row of a value that a table's copy failed at.
+"""Find the column and the row of a value that a table's copy failed at."""
 
-DuckDB and Postgres report what is wrong with a value, not where it is. Halve the rows of a plain table by their place
-until one block is left, and read only that block column by column: all probes together read the table once more. A
-view has no places, so read each of its columns whole.
-"""
+# DuckDB and Postgres report what is wrong with a value, not where it is. Halve the rows of a plain table by their place
+# until one block is left, and read only that block column by column: all probes together read the table once more. A
+# view has no places, so read each of its columns whole.
 
 from americano_pipelines.common import sql
 from americano_pipelines.errors import SourceError

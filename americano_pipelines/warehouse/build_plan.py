@@ -1,18 +1,17 @@
-"""Decide whether a file is kept, patched or built anew, with the reason in words.
+"""Decide whether a file is kept, patched or built anew, with the reason in words."""
 
-Compare the source's state with the published file's own record, size and hash.
-
-**When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So a file is built
-from nothing when more than 30 % of a table's rows were replaced since the last new build (their row groups no longer
-follow each other by month), or when the file has grown by more than half (and 64 MB) since then.
-Measured on 5 M rows: replacing one month of 23 adds a fifth to the file once, for the index is written again.
-"""
+# Compare the source's state with the published file's own record, size and hash.
+#
+# **When a file is built anew.** Replaced months lie at a table's end, and DuckDB gives no space back. So a file is
+# built from nothing when more than 30 % of a table's rows were replaced since the last new build (their row groups no
+# longer follow each other by month), or when the file has grown by more than half (and 64 MB) since then. Measured on 5
+# M rows: replacing one month of 23 adds a fifth to the file once, for the index is written again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.sources.change_detection import same_history
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.warehouse import snapshots
@@ -62,7 +61,7 @@ def decide_build(
         inputs: its tables, and those that are carried over.
         full: build from nothing in any case.
     """
-    reason = "asked for" if full else _rebuild_reason(settings, before, content, source)
+    reason = "asked for" if full else _rebuild_reason(settings.paths, before, content, source)
     if reason is not None or before is None:
         return BuildPlan("build", str(reason))
     if before.content == content:
@@ -74,10 +73,10 @@ def decide_build(
 
 
 def _rebuild_reason(
-    settings: Settings, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
+    paths: DataFolder, before: SnapshotRecord | None, content: BuildFingerprint, source: Source
 ) -> str | None:
     """The reason to use nothing of the published file, None to use it."""
-    published = snapshots.current(settings)
+    published = snapshots.current(paths)
     if before is None or published is None:
         return "nothing was published before"
     if not snapshots.as_published(published, before):

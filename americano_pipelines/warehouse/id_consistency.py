@@ -1,8 +1,7 @@
-"""Check that the ids of learners and protocols read the same in every table.
+"""Check that the ids of learners and protocols read the same in every table."""
 
-Joins compare the text of ids. '7' and '7.0', a text and its bytes, or a UUID in capital letters do not join, and the
-events then silently belong to no protocol. Check the built tables, so that every kind of source is covered.
-"""
+# Joins compare the text of ids. '7' and '7.0', a text and its bytes, or a UUID in capital letters do not join, and the
+# events then silently belong to no protocol. Check the built tables, so that every kind of source is covered.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 

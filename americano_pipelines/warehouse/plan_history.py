@@ -1,8 +1,7 @@
-"""Keep when each plan of a protocol was first seen, from sync to sync, in `meta.plans` of the published file.
+"""Keep when each plan of a protocol was first seen, from sync to sync, in `meta.plans` of the published file."""
 
-The source has no history of its rows, so this is the only evidence that a plan existed before the end. Rows of a
-protocol that the source no longer has are not carried on.
-"""
+# The source has no history of its rows, so this is the only evidence that a plan existed before the end. Rows of a
+# protocol that the source no longer has are not carried on.
 
 import json
 import shutil
@@ -87,8 +86,8 @@ class PlanHistory:
 
 def earlier_history(settings: Settings) -> PlanHistory:
     """The history in the newest published file that is unmodified; empty without one."""
-    published = snapshots.current(settings)
-    folders = [folder / snapshots.file_name(settings) for folder in reversed(snapshots.snapshots(settings))]
+    published = snapshots.current(settings.paths)
+    folders = [folder / snapshots.file_name(settings.paths) for folder in reversed(snapshots.snapshots(settings.paths))]
     for path in dict.fromkeys([published, *folders] if published is not None else folders):
         try:
             document = snapshots.record_beside(path)

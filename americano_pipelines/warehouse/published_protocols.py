@@ -79,7 +79,7 @@ def read_protocols(settings: Settings) -> list[PublishedProtocol]:
     Raises:
         WarehouseUnavailableError: a process holds the published file read-write.
     """
-    if current(settings) is None:
+    if current(settings.paths) is None:
         return []
     with open_published(settings) as connection:
         return published_protocols(connection)

@@ -71,7 +71,7 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
 
 def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, full: bool) -> RefreshResult:
     snapshot_id = atomic_files.new_id()
-    published, damage = snapshots.current(settings), None
+    published, damage = snapshots.current(settings.paths), None
     try:
         before = snapshots.read_record(settings)
     except UnreadableRecordError as error:
@@ -94,7 +94,7 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
             if build_plan.action == "keep" and before is not None:
                 return RefreshResult(before, published, changed=False, missing=source.skipped, before=states)
             history = earlier_history(settings)
-            path = building.enter_context(snapshots.building(settings, snapshot_id))
+            path = building.enter_context(snapshots.building(settings.paths, snapshot_id))
             if before is not None and published is not None and carried:
                 attach_published(path.parent.parent, connection, published, before, carried, source)
             with stages.stage("copy the published file" if build_plan.basis else "prepare"):
@@ -133,7 +133,7 @@ def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, so
 
 def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, build_plan: BuildPlan) -> None:
     """Attach the file to build in: a copy of the published one when that is to be patched, else a new one."""
-    published = snapshots.current(settings)
+    published = snapshots.current(settings.paths)
     if build_plan.basis is not None and published is not None:
         shutil.copyfile(published, path)
     catalog = sql.quote(path.stem)

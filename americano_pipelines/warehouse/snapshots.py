@@ -1,9 +1,8 @@
-"""Publish a finished file, keep the earlier ones, and open the published one for reading.
+"""Publish a finished file, keep the earlier ones, and open the published one for reading."""
 
-The published name is a relative link to a file in a folder of its own. A process that has the old file open, even
-read-write, neither blocks the new one nor is disturbed, and its write-ahead log lies beside the old file, where
-readers of the new one do not replay it.
-"""
+# The published name is a relative link to a file in a folder of its own. A process that has the old file open, even
+# read-write, neither blocks the new one nor is disturbed, and its write-ahead log lies beside the old file, where
+# readers of the new one do not replay it.
 
 import os
 import shutil
@@ -21,7 +20,7 @@ from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import PublishError, UnreadableRecordError, WarehouseUnavailableError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.settings.paths import SNAPSHOT_RECORD
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
@@ -42,7 +41,7 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
     deadline = time.monotonic() + wait_seconds
     with ExitStack() as sessions:
         while True:
-            path = current(settings)
+            path = current(settings.paths)
             if path is None:
                 raise WarehouseUnavailableError(
                     f"nothing is published at {settings.paths.published} yet; run `americano sync` first"
@@ -51,7 +50,7 @@ def open_published(settings: Settings, *, wait_seconds: float = WAIT_SECONDS) ->
                 connection = sessions.enter_context(connect_to_read(settings, path))
                 break
             except duckdb.IOException as error:
-                if not path.exists() and path != current(settings):
+                if not path.exists() and path != current(settings.paths):
                     continue  # between the two lines above a sync published another file and swept this one
                 if "lock" not in str(error).lower():
                     raise WarehouseUnavailableError(f"{path} cannot be opened: {error}") from None
@@ -80,18 +79,18 @@ def preview(
     return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()
 
 
-def snapshots_dir(settings: Settings) -> Path:
+def snapshots_dir(paths: DataFolder) -> Path:
     """Where published files lie, each in a folder named by its snapshot id."""
-    return settings.paths.snapshots
+    return paths.snapshots
 
 
-def file_name(settings: Settings) -> str:
+def file_name(paths: DataFolder) -> str:
     """The stem of the link: a client names the catalog after the file, which is then the same both ways."""
-    return settings.paths.published.name
+    return paths.published.name
 
 
 @contextmanager
-def building(settings: Settings, snapshot_id: str) -> Iterator[Path]:
+def building(paths: DataFolder, snapshot_id: str) -> Iterator[Path]:
     """Make a temporary folder to build in for the block.
 
     Yields:
@@ -100,15 +99,15 @@ def building(settings: Settings, snapshot_id: str) -> Iterator[Path]:
     Raises:
         PublishError: another file has the published name.
     """
-    link = settings.paths.published
+    link = paths.published
     if link.exists() and not link.is_symlink():
         raise PublishError(
             f"{link} is a file of its own, not the link this project publishes by. Nothing was touched: "
             "move it away, or set DUCKDB_DB_PATH to another name"
         )
-    with temporary_folder(snapshots_dir(settings), "building") as folder:
+    with temporary_folder(snapshots_dir(paths), "building") as folder:
         (folder / snapshot_id).mkdir()
-        yield folder / snapshot_id / file_name(settings)
+        yield folder / snapshot_id / file_name(paths)
 
 
 def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[Path, SnapshotRecord]:
@@ -128,7 +127,7 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
         update={"bytes": size, "sha256": file_sha256(built), "fresh_bytes": document.fresh_bytes or size}
     )
     atomic_files.write_text(built.parent / SNAPSHOT_RECORD, complete.model_dump_json(indent=1))
-    place = snapshots_dir(settings) / document.snapshot_id
+    place = snapshots_dir(settings.paths) / document.snapshot_id
     atomic_files.move(built.parent, place)
     atomic_files.swap_link(settings.paths.published, place / built.name)
     # From here on it is published. The next sync removes what cannot be removed now.
@@ -166,19 +165,17 @@ def copy_of_published(folder: Path, path: Path, document: SnapshotRecord) -> Pat
     return copy if file_sha256(copy) == document.sha256 else None
 
 
-def snapshots(settings: Settings) -> list[Path]:
+def snapshots(paths: DataFolder) -> list[Path]:
     """Folders of the files published under this name, oldest first; other entries are not ours."""
-    name = file_name(settings)
+    name = file_name(paths)
     return sorted(
-        path.parent
-        for path in snapshots_dir(settings).glob(f"[!.]*/{SNAPSHOT_RECORD}")
-        if (path.parent / name).is_file()
+        path.parent for path in snapshots_dir(paths).glob(f"[!.]*/{SNAPSHOT_RECORD}") if (path.parent / name).is_file()
     )
 
 
-def current(settings: Settings) -> Path | None:
+def current(paths: DataFolder) -> Path | None:
     """The file that the link leads to at this moment, None when nothing was published yet."""
-    link = settings.paths.published
+    link = paths.published
     if not link.is_symlink():
         return None
     resolved = Path(os.path.realpath(link))
@@ -191,7 +188,7 @@ def read_record(settings: Settings) -> SnapshotRecord | None:
     Raises:
         UnreadableRecordError: it is missing, empty or malformed.
     """
-    published = current(settings)
+    published = current(settings.paths)
     return record_beside(published) if published else None
 
 
@@ -219,22 +216,26 @@ def _sweep(settings: Settings) -> None:
 
     A name that sorts after it is older: it comes from a clock that ran ahead or was set back since.
     """
-    published = current(settings)
-    others = [folder for folder in snapshots(settings) if published is None or not folder.samefile(published.parent)]
-    for folder in _expired(settings, others, published.parent.name if published is not None else ""):
+    published = current(settings.paths)
+    others = [
+        folder for folder in snapshots(settings.paths) if published is None or not folder.samefile(published.parent)
+    ]
+    for folder in _expired(
+        settings.americano_snapshots_kept, others, published.parent.name if published is not None else ""
+    ):
         remove_snapshot(folder)
 
 
 def expiring(settings: Settings) -> list[Path]:
     """The folders of the files that the next publication removes."""
     # The next publication gets a fresh id, which is newer than all.
-    return _expired(settings, snapshots(settings), atomic_files.new_id())
+    return _expired(settings.americano_snapshots_kept, snapshots(settings.paths), atomic_files.new_id())
 
 
-def _expired(settings: Settings, others: list[Path], newest: str) -> list[Path]:
+def _expired(kept: int, others: list[Path], newest: str) -> list[Path]:
     """The folders that are too many beside the newest one, oldest first."""
     by_age = sorted(others, key=lambda folder: (folder.name <= newest, folder.name)) if newest else others
-    return by_age[: max(0, len(by_age) - (settings.americano_snapshots_kept - 1))]
+    return by_age[: max(0, len(by_age) - (kept - 1))]
 
 
 def remove_snapshot(folder: Path) -> None:

@@ -1,9 +1,8 @@
-"""Export a table or view of the published file as CSV, Parquet or Excel, whole or not at all.
+"""Export a table or view of the published file as CSV, Parquet or Excel, whole or not at all."""
 
-CSV is UTF-8 with a byte order mark, because Excel takes it for another encoding without one. A text that a spreadsheet
-would take for a formula gets an apostrophe before it in CSV; the other formats mark texts as such. Excel holds numbers
-of 15 digits and days from 1900 to 9999: a column with others is written as text.
-"""
+# CSV is UTF-8 with a byte order mark, because Excel takes it for another encoding without one. A text that a
+# spreadsheet would take for a formula gets an apostrophe before it in CSV; the other formats mark texts as such. Excel
+# holds numbers of 15 digits and days from 1900 to 9999: a column with others is written as text.
 
 import shutil
 from collections.abc import Mapping

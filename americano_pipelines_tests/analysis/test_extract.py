@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.analysis.extract import Extract, protocol_statement, read_extract
+from americano_pipelines.analysis.extract import Extract, events_statement, protocol_statement, read_extract
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
@@ -57,6 +57,33 @@ def test_it_holds_the_learners_events_in_the_protocols_windows_and_no_others(
     assert learner_extract.phases[0].parameters == {"randomization": {"minDays": 7, "maxDays": 21}}
     assert learner_extract.phases[0].seed == 7
     assert (learner_extract.protocol.design, learner_extract.protocol.deviations) == ("ABAB", [])
+
+
+@pytest.mark.parametrize(
+    ("of_type", "learner", "filtered"),
+    [("text", "learner_1", "userId='learner_1'"), ("bigint", "1", "userId=1"), ("uuid", f"{1:032x}", "userId=")],
+)
+def test_the_learner_is_a_filter_of_the_scan_whatever_the_type_of_the_id(
+    settings: Settings, prisma: Database, of_type: str, learner: str, filtered: str
+) -> None:
+    expected = extract(settings)
+    number = "split_part(\"userId\", '_', 2)"
+    by_type = {"text": '"userId"', "bigint": f"{number}::bigint", "uuid": f"lpad({number}, 32, '0')::uuid"}
+    policies = {"protocols": "experiment_protocols", "phases": "phase_assignments", "analysis_runs": "analysis_runs"}
+    prisma.execute("; ".join(f"DROP POLICY own_{name} ON {table}" for name, table in policies.items()))
+    for table in ("behavioral_events", "experiment_protocols"):
+        prisma.execute(f'ALTER TABLE {table} ALTER COLUMN "userId" TYPE {of_type} USING {by_type[of_type]}')
+    sync(settings)
+
+    changed = extract(settings)
+
+    assert (changed.times_us, changed.values, changed.labels) == (expected.times_us, expected.values, expected.labels)
+    document = snapshots.read_record(settings)
+    assert document is not None
+    statement = events_statement(document, changed.outcome)
+    with open_published(settings) as connection:
+        plan = connection.execute(f"EXPLAIN {statement}", [learner, 0, 1, "protocol_1"]).fetchall()[0][1]
+    assert filtered in plan
 
 
 def test_the_learner_is_in_it_by_a_pseudonym_that_needs_the_folders_key(

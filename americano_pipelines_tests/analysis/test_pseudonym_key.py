@@ -103,7 +103,7 @@ def test_a_lost_or_replaced_key_is_refused_while_extracts_need_it(settings_for: 
         pseudonym(settings, "learner_1")
     path.write_bytes(key + b"\n")
     assert pseudonym(settings, "learner_1") == before
-    assert key.decode() not in key_state(settings)
+    assert key.decode() not in key_state(settings.paths)
 
     # The new start that the message tells.
     path.unlink()

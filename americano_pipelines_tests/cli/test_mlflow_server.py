@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
+from americano_pipelines.mlflow_store.analysis_run import analysis_run
 from americano_pipelines.mlflow_store.client import open_store
-from americano_pipelines.mlflow_store.runs import analysis_run, get_or_create_parent_run
+from americano_pipelines.mlflow_store.runs import get_or_create_parent_run
 from americano_pipelines.mlflow_store.tracking_server import find_experiment
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import Done, environment, free_port

@@ -29,14 +29,14 @@ ERASE = f"DELETE FROM behavioral_events WHERE \"userId\" = '{LEARNER}'"
 
 
 def kept(settings: Settings) -> set[str]:
-    return {folder.name for folder in snapshots.snapshots(settings)}
+    return {folder.name for folder in snapshots.snapshots(settings.paths)}
 
 
 def holders(settings: Settings) -> set[str]:
     """Kept snapshots whose tables show the learner."""
     holders = set()
-    for folder in snapshots.snapshots(settings):
-        with duckdb.connect(str(folder / snapshots.file_name(settings)), read_only=True) as connection:
+    for folder in snapshots.snapshots(settings.paths):
+        with duckdb.connect(str(folder / snapshots.file_name(settings.paths)), read_only=True) as connection:
             query = 'SELECT count(*) FROM analytics.behavioral_events WHERE "userId" = $1'
             if connection.execute(query, [LEARNER]).fetchone() != (0,):
                 holders.add(folder.name)
@@ -70,7 +70,7 @@ def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
     with_learner = holders(settings)
     assert len(before) == 3
     assert len(with_learner) == 2
-    assert snapshots.current(settings).parent.name not in with_learner  # type: ignore[union-attr]
+    assert snapshots.current(settings.paths).parent.name not in with_learner  # type: ignore[union-attr]
 
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 
@@ -82,11 +82,11 @@ def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
     assert all(reasons[name].startswith("holds rows of the learner: behavioral_events.userId") for name in with_learner)
     (patched,) = before - with_learner
     assert "was patched" in reasons[patched]
-    assert kept(settings) == {snapshots.current(settings).parent.name}  # type: ignore[union-attr]
+    assert kept(settings) == {snapshots.current(settings.paths).parent.name}  # type: ignore[union-attr]
     assert files_naming(settings.data_dir, LEARNER) == [], "in Dagster's records neither"
     cards = {
         path.stem: json.loads(path.read_text())
-        for path in (snapshots.snapshots_dir(settings) / "purged").glob("*.json")
+        for path in (snapshots.snapshots_dir(settings.paths) / "purged").glob("*.json")
     }
     assert cards.keys() == before
     assert cli("verify-sync", "--deep", "--json", **values).json["clean"]
@@ -135,14 +135,14 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     cli("sync", "--json", **values)
     prisma.execute(ERASE)
     cli("sync", "--full", "--json", **values)
-    before, published = kept(settings), snapshots.current(settings)
+    before, published = kept(settings), snapshots.current(settings.paths)
 
     done = cli("purge", "--learner", LEARNER, "--dry-run", **values)
 
     assert done.code == 0, done.err
     assert "would be removed" in done.out
     assert "published now" not in done.out
-    assert (kept(settings), snapshots.current(settings)) == (before, published)
+    assert (kept(settings), snapshots.current(settings.paths)) == (before, published)
 
 
 def test_a_failed_sync_that_mentions_the_learner_is_removed_from_dagsters_records(
@@ -277,7 +277,7 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
     assert not item.path.exists()
     assert kept_files(settings, LEARNER) == []
     sync(settings, full=True)
-    assert not list(snapshots.snapshots_dir(settings).glob(".*"))
+    assert not list(snapshots.snapshots_dir(settings.paths).glob(".*"))
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff")])
@@ -287,7 +287,7 @@ def test_a_kept_file_without_its_record_is_condemned(
     settings = settings_for(**prisma.variables())
     first = sync(settings).document.snapshot_id
     sync(settings, full=True)
-    damage(snapshots.snapshots_dir(settings) / first / "snapshot.json")
+    damage(snapshots.snapshots_dir(settings.paths) / first / "snapshot.json")
 
     (item,) = kept_files(settings, "nobody")
     assert (item.name, item.names_learner) == (first, False)

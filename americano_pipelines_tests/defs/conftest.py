@@ -1,5 +1,8 @@
 """What the tests of the definitions share: running the job on an instance, and reading what it left there."""
 
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -109,3 +112,15 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30) -> 
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.05)
     return value
+
+
+def container(host: str) -> list[str]:
+    """The start of a command that runs in namespaces of its own: another host name, and process ids from 1.
+
+    Skips the test where the machine permits no namespaces.
+    """
+    isolated = ["unshare", "--user", "--map-root-user", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*isolated, "true"], check=False).returncode:
+        pytest.skip("this machine permits no other host name and process ids")
+    named = f"import os, socket, sys; socket.sethostname({host!r}); os.execvp(sys.argv[1], sys.argv[1:])"
+    return [*isolated, sys.executable, "-c", named]

@@ -37,7 +37,14 @@ from americano_pipelines.defs.run_tags import (
 from americano_pipelines.errors import LockHeldError
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.conftest import environment
-from americano_pipelines_tests.defs.conftest import Runner, events_query, published, wait_until, write_parquet
+from americano_pipelines_tests.defs.conftest import (
+    Runner,
+    container,
+    events_query,
+    published,
+    wait_until,
+    write_parquet,
+)
 
 STARTED, FAILED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 HANGING_SYNC = """
@@ -204,34 +211,31 @@ with open_instance(load_settings()) as instance:
     print("signed", flush=True)
     time.sleep(60)
 """
-CONTAINER = ("unshare", "--user", "--map-root-user", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 def test_a_run_of_a_container_that_is_gone_is_failed_and_of_a_living_one_is_left(
     settings_for: Callable[..., Settings],
 ) -> None:
-    if shutil.which("unshare") is None or subprocess.run([*CONTAINER, "true"], check=False).returncode:
-        pytest.skip("this machine lets nobody have another host name and other process ids")
+    container_command = container("another-name")
     settings = settings_for()
     with open_instance(settings) as instance:
         run_id = instance.create_run_for_job(_job, status=STARTED).run_id
-        code = f"import socket; socket.sethostname('another-name'){IN_A_CONTAINER}"
         with subprocess.Popen(
-            [*CONTAINER, sys.executable, "-c", code, run_id],
+            [*container_command, sys.executable, "-c", IN_A_CONTAINER, run_id],
             env=environment(settings.data_dir),
             stdout=subprocess.PIPE,
             text=True,
-        ) as container:
-            assert container.stdout is not None
+        ) as process:
+            assert process.stdout is not None
             try:
-                assert container.stdout.readline() == "signed\n"
+                assert process.stdout.readline() == "signed\n"
                 run = instance.get_run_by_id(run_id)
                 assert run is not None
                 assert (run.tags[HOST_TAG], run.tags[PID_TAG]) == ("another-name", "1")
                 assert run.tags[NAMESPACE_TAG] != run_owners.place_tags(settings.dagster_dir)[NAMESPACE_TAG]
                 assert fail_dead_runs(instance) == [], "its process lives, whatever number it has here"
             finally:
-                container.kill()
+                process.kill()
         # The kernel ends what was in it a moment later.
         wait_until(lambda: fail_dead_runs(instance) == [run_id], "the end of the container's process")
         assert list((settings.dagster_dir / "processes").iterdir()) == []

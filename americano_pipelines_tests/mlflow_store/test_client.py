@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store.analysis_run import analysis_run
 from americano_pipelines.mlflow_store.artifacts import find_run
 from americano_pipelines.mlflow_store.client import open_store, open_store_to_read, try_writing
 from americano_pipelines.mlflow_store.registered_models import process_tracking_uri
-from americano_pipelines.mlflow_store.runs import analysis_run, end, get_or_create_parent_run, search
+from americano_pipelines.mlflow_store.runs import end, get_or_create_parent_run, search
 from americano_pipelines.mlflow_store.tracking_errors import CLIENT_ENVIRONMENT, creation_lock
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment, file_hashes, free_port

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from americano_pipelines.mlflow_store.analysis_run import analysis_run
 from americano_pipelines.mlflow_store.client import open_store
-from americano_pipelines.mlflow_store.runs import analysis_run, end
+from americano_pipelines.mlflow_store.runs import end
 from americano_pipelines.settings import PROJECT_ROOT, Settings
 from americano_pipelines_tests.mlflow_server import MlflowServer, resolved, service
 

@@ -19,7 +19,7 @@ RECORD = """
 import sys, tempfile
 from pathlib import Path
 from americano_pipelines.settings import load_settings
-from americano_pipelines.mlflow_store.runs import analysis_run
+from americano_pipelines.mlflow_store.analysis_run import analysis_run
 from americano_pipelines.mlflow_store.client import open_store
 store = open_store(load_settings())
 with tempfile.TemporaryDirectory() as folder, analysis_run(store, "none", "one", {}) as run:

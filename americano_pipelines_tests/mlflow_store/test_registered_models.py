@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store.analysis_run import AnalysisRun, analysis_run
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import (
     CANDIDATE,
@@ -17,7 +18,6 @@ from americano_pipelines.mlflow_store.registered_models import (
     make_candidate,
     process_tracking_uri,
 )
-from americano_pipelines.mlflow_store.runs import AnalysisRun, analysis_run
 from americano_pipelines_tests.mlflow_server import MlflowServer
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store.analysis_run import analysis_run
 from americano_pipelines.mlflow_store.client import Store, open_store
-from americano_pipelines.mlflow_store.runs import PARENT_TAG, analysis_run, get_or_create_parent_run, set_final_statuses
+from americano_pipelines.mlflow_store.runs import PARENT_TAG, get_or_create_parent_run, set_final_statuses
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.mlflow_server import MlflowServer
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from americano_pipelines.analysis.registry import KINDS, Kind
+from americano_pipelines.mlflow_store.analysis_run import analysis_run
 from americano_pipelines.mlflow_store.client import Store, open_store
-from americano_pipelines.mlflow_store.runs import analysis_run, get_or_create_parent_run
+from americano_pipelines.mlflow_store.runs import get_or_create_parent_run
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.provenance.perform import PerformedAnalysis, perform
 from americano_pipelines.provenance.preparation import prepare

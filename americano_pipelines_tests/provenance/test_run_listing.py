@@ -2,7 +2,8 @@
 
 import pytest
 
-from americano_pipelines.mlflow_store.runs import HASH_TAG, SERVICE, analysis_run, get_or_create_parent_run
+from americano_pipelines.mlflow_store.analysis_run import analysis_run
+from americano_pipelines.mlflow_store.runs import HASH_TAG, SERVICE, get_or_create_parent_run
 from americano_pipelines.provenance.run_listing import ListedRun, list_runs
 from americano_pipelines_tests.provenance.conftest import Lab, altered, run_id
 

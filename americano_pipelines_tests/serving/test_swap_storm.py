@@ -23,7 +23,7 @@ KEPT = 3
 
 def publish_generation(settings: Settings, folder: Path, number: int) -> None:
     """Publish a copy of the current file in which every row says which file it is of."""
-    path = snapshots.current(settings)
+    path = snapshots.current(settings.paths)
     assert path is not None
     document = snapshots.record_beside(path)
     basis = folder / "copy.duckdb"
@@ -37,7 +37,7 @@ def publish_generation(settings: Settings, folder: Path, number: int) -> None:
             f"UPDATE research.daily_events SET events = {number}",
         ):
             connection.execute(statement)
-    with snapshots.building(settings, snapshot_id) as built:
+    with snapshots.building(settings.paths, snapshot_id) as built:
         built.write_bytes(basis.read_bytes())
         instant = f"2026-01-01T00:00:00.{number:06}+00:00"
         fresh = SnapshotRecord.model_validate(

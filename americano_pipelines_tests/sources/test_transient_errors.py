@@ -125,6 +125,11 @@ WORDS = {
     'ERROR:  could not open file "base/1/2": No such file or directory': False,
     'ERROR:  temporary file size exceeds "temp_file_limit" (0kB)': False,
     'ERROR:  permission denied for table "t"': False,
+    "ERROR:  permission denied for table temporarily": False,
+    'ERROR:  column "could not obtain lock" does not exist': False,
+    "FEHLER:  Spalte »lock timeout« existiert nicht": False,
+    "ERROR:  function raised 'try again'": False,
+    "ERROR:  it can't be: deadlock detected, it won't go on": True,
     "ERROR:  Verbindung ging verloren": False,
     'FATAL:  role "u" is not permitted to log in': False,
     "FATAL:  client_login_timeout": False,
@@ -147,3 +152,23 @@ def test_the_words_decide_and_unknown_ones_are_permanent(settings_for: MakeSetti
         raise duckdb.IOException(start + words)
 
     assert isinstance(failed.value, TransientSourceError) is again
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ['SELECT "timed out" FROM (SELECT 1 AS "unreachable")', 'FROM "lock timeout"', "SELECT no_function('unreachable')"],
+)
+def test_a_statement_that_duckdb_refuses_is_not_tried_again(settings_for: MakeSettings, statement: str) -> None:
+    with pytest.raises(SourceError) as failed, postgres_errors(target_of(settings_for(pg_host="h"))):
+        duckdb.sql(statement)
+
+    assert type(failed.value) is SourceError
+
+
+def test_a_statement_that_could_not_be_prepared_is_tried_again_if_the_connection_broke(
+    settings_for: MakeSettings,
+) -> None:
+    words = 'Failed to prepare query "SELECT 1": server closed the connection unexpectedly'
+
+    with pytest.raises(TransientSourceError), postgres_errors(target_of(settings_for(pg_host="h"))):
+        raise duckdb.BinderException(words)

@@ -31,7 +31,7 @@ class Place:
     """What lies in a data folder, to say later that it lies there still."""
 
     def __init__(self, settings: Settings) -> None:
-        link = snapshots.current(settings)
+        link = snapshots.current(settings.paths)
         assert link is not None
         self.settings, self.link = settings, link
         self.sha256 = file_sha256(link)
@@ -46,7 +46,7 @@ class Place:
 
         And of what was begun nothing lies about.
         """
-        assert snapshots.current(self.settings) == self.link
+        assert snapshots.current(self.settings.paths) == self.link
         assert file_sha256(self.link) == self.sha256
         assert self._rows() == self.rows
         whole(self.settings)

@@ -66,7 +66,7 @@ def _duckdb_rows(connection: duckdb.DuckDBPyConnection, relation: str, parameter
 
 def whole(settings: Settings) -> None:
     """What the link means is a published file, unchanged since, readable by another process."""
-    path, document = snapshots.current(settings), snapshots.read_record(settings)
+    path, document = snapshots.current(settings.paths), snapshots.read_record(settings)
     assert path is not None
     assert document is not None
     assert file_sha256(path) == document.sha256
@@ -79,9 +79,9 @@ def whole(settings: Settings) -> None:
 
 def tidy(settings: Settings) -> None:
     """After a sync nothing lies about that nobody names."""
-    folders = [path for path in snapshots.snapshots_dir(settings).iterdir() if not path.name.startswith(".")]
+    folders = [path for path in snapshots.snapshots_dir(settings.paths).iterdir() if not path.name.startswith(".")]
     assert len(folders) <= settings.americano_snapshots_kept
-    assert not list(snapshots.snapshots_dir(settings).glob(".*"))
+    assert not list(snapshots.snapshots_dir(settings.paths).glob(".*"))
     assert not [path for path in settings.published_path.parent.glob(".*") if path.is_symlink()]
     if settings.mode is Mode.POSTGRES:
         assert {path.name for path in settings.lake_dir.iterdir() if path.name.startswith(".")} == set()

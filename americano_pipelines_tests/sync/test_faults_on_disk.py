@@ -239,11 +239,11 @@ def test_under_a_clock_that_was_set_back_the_newest_file_is_current_and_stays(
     for day in days:
         prisma.execute(EVERY_EVENT)
         assert sync(settings).changed
-        current = snapshots.current(settings)
+        current = snapshots.current(settings.paths)
         assert current is not None
         assert current.parent.name.startswith(day)
         equal(settings, prisma)
-        kept.append([folder.name[:8] for folder in snapshots.snapshots(settings)])
+        kept.append([folder.name[:8] for folder in snapshots.snapshots(settings.paths)])
 
     assert kept == [
         ["20300101"],

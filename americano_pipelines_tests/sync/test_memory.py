@@ -26,6 +26,13 @@ ROWS = {
     ELSE 'x'
 END), {_TIME} FROM generate_series(1, 40000) AS i
 """,
+    # Texts of three letters: a tenth of what a value in a list takes.
+    "300 lists of 30,000 texts": f"""
+ALTER TABLE behavioral_events ADD tags text[];
+{_EVENTS}, tags) SELECT {_FIRST}, 'null', {_TIME},
+    (SELECT array_agg('t' || (j % 97)) FROM generate_series(1, 30000) AS j)
+FROM generate_series(1, 300) AS i
+""",
     "100 columns": f"""
 ALTER TABLE behavioral_events {", ".join(f"ADD {name} text" for name in _COLUMNS)};
 {_EVENTS}, {", ".join(_COLUMNS)}) SELECT {_FIRST}, 'null', {_TIME},

@@ -70,7 +70,7 @@ def test_a_stale_log_beside_what_is_published_harms_nobody_after_the_next_sync(
 ) -> None:
     settings = settings_for(**prisma.variables())
     sync(settings)
-    published = snapshots.current(settings)
+    published = snapshots.current(settings.paths)
     assert published is not None
     rows = published_rows(settings, "behavioral_events")
     place = settings.published_path if beside == "the link" else published

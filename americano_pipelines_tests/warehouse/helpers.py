@@ -22,7 +22,7 @@ def synced(settings: Settings, *, full: bool = False) -> RefreshResult:
 
 def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
     """Ask the published file as it is at this moment."""
-    path = snapshots.current(settings)
+    path = snapshots.current(settings.paths)
     with duckdb.connect(str(path), read_only=True) as connection:
         return connection.execute("SET TimeZone = 'UTC'").execute(query).fetchall()
 

@@ -117,4 +117,4 @@ def test_postgres_is_asked_the_same_and_nothing_is_published(
 
     with pytest.raises(SourceError, match=r"behavioral_events\.userId \(numeric\(28,6\)\) and experiment_protocols"):
         sync(settings)
-    assert snapshots.current(settings) is None
+    assert snapshots.current(settings.paths) is None

@@ -96,7 +96,7 @@ def test_postgres_and_scanner_mode_publish_the_same_tables_and_parquet_mode_too(
 
     with duckdb.connect() as connection:
         for name, settings in {"lake": lake, "scanner": scanner, "files": files}.items():
-            connection.execute(f"ATTACH '{snapshots.current(settings)}' AS {name} (READ_ONLY)")
+            connection.execute(f"ATTACH '{snapshots.current(settings.paths)}' AS {name} (READ_ONLY)")
         relations = [f"analytics.{table}" for table in TABLES]
         relations += [f"research.{model}" for model in synced(lake).document.models]
         assert len(relations) == 15

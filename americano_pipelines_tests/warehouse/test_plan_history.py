@@ -98,7 +98,7 @@ def test_the_history_of_a_file_that_somebody_wrote_to_is_not_believed(prisma: Da
     first = sync(settings).document
     plan(prisma, 0.01)
     sync(settings)
-    published = snapshots.current(settings)
+    published = snapshots.current(settings.paths)
     assert published is not None
     published.chmod(0o600)
     with duckdb.connect(str(published)) as forged:
@@ -114,7 +114,7 @@ def test_the_history_of_a_file_that_somebody_wrote_to_is_not_believed(prisma: Da
 
 def test_a_file_from_before_plans_were_kept_is_built_anew(settings: Settings) -> None:
     sync(settings)
-    published = snapshots.current(settings)
+    published = snapshots.current(settings.paths)
     assert published is not None
     card = published.parent / "snapshot.json"
     document = json.loads(card.read_bytes())

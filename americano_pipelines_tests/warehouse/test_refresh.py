@@ -174,7 +174,7 @@ def test_a_failed_blocking_check_publishes_nothing_and_leaves_the_old_file(
     assert outcome.path is None
     assert [(c.table, c.name, c.description) for c in outcome.blocked_by] == [("behavioral_events", check, description)]
     assert published(files) == before
-    assert not list(snapshots.snapshots_dir(files).glob(".*"))
+    assert not list(snapshots.snapshots_dir(files.paths).glob(".*"))
 
 
 @pytest.mark.parametrize("mode", ["files", "postgres", "scanner"])
@@ -221,7 +221,7 @@ def test_one_changed_time_or_id_fails_the_reconciliation(
     monkeypatch.setattr(build, "duckdb_checksums", tampered)
 
     assert [check.name for check in synced(files).blocked_by] == ["reconciled"]
-    assert snapshots.current(files) is None
+    assert snapshots.current(files.paths) is None
 
 
 def test_warnings_do_not_stop_the_publication(files: Settings) -> None:
@@ -270,7 +270,9 @@ def test_a_missing_file_leaves_its_table_as_it_was_published(files: Settings) ->
     assert not outcome.document.tables["behavioral_events"].carried_over
     assert rows(files, "SELECT id FROM analytics.phase_assignments") == [("f",)]
     assert rows(files, "SELECT count(*) FROM analytics.behavioral_events") == [(90,)]
-    assert sorted(path.name for path in snapshots.snapshots_dir(files).iterdir() if path.name.startswith(".")) == []
+    assert (
+        sorted(path.name for path in snapshots.snapshots_dir(files.paths).iterdir() if path.name.startswith(".")) == []
+    )
 
 
 def test_nothing_is_carried_over_from_a_file_that_somebody_wrote_to(files: Settings) -> None:
@@ -329,7 +331,7 @@ def test_a_file_broken_behind_its_footer_is_named(files: Settings) -> None:
 
     with pytest.raises(SourceError, match=r"events\.parquet: its rows cannot be read whole; nothing was published"):
         synced(files)
-    assert snapshots.current(files) is None
+    assert snapshots.current(files.paths) is None
 
 
 def test_nothing_at_all_to_build_from_says_for_each_table_what_was_looked_for(
@@ -377,7 +379,7 @@ def test_without_an_export_there_is_nothing_to_build_from(
 def test_a_failure_at_any_stage_leaves_nothing_behind(files: Settings, stage: str) -> None:
     synced(files)
     before = published(files)
-    folders = sorted(snapshots.snapshots_dir(files).iterdir())
+    folders = sorted(snapshots.snapshots_dir(files.paths).iterdir())
 
     def fail(began: str) -> None:
         if began == stage:
@@ -386,7 +388,7 @@ def test_a_failure_at_any_stage_leaves_nothing_behind(files: Settings, stage: st
     with pytest.raises(KeyboardInterrupt):
         refresh(files, StageTimer(on_start=fail), full=True)
     assert published(files) == before
-    assert sorted(snapshots.snapshots_dir(files).iterdir()) == folders
+    assert sorted(snapshots.snapshots_dir(files.paths).iterdir()) == folders
 
 
 def test_a_lost_connection_in_the_middle_of_a_scan_can_be_tried_again(
@@ -401,7 +403,7 @@ def test_a_lost_connection_in_the_middle_of_a_scan_can_be_tried_again(
     with pytest.raises(TransientSourceError, match=r"public\.behavioral_events") as error:
         refresh(settings, StageTimer(on_start=cut))
     assert prisma.server.password not in str(error.value)
-    assert snapshots.current(settings) is None
+    assert snapshots.current(settings.paths) is None
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -491,4 +493,4 @@ def test_a_record_that_cannot_be_read_drops_no_table_without_files(files: Settin
     with pytest.raises(DataError, match=r"snapshot.json .*phase_assignments.* cannot be carried over from it"):
         synced(files)
 
-    assert snapshots.current(files) == first.path
+    assert snapshots.current(files.paths) == first.path

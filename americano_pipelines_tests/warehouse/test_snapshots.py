@@ -119,7 +119,7 @@ def test_the_published_name_is_a_relative_link_to_a_file_of_the_same_name(settin
     outcome = synced(settings)
     link = settings.published_path
     assert os.readlink(link) == f"snapshots/{outcome.document.snapshot_id}/{link.name}"  # noqa: PTH115 - as text
-    assert outcome.path == snapshots.current(settings)
+    assert outcome.path == snapshots.current(settings.paths)
 
     moved = link.parent.rename(link.parent.with_name("moved")) / link.name
     with duckdb.connect(str(moved), read_only=True) as connection:
@@ -129,7 +129,7 @@ def test_the_published_name_is_a_relative_link_to_a_file_of_the_same_name(settin
 
 def test_the_file_and_its_record_say_the_same_and_the_record_survives_a_round_trip(settings: Settings) -> None:
     document = synced(settings).document
-    place = snapshots.current(settings)
+    place = snapshots.current(settings.paths)
     assert place is not None
     inside = SnapshotRecord.model_validate_json(rows(settings, "SELECT document FROM meta.snapshot")[0][0])
 
@@ -152,7 +152,7 @@ def test_as_many_files_are_kept_as_are_asked_for_the_current_one_always(
     settings = settings_for(behavioral_events_parquet=str(file), americano_snapshots_kept=kept)
     ids = [synced(settings, full=True).document.snapshot_id for _ in range(kept + 2)]
 
-    left = {path.name for path in snapshots.snapshots(settings)}
+    left = {path.name for path in snapshots.snapshots(settings.paths)}
     assert ids[-1] in left
     assert len(left) == kept
     assert rows(settings, COUNT) == [(100,)]
@@ -162,7 +162,7 @@ def test_the_current_file_stays_though_the_clock_went_back(settings: Settings) -
     current = synced(settings).path
     assert current is not None
     for year in range(2090, 2100):
-        future = snapshots.snapshots_dir(settings) / f"{year}0101T000000Z-00000000"
+        future = snapshots.snapshots_dir(settings.paths) / f"{year}0101T000000Z-00000000"
         future.mkdir()
         for name in (current.name, "snapshot.json"):
             (future / name).write_bytes(b"")
@@ -171,14 +171,14 @@ def test_the_current_file_stays_though_the_clock_went_back(settings: Settings) -
 
     assert place is not None
     assert place.is_file()
-    assert snapshots.current(settings) == place
-    assert len(snapshots.snapshots(settings)) == settings.americano_snapshots_kept
+    assert snapshots.current(settings.paths) == place
+    assert len(snapshots.snapshots(settings.paths)) == settings.americano_snapshots_kept
 
 
 def test_what_others_keep_in_the_folder_is_never_swept(
     settings: Settings, settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    folder = snapshots.snapshots_dir(settings)
+    folder = snapshots.snapshots_dir(settings.paths)
     (folder / "0-photos").mkdir(parents=True)
     (folder / "0-notes.txt").write_text("mine")
     neighbour = settings_for(
@@ -186,7 +186,7 @@ def test_what_others_keep_in_the_folder_is_never_swept(
         duckdb_db_path=settings.published_path.with_name("neighbour.duckdb"),
         americano_data_dir=tmp_path / "neighbour",
     )
-    assert snapshots.snapshots_dir(neighbour) == folder
+    assert snapshots.snapshots_dir(neighbour.paths) == folder
     synced(neighbour)
     inputs = str(settings.parquet_input("behavioral_events"))
     keeping_one = settings_for(behavioral_events_parquet=inputs, americano_snapshots_kept=1)
@@ -205,7 +205,7 @@ def test_a_shell_that_wrote_into_the_old_file_disturbs_no_sync_and_no_reader(
     shell = start(SESSION, str(settings.published_path), "rw")
     assert shell.says() == "open"
     shell.answer("INSERT INTO analytics.behavioral_events SELECT 'written', 'u', '2025-01-01' FROM range(1000)")
-    old = snapshots.current(settings)
+    old = snapshots.current(settings.paths)
     assert old is not None
     assert old.with_name(f"{old.name}.wal").exists()
     export(90)
@@ -334,7 +334,7 @@ def test_a_sync_killed_at_any_moment_leaves_a_whole_file_published(
     assert synced(settings).changed is (expected == 100)
     assert rows(settings, COUNT) == [(90,)]
     if expected == 100:
-        assert not list(snapshots.snapshots_dir(settings).glob(".*"))
+        assert not list(snapshots.snapshots_dir(settings.paths).glob(".*"))
 
 
 def shell(path: Path, query: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -385,7 +385,7 @@ def test_a_file_that_somebody_holds_read_write_is_reported_within_ten_seconds(
         open_published(settings, wait_seconds=0.3),
     ):
         pass
-    assert str(snapshots.current(settings)) in str(error.value)
+    assert str(snapshots.current(settings.paths)) in str(error.value)
     assert str(holder.process.pid) in str(error.value)
 
 
@@ -407,15 +407,15 @@ def test_what_cannot_be_tidied_up_after_the_swap_does_not_undo_it(
     calls: list[Settings] = []
 
     def refuse(swept: Settings) -> None:
-        assert snapshots.current(swept) != first
+        assert snapshots.current(swept.paths) != first
         calls.append(swept)
         raise PermissionError(errno.EACCES, "not yours")
 
-    first = snapshots.current(settings)
+    first = snapshots.current(settings.paths)
     monkeypatch.setattr("americano_pipelines.warehouse.snapshots._sweep", refuse)
 
     outcome = synced(settings, full=True)
 
     assert calls == [settings]
     assert outcome.changed
-    assert snapshots.current(settings) == outcome.path != first
+    assert snapshots.current(settings.paths) == outcome.path != first

@@ -1,6 +1,7 @@
 """Rows that do not fit into memory are sorted in ranges: all rows, in the order of one sort."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ from americano_pipelines.errors import ResourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.sources.contracts import BY_NAME
-from americano_pipelines.warehouse.sort_ranges import sort_keys, sort_ranges
+from americano_pipelines.warehouse.sort_ranges import Chunk, sort_keys, sort_ranges
 
 MakeSettings = Callable[..., Settings]
 LEARNERS = {"one": "'u'", "many": "CASE WHEN i % 3 <> 0 THEN 'u' || i % 500 END"}
@@ -83,3 +84,30 @@ def test_rows_too_wide_for_the_limit_name_the_limit_that_would_do(settings_for: 
     assert (cut("205MB") or 0) > 164_000_000
     with pytest.raises(ResourceError, match="set AMERICANO_MEMORY_LIMIT to 205MB or more"):
         cut("150MB")
+
+
+LISTS = {
+    "texts": ("VARCHAR[]", "list_transform(range(2000), lambda j: 't' || j % 97)"),
+    "numbers": ("BIGINT[]", "range(2000)"),
+    "lists of texts": ("VARCHAR[][]", "[list_transform(range(2000), lambda j: 't' || j % 97)]"),
+}
+
+
+@pytest.mark.parametrize(("of_type", "value"), LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize("from_file", [False, True])
+def test_lists_count_with_the_room_that_their_values_take(
+    settings_for: MakeSettings, tmp_path: Path, of_type: str, value: str, *, from_file: bool
+) -> None:
+    # 4 MB of texts take 32 MB in lists; a dictionary in a file keeps the 97 of them once.
+    table = replace(TABLE, columns=(*TABLE.columns[:2], Column("payload", "", of_type), TABLE.columns[3]))
+    file = tmp_path / "lists.parquet"
+    with connect(settings_for(americano_memory_limit="100MB", americano_threads=1)) as connection:
+        columns = f"i AS id, 'u' || i % 50 AS learner, {value} AS payload, {SPREAD} AS ts"
+        connection.execute(f"CREATE TEMP TABLE lists AS SELECT {columns} FROM range(500) AS t(i)")
+        connection.execute(f"COPY lists TO '{file}'")
+        chunk: Chunk = ("read_parquet($1)", [[str(file)]]) if from_file else ("lists", [])
+        ranges = sort_ranges(connection, table, chunk)
+        rows = [connection.execute(f"SELECT id FROM {part}", bound).fetchall() for part, bound in ranges.chunks]
+
+    assert 2 <= len(rows) <= 4
+    assert sorted(row for part in rows for row in part) == [(number,) for number in range(500)]

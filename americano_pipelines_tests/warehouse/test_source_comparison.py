@@ -39,7 +39,7 @@ def test_after_a_sync_nothing_differs(settings: Settings, *, deep: bool) -> None
 def test_a_row_changed_in_the_published_file_is_named_by_the_deep_comparison(
     settings: Settings,
 ) -> None:
-    path = snapshots.current(settings)
+    path = snapshots.current(settings.paths)
     assert path is not None
     with duckdb.connect(str(path)) as shell:
         (name,) = shell.execute(f"SELECT {ONE.replace('FROM ', 'FROM analytics.')}").fetchone() or ("",)
@@ -54,7 +54,7 @@ def test_a_row_changed_in_the_published_file_is_named_by_the_deep_comparison(
 def test_a_change_in_the_source_excuses_no_write_to_the_published_file(settings: Settings, prisma: Database) -> None:
     prisma.execute(f'UPDATE behavioral_events SET "timeOfDay" = 7 WHERE id = {ONE}')
     assert compare_with_source(settings, StageTimer(), deep=True).faults == []
-    path = snapshots.current(settings)
+    path = snapshots.current(settings.paths)
     assert path is not None
     with duckdb.connect(str(path)) as shell:
         shell.execute(f"DELETE FROM analytics.behavioral_events WHERE id = {ONE.replace('FROM ', 'FROM analytics.')}")
@@ -101,7 +101,7 @@ def test_without_a_published_file_there_is_nothing_to_compare(
 
 
 def test_a_table_that_the_published_file_lost_or_changed_is_damage_and_no_traceback(settings: Settings) -> None:
-    path = snapshots.current(settings)
+    path = snapshots.current(settings.paths)
     assert path is not None
     with duckdb.connect(str(path)) as shell:
         shell.execute("DROP SCHEMA research CASCADE; DROP TABLE analytics.analysis_runs")
@@ -116,7 +116,7 @@ def test_a_table_that_the_published_file_lost_or_changed_is_damage_and_no_traceb
 
 
 def test_a_published_file_that_is_held_is_told(settings: Settings) -> None:
-    path = snapshots.current(settings)
+    path = snapshots.current(settings.paths)
     holding = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     shell = subprocess.Popen(
         [sys.executable, "-c", holding, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

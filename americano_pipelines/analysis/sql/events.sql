@@ -6,7 +6,7 @@ SELECT
     CAST({phase} AS VARCHAR) AS phase
 FROM analytics.behavioral_events
 WHERE
-    CAST({learner} AS VARCHAR) = $1
+    {of_learner}
     AND CAST({time} AS TIMESTAMP) >= make_timestamp($2)
     AND CAST({time} AS TIMESTAMP) < make_timestamp($3)
     AND ({protocol} IS NULL OR CAST({protocol} AS VARCHAR) = $4)

@@ -17,13 +17,13 @@ from americano_pipelines.defs.run_tags import ROW_OPEN, ROW_RECONCILED, ROW_TAG,
 from americano_pipelines.errors import AppRowError
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.settings import PostgresTarget
 from americano_pipelines.text_output import one_line
 
 
 @contextmanager
 def claimed_row(
-    context: dg.AssetExecutionContext, settings: Settings, requested_row: str | None
+    context: dg.AssetExecutionContext, app: PostgresTarget | None, requested_row: str | None
 ) -> Iterator[Request | None]:
     """Claim the requested row for the block, and fail it with the block; without a row or an app, do nothing.
 
@@ -34,7 +34,7 @@ def claimed_row(
         AppRowError: the row does not exist, is not PENDING, or requests another protocol or analysis.
         TransientAppRowError: the app's database cannot be reached.
     """
-    target = settings.app
+    target = app
     if requested_row is None or target is None:
         if requested_row is not None:
             context.log.warning(
@@ -53,7 +53,7 @@ def claimed_row(
 @contextmanager
 def created_row(
     context: dg.AssetExecutionContext,
-    settings: Settings,
+    app: PostgresTarget | None,
     kind: Kind,
     parameters: Parameters,
     run_name: str,
@@ -67,7 +67,7 @@ def created_row(
     Raises:
         AppRowError: the row cannot be created; TransientAppRowError: the app's database cannot be reached.
     """
-    type_in_app, target = app_type(kind.name, parameters), settings.app
+    type_in_app, target = app_type(kind.name, parameters), app
     if requested_row is not None or target is None or type_in_app is None:
         yield requested_row
         return
@@ -80,7 +80,9 @@ def created_row(
         yield row_id
 
 
-def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: str | None, record: Record) -> str:
+def complete_row(
+    context: dg.AssetExecutionContext, app: PostgresTarget | None, row_id: str | None, record: Record
+) -> str:
     """Write the recorded analysis into its row.
 
     An error is only logged, because the analysis is already recorded; the sensor `run_outcome` tries again.
@@ -88,12 +90,12 @@ def complete_row(context: dg.AssetExecutionContext, settings: Settings, row_id: 
     Returns:
         The outcome in words, for the metadata.
     """
-    if settings.app is None:
+    if app is None:
         return "no app is configured (ANALYSIS_RUNS_DATABASE_URL)"
     if row_id is None:
         return "the app's AnalysisType has no value for this analysis, and no row was given"
     try:
-        written = app_link.complete(settings.app, row_id, record)
+        written = app_link.complete(app, row_id, record)
     except AppRowError as error:
         context.log.warning(
             "The analysis is recorded, but row %s was not completed: %s. The sensor run_outcome tries again, or "

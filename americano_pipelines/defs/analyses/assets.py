@@ -89,7 +89,7 @@ def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Call
         from americano_pipelines.provenance.preparation import prepare
 
         requested_row: str | None = getattr(config, ROW_FIELD)
-        with step_errors(context), claimed_row(context, settings, requested_row) as request:
+        with step_errors(context), claimed_row(context, settings.app, requested_row) as request:
             overrides = given_parameters(config)
             if request is not None:
                 overrides = merge_parameters(request, overrides)
@@ -116,7 +116,7 @@ def _perform(
     from americano_pipelines.provenance.verdict_listing import confirmatory_entry
 
     kind = prepared.kind
-    with created_row(context, settings, kind, prepared.parameters, run_name, requested_row) as row_id:
+    with created_row(context, settings.app, kind, prepared.parameters, run_name, requested_row) as row_id:
         run_context = RunContext(
             dagster_run_id=context.run.run_id,
             asset_key=context.asset_key.to_user_string(),
@@ -138,7 +138,7 @@ def _perform(
         with mlflow.analysis(run_name, tags) as run:
             performed = perform(run, settings, prepared, run_context)
     context.log.info("%s", one_line(performed.analysis.sentence))
-    app_row = complete_row(context, settings, row_id, performed.recorded.record)
+    app_row = complete_row(context, settings.app, row_id, performed.recorded.record)
     confirmatory = None
     if performed.compliance is not None:
         _report_verdicts(context, settings)

@@ -194,7 +194,7 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
     check_location(settings)
     with instance_for_runs(settings) as instance:
         job = build_defs(settings).resolve_job_def(ANALYSES)
-        batch = plan_requests(settings, instance)
+        batch = plan_requests(settings.app, instance)
         for reason in batch.waiting:
             logging.getLogger(__name__).warning("%s", one_line(reason))
         yield from map(refused, batch.refused)

@@ -1,8 +1,7 @@
-"""The MLflow resource of a step: the open MLflow run of its Dagster run, by dagster-mlflow's class.
+"""The MLflow resource of a step: the open MLflow run of its Dagster run, by dagster-mlflow's class."""
 
-The class copies mlflow's functions when it is defined, so this module imports mlflow at its top. Import it only when
-the resource is opened.
-"""
+# The class copies mlflow's functions when it is defined, so this module imports mlflow at its top. Import it only when
+# the resource is opened.
 
 import warnings
 from collections.abc import Mapping
@@ -14,8 +13,9 @@ import mlflow
 from dagster_mlflow.resources import MlFlow
 from mlflow.tracking.fluent import _active_run_stack
 
+from americano_pipelines.mlflow_store.analysis_run import AnalysisRun, analysis_run
 from americano_pipelines.mlflow_store.client import Store
-from americano_pipelines.mlflow_store.runs import DAGSTER_RUN_TAG, SERVICE, TAGS, AnalysisRun, analysis_run
+from americano_pipelines.mlflow_store.runs import DAGSTER_RUN_TAG, SERVICE, TAGS
 from americano_pipelines.settings import Settings
 
 

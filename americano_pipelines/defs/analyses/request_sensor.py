@@ -23,7 +23,7 @@ from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.run_ends import describe_end
 from americano_pipelines.defs.run_tags import FAILURE_REASON_TAG, OUTSIDE_STEPS, REQUEST_TAG, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import PostgresTarget, Settings
 from americano_pipelines.text_output import one_line
 
 ATTEMPTS = 3
@@ -91,13 +91,13 @@ class RequestBatch:
     waiting: list[str] = field(default_factory=list)
 
 
-def plan_requests(settings: Settings, instance: dg.DagsterInstance) -> RequestBatch:
+def plan_requests(app: PostgresTarget | None, instance: dg.DagsterInstance) -> RequestBatch:
     """Plan a run for each PENDING row of the app, and fail the rows that cannot be carried out; none without an app.
 
     Raises:
         AppRowError: the app's table cannot be read or written; TransientAppRowError: it cannot be reached.
     """
-    batch, target = RequestBatch(), settings.app
+    batch, target = RequestBatch(), app
     requests = pending(target, _MAX_REQUESTS_READ) if target is not None else []
     if target is None or not requests:
         return batch
@@ -137,7 +137,7 @@ def build_analysis_requests(settings: Settings) -> dg.SensorDefinition:
         "Nothing else starts one: a protocol that has ended is not analysed until somebody asks.",
     )
     def analysis_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        batch = plan_requests(settings, context.instance)
+        batch = plan_requests(settings.app, context.instance)
         refused = [f"refused: {rejected.request.analysis_run_id}: {rejected.reason}" for rejected in batch.refused]
         for text in refused:
             context.log.warning("%s", one_line(text))

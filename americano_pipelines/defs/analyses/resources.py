@@ -35,7 +35,7 @@ from americano_pipelines.warehouse.snapshots import open_published
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.analyses.mlflow_run import DagsterRunInMlflow
-    from americano_pipelines.mlflow_store.runs import AnalysisRun
+    from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 
 
 class MlflowResource(dg.ConfigurableResource["MlflowResource"]):
@@ -142,9 +142,9 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:  # noqa: ARG002 - Dagster's signature
         """Resolve the link, and hold one folder to spill to for the run."""
-        path = snapshots.current(self.settings) or self.settings.published_path
+        path = snapshots.current(self.settings.paths) or self.settings.published_path
         # In one process, one path means one session of DuckDB, so its steps share the folder.
-        with reader_spill_folder(self.settings) as folder:
+        with reader_spill_folder(self.settings.paths) as folder:
             self._file = DuckDBResource(
                 database=str(path), connection_config={**config(self.settings, folder), "access_mode": "READ_ONLY"}
             )

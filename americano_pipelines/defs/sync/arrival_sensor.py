@@ -1,11 +1,11 @@
 """Sensor `parquet_arrival` (parquet mode): start the job when export files are complete and not those published.
 
-A tick reads names, sizes, times and footers, never rows: the run finds out whether a file's content is new. The
-published file shows whether a run did its work. A run that failed is tried again after a pause, a few times; a run that
-succeeded and published nothing found no new content. The cursor is bounded whatever the number of files.
-
 https://docs.dagster.io/guides/automate/sensors
 """
+
+# A tick reads names, sizes, times and footers, never rows: the run finds out whether a file's content is new. The
+# published file shows whether a run did its work. A run that failed is tried again after a pause, a few times; a run
+# that succeeded and published nothing found no new content. The cursor is bounded whatever the number of files.
 
 import time
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ https://docs.dagster.io/guides/build/assets/defining-assets
 """
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -105,7 +106,7 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
             kinds={"duckdb", "table"},
             owners=[Owner.DATA.value],
             tags={"layer": "warehouse"},
-            metadata=_published_as(settings, "analytics", contract.name),
+            metadata=_published_as(settings.published_path, "analytics", contract.name),
             skippable=True,
             code_version=_short(contract_sha256()),
             freshness_policy=freshness,
@@ -142,16 +143,16 @@ def _model_spec(settings: Settings, model: Model, freshness: dg.FreshnessPolicy)
         kinds={"duckdb", "table" if model.materialized else "view"},
         owners=[Owner.RESEARCH.value],
         tags={"layer": "research"},
-        metadata=_published_as(settings, "research", model.name),
+        metadata=_published_as(settings.published_path, "research", model.name),
         skippable=True,
         code_version=_short(code_sha256(model)),
         freshness_policy=freshness if model.materialized else None,
     )
 
 
-def _published_as(settings: Settings, schema: str, name: str) -> dict[str, Any]:
+def _published_as(published: Path, schema: str, name: str) -> dict[str, Any]:
     """Where a table is published, in the words of Dagster's catalog."""
-    path = settings.published_path.absolute()
+    path = published.absolute()
     return {
         TABLE_NAME: f"{path.stem}.{schema}.{name}",
         STORAGE_KIND: "duckdb",

@@ -124,7 +124,7 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
                 changed.add(event.asset_key.path[1])
         elif event.is_step_failure:
             summary.error, summary.error_kind = step_failure(event)
-    document, path = None, current(settings)
+    document, path = None, current(settings.paths)
     # A sync may have failed because the record cannot be read.
     with suppress(UnreadableRecordError):
         document = read_record(settings)

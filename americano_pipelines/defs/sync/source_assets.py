@@ -10,6 +10,7 @@ https://docs.dagster.io/guides/build/assets/external-assets
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 
@@ -35,7 +36,7 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
     def parquet_exports(context: dg.AssetExecutionContext, config: SyncConfig) -> Iterator[dg.MaterializeResult[None]]:
         with sync_step(context, settings) as stages:
             result = export(settings, stages, full=config.full)
-            metadata = {name: _metadata(settings, result, name) for name in result.manifest.tables}
+            metadata = {name: _metadata(settings.lake_dir, result, name) for name in result.manifest.tables}
         for path in result.repaired:
             context.log.warning("%s", exported_again(path))
         for name, reason in result.manifest.skipped.items():
@@ -61,14 +62,14 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
     return parquet_exports
 
 
-def _metadata(settings: Settings, result: Export, name: str) -> Metadata:
+def _metadata(lake: Path, result: Export, name: str) -> Metadata:
     table = result.manifest.tables[name]
     source = table.source_table(name)
     lineage = column_lineage(
         f"SELECT {source.projection} FROM {sql.quote('source', name)}",  # noqa: S608 - quoted identifiers
         {f"source.{name}": [column.name for column in table.columns]},
     )
-    metadata = export_metadata(name, table, result.manifest, lineage, settings.lake_dir)
+    metadata = export_metadata(name, table, result.manifest, lineage, lake)
     metadata["preview"] = NO_ROWS
     return metadata
 

@@ -1,7 +1,6 @@
-"""Generate the whole demo data set: a year of 60 learners, eight of whom ran an ABAB experiment.
+"""Generate the whole demo data set: a year of 60 learners, eight of whom ran an ABAB experiment."""
 
-The list has the order in which the tables can be loaded. Nothing depends on the time or the machine.
-"""
+# The list has the order in which the tables can be loaded. Nothing depends on the time or the machine.
 
 from americano_pipelines.demo.data.analysis_rows import analysis_runs
 from americano_pipelines.demo.data.analysis_rows import experiment_protocols

@@ -1,33 +1,31 @@
-"""Define the demo's eight ABAB protocols and the truth behind each of them.
+"""Define the demo's eight ABAB protocols and the truth behind each of them."""
 
-The outcome is the daily mean of `sessionPerformanceScore` (0-100). It is built as
-
-    base + effect (on treatment days) + trend x day + noise of standard deviation `noise`, AR(1) with `autocorrelation`
-
-and every treatment day has the whole effect: no carry-over, no delay, none left after withdrawal.
-
-| protocol             | truth                     | effect | trend a day | AR(1) | noise | declared |
-|----------------------|---------------------------|-------:|------------:|------:|------:|----------|
-| spaced_retrieval     | benefit, large            |     +9 |           0 |     0 |     6 | increase |
-| worked_examples      | benefit, moderate         |     +5 |           0 |     0 |     4 | increase |
-| phone_on_the_desk    | harm                      |     -8 |           0 |     0 |     6 | decrease |
-| background_music     | no effect                 |      0 |           0 |     0 |     6 | increase |
-| lecture_podcasts     | no effect                 |      0 |           0 |     0 |     5 | increase |
-| morning_warm_up      | trend only, no effect     |      0 |       +0.25 |     0 |     5 | increase |
-| reminder_messages    | autocorrelated, no effect |      0 |           0 |    .5 |     6 | increase |
-| interleaved_practice | autocorrelated, benefit   |    +10 |           0 |    .5 |     6 | increase |
-
-"Declared" is the direction that the hypothesis names for a one-sided test. The plans of all of them declare that more is
-better, so `phone_on_the_desk`, whose hypothesis is that the score falls, is a harm once it is found.
-
-Two things are chance, and are treated differently. The **phase lengths** are drawn as a trial would draw them: the
-seeds are 101 to 108 in the order of the table, and what they drew was kept. The **noise** seeds were looked at:
-each is the first, counted from 1, with which the exact randomization test over the admissible set gives p < .02
-where there is an effect and p > .15 where there is none, one-sided as declared and two-sided alike. Six of the
-eight are the first seed; `phone_on_the_desk` needed the third and `reminder_messages` the second. The demo
-is to show the usual case, not the one in twenty. Error rates need many simulated data sets: these eight cannot show
-them.
-"""
+# The outcome is the daily mean of `sessionPerformanceScore` (0-100). It is built as
+#
+#     base + effect (on treatment days) + trend x day + noise of standard deviation `noise`, AR(1) with `autocorrelation`
+#
+# and every treatment day has the whole effect: no carry-over, no delay, none left after withdrawal.
+#
+# | protocol             | truth                     | effect | trend a day | AR(1) | noise | declared |
+# |----------------------|---------------------------|-------:|------------:|------:|------:|----------|
+# | spaced_retrieval     | benefit, large            |     +9 |           0 |     0 |     6 | increase |
+# | worked_examples      | benefit, moderate         |     +5 |           0 |     0 |     4 | increase |
+# | phone_on_the_desk    | harm                      |     -8 |           0 |     0 |     6 | decrease |
+# | background_music     | no effect                 |      0 |           0 |     0 |     6 | increase |
+# | lecture_podcasts     | no effect                 |      0 |           0 |     0 |     5 | increase |
+# | morning_warm_up      | trend only, no effect     |      0 |       +0.25 |     0 |     5 | increase |
+# | reminder_messages    | autocorrelated, no effect |      0 |           0 |    .5 |     6 | increase |
+# | interleaved_practice | autocorrelated, benefit   |    +10 |           0 |    .5 |     6 | increase |
+#
+# "Declared" is the direction that the hypothesis names for a one-sided test. The plans of all of them declare that more
+# is better, so `phone_on_the_desk`, whose hypothesis is that the score falls, is a harm once it is found.
+#
+# Two things are chance, and are treated differently. The **phase lengths** are drawn as a trial would draw them: the
+# seeds are 101 to 108 in the order of the table, and what they drew was kept. The **noise** seeds were looked at: each
+# is the first, counted from 1, with which the exact randomization test over the admissible set gives p < .02 where
+# there is an effect and p > .15 where there is none, one-sided as declared and two-sided alike. Six of the eight are
+# the first seed; `phone_on_the_desk` needed the third and `reminder_messages` the second. The demo is to show the usual
+# case, not the one in twenty. Error rates need many simulated data sets: these eight cannot show them.
 
 from dataclasses import dataclass
 from datetime import date

@@ -211,11 +211,11 @@ def purged(settings: Settings, record: Record) -> bool:
 
 
 def _snapshot(settings: Settings, snapshot_id: str, sha256: str) -> Finding:
-    folder, what = snapshots.snapshots_dir(settings) / snapshot_id, f"snapshot {snapshot_id}"
+    folder, what = snapshots.snapshots_dir(settings.paths) / snapshot_id, f"snapshot {snapshot_id}"
     if not folder.is_dir():
         card = settings.paths.purged_snapshots / f"{snapshot_id}.json"
         return Finding("data", what, Status.PURGED if card.exists() else Status.EXPIRED)
-    path = folder / snapshots.file_name(settings)
+    path = folder / snapshots.file_name(settings.paths)
     if not path.exists():
         return Finding("data", what, Status.MISSING, f"{folder} has no {path.name}")
     if path.with_name(f"{path.name}.wal").exists():

@@ -5,10 +5,10 @@ People may edit these, so what differs is listed as theirs; only what stands for
 
 from collections.abc import Iterator, Mapping
 
+from americano_pipelines.mlflow_store.analysis_run import COMMIT_TAG, MAX_DIGEST_LENGTH, NOTE_TAG
 from americano_pipelines.mlflow_store.artifacts import MlflowRun
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel
-from americano_pipelines.mlflow_store.runs import COMMIT_TAG, MAX_DIGEST_LENGTH, NOTE_TAG
 from americano_pipelines.provenance.capture import UNKNOWN
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import DATASET

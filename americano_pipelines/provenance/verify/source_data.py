@@ -58,7 +58,7 @@ def compare_extract(settings: Settings, sha256: str, record: Record) -> Iterator
     path = _file(settings, record)
     if path is not None and (extracts_dir(settings) / f"{record.extract_sha256}.json").exists():
         yield _compared(settings, record, path)
-    elif path is None and not (snapshots.snapshots_dir(settings) / _snapshot(record)[0]).is_dir():
+    elif path is None and not (snapshots.snapshots_dir(settings.paths) / _snapshot(record)[0]).is_dir():
         yield _kept_finding(settings, sha256, record)
 
 
@@ -105,7 +105,7 @@ def _file(settings: Settings, record: Record) -> Path | None:
     if not record.inputs:
         return None
     snapshot_id, sha256 = _snapshot(record)
-    path = snapshots.snapshots_dir(settings) / snapshot_id / snapshots.file_name(settings)
+    path = snapshots.snapshots_dir(settings.paths) / snapshot_id / snapshots.file_name(settings.paths)
     return path if snapshots.is_intact(path, sha256) else None
 
 

@@ -5,7 +5,7 @@ WITH sizes AS MATERIALIZED (
     SELECT
         ctid AS place,
         CASE
-            WHEN {is_long} THEN octet_length(ROW({columns})::text)::bigint
+            WHEN {is_long} THEN {bytes}
             ELSE {stored_bytes}
         END AS bytes
     FROM {relation}

@@ -4,7 +4,7 @@ SELECT
     pg_table_size(c.oid) AS stored,
     coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) AS long_values,
     coalesce((
-        SELECT avg(octet_length(ROW({columns})::text))::bigint
+        SELECT avg({bytes})::bigint
         FROM (SELECT * FROM {relation} {sample} LIMIT {rows}) AS sample
     ), 0) AS as_read
 FROM pg_class AS c

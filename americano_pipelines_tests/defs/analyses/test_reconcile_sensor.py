@@ -23,9 +23,10 @@ from americano_pipelines.defs.dagster_instance import prepare_home
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.defs.run_tags import EXPERIMENT_TAG, OPEN, OWNER_TAG, PID_TAG, PLACE_TAG, STATUS_TAG
 from americano_pipelines.errors import TrackingError
+from americano_pipelines.mlflow_store.analysis_run import analysis_run
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.data_folder import store_label
-from americano_pipelines.mlflow_store.runs import analysis_run, get_or_create_parent_run
+from americano_pipelines.mlflow_store.runs import get_or_create_parent_run
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment, free_port
 from americano_pipelines_tests.defs.conftest import wait_until

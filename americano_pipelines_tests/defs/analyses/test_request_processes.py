@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, environment
-from americano_pipelines_tests.defs.conftest import wait_until
+from americano_pipelines_tests.defs.conftest import container, wait_until
 from americano_pipelines_tests.prisma_database import link_url, row
 from americano_pipelines_tests.sync.support import sync
 
@@ -52,10 +54,11 @@ class Workspace:
         self.settings, self.values = settings, values
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *command: str) -> "subprocess.Popen[bytes]":
+    def start(self, *command: str, within: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+        """Start Python; `within` is the start of a command that runs it, such as `container`."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *command],
+                [*within, sys.executable, *command],
                 env=environment(self.settings.data_dir, dagster_home=self.settings.dagster_dir, **self.values),
                 stdout=log,
                 stderr=log,
@@ -64,11 +67,11 @@ class Workspace:
         self.started.append(process)
         return process
 
-    def analyse(self) -> "subprocess.Popen[bytes]":
+    def analyse(self, within: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
         """Start a worker on row `run_1`."""
         config = {"ops": {ASSET.replace("/", "__"): {"config": {"analysis_run_id": "run_1"}}}}
         command = ("asset", "materialize", "-m", MODULE, "--select", ASSET, "--partition", "protocol_1")
-        return self.start("-m", "dagster", *command, "--config-json", json.dumps(config))
+        return self.start("-m", "dagster", *command, "--config-json", json.dumps(config), within=within)
 
     def reconcile(self) -> list[dg.DagsterRun]:
         """Run one tick of `run_outcome`; all runs after it."""
@@ -87,6 +90,15 @@ class Workspace:
         """The Dagster runs of a request."""
         with dg.DagsterInstance.from_config(str(self.settings.dagster_dir)) as instance:
             return list(instance.get_runs(dg.RunsFilter(tags={REQUEST_TAG: row_id})))
+
+    def mlflow_statuses(self, row_id: str) -> list[str]:
+        """The statuses of the MLflow runs of a request."""
+        with closing(sqlite3.connect(self.settings.paths.mlflow_database)) as database:
+            query = (
+                "SELECT status FROM runs JOIN tags USING (run_uuid) "
+                "WHERE tags.key = 'analysis_run_id' AND tags.value = ?"
+            )
+            return [str(status) for (status,) in database.execute(query, (row_id,))]
 
     def recorded(self, row_id: str) -> list[str]:
         """The Dagster runs whose analysis of a row was recorded."""
@@ -165,19 +177,28 @@ def until_claimed(workspace: Workspace, prisma: Database, worker: "subprocess.Po
 
 
 @pytest.mark.slow
-def test_the_row_of_a_killed_worker_fails(workspace: Workspace, prisma: Database) -> None:
-    worker = workspace.analyse()
+@pytest.mark.parametrize("contained", [False, True], ids=["process", "container"])
+def test_run_mlflow_run_and_row_of_a_killed_worker_fail(
+    workspace: Workspace, prisma: Database, *, contained: bool
+) -> None:
+    worker = workspace.analyse(container("another-name") if contained else ())
     until_claimed(workspace, prisma, worker)
+    wait_until(lambda: workspace.mlflow_statuses("run_1") == ["RUNNING"], workspace.log_end(), seconds=60)
     worker.kill()
     worker.wait()
 
-    (run,) = workspace.reconcile()
+    # The kernel ends the processes of a container a moment after its first one.
+    run = wait_until(
+        lambda: next((run for run in workspace.reconcile() if run.status == dg.DagsterRunStatus.FAILURE), None),
+        f"the run's end, see {workspace.log}",
+    )
 
-    assert run.status == dg.DagsterRunStatus.FAILURE
-    status, message = row(prisma, "run_1")
-    assert status == "FAILED"
-    assert message.startswith(f"Dagster run {run.run_id} failed: process {worker.pid} on ")
-    assert message.endswith("ended without finishing this run")
+    process = "1 on another-name" if contained else f"{worker.pid} on {socket.gethostname()}"
+    assert row(prisma, "run_1") == (
+        "FAILED",
+        f"Dagster run {run.run_id} failed: process {process} ended without finishing this run",
+    )
+    assert workspace.mlflow_statuses("run_1") == ["FAILED"]
     assert run.tags[f"{ROW_TAG}run_1"] == ROW_RECONCILED
 
 

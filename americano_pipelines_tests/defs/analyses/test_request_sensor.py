@@ -77,7 +77,7 @@ def add_run_without_mlflow(instance: dg.DagsterInstance, ended: datetime) -> str
 
 def key_of(settings: Settings, instance: dg.DagsterInstance) -> str | None:
     """The run key that `run_0` gets now."""
-    requests = plan_requests(settings, instance).run_requests
+    requests = plan_requests(settings.app, instance).run_requests
     keys = {request.tags[REQUEST_TAG]: request.run_key for request in requests}
     return keys.get("run_0")
 
@@ -119,7 +119,7 @@ def test_the_asset_accepts_the_run_config(settings: Settings, instance: dg.Dagst
         '"ratio_scale": true, "improvement": "decrease", "outcome": "timeOfDay", "min_days": 3}\''
     )
 
-    for request in plan_requests(settings, instance).run_requests:
+    for request in plan_requests(settings.app, instance).run_requests:
         job = (
             build_defs(settings)
             .resolve_job_def(ANALYSES)
@@ -176,7 +176,7 @@ def test_no_second_run_starts_while_one_may_claim_the_row(settings: Settings, in
 
     for status in (STATUS.STARTING, STATUS.STARTED, STATUS.CANCELING):
         run_id = add_run(instance, status)
-        batch = plan_requests(settings, instance)
+        batch = plan_requests(settings.app, instance)
         assert f"run_0 has Dagster run {run_id}" in batch.waiting
         assert [request.tags[REQUEST_TAG] for request in batch.run_requests] == ["run_1"]
         instance.delete_run(run_id)
@@ -209,7 +209,7 @@ def test_pauses_double_while_mlflow_is_unavailable(
     for minutes in (1, 2, 4, 8, 16, 32, 60, 60):
         present = datetime.now(UTC)
         run_id = add_run_without_mlflow(instance, present - timedelta(minutes=0.6 * minutes))
-        (reason,) = plan_requests(settings, instance).waiting
+        (reason,) = plan_requests(settings.app, instance).waiting
         assert re.match(r"run_0 waits until [\d:]{8} UTC; the last time: ", reason)
         assert f"Dagster run {run_id} failed: no MLflow" in reason
         instance.delete_run(run_id)
@@ -259,7 +259,7 @@ def test_one_tick_starts_twenty_runs_at_most(
         "FROM analysis_runs AS request, generate_series(1, 40) AS i WHERE id = 'run_0'"
     )
 
-    batch = plan_requests(settings, instance)
+    batch = plan_requests(settings.app, instance)
 
     assert len(batch.run_requests) == 20
     assert sum(reason.endswith("waits its turn") for reason in batch.waiting) == 22
@@ -269,7 +269,7 @@ def test_without_an_app_no_sensor_is_built(settings_for: Callable[..., Settings]
     settings = settings_for()
 
     assert [sensor.name for sensor in build_defs(settings).sensors or ()] == ["run_outcome", "parquet_arrival"]
-    assert plan_requests(settings, instance).run_requests == []
+    assert plan_requests(settings.app, instance).run_requests == []
 
 
 def test_an_unreachable_app_fails_the_tick(settings_for: Callable[..., Settings], instance: dg.DagsterInstance) -> None:

@@ -119,7 +119,7 @@ def test_what_is_published_starts_nothing_and_what_was_only_touched_one_run(arri
 
 def test_the_published_file_counts_and_not_what_was_seen_last(arrival: Ticks, file: Path, folder: Path) -> None:
     arrival.sync()
-    first = snapshots.current(arrival.settings)
+    first = snapshots.current(arrival.settings.paths)
     write_parquet(file, events_query(20))
     arrival.sync()
     assert arrival.ticks(2) == [0, 0]

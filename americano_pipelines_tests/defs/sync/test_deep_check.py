@@ -32,7 +32,7 @@ def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEva
 
 def tamper(settings: Settings, assignment: str, where: str) -> None:
     """Change rows of the published file, as a shell that opened it would."""
-    with duckdb.connect(str(snapshots.current(settings))) as shell:
+    with duckdb.connect(str(snapshots.current(settings.paths))) as shell:
         shell.execute(f"UPDATE analytics.behavioral_events SET {assignment} WHERE {where}")
 
 
@@ -79,7 +79,7 @@ def test_what_the_source_changed_since_is_no_fault(prisma: Database, settings_fo
 def test_a_table_that_was_dropped_from_the_published_file_fails_its_check(prisma: Database, settings_for: Make) -> None:
     settings = settings_for(**prisma.variables())
     sync(settings)
-    with duckdb.connect(str(snapshots.current(settings))) as shell:
+    with duckdb.connect(str(snapshots.current(settings.paths))) as shell:
         shell.execute("DROP SCHEMA research CASCADE; DROP TABLE analytics.analysis_runs")
 
     result = deep_check(settings)

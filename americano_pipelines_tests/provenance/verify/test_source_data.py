@@ -31,7 +31,7 @@ def made_up(lab: Lab, kind: str = "abab_randomization") -> Recorded:
 
 @contextmanager
 def without_snapshot(lab: Lab, recorded: Recorded) -> Iterator[None]:
-    folder = snapshots.snapshots_dir(lab.settings)
+    folder = snapshots.snapshots_dir(lab.settings.paths)
     place = folder / recorded.record.inputs[0].snapshot_id
     place.rename(folder / ".aside")
     try:
@@ -105,4 +105,4 @@ def test_what_expires_is_what_the_next_publication_removes(lab: Lab) -> None:
     keeps_one = load_settings(
         americano_data_dir=lab.settings.data_dir, americano_snapshots_kept=1, **lab.database.variables()
     )
-    assert snapshots.expiring(keeps_one) == snapshots.snapshots(lab.settings)
+    assert snapshots.expiring(keeps_one) == snapshots.snapshots(lab.settings.paths)

@@ -106,7 +106,7 @@ def test_data_that_came_later_are_told_and_are_no_fault(lab: Lab) -> None:
 
 
 def test_before_a_file_is_published_nothing_can_be_told(lab: Lab, record: Record) -> None:
-    link = snapshots.current(lab.settings)
+    link = snapshots.current(lab.settings.paths)
     assert link is not None
     lab.settings.published_path.rename(lab.settings.published_path.with_suffix(".aside"))
     try:

@@ -9,7 +9,8 @@ import pytest
 
 from americano_pipelines.erasure.extracts import write_card
 from americano_pipelines.erasure.store import Item
-from americano_pipelines.mlflow_store.runs import HASH_TAG, AnalysisRun
+from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
+from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
 from americano_pipelines.provenance.verify.findings import FAULTS, Status
 from americano_pipelines.provenance.verify.hash_locations import CHAIN
@@ -335,10 +336,10 @@ def test_an_mlflow_run_that_was_deleted(lab: Lab) -> None:
 def test_snapshots_written_to_expired_and_purged(lab: Lab) -> None:
     recorded = lab.analyse()
     snapshot_id = recorded.record.inputs[0].snapshot_id
-    what, folder = f"snapshot {snapshot_id}", snapshots.snapshots_dir(lab.settings)
+    what, folder = f"snapshot {snapshot_id}", snapshots.snapshots_dir(lab.settings.paths)
     assert finding(lab.verify(run_id(recorded)), what).status is Status.MATCH
 
-    log = folder / snapshot_id / f"{snapshots.file_name(lab.settings)}.wal"
+    log = folder / snapshot_id / f"{snapshots.file_name(lab.settings.paths)}.wal"
     log.write_bytes(b"")
     try:
         assert finding(lab.verify(run_id(recorded)), what).status is Status.DRIFT
@@ -360,7 +361,7 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
     recorded = lab.analyse("change_points")
     sha256 = recorded.record.extract_sha256
     card = extracts_dir(lab.settings) / "purged" / f"{sha256}.json"
-    write_card(lab.settings, Item("extract", sha256, "theirs", protocol_id="protocol_1", extract_sha256=sha256))
+    write_card(lab.settings.paths, Item("extract", sha256, "theirs", protocol_id="protocol_1", extract_sha256=sha256))
     for path in ("provenance/extract.json", "daily.csv", "report.html", "phases.png"):
         lab.artifact(recorded, path).unlink()
 
