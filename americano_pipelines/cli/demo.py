@@ -22,7 +22,7 @@ COMMAND, JUDGED = "americano demo run", "abab_randomization"
 
 def run_analyses(settings: Settings) -> "list[Launched]":
     """Carry out the requests of the demo's app, then every analysis that has no record yet."""
-    with progress():
+    with progress("loading Dagster and MLflow"):
         from americano_pipelines.defs.analyses.launch_analyses import run_missing, run_requests
 
         return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND)]
@@ -185,7 +185,7 @@ def _up(settings: Settings) -> None:
     from americano_pipelines.demo.server import DemoServer
 
     server = DemoServer(settings.data_dir)
-    with progress():
+    with progress("starting the demo's Postgres, and seeding it if it is new"):
         seeded = server.up()
     rows = ", ".join(f"{count:,} {table}" for table, count in seeded.rows.items())
     say(f"demo Postgres is up, {'seeded now' if seeded.created else 'seeded before, unchanged'}: {rows}")

@@ -29,7 +29,7 @@ def export(*, table: str, path: Path, force: bool, as_json: bool) -> None:
     if path.exists() and not force:
         raise click.UsageError(f"--to {path} is there already: give --force to replace it, or another name")
     settings = load_settings()
-    with progress(enabled=not as_json):
+    with progress(f"writing {table}", enabled=not as_json):
         exported = export_table(settings, table, path)
     if as_json:
         say_json(asdict(exported))

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from itertools import groupby
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,12 +15,13 @@ from americano_pipelines.cli.output import (
     SHORT_LENGTH,
     Console,
     cell,
-    decimals,
     kind_title,
-    p_text,
+    number_cells,
     progress,
     say,
     say_json,
+    show_lines,
+    standing_cell,
 )
 from americano_pipelines.provenance.record_index import KeyNumbers, find_entries
 from americano_pipelines.settings import Settings, load_settings
@@ -45,14 +45,14 @@ _LISTED = 100
 def compare(first: str, second: str, *, as_json: bool) -> None:
     """Show the differences between two recorded analyses.
 
-    FIRST and SECOND are each an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters
-    are enough. Equal values are listed by name only.
+    FIRST and SECOND are each the hash of a record or the id of a run in MLflow, Dagster or the app; 8 characters are
+    enough. Equal values are listed by name only.
     """
     from americano_pipelines.provenance.comparison import compare as line_up
     from americano_pipelines.provenance.record_index import find_record
 
     settings = load_settings()
-    with progress(enabled=not as_json):
+    with progress("reading both records", enabled=not as_json):
         records = [find_record(settings, name) for name in (first, second)]
         lines = line_up(records[0][1], records[1][1])
     if as_json:
@@ -107,8 +107,8 @@ def _text(value: Any) -> str:  # noqa: ANN401 - JSON
 def link(context: click.Context, run: str) -> None:
     """Write a recorded analysis into its row of the app.
 
-    RUN is an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters are enough. A
-    missing row is created. The sensor run_outcome also completes the rows that ended runs left open.
+    RUN is the hash of a record or the id of a run in MLflow, Dagster or the app; 8 characters are enough. A missing
+    row is created. The sensor run_outcome also completes the rows that ended runs left open.
     """
     from americano_pipelines.provenance.app_link import link_record
 
@@ -126,7 +126,6 @@ def link(context: click.Context, run: str) -> None:
 
 _MEDIUM_WIDTH, _WIDE_WIDTH = 96, 180
 _SECONDS, _MINUTES, _YEAR = 19, 16, len("2026-")
-_MIN_PROTOCOL_WIDTH = 12
 _UNTESTED = KeyNumbers()
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
@@ -149,7 +148,7 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
         raise click.UsageError("--all and --limit exclude each other")
     settings = load_settings()
     most = limit or (None if all_runs or as_json else _LISTED)
-    with progress(enabled=not as_json):
+    with progress("reading the list of runs from MLflow", enabled=not as_json):
         protocol_id = None if protocol is None else _protocol_id(settings, protocol)
         # One more than is shown tells whether there are older ones. A filter needs all to choose from.
         read = None if most is None or planned or protocol is not None else most + 1
@@ -208,25 +207,14 @@ def _show_runs(
         return
     medium, wide = console.width >= _MEDIUM_WIDTH, console.width >= _WIDE_WIDTH
     rows = [_row(run, numbers, medium=medium, wide=wide) for run in listed_runs]
-    # A run is one line: the name of the protocol gets what the other columns leave.
-    gap = 2 if medium else 1
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    room = console.width - sum(widths.values()) + widths["protocol"] - gap * len(widths) - 1
-    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, gap - 1, 0, 0))
-    for name in rows[0]:
-        # An id, a time or a word that is broken in two can neither be read nor copied.
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    lines = []
     for run, row in zip(listed_runs, rows, strict=True):
-        width = max(room, _MIN_PROTOCOL_WIDTH)
-        # Whole words; a name that is a single long word, or an id, by its characters.
-        short = shorten(row["protocol"], width, placeholder="…")
-        row["protocol"] = row["protocol"][: width - 1] + "…" if short == "…" else short
         cells = {name: cell(text) for name, text in row.items()}
         cells["verdict"] = cell(row["verdict"], _STYLES.get(run.status, "bold red"))
         if wide and run.mlflow_url:
             cells["MLflow run"] = cell(run.mlflow_run_id, Style(link=one_line(run.mlflow_url)))
-        table.add_row(*cells.values())
-    console.print(table)
+        lines.append(cells)
+    show_lines(console, lines, "protocol", gap=2 if medium else 1)
     if not wide:
         more = "" if medium else "effects and "
         console.print(f"RUN of `americano verify` is the record. --json, or a wider terminal, has {more}the other ids.")
@@ -247,13 +235,9 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
         "protocol": one_line(run.protocol or "-"),
         "verdict": verdict_text(run, whole=wide),
     }
-    if medium:
-        row["effect"] = decimals(tested.effect, signed=True)
-    row["p"] = p_text(tested.p)
-    if medium:
-        row["standing"] = run.standing or "-"
-    else:
-        row["planned"] = {"planned": "yes", "declared": "declared", "exploratory": "no"}.get(run.standing or "", "-")
+    effect, _, p = number_cells(tested)
+    row |= {"effect": effect, "p": p} if medium else {"p": p}
+    row |= {"standing": run.standing or "-"} if medium else {"planned": standing_cell(run.standing)}
     row["record"] = run.record[:SHORT_LENGTH] if run.record else "-"
     if wide:
         row |= {"MLflow run": run.mlflow_run_id, "AnalysisRun": run.analysis_run_id or "-"}

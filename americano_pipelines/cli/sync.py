@@ -31,7 +31,7 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
 
     settings = load_settings()
     start_if_in_use(settings)
-    with progress(enabled=not as_json):
+    with progress("connecting to the source", enabled=not as_json):
         result = compare_with_source(settings, StageTimer(), deep=deep)
     if as_json:
         say_json(dataclasses.asdict(result) | {"clean": result.clean})
@@ -97,7 +97,7 @@ def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
 
 def run_sync(settings: Settings, *, full: bool, quiet: bool = False) -> "Summary":
     """Run the job; show progress on a terminal."""
-    with progress(enabled=not quiet):
+    with progress("loading Dagster", enabled=not quiet):
         from americano_pipelines.defs.sync.launch_sync import run_nightly
 
         return run_nightly(settings, full=full)
