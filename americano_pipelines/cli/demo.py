@@ -33,6 +33,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
     from americano_pipelines.demo.data.analysis_rows import protocol_ids
     from americano_pipelines.demo.data.protocols import PROTOCOLS
     from americano_pipelines.provenance.archive import records
+    from americano_pipelines.statistics.outcome_digits import shown_p
 
     console = Console(highlight=False)
     judged = sorted(
@@ -51,7 +52,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
                 protocol.title,
                 f"{protocol.effect:+g}" if protocol.effect else "no effect",
                 record.verdict if record else "failed",
-                f"{p[-1][1]:.4f}" if p else "-",
+                shown_p(p[-1][1]) if p else "-",
                 record.standing.label if record and record.standing else "-",
             )
         )
@@ -229,7 +230,7 @@ def _what_next(settings: Settings, *, running: bool) -> None:
         "\nNext\n"
         "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
         "  .venv/bin/americano verdicts the verdicts again\n"
-        "  .venv/bin/americano report   the four patterns again\n"
+        "  .venv/bin/americano report   events by phase, day, week and protocol\n"
         "  .venv/bin/americano runs     the recorded analyses; `americano verify RUN` checks one\n"
         f"{source}"
         f"  .venv/bin/duckdb -readonly {settings.published_path}\n"

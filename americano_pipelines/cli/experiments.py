@@ -78,7 +78,7 @@ def _show_verdicts(listed: "list[ListedVerdict]") -> None:
         console.print("A declared result follows a plan that only the source dates before the end.")
     if "exploratory" in standings:
         console.print("An exploratory result is not the analysis that was planned: it can only suggest.")
-    console.print("`americano verify RECORD` checks one. --json has all sentences, and whole names and ids.")
+    console.print("`americano verify RECORD` checks one. --json has all sentences and ids.")
 
 
 def _verdict_row(verdict: "ListedVerdict", *, wide: bool) -> dict[str, str]:

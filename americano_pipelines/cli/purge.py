@@ -99,7 +99,7 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool, is_know
             header, heading = ("what", "name", "bytes", "why"), f"[bold]{title}[/]"
             show_table(console, header, lines, title=heading, most_rows=len(lines), unbroken=unbroken)
     if not erasure.to_remove:
-        console.print("no kept snapshot holds this learner, or may")
+        console.print("nothing to remove: no kept file holds this learner, or could hold them")
     for place, count in erasure.in_source.items():
         if dry_run:
             console.print(

@@ -103,16 +103,27 @@ def run_sync(settings: Settings, *, full: bool, quiet: bool = False) -> "Summary
         return run_nightly(settings, full=full)
 
 
+def _built_text(built: str) -> str:
+    """How a file was built, in words: a record has `patch: from snapshot ...` or `build: ...`, with the reason."""
+    action, _, reason = built.partition(": ")
+    return f"a copy with the changes, {reason}" if action == "patch" else f"from nothing: {reason}"
+
+
 def show(summary: "Summary") -> None:
     """Print what a sync did."""
     console = Console(highlight=False)
     if not summary.success:
         say(f"nothing was published (Dagster run {summary.run_id})", err=True)
         return
-    state = "published" if summary.changed else "unchanged, no new file"
-    console.print(f"[bold]{state}[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
+    if summary.changed:
+        console.print(f"[bold]published[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
+        console.print(f"  built        {escape(_built_text(str(summary.built)))}")
+    else:
+        console.print(
+            f"[bold]unchanged[/]: the source has not changed since snapshot {summary.snapshot_id} ({summary.mode} "
+            "mode), which stays published"
+        )
     console.print(f"  source as of {summary.instant}")
-    console.print(f"  how          {escape(str(summary.built))}")
     console.print(f"  file         {escape(str(summary.path))}")
     rows = [
         (
