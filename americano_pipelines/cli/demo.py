@@ -57,7 +57,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
             )
         )
     title = f"[bold]Verdicts[/] ({len(launched)} analyses now, by randomization test, change points and regression)"
-    show_table(console, ("protocol", "truth", "verdict", "p", ""), rows, title=title)
+    show_table(console, ("protocol", "truth", "verdict", "p", "standing"), rows, title=title)
     titles = {ids[protocol.name]: protocol.title for protocol in PROTOCOLS}
     for entry in launched:
         if not entry.success:
@@ -223,16 +223,16 @@ def _write_env(text: str) -> None:
 
 def _what_next(settings: Settings, *, running: bool) -> None:
     state = "runs on; `americano demo down` stops it" if running else "is stopped; `americano demo up` starts it"
-    source = "  .venv/bin/americano sync     the next sync of what .env names\n"
+    source = "  americano sync        the next sync of what .env names\n"
     if not (PROJECT_ROOT / ".env").exists():
-        source = "  .venv/bin/americano demo env --write   make the demo the source of `americano sync` too\n"
+        source = "  americano demo env --write   make the demo the source of `americano sync` too\n"
     say(
-        "\nNext\n"
-        "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
-        "  .venv/bin/americano verdicts the verdicts again\n"
-        "  .venv/bin/americano report   events by phase, day, week and protocol\n"
-        "  .venv/bin/americano runs     the recorded analyses; `americano verify RUN` checks one\n"
+        "\nNext, after `source .venv/bin/activate`\n"
+        "  americano dev         the Dagster UI on http://127.0.0.1:3000\n"
+        "  americano verdicts    the verdicts again, with effects and records\n"
+        "  americano report      events by phase, day, week and protocol\n"
+        "  americano runs        the recorded analyses; `americano verify RECORD` checks one\n"
         f"{source}"
-        f"  .venv/bin/duckdb -readonly {settings.published_path}\n"
-        f"  The demo's Postgres {state}."
+        f"The published file is {settings.published_path}.\n"
+        f"The demo's Postgres {state}."
     )

@@ -155,9 +155,7 @@ def test_verdicts_that_the_app_does_not_have_are_said_to_be_missing(
     assert (before.code, missing.code, absent.code) == (0, 0, 1)
     assert "lacks" not in before.err
     assert "research.verdicts lacks 1 recorded verdict: it has" in missing.err
-    assert (
-        "research.verdicts is not in the published file, because there is no analysis_runs; `americano v" in absent.err
-    )
+    assert "research.verdicts is not in the published file, because there is no experiment_protocols; `am" in absent.err
 
 
 def test_a_sheet_holds_the_rows_that_excel_holds() -> None:
