@@ -10,7 +10,7 @@ from rich.table import Table
 
 from americano_pipelines.cli.demo import hint, start_if_in_use
 from americano_pipelines.cli.exit_codes import FAILED
-from americano_pipelines.cli.output import Console, cell, say_json, show_table, size_text
+from americano_pipelines.cli.output import Console, cell, say_json, show_lines, size_text
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -98,15 +98,17 @@ def _show(state: "PipelineStatus", moment: datetime, advice: str | None) -> None
         grid.add_row(cell(name), cell(text, "yellow" if name in {"not passed", "not read"} else ""))
     console.print(grid)
     rows = [
-        (f"{age_text(run.started, moment)} ago", run.job.replace("_", " "),
-         "-" if run.protocol_id is None else state.protocols.get(run.protocol_id, run.protocol_id),
-         run.status.lower(), _took(run))
+        {
+            "started": f"{age_text(run.started, moment)} ago",
+            "run": run.job.replace("_", " "),
+            "protocol": "-" if run.protocol_id is None else state.protocols.get(run.protocol_id, run.protocol_id),
+            "status": run.status.lower(),
+            "took": _took(run),
+        }
         for run in runs.newest
-    ]  # fmt: skip
+    ]
     if rows:
-        show_table(
-            console, ("started", "run", "protocol", "status", "took"), rows, unbroken=("started", "status", "took")
-        )
+        show_lines(console, [{name: cell(text) for name, text in row.items()} for row in rows], "protocol")
     else:
         console.print("no run yet: `americano sync` makes the first")
 
