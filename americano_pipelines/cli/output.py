@@ -140,7 +140,7 @@ def show_table(
         console.print(title)
     table = Table(box=box.SIMPLE, pad_edge=False)
     for index, name in enumerate(header):
-        numeric = bool(rows) and isinstance(rows[-1][index], int | float)
+        numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(cell(name), justify="right" if numeric else "left", overflow="fold", no_wrap=name in unbroken)
     if len(rows) > most_rows:
         table.add_row(*(["…"] * len(header)))

@@ -1,14 +1,14 @@
 """Run `americano runs`, `compare` and `link`: list recorded analyses, compare two, link one to the app."""
 
+import re
 from dataclasses import asdict
 from itertools import groupby
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
 from rich.markup import escape
 from rich.style import Style
-from rich.table import Table
 
 from americano_pipelines.cli.exit_codes import WRONG_USE
 from americano_pipelines.cli.output import (
@@ -21,6 +21,7 @@ from americano_pipelines.cli.output import (
     say,
     say_json,
     show_lines,
+    show_table,
     standing_cell,
 )
 from americano_pipelines.provenance.record_index import KeyNumbers, find_entries
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 
 _MAX_CHARACTERS = 200
+# Of a name and two values that fit a line of 80 characters.
+_SHORT_WIDTHS = (32, 20, 20)
+_HASH = re.compile("[0-9a-f]{64}")
 _LISTED = 100
 
 
@@ -50,11 +54,13 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
     """
     from americano_pipelines.provenance.comparison import compare as line_up
     from americano_pipelines.provenance.record_index import find_record
+    from americano_pipelines.warehouse.published_protocols import read_protocols
 
     settings = load_settings()
     with progress("reading both records", enabled=not as_json):
         records = [find_record(settings, name) for name in (first, second)]
         lines = line_up(records[0][1], records[1][1])
+        names = {} if as_json else {protocol.protocol_id: protocol.title for protocol in read_protocols(settings)}
     if as_json:
         shown = [
             {"part": line.part, "name": line.name, "first": line.values[0], "second": line.values[1], "same": line.same}
@@ -63,23 +69,35 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
         report = {"first": records[0][0], "second": records[1][0], "lines": shown}
         say_json(report)
     else:
-        _show_comparison([sha256[:12] for sha256, _ in records], lines)
+        console = Console(highlight=False)
+        for which, (sha256, record) in zip(("first", "second"), records, strict=True):
+            identity = record.identity
+            of_protocol = f" of {names.get(identity.protocol_id, identity.protocol_id)}" if identity.protocol_id else ""
+            title = f"{kind_title(identity.analysis, wide=True)}{of_protocol}, {identity.ended_at[:_MINUTES]}"
+            console.print(one_line(f"{which:<6}  {sha256[:SHORT_LENGTH]}  {title.replace('T', ' ')}"), markup=False)
+        _show_comparison(console, [sha256[:SHORT_LENGTH] for sha256, _ in records], lines)
 
 
-def _show_comparison(names: list[str], lines: "Iterable[ComparedValue]") -> None:
-    console = Console(highlight=False)
+def _show_comparison(console: Console, names: list[str], lines: "Iterable[ComparedValue]") -> None:
     for part, grouped in groupby(lines, key=lambda line: line.part):
         listed = list(grouped)
-        console.print(f"[bold]{part}[/]")
-        if others := [line for line in listed if not line.same]:
-            table = Table(box=box.SIMPLE, pad_edge=False)
-            for header in ("", *names):
-                table.add_column(cell(header), overflow="fold")
-            for line in others:
-                table.add_row(cell(line.name), *(cell(_text(value), "yellow") for value in line.values))
-            console.print(table)
+        console.print(f"\n[bold]{part}[/]")
+        others = [(line.name, *map(_text, line.values)) for line in listed if not line.same]
+        if short := [row for row in others if all(map(_fits, row, _SHORT_WIDTHS))]:
+            show_table(console, ("", *names), short, most_rows=len(short))
+        for name, *values in (row for row in others if row not in short):
+            console.print(f"  {name}", markup=False)
+            for record, value in zip(names, values, strict=True):
+                indent = f"    {record}  "
+                text = fill(value, console.width, initial_indent=indent, subsequent_indent=" " * len(indent),
+                            break_long_words=False, break_on_hyphens=False)  # fmt: skip
+                console.print(text, markup=False)
         if same := [line.name for line in listed if line.same]:
-            console.print(f"  the same: {_named(same)}\n", markup=False)
+            console.print(f"  the same: {_named(same)}", markup=False)
+
+
+def _fits(text: str, width: int) -> bool:
+    return len(text) <= width
 
 
 def _named(names: list[str]) -> str:
@@ -95,9 +113,12 @@ def _named(names: list[str]) -> str:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - JSON
-    text = (
-        "-" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    )
+    """A value on one line; of a hash and of a long text the beginning."""
+    if value is None:
+        return "-"
+    text = one_line(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
+    if _HASH.fullmatch(text):
+        return f"{text[:12]}…"
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"
 
 
