@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict
 from itertools import groupby
-from textwrap import fill
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,7 +74,7 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
             identity = record.identity
             of_protocol = f" of {names.get(identity.protocol_id, identity.protocol_id)}" if identity.protocol_id else ""
             title = f"{kind_title(identity.analysis, wide=True)}{of_protocol}, {identity.ended_at[:_MINUTES]}"
-            console.print(one_line(f"{which:<6}  {sha256[:SHORT_LENGTH]}  {title.replace('T', ' ')}"), markup=False)
+            _print_hanging(console, f"{which:<6}  {sha256[:SHORT_LENGTH]}  ", one_line(title.replace("T", " ")))
         _show_comparison(console, [sha256[:SHORT_LENGTH] for sha256, _ in records], lines)
 
 
@@ -88,12 +88,15 @@ def _show_comparison(console: Console, names: list[str], lines: "Iterable[Compar
         for name, *values in (row for row in others if row not in short):
             console.print(f"  {name}", markup=False)
             for record, value in zip(names, values, strict=True):
-                indent = f"    {record}  "
-                text = fill(value, console.width, initial_indent=indent, subsequent_indent=" " * len(indent),
-                            break_long_words=False, break_on_hyphens=False)  # fmt: skip
-                console.print(text, markup=False)
+                _print_hanging(console, f"    {record}  ", value)
         if same := [line.name for line in listed if line.same]:
             console.print(f"  the same: {_named(same)}", markup=False)
+
+
+def _print_hanging(console: Console, label: str, text: str) -> None:
+    """Print a text beside a label, its lines broken between words only."""
+    lines = wrap(text, console.width - len(label), break_long_words=False, break_on_hyphens=False) or [""]
+    console.print(label + f"\n{' ' * len(label)}".join(lines), markup=False)
 
 
 def _fits(text: str, width: int) -> bool:

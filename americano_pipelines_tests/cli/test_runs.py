@@ -61,6 +61,17 @@ def test_a_name_that_is_one_long_word_is_cut_by_its_characters(
     assert len(line) <= 80
 
 
+def test_a_comparison_names_protocols_and_breaks_no_word(recorded: dict[str, Any], cli: Cli) -> None:
+    first, second = (run for run in cli("runs", "--json", "--planned", **recorded).json)
+
+    shown = cli("compare", first["record"], second["record"], **recorded)
+
+    assert shown.code == 0
+    assert "A name that is long for one line, protocol_0, 2025-05-02 10:00" in " ".join(shown.out.split())
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert {first["record"][:8], second["record"][:8], "benefit", "harm"} <= set(shown.out.split())
+
+
 def test_planned_runs_those_of_a_protocol_and_the_newest(recorded: dict[str, Any], cli: Cli) -> None:
     def verdicts(*arguments: str) -> list[str]:
         return [run["verdict"] for run in cli("runs", "--json", *arguments, **recorded).json]
