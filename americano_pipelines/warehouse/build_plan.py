@@ -71,7 +71,7 @@ def decide_build(
         inputs: its tables, and those that are carried over.
         full: build from nothing in any case.
     """
-    reason = "asked for" if full else _rebuild_reason(settings, before, content, source)
+    reason = "everything was to be built" if full else _rebuild_reason(settings, before, content, source)
     if reason is not None or before is None:
         return BuildPlan("build", str(reason))
     if before.content == content:
