@@ -75,8 +75,8 @@ def _data_folder(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "warn",
             "file modes",
-            f"open to other users of this machine: {names}; their owner may chmod them. A folder "
-            "with files of other programs is left as it is: choose another one for what may not be read",
+            f"other users of this machine can read {names}: close them with `chmod go-rwx`. A folder that holds files "
+            "of other programs is left as it is: set AMERICANO_DATA_DIR to a folder of its own",
         )
 
 
