@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from americano_pipelines.cli.output import Console, progress, say, show_table
+from americano_pipelines.cli.output import Console, cell, progress, say, show_lines
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
@@ -48,16 +48,18 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
         record = first.get(ids[protocol.name])
         p = record.logged.metrics.get("p") if record else None
         rows.append(
-            (
-                protocol.title,
-                f"{protocol.effect:+g}" if protocol.effect else "no effect",
-                record.verdict if record else "failed",
-                shown_p(p[-1][1]) if p else "-",
-                record.standing.label if record and record.standing else "-",
-            )
+            {
+                "protocol": protocol.title,
+                "truth": f"{protocol.effect:+g}" if protocol.effect else "no effect",
+                "verdict": (record.verdict or "-") if record else "failed",
+                "p": shown_p(p[-1][1]) if p else "-",
+                "standing": record.standing.label if record and record.standing else "-",
+            }
         )
-    title = f"[bold]Verdicts[/] ({len(launched)} analyses now, by randomization test, change points and regression)"
-    show_table(console, ("protocol", "truth", "verdict", "p", "standing"), rows, title=title)
+    console.print(
+        f"[bold]Verdicts[/] ({len(launched)} analyses now, by randomization test, change points and regression)"
+    )
+    show_lines(console, [{name: cell(text) for name, text in row.items()} for row in rows], "protocol")
     titles = {ids[protocol.name]: protocol.title for protocol in PROTOCOLS}
     for entry in launched:
         if not entry.success:

@@ -14,7 +14,6 @@ from americano_pipelines.cli.output import (
     number_cells,
     say_json,
     show_lines,
-    show_table,
     standing_cell,
 )
 from americano_pipelines.settings import load_settings
@@ -144,18 +143,24 @@ def _show_protocols(
     wide = console.width >= _WIDE_TERMINAL_WIDTH
     length = None if wide else unambiguous_length([protocol.protocol_id for protocol in published])
     rows = [
-        (
-            protocol.protocol_id[:length],
-            protocol.name,
-            protocol.design,
-            protocol.status(moment),
-            protocol.days,
-            ", ".join(kind_title(kind, wide=wide) for kind in sorted(recorded[protocol.protocol_id])) or "none",
-        )
+        {
+            "id": protocol.protocol_id[:length],
+            "protocol": protocol.title,
+            "design": protocol.design or "-",
+            "progress": protocol.status(moment),
+            "days": "-" if protocol.days is None else str(protocol.days),
+            "analyses": _recorded_text(recorded[protocol.protocol_id], wide=wide),
+        }
         for protocol in published
     ]
-    header = ("id", "protocol", "design", "progress", "days", "analyses")
-    show_table(console, header, rows, most_rows=len(rows), unbroken=("id", "progress", "days"))
+    show_lines(console, [{name: cell(text) for name, text in row.items()} for row in rows], "protocol")
+
+
+def _recorded_text(counts: dict[str, int], *, wide: bool) -> str:
+    """The recorded kinds of analysis; on a narrow terminal the number of analyses."""
+    if not counts:
+        return "none"
+    return ", ".join(kind_title(kind, wide=True) for kind in sorted(counts)) if wide else str(sum(counts.values()))
 
 
 def unambiguous_length(ids: "Sequence[str]") -> int:
