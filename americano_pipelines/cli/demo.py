@@ -57,7 +57,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
             }
         )
     console.print(
-        f"[bold]Verdicts[/] ({len(launched)} analyses now, by randomization test, change points and regression)"
+        f"[bold]Verdicts[/] ({len(launched)} new analyses, by randomization test, change points and regression)"
     )
     show_lines(console, [{name: cell(text) for name, text in row.items()} for row in rows], "protocol")
     titles = {ids[protocol.name]: protocol.title for protocol in PROTOCOLS}
@@ -233,7 +233,7 @@ def _what_next(settings: Settings, *, running: bool) -> None:
         "  americano dev         the Dagster UI on http://127.0.0.1:3000\n"
         "  americano verdicts    the verdicts again, with effects and records\n"
         "  americano report      events by phase, day, week and protocol\n"
-        "  americano runs        the recorded analyses; `americano verify RECORD` checks one\n"
+        "  americano runs        the analyses; `americano verify RECORD` checks one\n"
         f"{source}"
         f"The published file is {settings.published_path}.\n"
         f"The demo's Postgres {state}."
