@@ -45,7 +45,7 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
             assert line_of(verdicts, protocol.title).endswith("declared")
         assert "skipped" not in first.stdout
         assert "Warning" not in first.stderr
-        assert "make dev" in first.stdout
+        assert "americano dev" in first.stdout
         assert "is stopped; `americano demo up` starts it" in first.stdout
         assert not server.is_running()
         link = data_dir / "duckdb" / "americano.duckdb"
@@ -58,7 +58,7 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         # The first run synced again after its analyses, so that `research.verdicts` has them; nothing moved since.
         assert line_of(second.stdout, "analytics.analysis_runs").endswith(" unchanged")
         assert line_of(second.stdout, "analytics.behavioral_events").endswith(" unchanged")
-        assert "(0 analyses now" in second.stdout
+        assert "(0 new analyses" in second.stdout
         again = second.stdout.partition("Verdicts (")[2]
         assert line_of(again, PROTOCOLS[0].title) == line_of(verdicts, PROTOCOLS[0].title)
         assert link.resolve() == published
