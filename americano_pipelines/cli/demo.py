@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from americano_pipelines.cli.output import Console, cell, progress, say, show_lines
+from americano_pipelines.cli.output import Console, progress, say, show_lines
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
@@ -59,7 +59,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
     console.print(
         f"[bold]Verdicts[/] ({len(launched)} new analyses, by randomization test, change points and regression)"
     )
-    show_lines(console, [{name: cell(text) for name, text in row.items()} for row in rows], "protocol")
+    show_lines(console, rows, "protocol")
     titles = {ids[protocol.name]: protocol.title for protocol in PROTOCOLS}
     for entry in launched:
         if not entry.success:

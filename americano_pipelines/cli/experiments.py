@@ -9,7 +9,6 @@ import click
 from americano_pipelines.cli.output import (
     SHORT_LENGTH,
     Console,
-    cell,
     kind_title,
     number_cells,
     say_json,
@@ -71,7 +70,7 @@ def _show_verdicts(listed: "list[ListedVerdict]") -> None:
         return
     wide = console.width >= _WIDE_TERMINAL_WIDTH
     rows = [_verdict_row(verdict, wide=wide) for verdict in listed]
-    show_lines(console, [{name: cell(text) for name, text in row.items()} for row in rows], "protocol", gap=1 + wide)
+    show_lines(console, rows, "protocol", gap=1 + wide)
     standings = {verdict.entry.standing for verdict in listed if verdict.entry is not None}
     if "declared" in standings:
         console.print("A declared result follows a plan that only the source dates before the end.")
@@ -153,7 +152,7 @@ def _show_protocols(
         }
         for protocol in published
     ]
-    show_lines(console, [{name: cell(text) for name, text in row.items()} for row in rows], "protocol")
+    show_lines(console, rows, "protocol")
 
 
 def _recorded_text(counts: dict[str, int], *, wide: bool) -> str:

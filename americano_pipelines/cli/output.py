@@ -152,7 +152,7 @@ def show_table(
     console.print(table)
 
 
-def show_lines(console: Console, rows: Sequence[Mapping[str, Text]], flexible: str, *, gap: int = 2) -> None:
+def show_lines(console: Console, rows: Sequence[Mapping[str, str | Text]], flexible: str, *, gap: int = 2) -> None:
     """Print a table in which every row is one line.
 
     Args:
@@ -162,15 +162,16 @@ def show_lines(console: Console, rows: Sequence[Mapping[str, Text]], flexible: s
             be.
         gap: spaces between two columns.
     """
-    widths = {name: max(cell_len(name), *(row[name].cell_len for row in rows)) for name in rows[0]}
+    lines = [{name: text if isinstance(text, Text) else cell(text) for name, text in row.items()} for row in rows]
+    widths = {name: max(cell_len(name), *(line[name].cell_len for line in lines)) for name in lines[0]}
     room = console.width - sum(widths.values()) + widths[flexible] - gap * len(widths) - 1
     table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, gap - 1, 0, 0))
-    for name in rows[0]:
+    for name in lines[0]:
         # An id, a time or a word that is broken in two can neither be read nor copied.
         table.add_column(cell(name), overflow="ellipsis", no_wrap=True)
-    for row in rows:
-        cut = _cut(row[flexible].plain, max(room, _MIN_FLEXIBLE_WIDTH))
-        table.add_row(*(cell(cut) if name == flexible else text for name, text in row.items()))
+    for line in lines:
+        cut = _cut(line[flexible].plain, max(room, _MIN_FLEXIBLE_WIDTH))
+        table.add_row(*(cell(cut) if name == flexible else text for name, text in line.items()))
     console.print(table)
 
 

@@ -73,8 +73,8 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
         for which, (sha256, record) in zip(("first", "second"), records, strict=True):
             identity = record.identity
             of_protocol = f" of {names.get(identity.protocol_id, identity.protocol_id)}" if identity.protocol_id else ""
-            title = f"{kind_title(identity.analysis, wide=True)}{of_protocol}, {identity.ended_at[:_MINUTES]}"
-            _print_hanging(console, f"{which:<6}  {sha256[:SHORT_LENGTH]}  ", one_line(title.replace("T", " ")))
+            title = f"{kind_title(identity.analysis, wide=True)}{of_protocol}, {_minutes(identity.ended_at)}"
+            _print_hanging(console, f"{which:<6}  {sha256[:SHORT_LENGTH]}  ", one_line(title))
         _show_comparison(console, [sha256[:SHORT_LENGTH] for sha256, _ in records], lines)
 
 
@@ -97,6 +97,11 @@ def _print_hanging(console: Console, label: str, text: str) -> None:
     """Print a text beside a label, its lines broken between words only."""
     lines = wrap(text, console.width - len(label), break_long_words=False, break_on_hyphens=False) or [""]
     console.print(label + f"\n{' ' * len(label)}".join(lines), markup=False)
+
+
+def _minutes(time: str) -> str:
+    """A time, ISO 8601, to the minute."""
+    return time[:_MINUTES].replace("T", " ")
 
 
 def _fits(text: str, width: int) -> bool:

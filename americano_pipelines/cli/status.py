@@ -108,7 +108,7 @@ def _show(state: "PipelineStatus", moment: datetime, advice: str | None) -> None
         for run in runs.newest
     ]
     if rows:
-        show_lines(console, [{name: cell(text) for name, text in row.items()} for row in rows], "protocol")
+        show_lines(console, rows, "protocol")
     else:
         console.print("no run yet: `americano sync` makes the first")
 

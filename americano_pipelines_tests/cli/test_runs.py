@@ -67,7 +67,7 @@ def test_a_comparison_names_protocols_and_breaks_no_word(recorded: dict[str, Any
     shown = cli("compare", first["record"], second["record"], **recorded)
 
     assert shown.code == 0
-    assert "A name that is long for one line, protocol_0, 2025-05-02 10:00" in " ".join(shown.out.split())
+    assert "test of A name that is long for one line, protocol_0, 2025-05-02 10:00" in " ".join(shown.out.split())
     assert max(map(len, shown.out.splitlines())) <= 80
     assert {first["record"][:8], second["record"][:8], "benefit", "harm"} <= set(shown.out.split())
 
