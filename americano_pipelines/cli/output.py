@@ -20,7 +20,6 @@ from rich.table import Table
 from rich.text import Text
 
 from americano_pipelines.common import stage_timer
-from americano_pipelines.statistics.outcome_digits import effect_texts, shown_p
 from americano_pipelines.text_output import json_text, one_line, visible
 
 if TYPE_CHECKING:
@@ -86,6 +85,9 @@ def cell(value: object, style: str | Style = "") -> Text:
 
 def number_cells(numbers: "KeyNumbers") -> tuple[str, str, str]:
     """Effect, interval and p for a table; `-` for none."""
+    # A sync prints no results, and loads no statistics.
+    from americano_pipelines.statistics.outcome_digits import effect_texts, shown_p
+
     effect, interval = effect_texts(numbers.effect, numbers.interval_low, numbers.interval_high)
     return effect or "-", interval or "-", "-" if numbers.p is None else shown_p(numbers.p)
 
