@@ -90,7 +90,7 @@ def _show_comparison(console: Console, names: list[str], lines: "Iterable[Compar
             for record, value in zip(names, values, strict=True):
                 _print_hanging(console, f"    {record}  ", value)
         if same := [line.name for line in listed if line.same]:
-            console.print(f"  the same: {_named(same)}", markup=False)
+            _print_hanging(console, "  the same: ", _named(same))
 
 
 def _print_hanging(console: Console, label: str, text: str) -> None:
