@@ -75,14 +75,15 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
             of_protocol = f" of {names.get(identity.protocol_id, identity.protocol_id)}" if identity.protocol_id else ""
             title = f"{kind_title(identity.analysis, wide=True)}{of_protocol}, {_minutes(identity.ended_at)}"
             _print_hanging(console, f"{which:<6}  {sha256[:SHORT_LENGTH]}  ", one_line(title))
-        _show_comparison(console, [sha256[:SHORT_LENGTH] for sha256, _ in records], lines)
+        _show_comparison([sha256[:SHORT_LENGTH] for sha256, _ in records], lines)
 
 
-def _show_comparison(console: Console, names: list[str], lines: "Iterable[ComparedValue]") -> None:
+def _show_comparison(names: list[str], lines: "Iterable[ComparedValue]") -> None:
+    console = Console(highlight=False)
     for part, grouped in groupby(lines, key=lambda line: line.part):
         listed = list(grouped)
         console.print(f"\n[bold]{part}[/]")
-        others = [(line.name, *map(_text, line.values)) for line in listed if not line.same]
+        others = [(one_line(line.name), *map(_text, line.values)) for line in listed if not line.same]
         if short := [row for row in others if all(map(_fits, row, _SHORT_WIDTHS))]:
             show_table(console, ("", *names), short, most_rows=len(short))
         for name, *values in (row for row in others if row not in short):
@@ -95,6 +96,7 @@ def _show_comparison(console: Console, names: list[str], lines: "Iterable[Compar
 
 def _print_hanging(console: Console, label: str, text: str) -> None:
     """Print a text beside a label, its lines broken between words only."""
+    label = one_line(label)
     lines = wrap(text, console.width - len(label), break_long_words=False, break_on_hyphens=False) or [""]
     console.print(label + f"\n{' ' * len(label)}".join(lines), markup=False)
 
