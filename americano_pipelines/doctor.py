@@ -74,8 +74,8 @@ def _data_folder(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "warn",
             "file modes",
-            f"open to other users of this machine: {names}; their owner may chmod them. A folder "
-            "with files of other programs is left as it is: choose another one for what may not be read",
+            f"other users of this machine can read {names}: close them with `chmod go-rwx`. A folder that holds files "
+            "of other programs is left as it is: set AMERICANO_DATA_DIR to a folder of its own",
         )
 
 
@@ -206,7 +206,9 @@ def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
         except OSError as error:
             yield Diagnosis("warn", "MLflow", describe_os_error(error))
         else:
-            yield Diagnosis("ok", "MLflow", f"a local store (sqlite) at {file}, which the first analysis makes")
+            yield Diagnosis(
+                "ok", "MLflow", f"no analysis is recorded yet; the first one creates the local store {file}"
+            )
         return
     try:
         store = open_store_to_read(settings)
@@ -214,8 +216,8 @@ def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
     except AmericanoError as error:
         yield Diagnosis("warn", "MLflow", str(error))
     else:
-        where = f"{store.label} answers" if file is None else f"a local store (sqlite) at {file}"
-        yield Diagnosis("ok", "MLflow", f"{where}, and is writable")
+        where = f"the server {store.label} answers" if file is None else f"local store {file}"
+        yield Diagnosis("ok", "MLflow", f"{where}; it can be written to")
 
 
 def _app(settings: Settings) -> Iterator[Diagnosis]:

@@ -26,7 +26,7 @@ from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import combined
 from americano_pipelines.statistics.formulas import DEPENDENCE, TREND, Formula, effect_formulas, randomization_formulas
-from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, shown_p
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import RandomizationTest
 from americano_pipelines.statistics.verdict import Remarks, Verdict, judge
@@ -174,9 +174,9 @@ def _pictures(
     if test is not None:
         sides = "two-sided, twice the share" if test.direction is None else f"one-sided, {test.direction}"
         p = (
-            f"p = {test.p:.4f} ({sides}), {compliance}"
+            f"p = {shown_p(test.p)} ({sides}), {compliance}"
             if test.admissible
-            else f"{NOT_A_TEST}: p = {test.p:.4f} only describes"
+            else f"{NOT_A_TEST}: p = {shown_p(test.p)} only describes"
         )
         pictures["distribution.png"] = draw_distribution(
             test.edges,

@@ -19,10 +19,9 @@ from americano_pipelines.statistics.design_appraisal import Appraisal
 from americano_pipelines.statistics.effect_interval import rejects
 from americano_pipelines.statistics.effect_sizes import Pair
 from americano_pipelines.statistics.missing_days import MissingDays, missing_days
-from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, shown_p
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case
-from americano_pipelines.statistics.verdict import shown_p
 from americano_pipelines.statistics.within_phase_trend import Trend, within_phase_trend
 
 

@@ -41,7 +41,7 @@ def resolve_request(request: Request) -> tuple[str, dict[str, Any]]:
     entry = requested(request.analysis_type)
     if entry is None:
         raise AnalysisError(
-            f"there is no analysis {request.analysis_type} here; what can be asked for is {', '.join(REQUESTABLE)}"
+            f"this project has no analysis {request.analysis_type}; an app can request {', '.join(REQUESTABLE)}"
         )
     name, fixed = entry
     if not isinstance(request.parameters, dict):

@@ -63,7 +63,7 @@ def analyse(
     except AnalysisError as error:
         say(f"--set: {error}", err=True)
         context.exit(WRONG_USE)
-    with progress(enabled=not as_json):
+    with progress("loading Dagster and MLflow", enabled=not as_json):
         published = read_protocols(settings)
         if requests:
             launched = list(run_requests(settings, command="americano analyse --requests"))

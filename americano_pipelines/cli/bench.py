@@ -47,7 +47,7 @@ def sync_(*, rows: int, as_json: bool, check: bool) -> None:
         with stages.stage(what):
             pass  # the display shows the name until the next one
 
-    with progress(enabled=not as_json), dataset(settings, rows, stages) as data:
+    with progress("creating the data", enabled=not as_json), dataset(settings, rows, stages) as data:
         lines = measure(data, settings, announce)
     if as_json:
         shown = [dataclasses.asdict(line) | {"within": line.within} for line in lines]
@@ -89,7 +89,7 @@ def queries(*, rows: int, as_json: bool, chart: Path | None, check: bool) -> Non
 
     settings = load_settings()
     stages = StageTimer()
-    with progress(enabled=not as_json), dataset(settings, rows, stages) as data:
+    with progress("creating the data", enabled=not as_json), dataset(settings, rows, stages) as data:
         times = measure_queries(data, settings, stages)
     if chart is not None:
         from americano_pipelines.bench.query_chart import query_chart

@@ -19,8 +19,8 @@ from americano_pipelines.settings import load_settings
 def crate(run: str, output: Path, *, without_data: bool, doi: str | None, timestamp: str | None, as_json: bool) -> None:
     """Write a recorded analysis into one ZIP file.
 
-    RUN is an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters are enough. The file
-    is an RO-Crate with its own verify.py.
+    RUN is the hash of a record or the id of a run in MLflow, Dagster or the app; 8 characters are enough. The file is
+    an RO-Crate with its own verify.py.
     """
     from americano_pipelines.provenance.crate.contents import RECORD_FILE, collect_contents
     from americano_pipelines.provenance.crate.crate_cards import write_card
@@ -29,7 +29,7 @@ def crate(run: str, output: Path, *, without_data: bool, doi: str | None, timest
 
     settings = load_settings()
     options = crate_options(settings, doi)
-    with progress(enabled=not as_json):
+    with progress("collecting the files of the analysis", enabled=not as_json):
         contents = collect_contents(settings, run, with_days=not without_data)
         if timestamp is not None:
             stamp = request_stamp(timestamp, contents.files[RECORD_FILE])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from americano_pipelines.cli.output import Console, progress, say, show_table
+from americano_pipelines.cli.output import Console, progress, say, show_lines
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
@@ -22,7 +22,7 @@ COMMAND, JUDGED = "americano demo run", "abab_randomization"
 
 def run_analyses(settings: Settings) -> "list[Launched]":
     """Carry out the requests of the demo's app, then every analysis that has no record yet."""
-    with progress():
+    with progress("loading Dagster and MLflow"):
         from americano_pipelines.defs.analyses.launch_analyses import run_missing, run_requests
 
         return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND)]
@@ -33,6 +33,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
     from americano_pipelines.demo.data.analysis_rows import protocol_ids
     from americano_pipelines.demo.data.protocols import PROTOCOLS
     from americano_pipelines.provenance.archive import records
+    from americano_pipelines.statistics.outcome_digits import shown_p
 
     console = Console(highlight=False)
     judged = sorted(
@@ -47,16 +48,18 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
         record = first.get(ids[protocol.name])
         p = record.logged.metrics.get("p") if record else None
         rows.append(
-            (
-                protocol.title,
-                f"{protocol.effect:+g}" if protocol.effect else "no effect",
-                record.verdict if record else "failed",
-                f"{p[-1][1]:.4f}" if p else "-",
-                record.standing.label if record and record.standing else "-",
-            )
+            {
+                "protocol": protocol.title,
+                "truth": f"{protocol.effect:+g}" if protocol.effect else "no effect",
+                "verdict": (record.verdict or "-") if record else "failed",
+                "p": shown_p(p[-1][1]) if p else "-",
+                "standing": record.standing.label if record and record.standing else "-",
+            }
         )
-    title = f"[bold]Verdicts[/] ({len(launched)} analyses now, by randomization test, change points and regression)"
-    show_table(console, ("protocol", "truth", "verdict", "p", ""), rows, title=title)
+    console.print(
+        f"[bold]Verdicts[/] ({len(launched)} new analyses, by randomization test, change points and regression)"
+    )
+    show_lines(console, rows, "protocol")
     titles = {ids[protocol.name]: protocol.title for protocol in PROTOCOLS}
     for entry in launched:
         if not entry.success:
@@ -185,7 +188,7 @@ def _up(settings: Settings) -> None:
     from americano_pipelines.demo.server import DemoServer
 
     server = DemoServer(settings.data_dir)
-    with progress():
+    with progress("starting the demo's Postgres, and seeding it if it is new"):
         seeded = server.up()
     rows = ", ".join(f"{count:,} {table}" for table, count in seeded.rows.items())
     say(f"demo Postgres is up, {'seeded now' if seeded.created else 'seeded before, unchanged'}: {rows}")
@@ -222,16 +225,16 @@ def _write_env(text: str) -> None:
 
 def _what_next(settings: Settings, *, running: bool) -> None:
     state = "runs on; `americano demo down` stops it" if running else "is stopped; `americano demo up` starts it"
-    source = "  .venv/bin/americano sync     the next sync of what .env names\n"
+    source = "  americano sync        the next sync of what .env names\n"
     if not (PROJECT_ROOT / ".env").exists():
-        source = "  .venv/bin/americano demo env --write   make the demo the source of `americano sync` too\n"
+        source = "  americano demo env --write   make the demo the source of `americano sync` too\n"
     say(
-        "\nNext\n"
-        "  make dev                     the Dagster UI on http://127.0.0.1:3000 (starts the demo's Postgres)\n"
-        "  .venv/bin/americano verdicts the verdicts again\n"
-        "  .venv/bin/americano report   the four patterns again\n"
-        "  .venv/bin/americano runs     the recorded analyses; `americano verify RUN` checks one\n"
+        "\nNext, after `source .venv/bin/activate`\n"
+        "  americano dev         the Dagster UI on http://127.0.0.1:3000\n"
+        "  americano verdicts    the verdicts again, with effects and records\n"
+        "  americano report      events by phase, day, week and protocol\n"
+        "  americano runs        the analyses; `americano verify RECORD` checks one\n"
         f"{source}"
-        f"  .venv/bin/duckdb -readonly {settings.published_path}\n"
-        f"  The demo's Postgres {state}."
+        f"The published file is {settings.published_path}.\n"
+        f"The demo's Postgres {state}."
     )

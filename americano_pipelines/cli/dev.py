@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from americano_pipelines.cli.demo import demo_settings, is_unconfigured
+from americano_pipelines.cli.exit_codes import FAILED
 from americano_pipelines.cli.output import say
 from americano_pipelines.cli.services import check_free, exclusive_lock, listen_to_signals, run_services
 from americano_pipelines.errors import LockHeldError
@@ -19,7 +20,8 @@ from americano_pipelines.settings.environment import ROOT_VARIABLE
 @click.command()
 @click.option("--port", default=3000, type=click.IntRange(1, 65535), show_default=True, help="Port of the UI.")
 @click.option("--api-port", default=8000, type=click.IntRange(1, 65535), show_default=True, help="Port of the API.")
-def dev(*, port: int, api_port: int) -> None:
+@click.pass_context
+def dev(context: click.Context, *, port: int, api_port: int) -> None:
     """Start the Dagster UI and daemon and the API on 127.0.0.1.
 
     The demo's Postgres is started too if the settings name it.
@@ -61,4 +63,8 @@ def dev(*, port: int, api_port: int) -> None:
         daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
         workspace = ["-w", str(PROJECT_FILES / "workspace.yaml"), "--code-server-log-level", "warning"]
         api = [str(Path(sys.executable).with_name("americano")), "api", "--port", str(api_port)]
-        run_services([[*web, *workspace], [*daemon, *workspace], api], lock=lock, port=port)
+        try:
+            run_services([[*web, *workspace], [*daemon, *workspace], api], lock=lock, port=port)
+        except KeyboardInterrupt:
+            say("the UI, the daemon and the API have stopped", err=True)
+            context.exit(FAILED)

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from americano_pipelines.cli.output import SHORT_LENGTH, Console, decimals, kind_title, p_text, say_json, show_table
+from americano_pipelines.cli.output import (
+    SHORT_LENGTH,
+    Console,
+    kind_title,
+    number_cells,
+    say_json,
+    show_lines,
+    standing_cell,
+)
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -61,37 +69,32 @@ def _show_verdicts(listed: "list[ListedVerdict]") -> None:
         console.print("no protocol is published and none was analysed: run `americano sync`, then `americano analyse`")
         return
     wide = console.width >= _WIDE_TERMINAL_WIDTH
-    header = ("protocol", "verdict", "effect", "interval", "p", "standing", *(("record",) if wide else ()))
-    rows = []
-    for verdict in listed:
-        entry, numbers = verdict.entry, verdict.numbers
-        verdict_text = "not analysed" if entry is None else entry.verdict or "described"
-        row = (
-            verdict.protocol.title,
-            verdict_text,
-            decimals(numbers.effect, signed=True),
-            _interval(numbers.interval_low, numbers.interval_high, exists=numbers.effect is not None),
-            p_text(numbers.p),
-            (entry and entry.standing) or "-",
-            *((entry.sha256[:SHORT_LENGTH] if entry else "-",) if wide else ()),
-        )
-        rows.append(row)
-    show_table(console, header, rows, most_rows=len(rows), unbroken=("effect", "interval", "p", "standing", "record"))
+    rows = [_verdict_row(verdict, wide=wide) for verdict in listed]
+    show_lines(console, rows, "protocol", gap=1 + wide)
     standings = {verdict.entry.standing for verdict in listed if verdict.entry is not None}
     if "declared" in standings:
         console.print("A declared result follows a plan that only the source dates before the end.")
     if "exploratory" in standings:
         console.print("An exploratory result is not the analysis that was planned: it can only suggest.")
-    if not wide:
-        console.print("`americano runs --protocol NAME` lists the analyses of a protocol; --json has all sentences.")
+    console.print("`americano verify RECORD` checks one. --json has all sentences and ids.")
 
 
-def _interval(low: float | None, high: float | None, *, exists: bool) -> str:
-    """An interval for a table; an end that is missing is unbounded."""
-    if low is None and high is None:
-        return "-"
-    ends = (decimals(end) if end is not None else sign for end, sign in ((low, "-inf"), (high, "inf")))
-    return f"[{', '.join(ends)}]" if exists else "-"
+def _verdict_row(verdict: "ListedVerdict", *, wide: bool) -> dict[str, str]:
+    """A line of the table, by column."""
+    entry = verdict.entry
+    verdict_text = "not analysed" if entry is None else entry.verdict or "described"
+    standing = None if entry is None else entry.standing
+    effect, interval, p = number_cells(verdict.numbers)
+    return {
+        "protocol": verdict.protocol.title,
+        # Of "differs, lower under treatment" the sign of the effect says the rest.
+        "verdict": verdict_text if wide else verdict_text.partition(",")[0],
+        "effect": effect,
+        "interval": interval,
+        "p": p,
+        **({"standing": standing or "-"} if wide else {"planned": standing_cell(standing)}),
+        "record": entry.sha256[:SHORT_LENGTH] if entry else "-",
+    }
 
 
 @click.command()
@@ -99,8 +102,8 @@ def _interval(low: float | None, high: float | None, *, exists: bool) -> str:
 def protocols(*, as_json: bool) -> None:
     """List the published experiments.
 
-    The list shows name, design, status, length and the analyses that are recorded. `analyse`, `report` and `runs` take
-    the id, its beginning, the name or a part of it.
+    The list shows id, name, design, progress, length in days and the recorded analyses. `analyse`, `report` and `runs`
+    take the id, its beginning, the name or a part of it.
     """
     from americano_pipelines.provenance.record_index import newest_entries
     from americano_pipelines.warehouse.published_protocols import read_protocols
@@ -139,18 +142,24 @@ def _show_protocols(
     wide = console.width >= _WIDE_TERMINAL_WIDTH
     length = None if wide else unambiguous_length([protocol.protocol_id for protocol in published])
     rows = [
-        (
-            protocol.protocol_id[:length],
-            protocol.name,
-            protocol.design,
-            protocol.status(moment),
-            protocol.days,
-            ", ".join(kind_title(kind, wide=wide) for kind in sorted(recorded[protocol.protocol_id])) or "none",
-        )
+        {
+            "id": protocol.protocol_id[:length],
+            "protocol": protocol.title,
+            "design": protocol.design or "-",
+            "progress": protocol.status(moment),
+            "days": "-" if protocol.days is None else str(protocol.days),
+            "analyses": _recorded_text(recorded[protocol.protocol_id], wide=wide),
+        }
         for protocol in published
     ]
-    header = ("id", "protocol", "design", "status", "days", "analyses")
-    show_table(console, header, rows, most_rows=len(rows), unbroken=("id", "status", "days"))
+    show_lines(console, rows, "protocol")
+
+
+def _recorded_text(counts: dict[str, int], *, wide: bool) -> str:
+    """The recorded kinds of analysis; on a narrow terminal the number of analyses."""
+    if not counts:
+        return "none"
+    return ", ".join(kind_title(kind, wide=True) for kind in sorted(counts)) if wide else str(sum(counts.values()))
 
 
 def unambiguous_length(ids: "Sequence[str]") -> int:

@@ -2,6 +2,7 @@
 
 import click
 
+from americano_pipelines.cli.exit_codes import FAILED
 from americano_pipelines.cli.output import say
 from americano_pipelines.cli.services import check_free, listen_to_signals, run_services
 from americano_pipelines.settings import load_settings
@@ -9,7 +10,8 @@ from americano_pipelines.settings import load_settings
 
 @click.command()
 @click.option("--port", default=5000, type=click.IntRange(1, 65535), show_default=True, help="Port of the server.")
-def mlflow(*, port: int) -> None:
+@click.pass_context
+def mlflow(context: click.Context, *, port: int) -> None:
     """Start the MLflow server on 127.0.0.1.
 
     It serves the store that the settings name. If they name a server, its address is printed instead.
@@ -34,4 +36,8 @@ def mlflow(*, port: int) -> None:
         page = runs_page(address, experiment_id) if experiment_id else f"{address}, no analysis is recorded yet"
         say(f"MLflow on {page}\nrecords: {store_label(settings)}; Ctrl-C stops the server")
 
-    run_services([command], port=port, on_answer=show_address)
+    try:
+        run_services([command], port=port, on_answer=show_address)
+    except KeyboardInterrupt:
+        say("the MLflow server has stopped", err=True)
+        context.exit(FAILED)

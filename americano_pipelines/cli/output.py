@@ -5,11 +5,11 @@ Show progress only on a terminal, and only for work that takes longer than two s
 
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import rich.console
@@ -22,10 +22,14 @@ from rich.text import Text
 from americano_pipelines.common import stage_timer
 from americano_pipelines.text_output import json_text, one_line, visible
 
+if TYPE_CHECKING:
+    from americano_pipelines.provenance.record_index import KeyNumbers
+
 MAX_ROWS = 10
 # Characters of a hash or an id in a table; commands accept so many as a name.
 SHORT_LENGTH = 8
 _ANALYSIS_WIDTH = len("randomization")
+_MIN_FLEXIBLE_WIDTH = 12
 _KILO = 1000
 
 
@@ -79,15 +83,18 @@ def cell(value: object, style: str | Style = "") -> Text:
     return Text("-" if value is None else f"{value:,}" if _is_number(value) else one_line(str(value)), style=style)
 
 
-def decimals(value: float | None, *, signed: bool = False) -> str:
-    """A number for a table with two decimals; `-` for none."""
-    return "-" if value is None else f"{value:+.2f}" if signed else f"{value:.2f}"
+def number_cells(numbers: "KeyNumbers") -> tuple[str, str, str]:
+    """Effect, interval and p for a table; `-` for none."""
+    # A sync prints no results, and loads no statistics.
+    from americano_pipelines.statistics.outcome_digits import effect_texts, shown_p
+
+    effect, interval = effect_texts(numbers.effect, numbers.interval_low, numbers.interval_high)
+    return effect or "-", interval or "-", "-" if numbers.p is None else shown_p(numbers.p)
 
 
-def p_text(p: float | None) -> str:
-    """A p for a table: four decimals."""
-    smallest = 0.00005
-    return "-" if p is None else "<0.0001" if p < smallest else f"{p:.4f}"
+def standing_cell(standing: str | None) -> str:
+    """What an analysis is to the plan, in a column `planned` of a narrow terminal."""
+    return {"planned": "yes", "declared": "declared", "exploratory": "no"}.get(standing or "", "-")
 
 
 def kind_title(kind: str, *, wide: bool) -> str:
@@ -135,7 +142,7 @@ def show_table(
         console.print(title)
     table = Table(box=box.SIMPLE, pad_edge=False)
     for index, name in enumerate(header):
-        numeric = bool(rows) and isinstance(rows[-1][index], int | float)
+        numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(cell(name), justify="right" if numeric else "left", overflow="fold", no_wrap=name in unbroken)
     if len(rows) > most_rows:
         table.add_row(*(["…"] * len(header)))
@@ -147,18 +154,52 @@ def show_table(
     console.print(table)
 
 
+def show_lines(console: Console, rows: Sequence[Mapping[str, str | Text]], flexible: str, *, gap: int = 2) -> None:
+    """Print a table in which every row is one line.
+
+    Args:
+        console: where.
+        rows: the cells by column; no row is empty.
+        flexible: the column that gets the width that the others leave; a longer text in it is cut, at a word if it can
+            be.
+        gap: spaces between two columns.
+    """
+    lines = [{name: text if isinstance(text, Text) else cell(text) for name, text in row.items()} for row in rows]
+    widths = {name: max(cell_len(name), *(line[name].cell_len for line in lines)) for name in lines[0]}
+    room = console.width - sum(widths.values()) + widths[flexible] - gap * len(widths) - 1
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, gap - 1, 0, 0))
+    for name in lines[0]:
+        # An id, a time or a word that is broken in two can neither be read nor copied.
+        table.add_column(cell(name), overflow="ellipsis", no_wrap=True)
+    for line in lines:
+        cut = _cut(line[flexible].plain, max(room, _MIN_FLEXIBLE_WIDTH))
+        table.add_row(*(cell(cut) if name == flexible else text for name, text in line.items()))
+    console.print(table)
+
+
+def _cut(text: str, width: int) -> str:
+    """A text of at most so many characters: whole words; a single long word, or an id, by its characters."""
+    short = shorten(text, width, placeholder="…")
+    return text[: width - 1] + "…" if short == "…" else short
+
+
 _QUIET_SECONDS = 2.0
 
 
 @contextmanager
-def progress(*, enabled: bool = True) -> Iterator[None]:
-    """Show the current stage and a spinner while the block runs, after two seconds."""
+def progress(activity: str, *, enabled: bool = True) -> Iterator[None]:
+    """Show a spinner with the current stage while the block runs, after two seconds.
+
+    Args:
+        activity: what the block does, until the first stage begins.
+        enabled: else nothing is shown.
+    """
     console = Console(stderr=True)
     # Asked of the stream itself: rich calls everything a terminal when FORCE_COLOR is set, as CI systems do.
     if not enabled or not sys.stderr.isatty():
         yield
         return
-    status = console.status("starting")
+    status = console.status(cell(activity))
     timer = threading.Timer(_QUIET_SECONDS, status.start)
     timer.start()
     try:

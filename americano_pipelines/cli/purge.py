@@ -35,7 +35,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
     if not learner.strip():
         say("--learner is empty: name the learner that the source has erased", err=True)
         context.exit(WRONG_USE)
-    with progress(enabled=not as_json):
+    with progress("searching all files for the learner", enabled=not as_json):
         erasure = find_items(settings, learner)
     problems, is_known = erasure.problems, erasure.names_learner or bool(erasure.in_source)
     if not dry_run:
@@ -44,7 +44,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         if not summary.success:
             say(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
             context.exit(FAILED)
-        with progress(enabled=not as_json):
+        with progress("removing what holds the learner", enabled=not as_json):
             erasure = erase(settings, learner, confirmed=names_learner or unseen, owners=owners)
         problems = erasure.problems + _not_purged(erasure)
     others = [item.name for item in erasure.items if item.kind == OTHER_NAME]
@@ -99,7 +99,7 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool, is_know
             header, heading = ("what", "name", "bytes", "why"), f"[bold]{title}[/]"
             show_table(console, header, lines, title=heading, most_rows=len(lines), unbroken=unbroken)
     if not erasure.to_remove:
-        console.print("no kept snapshot holds this learner, or may")
+        console.print("nothing to remove: no kept file holds this learner, or could hold them")
     for place, count in erasure.in_source.items():
         if dry_run:
             console.print(

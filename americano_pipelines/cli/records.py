@@ -1,27 +1,28 @@
 """Run `americano runs`, `compare` and `link`: list recorded analyses, compare two, link one to the app."""
 
+import re
 from dataclasses import asdict
 from itertools import groupby
-from textwrap import shorten
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
 from rich.markup import escape
 from rich.style import Style
-from rich.table import Table
 
 from americano_pipelines.cli.exit_codes import WRONG_USE
 from americano_pipelines.cli.output import (
     SHORT_LENGTH,
     Console,
     cell,
-    decimals,
     kind_title,
-    p_text,
+    number_cells,
     progress,
     say,
     say_json,
+    show_lines,
+    show_table,
+    standing_cell,
 )
 from americano_pipelines.provenance.record_index import KeyNumbers, find_entries
 from americano_pipelines.settings import Settings, load_settings
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 
 _MAX_CHARACTERS = 200
+# Of a name and two values that fit a line of 80 characters.
+_SHORT_WIDTHS = (32, 20, 20)
+_HASH = re.compile("[0-9a-f]{64}")
 _LISTED = 100
 
 
@@ -45,16 +49,18 @@ _LISTED = 100
 def compare(first: str, second: str, *, as_json: bool) -> None:
     """Show the differences between two recorded analyses.
 
-    FIRST and SECOND are each an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters
-    are enough. Equal values are listed by name only.
+    FIRST and SECOND are each the hash of a record or the id of a run in MLflow, Dagster or the app; 8 characters are
+    enough. Equal values are listed by name only.
     """
     from americano_pipelines.provenance.comparison import compare as line_up
     from americano_pipelines.provenance.record_index import find_record
+    from americano_pipelines.warehouse.published_protocols import read_protocols
 
     settings = load_settings()
-    with progress(enabled=not as_json):
+    with progress("reading both records", enabled=not as_json):
         records = [find_record(settings, name) for name in (first, second)]
         lines = line_up(records[0][1], records[1][1])
+        names = {} if as_json else {protocol.protocol_id: protocol.title for protocol in read_protocols(settings)}
     if as_json:
         shown = [
             {"part": line.part, "name": line.name, "first": line.values[0], "second": line.values[1], "same": line.same}
@@ -63,23 +69,45 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
         report = {"first": records[0][0], "second": records[1][0], "lines": shown}
         say_json(report)
     else:
-        _show_comparison([sha256[:12] for sha256, _ in records], lines)
+        console = Console(highlight=False)
+        for which, (sha256, record) in zip(("first", "second"), records, strict=True):
+            identity = record.identity
+            of_protocol = f" of {names.get(identity.protocol_id, identity.protocol_id)}" if identity.protocol_id else ""
+            title = f"{kind_title(identity.analysis, wide=True)}{of_protocol}, {_minutes(identity.ended_at)}"
+            _print_hanging(console, f"{which:<6}  {sha256[:SHORT_LENGTH]}  ", one_line(title))
+        _show_comparison([sha256[:SHORT_LENGTH] for sha256, _ in records], lines)
 
 
 def _show_comparison(names: list[str], lines: "Iterable[ComparedValue]") -> None:
     console = Console(highlight=False)
     for part, grouped in groupby(lines, key=lambda line: line.part):
         listed = list(grouped)
-        console.print(f"[bold]{part}[/]")
-        if others := [line for line in listed if not line.same]:
-            table = Table(box=box.SIMPLE, pad_edge=False)
-            for header in ("", *names):
-                table.add_column(cell(header), overflow="fold")
-            for line in others:
-                table.add_row(cell(line.name), *(cell(_text(value), "yellow") for value in line.values))
-            console.print(table)
+        console.print(f"\n[bold]{part}[/]")
+        others = [(one_line(line.name), *map(_text, line.values)) for line in listed if not line.same]
+        if short := [row for row in others if all(map(_fits, row, _SHORT_WIDTHS))]:
+            show_table(console, ("", *names), short, most_rows=len(short))
+        for name, *values in (row for row in others if row not in short):
+            console.print(f"  {name}", markup=False)
+            for record, value in zip(names, values, strict=True):
+                _print_hanging(console, f"    {record}  ", value)
         if same := [line.name for line in listed if line.same]:
-            console.print(f"  the same: {_named(same)}\n", markup=False)
+            _print_hanging(console, "  the same: ", _named(same))
+
+
+def _print_hanging(console: Console, label: str, text: str) -> None:
+    """Print a text beside a label, its lines broken between words only."""
+    label = one_line(label)
+    lines = wrap(text, console.width - len(label), break_long_words=False, break_on_hyphens=False) or [""]
+    console.print(label + f"\n{' ' * len(label)}".join(lines), markup=False)
+
+
+def _minutes(time: str) -> str:
+    """A time, ISO 8601, to the minute."""
+    return time[:_MINUTES].replace("T", " ")
+
+
+def _fits(text: str, width: int) -> bool:
+    return len(text) <= width
 
 
 def _named(names: list[str]) -> str:
@@ -95,9 +123,12 @@ def _named(names: list[str]) -> str:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - JSON
-    text = (
-        "-" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    )
+    """A value on one line; of a hash and of a long text the beginning."""
+    if value is None:
+        return "-"
+    text = one_line(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
+    if _HASH.fullmatch(text):
+        return f"{text[:12]}…"
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"
 
 
@@ -107,8 +138,8 @@ def _text(value: Any) -> str:  # noqa: ANN401 - JSON
 def link(context: click.Context, run: str) -> None:
     """Write a recorded analysis into its row of the app.
 
-    RUN is an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters are enough. A
-    missing row is created. The sensor run_outcome also completes the rows that ended runs left open.
+    RUN is the hash of a record or the id of a run in MLflow, Dagster or the app; 8 characters are enough. A missing
+    row is created. The sensor run_outcome also completes the rows that ended runs left open.
     """
     from americano_pipelines.provenance.app_link import link_record
 
@@ -126,7 +157,6 @@ def link(context: click.Context, run: str) -> None:
 
 _MEDIUM_WIDTH, _WIDE_WIDTH = 96, 180
 _SECONDS, _MINUTES, _YEAR = 19, 16, len("2026-")
-_MIN_PROTOCOL_WIDTH = 12
 _UNTESTED = KeyNumbers()
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
@@ -149,7 +179,7 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
         raise click.UsageError("--all and --limit exclude each other")
     settings = load_settings()
     most = limit or (None if all_runs or as_json else _LISTED)
-    with progress(enabled=not as_json):
+    with progress("reading the list of runs from MLflow", enabled=not as_json):
         protocol_id = None if protocol is None else _protocol_id(settings, protocol)
         # One more than is shown tells whether there are older ones. A filter needs all to choose from.
         read = None if most is None or planned or protocol is not None else most + 1
@@ -208,25 +238,14 @@ def _show_runs(
         return
     medium, wide = console.width >= _MEDIUM_WIDTH, console.width >= _WIDE_WIDTH
     rows = [_row(run, numbers, medium=medium, wide=wide) for run in listed_runs]
-    # A run is one line: the name of the protocol gets what the other columns leave.
-    gap = 2 if medium else 1
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    room = console.width - sum(widths.values()) + widths["protocol"] - gap * len(widths) - 1
-    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, gap - 1, 0, 0))
-    for name in rows[0]:
-        # An id, a time or a word that is broken in two can neither be read nor copied.
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    lines = []
     for run, row in zip(listed_runs, rows, strict=True):
-        width = max(room, _MIN_PROTOCOL_WIDTH)
-        # Whole words; a name that is a single long word, or an id, by its characters.
-        short = shorten(row["protocol"], width, placeholder="…")
-        row["protocol"] = row["protocol"][: width - 1] + "…" if short == "…" else short
         cells = {name: cell(text) for name, text in row.items()}
         cells["verdict"] = cell(row["verdict"], _STYLES.get(run.status, "bold red"))
         if wide and run.mlflow_url:
             cells["MLflow run"] = cell(run.mlflow_run_id, Style(link=one_line(run.mlflow_url)))
-        table.add_row(*cells.values())
-    console.print(table)
+        lines.append(cells)
+    show_lines(console, lines, "protocol", gap=2 if medium else 1)
     if not wide:
         more = "" if medium else "effects and "
         console.print(f"RUN of `americano verify` is the record. --json, or a wider terminal, has {more}the other ids.")
@@ -247,13 +266,9 @@ def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool,
         "protocol": one_line(run.protocol or "-"),
         "verdict": verdict_text(run, whole=wide),
     }
-    if medium:
-        row["effect"] = decimals(tested.effect, signed=True)
-    row["p"] = p_text(tested.p)
-    if medium:
-        row["standing"] = run.standing or "-"
-    else:
-        row["planned"] = {"planned": "yes", "declared": "declared", "exploratory": "no"}.get(run.standing or "", "-")
+    effect, _, p = number_cells(tested)
+    row |= {"effect": effect, "p": p} if medium else {"p": p}
+    row |= {"standing": run.standing or "-"} if medium else {"planned": standing_cell(run.standing)}
     row["record"] = run.record[:SHORT_LENGTH] if run.record else "-"
     if wide:
         row |= {"MLflow run": run.mlflow_run_id, "AnalysisRun": run.analysis_run_id or "-"}

@@ -36,7 +36,7 @@ def report(context: click.Context, *, protocol: str | None, compare_postgres: bo
     names = {known.protocol_id: known.title for known in published}
     if protocol is not None:
         (protocol_id,) = protocol_ids(published, [protocol])
-        with progress(enabled=not as_json):
+        with progress("counting the events of the protocol", enabled=not as_json):
             patterns = report_protocol(settings, protocol_id)
     else:
         patterns = run_report(settings, compare=compare_postgres or settings.compare_with_postgres, quiet=as_json)
@@ -52,7 +52,7 @@ def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "li
     """Run all queries; show progress on a terminal."""
     from americano_pipelines.warehouse.phase_report import report as ask
 
-    with progress(enabled=not quiet):
+    with progress("counting events", enabled=not quiet):
         return ask(settings, compare=compare)
 
 

@@ -10,10 +10,11 @@ from rich.table import Table
 
 from americano_pipelines.cli.demo import hint, start_if_in_use
 from americano_pipelines.cli.exit_codes import FAILED
-from americano_pipelines.cli.output import Console, cell, say_json, show_table, size_text
+from americano_pipelines.cli.output import Console, cell, say_json, show_lines, size_text
 from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
+    from americano_pipelines.defs.recent_runs import RecentRun
     from americano_pipelines.pipeline_status import PipelineStatus, PublishedState
 
 _STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
@@ -60,19 +61,22 @@ def status(*, as_json: bool) -> None:
     """
     from americano_pipelines.pipeline_status import pipeline_status
 
-    state = pipeline_status(load_settings())
+    settings = load_settings()
+    state = pipeline_status(settings)
     if as_json:
         say_json(asdict(state))
     else:
-        _show(state, datetime.now(UTC))
+        _show(state, datetime.now(UTC), hint(settings))
 
 
-def _show(state: "PipelineStatus", moment: datetime) -> None:
+def _show(state: "PipelineStatus", moment: datetime, advice: str | None) -> None:
     from americano_pipelines.pipeline_status import FAILURE_DAYS
 
     console, runs = Console(highlight=False), state.runs
     without = len(state.protocols) - state.confirmatory - state.exploratory
     lines = _published_lines(state.published, moment)
+    if runs.last_sync is not None:
+        lines.append(("last sync", _run_text(runs.last_sync, moment)))
     counts = f"{state.confirmatory} with a planned or declared analysis, {state.exploratory} with exploratory ones only"
     lines.append(("protocols", f"{len(state.protocols)}: {counts}, {without} not analysed"))
     if state.requests is not None:
@@ -85,6 +89,8 @@ def _show(state: "PipelineStatus", moment: datetime) -> None:
         shown = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
         lines.append(("", f"{age_text(runs.last_failure.started, moment)} ago, {runs.last_failure.job}: {shown}"))
     lines += [("not read", problem) for problem in state.problems]
+    if advice is not None:
+        lines.append(("advice", advice))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
@@ -92,15 +98,17 @@ def _show(state: "PipelineStatus", moment: datetime) -> None:
         grid.add_row(cell(name), cell(text, "yellow" if name in {"not passed", "not read"} else ""))
     console.print(grid)
     rows = [
-        (f"{age_text(run.started, moment)} ago", run.job.replace("_", " "),
-         "-" if run.protocol_id is None else state.protocols.get(run.protocol_id, run.protocol_id),
-         run.status.lower(), "-" if run.seconds is None else f"{run.seconds:.0f} s")
+        {
+            "started": f"{age_text(run.started, moment)} ago",
+            "run": run.job.replace("_", " "),
+            "protocol": "-" if run.protocol_id is None else state.protocols.get(run.protocol_id, run.protocol_id),
+            "status": run.status.lower(),
+            "took": _took(run),
+        }
         for run in runs.newest
-    ]  # fmt: skip
+    ]
     if rows:
-        show_table(
-            console, ("started", "run", "protocol", "status", "took"), rows, unbroken=("started", "status", "took")
-        )
+        show_lines(console, rows, "protocol")
     else:
         console.print("no run yet: `americano sync` makes the first")
 
@@ -117,6 +125,15 @@ def _published_lines(published: "PublishedState | None", moment: datetime) -> li
         ("checks", f"{published.checks - len(failed)} of {published.checks} passed"),
         *failed,
     ]
+
+
+def _run_text(run: "RecentRun", moment: datetime) -> str:
+    took = "" if run.seconds is None else f", took {_took(run)}"
+    return f"{run.status.lower()}, started {age_text(run.started, moment)} ago{took}"
+
+
+def _took(run: "RecentRun") -> str:
+    return "-" if run.seconds is None else f"{run.seconds:.0f} s"
 
 
 def age_text(time: str, moment: datetime) -> str:

@@ -31,7 +31,7 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
 
     settings = load_settings()
     start_if_in_use(settings)
-    with progress(enabled=not as_json):
+    with progress("connecting to the source", enabled=not as_json):
         result = compare_with_source(settings, StageTimer(), deep=deep)
     if as_json:
         say_json(dataclasses.asdict(result) | {"clean": result.clean})
@@ -97,10 +97,16 @@ def sync(context: click.Context, *, full: bool, as_json: bool) -> None:
 
 def run_sync(settings: Settings, *, full: bool, quiet: bool = False) -> "Summary":
     """Run the job; show progress on a terminal."""
-    with progress(enabled=not quiet):
+    with progress("loading Dagster", enabled=not quiet):
         from americano_pipelines.defs.sync.launch_sync import run_nightly
 
         return run_nightly(settings, full=full)
+
+
+def _built_text(built: str) -> str:
+    """How a file was built, in words: a record has `patch: from snapshot ...` or `build: ...`, with the reason."""
+    action, _, reason = built.partition(": ")
+    return f"a copy with the changes, {reason}" if action == "patch" else f"from nothing: {reason}"
 
 
 def show(summary: "Summary") -> None:
@@ -109,10 +115,15 @@ def show(summary: "Summary") -> None:
     if not summary.success:
         say(f"nothing was published (Dagster run {summary.run_id})", err=True)
         return
-    state = "published" if summary.changed else "unchanged, no new file"
-    console.print(f"[bold]{state}[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
+    if summary.changed:
+        console.print(f"[bold]published[/]: snapshot {summary.snapshot_id} ({summary.mode} mode)")
+        console.print(f"  built        {escape(_built_text(str(summary.built)))}")
+    else:
+        console.print(
+            f"[bold]unchanged[/]: the source has not changed since snapshot {summary.snapshot_id} ({summary.mode} "
+            "mode), which stays published"
+        )
     console.print(f"  source as of {summary.instant}")
-    console.print(f"  how          {escape(str(summary.built))}")
     console.print(f"  file         {escape(str(summary.path))}")
     rows = [
         (

@@ -42,7 +42,7 @@ _MANY = frozenset({"tag", "parameter", "metric", "package", "column"})
 def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_json: bool) -> None:
     """Check that a recorded analysis was not altered.
 
-    RUN is an MLflow run id, an AnalysisRun id of the app or the hash of a record; 8 characters are enough; or a
+    RUN is the hash of a record or the id of a run in MLflow, Dagster or the app; 8 characters are enough; or a
     crate, FILE.zip, whose modules are run. The exit code is 1 if anything recorded was altered or is missing.
     """
     if run.endswith(".zip"):
@@ -56,7 +56,10 @@ def verify(context: click.Context, run: str, *, rerun: bool, strict: bool, as_js
         from americano_pipelines.cli.demo import start_if_in_use
 
         start_if_in_use(settings)
-    with progress(enabled=not as_json), materialization_hashes(settings) as in_dagster:
+    with (
+        progress("comparing the record with its copies", enabled=not as_json),
+        materialization_hashes(settings) as in_dagster,
+    ):
         verification = verify_record(settings, run, in_dagster, again=rerun)
     if as_json:
         say_json(verification.as_dict())
@@ -70,7 +73,7 @@ def _verify_crate(crate: Path, *, as_json: bool) -> int:
     from americano_pipelines.provenance.crate.crate_check import check_crate
 
     settings = load_settings()
-    with progress(enabled=not as_json):
+    with progress("checking the crate", enabled=not as_json):
         check = check_crate(settings, crate)
     if as_json:
         findings = [{"status": status, "what": words} for status, words in check.findings]

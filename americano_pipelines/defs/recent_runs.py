@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
+from americano_pipelines.defs.jobs import NIGHTLY
 from americano_pipelines.defs.run_ends import describe_end
 from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.settings import Settings
@@ -48,12 +49,14 @@ class RecentRuns:
 
     Attributes:
         newest: the newest runs, newest first.
+        last_sync: the newest run of the nightly job, also one that a command started; None before the first.
         running: how many runs have not ended.
         failures: how many failed since a time.
         last_failure: the newest of these, None without any.
     """
 
     newest: tuple[RecentRun, ...] = ()
+    last_sync: RecentRun | None = None
     running: int = 0
     failures: int = 0
     last_failure: RecentRun | None = None
@@ -75,8 +78,10 @@ def recent_runs(settings: Settings, limit: int, since: datetime) -> RecentRuns:
             return RecentRuns()
         failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], created_after=since)
         failures = instance.get_run_records(failed)
+        syncs = instance.get_run_records(dg.RunsFilter(job_name=NIGHTLY), limit=1)
         return RecentRuns(
             tuple(_run(instance, record) for record in instance.get_run_records(limit=limit)),
+            _run(instance, syncs[0]) if syncs else None,
             instance.get_runs_count(dg.RunsFilter(statuses=_UNFINISHED)),
             len(failures),
             _run(instance, failures[0], explain=True) if failures else None,

@@ -19,17 +19,17 @@ from americano_pipelines.defs.run_tags import DATA_VERSION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import markdown_table
 from americano_pipelines.settings import Settings
+from americano_pipelines.statistics.outcome_digits import effect_texts, shown_p
 from americano_pipelines.text_output import one_line
 from americano_pipelines.warehouse.published_protocols import published_protocols
 from americano_pipelines.warehouse.snapshots import open_published
 
 if TYPE_CHECKING:
-    from americano_pipelines.provenance.record_index import KeyNumbers
     from americano_pipelines.provenance.verdict_listing import ListedVerdict
 
 VERDICTS_KEY = asset_specs.key(PREFIX, "verdicts")
 _REPORTS_PER_PAGE = 1_000
-_HEADER = ("protocol", "id", "status", "verdict", "effect", "interval", "p", "standing", "record")
+_HEADER = ("protocol", "id", "verdict", "effect", "interval", "p", "standing", "record")
 
 
 def verdicts_spec() -> dg.AssetSpec:
@@ -39,6 +39,8 @@ def verdicts_spec() -> dg.AssetSpec:
         deps=[asset_specs.key("research", "protocols"), *(asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS)],
         description="Did it work? One row for each protocol, by name: the verdict of its planned or declared analysis, "
         "with links to its partition and its run. An exploratory analysis never changes a verdict.\n\n"
+        "It reads the records of the analyses. `research/verdicts`, a view of the published file, has the results that "
+        "were in the app's analysis runs at the last sync.\n\n"
         "It is up to date after each sync and each analysis, and cannot be materialized by itself. Type a part of the "
         "protocol's name into *Filter metadata keys*.",
         group_name=EXPERIMENTS,
@@ -104,47 +106,35 @@ def _metadata(verdicts: "list[ListedVerdict]") -> dict[str, dg.MarkdownMetadataV
     return metadata
 
 
-def _status(verdict: "ListedVerdict") -> str:
-    if verdict.confirmatory is not None:
-        return f"analysed as {verdict.confirmatory.standing}"
-    return "only explored" if verdict.explorations else "not analysed"
-
-
 def _row(verdict: "ListedVerdict") -> tuple[str, ...]:
     entry, numbers = verdict.confirmatory, verdict.numbers
-    about = verdict.protocol.title, verdict.protocol.protocol_id, _status(verdict)
+    about = verdict.protocol.title, verdict.protocol.protocol_id
     if entry is None:
-        return *about, "", "", "", "", "", ""
-    effect, p = _number(numbers.effect, "+.3g"), _number(numbers.p, ".3g")
-    return *about, entry.verdict or "no verdict", effect, _interval(numbers), p, str(entry.standing), entry.sha256[:12]
+        return *about, _without_verdict(verdict), "", "", "", "", ""
+    effect, interval = effect_texts(numbers.effect, numbers.interval_low, numbers.interval_high)
+    p = "" if numbers.p is None else shown_p(numbers.p)
+    return *about, entry.verdict or "no verdict", effect, interval, p, str(entry.standing), entry.sha256[:8]
+
+
+def _without_verdict(verdict: "ListedVerdict") -> str:
+    """Of a protocol without a planned or declared analysis."""
+    return f"only explored ({verdict.explorations})" if verdict.explorations else "not analysed"
 
 
 def _paragraph(verdict: "ListedVerdict") -> str:
     """The verdict in a few words, and links to its pages."""
     entry, numbers, protocol_id = verdict.confirmatory, verdict.numbers, verdict.protocol.protocol_id
     if entry is None:
-        explored = f" ({verdict.explorations})" if verdict.explorations else ""
-        return f"{_status(verdict)}{explored}. {_partition_link(next(iter(PROTOCOL_KINDS)), protocol_id)}"
-    effect = f", effect {_number(numbers.effect, '+.3g')}" if numbers.effect is not None else ""
-    interval = f" ({_interval(numbers)})" if effect else ""
-    p = f", p = {_number(numbers.p, '.3g')}" if numbers.p is not None else ""
+        return f"{_without_verdict(verdict)}. {_partition_link(next(iter(PROTOCOL_KINDS)), protocol_id)}"
+    effect, interval = effect_texts(numbers.effect, numbers.interval_low, numbers.interval_high)
+    effect = f", effect {effect} ({interval or 'no interval'})" if effect else ""
+    p = f", p = {shown_p(numbers.p)}" if numbers.p is not None else ""
     links = [_partition_link(str(entry.analysis), protocol_id), f"[run](/runs/{entry.dagster_run_id})"]
     if entry.mlflow_url:
         links.append(f"[report in MLflow]({entry.mlflow_url})")
-    return f"**{entry.verdict or 'no verdict'}**{effect}{interval}{p}, {entry.standing}. {', '.join(links)}"
+    return f"**{entry.verdict or 'no verdict'}**{effect}{p}, {entry.standing}. {', '.join(links)}"
 
 
 def _partition_link(analysis: str, protocol_id: str) -> str:
     address = f"/assets/{PREFIX}/{analysis}?view=partitions&partition={quote(protocol_id, safe='')}"
     return f"[partition]({address})"
-
-
-def _interval(numbers: "KeyNumbers") -> str:
-    low, high = numbers.interval_low, numbers.interval_high
-    if low is None and high is None:
-        return "no interval"
-    return f"{'unbounded' if low is None else f'{low:.3g}'} to {'unbounded' if high is None else f'{high:.3g}'}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)

@@ -155,14 +155,14 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
 
     Args:
         settings: whose archive.
-        name: the MLflow run, the app's AnalysisRun or the record's hash, of each of which the first 8 characters are
-            enough. Of an AnalysisRun that was carried out more than once, the last.
+        name: the record's hash or the id of its run in MLflow, Dagster or the app, of each of which the first 8
+            characters are enough. Of an AnalysisRun that was carried out more than once, the last.
 
     Returns:
         Its hash and the record.
 
     Raises:
-        AnalysisError: there is none, or more than one begins like this.
+        AnalysisError: there is none, more than one begins like this, or the Dagster run has several.
         TamperedError: the hash is that of a record that was changed after it was written.
     """
     folder = records_dir(settings)
@@ -178,11 +178,11 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
     if len(name) >= _MIN_CHARACTERS:
         if len(runs) > 1:
             raise AnalysisError(f"{len(runs)} analyses have an id that begins with {name}: {', '.join(sorted(runs))}")
-        for sha256 in runs.values():
+        for sha256 in runs.values() or _of_dagster_run(settings, name):
             return sha256, Record.parse(get(folder, sha256))
     raise AnalysisError(
-        f"{folder} has no record of {name!r}: name an MLflow run, an AnalysisRun of the app, or the hash of a record, "
-        "of which 8 characters are enough"
+        f"{folder} has no record of {name!r}: name the hash of a record, or the id of a run in MLflow, Dagster or the "
+        "app; 8 characters are enough"
     )
 
 
@@ -195,6 +195,23 @@ def _beginning_with(settings: Settings, prefix: str) -> dict[str, str]:
     with _entries(settings) as connection:
         rows = connection.execute(statement, (len(prefix), prefix)).fetchall()
     return {run if run.startswith(prefix) else row: sha256 for run, row, sha256 in rows}
+
+
+def _of_dagster_run(settings: Settings, prefix: str) -> list[str]:
+    """Hash of the record of the Dagster run that begins like this, empty without one.
+
+    Raises:
+        AnalysisError: there are several, for a run may analyse in several ways.
+    """
+    statement = (
+        "SELECT sha256, analysis FROM entries WHERE readable AND substr(dagster_run_id, 1, ?) = ? ORDER BY analysis"
+    )
+    with _entries(settings) as connection:
+        rows = connection.execute(statement, (len(prefix), prefix)).fetchall()
+    if len(rows) > 1:
+        records = ", ".join(f"{sha256[:_MIN_CHARACTERS]} ({analysis})" for sha256, analysis in rows)
+        raise AnalysisError(f"{len(rows)} records are of a Dagster run that begins with {prefix}, name one: {records}")
+    return [sha256 for sha256, _ in rows]
 
 
 def update_index(settings: Settings) -> None:

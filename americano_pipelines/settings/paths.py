@@ -194,7 +194,7 @@ class DataFolder:
         names: dict[Path, frozenset[str]] = {}
         # Settings may name one folder twice, or one inside another.
         for folder, kept in (
-            (self.root, {".gitkeep"}),
+            (self.root, {".gitkeep", f"{DEMO_SERVER}.lock"}),
             (self.dagster_home, _DAGSTER_NAMES),
             (self.snapshots, snapshot_names),
         ):

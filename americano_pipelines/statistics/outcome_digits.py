@@ -1,4 +1,7 @@
-"""Write numbers in the units of an outcome with digits that follow its size."""
+"""Write the numbers of a result, the same way wherever they are read: sentences, tables and pages.
+
+Numbers in the units of an outcome have digits that follow their size.
+"""
 
 from collections.abc import Iterable
 from math import floor, isfinite, log10
@@ -24,3 +27,24 @@ def format_outcome(value: float, decimals: int, *, sign: bool = False) -> str:
     if decimals > _MOST_DECIMALS:
         return f"{value:{plus}.{_DIGITS}g}"
     return f"{value:{plus}.2g}" if value and not float(text) else text
+
+
+def interval_text(low: float | None, high: float | None, decimals: int) -> str:
+    """An interval such as `6.15 to 13.90`; an end that is None is unbounded."""
+    ends = ("unbounded" if end is None else format_outcome(end, decimals) for end in (low, high))
+    return " to ".join(ends)
+
+
+def effect_texts(effect: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    """An effect with its sign, and its interval; each is empty where there is none."""
+    if effect is None:
+        return "", ""
+    decimals = decimals_for((effect, low, high))
+    interval = "" if low is None and high is None else interval_text(low, high, decimals)
+    return format_outcome(effect, decimals, sign=True), interval
+
+
+def shown_p(value: float) -> str:
+    """As papers print it: no zero before the point, three digits, more for what would read as zero."""
+    text = f"{value:.3f}" if value >= 0.001 else f"{value:.1g}" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004
+    return text.removeprefix("0")

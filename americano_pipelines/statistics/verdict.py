@@ -19,7 +19,7 @@ from math import ceil
 from typing import Literal, get_args
 
 from americano_pipelines.statistics.effect_interval import rejects
-from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, interval_text, shown_p
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest
 
 State = Literal[
@@ -145,10 +145,8 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
     if interval.low is None and interval.high is None:
         bounds = f"no two-sided {percent(interval.confidence)} interval: {interval.why}"
     else:
-        low, high = (
-            "unbounded" if bound is None else format_outcome(bound, decimals) for bound in (interval.low, interval.high)
-        )
-        bounds = f"two-sided {percent(interval.confidence)} interval {low} to {high}"
+        ends = interval_text(interval.low, interval.high, decimals)
+        bounds = f"two-sided {percent(interval.confidence)} interval {ends}"
     looked = (
         f"of {test.assignments:,} assignments that could have been drawn"
         if test.draws is None
@@ -185,9 +183,3 @@ def _wider(test: RandomizationTest) -> str:
     if test.direction is None or interval.low is interval.high is None or not interval.holds_zero:
         return ""
     return " The interval looks both ways and holds 0; the test looked one way only."
-
-
-def shown_p(value: float) -> str:
-    """As papers print it: no zero before the point, three digits, more for what would read as zero."""
-    text = f"{value:.3f}" if value >= 0.001 else f"{value:.1g}" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004
-    return text.removeprefix("0")

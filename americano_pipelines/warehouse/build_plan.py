@@ -21,6 +21,15 @@ from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, Buil
 
 Inputs = Mapping[str, TableInput]
 
+# What of a build differs, in words.
+_OTHER_CONTENT = {
+    "mode": "another mode",
+    "contract_sha256": "another description of the source tables",
+    "models_sha256": "other SQL of the views and rollups",
+    "duckdb_version": "another version of DuckDB",
+    "learner_index": "another setting of the learner index",
+}
+
 MAX_PATCHED_SHARE = 0.3
 MAX_GROWTH_FACTOR = 1.5
 # Growth below this is ignored: blocks are 256 KiB, so a small file doubles at the first change.
@@ -61,7 +70,7 @@ def decide_build(
         inputs: its tables, and those that are carried over.
         full: build from nothing in any case.
     """
-    reason = "asked for" if full else _rebuild_reason(settings.paths, before, content, source)
+    reason = "everything was to be built" if full else _rebuild_reason(settings.paths, before, content, source)
     if reason is not None or before is None:
         return BuildPlan("build", str(reason))
     if before.content == content:
@@ -85,9 +94,9 @@ def _rebuild_reason(
         return "the source is another database, or was set back to an earlier state"
     if before.plans_since is None:
         return "it does not say when plans were first seen"
-    for name in ("mode", "contract_sha256", "models_sha256", "duckdb_version", "learner_index"):
+    for name, words in _OTHER_CONTENT.items():
         if getattr(before.content, name) != getattr(content, name):
-            return f"it was built under another {name.replace('_sha256', '').replace('_', ' ')}"
+            return f"the published file was built with {words}"
     return None
 
 

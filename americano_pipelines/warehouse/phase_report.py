@@ -129,7 +129,7 @@ def _pattern(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord | N
 def _comparison(settings: Settings, connection: duckdb.DuckDBPyConnection, *, compare: bool) -> Pattern:
     name, title = "duckdb_against_postgres", "DuckDB against Postgres: events per day"
     if not compare:
-        return Pattern(name, title, skipped="not asked for (COMPARE_WITH_POSTGRES or --compare-postgres)")
+        return Pattern(name, title, skipped="--compare-postgres or COMPARE_WITH_POSTGRES=true runs it")
     if settings.postgres is None:
         return Pattern(name, title, skipped="no Postgres is configured; set DATABASE_URL or PG_HOST")
     try:

@@ -188,7 +188,9 @@ MODELS = (
     ),
     Model(
         "verdicts",
-        "Protocols with their planned or declared analysis; before there is one, with the newest exploratory one.",
+        "Protocols with their planned or declared analysis; before there is one, with the newest exploratory one. The "
+        "results are those in the app's analysis runs at the instant of the source, so an analysis without a row there "
+        "is missing. `americano verdicts` reads the records instead.",
         (),
         ("protocols", "analysis_runs"),
         needs=((PROTOCOLS.name, "id"), (RUNS.name, "protocol"), (RUNS.name, "summary")),

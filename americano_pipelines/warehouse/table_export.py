@@ -19,7 +19,7 @@ from americano_pipelines.errors import AmericanoError
 from americano_pipelines.settings import Settings
 from americano_pipelines.settings.paths import leads_into
 from americano_pipelines.text_output import csv_cell
-from americano_pipelines.warehouse.snapshots import open_published
+from americano_pipelines.warehouse.snapshots import open_published, record_of
 
 FORMATS = ("csv", "parquet", "xlsx")
 # Of a sheet; its first row has the names.
@@ -31,6 +31,8 @@ _FORMULA = r"^[\s\p{Z}]*[=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]|^[\t\r\n]"
 _NO_XML = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x{FFFE}\x{FFFF}]"
 _SHEET_NAME = str.maketrans(dict.fromkeys("[]:*?/\\", "_"))
 _MAX_SHEET_NAME = 31
+# What to do where a view is not in the published file.
+_INSTEAD = {"research.verdicts": "; `americano verdicts --json` reads the records of the analyses instead"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def export_table(settings: Settings, name: str, path: Path) -> Export:
     Args:
         settings: where the published file is.
         name: the table or view, with its schema unless only one has it.
-        path: the file; its ending, one of `FORMATS`, decides the format.
+        path: the file; its ending, one of `FORMATS` in any case, decides the format.
 
     Raises:
         WarehouseUnavailableError: nothing is published, or it is held read-write.
@@ -66,16 +68,16 @@ def export_table(settings: Settings, name: str, path: Path) -> Export:
             would lie in a folder whose files this project manages.
         ResourceError: there is no room to write.
     """
-    path = path.absolute()
+    path, ending = path.absolute(), path.suffix.lower()
     _check_place(settings, path)
     with open_published(settings) as connection, resource_errors(settings):
         schema, table = _find_relation(connection, name)
         relation, columns = sql.quote(schema, table), _columns(connection, schema, table)
         as_text: tuple[str, ...] = ()
         with atomic_write_path(path) as aside:
-            if path.suffix == ".xlsx":
+            if ending == ".xlsx":
                 as_text = _write_sheet(connection, (schema, table), columns, aside)
-            elif path.suffix == ".csv":
+            elif ending == ".csv":
                 _write_csv(connection, relation, columns, aside)
             else:
                 _copy(connection, f"FROM {relation}", aside, "FORMAT parquet")
@@ -100,6 +102,11 @@ def _find_relation(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[st
         return matching[0]
     if matching:
         raise AmericanoError(f"{name} is in several schemas: name {' or '.join(map('.'.join, matching))}")
+    left_out = document.skipped if (document := record_of(connection)) else {}
+    for relation, reason in left_out.items():
+        if name in {relation, relation.partition(".")[2]}:
+            instead = _INSTEAD.get(relation, "")
+            raise AmericanoError(f"{relation} is not in the published file, because {reason}{instead}")
     raise AmericanoError(f"there is no table or view {name}; there are {', '.join(map('.'.join, relations))}")
 
 

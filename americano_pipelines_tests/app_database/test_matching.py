@@ -32,7 +32,7 @@ def test_a_request_has_its_stated_and_its_fixed_parameters(
 @pytest.mark.parametrize(
     ("kind", "parameters", "reason"),
     [
-        ("GRANGER_CAUSALITY", {}, "no analysis GRANGER_CAUSALITY here; what can be asked for is ABAB_RANDOMIZATION, "),
+        ("GRANGER_CAUSALITY", {}, "no analysis GRANGER_CAUSALITY; an app can request ABAB_RANDOMIZATION, "),
         ("ABAB_RANDOMIZATION", {"alpha": 2}, "parameters of abab_randomization: alpha: .*less than 1"),
         ("ABAB_RANDOMIZATION", {"alpah": 0.05}, "alpah: Extra inputs are not permitted"),
         ("ABAB_RANDOMIZATION", {"analysis_run_id": "x"}, "analysis_run_id: Extra inputs"),

@@ -34,6 +34,7 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         assert first.returncode == 0, first.stderr
         assert "seeded now" in first.stdout
         assert "published: snapshot" in first.stdout
+        assert "from nothing: nothing was published before" in first.stdout
         assert "8 experiment_protocols" in first.stdout
         for pattern in ("Events by phase", "Events per day", "Events per week", "Events per protocol"):
             assert f"{pattern} (" in first.stdout
@@ -45,7 +46,7 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
             assert line_of(verdicts, protocol.title).endswith("declared")
         assert "skipped" not in first.stdout
         assert "Warning" not in first.stderr
-        assert "make dev" in first.stdout
+        assert "americano dev" in first.stdout
         assert "is stopped; `americano demo up` starts it" in first.stdout
         assert not server.is_running()
         link = data_dir / "duckdb" / "americano.duckdb"
@@ -55,10 +56,11 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         second = americano("demo", "run", "--keep", timeout=600, americano_data_dir=data_dir)
         assert second.returncode == 0, second.stderr
         assert "seeded before, unchanged" in second.stdout
+        assert "the source has not changed since snapshot" in second.stdout
         # The first run synced again after its analyses, so that `research.verdicts` has them; nothing moved since.
         assert line_of(second.stdout, "analytics.analysis_runs").endswith(" unchanged")
         assert line_of(second.stdout, "analytics.behavioral_events").endswith(" unchanged")
-        assert "(0 analyses now" in second.stdout
+        assert "(0 new analyses" in second.stdout
         again = second.stdout.partition("Verdicts (")[2]
         assert line_of(again, PROTOCOLS[0].title) == line_of(verdicts, PROTOCOLS[0].title)
         assert link.resolve() == published

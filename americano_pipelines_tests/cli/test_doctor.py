@@ -183,7 +183,7 @@ def test_an_mlflow_server_is_asked_as_an_analysis_asks_it(
     cli: Cli, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = cli("doctor", mlflow_tracking_uri=mlflow_server.url)
-    assert lines(done, "ok")["MLflow"] == f"{mlflow_server.url} answers, and is writable"
+    assert lines(done, "ok")["MLflow"] == f"the server {mlflow_server.url} answers; it can be written to"
 
     with in_front_of(mlflow_server.url, version="2.19.0") as older:
         done = cli("doctor", mlflow_tracking_uri=older)
@@ -214,7 +214,7 @@ def test_a_store_on_this_machine_is_opened_and_written_to(cli: Cli, tmp_path: Pa
     well = cli("doctor", mlflow_tracking_uri=f"sqlite:///{tmp_path}/runs.db")
     broken = cli("doctor", mlflow_tracking_uri=f"sqlite:///{tmp_path}/text.db")
 
-    assert lines(well, "ok")["MLflow"] == f"a local store (sqlite) at {tmp_path}/runs.db, and is writable"
+    assert lines(well, "ok")["MLflow"] == f"local store {tmp_path}/runs.db; it can be written to"
     assert "file is not a database" in lines(broken, "warn")["MLflow"]
 
 
@@ -230,7 +230,7 @@ def test_a_store_without_tables_is_one_that_the_first_analysis_makes(
 
     done, runs = (cli(command, mlflow_tracking_uri=f"sqlite:///{file}") for command in ("doctor", "runs"))
 
-    assert lines(done, "ok")["MLflow"] == f"a local store (sqlite) at {file}, which the first analysis makes"
+    assert lines(done, "ok")["MLflow"] == f"no analysis is recorded yet; the first one creates the local store {file}"
     assert (runs.code, runs.out) == (0, "no analysis was run yet: `americano analyse` runs one\n")
     assert file.read_bytes() == before
     assert open_store(settings_for(mlflow_tracking_uri=f"sqlite:///{file}")).experiment_id

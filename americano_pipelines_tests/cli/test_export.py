@@ -8,7 +8,9 @@ import duckdb
 import pytest
 
 from americano_pipelines.common.duckdb_session import check_extension
+from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import table_export
+from americano_pipelines_tests.cli.test_experiments import keep
 from americano_pipelines_tests.conftest import Database, Done
 from americano_pipelines_tests.warehouse.helpers import write_parquet
 
@@ -21,10 +23,10 @@ def read(path: Path) -> list[tuple[Any, ...]]:
     """The rows of an exported file."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        if path.suffix == ".xlsx":
+        if path.suffix.lower() == ".xlsx":
             connection.load_extension(EXCEL)
             return connection.execute("FROM read_xlsx($1, header = true)", [str(path)]).fetchall()
-        reader = "read_csv" if path.suffix == ".csv" else "read_parquet"
+        reader = "read_csv" if path.suffix.lower() == ".csv" else "read_parquet"
         return connection.execute(f"FROM {reader}($1)", [str(path)]).fetchall()
 
 
@@ -42,7 +44,7 @@ def published(publish: Callable[..., None], tmp_path: Path) -> Callable[[str], d
     return run
 
 
-@pytest.mark.parametrize("name", ["file.csv", "file.parquet", "file.xlsx"])
+@pytest.mark.parametrize("name", ["FILE.CSV", "file.parquet", "file.xlsx", "file.Xlsx"])
 def test_a_file_has_the_rows_of_the_view(
     prisma: Database, publish: Callable[..., None], cli: Cli, tmp_path: Path, name: str
 ) -> None:
@@ -132,6 +134,28 @@ def test_what_does_not_fit_a_sheet_is_refused_by_name_before_a_file_is_written(
     assert (long.code, many.code, path.exists()) == (1, 1, False)
     assert "analytics.behavioral_events has texts of more than 32,767 characters in essay" in long.err
     assert "research.events has 3 rows" in many.err
+
+
+def test_verdicts_that_the_app_does_not_have_are_said_to_be_missing(
+    prisma: Database,
+    publish: Callable[..., None],
+    settings_for: Callable[..., Settings],
+    published: Callable[[str], dict[str, Any]],
+    cli: Cli,
+    tmp_path: Path,
+) -> None:
+    values = prisma.variables()
+    publish(**values)
+    path, settings = str(tmp_path / "verdicts.csv"), settings_for(**values)
+    before = cli("export", "research.verdicts", "--to", path, **values)
+    keep(settings, "benefit", planned=True, ended="2025-05-02")
+    missing = cli("export", "research.verdicts", "--to", path, "--force", **values)
+    absent = cli("export", "verdicts", "--to", path, "--force", **published("1 AS x"))
+
+    assert (before.code, missing.code, absent.code) == (0, 0, 1)
+    assert "lacks" not in before.err
+    assert "research.verdicts lacks 1 recorded verdict: it has" in missing.err
+    assert "research.verdicts is not in the published file, because there is no experiment_protocols; `am" in absent.err
 
 
 def test_a_sheet_holds_the_rows_that_excel_holds() -> None:

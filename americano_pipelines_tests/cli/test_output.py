@@ -24,8 +24,10 @@ SLOW = """
 import time
 from americano_pipelines.cli.output import progress
 from americano_pipelines.common.stage_timer import StageTimer
-with progress({enabled}), StageTimer().stage("load the events"):
+with progress("connecting to the source"{enabled}):
     time.sleep({seconds})
+    with StageTimer().stage("load the events"):
+        time.sleep({seconds})
 print("done")
 """
 
@@ -52,16 +54,18 @@ def on_a_terminal(code: str, tmp_path: Path) -> str:
     return output.decode()
 
 
-def test_a_terminal_shows_the_stage_after_two_seconds(tmp_path: Path) -> None:
-    assert "load the events" in on_a_terminal(SLOW.format(enabled="", seconds=3), tmp_path)
+def test_a_terminal_shows_the_activity_after_two_seconds_and_then_the_stage(tmp_path: Path) -> None:
+    shown = on_a_terminal(SLOW.format(enabled="", seconds=2.5), tmp_path)
+
+    assert shown.index("connecting to the source") < shown.index("load the events")
 
 
 def test_a_terminal_shows_nothing_for_what_is_quick(tmp_path: Path) -> None:
-    assert on_a_terminal(SLOW.format(enabled="", seconds=0.5), tmp_path) == ""
+    assert on_a_terminal(SLOW.format(enabled="", seconds=0.25), tmp_path) == ""
 
 
 def test_a_terminal_shows_nothing_when_json_is_asked_for(tmp_path: Path) -> None:
-    assert on_a_terminal(SLOW.format(enabled="enabled=False", seconds=2.5), tmp_path) == ""
+    assert on_a_terminal(SLOW.format(enabled=", enabled=False", seconds=1.25), tmp_path) == ""
 
 
 def test_a_pipe_gets_no_progress_not_even_with_forced_colours(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
 
     again = cli("purge", "--learner", LEARNER, **values)
     assert again.code == 0
-    assert "no kept snapshot holds this learner, or may" in again.out
+    assert "nothing to remove: no kept file holds this learner, or could hold them" in again.out
 
 
 def test_while_the_source_has_the_learner_nothing_is_removed(

@@ -42,7 +42,7 @@ def test_all_patterns_with_times_and_rows(prisma: Database, cli: Cli, publish: P
     assert shown.code == 0
     assert "Events by phase (" in shown.out
     assert f"last 10 of {days[0]} rows" in shown.out
-    assert "skipped, not asked for (COMPARE_WITH_POSTGRES or --compare-postgres)" in shown.out
+    assert "skipped, --compare-postgres or COMPARE_WITH_POSTGRES=true runs it" in shown.out
     prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" = 'learner_1'")
     compared = cli("report", **values, compare_with_postgres="true")
     assert "DIFFERENT rows: Postgres has moved on since the snapshot" in compared.out

@@ -43,7 +43,7 @@ def test_a_run_is_one_line_with_its_p_and_whole_ids(
         (line,) = [line for line in lines if run["record"][:8] in line]
         assert len(line) <= columns
         assert run["started"][5:16].replace("T", " ") in line
-        assert ("0.0123" in line) or ("0.5000" in line) or ("0.0400" in line)
+        assert (" .012 " in line) or (" .500 " in line) or (" .040 " in line)
     assert ("+7.83" in "".join(lines)) is (columns > 80)
 
 
@@ -56,9 +56,20 @@ def test_a_name_that_is_one_long_word_is_cut_by_its_characters(
 
     lines = cli("runs", **recorded).out.splitlines()
 
-    (line,) = [line for line in lines if "0.0123" in line]
+    (line,) = [line for line in lines if " .012 " in line]
     assert "Selbstbeob" in line
     assert len(line) <= 80
+
+
+def test_a_comparison_names_protocols_and_breaks_no_word(recorded: dict[str, Any], cli: Cli) -> None:
+    first, second = (run for run in cli("runs", "--json", "--planned", **recorded).json)
+
+    shown = cli("compare", first["record"], second["record"], **recorded)
+
+    assert shown.code == 0
+    assert "test of A name that is long for one line, protocol_0, 2025-05-02 10:00" in " ".join(shown.out.split())
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert {first["record"][:8], second["record"][:8], "benefit", "harm"} <= set(shown.out.split())
 
 
 def test_planned_runs_those_of_a_protocol_and_the_newest(recorded: dict[str, Any], cli: Cli) -> None:
@@ -77,8 +88,8 @@ def test_planned_runs_those_of_a_protocol_and_the_newest(recorded: dict[str, Any
 def test_a_planned_run_is_marked_where_there_is_little_room(recorded: dict[str, Any], cli: Cli) -> None:
     lines = cli("runs", **recorded).out.splitlines()
 
-    assert [line.split()[-2] for line in lines if "0.0123" in line] == ["yes"]
-    assert [line.split()[-2] for line in lines if "0.5000" in line] == ["no"]
+    assert [line.split()[-2] for line in lines if " .012 " in line] == ["yes"]
+    assert [line.split()[-2] for line in lines if " .500 " in line] == ["no"]
 
 
 def test_every_id_of_an_analysis_that_a_command_prints_names_it(prisma: Database, cli: Cli) -> None:

@@ -42,7 +42,9 @@ def test_what_is_published_runs_failures_requests_and_analyses(
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 24
+    assert state["runs"]["last_sync"] == state["runs"]["newest"][0]
     for text in (
+        "last sync failure, started less than a minute ago, took",
         "4,000 behavioral_events",
         "2 pending",
         "1 with a planned or declared analysis",

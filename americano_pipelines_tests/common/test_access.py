@@ -213,6 +213,18 @@ def test_every_name_that_work_leaves_is_known(
     assert open_to_others(settings) == []
 
 
+def test_a_data_folder_with_a_demo_is_closed(settings_for: Callable[..., Settings]) -> None:
+    settings = settings_for()
+    (settings.data_dir / "postgres").mkdir(parents=True, mode=0o700)
+    for name in ("postgres.lock", ".gitkeep"):
+        (settings.data_dir / name).touch()
+    settings.data_dir.chmod(0o755)
+
+    protect(settings)
+
+    assert open_to_others(settings) == []
+
+
 def test_a_group_that_is_none_is_refused_by_name(settings_for: Callable[..., Settings]) -> None:
     with pytest.raises(ConfigError, match="AMERICANO_GROUP: this machine has no group 'no-such-group'"):
         settings_for(americano_group="no-such-group")

@@ -66,12 +66,9 @@ def test_a_sync_reports_each_protocol_and_again_only_what_changed(
     assert names == ["Twice", "Twice (protocol_1)"]
     assert first["Twice"].startswith("not analysed. [partition](/assets/analysis/abab_randomization?view=partitions&")
     assert explored["Twice"].startswith("only explored (1). ")
-    assert last["Twice"].startswith("**benefit**, effect +3.14 (1 to unbounded), p = 0.0123, planned. [partition](")
+    assert last["Twice"].startswith("**benefit**, effect +3.14 (1.00 to unbounded), p = .012, planned. [partition](")
     assert last["Twice"].endswith("&partition=protocol_0), [run](/runs/d1)")
-    assert (
-        "| Twice | protocol_0 | analysed as planned | benefit | +3.14 | 1 to unbounded | 0.0123 |"
-        in (last["all protocols"])
-    )
+    assert "| Twice | protocol_0 | benefit | +3.14 | 1.00 to unbounded | .012 | planned |" in (last["all protocols"])
     assert last["Twice (protocol_1)"] == first["Twice (protocol_1)"]
 
 

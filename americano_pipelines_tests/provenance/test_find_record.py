@@ -73,3 +73,17 @@ def test_the_beginning_of_a_run_or_a_row_finds_its_record(settings: Settings) ->
         find_record(settings, "aaaabbbb")
     with pytest.raises(AnalysisError, match="has no record of"):
         find_record(settings, "cmrow00")
+
+
+def test_a_dagster_run_finds_its_record_and_names_several(settings: Settings) -> None:
+    sha256, _ = kept_record(settings, dagster_run="0a1b2c3d-aaaa")
+    both = [
+        kept_record(settings, dagster_run="4e5f6a7b-bbbb", mlflow_run=name, analysis=name)[0][:8]
+        for name in ("abab_randomization", "change_points")
+    ]
+
+    assert find_record(settings, "0a1b2c3d")[0] == find_record(settings, "0a1b2c3d-aaaa")[0] == sha256
+    with pytest.raises(AnalysisError, match=rf"{both[0]} \(abab_randomization\), {both[1]} \(change_points\)"):
+        find_record(settings, "4e5f6a7b")
+    with pytest.raises(AnalysisError, match="has no record of"):
+        find_record(settings, "0a1b2c3")

@@ -166,7 +166,7 @@ def test_another_setting_of_the_index_builds_the_file_anew(
 
     outcome = synced(settings_for(**prisma.variables(americano_learner_index="always")))
 
-    assert outcome.document.built == "build: it was built under another learner index"
+    assert outcome.document.built == "build: the published file was built with another setting of the learner index"
     assert outcome.document.tables["behavioral_events"].indexes == ["userId"]
 
 

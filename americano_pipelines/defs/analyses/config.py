@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from textwrap import wrap
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,6 +14,7 @@ from americano_pipelines.analysis.registry import Kind
 
 ROW_FIELD, NAME_FIELD = "analysis_run_id", "run_name"
 _FIELD_HINTS = {ROW_FIELD: "a PENDING row of the app to complete", NAME_FIELD: "name of the MLflow run"}
+_HINT_WIDTH = 88
 _ROW = "Id of the app's AnalysisRun row to take and complete; it must be PENDING."
 
 # The attributes in which pydantic keeps a field's bounds, see `annotated_types`.
@@ -51,7 +53,9 @@ def launchpad_yaml(kind: Kind, step: str) -> str:
     for name, field in launchpad(kind).model_fields.items():
         parameter = kind.parameters.model_fields.get(name)
         hint = _hint(parameter, planned=kind.of_protocol) if parameter else _FIELD_HINTS[name]
-        lines.append(f"      {name}: {json.dumps(field.default)}  # {hint}")
+        # Above its parameter: a longer line makes the page scroll sideways.
+        lines += wrap(hint, _HINT_WIDTH, initial_indent="      # ", subsequent_indent="      # ")
+        lines.append(f"      {name}: {json.dumps(field.default)}")
     return "\n".join(lines)
 
 

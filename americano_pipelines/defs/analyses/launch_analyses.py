@@ -10,6 +10,7 @@ import dagster as dg
 
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.defs.analyses.analysis_metadata import hash_in
 from americano_pipelines.defs.analyses.request_sensor import RejectedRequest, plan_requests
 from americano_pipelines.defs.code_location import build_defs
@@ -27,6 +28,7 @@ from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import newest_entries
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
+from americano_pipelines.warehouse.published_protocols import published_protocols, read_protocols
 from americano_pipelines.warehouse.snapshots import open_published
 
 
@@ -157,7 +159,8 @@ def run_analyses(
         job = build_defs(settings).resolve_job_def(ANALYSES)
         config = {"ops": {f"{PREFIX}__{kind}": {"config": dict(values)} for kind, values in (parameters or {}).items()}}
         for protocol_id in dict.fromkeys(published if protocol_ids is None else protocol_ids):
-            yield from _run(settings, instance, job, protocol_id, keys, config, {COMMAND_TAG: command})
+            with StageTimer().stage(f"analyse {published[protocol_id]}"):
+                yield from _run(settings, instance, job, protocol_id, keys, config, {COMMAND_TAG: command})
 
 
 def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
@@ -174,9 +177,10 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
     with instance_for_runs(settings) as instance:
         recorded = {(entry.protocol_id, entry.analysis) for entry in newest_entries(settings)}
         job = build_defs(settings).resolve_job_def(ANALYSES)
-        for protocol_id in _published(settings, instance)[0]:
+        for protocol_id, title in _published(settings, instance)[0].items():
             if keys := [dg.AssetKey([PREFIX, kind]) for kind in PROTOCOL_KINDS if (protocol_id, kind) not in recorded]:
-                yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
+                with StageTimer().stage(f"analyse {title}"):
+                    yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
 
 
 def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
@@ -190,10 +194,12 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
 
     Raises:
         AppRowError: the app's table cannot be read.
+        WarehouseUnavailableError: a process holds the published file read-write.
     """
     check_location(settings)
     with instance_for_runs(settings) as instance:
         job = build_defs(settings).resolve_job_def(ANALYSES)
+        titles = {protocol.protocol_id: protocol.title for protocol in read_protocols(settings)}
         batch = plan_requests(settings.app, instance)
         for reason in batch.waiting:
             logging.getLogger(__name__).warning("%s", one_line(reason))
@@ -201,14 +207,17 @@ def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
         for request in batch.run_requests:
             protocol_id, keys = str(request.partition_key), list(request.asset_selection or ())
             tags = {**request.tags, COMMAND_TAG: command}
-            yield from _run(settings, instance, job, protocol_id, keys, request.run_config, tags)
+            with StageTimer().stage(f"analyse {titles.get(protocol_id, protocol_id)}, as the app requests"):
+                yield from _run(settings, instance, job, protocol_id, keys, request.run_config, tags)
 
 
-def _published(settings: Settings, instance: dg.DagsterInstance) -> tuple[list[str], dict[str, str]]:
-    """The published protocols that have a partition, and those that can have none, each with the reason."""
+def _published(settings: Settings, instance: dg.DagsterInstance) -> tuple[dict[str, str], dict[str, str]]:
+    """The published protocols that have a partition, by name, and those that can have none, each with the reason."""
     with open_published(settings) as connection:
         sync_protocol_partitions(instance, connection)
-        return partitions(instance), refusals(connection)
+        titles = {protocol.protocol_id: protocol.title for protocol in published_protocols(connection)}
+        with_partition = {protocol_id: titles.get(protocol_id, protocol_id) for protocol_id in partitions(instance)}
+        return with_partition, refusals(connection)
 
 
 def _run(

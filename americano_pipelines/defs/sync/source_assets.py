@@ -8,8 +8,9 @@ https://docs.dagster.io/guides/build/assets/defining-assets#multi-asset
 https://docs.dagster.io/guides/build/assets/external-assets
 """
 
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -24,7 +25,7 @@ from americano_pipelines.defs.sync.table_metadata import NO_ROWS, Metadata, expo
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
-from americano_pipelines.sources.parquet_files import find_files
+from americano_pipelines.sources.parquet_files import InputFile, find_files
 from americano_pipelines.text_output import visible
 from americano_pipelines.warehouse.research_models import column_lineage
 
@@ -74,6 +75,12 @@ def _metadata(lake: Path, result: Export, name: str) -> Metadata:
     return metadata
 
 
+def _hashes(files: Sequence[InputFile]) -> dict[str, str]:
+    """Beginnings of the hashes of files by their paths below the folder that has them all; whole ones are too wide."""
+    folder = os.path.commonpath([file.path.parent for file in files])
+    return {str(file.path.relative_to(folder)): file.sha256[:12] for file in files}
+
+
 def build_files(settings: Settings) -> dg.AssetsDefinition:
     """The observed files for these settings."""
     with warnings.catch_warnings():
@@ -108,7 +115,7 @@ def build_files(settings: Settings) -> dg.AssetsDefinition:
                         "files": len(table.files),
                         "bytes": sum(file.size for file in table.files),
                         "roles": dg.MetadataValue.json(dict(table.roles)),
-                        "sha256": dg.MetadataValue.json({str(file.path): file.sha256 for file in table.files}),
+                        "sha256": dg.MetadataValue.json(_hashes(table.files)),
                     },
                 )
 

@@ -15,6 +15,7 @@ import dagster as dg
 from americano_pipelines.defs.run_tags import COLUMN_LINEAGE, COLUMN_SCHEMA, ROW_COUNT
 from americano_pipelines.defs.sync.asset_specs import key_of
 from americano_pipelines.lake.manifest import LakeTable, Manifest
+from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import Column
 from americano_pipelines.sources.contracts import BY_NAME
 from americano_pipelines.text_output import markdown, markdown_block
@@ -42,7 +43,7 @@ Metadata = dict[str, Any]
 
 
 def export_metadata(
-    name: str, table: LakeTable, manifest: Manifest, lineage: ColumnLineage, lake_dir: Path
+    name: str, table: LakeTable, manifest: Manifest, lineage: ColumnLineage, settings: Settings
 ) -> Metadata:
     """Metadata of an export."""
     files = [file for bucket in table.buckets.values() for file in bucket.files]
@@ -52,7 +53,7 @@ def export_metadata(
         COLUMN_LINEAGE: _lineage(lineage, "postgres"),
         "column lineage": _lineage_table(lineage, "postgres"),
         "source table": table.found_as,
-        "path": dg.MetadataValue.path(str(lake_dir / name)),
+        "path": short_path(settings.lake_dir / name, settings),
         "bytes": table.bytes,
         "files": len(files),
         "months": dg.MetadataValue.md(
@@ -102,7 +103,7 @@ def model_metadata(name: str, model: BuiltModel, document: SnapshotRecord, upstr
         "kind": "table" if MODEL_BY_NAME[name].materialized else "view",
         **_published(document),
         "column lineage": _lineage_table(model.lineage, upstream),
-        "sql": dg.MetadataValue.md(markdown_block(model.sql.strip(), "sql")),
+        "sql": _fitting(markdown_block(model.sql.strip(), "sql"), max(map(len, model.sql.splitlines()))),
     }
 
 
@@ -147,7 +148,26 @@ def _lineage_table(lineage: ColumnLineage, upstream: str) -> dg.MarkdownMetadata
         (column, ", ".join(f"{key_of(table, upstream).to_user_string()}.{name}" for table, name in sources) or "-")
         for column, sources in lineage.items()
     ]
-    return dg.MetadataValue.md(markdown_table(("column", "comes from"), rows))
+    width = sum(max((len(row[place]) for row in rows), default=0) for place in (0, 1))
+    return _fitting(markdown_table(("column", "comes from"), rows), width)
+
+
+def _fitting(text: str, width: int) -> dg.MarkdownMetadataValue:
+    """Markdown that does not make the page wider than it is.
+
+    Args:
+        text: the Markdown.
+        width: characters of its longest line.
+    """
+    # The page has room for these characters, and shows a text of at least so many in a dialog, on a click.
+    column_width, dialog_length = 40, 1000
+    return dg.MetadataValue.md(text if width <= column_width else text.ljust(dialog_length))
+
+
+def short_path(path: Path, settings: Settings) -> dg.PathMetadataValue:
+    """A path, relative to the data folder if it is in there: a longer one makes the page scroll sideways."""
+    absolute, folder = path.absolute(), settings.data_dir.absolute()
+    return dg.MetadataValue.path(str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute))
 
 
 def _bucket_row(name: str, bucket: Any) -> tuple[str, str, str]:  # noqa: ANN401 - a Bucket

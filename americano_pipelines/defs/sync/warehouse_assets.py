@@ -24,6 +24,7 @@ from americano_pipelines.defs.sync.table_metadata import (
     exported_again,
     markdown_table,
     model_metadata,
+    short_path,
     table_metadata,
 )
 from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
@@ -125,7 +126,7 @@ def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[
     except WarehouseUnavailableError as error:
         # A process holds the published file read-write; the sync is complete all the same.
         previews = dict.fromkeys(entries, dg.MetadataValue.text(f"not shown: {error}"))
-    path = dg.MetadataValue.path(str(outcome.path))
+    path = short_path(outcome.path or settings.published_path, settings)
     return {
         asset_key: ({"preview": previews[asset_key], **metadata, "path": path}, state)
         for asset_key, (metadata, state) in entries.items()

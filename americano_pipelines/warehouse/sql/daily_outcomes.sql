@@ -124,3 +124,4 @@ LEFT JOIN windows
         AND calendar.origin + to_days(CAST(calendar.day AS INTEGER)) >= windows.starts_at
         AND calendar.origin + to_days(CAST(calendar.day AS INTEGER) + 1) <= windows.window_ends_at
 LEFT JOIN daily ON daily.protocol_id = calendar.protocol_id AND daily.day = calendar.day
+ORDER BY calendar.protocol_id, calendar.day

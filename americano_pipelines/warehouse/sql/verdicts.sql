@@ -49,3 +49,4 @@ SELECT
 FROM research.protocols AS protocols
 LEFT JOIN recorded ON recorded.protocol_id = protocols.protocol_id
 LEFT JOIN unrecorded ON unrecorded.protocol_id = protocols.protocol_id
+ORDER BY protocols.protocol_name, protocols.protocol_id

@@ -276,5 +276,5 @@ def test_a_killed_daemon_loses_no_request_and_runs_none_twice(
     assert row(prisma, "run_1") == ("COMPLETED", None)
     status, message = row(prisma)
     assert status == "FAILED"
-    assert message.startswith("there is no analysis GRANGER_CAUSALITY here")
+    assert message.startswith("this project has no analysis GRANGER_CAUSALITY;")
     assert workspace.runs("run_0") == []

@@ -133,7 +133,7 @@ def test_the_asset_accepts_the_run_config(settings: Settings, instance: dg.Dagst
     [
         (
             "\"analysisType\" = 'GRANGER_CAUSALITY'",
-            "there is no analysis GRANGER_CAUSALITY here; what can be asked for is",
+            "this project has no analysis GRANGER_CAUSALITY; an app can request",
         ),
         ('"inputParams" = \'{"alpha": 7}\'', "parameters of abab_randomization: alpha"),
         ("\"inputParams\" = '[]'", "inputParams is no JSON object"),
