@@ -22,7 +22,7 @@ from americano_pipelines.statistics.missing_days import MissingDays, missing_day
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case
-from americano_pipelines.statistics.verdict import shown_p
+from americano_pipelines.statistics.verdict import shown_level, shown_p
 from americano_pipelines.statistics.within_phase_trend import Trend, within_phase_trend
 
 
@@ -71,7 +71,7 @@ class AbabResults:
             if rejects(worst, level)
             else f"p is {'' if worst == bound else 'at least '}{shown_p(worst)}"
         )
-        why = f"with the worst values on them {p}, above the level of {shown_p(level)}"
+        why = f"with the worst values on them {p}, above the level of {shown_level(level)}"
         return (f"the conditions lack values on unequal shares of their days, and {why}",)
 
     @property

@@ -247,7 +247,7 @@ def _histogram(contrasts: Values, observed: float, ties: float, *, higher: bool)
     border = observed - ties if higher else float(np.nextafter(observed + ties, np.inf))
     width = (high - low) / min(60, max(10, contrasts.size // 20))
     below, above = (max(1, ceil(part / width - 1e-9)) for part in (border - low, high - border))
-    edges = border + width * np.arange(-below, above + 1)
+    edges: Values = border + width * np.arange(-below, above + 1, dtype=np.float64)
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     counts, _ = np.histogram(contrasts, bins=edges)
     return counts.astype(np.int64), edges

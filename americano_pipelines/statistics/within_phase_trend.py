@@ -32,7 +32,7 @@ class Line:
         slope: change a day, in outcome units.
         se: its standard error, widened for autocorrelation.
         autocorrelation: of the residuals at lag 1, corrected for its bias, 0 to .95.
-        p: of a slope of 0, by t.
+        p: of a slope of 0, by t; 0 of days that lie on the line.
     """
 
     slope: float
@@ -46,7 +46,7 @@ class Trend(Line):
     """The common slope of all phases, beside those of each condition.
 
     Attributes:
-        baseline: of the baseline phases alone; None where they have too few days or lie on the line.
+        baseline: of the baseline phases alone; None where they have too few days, or all of a phase are alike.
         treatment: of the treatment phases alone, likewise.
         visible: whether p is at most `TREND_LEVEL`, the baseline's at most `BASELINE_LEVEL`, and all slopes have one
             sign.
@@ -58,7 +58,7 @@ class Trend(Line):
 
 
 def within_phase_trend(values: Values, phase: NDArray[np.int64], treated: NDArray[np.bool_]) -> Trend | None:
-    """The trend of a series of phases; None when there are too few days, or they lie on the line.
+    """The trend of a series of phases; None when there are too few days, or all of a phase are alike.
 
     Args:
         values: the outcome of each day, NaN where there is none; shape (days,).
@@ -95,8 +95,10 @@ def _line(values: Values, phase: NDArray[np.int64]) -> Line | None:
     spread, degrees = float((day**2).sum()), number - phases - 1
     slope = float((day * outcome).sum()) / spread
     residuals = outcome - slope * day
-    if degrees < 1 or not varies(residuals) or np.abs(residuals).max() <= 1e-10 * np.nanmax(np.abs(values)):
+    if degrees < 1:
         return None
+    if not varies(residuals) or np.abs(residuals).max() <= 1e-10 * np.nanmax(np.abs(values)):
+        return Line(slope, 0.0, 0.0, 0.0) if np.abs(outcome).max() > 1e-10 * np.nanmax(np.abs(values)) else None
     neighbours = (np.diff(np.flatnonzero(used)) == 1) & (np.diff(group) == 0)
     later, earlier = residuals[1:][neighbours], residuals[:-1][neighbours]
     scale = float(np.sqrt((later**2).sum() * (earlier**2).sum()))

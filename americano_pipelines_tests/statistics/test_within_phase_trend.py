@@ -43,9 +43,9 @@ def test_slope_and_error_are_those_of_least_squares_on_independent_days() -> Non
 
 @pytest.mark.parametrize(
     "values",
-    [np.full(56, 72.3), 0.25 * np.arange(56.0), np.full(56, np.nan), np.where(np.arange(56) < 50, np.nan, 1.0)],
+    [np.full(56, 72.3), 3.1 * (PHASE % 2), np.full(56, np.nan), np.where(np.arange(56) < 50, np.nan, 1.0)],
 )
-def test_too_few_days_and_days_on_the_line_have_none(values: np.ndarray) -> None:
+def test_too_few_days_and_days_that_are_alike_have_none(values: np.ndarray) -> None:
     assert within_phase_trend(values, PHASE, TREATED) is None
 
 
@@ -81,3 +81,10 @@ def test_slopes_of_opposite_signs_are_no_trend() -> None:
     assert trend is not None
     assert trend.p <= 0.01
     assert not trend.visible
+
+
+def test_days_on_the_line_are_a_trend() -> None:
+    trend = within_phase_trend(0.25 * np.arange(56.0), PHASE, TREATED)
+
+    assert trend is not None
+    assert (trend.slope, trend.se, trend.p, trend.visible) == (pytest.approx(0.25), 0, 0, True)

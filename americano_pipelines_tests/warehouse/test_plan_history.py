@@ -1,11 +1,13 @@
 """When each plan was first seen is carried from snapshot to snapshot."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import duckdb
 import pytest
 
+from americano_pipelines.common import sql
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.plan_history import PlanSighting, dropping_plans, read_sighting
@@ -84,30 +86,44 @@ def test_what_the_source_says_of_its_last_change(prisma: Database, settings: Set
     assert sighting_of(settings, "protocol_0").source_updated_at == "2025-01-02T03:04:05+00:00"
 
 
-FIRST_PHASE = "id = (SELECT min(id) FROM phase_assignments WHERE \"protocolId\" = 'protocol_1')"
-
-
-@pytest.mark.parametrize("said", ["NULL", "'1970-01-01'", "'infinity'", "'-infinity'", "'2999-01-01'"])
 @pytest.mark.parametrize(
-    "where", ["experiment_protocols WHERE id = 'protocol_1'", f"phase_assignments WHERE {FIRST_PHASE}"]
+    ("said", "updated"),
+    [
+        ("NULL", None),
+        ("'1970-01-01'", None),
+        ("'infinity'", None),
+        ("'-infinity'", None),
+        ("'2025-03-01 00:00:01'", None),
+        ("'2025-03-01'", "2025-03-01T00:00:00+00:00"),
+        ("'2025-01-03'", "2025-01-03T00:00:00+00:00"),
+    ],
 )
-def test_one_row_that_does_not_say_when_it_was_changed_leaves_no_proof(
-    prisma: Database, settings: Settings, said: str, where: str
+def test_each_row_has_to_say_by_a_time_that_can_be_true_when_it_was_changed(said: str, updated: str | None) -> None:
+    """The source was read on 2025-03-01."""
+    statement = sql.render(sql.load("warehouse", "plan_updates"), table="rows", protocol="p", updated="changed")
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE rows (p VARCHAR, changed TIMESTAMP)")
+        connection.execute(f"INSERT INTO rows VALUES ('a', '2025-01-02'), ('a', {said}), ('b', '2025-01-02')")
+        times = dict(connection.execute(statement, {"instant": datetime(2025, 3, 1)}).fetchall())  # noqa: DTZ001 - UTC
+
+    assert times == {"a": updated, "b": "2025-01-02T00:00:00+00:00"}
+
+
+def test_a_phase_without_a_time_a_column_of_text_and_a_missing_column_prove_nothing(
+    prisma: Database, settings: Settings
 ) -> None:
-    table, condition = where.split(" WHERE ", 1)
-    for name in ("experiment_protocols", "phase_assignments"):
-        prisma.execute(f'ALTER TABLE {name} ALTER COLUMN "updatedAt" DROP NOT NULL')
-        prisma.execute(f'UPDATE {name} SET "updatedAt" = %s', ("2025-01-02",))
-    prisma.execute(f'UPDATE {table} SET "updatedAt" = {said} WHERE {condition}')
-
-    sync(settings)
-
-    assert sighting_of(settings).source_updated_at is None
-    assert sighting_of(settings, "protocol_0").source_updated_at == "2025-01-02T00:00:00+00:00"
-
-
-def test_a_column_of_text_and_a_missing_column_prove_nothing(prisma: Database, settings: Settings) -> None:
     prisma.execute('UPDATE experiment_protocols SET "updatedAt" = %s', ("2025-01-02",))
+    prisma.execute('ALTER TABLE phase_assignments ALTER COLUMN "updatedAt" DROP NOT NULL')
+    prisma.execute(
+        'UPDATE phase_assignments SET "updatedAt" = NULL '
+        "WHERE id = (SELECT min(id) FROM phase_assignments WHERE \"protocolId\" = 'protocol_1')"
+    )
+    plan(prisma, 0.03)
+    sync(settings)
+    assert sighting_of(settings).source_updated_at is None
+    assert sighting_of(settings, "protocol_0").source_updated_at is not None
+
+    plan(prisma, 0.01)
     prisma.execute("ALTER TABLE phase_assignments ALTER COLUMN \"updatedAt\" TYPE text USING '2025-01-02 00:00:00+14'")
     sync(settings)
     assert sighting_of(settings).source_updated_at is None
