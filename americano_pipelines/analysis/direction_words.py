@@ -31,6 +31,7 @@ _FLAGS: dict[str, tuple[Way, Way]] = {
     "lowerisbetter": ("decrease", "increase"),
     "lessisbetter": ("decrease", "increase"),
 }
+_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 _WORDS: dict[str, Way] = {
     **dict.fromkeys(
         ("increase", "increases", "increasing", "up", "higher", "high", "more", "greater", "larger", "rise", "raise",
@@ -68,8 +69,9 @@ def parse_direction_entry(name: str, value: object) -> tuple[str, object] | None
     A value that names no way is returned as it is.
     """
     folded = _folded(name)
-    if folded in _FLAGS and isinstance(value, bool):
-        return IMPROVEMENT, _FLAGS[folded][0 if value else 1]
+    if folded in _FLAGS:
+        true = value if isinstance(value, bool) else _TRUTHS.get(_folded(str(value)))
+        return IMPROVEMENT, f"{name}: {value}" if true is None else _FLAGS[folded][0 if true else 1]
     parameter = _NAMES.get(folded)
     return None if parameter is None else (parameter, parse_direction(value) or value)
 

@@ -73,10 +73,12 @@ def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     request = requested(str(plan.get("type"))) if plan else None
     if plan is None or request is None or request[0] != kind.name:
         return None
-    values = normalize_direction_names({name: value for name, value in plan.items() if name != "type"})
+    # A null counts as not stated.
+    stated = {name: value for name, value in plan.items() if name != "type" and value is not None}
+    values = normalize_direction_names(stated)
     if direction_problem(plan):
         values.pop(DIRECTION, None)  # two-sided, as without one
-    elif "either" in {parse_direction(value) for name, value in plan.items() if is_direction(name)}:
+    elif "either" in {parse_direction(value) for name, value in stated.items() if is_direction(name)}:
         values[DIRECTION] = "either"
     if parse_direction(values.get(IMPROVEMENT)) not in ("increase", "decrease"):
         values.pop(IMPROVEMENT, None)  # `declared_improvement` names it

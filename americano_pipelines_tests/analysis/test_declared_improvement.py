@@ -192,6 +192,23 @@ def test_words_for_a_two_sided_test(word: str) -> None:
     assert analysed(extract).verdict == "benefit"
 
 
+@pytest.mark.parametrize(
+    ("plan", "undeclared"),
+    [
+        ({"lowerIsBetter": "maybe"}, "what is declared as better is no direction (plan: lowerIsBetter: maybe)"),
+        ({"improvement": True}, "what is declared as better is no direction (plan: True)"),
+        ({"direction": None, "improvement": None}, "which way is better was not declared"),
+        ({"lowerIsBetter": "yes"}, ""),
+    ],
+)
+def test_no_word_for_better_fails_the_run(plan: dict[str, object], undeclared: str) -> None:
+    extract = planned(extract_of(ERRORS), **plan)
+
+    parameters = resolve(ABAB, {}, extract).model_dump()
+
+    assert declared_improvement(extract, parameters["improvement"], parameters["direction"]).undeclared == undeclared
+
+
 def test_an_expected_direction_beside_a_two_sided_test_is_no_contradiction() -> None:
     extract = planned(extract_of(ERRORS), expectedDirection="decrease", alternative="two-sided")
 
