@@ -253,17 +253,18 @@ def _alternation(observations: Observations, total: int) -> Alternation:
         for label, other in zip(observations.labels, recorded, strict=True)
         if scheme is None or other != scheme  # 7.0 and 7 are equal
     ]
-    by_label = zip(observations.labels, recorded, strict=True)
-    if wrong := [words for label, other in by_label if (words := _wrong_days(label, other, _ALTERNATION))]:
-        raise AnalysisError(
-            f"{NOT_A_TEST}, for the recorded scheme is not understood: a number of whole days is needed "
-            f"({', '.join(wrong)})"
-        )
     if scheme is None or without:
+        by_label = zip(observations.labels, recorded, strict=True)
+        wrong = [words for label, other in by_label if (words := _wrong_days(label, other, _ALTERNATION))]
+        where = (
+            f"a number of whole days is needed ({', '.join(wrong)})"
+            if wrong
+            else f"it is missing or another in {', '.join(without)}"
+        )
         raise AnalysisError(
             "a design of type ALTERNATING has no randomization test without its scheme: record it in "
             'interventionParams.randomization of all its phases, such as {"scheme": "days", "treatedDays": 1, '
-            f'"blockDays": 2}}; it is missing or another in {", ".join(without)}'
+            f'"blockDays": 2}}; {where}'
         )
     return Alternation(total, *_alternation_days(scheme, total))
 
