@@ -46,8 +46,8 @@ def methods_of(
         f"averaged by day, {observations.day_in_words}{cut}. Days without a value kept their place. "
         f"{f'{drawn[0].upper()}{drawn[1:]}. ' if drawn else ''}{_tested(observations, parameters, scheme)} Days "
         "without a value were compared between the conditions by the same test, and the test was repeated with the "
-        "worst values on them. Overlap was measured by NAP with Newcombe's interval, which takes the days for "
-        "independent. The formula of each number is listed with the results."
+        "worst values on them, within the observed range. Overlap was measured by NAP with Newcombe's interval, which "
+        "takes the days for independent. The formula of each number is listed with the results."
     )
 
 

@@ -22,6 +22,7 @@ from americano_pipelines.statistics.missing_days import MissingDays, missing_day
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, shown_p
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case
+from americano_pipelines.statistics.verdict import shown_level
 from americano_pipelines.statistics.within_phase_trend import Trend, within_phase_trend
 
 
@@ -61,10 +62,16 @@ class AbabResults:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why a verdict that the test would give is not given."""
-        worst, level = self.missing.worst_case_p, self.parameters.alpha
-        if worst is None or not self.missing.is_unequal or rejects(worst, level):
+        missing, level = self.missing, self.parameters.alpha
+        worst, bound = missing.worst_case_p, missing.worst_case_bound
+        if worst is None or bound is None or not missing.is_unequal or missing.is_settled(level):
             return ()
-        why = f"with the worst values on them p is {shown_p(worst)}, above the level of {shown_p(level)}"
+        p = (
+            f"p may be as large as {shown_p(bound)} ({shown_p(worst)} was reached)"
+            if rejects(worst, level)
+            else f"p is {'' if worst == bound else 'at least '}{shown_p(worst)}"
+        )
+        why = f"with the worst values on them {p}, above the level of {shown_level(level)}"
         return (f"the conditions lack values on unequal shares of their days, and {why}",)
 
     @property
@@ -85,8 +92,17 @@ class AbabResults:
         if not missing.treatment_missing + missing.baseline_missing:
             return ""
         tested = f" (difference p = {shown_p(missing.p)}" if missing.p is not None else ""
-        worst = f"; with the worst values on them p = {shown_p(missing.worst_case_p)})" if missing.worst_case_p else ""
-        return f"{missing.clause}{tested}{worst}"
+        return f"{missing.clause}{tested}{self._worst_case})" if tested else missing.clause
+
+    @property
+    def _worst_case(self) -> str:
+        """The p with the worst values on missing days, for the sentence."""
+        worst, bound = self.missing.worst_case_p, self.missing.worst_case_bound
+        if worst is None or bound is None:
+            return ""
+        least, most = shown_p(worst), shown_p(bound)
+        p = f"p = {least}" if least == most else f"p is at least {least} and at most {most}"
+        return f"; with the worst values on them {p}"
 
 
 def compute_abab_results(observations: Observations, parameters: AbabParameters) -> AbabResults:
@@ -105,7 +121,8 @@ def compute_abab_results(observations: Observations, parameters: AbabParameters)
         missing = missing_days(scheme.case, test, run_test)
     trend, trend_part = None, 0.0
     if not is_alternation(observations):
-        trend = within_phase_trend(observations.days.values, observations.days.phase)
+        treated = np.array([window.condition == "treatment" for window in observations.timeline.windows])
+        trend = within_phase_trend(observations.days.values, observations.days.phase, treated)
     if trend is not None and scheme.case is not None:
         day_numbers = np.where(np.isnan(scheme.case.values), np.nan, np.arange(scheme.case.values.size))
         trend_part = trend.slope * Case(day_numbers, scheme.case.schedule, scheme.case.observed).contrast()

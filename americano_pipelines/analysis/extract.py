@@ -21,6 +21,10 @@ from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.warehouse.research_models import outcome_columns, role_value
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
+PLAN_FOR_PEOPLE = (
+    "the JSON in its analysisPlan is not read: record the plan in interventionParams.analysis of every phase"
+)
+_MAX_NESTED = 3
 _EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
 
 
@@ -131,6 +135,16 @@ class Phase(FrozenModel):
     planned_days: int | None
     parameters: Any
     seed: int | None
+
+    @property
+    def stated_parameters(self) -> object:
+        """Its parameters; those that are JSON within a JSON string are read."""
+        return decode_json_text(self.parameters)
+
+    def stated(self, name: str) -> object:
+        """One of its parameters, read in the same way; None where it has none of this name."""
+        parameters = self.stated_parameters
+        return decode_json_text(parameters.get(name)) if isinstance(parameters, dict) else None
 
 
 class Extract(BaseExtract):
@@ -309,7 +323,7 @@ def _time_zone(default: str, stated: str | None, phases: Sequence[Phase]) -> tup
     from americano_pipelines.statistics.day_clock import time_zone
     from americano_pipelines.statistics.phase_windows import UTC_ZONE
 
-    recorded = [phase.parameters.get("timeZone") for phase in phases if isinstance(phase.parameters, dict)]
+    recorded = [phase.stated("timeZone") for phase in phases]
     zones = {str(zone) for zone in recorded if zone is not None}
     if stated:
         zone, source = stated, "stated by the protocol"
@@ -323,6 +337,19 @@ def _time_zone(default: str, stated: str | None, phases: Sequence[Phase]) -> tup
         return None, None
     time_zone(zone)
     return zone, source
+
+
+def decode_json_text(value: object) -> object:
+    """The object that a text holds as JSON, also as JSON within JSON; any other value as it is."""
+    decoded = value
+    for _ in range(_MAX_NESTED):
+        if not isinstance(decoded, str):
+            break
+        try:
+            decoded = json.loads(decoded)
+        except (ValueError, RecursionError):
+            return value
+    return decoded if isinstance(decoded, dict) else value
 
 
 def _without_absent(document: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -56,10 +56,10 @@ def png(figure: "Figure") -> bytes:
 def draw_distribution(
     edges: NDArray[np.float64], counts: NDArray[np.int64], observed: float, *, unit: str, title: str, higher: bool
 ) -> bytes:
-    """Draw the statistic under every possible assignment, and the observed one.
+    """Draw the statistic under every possible assignment, and the observed one; what is as extreme has another colour.
 
     Args:
-        edges: bin edges in outcome units, shape (bins + 1,).
+        edges: bin edges in outcome units, shape (bins + 1,); no bin holds both sides of the observed statistic.
         counts: assignments in each bin, shape (bins,).
         observed: the observed statistic.
         unit: name and unit of the statistic.
@@ -69,18 +69,25 @@ def draw_distribution(
     figure, axes = new_axes(7.5, 3.6)
     middles = (edges[:-1] + edges[1:]) / 2
     extreme = middles >= observed if higher else middles <= observed
-    width = np.diff(edges)
-    axes.bar(edges[:-1], counts, width, align="edge", color=np.where(extreme, TREATMENT, BASELINE), alpha=0.75)
+    for shown, colour, label in (
+        (~extreme, BASELINE, f"less extreme ({counts[~extreme].sum():,})"),
+        (extreme, TREATMENT, f"at least as extreme ({counts[extreme].sum():,})"),
+    ):
+        bins = edges[:-1][shown], counts[shown], np.diff(edges)[shown]
+        axes.bar(*bins, align="edge", color=colour, alpha=0.75, label=label)
     axes.axvline(observed, color=INK, linewidth=1.6)
+    right = observed < (edges[0] + edges[-1]) / 2
     axes.annotate(
         f"observed {format_outcome(observed, decimals_for((observed, edges[0], edges[-1])))}",
         (observed, 1),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
-        xytext=(5, -12),
+        xytext=(5 if right else -5, -12),
+        ha="left" if right else "right",
         color=INK,
         fontsize=9,
     )
+    figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
     axes.set(xlabel=unit, ylabel="assignments")
     axes.set_title(title, loc="left", fontsize=11)
     return png(figure)

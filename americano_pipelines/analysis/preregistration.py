@@ -3,6 +3,7 @@
 # The phases record the plan beside the randomization scheme, in `interventionParams.analysis`, such as `{"type":
 # "ABAB_RANDOMIZATION", "direction": "increase", "alpha": 0.05}`. `analysisPlan` is the same for people.
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,8 +11,15 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from americano_pipelines.analysis.direction_words import normalize_direction_names
-from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.direction_words import (
+    DIRECTION,
+    IMPROVEMENT,
+    direction_problem,
+    is_direction,
+    normalize_direction_names,
+    parse_direction,
+)
+from americano_pipelines.analysis.extract import PLAN_FOR_PEOPLE, Extract, decode_json_text
 from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError
@@ -20,9 +28,7 @@ from americano_pipelines.warehouse.plan_history import PlanSighting
 
 def plan_of(extract: Extract) -> dict[str, Any] | None:
     """The plan that all phases record, None when they record none, or different ones."""
-    plans = [
-        phase.parameters.get("analysis") if isinstance(phase.parameters, dict) else None for phase in extract.phases
-    ]
+    plans = [phase.stated("analysis") for phase in extract.phases]
     first = plans[0] if plans else None
     return first if isinstance(first, dict) and all(plan == first for plan in plans) else None
 
@@ -66,7 +72,16 @@ def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     request = requested(str(plan.get("type"))) if plan else None
     if plan is None or request is None or request[0] != kind.name:
         return None
-    return {**normalize_direction_names({name: value for name, value in plan.items() if name != "type"}), **request[1]}
+    # A null counts as not stated.
+    stated = {name: value for name, value in plan.items() if name != "type" and value is not None}
+    values = normalize_direction_names(stated)
+    if direction_problem(plan):
+        values.pop(DIRECTION, None)  # two-sided, as without one
+    elif "either" in {parse_direction(value) for name, value in stated.items() if is_direction(name)}:
+        values[DIRECTION] = "either"
+    if parse_direction(values.get(IMPROVEMENT)) not in ("increase", "decrease"):
+        values.pop(IMPROVEMENT, None)  # `declared_improvement` names it
+    return {**values, **request[1]}
 
 
 Standing = Literal["planned", "declared", "exploratory"]
@@ -173,6 +188,8 @@ def assess_compliance(
         except AnalysisError as error:
             reasons.append(f"the plan itself is not valid: {error}")
     plan = plan_of(extract) or {}
+    if planned is not None and (problem := direction_problem(plan)):
+        reasons.append(f"in its plan {problem}")
     if planned is not None and plan.get("outcome", extract.outcome) != extract.outcome:
         reasons.append(f"the outcome is {extract.outcome}, {plan['outcome']!r} was planned")
     if isinstance(parameters, AbabParameters) and (parameters.min_days, parameters.max_days) != (None, None):
@@ -204,11 +221,26 @@ def assess_compliance(
 def _other_plan(extract: Extract) -> str:
     plan = plan_of(extract)
     if plan is None:
-        return "its phases record no plan of an analysis"
+        return _no_plan(extract)
     request = requested(str(plan.get("type")))
     return (
         f"what was planned is the {KINDS[request[0]].title}" if request else f"what was planned is {plan.get('type')!r}"
     )
+
+
+def _no_plan(extract: Extract) -> str:
+    """Why the protocol has no plan that is read."""
+    if any(not isinstance(phase.stated_parameters, dict | None) for phase in extract.phases):
+        return "the interventionParams of its phases are not understood: they are no JSON object"
+    plans = {str(phase.label): phase.stated("analysis") for phase in extract.phases}
+    if stated := {label: plan for label, plan in plans.items() if plan is not None}:
+        strange = [f"{label}: {reprlib.repr(plan)}" for label, plan in stated.items() if not isinstance(plan, dict)]
+        if strange:
+            return f"its plan is not understood, for it is no JSON object ({', '.join(strange)})"
+        without = [label for label in plans if label not in stated]
+        return f"its phases record no plan in {', '.join(without)}" if without else "its phases record different plans"
+    beside = f"; {PLAN_FOR_PEOPLE}" if isinstance(decode_json_text(extract.protocol.plan), dict) else ""
+    return f"its phases record no plan of an analysis{beside}"
 
 
 def _failed(number: int) -> str:

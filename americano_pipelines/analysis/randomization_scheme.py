@@ -9,6 +9,7 @@
 #   one condition. Without `blockDays` all days are one block; without `maxRunDays` runs have no bound. A phase is then
 #   a run of days under one condition, of any length.
 
+import reprlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -27,6 +28,7 @@ from americano_pipelines.statistics.reference_set import Case, Schedule
 
 NOT_A_TEST = "not a randomisation test"
 _ABAB_SWITCHES = 3
+_BOUNDS, _ALTERNATION = ("minDays", "maxDays"), ("treatedDays", "blockDays", "maxRunDays")
 _ABAB, _ALTERNATING = "ABAB", "ALTERNATING"
 _WITHOUT_TEST = {
     "MULTIPLE_BASELINE": "its switches are drawn across several learners, and a protocol here has one",
@@ -201,15 +203,20 @@ def _not_a_test(observations: Observations, scheme: RandomizationScheme) -> str 
 
 
 def _missing_bounds(observations: Observations) -> str:
-    """Which phases record no bounds of their length."""
-    without = [
-        str(phase.label)
-        for phase, scheme in zip(observations.extract.phases, _recorded(observations), strict=True)
-        if None in _bounds(scheme)
-    ]
-    if len(without) == len(observations.extract.phases):
+    """Which phases record no bounds of their length, or record what is no number of days."""
+    phases = list(zip(observations.extract.phases, _recorded(observations), strict=True))
+    if wrong := [words for phase, scheme in phases if (words := _wrong_days(str(phase.label), scheme, _BOUNDS))]:
+        return f"the recorded drawing is not understood: a number of whole days is needed ({', '.join(wrong)})"
+    without = [str(phase.label) for phase, scheme in phases if None in _bounds(scheme)]
+    if len(without) == len(phases):
         return "no drawing of the phases is recorded"
     return f"no drawing is recorded of {', '.join(without)}: minDays and maxDays are missing there"
+
+
+def _wrong_days(label: str, scheme: dict[str, Any], names: tuple[str, ...]) -> str:
+    """The entries of a scheme that are no number of whole days, in words; else nothing."""
+    wrong = [name for name in names if scheme.get(name) is not None and whole_days(scheme[name]) is None]
+    return " and ".join(f"{name} of {label} is {reprlib.repr(scheme[name])}" for name in wrong)
 
 
 def _on_planned_days(values: Values, total: int) -> Values:
@@ -246,10 +253,17 @@ def _alternation(observations: Observations, total: int) -> Alternation:
         if scheme is None or other != scheme  # 7.0 and 7 are equal
     ]
     if scheme is None or without:
+        by_label = zip(observations.labels, recorded, strict=True)
+        wrong = [words for label, other in by_label if (words := _wrong_days(label, other, _ALTERNATION))]
+        where = (
+            f"a number of whole days is needed ({', '.join(wrong)})"
+            if wrong
+            else f"it is missing or another in {', '.join(without)}"
+        )
         raise AnalysisError(
             "a design of type ALTERNATING has no randomization test without its scheme: record it in "
             'interventionParams.randomization of all its phases, such as {"scheme": "days", "treatedDays": 1, '
-            f'"blockDays": 2}}; it is missing or another in {", ".join(without)}'
+            f'"blockDays": 2}}; {where}'
         )
     return Alternation(total, *_alternation_days(scheme, total))
 
@@ -271,8 +285,5 @@ def whole_days(value: object) -> int | None:
 
 def _recorded(observations: Observations) -> list[dict[str, Any]]:
     """The scheme that each phase records, empty where it records none."""
-    schemes = [
-        phase.parameters.get("randomization") if isinstance(phase.parameters, dict) else None
-        for phase in observations.extract.phases
-    ]
+    schemes = [phase.stated("randomization") for phase in observations.extract.phases]
     return [scheme if isinstance(scheme, dict) else {} for scheme in schemes]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from americano_pipelines.analysis.direction_words import normalize_direction_names
+from americano_pipelines.analysis.direction_words import direction_problem, normalize_direction_names
 from americano_pipelines.analysis.preregistration import parse
 from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, app_type, requested
 from americano_pipelines.errors import AnalysisError, AppRowError
@@ -48,6 +48,8 @@ def resolve_request(request: Request) -> tuple[str, dict[str, Any]]:
         raise AnalysisError(
             f"inputParams is no JSON object, or too deep to be read: {reprlib.repr(request.parameters)}"
         )
+    if problem := direction_problem(request.parameters):
+        raise AnalysisError(f"in inputParams {problem}")
     stated = normalize_direction_names({key: value for key, value in request.parameters.items() if value is not None})
     for key, value in fixed.items():
         if stated.get(key, value) != value:

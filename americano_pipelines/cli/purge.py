@@ -1,5 +1,6 @@
 """Run `americano purge`: erase a learner from everything kept here, after the source erased them."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +31,8 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
     """
     from americano_pipelines.defs.erase import erase, find_items
     from americano_pipelines.erasure.snapshot_files import OTHER_NAME
+    from americano_pipelines.erasure.spellings import spellings
+    from americano_pipelines.warehouse.plan_history import dropping_plans
 
     settings = load_settings()
     if not learner.strip():
@@ -40,14 +43,19 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
     problems, is_known = erasure.problems, erasure.names_learner or bool(erasure.in_source)
     if not dry_run:
         names_learner, owners = erasure.names_learner, erasure.owners
-        summary = run_sync(settings, full=True, quiet=as_json)
+        ids = spellings(learner)
+        with ExitStack() as syncing:
+            if is_known or unseen:
+                others = {protocol_id for protocol_id, owner_ids in owners.items() if ids.isdisjoint(owner_ids)}
+                syncing.enter_context(dropping_plans(settings, others=others))
+            summary = run_sync(settings, full=True, quiet=as_json)
         if not summary.success:
             say(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
             context.exit(FAILED)
         with progress("removing what holds the learner", enabled=not as_json):
             erasure = erase(settings, learner, confirmed=names_learner or unseen, owners=owners)
         problems = erasure.problems + _not_purged(erasure)
-    others = [item.name for item in erasure.items if item.kind == OTHER_NAME]
+    other_files = [item.name for item in erasure.items if item.kind == OTHER_NAME]
     if as_json:
         listed = [
             {"kind": item.kind, "what": item.name, "bytes": item.bytes, "reason": item.reason}
@@ -58,11 +66,11 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
             "found": listed,
             "removed": erasure.removed,
             "remains": erasure.remains(),
-            "others": others,
+            "others": other_files,
         }
         say_json(report)
     else:
-        _show(erasure, others, dry_run=dry_run, is_known=is_known)
+        _show(erasure, other_files, dry_run=dry_run, is_known=is_known)
     for problem in problems:
         say(problem, err=True)
     if problems:

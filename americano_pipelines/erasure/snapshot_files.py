@@ -32,7 +32,7 @@ class SnapshotFiles:
         items = self._in_published(published, learner.id) if published is not None else []
         for path in _files(self._settings.paths):
             if published is None or not path.samefile(published):
-                item = self._kept(path, learner.id)
+                item = self._kept(path, learner)
                 items += [item] if item is not None else []
         for path in _under_other_names(self._settings):
             reason = f"{path} was {OTHER_NAME} and not looked at: purge once more with that DUCKDB_DB_PATH"
@@ -59,7 +59,7 @@ class SnapshotFiles:
             return [Item("published file", str(path), reason, ErasureAction.CANNOT_REMOVE, path=path)]
         return items_in_source(in_snapshot(self._settings, path, document, learner_id))
 
-    def _kept(self, path: Path, learner_id: str) -> Item | None:
+    def _kept(self, path: Path, learner: Learner) -> Item | None:
         """The item of a kept file, None where it holds nothing of the learner."""
         holds: dict[str, int] = {}
         may_hold = None
@@ -68,7 +68,7 @@ class SnapshotFiles:
         except UnreadableRecordError:
             may_hold = "its record is missing or cannot be read, so what it holds is not known"
         else:
-            holds = in_snapshot(self._settings, path, document, learner_id)
+            holds = in_snapshot(self._settings, path, document, learner.id, learner.protocols)
             if document.built.startswith("patch"):
                 may_hold = "was patched, and what was deleted before may still be in the file"
         if not holds and may_hold is None:

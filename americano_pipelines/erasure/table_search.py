@@ -29,7 +29,9 @@ _LEARNER_KEYS = frozenset(
 _BATCH = 1000
 
 
-def in_snapshot(settings: Settings, path: Path, document: SnapshotRecord, learner: str) -> dict[str, int]:
+def in_snapshot(
+    settings: Settings, path: Path, document: SnapshotRecord, learner: str, protocols: Collection[str] = ()
+) -> dict[str, int]:
     """Where a published file names a learner.
 
     Args:
@@ -37,6 +39,7 @@ def in_snapshot(settings: Settings, path: Path, document: SnapshotRecord, learne
         path: the file.
         document: its record.
         learner: the id.
+        protocols: those of the learner, whose plans are kept after the source erased them.
 
     Returns:
         `<table>.<column>` to the number of rows.
@@ -50,6 +53,12 @@ def in_snapshot(settings: Settings, path: Path, document: SnapshotRecord, learne
             relation = sql.quote(_KEPT, "analytics", name)
             columns = [column for column in table.columns if column.name in _columns(connection, relation)]
             counts |= _count(connection, name, relation, columns, table.roles.get("learner"), {}, learner)
+        if protocols and document.plans_since is not None:
+            row = connection.execute(
+                f"SELECT count(*) FROM {_KEPT}.meta.plans WHERE list_contains($1, protocol_id)",  # noqa: S608 - a constant
+                [sorted(protocols)],
+            ).fetchone()
+            counts |= {"meta.plans.protocol_id": row[0]} if row and row[0] else {}
         return counts
 
 

@@ -20,9 +20,9 @@ from americano_pipelines.errors import AppRowError
 from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, log_model, make_candidate
 from americano_pipelines.provenance.capture import RunContext
-from americano_pipelines.provenance.plan_standing import apply_plan_sighting
+from americano_pipelines.provenance.plan_standing import apply_plan_sighting, merge_sightings
 from americano_pipelines.provenance.preparation import PreparedAnalysis
-from americano_pipelines.provenance.prior_runs import find_prior_runs
+from americano_pipelines.provenance.prior_runs import find_prior_runs, find_prior_sightings
 from americano_pipelines.provenance.recorder import Recorded, record
 from americano_pipelines.settings import Settings
 
@@ -115,7 +115,8 @@ def _compliance(
     )
     if planned_of(prepared.kind, extract) is None:
         return compliance
-    return apply_plan_sighting(compliance, prepared.plan_seen, ends_us)
+    earlier = find_prior_sightings(settings, extract.protocol.protocol_id)
+    return apply_plan_sighting(compliance, merge_sightings(prepared.plan_seen, earlier), ends_us)
 
 
 def _report(

@@ -4,10 +4,41 @@ A plan first seen after the end may depend on the result. The source's own date 
 evidence, the analysis is `declared`.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.warehouse.plan_history import PlanSighting
+
+
+@dataclass(frozen=True)
+class PriorSightings:
+    """What earlier records hold of when plans were seen.
+
+    Attributes:
+        of_protocol: the sightings in the records of the protocol.
+        watched_since: an instant of the source at which the project looked already, ISO 8601; None without one.
+    """
+
+    of_protocol: tuple[PlanSighting, ...] = ()
+    watched_since: str | None = None
+
+
+def merge_sightings(sighting: PlanSighting | None, earlier: PriorSightings) -> PlanSighting | None:
+    """The first sight of the present plan by the published file and the records together.
+
+    A published file that was built from nothing, because the one before was lost, saw every plan late.
+
+    Args:
+        sighting: by the published file, None where it kept none.
+        earlier: by the records.
+    """
+    if sighting is None:
+        return None
+    same = (other for other in earlier.of_protocol if other.plan_sha256 == sighting.plan_sha256)
+    first = min((sighting, *same), key=lambda other: datetime.fromisoformat(other.first_seen_at))
+    since = min(sighting.watched_since, earlier.watched_since or sighting.watched_since, key=datetime.fromisoformat)
+    return first.model_copy(update={"watched_since": since})
 
 
 def apply_plan_sighting(compliance: PlanCompliance, sighting: PlanSighting | None, ends_us: int) -> PlanCompliance:
@@ -30,7 +61,7 @@ def apply_plan_sighting(compliance: PlanCompliance, sighting: PlanSighting | Non
 def _is_declared(sighting: PlanSighting, end: datetime) -> bool:
     """Whether only the source dates the plan before the end, because the end was before the first sync."""
     updated = sighting.source_updated_at
-    in_first_sync = sighting.first_seen_at == sighting.watched_since
+    in_first_sync = datetime.fromisoformat(sighting.first_seen_at) == datetime.fromisoformat(sighting.watched_since)
     return in_first_sync and updated is not None and datetime.fromisoformat(updated) < end
 
 
@@ -49,7 +80,7 @@ def _reason(sighting: PlanSighting | None, end: datetime) -> str | None:
 
 def _of_source(sighting: PlanSighting, end: datetime) -> str:
     if sighting.source_updated_at is None:
-        return ", and the source does not say when it was last changed"
+        return ", and the source does not say of the protocol and each phase when they were last changed"
     updated = datetime.fromisoformat(sighting.source_updated_at)
     when = "before the end" if updated < end else "after the end too"
     return f", and the source says that it was last changed on {updated:%Y-%m-%d}, {when}"

@@ -21,8 +21,9 @@ from americano_pipelines.mlflow_store.runs import (
     search,
 )
 from americano_pipelines.provenance.chain import earlier_records, read_chain
+from americano_pipelines.provenance.plan_standing import PriorSightings
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.provenance.record_index import find_entries, find_records
+from americano_pipelines.provenance.record_index import all_entries, find_entries, find_records
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
 
@@ -63,6 +64,29 @@ def find_prior_runs(
     counted_hashes = {record_hash(run) for run in runs.values()}
     vanished = tuple(_vanished(settings, store, protocol_id, counted_hashes, hash_places))
     return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed), vanished=vanished)
+
+
+def find_prior_sightings(settings: Settings, protocol_id: str) -> PriorSightings:
+    """What the archive knows of when the project saw plans, which a lost published file no longer does."""
+    sightings = [
+        record.standing.plan_seen
+        for _, record in find_records(settings, "protocol_id", protocol_id)
+        if record.standing is not None and record.standing.plan_seen is not None
+    ]
+    oldest = min(
+        (entry for entry in all_entries(settings) if entry.readable and entry.chain_number is not None),
+        key=lambda entry: entry.started_at or "",
+        default=None,
+    )
+    instants = [
+        source.instant
+        for _, record in (find_records(settings, "sha256", oldest.sha256) if oldest is not None else [])
+        for source in record.inputs
+    ]
+    watched = [sighting.watched_since for sighting in sightings]
+    latest = [max(instants, key=datetime.fromisoformat)] if instants else []
+    since = min((*watched, *latest), key=datetime.fromisoformat, default=None)
+    return PriorSightings(tuple(sightings), since)
 
 
 def _vanished(

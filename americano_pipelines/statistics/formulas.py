@@ -78,11 +78,12 @@ def randomization_formulas(direction: str, two_sided: TwoSided | None) -> tuple[
         ),
         Formula(
             "missing days, worst_case_p",
-            "the test with the lowest observed value on treatment days without one and the highest on baseline days, "
-            "or the other way round for a decrease",
+            "the largest p that a search over values between the lowest and the highest observed one on the days "
+            "without a value finds, and at least p; worst_case_bound is a p that no such values exceed: it counts each "
+            "assignment that its own best values make as extreme",
             "bounds of Manski (1990), within the observed range",
-            "no verdict of an effect where the shares of missing days differ (p <= .05, or by more than .15) and this "
-            "p is above alpha; docs/decisions/0023-missing-days.md",
+            "no verdict of an effect where the shares of missing days differ (p <= .05, or by more than .15) and "
+            "the bound is above alpha; docs/decisions/0023-missing-days.md",
         ),
     )
 
@@ -92,7 +93,8 @@ TREND = Formula(
     "least squares slope of days less their phase's means; se sqrt(s^2 / Sxx) sqrt((1 + r) / (1 - r)), r = "
     "(k r0 + 1) / (k - 3) for k days a phase and r0 the residuals' autocorrelation at lag 1; p by t, days - phases - 1",
     "Kendall (1954) for the bias of r0; Bartlett (1946) for the factor",
-    "in the sentence only at p <= .01, which 2 of 100 series without a trend reach",
+    "in the sentence only at p <= .01, if the baseline phases alone show it at p <= .05 and both conditions have its "
+    "sign: an effect that grows within the treatment phases is no trend; docs/decisions/0024-trend-within-phases.md",
 )
 
 

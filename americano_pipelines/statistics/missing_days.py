@@ -1,5 +1,7 @@
 """Compare days without a value between the conditions, and test again with the worst values on them.
 
+Missing days may have had any value between the lowest and the highest observed one; see `worst_fill.py`.
+
 A test is exact if whether a day has a value does not depend on what was drawn. Where the lowest 40 of 100 treatment
 days have none, a two-sided test at .05 finds an effect in 24 of 100 series without one (56 days, independent), a
 one-sided test in 37.
@@ -15,6 +17,7 @@ from americano_pipelines.statistics.effect_interval import rejects
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest
 from americano_pipelines.statistics.reference_set import Case
+from americano_pipelines.statistics.worst_fill import worst_fill
 
 # Shares that are farther apart, or that the test finds different, need a p that holds with the worst values too. With
 # .10 one verdict in five is lost where a tenth of all days is missing by chance, with .15 one in ten; see
@@ -36,8 +39,9 @@ class MissingDays:
         baseline_missing: those without a value.
         p: of the difference between the shares of missing days, by the two-sided test over the same assignments; None
             without a set of assignments.
-        worst_case_p: of the test with the worst values on the missing days: in the direction that it speaks for the
-            worst observed value on treatment days and the best on baseline days; None as for `p`.
+        worst_case_p: the largest p that was found with values on the missing days, and never less than the test's;
+            None as for `p`.
+        worst_case_bound: a p that no values give more than; the same as `worst_case_p` where that is the largest.
     """
 
     treatment_days: int
@@ -46,10 +50,16 @@ class MissingDays:
     baseline_missing: int
     p: float | None
     worst_case_p: float | None
+    worst_case_bound: float | None
 
     @classmethod
     def count(
-        cls, missing: NDArray[np.bool_], treated: Values, p: float | None = None, worst_case_p: float | None = None
+        cls,
+        missing: NDArray[np.bool_],
+        treated: Values,
+        p: float | None = None,
+        worst_case_p: float | None = None,
+        worst_case_bound: float | None = None,
     ) -> "MissingDays":
         """Count the days of each condition and those that are missing.
 
@@ -58,6 +68,7 @@ class MissingDays:
             treated: 1 on treatment days, 0 on baseline days, anything else on days of neither; shape (days,).
             p: as the attribute.
             worst_case_p: likewise.
+            worst_case_bound: likewise.
         """
         treatment, baseline = treated == 1, treated == 0
         return cls(
@@ -67,6 +78,7 @@ class MissingDays:
             baseline_missing=int((baseline & missing).sum()),
             p=p,
             worst_case_p=worst_case_p,
+            worst_case_bound=worst_case_bound,
         )
 
     @property
@@ -92,6 +104,10 @@ class MissingDays:
         """Whether the conditions lack values unequally: by more than `LARGE_GAP`, or by the test."""
         return self.gap > LARGE_GAP or (self.p is not None and rejects(self.p, MISSING_LEVEL))
 
+    def is_settled(self, level: float) -> bool:
+        """Whether p is at the level or below whatever the missing values; False without a test."""
+        return self.worst_case_bound is not None and rejects(self.worst_case_bound, level)
+
     @property
     def clause(self) -> str:
         """How many are missing, in a clause."""
@@ -111,12 +127,12 @@ def missing_days(case: Case, test: RandomizationTest, retest: Retest) -> Missing
     """
     missing, treated = np.isnan(case.values), case.treated()
     if not missing.any():
-        return MissingDays.count(missing, treated, 1.0, test.p)
+        return MissingDays.count(missing, treated, 1.0, test.p, test.p)
     difference_test = retest(Case(missing.astype(np.float64), case.schedule, case.observed), None)
     direction = test.direction or test.favoured_direction
-    worst, best = float(np.nanmin(case.values)), float(np.nanmax(case.values))
-    if direction == "decrease":
-        worst, best = best, worst
-    filled = np.where(missing, best + (worst - best) * treated, case.values)
-    worst_case_test = retest(Case(filled, case.schedule, case.observed), direction)
-    return MissingDays.count(missing, treated, difference_test.p, min(1.0, test.sides * worst_case_test.p))
+    worst = worst_fill(case, direction, draws=test.draws, seed=test.seed)
+    worst_case_test = retest(Case(worst.values, case.schedule, case.observed), direction)
+    # With a missing day left out the statistic is another one, and may be less extreme than with any value on that day.
+    worst_case_p = max(test.p, min(1.0, test.sides * worst_case_test.p))
+    bound = worst_case_p if worst.bound is None else max(worst_case_p, min(1.0, test.sides * worst.bound))
+    return MissingDays.count(missing, treated, difference_test.p, worst_case_p, bound)

@@ -110,6 +110,26 @@ class PhaseSchedule:
         result: NDArray[np.float64] = means[..., treated].mean(axis=-1) - means[..., ~treated].mean(axis=-1)
         return result
 
+    def weights(self, lengths: Lengths, days: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The weight of some days in the statistic, where every day has a value.
+
+        Args:
+            lengths: assignments.
+            days: the days.
+
+        Returns:
+            Shape (assignments, days): 0 on a day that is cut, NaN in a phase without another day.
+        """
+        ends = np.cumsum(lengths, axis=1)
+        phase = (days[None, :, None] >= ends[:, None, :]).sum(axis=2)
+        treated = np.array(self.treated)
+        shares = np.where(treated, 1 / treated.sum(), -1 / (~treated).sum())
+        counted = lengths - self._cut
+        with np.errstate(divide="ignore"):
+            of_phase = shares / np.where(counted == 0, np.nan, counted)
+        is_cut = (days == np.take_along_axis(ends - lengths, phase, axis=1)) & (self._cut[phase] > 0)
+        return np.where(is_cut, 0.0, np.take_along_axis(of_phase, phase, axis=1))
+
     def treated_days(self, lengths: Sequence[int]) -> NDArray[np.float64]:
         """1 on treatment days, 0 on others, and 1/2 on a day cut between them; shape (days,)."""
         days = np.repeat(np.array(self.treated, dtype=np.float64), lengths)

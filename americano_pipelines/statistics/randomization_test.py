@@ -12,7 +12,7 @@ Edgington and Onghena, Randomization Tests (2007); Phipson and Smyth (2010) for 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Literal
 
 import numpy as np
@@ -69,7 +69,8 @@ class RandomizationTest:
         seed: of the draws, None when all were looked at.
         generator: of the draws, None likewise.
         interval: of the effect, by inversion of the two-sided test.
-        edges: bin edges of the reference distribution, in outcome units, shape (bins + 1,).
+        edges: bin edges of the reference distribution, in outcome units, shape (bins + 1,); no bin holds some that are
+            as extreme as the observed one and some that are not.
         counts: assignments in each bin, shape (bins,).
     """
 
@@ -101,11 +102,7 @@ class RandomizationTest:
     @property
     def favoured_direction(self) -> Direction:
         """The way that p speaks for: the declared one, else the side on which fewer are as extreme."""
-        if self.direction is not None:
-            return self.direction
-        if self.two_sided == "absolute" or self.p_higher == self.p_lower:
-            return "increase" if self.observed > 0 else "decrease"
-        return "increase" if self.p_higher < self.p_lower else "decrease"
+        return self.direction or _favoured(self.observed, self.p_higher, self.p_lower, self.two_sided)
 
     def undecided(self, level: float) -> bool:
         """Whether p was estimated and its interval holds the level: more draws are needed."""
@@ -158,7 +155,8 @@ def randomization_test(
     counted = _Counts.of(reference)
     as_extreme, always = counted.as_extreme(direction, sides)
     factor = 2 if sides == "doubled" else 1
-    counts, edges = _histogram(contrasts[~np.isnan(contrasts)], reference.ties)
+    favoured = direction or _favoured(observed, counted.higher, counted.lower, sides)
+    counts, edges = _histogram(contrasts[~np.isnan(contrasts)], observed, reference.ties, higher=favoured == "increase")
     return RandomizationTest(
         observed=observed,
         admissible=admissible,
@@ -224,16 +222,32 @@ class _Counts:
         return self.higher if direction == "increase" else self.lower, self.same
 
 
+def _favoured(observed: float, higher: float, lower: float, two_sided: TwoSided | None) -> Direction:
+    """The side on which fewer are as extreme; by the sign where both are alike, or distance from 0 counts."""
+    if two_sided == "absolute" or higher == lower:
+        return "increase" if observed > 0 else "decrease"
+    return "increase" if higher < lower else "decrease"
+
+
 def _doubled_interval(as_extreme: int, draws: int, factor: int) -> tuple[float, float]:
     low, high = clopper_pearson(as_extreme, draws)
     return min(1.0, factor * low), min(1.0, factor * high)
 
 
-def _histogram(contrasts: Values, ties: float) -> tuple[NDArray[np.int64], Values]:
-    """Counts and edges; statistics that are the same but for rounding lie in the middle of a range."""
-    low, high = (float(contrasts.min()), float(contrasts.max())) if contrasts.size else (0.0, 0.0)
+def _histogram(contrasts: Values, observed: float, ties: float, *, higher: bool) -> tuple[NDArray[np.int64], Values]:
+    """Counts and edges; one edge lies between the statistics that are as high (low) as the observed one and the others.
+
+    So no bin holds some that are as extreme and some that are not.
+    """
+    low, high = (float(bound) for bound in (contrasts.min(initial=observed), contrasts.max(initial=observed)))
     if high - low <= ties:
         margin = 0.1 * abs(high) or 0.5
         low, high = low - margin, high + margin
-    counts, edges = np.histogram(contrasts, bins=min(60, max(10, contrasts.size // 20)), range=(low, high))
+    # The last bin holds its right edge, the others do not.
+    border = observed - ties if higher else float(np.nextafter(observed + ties, np.inf))
+    width = (high - low) / min(60, max(10, contrasts.size // 20))
+    below, above = (max(1, ceil(part / width - 1e-9)) for part in (border - low, high - border))
+    edges: Values = border + width * np.arange(-below, above + 1, dtype=np.float64)
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
+    counts, _ = np.histogram(contrasts, bins=edges)
     return counts.astype(np.int64), edges

@@ -1,13 +1,14 @@
 """Compute the reference set of a test: the statistic of every schedule, or of a sample, in bounded memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
-from americano_pipelines.statistics.phase_schedules import PhaseSchedule
+from americano_pipelines.statistics.phase_schedules import Lengths, PhaseSchedule
 from americano_pipelines.statistics.prefix_sums import PrefixSums, Values
 
 Schedule = PhaseSchedule | Alternation
@@ -103,15 +104,25 @@ def _gathered(
     draws: int = 0,
 ) -> tuple[Values, Values]:
     """Statistics and parts of one case: of all assignments, or of those drawn where there is a generator."""
-    sizes = [min(_BLOCK, draws - start) for start in range(0, draws, _BLOCK)]
     if isinstance(schedule, Alternation):
-        orders = schedule.blocks(_BLOCK) if generator is None else (schedule.draw(generator, n) for n in sizes)
+        orders = schedule.blocks(_BLOCK) if generator is None else map(partial(schedule.draw, generator), _sizes(draws))
         contrasts = [(schedule.contrasts(values, some), schedule.contrasts(marks, some)) for some in orders]
     else:
-        lengths = schedule.blocks(_BLOCK) if generator is None else (schedule.draw(generator, n) for n in sizes)
+        lengths = schedule_blocks(schedule, generator, draws)
         contrasts = [(schedule.contrasts(values, some), schedule.contrasts(marks, some)) for some in lengths]
     statistics, parts = zip(*contrasts, strict=True)
     return np.concatenate(statistics), np.concatenate(parts)
+
+
+def schedule_blocks(
+    schedule: PhaseSchedule, generator: np.random.Generator | None = None, draws: int = 0
+) -> Iterator[Lengths]:
+    """The assignments of phases in blocks: all of them, or those drawn where there is a generator."""
+    return schedule.blocks(_BLOCK) if generator is None else map(partial(schedule.draw, generator), _sizes(draws))
+
+
+def _sizes(draws: int) -> list[int]:
+    return [min(_BLOCK, draws - start) for start in range(0, draws, _BLOCK)]
 
 
 @dataclass(frozen=True)

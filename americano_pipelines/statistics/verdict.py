@@ -127,13 +127,13 @@ def _obstacle(test: RandomizationTest, level: float, remarks: Remarks) -> tuple[
         )
         return "too few assignments" if few else "too few assignments that can be told apart", (
             f"with {test.assignments:,} possible assignments{cause} p cannot be smaller than "
-            f"{shown_p(test.smallest_p)}, so a level of {shown_p(level)} is out of reach; {hint}"
+            f"{shown_p(test.smallest_p)}, so a level of {shown_level(level)} is out of reach; {hint}"
         )
     if test.undecided(level) and test.p_interval is not None and test.draws is not None:
         low, high = map(shown_p, test.p_interval)
         return "undecided: more draws are needed", (
             f"p was estimated from {test.draws:,} draws, and its 99 % interval, {low} to {high}, holds the level of "
-            f"{shown_p(level)}; draw more, with the parameter draws above {test.draws:,}"
+            f"{shown_level(level)}; draw more, with the parameter draws above {test.draws:,}"
         )
     return None
 
@@ -155,7 +155,7 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
     sides = f"one-sided, {test.direction}" if test.direction else "two-sided"
     doubled = "twice their share, " if test.sides > 1 else ""
     usual = rejects(level, _USUAL_LEVEL) and rejects(_USUAL_LEVEL, level)
-    named = "" if usual else f", level {shown_p(level)}"
+    named = "" if usual else f", level {shown_level(level)}"
     limits = "".join(f"; {clause}" for clause in clauses)
     p = f"p = {shown_p(test.p)}, {doubled}{sides}{named}"
     return (
@@ -167,7 +167,7 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
 
 def percent(share: float) -> str:
     """A confidence as papers print it: 95%, 99.5%."""
-    return f"{100 * share:.6g}%"
+    return f"{100 * share:.10g}%"
 
 
 def _other_way(test: RandomizationTest) -> str:
@@ -183,3 +183,9 @@ def _wider(test: RandomizationTest) -> str:
     if test.direction is None or interval.low is interval.high is None or not interval.holds_zero:
         return ""
     return " The interval looks both ways and holds 0; the test looked one way only."
+
+
+def shown_level(level: float) -> str:
+    """A level as `shown_p`, with more digits where these three would be another level."""
+    text = shown_p(level)
+    return text if rejects(float(text), level) and rejects(level, float(text)) else f"{level:.10g}".removeprefix("0")

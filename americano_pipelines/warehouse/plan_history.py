@@ -1,13 +1,16 @@
 """Keep when each plan of a protocol was first seen, from sync to sync, in `meta.plans` of the published file."""
 
-# The source has no history of its rows, so this is the only evidence that a plan existed before the end. Rows of a
-# protocol that the source no longer has are not carried on.
+# The source has no history of its rows, so this and the records of earlier analyses are the only evidence that a plan
+# existed before the end. Rows of a protocol that the source no longer has are carried on: its table may be missing or
+# empty in one sync. A purge drops them.
 
 import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +20,33 @@ from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
-from americano_pipelines.common.temporary_folders import reader_temporary_folder
+from americano_pipelines.common.temporary_folders import (
+    has_owner,
+    reader_temporary_folder,
+    temporary_folder,
+    temporary_folders,
+)
 from americano_pipelines.errors import UnreadableRecordError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import name_key
 from americano_pipelines.sources.contracts import PHASES, PROTOCOLS
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.comments import comment_on
-from americano_pipelines.warehouse.snapshot_record import BuiltTable, SnapshotRecord
+from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 # What a protocol declares, as far as its table has a column for it. What is not stated is no part of a plan, so a new
 # column changes none.
 _DECLARED = ("primary_outcome", "design", "improvement", "time_zone")
 _UPDATED = name_key("updatedAt")
+_CARRIED, _PURGES = "carried.json", re.compile(r"\.tmp-purge-[0-9a-f]{16}")
 _COLUMNS = {
     "protocol_id": "The protocol.",
     "plan_sha256": "Hash of what it declares, and of type, planned days and parameters of its phases.",
     "first_seen_snapshot": "The first snapshot that had this plan.",
     "first_seen_at": "The instant of the source in that snapshot, ISO 8601.",
-    "source_updated_at": "When the source says that protocol or phases were last changed, at first sight; may be null.",
-    "is_current": "Whether this snapshot has this plan; false for an earlier plan of the protocol.",
+    "source_updated_at": "When the source says that protocol or phases were last changed, at first sight; null unless "
+    "each of their rows says so by a time that can be true.",
+    "is_current": "Whether this snapshot has this plan; false for an earlier plan, and of a protocol that is gone.",
 }
 
 
@@ -48,7 +58,7 @@ class PlanSighting(FrozenModel):
         first_seen_snapshot: the first snapshot that had it.
         first_seen_at: the instant of the source in that snapshot, ISO 8601.
         source_updated_at: when the source said at that time that protocol or phases were last changed, ISO 8601; None
-            where it does not say.
+            unless each of their rows said so by a time between 2000 and that instant, in a column of times.
         watched_since: the instant of the first snapshot that kept plans, ISO 8601.
     """
 
@@ -78,10 +88,12 @@ class PlanHistory:
     Attributes:
         since: the instant of the first snapshot that kept plans, None before there is one.
         plans: all plans that were seen.
+        carried: protocols whose plans are carried on although the source has them no more; None for all.
     """
 
     since: str | None = None
     plans: tuple[PlanRow, ...] = ()
+    carried: frozenset[str] | None = None
 
 
 def earlier_history(settings: Settings) -> PlanHistory:
@@ -96,8 +108,28 @@ def earlier_history(settings: Settings) -> PlanHistory:
         if document.plans_since is not None and snapshots.as_published(path, document):
             with _opened(settings, path) as connection:
                 rows = connection.execute("FROM meta.plans").fetchall()
-            return PlanHistory(document.plans_since, tuple(PlanRow(*row) for row in rows))
+            plans = tuple(PlanRow(*row) for row in rows)
+            return PlanHistory(document.plans_since, plans, _carried_in_purge(settings))
     return PlanHistory()
+
+
+@contextmanager
+def dropping_plans(settings: Settings, *, others: Collection[str]) -> Iterator[None]:
+    """Let the syncs within drop the plans of protocols that the source no longer has.
+
+    Args:
+        settings: the data folder.
+        others: protocols of other learners than the one who is purged; their plans are carried on.
+    """
+    with temporary_folder(settings.spill_dir, "purge") as folder:
+        (folder / _CARRIED).write_text(json.dumps(sorted(others)))
+        yield
+
+
+def _carried_in_purge(settings: Settings) -> frozenset[str] | None:
+    folders = [folder for folder in temporary_folders(settings.spill_dir, _PURGES) if has_owner(folder)]
+    cards = [folder / _CARRIED for folder in folders if (folder / _CARRIED).exists()]
+    return frozenset.intersection(*(frozenset(json.loads(card.read_bytes())) for card in cards)) if cards else None
 
 
 def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, document: SnapshotRecord) -> str:
@@ -112,14 +144,18 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, d
         The instant of the first snapshot that kept plans.
     """
     present = _present_plans(connection, document) if {"protocols", "phases"} <= document.models.keys() else {}
-    updated = _updated(connection, document.tables)
+    updated = _updated(connection, document)
     present_snapshot = (document.snapshot_id, document.instant)
-    plan_rows = {(plan.protocol_id, plan.plan_sha256): plan for plan in history.plans if plan.protocol_id in present}
+    plan_rows = {
+        (plan.protocol_id, plan.plan_sha256): plan
+        for plan in history.plans
+        if history.carried is None or plan.protocol_id in present or plan.protocol_id in history.carried
+    }
     for protocol_id, plan_sha256 in present.items():
         row = PlanRow(protocol_id, plan_sha256, *present_snapshot, updated.get(protocol_id), is_current=True)
         plan_rows.setdefault((protocol_id, plan_sha256), row)
     rows = [
-        (*astuple(plan)[:-1], present[plan.protocol_id] == plan.plan_sha256)
+        (*astuple(plan)[:-1], present.get(plan.protocol_id) == plan.plan_sha256)
         for plan in sorted(
             plan_rows.values(), key=lambda plan: (plan.protocol_id, plan.first_seen_at, plan.plan_sha256)
         )
@@ -193,20 +229,29 @@ def _recorded(parameters: str | None) -> dict[str, Any]:
     return {} if values is None else {"parameters": values}
 
 
-def _updated(connection: duckdb.DuckDBPyConnection, tables: dict[str, BuiltTable]) -> dict[str, str]:
-    """Protocol to the latest time at which the source says that it or one of its phases was changed, ISO 8601."""
-    latest: dict[str, str] = {}
+def _updated(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord) -> dict[str, str]:
+    """Protocol to the latest time at which the source says that it or one of its phases was changed, ISO 8601.
+
+    Protocols are left out of which a row does not say, or says what cannot be true. A column of text does not say:
+    its times may be of any time zone.
+    """
+    instant = datetime.fromisoformat(document.instant).astimezone(UTC).replace(tzinfo=None)
+    stated: list[dict[str, str | None]] = []
     for contract, role in ((PROTOCOLS, "id"), (PHASES, "protocol")):
-        table = tables.get(contract.name)
-        columns = [column.name for column in table.columns if name_key(column.name) == _UPDATED] if table else []
-        if table is None or not columns or role not in table.roles:
-            continue
+        table = document.tables.get(contract.name)
+        columns = [column for column in table.columns if name_key(column.name) == _UPDATED] if table else []
+        if table is None or not columns or role not in table.roles or not columns[0].type.startswith("TIMESTAMP"):
+            return {}
         statement = sql.render(
             sql.load("warehouse", "plan_updates"),
             table=sql.quote("analytics", contract.name),
             protocol=sql.quote(table.roles[role]),
-            updated=sql.quote(columns[0]),
+            updated=sql.quote(columns[0].name),
         )
-        for protocol_id, updated in connection.execute(statement).fetchall():
-            latest[protocol_id] = max(latest.get(protocol_id, ""), updated)
-    return latest
+        stated.append(dict(connection.execute(statement, {"instant": instant}).fetchall()))
+    protocols, phases = stated
+    return {
+        protocol_id: max(updated, of_phases)
+        for protocol_id, updated in protocols.items()
+        if updated is not None and (of_phases := phases.get(protocol_id)) is not None
+    }

@@ -1,5 +1,6 @@
 """Which way is better: every place and spelling that may declare it, and what is said without or with two of them."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.declared_improvement import declared_improvement
 from americano_pipelines.analysis.direction_words import normalize_direction_names, parse_direction
 from americano_pipelines.analysis.extract import Extract
-from americano_pipelines.analysis.preregistration import resolve
+from americano_pipelines.analysis.preregistration import PriorRuns, assess_compliance, resolve
 from americano_pipelines.analysis.registry import KINDS, AbabParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.app_database.matching import Request, resolve_request
@@ -143,8 +144,143 @@ def test_a_word_that_is_no_direction_is_named_and_beside_the_plan_it_is_about_so
 
     assert sideways.undeclared == "what is declared as better is no direction (protocol: sideways)"
     assert declared_improvement(cards, None).declarations == ()
-    with pytest.raises(AnalysisError, match="improvement of the plan"):
-        analysed(planned(extract, better="sideways"))
+    in_plan = analysed(planned(extract, direction="decrease", better="sideways"))
+    assert in_plan.verdict == "differs, lower under treatment"
+    assert "for what is declared as better is no direction (plan: sideways)." in in_plan.sentence
+
+
+@pytest.mark.parametrize(
+    ("plan", "problem"),
+    [
+        (
+            {"direction": "increase", "alternative": "less"},
+            "the directions contradict each other (direction: increase, alternative: less)",
+        ),
+        (
+            {"improvement": "decrease", "direction": "two-sided", "alternative": "less"},
+            "the directions contradict each other (direction: two-sided, alternative: less)",
+        ),
+        (
+            {"expectedDirection": "up", "predictedDirection": "down"},
+            "the directions contradict each other (expectedDirection: up, predictedDirection: down)",
+        ),
+        ({"direction": "sideways"}, "the direction is not understood (direction: sideways)"),
+        ({"improvement": "decrease", "alternative": 3}, "the direction is not understood (alternative: 3)"),
+    ],
+)
+def test_a_plan_that_does_not_say_which_way_it_tests_gives_neither_benefit_nor_harm(
+    plan: dict[str, object], problem: str
+) -> None:
+    extract = planned(extract_of(ERRORS), **plan)
+
+    analysis = analysed(extract)
+
+    assert analysis.verdict == "differs, lower under treatment"
+    assert f"It is called neither benefit nor harm, for in the plan {problem}." in analysis.sentence
+    assert analysis.results["test"]["two_sided"] == "doubled"  # type: ignore[index, call-overload]
+    standing = assess_compliance(
+        ABAB, resolve(ABAB, {}, extract), extract, as_of_us=LATER, ends_us=LATER, prior_runs=PriorRuns()
+    )
+    assert f"in its plan {problem}" in standing.reasons
+
+
+@pytest.mark.parametrize("word", ["two-tailed", "two tailed", "2-sided", "2 tailed", "Two-Sided", "nondirectional"])
+def test_words_for_a_two_sided_test(word: str) -> None:
+    extract = planned(extract_of(ERRORS), alternative=word, improvement="lower-is-better")
+
+    assert resolve(ABAB, {}, extract).model_dump()["direction"] == "either"
+    assert analysed(extract).verdict == "benefit"
+
+
+@pytest.mark.parametrize(
+    ("plan", "undeclared"),
+    [
+        ({"lowerIsBetter": "maybe"}, "what is declared as better is no direction (plan: lowerIsBetter: maybe)"),
+        ({"improvement": True}, "what is declared as better is no direction (plan: True)"),
+        ({"direction": None, "improvement": None}, "which way is better was not declared"),
+        ({"lowerIsBetter": "yes"}, ""),
+    ],
+)
+def test_no_word_for_better_fails_the_run(plan: dict[str, object], undeclared: str) -> None:
+    extract = planned(extract_of(ERRORS), **plan)
+
+    parameters = resolve(ABAB, {}, extract).model_dump()
+
+    assert declared_improvement(extract, parameters["improvement"], parameters["direction"]).undeclared == undeclared
+
+
+def test_an_expected_direction_beside_a_two_sided_test_is_no_contradiction() -> None:
+    extract = planned(extract_of(ERRORS), expectedDirection="decrease", alternative="two-sided")
+
+    assert resolve(ABAB, {}, extract).model_dump()["direction"] == "either"
+    assert analysed(extract).verdict == "benefit"
+
+
+def test_a_request_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(AnalysisError, match=r"contradict each other \(direction: up, alternative: less\)"):
+        resolve_request(Request("r", "p", "ABAB_RANDOMIZATION", {"direction": "up", "alternative": "less"}))
+
+
+@pytest.mark.parametrize("nested", [1, 2])
+def test_a_plan_within_a_json_string_is_read(nested: int) -> None:
+    extract = planned(extract_of(ERRORS), direction="decrease")
+    part, whole = extract, extract
+    for index, phase in enumerate(extract.phases):
+        text: object = phase.parameters
+        plan: object = phase.parameters["analysis"]
+        for _ in range(nested):
+            text, plan = json.dumps(text), json.dumps(plan)
+        whole = changed(whole, index, parameters=text)
+        part = changed(part, index, parameters={**phase.parameters, "analysis": plan})
+
+    plain = analysed(extract)
+    assert plain.verdict == "benefit"
+    assert analysed(whole).results == analysed(part).results == plain.results
+
+
+@pytest.mark.parametrize(
+    ("parameters", "plan_for_people", "reason"),
+    [
+        ("flashcards", None, "the interventionParams of its phases are not understood: they are no JSON object"),
+        (
+            {"analysis": "a t test"},
+            None,
+            "its plan is not understood, for it is no JSON object (baseline_1: 'a t",
+        ),
+        ({"analysis": [1]}, None, "its plan is not understood, for it is no JSON object (baseline_1: [1], "),
+        ({}, '{"direction": "decrease"}', "its phases record no plan of an analysis; the JSON in its analysisPlan is"),
+        (None, json.dumps('{"direction": "up"}'), "its phases record no plan of an analysis; the JSON in its analysis"),
+        ({}, "We expect fewer errors.", "its phases record no plan of an analysis"),
+    ],
+)
+def test_a_plan_that_is_not_read_is_named(parameters: object, plan_for_people: str | None, reason: str) -> None:
+    extract = extract_of(ERRORS)
+    for index in range(4):
+        extract = changed(extract, index, parameters=parameters)
+    extract = extract.model_copy(
+        update={"protocol": extract.protocol.model_copy(update={"plan": plan_for_people, "improvement": None})}
+    )
+
+    standing = assess_compliance(
+        ABAB, resolve(ABAB, {}, extract), extract, as_of_us=LATER, ends_us=LATER, prior_runs=PriorRuns()
+    )
+
+    assert standing.reasons[0].startswith(reason)
+    beside = "JSON in its analysisPlan is not read" in declared_improvement(extract, None).undeclared
+    assert beside is (plan_for_people is not None and "{" in plan_for_people)
+
+
+def test_phases_with_different_plans_are_named() -> None:
+    extract = planned(extract_of(ERRORS), direction="decrease")
+    other, none = planned(extract, 1, direction="increase"), changed(extract, 2, parameters={})
+
+    def reason(analysed: Extract) -> str:
+        return assess_compliance(
+            ABAB, resolve(ABAB, {}, analysed), analysed, as_of_us=LATER, ends_us=LATER, prior_runs=PriorRuns()
+        ).reasons[0]
+
+    assert reason(other) == "its phases record different plans"
+    assert reason(none) == "its phases record no plan in baseline_2"
 
 
 def test_a_request_is_read_by_the_same_words() -> None:

@@ -66,10 +66,18 @@ def test_as_planned_it_is_planned() -> None:
     assert compliance(extract([PLAN]), direction="decrease").planned
 
 
-@pytest.mark.parametrize("plans", [[None, None], [PLAN, None], [PLAN, {**PLAN, "alpha": 0.05}], ["a test", "a test"]])
-def test_a_plan_that_not_all_phases_record_alike_is_none(plans: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("plans", "reason"),
+    [
+        ([None, None], "its phases record no plan of an analysis"),
+        ([PLAN, None], "its phases record no plan in 1"),
+        ([PLAN, {**PLAN, "alpha": 0.05}], "its phases record different plans"),
+        (["a test", "a test"], "its plan is not understood, for it is no JSON object (0: 'a test', 1: 'a test')"),
+    ],
+)
+def test_a_plan_that_not_all_phases_record_alike_is_none(plans: list[Any], reason: str) -> None:
     assert plan_of(extract(plans)) is None
-    assert compliance(extract(plans)).reasons == ("its phases record no plan of an analysis",)
+    assert compliance(extract(plans)).reasons == (reason,)
 
 
 def test_other_parameters_outcome_or_kind_are_named() -> None:

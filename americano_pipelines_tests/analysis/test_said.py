@@ -11,10 +11,21 @@ from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.interrupted_time_series import analyse_change_points, analyse_segmented
-from americano_pipelines.analysis.registry import AbabParameters, ChangePointParameters, SegmentedParameters
+from americano_pipelines.analysis.preregistration import resolve
+from americano_pipelines.analysis.registry import KINDS, AbabParameters, ChangePointParameters, SegmentedParameters
 from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.day_clock import DAY_US
-from americano_pipelines_tests.analysis.examples import LATER, ONE, ORIGIN, alternating, changed, extract_of, switching
+from americano_pipelines_tests.analysis.examples import (
+    LATER,
+    ONE,
+    ORIGIN,
+    alternating,
+    changed,
+    extract_of,
+    planned,
+    switching,
+)
 
 LENGTHS = (13, 15, 13, 15)
 TREATED = np.repeat([0, 1, 0, 1], LENGTHS)
@@ -118,7 +129,9 @@ def test_missing_days_that_change_nothing_are_said_too() -> None:
 
     assert analysis.verdict == "benefit"
     assert "; 2 of 30 treatment days and 1 of 26 baseline days have no value (difference p = " in analysis.sentence
-    assert "; with the worst values on them p = " in analysis.sentence
+    days = analysis.results["missing days"]
+    assert days["worst_case_p"] < days["worst_case_bound"] < 0.05  # type: ignore[index, operator, call-overload]
+    assert "; with the worst values on them p is at least .023 and at most .029)" in analysis.sentence
     assert "have no value" not in analysed(daily(noise(4))).sentence
 
 
@@ -177,7 +190,45 @@ def test_bounds_of_7_0_days_are_7_days_and_7_5_are_none() -> None:
         half = changed(half, index, parameters={"randomization": {"minDays": 7.5, "maxDays": 21}})
 
     assert analysed(point).results == analysed(whole).results
-    assert "no drawing of the phases is recorded" in analysed(half).sentence
+    assert "a number of whole days is needed (minDays of B0 is 7.5, minDays of T1 is 7.5" in analysed(half).sentence
+
+
+@pytest.mark.parametrize(
+    ("bounds", "named"),
+    [
+        ({"minDays": "7", "maxDays": 21}, "minDays of T1 is '7'"),
+        ({"minDays": True, "maxDays": "21 days"}, "minDays of T1 is True and maxDays of T1 is '21 days'"),
+        ({"minDays": 7, "maxDays": 1e300}, "maxDays of T1 is 1e+300"),
+        ({"minDays": 7, "maxDays": [21]}, "maxDays of T1 is [21]"),
+    ],
+)
+def test_bounds_that_are_no_whole_days_are_named(bounds: dict[str, object], named: str) -> None:
+    analysis = analysed(changed(daily(noise(3)), 1, parameters={"randomization": bounds}))
+
+    assert analysis.verdict == "no verdict"
+    assert f"the recorded drawing is not understood: a number of whole days is needed ({named})" in analysis.sentence
+
+
+def test_a_scheme_of_days_that_is_no_number_of_days_is_named() -> None:
+    scheme = {"scheme": "days", "treatedDays": "1", "blockDays": 2.5}
+    analysis = analysed(alternating("BTBTBTBT", [1.0, 5, 1, 3, 1, 5, 1, 3], scheme))
+
+    assert analysis.verdict == "no verdict"
+    assert "treatedDays of B0 is '1' and blockDays of B0 is 2.5" in analysis.sentence
+
+
+@pytest.mark.parametrize("alpha", [5, "5 %", 0, -0.05, float("nan")])
+def test_a_level_that_is_none_is_refused_and_named(alpha: object) -> None:
+    with pytest.raises(AnalysisError, match=r"alpha of the plan \(interventionParams.analysis\): Input should be"):
+        resolve(KINDS["abab_randomization"], {}, planned(daily(noise(3)), alpha=alpha))
+
+
+def test_a_level_next_to_the_usual_one_is_named_with_all_its_digits() -> None:
+    usual, next_to_it = (analysed(daily(noise(3)), alpha=alpha).sentence for alpha in (0.05, 0.0500001))
+
+    assert "level" not in usual
+    assert "two-sided 94.99999% interval" in next_to_it
+    assert ", level .0500001)" in next_to_it
 
 
 def test_more_draws_can_be_asked_for() -> None:

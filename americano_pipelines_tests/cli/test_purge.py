@@ -53,6 +53,33 @@ def files_naming(folder: Path, word: str) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
 
 
+def planned_protocols(settings: Settings) -> dict[str, set[str]]:
+    """Kept snapshot to the protocols in its history of plans."""
+    planned = {}
+    for folder in snapshots.snapshots(settings):
+        with duckdb.connect(str(folder / snapshots.file_name(settings)), read_only=True) as connection:
+            rows = connection.execute("SELECT DISTINCT protocol_id FROM meta.plans").fetchall()
+            planned[folder.name] = {str(protocol_id) for (protocol_id,) in rows}
+    return planned
+
+
+def test_the_plans_of_an_erased_learner_are_dropped_and_those_of_others_are_not(
+    prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
+) -> None:
+    values = prisma.variables()
+    settings = settings_for(**values)
+    cli("sync", "--json", **values)
+    prisma.execute("DELETE FROM analysis_runs; DELETE FROM phase_assignments; DELETE FROM experiment_protocols")
+    prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" = 'learner_1'")
+    cli("sync", "--full", "--json", **values)
+    assert set(map(frozenset, planned_protocols(settings).values())) == {frozenset({"protocol_0", "protocol_1"})}
+
+    done = cli("purge", "--learner", "learner_1", "--json", **values)
+
+    assert done.code == 0, done.err
+    assert set(map(frozenset, planned_protocols(settings).values())) == {frozenset({"protocol_0"})}
+
+
 def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:

@@ -1,12 +1,14 @@
 """A plan that was first seen after the end is not called planned, and why is said exactly."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 
 import pytest
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
-from americano_pipelines.provenance.plan_standing import apply_plan_sighting
+from americano_pipelines.provenance.plan_standing import PriorSightings, apply_plan_sighting, merge_sightings
+from americano_pipelines.provenance.prior_runs import find_prior_sightings
 from americano_pipelines.warehouse.plan_history import PlanSighting
 from americano_pipelines_tests.provenance.conftest import Lab, run_id
 from americano_pipelines_tests.sync.support import sync
@@ -33,6 +35,7 @@ def test_a_plan_that_was_seen_before_the_end_stays_planned() -> None:
 
 
 SAYS = "the source says that it was last changed on"
+NOT_SAID = "and the source does not say of the protocol and each phase when they were last changed"
 AFTER = "its plan was first seen on 2025-03-08, after the end: "
 
 
@@ -49,7 +52,7 @@ AFTER = "its plan was first seen on 2025-03-08, after the end: "
         ),
         (
             sighting("2025-03-08", watched="2025-03-08"),
-            f"{AFTER}the project began after it, and the source does not say when it was last changed",
+            f"{AFTER}the project began after it, {NOT_SAID}",
         ),
         (None, "when its plan was first seen is not known: the snapshot is from before plans were kept"),
     ],
@@ -78,6 +81,24 @@ def test_what_is_exploratory_for_another_reason_is_not_declared() -> None:
     )
 
 
+def test_the_records_know_what_a_lost_published_file_no_longer_does() -> None:
+    rebuilt = sighting("2025-03-08", watched="2025-03-08", updated="2024-12-01")
+    before_the_end = sighting("2025-03-01", watched="2025-01-01", updated="2024-12-01")
+    another = before_the_end.model_copy(update={"plan_sha256": "1" * 64})
+
+    def label(*earlier: PlanSighting, since: str | None = None) -> str:
+        merged = merge_sightings(rebuilt, PriorSightings(earlier, since))
+        return apply_plan_sighting(PLANNED, merged, END_US).label
+
+    assert label() == "declared"
+    assert label(before_the_end, since=before_the_end.watched_since) == "planned"
+    assert label(another, since=another.watched_since) == "exploratory", "the project saw another plan before"
+    assert label(since="2025-01-01T02:00:00Z") == "exploratory", "the project looked before, and did not see it"
+    assert label(since="2025-03-08T03:00:00+01:00") == "declared", "the same instant"
+    assert label(since="2025-03-09T02:00:00+00:00") == "declared"
+    assert merge_sightings(None, PriorSightings((before_the_end,))) is None
+
+
 def test_the_record_holds_when_its_plan_was_seen(lab: Lab) -> None:
     plan = json.dumps({"analysis": {"type": "CHANGE_POINT_DETECTION"}})
     lab.database.execute(
@@ -94,3 +115,35 @@ def test_the_record_holds_when_its_plan_was_seen(lab: Lab) -> None:
     assert standing.plan_seen.first_seen_snapshot == recorded.record.inputs[0].snapshot_id
     assert any("after the end: the project has looked since" in reason for reason in standing.reasons)
     assert lab.verify(run_id(recorded)).faults == []
+
+
+def test_a_published_file_built_from_nothing_does_not_make_a_late_plan_declared(lab: Lab) -> None:
+    """Without the records an analysis of a plan that was changed after the end was called declared."""
+    lab.database.execute("UPDATE experiment_protocols SET \"updatedAt\" = '2025-01-02'")
+    lab.database.execute("UPDATE phase_assignments SET \"updatedAt\" = '2025-01-02'")
+    plan = json.dumps({"analysis": {"type": "CHANGE_POINT_DETECTION", "factor": 4}})
+    lab.database.execute('UPDATE phase_assignments SET "interventionParams" = %s', (plan,))
+    sync(lab.settings)
+    first = lab.analyse("change_points").record.standing
+    shutil.rmtree(lab.settings.paths.snapshots)
+    lab.settings.paths.published.unlink()
+
+    document = sync(lab.settings).document
+    assert document.plans_since == document.instant
+    late = lab.analyse("change_points").record.standing
+
+    assert first is not None
+    assert first.plan_seen is not None
+    assert late is not None
+    assert late.plan_seen == first.plan_seen
+    assert "the project began after it" not in late.sentence
+
+
+def test_a_record_of_any_protocol_says_since_when_the_project_looked(lab: Lab) -> None:
+    recorded = lab.analyse("change_points")
+
+    prior = find_prior_sightings(lab.settings, "protocol_of_nobody")
+
+    assert prior.of_protocol == ()
+    assert prior.watched_since is not None
+    assert datetime.fromisoformat(prior.watched_since) <= datetime.fromisoformat(recorded.record.inputs[0].instant)

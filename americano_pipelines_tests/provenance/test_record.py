@@ -36,7 +36,8 @@ STATED_SINCE = (
 )
 CHANGED = {
     "abab_randomization": {
-        *("verdict.sentence", "verdict.why", "test.p", "test.smallest_p", "test.as_extreme", "appraisal.points")
+        *("verdict.sentence", "verdict.why", "test.p", "test.smallest_p", "test.as_extreme", "appraisal.points"),
+        *("test.edges", "test.counts"),
     }
 }
 # What version 2 adds.

@@ -310,3 +310,16 @@ def test_values_that_are_all_the_same_are_ties_and_not_rounding(direction: Direc
     test = randomization_test([Case(np.full(24, value), schedule, (6, 5, 7, 6))], direction=direction)
 
     assert (test.p, test.as_extreme) == (1.0, test.assignments)
+
+
+@given(cases(), st.sampled_from(DIRECTIONS))
+@settings(max_examples=60)
+def test_each_bin_lies_on_one_side_of_the_observed_statistic(case: Case, direction: Direction | None) -> None:
+    """So a picture can colour exactly what is at least as extreme."""
+    test = randomization_test([case], direction=direction)
+    middles = (test.edges[:-1] + test.edges[1:]) / 2
+    higher = test.favoured_direction == "increase"
+    shaded = test.counts[middles >= test.observed if higher else middles <= test.observed]
+
+    assert shaded.sum() == test.as_extreme - test.empty
+    assert test.counts.sum() == test.assignments - test.empty

@@ -1,14 +1,16 @@
 """When each plan was first seen is carried from snapshot to snapshot."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import duckdb
 import pytest
 
+from americano_pipelines.common import sql
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
-from americano_pipelines.warehouse.plan_history import PlanSighting, read_sighting
+from americano_pipelines.warehouse.plan_history import PlanSighting, dropping_plans, read_sighting
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.support import sync
 
@@ -84,14 +86,92 @@ def test_what_the_source_says_of_its_last_change(prisma: Database, settings: Set
     assert sighting_of(settings, "protocol_0").source_updated_at == "2025-01-02T03:04:05+00:00"
 
 
-def test_a_protocol_that_the_source_no_longer_has_is_not_carried_on(prisma: Database, settings: Settings) -> None:
-    sync(settings)
-    prisma.execute("DELETE FROM analysis_runs; DELETE FROM phase_assignments WHERE \"protocolId\" = 'protocol_1'")
-    prisma.execute("DELETE FROM experiment_protocols WHERE id = 'protocol_1'")
-    sync(settings)
+@pytest.mark.parametrize(
+    ("said", "updated"),
+    [
+        ("NULL", None),
+        ("'1970-01-01'", None),
+        ("'infinity'", None),
+        ("'-infinity'", None),
+        ("'2025-03-01 00:00:01'", None),
+        ("'2025-03-01'", "2025-03-01T00:00:00+00:00"),
+        ("'2025-01-03'", "2025-01-03T00:00:00+00:00"),
+    ],
+)
+def test_each_row_has_to_say_by_a_time_that_can_be_true_when_it_was_changed(said: str, updated: str | None) -> None:
+    """The source was read on 2025-03-01."""
+    statement = sql.render(sql.load("warehouse", "plan_updates"), table="rows", protocol="p", updated="changed")
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE rows (p VARCHAR, changed TIMESTAMP)")
+        connection.execute(f"INSERT INTO rows VALUES ('a', '2025-01-02'), ('a', {said}), ('b', '2025-01-02')")
+        times = dict(connection.execute(statement, {"instant": datetime(2025, 3, 1)}).fetchall())  # noqa: DTZ001 - UTC
 
+    assert times == {"a": updated, "b": "2025-01-02T00:00:00+00:00"}
+
+
+def test_a_phase_without_a_time_a_column_of_text_and_a_missing_column_prove_nothing(
+    prisma: Database, settings: Settings
+) -> None:
+    prisma.execute('UPDATE experiment_protocols SET "updatedAt" = %s', ("2025-01-02",))
+    prisma.execute('ALTER TABLE phase_assignments ALTER COLUMN "updatedAt" DROP NOT NULL')
+    prisma.execute(
+        'UPDATE phase_assignments SET "updatedAt" = NULL '
+        "WHERE id = (SELECT min(id) FROM phase_assignments WHERE \"protocolId\" = 'protocol_1')"
+    )
+    plan(prisma, 0.03)
+    sync(settings)
+    assert sighting_of(settings).source_updated_at is None
+    assert sighting_of(settings, "protocol_0").source_updated_at is not None
+
+    plan(prisma, 0.01)
+    prisma.execute("ALTER TABLE phase_assignments ALTER COLUMN \"updatedAt\" TYPE text USING '2025-01-02 00:00:00+14'")
+    sync(settings)
+    assert sighting_of(settings).source_updated_at is None
+
+    prisma.execute('ALTER TABLE phase_assignments DROP COLUMN "updatedAt"')
+    plan(prisma, 0.02)
+    sync(settings)
+    assert sighting_of(settings).source_updated_at is None
+
+
+def protocols_in_history(settings: Settings) -> set[str]:
     with snapshots.open_published(settings) as connection:
-        assert connection.execute("SELECT DISTINCT protocol_id FROM meta.plans").fetchall() == [("protocol_0",)]
+        return {name for (name,) in connection.execute("SELECT DISTINCT protocol_id FROM meta.plans").fetchall()}
+
+
+def test_a_sync_without_protocols_forgets_no_first_sight(prisma: Database, settings: Settings) -> None:
+    sync(settings)
+    before = sighting_of(settings)
+    prisma.execute(
+        "CREATE TABLE kept AS TABLE experiment_protocols; CREATE TABLE kept_phases AS TABLE phase_assignments"
+    )
+    prisma.execute("DELETE FROM analysis_runs; DELETE FROM phase_assignments; DELETE FROM experiment_protocols")
+    sync(settings)
+    assert protocols_in_history(settings) == {"protocol_0", "protocol_1"}
+    with snapshots.open_published(settings) as connection:
+        assert connection.execute("SELECT bool_or(is_current) FROM meta.plans").fetchall() == [(False,)]
+
+    prisma.execute("ALTER TABLE experiment_protocols RENAME TO elsewhere")
+    sync(settings, full=True)
+    assert protocols_in_history(settings) == {"protocol_0", "protocol_1"}
+
+    prisma.execute("ALTER TABLE elsewhere RENAME TO experiment_protocols")
+    prisma.execute("INSERT INTO experiment_protocols TABLE kept; INSERT INTO phase_assignments TABLE kept_phases")
+    sync(settings)
+    assert sighting_of(settings) == before
+
+
+def test_a_purge_drops_the_plans_of_protocols_that_are_gone_but_not_those_of_others(
+    prisma: Database, settings: Settings
+) -> None:
+    sync(settings)
+    prisma.execute("DELETE FROM analysis_runs; DELETE FROM phase_assignments; DELETE FROM experiment_protocols")
+
+    with dropping_plans(settings, others={"protocol_0"}):
+        sync(settings, full=True)
+
+    assert protocols_in_history(settings) == {"protocol_0"}
+    assert not list(settings.spill_dir.glob(".tmp-purge-*"))
 
 
 def test_the_history_of_a_file_that_somebody_wrote_to_is_not_believed(prisma: Database, settings: Settings) -> None:

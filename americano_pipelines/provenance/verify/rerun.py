@@ -30,7 +30,7 @@ ABSOLUTE_OF_SCALE = 1e-12
 _NEW = "was not there"
 # What follows from draws; the observed statistic, the schedule and the verdict's state do not, or must not.
 _SAMPLED_RESULTS = re.compile(
-    r"(test\.(p(_\w+)?|as_extreme|smallest_p|empty|interval|edges|counts)|missing days\.(p|worst_case_p)"
+    r"(test\.(p(_\w+)?|as_extreme|smallest_p|empty|interval|edges|counts)|missing days\.(p|worst_case_(p|bound))"
     r"|verdict\.(why|sentence))(\.|\[|$)"
 )
 # Two runs of a sampler differ by more than this many standard errors once in 16,000 comparisons.
