@@ -29,7 +29,7 @@ def recompute(analysis: str, document: Mapping[str, Any]) -> tuple[dict[str, Any
 
     Args:
         analysis: name of the analysis.
-        document: the days, as JSON; for the effects also with the recorded `improvement`.
+        document: the days, as JSON; with the recorded `improvement` where phases were compared.
 
     Returns:
         Parts of the results under the names that they have in a record; and what is left out, with the reason.
@@ -99,9 +99,8 @@ def _missing_days(document: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _effects(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The effects of neighbouring phases; those of an alternation, whose days are pooled, are not computed again."""
-    tested = document["test"]
-    if "improvement" not in document or (tested is not None and tested["schedule"]["kind"] == Alternation.__name__):
+    """The effects of neighbouring phases, where they were compared; None for an alternation, whose days are pooled."""
+    if "improvement" not in document:
         return None
     values, phase = _values(document["values"]), np.array(document["phase"], dtype=np.int64)
     pairs = compare(

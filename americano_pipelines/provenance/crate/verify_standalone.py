@@ -221,9 +221,9 @@ json.dump([parts, missing], open(reply, "w", encoding="utf-8"))
 
 def check_by_modules(files: Files, record: Mapping[str, Any], report: Report) -> None:
     """Compute the results again from the days, by the modules."""
-    results = record["results"]
-    improvement = (results.get("effects") or {}).get("improvement")
-    days = json.loads(files[DAYS]) | {"improvement": improvement}
+    results, days = record["results"], json.loads(files[DAYS])
+    if (effects := results.get("effects")) is not None and compares_phases(days, effects["pairs"]):
+        days["improvement"] = effects["improvement"]
     parts, missing = run_modules(modules_of(files), {"analysis": record["identity"]["analysis"], "days": days})
     for words in missing:
         report.add("unknown", f"by the modules: {words}")
@@ -492,18 +492,19 @@ def check_effects(files: Files, record: Mapping[str, Any], report: Report) -> No
     groups = [(label, kind, values[(phase == index) & ~np.isnan(values)])
               for index, (label, kind) in enumerate(zip(days["labels"], days["conditions"], strict=True))]  # fmt: skip
     pairs = effects["pairs"]
-    if any(pair["first"] not in days["labels"] for pair in pairs):  # an alternation: the days of each condition
-        if len(pairs) != 1:
+    if not compares_phases(days, pairs):  # an alternation: the days of each condition
+        if [pair["second"] for pair in pairs] != ["treatment days"]:
             report.add("unknown", "by numpy alone: effects of several treatments are not computed")
             return
         groups = [(label, kind, np.concatenate([np.empty(0), *(part for _, other, part in groups if other == kind)]))
                   for label, kind in ((pairs[0]["first"], "baseline"), (pairs[0]["second"], "treatment"))]  # fmt: skip
-    neighbours = [(one, two) for one, two in pairwise(groups) if one[1] != two[1]]
+    neighbours = [(first, second) for first, second in pairwise(groups) if first[1] != second[1]]
     sign = -1.0 if effects["improvement"] == "decrease" else 1.0
     again = []
-    for one, two in neighbours:
-        baseline, treated = (one[2], two[2]) if two[1] == "treatment" else (two[2], one[2])
-        again.append((one[0], two[0], two[1] == "treatment", differences(baseline, treated, sign)))
+    for (first, _, earlier), (second, second_kind, later) in neighbours:
+        into = second_kind == "treatment"
+        baseline, treated = (earlier, later) if into else (later, earlier)
+        again.append((first, second, into, differences(baseline, treated, sign)))
     names = ("mean_difference", "median_difference", "nap", "pnd")
     wrong = [] if len(again) == len(pairs) else ["number of pairs"]
     for pair, (first, second, into, numbers) in zip(pairs, again, strict=False):
@@ -520,6 +521,11 @@ def check_effects(files: Files, record: Mapping[str, Any], report: Report) -> No
     words = f"by numpy alone: differences, NAP and PND of {len(pairs)} pairs come out again"
     report.compare(not wrong, words, f"by numpy alone: not as recorded: {', '.join(wrong)}")
     report.add("unknown", "by numpy alone: standardised differences, ratios, errors and intervals are not computed")
+
+
+def compares_phases(days: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether pairs are of neighbouring phases, and not of all days of a condition."""
+    return all(pair["first"] in days["labels"] for pair in pairs)
 
 
 def differences(baseline: np.ndarray, treated: np.ndarray, sign: float) -> list[float | None]:

@@ -77,8 +77,8 @@ def test_a_record_that_names_no_snapshot_or_several_is_no_record_of_an_analysis(
     decoy = inputs[0].model_copy(update={"snapshot_id": "20200101T000000Z-00000000"})
     for others in ([], [decoy, *inputs[1:]]):
         forged = recorded.record.model_copy(update={"inputs": others})
-        (found,) = compare_extract(lab.settings, forged.sha256, forged)
-        assert found.status is Status.DRIFT
+        (problem,) = compare_extract(lab.settings, forged.sha256, forged)
+        assert problem.status is Status.DRIFT
 
 
 def test_what_this_release_adds_to_an_extract_is_no_fault(lab: Lab) -> None:

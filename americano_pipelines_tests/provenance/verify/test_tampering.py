@@ -419,7 +419,7 @@ def test_an_earlier_record_that_was_changed_is_found_although_the_index_calls_it
             values = (status.st_size, status.st_ctime_ns, earlier.sha256)
             connection.execute("UPDATE entries SET bytes = ?, changed_ns = ? WHERE sha256 = ?", values)
 
-        found = faults(lab.verify(run_id(later)))
+        verified = faults(lab.verify(run_id(later)))
 
-    assert found == {CHAIN: Status.MISSING, INDEX: Status.DRIFT}
+    assert verified == {CHAIN: Status.MISSING, INDEX: Status.DRIFT}
     index.unlink()
