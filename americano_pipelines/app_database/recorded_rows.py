@@ -26,6 +26,23 @@ def recorded_hashes(target: PostgresTarget, protocol_id: str) -> dict[str, str]:
     return {sha256: row_id for row_id, sha256 in hashes.items() if isinstance(sha256, str)}
 
 
+def rows_showing(target: PostgresTarget, sha256: str, mlflow_run_id: str) -> list[str]:
+    """Ids of all rows that show a record, by its hash or by its MLflow run.
+
+    Raises:
+        AppRowError: the table cannot be read; TransientAppRowError: Postgres cannot be reached at the moment.
+    """
+    from sqlalchemy import or_, select
+
+    with connected(target) as (connection, table):
+        conditions = [table.c.mlflowRunId == mlflow_run_id] if "mlflowRunId" in table.c else []
+        if is_json(table, SUMMARY):
+            conditions.append(table.c[SUMMARY]["provenance_sha256"].as_string() == sha256)
+        if not conditions:
+            return []
+        return sorted(map(str, connection.execute(select(table.c.id).where(or_(*conditions))).scalars()))
+
+
 @dataclass(frozen=True)
 class ReadColumns:
     """Columns of a row.

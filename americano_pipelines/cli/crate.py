@@ -34,20 +34,22 @@ def crate(run: str, output: Path, *, without_data: bool, doi: str | None, timest
         if timestamp is not None:
             stamp = request_stamp(timestamp, contents.files[RECORD_FILE])
             contents = replace(contents, files={**contents.files, STAMP: stamp})
-        sha256 = write_crate(settings, contents, options, output)
+        written = write_crate(settings, contents, options, output)
         if contents.has_days:
-            write_card(settings, contents, output, sha256)
+            write_card(settings, contents, output, written.sha256)
     if as_json:
         report = {
             "file": str(output),
-            "sha256": sha256,
+            "sha256": written.sha256,
+            "contents": written.contents_sha256,
             "record": contents.sha256,
             "with_days": contents.has_days,
             "left_out": list(contents.withheld),
         }
         say_json(report)
         return
-    say(f"{output}: record {contents.sha256[:12]}, {len(contents.files)} files, sha256 {sha256}")
+    say(f"{output}: record {contents.sha256[:12]}, {len(contents.files)} files, sha256 {written.sha256}")
+    say(f"contents {written.contents_sha256}: this hash covers every file in it, publish it with the record's")
     if contents.withheld:
         say(f"left out: {', '.join(contents.withheld)}")
     if contents.has_days:

@@ -77,9 +77,11 @@ def _verify_crate(crate: Path, *, as_json: bool) -> int:
         check = check_crate(settings, crate)
     if as_json:
         findings = [{"status": status, "what": words} for status, words in check.findings]
-        say_json({"record": check.record_sha256, "verified": check.verified, "findings": findings})
+        about = {"record": check.record_sha256, "contents": check.contents_sha256, "verified": check.verified}
+        say_json({**about, "findings": findings})
     else:
-        say(f"record {check.record_sha256}")
+        say(f"record   {check.record_sha256}")
+        say(f"contents {check.contents_sha256}")
         for status, words in check.findings:
             say(f"{status:8} {words}")
         say("verified, except for what is unknown" if check.verified else "not verified")

@@ -16,8 +16,9 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError, LockHeldError, TamperedError
 from americano_pipelines.provenance.archive import get, put, records_dir
-from americano_pipelines.provenance.record import ChainLink, Record
+from americano_pipelines.provenance.record import ChainLink, ExpiryEnd, Record
 from americano_pipelines.provenance.record_index import IndexEntry, all_entries, update_index
+from americano_pipelines.provenance.snapshot_expiry import read_expiry
 from americano_pipelines.settings import Settings
 
 # No names of records: these end in .json.
@@ -89,22 +90,38 @@ class Chain:
         return sorted(set(earlier) - {entry.sha256 for entry in self.entries if entry.readable})
 
 
-def read_chain(settings: Settings) -> Chain:
-    """Read the chain of an archive; writes nothing."""
+def read_chain(settings: Settings, *, from_files: bool = False) -> Chain:
+    """Read the chain of an archive; writes nothing.
+
+    Args:
+        settings: whose archive.
+        from_files: read every record, and not the index, which anybody may have changed.
+    """
     # The card first: a record that is written in between would else count as one that is gone.
     head = _read_head(settings)
-    return Chain(tuple(all_entries(settings)), head)
+    return Chain(tuple(all_entries(settings, from_files=from_files)), head)
 
 
 def earlier_records(settings: Settings, chain: Chain) -> list[str]:
     """Hashes of the records from before records were chained, as the first chained record names them."""
-    for entry in chain.links.get(1, []):
+    link = _link(settings, chain, 1)
+    return [] if link is None else link.earlier
+
+
+def named_expiry(settings: Settings, chain: Chain) -> ExpiryEnd | None:
+    """The last card of an expired snapshot that a record names, None where none does."""
+    link = _link(settings, chain, max(chain.links, default=0))
+    return None if link is None else link.expiry
+
+
+def _link(settings: Settings, chain: Chain, number: int) -> ChainLink | None:
+    """The link of an intact record with a number."""
+    for entry in chain.links.get(number, []):
         try:
-            link = Record.parse(get(records_dir(settings), entry.sha256)).chain
+            return Record.parse(get(records_dir(settings), entry.sha256)).chain
         except (OSError, TamperedError, AnalysisError):
             continue
-        return link.earlier if link is not None else []
-    return []
+    return None
 
 
 def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) -> tuple[Record, Path, str]:
@@ -132,7 +149,7 @@ def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) 
             f"another process has been writing a record for {_LOCK_SECONDS:.0f} s: see which one holds {lock.lock_file}"
         ) from None
     try:
-        record = build(_next_link(read_chain(settings)))
+        record = build(_next_link(read_chain(settings), read_expiry(settings).end))
         path, sha256 = put(folder, record.canonical(), mode)
         assert record.chain is not None  # noqa: S101 - `build` was given it
         # After the record: a process that dies in between leaves a card that is one behind, which the next one mends.
@@ -143,14 +160,15 @@ def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) 
         lock.release()
 
 
-def _next_link(chain: Chain) -> ChainLink:
+def _next_link(chain: Chain, expiry: ExpiryEnd | None) -> ChainLink:
     last = chain.length
     if last == 0:
         # What was recorded before records were chained is named once, so that it cannot vanish either.
-        return ChainLink(number=1, previous=None, earlier=sorted(entry.sha256 for entry in chain.entries))
+        earlier = sorted(entry.sha256 for entry in chain.entries)
+        return ChainLink(number=1, previous=None, earlier=earlier, expiry=expiry)
     at_end = chain.links.get(last)
     previous = min(entry.sha256 for entry in at_end) if at_end else chain.names[last]
-    return ChainLink(number=last + 1, previous=previous, earlier=[])
+    return ChainLink(number=last + 1, previous=previous, earlier=[], expiry=expiry)
 
 
 def _read_head(settings: Settings) -> Head | None:

@@ -82,6 +82,13 @@ class Input(FrozenModel):
     exclusions: dict[str, int]
 
 
+class ExpiryEnd(FrozenModel):
+    """The last card of the snapshots that had expired, see `provenance/snapshot_expiry.py`."""
+
+    number: int = Field(ge=1)
+    sha256: str
+
+
 class ChainLink(FrozenModel):
     """The place of a record among all records of its archive, see `provenance/chain.py`.
 
@@ -89,11 +96,13 @@ class ChainLink(FrozenModel):
         number: from 1 on.
         previous: hash of the record before it, None for the first.
         earlier: of the first, hashes of all records from before records were chained; else empty.
+        expiry: the last card of an expired snapshot, None before there was one. Older records lack it.
     """
 
     number: int = Field(ge=1)
     previous: str | None
     earlier: list[str]
+    expiry: ExpiryEnd | None = None
 
 
 class Record(FrozenModel):

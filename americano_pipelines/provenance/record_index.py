@@ -132,8 +132,15 @@ def newest_entries(settings: Settings, limit: int | None = None) -> list[IndexEn
         return [_entry(row) for row in connection.execute(statement, (-1 if limit is None else limit,))]
 
 
-def all_entries(settings: Settings) -> list[IndexEntry]:
-    """The entries of all record files, intact or not; writes nothing."""
+def all_entries(settings: Settings, *, from_files: bool = False) -> list[IndexEntry]:
+    """The entries of all record files, intact or not; writes nothing.
+
+    Args:
+        settings: whose archive.
+        from_files: read every file, and believe nothing that the index says.
+    """
+    if from_files:
+        return list(_read(settings, _present(settings), {}))
     with _entries(settings) as connection:
         return [_entry(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM entries")]  # noqa: S608 - a constant
 

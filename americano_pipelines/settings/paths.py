@@ -96,6 +96,11 @@ class DataFolder:
         return self.records / "extract_checks"
 
     @property
+    def expired_snapshots(self) -> Path:
+        """Cards of the snapshots that expired."""
+        return self.extract_checks / "expired"
+
+    @property
     def crate_cards(self) -> Path:
         """Cards of the crates with days that were written."""
         return self.records / "crates"
@@ -217,6 +222,7 @@ class DataFolder:
             self.records,
             self.api_keys,
             self.extract_checks,
+            self.expired_snapshots,
             self.module_bundles,
             self.crate_cards,
             self.mlflow,

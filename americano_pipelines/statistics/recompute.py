@@ -5,6 +5,7 @@ It needs numpy only; what needs another library that is missing is left out. `an
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import numpy as np
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.changepoint_search import change_points
+from americano_pipelines.statistics.effect_sizes import compare
+from americano_pipelines.statistics.missing_days import missing_days
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.prefix_sums import Values
-from americano_pipelines.statistics.randomization_test import randomization_test
+from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case, Schedule
 from americano_pipelines.statistics.segmented_regression import segmented
 
@@ -26,26 +29,21 @@ def recompute(analysis: str, document: Mapping[str, Any]) -> tuple[dict[str, Any
 
     Args:
         analysis: name of the analysis.
-        document: the days, as JSON.
+        document: the days, as JSON; with the recorded `improvement` where phases were compared.
 
     Returns:
         Parts of the results under the names that they have in a record; and what is left out, with the reason.
     """
     parts: dict[str, Any] = {"phases": _phases(document)}
     missing = []
-    name, compute = {
-        "abab_randomization": ("test", _test),
-        "interrupted_time_series": ("regression", _regression),
-        "change_points": ("change points", _change_points),
-    }.get(analysis, ("", None))
-    if compute is not None:
+    for name, compute in _PARTS.get(analysis, {}).items():
         try:
             part = compute(document)
         except ImportError as error:
             missing.append(f"{name}: needs {error.name}, which is not installed")
         else:
             if part is not None:
-                parts[name] = jsonable(asdict(part))
+                parts[name] = jsonable(part)
     return parts, missing
 
 
@@ -64,28 +62,74 @@ def _phases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _test(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass of the statistics
-    tested, parameters = document["test"], document["parameters"]
+def _case(document: Mapping[str, Any]) -> Case | None:
+    """The tested days with their schedule, None where nothing was tested."""
+    tested = document["test"]
     if tested is None:
         return None
     fields = dict(tested["schedule"])
     kind = _SCHEDULES[fields.pop("kind")]
     schedule = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
-    case = Case(_values(tested["values"]), schedule, tested["observed"])
-    direction = None if parameters["direction"] == "either" else parameters["direction"]
+    return Case(_values(tested["values"]), schedule, tested["observed"])
+
+
+def _run_test(document: Mapping[str, Any], case: Case, direction: Direction | None) -> RandomizationTest:
+    parameters = document["parameters"]
     return randomization_test(
         [case], direction=direction, level=parameters["alpha"], seed=parameters["seed"], draws=parameters["draws"]
     )
 
 
-def _regression(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass of the statistics
+def _declared_test(document: Mapping[str, Any]) -> tuple[Case, RandomizationTest] | None:
+    direction, case = document["parameters"]["direction"], _case(document)
+    return None if case is None else (case, _run_test(document, case, None if direction == "either" else direction))
+
+
+def _test(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    tested = _declared_test(document)
+    return None if tested is None else asdict(tested[1])
+
+
+def _missing_days(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    tested = _declared_test(document)
+    if tested is None:
+        return None
+    missing = missing_days(*tested, partial(_run_test, document))
+    return {**asdict(missing), "shares differ": missing.is_unequal}
+
+
+def _effects(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The effects of neighbouring phases, where they were compared; None for an alternation, whose days are pooled."""
+    if "improvement" not in document:
+        return None
+    values, phase = _values(document["values"]), np.array(document["phase"], dtype=np.int64)
+    pairs = compare(
+        document["labels"],
+        document["conditions"],
+        [values[(phase == index) & ~np.isnan(values)] for index in range(len(document["labels"]))],
+        improvement=document["improvement"] or "increase",
+        ratio_scale=document["parameters"]["ratio_scale"],
+    )
+    return {"pairs": [asdict(pair) for pair in pairs]}
+
+
+def _regression(document: Mapping[str, Any]) -> dict[str, Any] | None:
     parameters = document["parameters"]
     if parameters["method"] != "least_squares":
         return None
     phase = np.array(document["phase"], dtype=np.int64)
-    return segmented(_values(document["values"]), phase, document["labels"], parameters["hac_lag"])
+    return asdict(segmented(_values(document["values"]), phase, document["labels"], parameters["hac_lag"]))
 
 
-def _change_points(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass of the statistics
+def _change_points(document: Mapping[str, Any]) -> dict[str, Any]:
     parameters = document["parameters"]
-    return change_points(_values(document["values"]), min_size=parameters["min_size"], factor=parameters["factor"])
+    return asdict(
+        change_points(_values(document["values"]), min_size=parameters["min_size"], factor=parameters["factor"])
+    )
+
+
+_PARTS: dict[str, dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]]] = {
+    "abab_randomization": {"test": _test, "missing days": _missing_days, "effects": _effects},
+    "interrupted_time_series": {"regression": _regression},
+    "change_points": {"change points": _change_points},
+}

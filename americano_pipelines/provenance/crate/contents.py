@@ -16,6 +16,8 @@ from americano_pipelines.provenance.recorder import DIFF, EXTRACT, LOCK_FILE
 from americano_pipelines.settings import Settings
 
 RECORD_FILE, VERIFIER, MODULES, GUIDE = "record.json", "verify.py", "modules/", "README.md"
+# Every other file with its hash, for `sha256sum -c`.
+LISTING = "SHA256SUMS"
 # What shows no day of a learner. All else that an analysis made does, or may.
 _WITHOUT_DAYS = frozenset({RESULTS, LOCK_FILE, DIFF})
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.analysis.day_values import DAYS
 from americano_pipelines.common import atomic_files
-from americano_pipelines.common.hashing import sha256_hex
+from americano_pipelines.common.hashing import file_sha256, sha256_hex
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.provenance.crate.contents import GUIDE, MODULES, RECORD_FILE, VERIFIER, CrateContents
+from americano_pipelines.provenance.crate.contents import GUIDE, LISTING, MODULES, RECORD_FILE, VERIFIER, CrateContents
 from americano_pipelines.provenance.crate.time_stamp import STAMP
 from americano_pipelines.provenance.perform import REPORT, RESULTS
 from americano_pipelines.provenance.record import Record
@@ -39,6 +39,7 @@ _DESCRIPTIONS = {
     DIFF: "Changes to the code that were not committed.",
     VERIFIER: "Checks this crate; needs Python and numpy only: python verify.py",
     GUIDE: "What this is, and how to check it.",
+    LISTING: "The hash of every other file, as sha256sum writes and checks them.",
     STAMP: "Time stamp (RFC 3161) of record.json.",
 }
 _FORMATS = {
@@ -56,8 +57,9 @@ _GUIDE = """# {name}
 {sentence}
 
 Record {sha256}. To check this folder: `python verify.py`, with Python and numpy. It compares every file with
-record.json, and computes the results again from the days where they are here. Files that are not here are named in
-record.json with their hashes. {access}
+record.json, derives the verdict again, and computes the results again from the days where they are here. Files that
+are not here are named in record.json with their hashes. Compare the two hashes that it prints with those that were
+published: one is of the record, the other of all that is here. {access}
 """
 
 
@@ -96,7 +98,20 @@ def crate_options(settings: Settings, doi: str | None) -> CrateOptions:
     return CrateOptions(**values, doi=doi)
 
 
-def write_crate(settings: Settings, contents: CrateContents, options: CrateOptions, target: Path) -> str:
+@dataclass(frozen=True)
+class WrittenCrate:
+    """A crate that was written.
+
+    Attributes:
+        sha256: hash of the file.
+        contents_sha256: hash of the list of all files in it, which `verify.py` prints too; another packing keeps it.
+    """
+
+    sha256: str
+    contents_sha256: str
+
+
+def write_crate(settings: Settings, contents: CrateContents, options: CrateOptions, target: Path) -> WrittenCrate:
     """Write a crate.
 
     Args:
@@ -106,7 +121,7 @@ def write_crate(settings: Settings, contents: CrateContents, options: CrateOptio
         target: the ZIP file; one that is there is replaced.
 
     Returns:
-        Hash of the file.
+        Its hashes.
     """
     with reader_temporary_folder(settings.spill_dir, "crate") as folder:
         inside = folder / "crate"
@@ -116,10 +131,18 @@ def write_crate(settings: Settings, contents: CrateContents, options: CrateOptio
             path.write_bytes(content)
         crate = _build_crate(inside, contents, options)
         crate.metadata.write(inside)
+        listing = _listing(inside)
+        (inside / LISTING).write_bytes(listing)
         packed = Path(shutil.make_archive(str(folder / "packed"), "zip", inside))
         with atomic_files.atomic_write_path(target) as aside:
             shutil.copyfile(packed, aside)
-        return sha256_hex(target.read_bytes())
+        return WrittenCrate(file_sha256(target), sha256_hex(listing))
+
+
+def _listing(folder: Path) -> bytes:
+    """Every file with its hash, by name."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return "".join(f"{file_sha256(path)}  {name}\n" for name, path in sorted(files.items())).encode()
 
 
 def _title(record: Record) -> str:
@@ -155,6 +178,8 @@ def _build_crate(folder: Path, contents: CrateContents, options: CrateOptions) -
     root["author"], root["publisher"], root["license"] = author, publisher, license_
     root["identifier"] = f"https://doi.org/{options.doi}" if options.doi else f"urn:sha256:{contents.sha256}"
     listed = {name: _file(crate, folder, name) for name in (*contents.files, GUIDE) if not name.startswith(MODULES)}
+    # Its hash is not known yet: the list has the hash of this description.
+    crate.add_file(folder / LISTING, LISTING, properties=_description(LISTING))
     results = [
         entity for name, entity in listed.items() if name in record.artifacts and name not in {DAYS, LOCK_FILE, DIFF}
     ]
@@ -183,14 +208,21 @@ def _seconds(time: str) -> str:
 
 def _file(crate: "ROCrate", folder: Path, name: str) -> "Entity":
     path = folder / name
-    properties = {
-        "name": name,
-        "description": _DESCRIPTIONS.get(name, f"{path.suffix.removeprefix('.')} of the analysis"),
-        "encodingFormat": _FORMATS.get(path.suffix, "text/plain"),
+    properties = _description(name) | {
         "contentSize": str(path.stat().st_size),
-        "identifier": f"urn:sha256:{sha256_hex(path.read_bytes())}",
+        "identifier": f"urn:sha256:{file_sha256(path)}",
     }
     return crate.add_file(path, name, properties=properties)
+
+
+def _description(name: str) -> dict[str, str]:
+    """What people and programs want to know of a file before they open it."""
+    suffix = Path(name).suffix
+    return {
+        "name": name,
+        "description": _DESCRIPTIONS.get(name, f"{suffix.removeprefix('.')} of the analysis"),
+        "encodingFormat": _FORMATS.get(suffix, "text/plain"),
+    }
 
 
 def _software(crate: "ROCrate", contents: CrateContents, folder: Path) -> "Entity":

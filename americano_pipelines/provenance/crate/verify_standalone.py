@@ -1,26 +1,50 @@
 """Verify a crate: python verify.py [FOLDER]. It needs Python and numpy, and nothing else of the project that wrote it.
 
-The record is the root: its hash names it in the project's archive, in MLflow and in the app. Everything else is
-compared with the record. The modules in the crate are run; look at them first if you do not trust their author.
+One file, so that it can be read and moved alone. The record is the root: its hash names it in the project's archive,
+in MLflow and in the app. All other files are compared with the record, and results and verdict are derived again. The
+modules in the crate are run, in a process of their own; look at them first if you do not trust their author.
 """
+
+import sys
+
+if __name__ == "__main__":
+    # Else a file of the crate called numpy.py or json.py would be imported in place of the real one.
+    if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+        sys.path.pop(0)
+    sys.dont_write_bytecode = True
 
 import hashlib
 import json
 import math
-import sys
-from collections.abc import Iterator, Mapping
-from itertools import product
+import re
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-RECORD, DAYS, RESULTS, MODULES = "record.json", "days.json", "results.json", "modules/americano_pipelines"
+RECORD, DAYS, RESULTS, MODULES = "record.json", "days.json", "results.json", "modules/americano_pipelines/"
+METADATA, GUIDE, STAMP, VERIFIER, LISTING = (
+    "ro-crate-metadata.json",
+    "README.md",
+    "record.tsr",
+    "verify.py",
+    "SHA256SUMS",
+)
 # What the record cannot hold the hash of, for it is written after it.
-STAMP = "record.tsr"
-WRITTEN_AFTER = frozenset({RECORD, "ro-crate-metadata.json", "verify.py", "README.md", STAMP})
+WRITTEN_AFTER = (METADATA, GUIDE, STAMP, VERIFIER, LISTING)
+ABAB = "abab_randomization"
 RELATIVE, ABSOLUTE = 1e-9, 1e-9
-MOST_ASSIGNMENTS = 5_000_000
+MOST_ASSIGNMENTS, DRAWN = 5_000_000, 200_000
+MOST_BYTES, MOST_FILES = 1 << 30, 10_000
+MODULE_SECONDS = 1800
+LACKING = object()
+
+Files = Mapping[str, bytes]
 
 
 def sha256(content: bytes) -> str:
@@ -33,15 +57,32 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 - JSON
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+def plain(text: object) -> str:
+    """A text of the crate as one line, so that it cannot print lines of its own."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text))
+
+
 class Report:
-    """What was found: ok, fault, or unknown; each with words."""
+    """What was found: ok, FAULT, or unknown; each with words."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
 
     def add(self, status: str, words: str) -> None:
         """Note a finding."""
-        self.lines.append((status, words))
+        self.lines.append((status, plain(words)))
+
+    def compare(self, same: bool, right: str, wrong: str) -> bool:  # noqa: FBT001 - what was compared
+        """Note whether something is as it should be."""
+        self.add("ok" if same else "FAULT", right if same else wrong)
+        return same
+
+    def check(self, what: str, check: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - of any check
+        """Do a check; what has not the form of a crate is a fault, and no error of this program."""
+        try:
+            check(*arguments, self)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            self.add("FAULT", f"{what} could not be compared: {type(error).__name__}: {error}")
 
     @property
     def faults(self) -> int:
@@ -49,91 +90,192 @@ class Report:
         return sum(status == "FAULT" for status, _ in self.lines)
 
 
-def check_files(folder: Path, record: Mapping[str, Any], report: Report) -> None:
-    """Hash every file, and compare it with the record."""
-    artifacts, withheld, good = record["artifacts"], [], 0
-    for name, artifact in sorted(artifacts.items()):
-        path = folder / name
-        if not path.is_file():
-            withheld.append(name)
-        elif sha256(path.read_bytes()) == artifact["sha256"]:
-            good += 1
-        else:
+# Files
+
+
+def read_files(folder: Path, report: Report) -> dict[str, bytes]:
+    """Read every file once; all checks are of these bytes. Links and special files are faults, and not read."""
+    files: dict[str, bytes] = {}
+    left, entries = MOST_BYTES, 0
+    for path in sorted(folder.rglob("*")):
+        name, kind = path.relative_to(folder).as_posix(), path.lstat()
+        entries, left = entries + 1, left - kind.st_size
+        if left < 0 or entries > MOST_FILES:
+            report.add("FAULT", f"the rest is not read: a crate has at most {MOST_FILES} files and {MOST_BYTES} bytes")
+            break
+        if stat.S_ISREG(kind.st_mode):
+            files[name] = path.read_bytes()
+        elif not stat.S_ISDIR(kind.st_mode):
+            report.add("FAULT", f"{name} is no file but a link or the like: it is not read")
+    return files
+
+
+def listing(files: Files) -> str:
+    """All files with their hashes, as sha256sum writes them; the hash of this text is that of the crate's contents."""
+    return "".join(f"{sha256(content)}  {name}\n" for name, content in sorted(files.items()) if name != LISTING)
+
+
+def check_listing(files: Files, report: Report) -> None:
+    """Compare every file with the list of files."""
+    actual = listing(files)
+    if LISTING not in files:
+        report.add("unknown", f"there is no {LISTING}: files may have been added or left out. Older crates have none")
+        return
+    listed = files[LISTING].decode()
+    odd = sorted({line[66:] for line in set(listed.split("\n")) ^ set(actual.split("\n"))})
+    report.compare(
+        listed == actual,
+        f"{actual.count(chr(10))} files are those that {LISTING} lists",
+        f"changed, added or missing since {LISTING} was written: {', '.join(odd) or 'its form'}",
+    )
+
+
+def check_files(files: Files, record: Mapping[str, Any], report: Report) -> None:
+    """Compare every file with the record, and name those that the record does not cover."""
+    artifacts = record["artifacts"]
+    good = [name for name in sorted(artifacts) if name in files and sha256(files[name]) == artifacts[name]["sha256"]]
+    withheld = [name for name in sorted(artifacts) if name not in files]
+    report.add("ok", f"{len(good)} files have the recorded hashes")
+    for name in sorted(files):
+        if name in artifacts and name not in good:
             report.add("FAULT", f"{name} is not the recorded file")
-    report.add("ok", f"{good} files have the recorded hashes")
+        elif name not in artifacts and name not in {RECORD, *WRITTEN_AFTER} and not is_module(name):
+            report.add("FAULT", f"{name} is no part of the record")
     if withheld:
         report.add("unknown", f"not in this crate, only their hashes are recorded: {', '.join(withheld)}")
-    listed = listed_files(folder)
-    for path in sorted(item for item in folder.rglob("*") if item.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if name in artifacts or name in WRITTEN_AFTER or name.startswith(f"{MODULES}/") or "__pycache__" in name:
-            continue
-        report.add("FAULT", f"{name} is no part of the record")
-    if missing := sorted(listed - {item.relative_to(folder).as_posix() for item in folder.rglob("*")}):
-        report.add("FAULT", f"listed in ro-crate-metadata.json and not there: {', '.join(missing)}")
+    uncovered = ", ".join(name for name in WRITTEN_AFTER if name in files)
+    report.add("unknown", f"whether these are as they were published, for the record does not cover them: {uncovered}")
 
 
-def listed_files(folder: Path) -> set[str]:
-    """The files that the crate's own metadata lists."""
-    graph = json.loads((folder / "ro-crate-metadata.json").read_text(encoding="utf-8"))["@graph"]
-    return {str(item["@id"]) for item in graph if "File" in item.get("@type", ())}
+def is_module(name: str) -> bool:
+    """Whether a file is a module; bytecode and libraries are none, and are never run."""
+    return name.startswith(MODULES) and name.endswith((".py", ".sql")) and "__pycache__" not in name
 
 
-def check_modules(folder: Path, record: Mapping[str, Any], report: Report) -> bool:
-    """Hash the modules as a whole; whether they are those that the analysis ran with."""
-    package = folder / MODULES
-    texts = {
-        path.relative_to(package).as_posix(): path.read_bytes().decode()
-        for path in package.rglob("*")
-        if path.suffix in {".py", ".sql"}
-    }
+def check_metadata(files: Files, record: Mapping[str, Any], report: Report) -> None:
+    """Compare what ro-crate-metadata.json and README.md say with the files and the record."""
+    if METADATA not in files:
+        report.add("FAULT", f"{METADATA} is missing")
+    else:
+        entities = {str(item["@id"]): item for item in json.loads(files[METADATA])["@graph"]}
+        listed = {name: item for name, item in entities.items() if "File" in item.get("@type", ())}
+        if missing := sorted(listed.keys() - files.keys()):
+            report.add("FAULT", f"listed in {METADATA} and not there: {', '.join(missing)}")
+        wrong = [
+            name
+            for name, item in listed.items()
+            if name in files and item.get("identifier", "") not in {"", f"urn:sha256:{sha256(files[name])}"}
+        ]
+        said = {item.get("name"): item.get("value") for item in entities.values() if item["@type"] == "PropertyValue"}
+        hash_, verdict = sha256(files[RECORD]), record["verdict"] or "none"
+        for name, value in (
+            ("record sha256", hash_),
+            ("verdict", verdict),
+            ("extract sha256", record["extract_sha256"]),
+        ):
+            wrong += [] if said.get(name) == value else [name]
+        wrong += [] if str(entities["./"]["description"]).startswith(record["sentence"]) else ["description"]
+        words = f"{METADATA} gives the record's hash, sentence and verdict, and the hashes of {len(listed)} files"
+        report.compare(not wrong, words, f"{METADATA} has another {', '.join(wrong)}")
+    if GUIDE not in files:
+        report.add("FAULT", f"{GUIDE} is missing")
+        return
+    guide = files[GUIDE].decode()
+    said_so = f"\n{record['sentence']}" in guide and f"Record {sha256(files[RECORD])}." in guide
+    report.compare(said_so, f"{GUIDE} has the record's sentence and hash", f"{GUIDE} has another sentence or hash")
+
+
+def check_modules(files: Files, record: Mapping[str, Any], report: Report) -> None:
+    """Hash the modules as a whole."""
     recorded = record.get("module_bundle_sha256")
     if recorded is None:
         report.add("unknown", "the modules that the analysis ran with were not kept")
-        return False
-    right = bool(sha256(canonical(texts)) == recorded)
-    words = f"{len(texts)} modules are those that the analysis ran with"
-    report.add("ok" if right else "FAULT", words if right else "the modules are not those that the analysis ran with")
-    return right
-
-
-def check_results(folder: Path, record: Mapping[str, Any], report: Report) -> None:
-    """Compare results.json with the results in the record."""
-    path = folder / RESULTS
-    if path.is_file():
-        same = json.loads(path.read_bytes()) == record["results"]
-        report.add("ok" if same else "FAULT", f"{RESULTS} {'holds' if same else 'does not hold'} the recorded results")
-
-
-def check_by_modules(folder: Path, record: Mapping[str, Any], report: Report) -> None:
-    """Compute the results again from the days, by the modules in the crate."""
-    days = json.loads((folder / DAYS).read_bytes())
-    sys.path.insert(0, str(folder / "modules"))
-    sys.dont_write_bytecode = True
-    try:
-        from americano_pipelines.statistics.recompute import recompute
-    except ImportError as error:
-        report.add("unknown", f"the modules cannot be run here: {error}")
         return
-    parts, missing = recompute(record["identity"]["analysis"], days)
-    compared, differing = 0, []
-    for path, again in leaves("", parts):
-        was = value_at(record["results"], path)
-        if was is LACKING:
-            continue
-        compared += 1
-        if not close(was, again):
-            differing.append(f"{path}: recorded {was!r}, computed {again!r}")
-    for words in differing:
-        report.add("FAULT", f"by the modules: {words}")
-    if not differing:
-        names = ", ".join(parts)
-        report.add("ok", f"by the modules: {compared} values computed again from the days are the recorded ({names})")
+    texts = modules_of(files)
+    words = f"{len(texts)} modules are those that the analysis ran with"
+    report.compare(sha256(canonical(texts)) == recorded, words, "the modules are not those that the analysis ran with")
+    report.add("unknown", f"whether these modules are the project's: compare their hash, {recorded}")
+
+
+def modules_of(files: Files) -> dict[str, str]:
+    """Path in the package to text."""
+    return {name.removeprefix(MODULES): content.decode() for name, content in files.items() if is_module(name)}
+
+
+# Results by the modules of then
+
+CHILD = """
+import json, sys
+folder, request, reply = sys.argv[1:]
+sys.path.insert(0, folder)
+document = json.load(open(request, encoding="utf-8"))
+try:
+    from americano_pipelines.statistics.recompute import recompute
+except ImportError as error:
+    parts, missing = None, [f"they cannot be run here: {error}"]
+else:
+    parts, missing = recompute(document["analysis"], document["days"])
+json.dump([parts, missing], open(reply, "w", encoding="utf-8"))
+"""
+
+
+def check_by_modules(files: Files, record: Mapping[str, Any], report: Report) -> None:
+    """Compute the results again from the days, by the modules."""
+    results, days = record["results"], json.loads(files[DAYS])
+    if (effects := results.get("effects")) is not None and compares_phases(days, effects["pairs"]):
+        days["improvement"] = effects["improvement"]
+    parts, missing = run_modules(modules_of(files), {"analysis": record["identity"]["analysis"], "days": days})
     for words in missing:
         report.add("unknown", f"by the modules: {words}")
+    if parts is None:
+        return
+    compared, differing = 0, []
+    for path, again in leaves("", parts):
+        was = value_at(results, path)
+        compared += 1
+        if was is LACKING or not close(was, again):
+            recorded = "nothing" if was is LACKING else repr(was)
+            differing.append(f"by the modules: {path.replace(chr(0), ' / ')}: recorded {recorded}, computed {again!r}")
+    for words in differing:
+        report.add("FAULT", words)
+    if not differing:
+        words = f"by the modules: {compared} values computed again from the days are the recorded ({', '.join(parts)})"
+        report.add("ok", words)
+    if left := sorted(results.keys() - parts.keys()):
+        report.add("unknown", f"not computed again by the modules: {', '.join(left)}")
 
 
-LACKING = object()
+def run_modules(modules: Mapping[str, str], request: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Run the modules in a process of their own, so that they cannot speak for this program.
+
+    They run from a folder that has nothing but the bytes that were hashed.
+
+    Raises:
+        ValueError: they do not come to their end.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder, question, reply = (Path(name) / part for part in ("modules", "request", "reply"))
+        for path, text in modules.items():
+            target = folder / "americano_pipelines" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(text.encode())
+        question.write_text(json.dumps(request), encoding="utf-8")
+        try:
+            done = subprocess.run(  # noqa: S603 - fixed arguments
+                [sys.executable, "-B", "-c", CHILD, str(folder), str(question), str(reply)],
+                cwd=name,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=MODULE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"they did not end within {MODULE_SECONDS} s") from None
+        if not reply.is_file():
+            raise ValueError((done.stderr.strip() or "they ended without a result").splitlines()[-1])
+        parts, missing = json.loads(reply.read_bytes())
+        return parts, missing
 
 
 def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON
@@ -158,23 +300,48 @@ def value_at(value: Any, path: str) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
+def is_number(value: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether a value is a number, to which true and false do not belong."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def close(was: Any, again: Any) -> bool:  # noqa: ANN401 - JSON
     """Whether two values are the same but for rounding."""
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (was, again))
-    if numbers:
+    if is_number(was) and is_number(again):
         return math.isclose(was, again, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
     return type(was) is type(again) and bool(was == again)
 
 
-def check_independently(folder: Path, record: Mapping[str, Any], report: Report) -> None:
-    """Do the randomization test again by plain numpy, without the modules."""
-    days = json.loads((folder / DAYS).read_bytes())
-    test, recorded = days.get("test"), record["results"].get("test")
-    if test is None or not isinstance(recorded, dict) or recorded.get("p") is None:
+# The randomization test, without the modules
+
+
+def check_test(files: Files, record: Mapping[str, Any], report: Report) -> None:
+    """Do the randomization test again by plain numpy."""
+    days, recorded = json.loads(files[DAYS]), record["results"].get("test") or {}
+    test = days["test"]
+    p: Any = recorded.get("p")
+    if test is None and p is None:
+        report.add("ok", "by numpy alone: nothing was tested, and no p is recorded")
         return
+    if test is None or not is_number(p) or not is_number(recorded.get("observed")):
+        report.add("FAULT", "by numpy alone: p could not be compared: the days or the record lack the test")
+        return
+    tested, shown = as_array(test["values"]), as_array(days["values"])
+    common = min(tested.size, shown.size)
+    both = ~np.isnan(shown[:common])
+    same_days = np.array_equal(tested[:common][both], shown[:common][both]) and not (~np.isnan(shown[common:])).any()
+    schedule = {name: value for name, value in test["schedule"].items() if name != "kind"}
+    shown_schedule = {name: value for name, value in recorded["schedule"].items() if name != "assignments"}
+    if not report.compare(
+        same_days and schedule == shown_schedule and days["parameters"] == record["config"],
+        "the tested days, schedule and parameters are those of the days and the record",
+        f"the tested days, the schedule or the parameters in {DAYS} are not those of the days and the record",
+    ):
+        return
+    check_counts(recorded, days["parameters"], report)
     counted = count_assignments(test, recorded.get("seed"))
     if counted is None:
-        report.add("unknown", "by numpy alone: there are too many assignments to look at one by one")
+        report.add("unknown", "by numpy alone: there are too many assignments to look at one by one, so p is unknown")
         return
     observed, candidates, sampled = counted
     if not close(recorded["observed"], observed):
@@ -182,14 +349,55 @@ def check_independently(folder: Path, record: Mapping[str, Any], report: Report)
         report.add("FAULT", f"by numpy alone: {words}")
     direction = days["parameters"]["direction"]
     names = ("twice the smaller side", "absolute value") if direction == "either" else (direction,)
-    low, high = recorded.get("p_interval") or (recorded["p"], recorded["p"])
     possible = {name: candidates[name] for name in names}
-    right = [name for name, p in possible.items() if low - margin(p, sampled) <= p <= high + margin(p, sampled)]
-    if right:
-        words = f"p = {recorded['p']:.6g} ({right[0]}) and the difference of {observed:.6g} come out again"
-        report.add("ok", f"by numpy alone: {words}")
-    else:
-        report.add("FAULT", f"by numpy alone: p is {possible}, recorded is {recorded['p']!r}")
+    right = [name for name, again in possible.items() if abs(again - p) <= margin(again, sampled, recorded["draws"])]
+    shown_p = f"p = {p:.6g} ({right[0] if right else ''}) and the difference of {observed:.6g} come out again"
+    report.compare(bool(right), f"by numpy alone: {shown_p}", f"by numpy alone: p is {possible}, recorded is {p!r}")
+
+
+def check_counts(test: Mapping[str, Any], parameters: Mapping[str, Any], report: Report) -> None:
+    """Compare p with the counts that it was made from, and its interval with that of Clopper and Pearson."""
+    draws, sides = test["draws"], 2 if test.get("two_sided") == "doubled" else 1
+    looked_at = test["assignments"] if draws is None else draws
+    added = 0 if draws is None and test["admissible"] else 1
+    again = min(1.0, sides * (test["as_extreme"] + added) / (looked_at + added))
+    interval = [min(1.0, sides * bound) for bound in clopper_pearson(test["as_extreme"], draws)] if draws else None
+    same_interval = (test["p_interval"] is None) == (interval is None) and all(
+        math.isclose(was, bound, abs_tol=1e-7)
+        for was, bound in zip(test["p_interval"] or (), interval or (), strict=True)
+    )
+    report.compare(
+        close(test["p"], again) and same_interval and draws in {None, parameters["draws"]},
+        "p and its interval are those of the recorded counts",
+        f"p, its interval or the draws are not those of the recorded counts: they give {again!r} and {interval}",
+    )
+
+
+def clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
+    """99 % interval of a proportion, by bisection of the binomial distribution."""
+    logs = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, trials + 1)))))
+    ways = logs[-1] - logs - logs[::-1]
+    number = np.arange(trials + 1)
+
+    def tail(p: float, part: slice) -> float:
+        return float(np.exp(ways[part] + number[part] * math.log(p) + (trials - number[part]) * math.log1p(-p)).sum())
+
+    def bound(part: slice, *, rising: bool) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if (tail(middle, part) < 0.005) is rising else (low, middle)  # noqa: PLR2004
+        return (low + high) / 2
+
+    return (
+        0.0 if successes == 0 else bound(slice(successes, None), rising=True),
+        1.0 if successes == trials else bound(slice(0, successes + 1), rising=False),
+    )
+
+
+def as_array(values: Sequence[float | None]) -> np.ndarray:
+    """Numbers of a JSON list, NaN for null."""
+    return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
 def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float, dict[str, float], bool] | None:
@@ -197,7 +405,7 @@ def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float,
 
     It shares nothing with the recorded modules and is short enough to be checked by reading.
     """
-    values = np.array([np.nan if value is None else value for value in test["values"]], dtype=float)
+    values = as_array(test["values"])
     schedule, observed = test["schedule"], np.array(test["observed"])
     if schedule["kind"] == "PhaseSchedule":
         lengths = phase_lengths(schedule)
@@ -229,12 +437,10 @@ def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float,
     return observed_difference, {**p, "twice the smaller side": min(1.0, 2 * min(p["increase"], p["decrease"]))}, drawn
 
 
-DRAWN = 200_000
-
-
-def margin(p: float, sampled: bool) -> float:  # noqa: FBT001 - one of two numbers
-    """How far p may be off: rounding, or five standard errors of the draws here."""
-    return 5 * math.sqrt(max(p * (1 - p), 1 / DRAWN) / DRAWN) if sampled else ABSOLUTE
+def margin(p: float, sampled: bool, draws: int | None) -> float:  # noqa: FBT001 - one of two numbers
+    """How far p may be off: rounding, or five standard errors of the draws here and of those recorded."""
+    drawn = ([DRAWN] if sampled else []) + ([draws] if draws else [])
+    return ABSOLUTE + 5 * math.sqrt(sum(max(p * (1 - p), 1 / number) / number for number in drawn))
 
 
 def mean(values: np.ndarray) -> float:
@@ -276,44 +482,283 @@ def admitted(order: tuple[int, ...], schedule: Mapping[str, Any]) -> bool:
     return bool(sum(inside) <= schedule["treated_days"] <= sum(inside) + left)
 
 
-def verify(folder: Path) -> tuple[str, Report]:
-    """Verify the crate in a folder; the hash of its record and what was found."""
-    report, text = Report(), (folder / RECORD).read_bytes()
-    record = json.loads(text)
-    same = bool(canonical(record) == text)
-    report.add("ok" if same else "FAULT", f"record.json is {'' if same else 'not '}in the form whose hash is recorded")
-    check_files(folder, record, report)
-    modules_right = check_modules(folder, record, report)
-    check_results(folder, record, report)
-    days_right = (folder / DAYS).is_file() and sha256((folder / DAYS).read_bytes()) == record["artifacts"].get(
-        DAYS, {}
-    ).get("sha256")
+# Effects, verdict and sentence, without the modules
+
+
+def check_effects(files: Files, record: Mapping[str, Any], report: Report) -> None:
+    """Compare phases by plain numpy: differences of means and medians, NAP and PND."""
+    days, effects = json.loads(files[DAYS]), record["results"]["effects"]
+    values, phase = as_array(days["values"]), np.array(days["phase"])
+    groups = [(label, kind, values[(phase == index) & ~np.isnan(values)])
+              for index, (label, kind) in enumerate(zip(days["labels"], days["conditions"], strict=True))]  # fmt: skip
+    pairs = effects["pairs"]
+    if not compares_phases(days, pairs):  # an alternation: the days of each condition
+        if [pair["second"] for pair in pairs] != ["treatment days"]:
+            report.add("unknown", "by numpy alone: effects of several treatments are not computed")
+            return
+        groups = [(label, kind, np.concatenate([np.empty(0), *(part for _, other, part in groups if other == kind)]))
+                  for label, kind in ((pairs[0]["first"], "baseline"), (pairs[0]["second"], "treatment"))]  # fmt: skip
+    neighbours = [(first, second) for first, second in pairwise(groups) if first[1] != second[1]]
+    sign = -1.0 if effects["improvement"] == "decrease" else 1.0
+    again = []
+    for (first, _, earlier), (second, second_kind, later) in neighbours:
+        into = second_kind == "treatment"
+        baseline, treated = (earlier, later) if into else (later, earlier)
+        again.append((first, second, into, differences(baseline, treated, sign)))
+    names = ("mean_difference", "median_difference", "nap", "pnd")
+    wrong = [] if len(again) == len(pairs) else ["number of pairs"]
+    for pair, (first, second, into, numbers) in zip(pairs, again, strict=False):
+        where = f"{first} and {second}"
+        wrong += [] if (pair["first"], pair["second"], pair["into_treatment"]) == (first, second, into) else [where]
+        wrong += [f"{name} of {where}" for name, number in zip(names, numbers, strict=True)
+                  if not close((pair if name in pair else pair["overlap"] or {}).get(name), number)]  # fmt: skip
+    for name, index in (("mean_difference", 0), ("median_difference", 1), ("overlap.nap", 2), ("overlap.pnd", 3)):
+        if (was := effects["combined"][name]) is not None:
+            parts = [numbers[index] for _, _, into, numbers in again if into]
+            present = [part for part in parts if part is not None]
+            right = 0 < len(present) == len(parts) and close(was, float(np.mean(present)))
+            wrong += [] if right else [f"combined {name}"]
+    words = f"by numpy alone: differences, NAP and PND of {len(pairs)} pairs come out again"
+    report.compare(not wrong, words, f"by numpy alone: not as recorded: {', '.join(wrong)}")
+    report.add("unknown", "by numpy alone: standardised differences, ratios, errors and intervals are not computed")
+
+
+def compares_phases(days: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether pairs are of neighbouring phases, and not of all days of a condition."""
+    return all(pair["first"] in days["labels"] for pair in pairs)
+
+
+def differences(baseline: np.ndarray, treated: np.ndarray, sign: float) -> list[float | None]:
+    """Differences of means and medians, NAP, PND; each None where a side has no day."""
+    if not baseline.size or not treated.size:
+        return [None] * 4
+    before, after = sign * baseline, sign * treated
+    wins = np.where(after > before[:, None], 1.0, np.where(after == before[:, None], 0.5, 0.0))
+    difference = float(np.median(treated) - np.median(baseline))
+    return [
+        float(treated.mean() - baseline.mean()),
+        difference,
+        float(wins.mean()),
+        float((after > before.max()).mean()),
+    ]
+
+
+def check_verdict(record: Mapping[str, Any], report: Report) -> None:
+    """Derive the verdict from the numbers, and compare the sentence and the published numbers with them."""
+    results, verdict = record["results"], record["results"]["verdict"]
+    test, state, sentence = results.get("test") or {}, verdict["state"], verdict["sentence"]
+    same = record["verdict"] == state and record["sentence"] == sentence
+    report.compare(same, "verdict and sentence of the record are those of its results",
+                   "verdict or sentence of the record are not those of its results")  # fmt: skip
+    expected, why = derive_verdict(results, float(record["config"]["alpha"]))
+    if state == "no verdict" and expected != state:
+        report.add("unknown", f"why no verdict was given is not derived again: {verdict['why']}")
+    else:
+        report.compare(state == expected, f"the verdict follows from the numbers: {state}",
+                       f"the verdict is {state}, and the numbers give {expected}: {why}")  # fmt: skip
+    if state not in {"no verdict", "not shown"}:
+        report.add("unknown", "whether the plan was over, and nothing else forbade a verdict: the protocol is not here")
+    check_sentence(sentence, state, test, report)
+    check_metrics(record, report)
+
+
+def derive_verdict(results: Mapping[str, Any], level: float) -> tuple[str, str]:
+    """The verdict that the numbers give, and why; what else forbids a verdict cannot be seen here."""
+    test, level = results.get("test") or {}, level * (1 + RELATIVE)
+    if test.get("p") is None:
+        return "no verdict", "nothing was tested"
+    low, high = test["p_interval"] or (1.0, 0.0)
+    obstacles = {
+        "what was observed could not have been drawn": not test["admissible"] or test["kind"].startswith("not "),
+        "the smallest possible p is above the level": test["smallest_p"] > level,
+        "the interval of p holds the level": low <= level < high,
+    }
+    if why := first_that_holds(obstacles):
+        return "no verdict", why
+    if test["p"] > level:
+        return "not shown", f"p is {test['p']!r}"
+    return derive_direction(results, test, level)
+
+
+def derive_direction(results: Mapping[str, Any], test: Mapping[str, Any], level: float) -> tuple[str, str]:
+    """The verdict of a test that rejects, and why."""
+    way = "increase" if test["observed"] > 0 else "decrease"
+    favoured = test["direction"] or way
+    if test["direction"] is None and test.get("two_sided") == "doubled" and test["p_higher"] != test["p_lower"]:
+        favoured = "increase" if test["p_higher"] < test["p_lower"] else "decrease"
+    missing, called_better = results.get("missing days") or {}, results["effects"]["improvement"]
+    better = results.get("declared improvement", {"better": called_better})["better"]
+    obstacles = {
+        "test and difference point opposite ways": favoured != way,
+        "days are missing unequally": missing.get("shares differ") and (missing["worst_case_p"] or 0.0) > level,
+        "two ways are called better": better != called_better,
+    }
+    if why := first_that_holds(obstacles):
+        return "no verdict", why
+    if better is None:
+        return f"differs, {'higher' if way == 'increase' else 'lower'} under treatment", "no way is called better"
+    return "benefit" if better == way else "harm", f"better is an {better}, and the difference is an {way}"
+
+
+def first_that_holds(reasons: Mapping[str, object]) -> str:
+    """The first reason that holds, nothing where none does."""
+    return next((why for why, holds in reasons.items() if holds), "")
+
+
+STATES = {
+    "Benefit: ": "benefit",
+    "Harm: ": "harm",
+    "Differs, higher under treatment: ": "differs, higher under treatment",
+    "Differs, lower under treatment: ": "differs, lower under treatment",
+    "No effect was shown: ": "not shown",
+    "No verdict: ": "no verdict",
+}
+WORDING = re.compile(
+    r"treatment days differed from baseline days by (?P<observed>\S+) \((?:two-sided \S+ interval (?P<low>\S+) to "
+    r"(?P<high>[^\s)]+)|no two-sided [^)]*)\); of (?P<of>[\d,]+) .*?, (?P<as_extreme>[\d,]+) gives? a difference at "
+    r"least as (?:extreme|far out) \(p = (?P<p>[^\s,)]+), "
+)
+
+
+def check_sentence(sentence: str, state: str, test: Mapping[str, Any], report: Report) -> None:
+    """Compare the verdict and the numbers that a sentence names with those of the results."""
+    said = next((verdict for words, verdict in STATES.items() if sentence.startswith(words)), None)
+    if said is None:
+        report.add(
+            "unknown", "the words of the sentence are of another release: read it beside the verdict and the numbers"
+        )
+        return
+    report.compare(said == state, "the sentence says the verdict", f"the sentence says {said}, the verdict is {state}")
+    named = WORDING.search(sentence)
+    if test.get("p") is None:
+        words = "the sentence gives the numbers of a test, and none is recorded"
+        report.compare(named is None and "p =" not in sentence, "the sentence gives no test", words)
+        return
+    if named is None:
+        report.add("FAULT", "the numbers of the sentence could not be compared: they are not where they belong")
+        return
+    interval, looked_at = test["interval"], test["assignments"] if test["draws"] is None else test["draws"]
+    numbers = {"observed": test["observed"], "low": interval["low"], "high": interval["high"], "of": looked_at,
+               "as_extreme": test["as_extreme"], "p": test["p"]}  # fmt: skip
+    wrong = [name for name, number in numbers.items() if not names_number(named[name], number)]
+    report.compare(
+        not wrong, "the sentence gives the numbers of the test", f"the sentence gives another {', '.join(wrong)}"
+    )
+    report.add("unknown", "the other words of the sentence, and those of the report: read them beside the numbers")
+
+
+def names_number(text: str | None, number: float | None) -> bool:
+    """Whether a text is a number rounded to its digits; no number is no text, or `unbounded`."""
+    if text is None or number is None:
+        return text in {None, "unbounded"} and number is None
+    shown, digits = text.replace(",", ""), text.partition("e")[0]
+    decimals = len(digits.partition(".")[2]) - int(text.partition("e")[2] or 0)
+    return abs(float(shown) - number) <= 0.5 * 10.0**-decimals * (1 + RELATIVE)
+
+
+def check_metrics(record: Mapping[str, Any], report: Report) -> None:
+    """Compare the numbers that MLflow and the app show with the results."""
+    results, metrics = record["results"], record["logged"]["metrics"]
+    test, combined = results.get("test") or {}, results["effects"]["combined"]
+    interval, missing = test.get("interval") or {}, results.get("missing days") or {}
+    expected = {name: test.get(name) for name in ("observed", "p", "smallest_p", "assignments")} | {
+        "interval_low": interval.get("low"), "interval_high": interval.get("high"),
+        "worst_case_p": missing.get("worst_case_p"),
+        "mean_difference": combined["mean_difference"], "nap": combined["overlap.nap"],
+    }  # fmt: skip
+    shown = {name: points[-1][1] if points else None for name, points in metrics.items()}
+    wrong = [name for name, value in shown.items() if name not in expected or not same_number(value, expected[name])]
+    report.compare(not wrong, f"the {len(shown)} numbers that MLflow and the app show are those of the results",
+                   f"MLflow and the app show another {', '.join(wrong)}")  # fmt: skip
+
+
+def same_number(shown: float | None, value: float | None) -> bool:
+    """Whether a shown number is a value, or both are undefined."""
+    return shown is value if shown is None or value is None else close(float(shown), float(value))
+
+
+# All of it
+
+
+def verify(folder: Path) -> tuple[dict[str, str], Report]:
+    """Verify the crate in a folder; hash of its record, hash of its contents, its sentence; and what was found."""
+    report = Report()
+    files = read_files(folder, report)
+    if RECORD not in files:
+        report.add("FAULT", f"there is no {RECORD}: this is no crate of an analysis")
+        return {"record": "none", "contents": sha256(listing(files).encode()), "sentence": ""}, report
+    text = files[RECORD]
+    about = {"record": sha256(text), "contents": sha256(listing(files).encode()), "sentence": ""}
+    try:
+        record = json.loads(text)
+        same = canonical(record) == text
+        about["sentence"] = plain(record["sentence"])
+        analysis, days = record["identity"]["analysis"], record["artifacts"].get(DAYS, {}).get("sha256")
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        report.add("FAULT", f"{RECORD} is no record: {type(error).__name__}: {error}")
+        return about, report
+    report.compare(same, f"{RECORD} is in the form whose hash is recorded",
+                   f"{RECORD} is not in the form whose hash is recorded")  # fmt: skip
+    report.check(f"the files in {LISTING}", check_listing, files)
+    report.check("the files", check_files, files, record)
+    report.check(f"{METADATA} or {GUIDE}", check_metadata, files, record)
+    if RESULTS in files:
+        report.check(RESULTS, check_results, files, record)
+    if analysis == ABAB:
+        report.check("the verdict", check_verdict, record)
+    else:
+        report.check("the verdict", check_no_verdict, record)
+    days_right = DAYS in files and sha256(files[DAYS]) == days
+    if days_right and analysis == ABAB:
+        report.check("the test", check_test, files, record)
+        report.check("the effects", check_effects, files, record)
+    faults = report.faults
+    report.check("the modules", check_modules, files, record)
+    modules_right = report.faults == faults and record.get("module_bundle_sha256") is not None
     if days_right and modules_right:
-        check_by_modules(folder, record, report)
-    elif not (folder / DAYS).is_file():
+        report.check("the results by the modules", check_by_modules, files, record)
+    elif DAYS not in files:
         report.add("unknown", "the results cannot be computed again: the days are not in this crate")
-    if days_right:
-        check_independently(folder, record, report)
     report.add("unknown", "whether the days are the source's: the source is not here, only the snapshot's hash is")
-    if (folder / STAMP).is_file():
+    if record.get("standing") is not None:
+        words = "whether this is the planned analysis, and the schedule the one that was drawn: the plan is not here"
+        report.add("unknown", words)
+    if STAMP in files:
         command = f"openssl ts -verify -data {RECORD} -in {STAMP} -CAfile the authority's certificate"
         report.add("unknown", f"whether the time stamp is genuine: {command}")
     report.add("unknown", "when this was made, and whether an earlier analysis was left out: see the record's chain")
-    report.add("unknown", "whether this is the published record: compare its hash with the one that was published")
-    return sha256(text), report
+    report.add(
+        "unknown",
+        "whether this is the published record: compare its hash, and that of the contents, with those published",
+    )
+    return about, report
+
+
+def check_results(files: Files, record: Mapping[str, Any], report: Report) -> None:
+    """Compare results.json with the results in the record."""
+    same = json.loads(files[RESULTS]) == record["results"]
+    report.compare(same, f"{RESULTS} holds the recorded results", f"{RESULTS} does not hold the recorded results")
+
+
+def check_no_verdict(record: Mapping[str, Any], report: Report) -> None:
+    """An analysis without a test has no verdict."""
+    report.compare(
+        record["verdict"] is None,
+        "no verdict is recorded",
+        f"a verdict is recorded, {record['verdict']}, without a test",
+    )
+    report.add("unknown", "the sentence is not derived again: read it beside the results")
 
 
 def main() -> int:
     """Verify the crate beside this file, or in the folder that is named; 1 if anything is not as recorded."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--json"]
     folder = Path(arguments[0]) if arguments else Path(__file__).resolve().parent
-    record_sha256, report = verify(folder)
+    about, report = verify(folder)
     if "--json" in sys.argv:
-        document = {"record": record_sha256, "findings": report.lines, "verified": not report.faults}
-        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.write(json.dumps({**about, "findings": report.lines, "verified": not report.faults}) + "\n")
     else:
-        record = json.loads((folder / RECORD).read_bytes())
-        sys.stdout.write(f"record {record_sha256}\n{record['sentence']}\n")
+        sys.stdout.write(f"record   {about['record']}\ncontents {about['contents']}\n{about['sentence']}\n")
         for status, words in report.lines:
             sys.stdout.write(f"{status:8} {words}\n")
         sys.stdout.write("not verified\n" if report.faults else "verified, except for what is unknown\n")

@@ -6,7 +6,7 @@ from typing import Any
 
 from americano_pipelines.app_database.column_values import SUMMARY, decoded, storable
 from americano_pipelines.app_database.matching import row_matcher
-from americano_pipelines.app_database.recorded_rows import read_columns
+from americano_pipelines.app_database.recorded_rows import read_columns, rows_showing
 from americano_pipelines.provenance.app_link import row_values
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status, short
@@ -39,6 +39,19 @@ def compare_columns(settings: Settings, record: Record) -> Iterator[Finding]:
             yield from _summary(value, _document(row.values[name]))
         elif name in row.values:
             yield _compared(what, value, row.values[name])
+
+
+def other_rows(settings: Settings, sha256: str, record: Record) -> Iterator[Finding]:
+    """Rows that show the record beside its own: whatever they say, no analysis wrote it. Nothing without an app.
+
+    Raises:
+        AppRowError: the app's database cannot be read; TransientAppRowError: it cannot be reached.
+    """
+    if settings.app is None:
+        return
+    for row in rows_showing(settings.app, sha256, str(record.tracking["run_id"])):
+        if row != app_row_id(record):
+            yield Finding("app row", f"row {row}", Status.DRIFT, "it shows this record, and is not the record's row")
 
 
 def _expected(record: Record) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.chain import Chain, earlier_records, read_chain
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.provenance.record_index import find_records
+from americano_pipelines.provenance.record_index import INDEX as INDEX_FILE
+from americano_pipelines.provenance.record_index import all_entries, find_records
 from americano_pipelines.provenance.recorder import RECORD
 from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.provenance.verify.integrity import purged
@@ -19,6 +20,7 @@ from americano_pipelines.settings import Settings
 
 _FILE, _TAG, _ARTIFACT = "file in the archive", f"MLflow tag {HASH_TAG}", f"MLflow artifact {RECORD}"
 _DAGSTER, ROW, CHAIN = "Dagster's metadata", "the app's row", "chain of records"
+INDEX = "index of the records"
 
 
 def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> Iterator[Finding]:
@@ -45,7 +47,9 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
     yield dagsters
     # Accept a later analysis in the row only if Dagster confirms this record, because an earlier record can be forged.
     yield _row(settings, subject, may_be_superseded=dagsters.status in {Status.MATCH, Status.PURGED})
-    yield _chained(settings, subject)
+    chain = read_chain(settings, from_files=True)
+    yield _chained(settings, subject, chain)
+    yield _indexed(settings, chain)
     for duplicate in subject.duplicate_records:
         yield Finding(
             "record", f"another record, {duplicate}", Status.DRIFT, "one MLflow run has one record; this is a second"
@@ -82,9 +86,26 @@ def _row(settings: Settings, subject: Target, *, may_be_superseded: bool) -> Fin
     return _location(ROW, subject.sha256, row.sha256)
 
 
-def _chained(settings: Settings, subject: Target) -> Finding:
+def _indexed(settings: Settings, chain: Chain) -> Finding:
+    """Whether the index, from which lists of results are printed, says what the records say."""
+    listed = {entry.sha256: entry for entry in all_entries(settings)}
+    records = {entry.sha256: entry for entry in chain.entries}
+    # A record that was written meanwhile is in one of them only.
+    wrong = sorted(name for name in listed.keys() & records.keys() if listed[name] != records[name])
+    if not wrong:
+        return Finding("record", INDEX, Status.MATCH)
+    names = ", ".join(name[:12] for name in wrong)
+    return Finding(
+        "record",
+        INDEX,
+        Status.DRIFT,
+        f"it shows something else of {names}: remove {records_dir(settings) / INDEX_FILE}",
+    )
+
+
+def _chained(settings: Settings, subject: Target, chain: Chain) -> Finding:
     """Whether the record has its place in the chain, with nothing gone before it."""
-    chain, link = read_chain(settings), subject.record.chain
+    link = subject.record.chain
     if link is None:
         return _unchained(subject, chain, earlier_records(settings, chain))
     gone = [

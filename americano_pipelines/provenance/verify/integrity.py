@@ -15,6 +15,7 @@ from americano_pipelines.provenance.archive import extracts_dir
 from americano_pipelines.provenance.module_bundle import differing_modules, kept_modules
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT, NAME_TAG, RECORD
+from americano_pipelines.provenance.snapshot_expiry import read_expiry
 from americano_pipelines.provenance.verify.findings import Finding, Status, compare_mappings, compare_values
 from americano_pipelines.provenance.verify.target import Target
 from americano_pipelines.settings import Settings, redact
@@ -82,14 +83,25 @@ _OF_MLFLOW = frozenset(
 
 
 class _Card(BaseModel):
-    """What `erasure/extracts.py` writes of an extract that it removes."""
+    """What an erasure writes of a thing that it removes."""
 
     model_config = ConfigDict(extra="forbid")
 
-    extract_sha256: str
-    protocol_id: str | None
     reason: str = Field(min_length=1)
     purged_at: AwareDatetime
+
+
+class _ExtractCard(_Card):
+    """What `erasure/extracts.py` writes."""
+
+    extract_sha256: str
+    protocol_id: str | None
+
+
+class _SnapshotCard(_Card):
+    """What `erasure/snapshot_files.py` writes."""
+
+    snapshot_id: str
 
 
 def mlflow_run(subject: Target) -> Iterator[Finding]:
@@ -174,7 +186,7 @@ def data(settings: Settings, record: Record) -> Iterator[Finding]:
     else:
         yield Finding("data", what, Status.PURGED if purged(settings, record) else Status.MISSING)
     for snapshot_id, sha256 in sorted({source.snapshot_id: source.snapshot_sha256 for source in record.inputs}.items()):
-        yield _snapshot(settings, snapshot_id, sha256)
+        yield _snapshot(settings, snapshot_id, sha256, record)
 
 
 def modules(settings: Settings, record: Record) -> Finding:
@@ -199,7 +211,7 @@ def purged(settings: Settings, record: Record) -> bool:
     """
     try:
         path = settings.paths.purged_extracts / f"{record.extract_sha256}.json"
-        card = _Card.model_validate_json(path.read_bytes())
+        card = _ExtractCard.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return False
     return (
@@ -210,11 +222,23 @@ def purged(settings: Settings, record: Record) -> bool:
     )
 
 
-def _snapshot(settings: Settings, snapshot_id: str, sha256: str) -> Finding:
+def snapshot_purged(settings: Settings, snapshot_id: str, record: Record) -> bool:
+    """Whether a snapshot was removed on purpose, after the analysis that read it; another card is none."""
+    try:
+        card = _SnapshotCard.model_validate_json((settings.paths.purged_snapshots / f"{snapshot_id}.json").read_bytes())
+    except (OSError, ValidationError):
+        return False
+    return card.snapshot_id == snapshot_id and card.purged_at >= datetime.fromisoformat(record.identity.started_at)
+
+
+def _snapshot(settings: Settings, snapshot_id: str, sha256: str, record: Record) -> Finding:
     folder, what = snapshots.snapshots_dir(settings.paths) / snapshot_id, f"snapshot {snapshot_id}"
     if not folder.is_dir():
-        card = settings.paths.purged_snapshots / f"{snapshot_id}.json"
-        return Finding("data", what, Status.PURGED if card.exists() else Status.EXPIRED)
+        if snapshot_purged(settings, snapshot_id, record):
+            return Finding("data", what, Status.PURGED)
+        expired = read_expiry(settings).last_of(snapshot_id) is not None
+        detail = "" if expired else "it is gone, and no card says that retention removed it"
+        return Finding("data", what, Status.EXPIRED, detail)
     path = folder / snapshots.file_name(settings.paths)
     if not path.exists():
         return Finding("data", what, Status.MISSING, f"{folder} has no {path.name}")

@@ -1,6 +1,7 @@
 """Read an extract again from the snapshot that it was read from, and keep the finding before the snapshot expires.
 
-An extract whose hash agrees with its record may still be made up; the snapshot beside it shows that.
+An extract whose hash agrees with its record may still be made up; the snapshot beside it shows that. A kept finding is
+named by a card that later records name (see `provenance/snapshot_expiry.py`).
 """
 
 import json
@@ -16,11 +17,16 @@ from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.hashing import sha256_hex
+from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import AmericanoError, PseudonymKeyError, TamperedError
 from americano_pipelines.provenance.archive import extracts_dir, get
+from americano_pipelines.provenance.chain import named_expiry, read_chain
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
+from americano_pipelines.provenance.snapshot_expiry import ExpiryChain, add_card, read_expiry
 from americano_pipelines.provenance.verify.findings import Finding, Status
+from americano_pipelines.provenance.verify.integrity import snapshot_purged
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
 
@@ -55,6 +61,11 @@ def compare_extract(settings: Settings, sha256: str, record: Record) -> Iterator
         sha256: hash of the record.
         record: the record.
     """
+    if len({(source.snapshot_id, source.snapshot_sha256) for source in record.inputs}) != 1:
+        yield Finding(
+            "data", FINDING_NAME, Status.DRIFT, "an analysis reads one snapshot, and the record names another number"
+        )
+        return
     path = _file(settings, record)
     if path is not None and (extracts_dir(settings) / f"{record.extract_sha256}.json").exists():
         yield _compared(settings, record, path)
@@ -72,27 +83,50 @@ def keep_findings(settings: Settings) -> int:
     for folder in snapshots.expiring(settings):
         # A snapshot is hashed once, for it may have hundreds of megabytes and many records.
         files: dict[str, Path | None] = {}
+        findings, chain = {}, read_expiry(settings)
         for sha256, record in find_records(settings, "snapshot_id", folder.name):
-            card, snapshot_sha256 = settings.paths.extract_checks / f"{sha256}.json", _snapshot(record)[1]
-            if card.exists():
+            path, snapshot_sha256 = settings.paths.extract_checks / f"{sha256}.json", _snapshot(record)[1]
+            if path.exists() and (sha256 in chain.findings or not chain.cards):
                 continue
             if snapshot_sha256 not in files:
                 files[snapshot_sha256] = _file(settings, record)
-            path = files[snapshot_sha256]
-            if path is None:
-                continue
-            finding = _compared(settings, record, path)
-            text = KeptFinding(
-                record_sha256=sha256,
-                extract_sha256=record.extract_sha256,
-                snapshot_id=folder.name,
-                status=finding.status,
-                detail=finding.detail,
-                read_at=datetime.now(UTC),
-            ).model_dump_json(indent=1)
-            card.parent.mkdir(parents=True, exist_ok=True)
-            kept += atomic_files.create_text(card, text)
+            finding = _compared_before_expiry(settings, record, files[snapshot_sha256])
+            text, is_new = _keep(path, sha256, record, finding)
+            # Whoever put another finding there does not get a card for it.
+            if text is not None:
+                findings[sha256] = sha256_hex(text)
+            kept += is_new
+        if findings or chain.last_of(folder.name) is None:
+            add_card(settings, folder.name, findings)
     return kept
+
+
+def _keep(path: Path, sha256: str, record: Record, finding: Finding) -> tuple[bytes | None, bool]:
+    """Write a finding, unless one is there; its text, None where that says something else; and whether it is new."""
+    text = KeptFinding(
+        record_sha256=sha256,
+        extract_sha256=record.extract_sha256,
+        snapshot_id=_snapshot(record)[0],
+        status=finding.status,
+        detail=finding.detail,
+        read_at=datetime.now(UTC),
+    ).model_dump_json(indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if atomic_files.create_text(path, text):
+        return text.encode(), True
+    content = path.read_bytes()
+    try:
+        kept = KeptFinding.model_validate_json(content)
+    except ValidationError:
+        return None, False
+    same = (kept.record_sha256, kept.status, kept.detail) == (sha256, finding.status, finding.detail)
+    return content if same else None, False
+
+
+def _compared_before_expiry(settings: Settings, record: Record, path: Path | None) -> Finding:
+    if path is not None:
+        return _compared(settings, record, path)
+    return Finding("data", FINDING_NAME, Status.DRIFT, "the snapshot had been changed, so nothing could be compared")
 
 
 def _snapshot(record: Record) -> tuple[str, str]:
@@ -102,26 +136,62 @@ def _snapshot(record: Record) -> tuple[str, str]:
 
 def _file(settings: Settings, record: Record) -> Path | None:
     """The snapshot's file, None where it is gone or is not the recorded one."""
-    if not record.inputs:
-        return None
     snapshot_id, sha256 = _snapshot(record)
     path = snapshots.snapshots_dir(settings.paths) / snapshot_id / snapshots.file_name(settings.paths)
     return path if snapshots.is_intact(path, sha256) else None
 
 
 def _kept_finding(settings: Settings, sha256: str, record: Record) -> Finding:
-    what = f"{FINDING_NAME}, before it expired"
-    path = settings.paths.extract_checks / f"{sha256}.json"
+    """The finding that was kept of a snapshot that is gone, or whether there should be one."""
+    path, chain = settings.paths.extract_checks / f"{sha256}.json", read_expiry(settings)
+    number, named_sha256 = chain.findings.get(sha256, (1, None))
+    gap = chain.gap(named_expiry(settings, read_chain(settings, from_files=True)), number)
     if not path.exists():
-        return Finding("data", what, Status.NOT_RECORDED, "the snapshot is gone, and no finding was kept")
+        if named_sha256 is not None:
+            return _expired(Status.MISSING, f"the snapshot is gone, and the finding that card {number} names is too")
+        return _without_finding(settings, record, chain, gap)
+    content = path.read_bytes()
+    if why := gap or _wrong(path, content, named_sha256 if chain.cards else sha256_hex(content), (sha256, record)):
+        return _expired(Status.DRIFT, why)
+    card = KeptFinding.model_validate_json(content)
+    unnamed = "" if chain.cards else "no card names this finding, for it is from before there were cards"
+    return _expired(card.status, "; ".join(filter(None, (f"on {card.read_at:%Y-%m-%d}", card.detail, unnamed))))
+
+
+def _wrong(path: Path, content: bytes, expected_sha256: str | None, of: tuple[str, Record]) -> str:
+    """Why a file is not the finding that was kept of a record; nothing where it is."""
+    if sha256_hex(content) != expected_sha256:
+        return f"{path} was changed or added: it is not the finding that was kept"
     try:
-        card = KeptFinding.model_validate_json(path.read_bytes())
+        card = KeptFinding.model_validate_json(content)
     except ValidationError:
-        return Finding("data", what, Status.DRIFT, f"{path} is no finding any more")
-    names = (card.record_sha256, card.extract_sha256, card.snapshot_id)
-    if names != (sha256, record.extract_sha256, _snapshot(record)[0]):
-        return Finding("data", what, Status.DRIFT, f"{path} is of another record, extract or snapshot")
-    return Finding("data", what, card.status, "; ".join(filter(None, (f"on {card.read_at:%Y-%m-%d}", card.detail))))
+        return f"{path} is no finding any more"
+    sha256, record = of
+    expected = (sha256, record.extract_sha256, _snapshot(record)[0])
+    if (card.record_sha256, card.extract_sha256, card.snapshot_id) != expected:
+        return f"{path} is of another record, extract or snapshot"
+    return ""
+
+
+def _without_finding(settings: Settings, record: Record, chain: ExpiryChain, gap: str) -> Finding:
+    """Why there is no finding of a snapshot that is gone."""
+    snapshot_id = _snapshot(record)[0]
+    card = chain.last_of(snapshot_id)
+    if snapshot_purged(settings, snapshot_id, record):
+        return _expired(Status.NOT_RECORDED, "the snapshot was erased, and no finding was kept")
+    if record.chain is None:
+        return _expired(Status.NOT_RECORDED, "the snapshot is gone, and no finding was kept, as for all older records")
+    if gap:
+        return _expired(Status.MISSING, f"the snapshot is gone without a finding; {gap}")
+    if card is None:
+        return _expired(Status.MISSING, "the snapshot is gone without a finding, and retention did not remove it")
+    if datetime.fromisoformat(record.identity.ended_at) < card.checked_at:
+        return _expired(Status.MISSING, "the snapshot expired, and no finding of this record was kept")
+    return _expired(Status.NOT_RECORDED, "recorded while its snapshot expired, so it was not compared")
+
+
+def _expired(status: Status, detail: str) -> Finding:
+    return Finding("data", f"{FINDING_NAME}, before it expired", status, detail)
 
 
 def _compared(settings: Settings, record: Record, path: Path) -> Finding:
@@ -137,10 +207,15 @@ def _compared(settings: Settings, record: Record, path: Path) -> Finding:
             document = snapshots.record_of(connection)
             if document is None:
                 return Finding("data", FINDING_NAME, Status.UNKNOWN, "the snapshot has no record of itself")
-            extract = kind.read_extract(
-                connection, settings, document, record.identity.protocol_id, str(outcome) if outcome else None
-            )
-    except (PseudonymKeyError, duckdb.Error, OSError) as error:
+            read = (document, record.identity.protocol_id, str(outcome) if outcome else None)
+            try:
+                extract = kind.read_extract(connection, settings, *read)
+            except PseudonymKeyError:
+                # Only pseudonyms need the key, and these are not compared.
+                with reader_temporary_folder(settings.spill_dir, "key") as folder:
+                    elsewhere = settings.model_copy(update={"americano_data_dir": folder})
+                    extract = kind.read_extract(connection, elsewhere, *read)
+    except (duckdb.Error, OSError) as error:
         return Finding("data", FINDING_NAME, Status.UNKNOWN, f"the snapshot cannot be read now: {error}")
     except AmericanoError as error:
         # The hash of the snapshot is the recorded one, so its rows do not give this extract.

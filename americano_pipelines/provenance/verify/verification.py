@@ -84,6 +84,7 @@ def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: b
     findings = [
         *located,
         *(app_columns.compare_columns(settings, subject.record) if shown else ()),
+        *app_columns.other_rows(settings, subject.sha256, subject.record),
         *integrity.mlflow_run(subject),
         *mlflow_page.compare_run_page(subject),
         *integrity.version(store, subject.record),

@@ -5,19 +5,22 @@ import subprocess
 import sys
 import venv
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from americano_pipelines.common.hashing import canonical_json, file_sha256, sha256_hex
 from americano_pipelines.provenance.crate.contents import collect_contents
 from americano_pipelines.provenance.crate.ro_crate import crate_options, write_crate
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.provenance.conftest import Lab
 
-# JSON-LD context of RO-Crate, as the npm package ro-crate 3.7.2 carries it; the validator would fetch it.
+# JSON-LD context of RO-Crate 1.1, as the package rocrate 0.14.0 carries it (CC0); the validator would fetch it. What is
+# served today, 1.1.3, differs in `RepositoryObject` and lacks `@label`; no crate here uses either.
 CONTEXT = Path(__file__).with_name("ro_crate_context.json")
 CONTEXT_ADDRESS = "https://w3id.org/ro/crate/1.1/context"
 NAMES = {
@@ -80,6 +83,46 @@ def findings(crate: Path, cache: Path) -> list[tuple[str, str]]:
         )
     )
     return [(issue.severity.name, f"{issue.check.identifier}: {issue.message}") for issue in result.get_issues()]
+
+
+def sealed(folder: Path) -> None:
+    """Make everything in a folder agree that is written after the record: hashes, sentence and verdict."""
+    record = json.loads((folder / "record.json").read_bytes())
+    sha256 = sha256_hex((folder / "record.json").read_bytes())
+    (folder / "README.md").write_text(f"# A crate\n\n{record['sentence']}\n\nRecord {sha256}.")
+    metadata = folder / "ro-crate-metadata.json"
+    document = json.loads(metadata.read_bytes())
+    said = {"record sha256": sha256, "verdict": record["verdict"] or "none"}
+    for entity in document["@graph"]:
+        if entity["@id"] == "./":
+            entity["description"] = record["sentence"]
+        if entity.get("name") in said:
+            entity["value"] = said[entity["name"]]
+        if "identifier" in entity and (folder / entity["@id"]).is_file():
+            entity["identifier"] = f"urn:sha256:{file_sha256(folder / entity['@id'])}"
+    metadata.write_text(json.dumps(document))
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    lines = [f"{file_sha256(path)}  {name}\n" for name, path in sorted(files.items()) if name != "SHA256SUMS"]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def forged(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Change the record in a crate's folder, and make everything else agree with it."""
+    record = json.loads((folder / "record.json").read_bytes())
+    change(record)
+    for name, content in (("results.json", canonical_json(record["results"])), ("days.json", None)):
+        if content is not None:
+            (folder / name).write_bytes(content)
+        if (folder / name).is_file():
+            text = (folder / name).read_bytes()
+            record["artifacts"][name] = {"sha256": sha256_hex(text), "bytes": len(text)}
+    modules = folder / "modules" / "americano_pipelines"
+    paths = [path for path in modules.rglob("*") if path.suffix in {".py", ".sql"}]
+    texts = {path.relative_to(modules).as_posix(): path.read_text() for path in paths}
+    record["module_bundle_sha256"] = sha256_hex(canonical_json(texts))
+    (folder / "record.json").write_bytes(canonical_json(record))
+    sealed(folder)
+    return folder
 
 
 def bare_python(folder: Path) -> Path:

@@ -1,12 +1,16 @@
 """A crate is valid, stands alone, and shows whatever is changed in it."""
 
 import json
+import py_compile
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
+from americano_pipelines.common.hashing import file_sha256
 from americano_pipelines.errors import AnalysisError, ConfigError, TamperedError
 from americano_pipelines.provenance.crate.contents import collect_contents
 from americano_pipelines.provenance.crate.crate_check import check_crate
@@ -15,6 +19,7 @@ from americano_pipelines_tests.provenance.conftest import Lab, run_id
 from americano_pipelines_tests.provenance.crate.crates import (
     bare_python,
     findings,
+    forged,
     settings_of,
     unpacked,
     verified,
@@ -76,14 +81,27 @@ def test_a_crate_verifies_with_numpy_alone_where_the_project_is_not(
 
     assert (code, document["record"], document["verified"]) == (0, recorded.sha256, True), document
     assert "by the modules: " in words(document, "ok")
+    assert "files are those that SHA256SUMS lists" in words(document, "ok")
+    assert document["contents"] == file_sha256(folder / "SHA256SUMS")
+    assert (
+        subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=folder, check=False, capture_output=True).returncode == 0
+    )
     if kind == "abab_randomization":
         assert "(test)" in words(document, "ok") or "phases, test" in words(document, "ok")
         assert "by numpy alone: p = " in words(document, "ok")
+        assert "the verdict follows from the numbers: " in words(document, "ok")
+        assert "the sentence gives the numbers of the test" in words(document, "ok")
+        assert "by numpy alone: differences, NAP and PND of 3 pairs come out again" in words(document, "ok")
+        assert "not computed again by the modules: appraisal" in words(document, "unknown")
     else:
         assert "which is not installed" in words(document, "unknown")
     unknown = words(document, "unknown")
     assert "whether the days are the source's" in unknown
     assert "when this was made" in unknown
+
+
+def packed(folder: Path, target: Path) -> Path:
+    return Path(shutil.make_archive(str(target), "zip", folder))
 
 
 def change(path: Path, old: bytes, new: bytes) -> None:
@@ -95,7 +113,6 @@ def change(path: Path, old: bytes, new: bytes) -> None:
 def test_whatever_is_changed_in_a_crate_is_found(lab: Lab, tmp_path: Path, python: Path) -> None:
     recorded = lab.analyse()
     crate = written(lab, recorded, tmp_path)
-    verdict = json.dumps(recorded.record.results["verdict"]["state"]).encode()  # type: ignore[index,call-overload]
 
     def edited(name: str) -> Path:
         return unpacked(crate, tmp_path / name)
@@ -119,22 +136,6 @@ def test_whatever_is_changed_in_a_crate_is_found(lab: Lab, tmp_path: Path, pytho
     change(folder / "modules/americano_pipelines/statistics/randomization_test.py", b"as_extreme", b"as_extreme ")
     assert "the modules are not those" in faults_of(folder)
 
-    folder = edited("added module")
-    (folder / "modules/americano_pipelines/statistics/more.py").write_text("1")
-    assert "the modules are not those" in faults_of(folder)
-
-    folder = edited("added file")
-    (folder / "more.txt").write_text("1")
-    assert "more.txt is no part of the record" in faults_of(folder)
-
-    folder = edited("removed file")
-    (folder / "results.json").unlink()
-    assert "listed in ro-crate-metadata.json and not there: results.json" in faults_of(folder)
-
-    folder = edited("results")
-    change(folder / "results.json", verdict, b'"benefit "')
-    assert "results.json does not hold the recorded results" in faults_of(folder)
-
     folder = edited("record reformatted")
     record = json.loads((folder / "record.json").read_bytes())
     (folder / "record.json").write_text(json.dumps(record, indent=1))
@@ -145,24 +146,59 @@ def test_a_record_that_was_forged_with_all_its_hashes_does_not_come_out_again(
     lab: Lab, tmp_path: Path, python: Path
 ) -> None:
     recorded = lab.analyse()
-    folder = unpacked(written(lab, recorded, tmp_path), tmp_path / "crate")
-    record = json.loads((folder / "record.json").read_bytes())
-    record["results"]["test"]["p"] = 0.0001
-    text = json.dumps(record["results"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    (folder / "results.json").write_bytes(text)
-    import hashlib
-
-    record["artifacts"]["results.json"] = {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
-    (folder / "record.json").write_bytes(
-        json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    )
+    crate = written(lab, recorded, tmp_path)
+    folder = forged(unpacked(crate, tmp_path / "p"), lambda record: record["results"]["test"].update(p=0.0001))
 
     code, document = verified(python, folder, tmp_path)
 
     assert code == 1
     assert document["record"] != recorded.sha256, "whoever has the hash sees it too"
-    assert "by the modules: test\0p: recorded 0.0001" in words(document, "FAULT")
+    assert "by the modules: test / p: recorded 0.0001" in words(document, "FAULT")
     assert "by numpy alone: p is" in words(document, "FAULT")
+
+    folder = unpacked(crate, tmp_path / "modules")
+    # It gives what was recorded, and says in place of the verifier that all is well.
+    (folder / "modules/americano_pipelines/statistics/recompute.py").write_text(
+        "import os, sys\n"
+        f"record = __import__('json').load(open({str(folder / 'record.json')!r}))\n"
+        "def recompute(*_): return record['results'], []\n"
+        "sys.stdout.write('verified')\n"
+    )
+    forged(folder, lambda record: record["results"]["test"].update(p=0.0001))
+
+    code, document = verified(python, folder, tmp_path)
+
+    assert code == 1
+    assert "by the modules: " in words(document, "ok"), "they may say anything"
+    assert "by numpy alone: p is" in words(document, "FAULT")
+    assert "whether these modules are the project's" in words(document, "unknown")
+    check = check_crate(settings_of(lab), packed(folder, tmp_path / "forged"))
+    assert not check.verified
+    assert any("neither this release nor this archive has" in text for _, text in check.findings)
+
+
+def test_nothing_of_a_crate_is_run_but_the_modules_that_were_hashed(lab: Lab, tmp_path: Path, python: Path) -> None:
+    folder, trace = unpacked(written(lab, lab.analyse(), tmp_path), tmp_path / "crate"), tmp_path / "trace"
+    program = f"open({str(trace)!r}, 'a').write('run')"
+    for name in ("numpy.py", "json.py", "sitecustomize.py", "modules/numpy.py"):
+        (folder / name).write_text(program)
+    statistics = folder / "modules/americano_pipelines/statistics"
+    (tmp_path / "program.py").write_text(program)
+    for name in ("recompute", "__init__"):
+        bytecode = statistics / "__pycache__" / f"{name}.{sys.implementation.cache_tag}.pyc"
+        # Python takes it for the module's, and never looks at the module.
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(str(tmp_path / "program.py"), str(bytecode), invalidation_mode=mode)
+    (statistics / "more.py").symlink_to(tmp_path / "more.py")
+
+    code, document = verified(python, folder, tmp_path)
+
+    assert (code, trace.exists()) == (1, False)
+    faults = words(document, "FAULT")
+    for name in ("numpy.py", "sitecustomize.py", "modules/numpy.py", "__pycache__/recompute"):
+        assert f"{name}" in faults
+    assert "more.py is no file but a link" in faults
+    assert "by the modules: " in words(document, "ok"), "they are run without all that"
 
 
 def test_a_crate_without_days_names_no_learner_and_shows_no_day(lab: Lab, tmp_path: Path, python: Path) -> None:
@@ -173,7 +209,14 @@ def test_a_crate_without_days_names_no_learner_and_shows_no_day(lab: Lab, tmp_pa
     record = next(path for path in files if path.name == "record.json")
     assert record in files
     assert [path.name for path in files if LEARNER in path.read_bytes()] == []
-    assert {path.suffix for path in files if "modules" not in path.parts} <= {".json", ".py", ".md", ".lock", ".patch"}
+    assert {path.suffix for path in files if "modules" not in path.parts} <= {
+        "",
+        ".json",
+        ".py",
+        ".md",
+        ".lock",
+        ".patch",
+    }
     code, document = verified(python, folder, tmp_path)
     assert code == 0
     assert "the days are not in this crate" in words(document, "unknown")
@@ -192,13 +235,11 @@ def test_this_project_verifies_a_crate_with_its_own_verifier(lab: Lab, tmp_path:
 
     assert (check.verified, check.record_sha256) == (True, recorded.sha256)
     assert ("ok", "this archive has the record") in check.findings
+    assert ("ok", "the recorded modules are those of this release") in check.findings
     folder = unpacked(crate, tmp_path / "crate")
     (folder / "verify.py").write_text("print('verified')")
     change(folder / "report.html", b"<", b"<!-- --><")
-    import shutil
-
-    forged = Path(shutil.make_archive(str(tmp_path / "forged"), "zip", folder))
-    forged_check = check_crate(settings_of(lab), forged)
+    forged_check = check_crate(settings_of(lab), packed(folder, tmp_path / "forged"))
     assert not forged_check.verified
     assert any("another than this project's" in text for _, text in forged_check.findings)
     (tmp_path / "no.zip").write_text("no")

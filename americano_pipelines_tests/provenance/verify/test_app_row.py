@@ -205,3 +205,20 @@ def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothin
     lab.store.client.set_tag(run_id(recorded), HASH_TAG, recorded.sha256)
     with pytest.raises(TamperedError, match=f"only its hash is left, {recorded.sha256}"):
         lab.verify(run_id(recorded), lambda _: [])
+
+
+def test_another_row_that_shows_the_record_is_found(lab: Lab, linked: Settings) -> None:
+    """Its text may say anything, with a hash that verifies."""
+    recorded, row = analysis_with_row(lab, linked, "copied")
+    assert faults(looked(linked, run_id(recorded))) == {}
+    changes = {
+        "by hash": '"mlflowRunId" = NULL',
+        "by run": '"resultsSummary" = \'{"sentence": "Benefit."}\'',
+    }
+    for name, change in changes.items():
+        lab.database.execute("CREATE TABLE copy AS SELECT * FROM analysis_runs WHERE id = %s", (row,))
+        lab.database.execute(f"UPDATE copy SET id = %s, {change}", (name,))
+        lab.database.execute("INSERT INTO analysis_runs SELECT * FROM copy")
+        assert faults(looked(linked, run_id(recorded))) == {f"row {name}": Status.DRIFT}
+        lab.database.execute("DELETE FROM analysis_runs WHERE id = %s", (name,))
+        lab.database.execute("DROP TABLE copy")

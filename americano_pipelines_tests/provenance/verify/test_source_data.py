@@ -1,15 +1,19 @@
 """An extract is read again from its snapshot: made-up input is found, also after the snapshot expired."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.provenance.recorder import Recorded
+from americano_pipelines.provenance.snapshot_expiry import add_card, read_expiry
 from americano_pipelines.provenance.verify.findings import Finding, Status
-from americano_pipelines.provenance.verify.source_data import FINDING_NAME, keep_findings
+from americano_pipelines.provenance.verify.source_data import FINDING_NAME, compare_extract, keep_findings
 from americano_pipelines.settings import load_settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.provenance.conftest import Lab, altered, faults, finding, run_id
@@ -61,6 +65,22 @@ def test_made_up_input_with_all_its_hashes_right_is_found(lab: Lab) -> None:
     assert finding(verification, "abab_randomization on its extract").status is Status.REPEATED, "the rest agrees"
 
 
+def test_made_up_input_is_found_without_the_key_of_the_pseudonyms(lab: Lab) -> None:
+    recorded = made_up(lab)
+    with altered(lab.settings.paths.pseudonym_key, None):
+        assert faults(lab.verify(run_id(recorded))) == {FINDING_NAME: Status.DRIFT}
+
+
+def test_a_record_that_names_no_snapshot_or_several_is_no_record_of_an_analysis(lab: Lab) -> None:
+    recorded = lab.analyse()
+    inputs = recorded.record.inputs
+    decoy = inputs[0].model_copy(update={"snapshot_id": "20200101T000000Z-00000000"})
+    for others in ([], [decoy, *inputs[1:]]):
+        forged = recorded.record.model_copy(update={"inputs": others})
+        (problem,) = compare_extract(lab.settings, forged.sha256, forged)
+        assert problem.status is Status.DRIFT
+
+
 def test_what_this_release_adds_to_an_extract_is_no_fault(lab: Lab) -> None:
     """An older release recorded less of a protocol."""
 
@@ -87,17 +107,58 @@ def test_the_finding_is_kept_before_the_snapshot_expires(lab: Lab) -> None:
 
     assert written == len(list(checks.glob("*.json"))) >= 3
     assert keep_findings(keeps_one) == 0, "written once"
-    (checks / f"{late.sha256}.json").unlink()
+    later = lab.analyse("change_points").record
+    assert later.chain is not None
+    assert later.chain.expiry == read_expiry(lab.settings).end, "a later record names the last card"
     with without_snapshot(lab, clean):
         kept = read_again(lab, clean, EXPIRED)
         assert (kept.status, kept.detail.startswith("on 20")) == (Status.MATCH, True)
         assert faults(lab.verify(run_id(forged))) == {EXPIRED: Status.DRIFT}
-        assert read_again(lab, late, EXPIRED).status is Status.NOT_RECORDED
+        with altered(checks / f"{late.sha256}.json", None):
+            gone = read_again(lab, late, EXPIRED)
+            assert (gone.status, "card 1 names is too" in gone.detail) == (Status.MISSING, True)
         card = checks / f"{forged.sha256}.json"
         content = card.read_bytes()
         for text in (b"", content.replace(forged.sha256.encode(), clean.sha256.encode())):
             with altered(card, text):
                 assert faults(lab.verify(run_id(forged))) == {EXPIRED: Status.DRIFT}
+        with altered(card, content.replace(b'"DRIFT"', b'"MATCH"')):
+            verified = lab.verify(run_id(forged))
+            assert faults(verified) == {EXPIRED: Status.DRIFT}, "as made up as its extract"
+            assert "was changed or added" in finding(verified, EXPIRED).detail
+        expiry = lab.settings.paths.expired_snapshots / "1.json"
+        for text in (None, expiry.read_bytes().replace(b'"checked_at"', b' "checked_at"')):
+            with altered(expiry, text):
+                assert "card 1 of the snapshots that expired" in read_again(lab, clean, EXPIRED).detail
+                assert faults(lab.verify(run_id(clean))) == {EXPIRED: Status.DRIFT}
+
+
+def test_a_snapshot_that_somebody_removes_is_not_one_that_expired(lab: Lab, tmp_path: Path) -> None:
+    recorded, before = lab.analyse(), lab.settings.paths.extract_checks
+    aside = tmp_path / "checks"
+    if before.exists():
+        before.rename(aside)
+    snapshot = f"snapshot {recorded.record.inputs[0].snapshot_id}"
+    with without_snapshot(lab, recorded):
+        verification = lab.verify(run_id(recorded))
+        add_card(lab.settings, recorded.record.inputs[0].snapshot_id, {})
+        expired_meanwhile = lab.verify(run_id(recorded))
+    if aside.exists():
+        shutil.rmtree(before)
+        aside.rename(before)
+
+        card = {"snapshot_id": recorded.record.inputs[0].snapshot_id, "reason": "", "purged_at": "2099-01-01T00:00:00Z"}
+        purged = lab.settings.paths.purged_snapshots / f"{card['snapshot_id']}.json"
+        purged.parent.mkdir(exist_ok=True)
+        purged.write_text(json.dumps(card))
+        empty_card = lab.verify(run_id(recorded))
+        purged.unlink()
+
+    assert faults(verification) == {EXPIRED: Status.MISSING}
+    assert faults(empty_card) == {EXPIRED: Status.MISSING}, "a purge gives a reason"
+    assert "no card says" in finding(verification, snapshot).detail
+    assert finding(expired_meanwhile, snapshot).detail == ""
+    assert finding(expired_meanwhile, EXPIRED).status is Status.MISSING
 
 
 def test_what_expires_is_what_the_next_publication_removes(lab: Lab) -> None:

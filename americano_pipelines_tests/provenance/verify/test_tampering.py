@@ -13,7 +13,7 @@ from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
 from americano_pipelines.provenance.verify.findings import FAULTS, Status
-from americano_pipelines.provenance.verify.hash_locations import CHAIN
+from americano_pipelines.provenance.verify.hash_locations import CHAIN, INDEX
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.provenance.conftest import Lab, altered, faults, finding, run_id
 
@@ -349,7 +349,11 @@ def test_snapshots_written_to_expired_and_purged(lab: Lab) -> None:
     try:
         assert finding(lab.verify(run_id(recorded)), what).status is Status.EXPIRED
         (folder / "purged").mkdir()
-        (folder / "purged" / f"{snapshot_id}.json").write_text("{}")
+        card = {"snapshot_id": snapshot_id, "reason": "holds rows", "purged_at": "2099-01-01T00:00:00Z"}
+        for wrong in ({}, card | {"snapshot_id": "another"}, card | {"purged_at": "2020-01-01T00:00:00Z"}):
+            (folder / "purged" / f"{snapshot_id}.json").write_text(json.dumps(wrong))
+            assert finding(lab.verify(run_id(recorded)), what).status is Status.EXPIRED, "no purge wrote it"
+        (folder / "purged" / f"{snapshot_id}.json").write_text(json.dumps(card))
         purged = finding(lab.verify(run_id(recorded)), what)
         assert purged.status is Status.PURGED
         assert purged.status not in FAULTS
@@ -389,3 +393,34 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
     ]
     assert faults(again) == {"change_points on its extract": Status.NOT_REPEATED}, "it was asked for, and not done"
     assert set(faults(lab.verify(run_id(recorded))).values()) == {Status.MISSING}, "without the card"
+
+
+def test_an_index_that_lists_another_result_is_found(lab: Lab) -> None:
+    """`runs` and `verdicts` print what the index has, and open no record."""
+    recorded = lab.analyse()
+    index = records_dir(lab.settings) / "index.sqlite3"
+    assert finding(lab.verify(run_id(recorded)), INDEX).status is Status.MATCH
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute("UPDATE entries SET verdict = 'benefit', p = 0.0004 WHERE sha256 = ?", (recorded.sha256,))
+
+    verification = lab.verify(run_id(recorded))
+
+    assert faults(verification) == {INDEX: Status.DRIFT}
+    assert recorded.sha256[:12] in finding(verification, INDEX).detail
+    index.unlink()
+    assert faults(lab.verify(run_id(recorded))) == {}
+
+
+def test_an_earlier_record_that_was_changed_is_found_although_the_index_calls_it_intact(lab: Lab) -> None:
+    earlier, later = lab.analyse(), lab.analyse()
+    path, index = earlier.path, records_dir(lab.settings) / "index.sqlite3"
+    with altered(path, path.read_bytes().replace(b'"sentence":"', b'"sentence":"Really: ', 1)):
+        status = path.stat()
+        with closing(sqlite3.connect(index)) as connection, connection:
+            values = (status.st_size, status.st_ctime_ns, earlier.sha256)
+            connection.execute("UPDATE entries SET bytes = ?, changed_ns = ? WHERE sha256 = ?", values)
+
+        verified = faults(lab.verify(run_id(later)))
+
+    assert verified == {CHAIN: Status.MISSING, INDEX: Status.DRIFT}
+    index.unlink()

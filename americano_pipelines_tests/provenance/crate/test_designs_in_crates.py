@@ -1,0 +1,112 @@
+"""What an analysis says of any design is derived again without a fault, and not when its numbers are made better."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from americano_pipelines.analysis import abab
+from americano_pipelines.analysis.daily_series import observe
+from americano_pipelines.analysis.day_values import DAYS, day_values
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.common.hashing import canonical_json
+from americano_pipelines.provenance.crate import verify_standalone
+from americano_pipelines.statistics.recompute import recompute
+from americano_pipelines_tests.analysis.examples import LATER, ONE, alternating, changed, extract_of, switching
+
+LENGTHS, PAIRS = (13, 15, 13, 15), {"scheme": "days", "treatedDays": 1, "blockDays": 2}
+NOISE = np.random.default_rng(7).normal(size=56)
+EFFECT = 3 * np.repeat([0, 1, 0, 1], LENGTHS)
+
+
+def phased(values: np.ndarray, hours: tuple[float, ...] = (0, 0, 0, 0), bounds: tuple[int, int] = (7, 21)) -> Extract:
+    return switching(LENGTHS, hours, np.repeat(values, 4).tolist(), bounds)
+
+
+def without(extract: Extract, days: slice) -> Extract:
+    """The same without the events of some days."""
+    kept = [place for place in range(len(extract.values)) if place not in range(len(extract.values))[days]]
+    names = ("times_us", "values", "labels")
+    return extract.model_copy(update={name: [getattr(extract, name)[place] for place in kept] for name in names})
+
+
+DESIGNS: dict[str, tuple[Callable[[], Extract], dict[str, object]]] = {
+    "benefit": (lambda: phased(NOISE + EFFECT), {"direction": "increase", "improvement": "increase"}),
+    "harm": (lambda: phased(NOISE + EFFECT), {"direction": "either", "improvement": "decrease"}),
+    "differs": (lambda: phased(NOISE - EFFECT), {"direction": "either"}),
+    "not shown": (lambda: phased(NOISE), {"direction": "decrease", "ratio_scale": True}),
+    "tiny": (lambda: phased((NOISE + EFFECT) * 1e-4), {"direction": "increase"}),
+    "large, at another level": (lambda: phased((NOISE + EFFECT) * 1e5), {"direction": "increase", "alpha": 0.01}),
+    "no variation": (lambda: phased(np.ones(56)), {"direction": "increase"}),
+    "missing days": (lambda: without(phased(NOISE + EFFECT), slice(60, 90)), {"direction": "increase"}),
+    "switches within days": (lambda: phased(NOISE + EFFECT, (0, 9, 12, 15)), {"direction": "increase"}),
+    "a phase without a value": (lambda: without(phased(NOISE + EFFECT), slice(0, 60)), {"direction": "increase"}),
+    "not drawn": (lambda: extract_of(ONE, drawn=False), {"direction": "increase"}),
+    "could not have been drawn": (lambda: phased(NOISE, bounds=(14, 21)), {"direction": "increase"}),
+    "too few assignments": (lambda: phased(NOISE + EFFECT, bounds=(13, 15)), {"direction": "increase", "alpha": 0.01}),
+    "two interventions": (lambda: changed(phased(NOISE), 3, type="INTERVENTION_B"), {"direction": "increase"}),
+    "alternating": (lambda: alternating("TB" * 10, [*np.arange(20.0) % 2], PAIRS), {"direction": "either"}),
+    "alternating, not drawn": (lambda: alternating("TB" * 10, [*NOISE[:20]], {}), {"direction": "increase"}),
+    "alternating, two interventions": (
+        lambda: changed(alternating("TB" * 10, [*NOISE[:20]], PAIRS), 4, type="INTERVENTION_B"),
+        {"direction": "increase"},
+    ),
+    "drawn, for there are too many": (
+        lambda: switching((7,) * 8, (0,) * 8, np.repeat(NOISE + np.repeat([0, 2] * 4, 7), 4).tolist(), (3, 14)),
+        {"direction": "either", "draws": 2000},
+    ),
+}  # fmt: skip
+
+
+def crate_of(
+    extract: Extract, parameters: dict[str, object], patch: pytest.MonkeyPatch
+) -> tuple[dict[str, bytes], Any]:
+    """The files and the record of an analysis, as far as results and verdict need them; without pictures."""
+    # A second each, and no part of what is derived.
+    patch.setattr(abab, "_pictures", lambda *_: {})
+    validated = AbabParameters.model_validate(parameters)
+    analysis = abab.analyse_abab(observe(extract), validated, as_of_us=LATER, compliance="planned")
+    numbers = {name: [] if value is None else [[0, float(value)]] for name, value in analysis.numbers.items()}
+    record = {
+        "identity": {"analysis": "abab_randomization"},
+        "config": validated.recorded(),
+        "results": analysis.results,
+        "verdict": analysis.verdict,
+        "sentence": analysis.sentence,
+        "logged": {"metrics": numbers},
+    }
+    days = day_values(extract, validated)
+    assert days is not None
+    return {DAYS: days}, json.loads(canonical_json(record))
+
+
+def faults(files: dict[str, bytes], record: Any) -> list[str]:
+    report = verify_standalone.Report()
+    report.check("the verdict", verify_standalone.check_verdict, record)
+    report.check("the test", verify_standalone.check_test, files, record)
+    report.check("the effects", verify_standalone.check_effects, files, record)
+    return [words for status, words in report.lines if status == "FAULT"]
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_what_an_analysis_says_of_any_design_is_derived_again(design: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract, parameters = DESIGNS[design]
+    files, record = crate_of(extract(), parameters, monkeypatch)
+
+    assert faults(files, record) == [], record["sentence"]
+    # In this process: `test_crate.py` runs them in one of their own.
+    monkeypatch.setattr(
+        verify_standalone, "run_modules", lambda _, request: recompute(request["analysis"], request["days"])
+    )
+    report = verify_standalone.Report()
+    report.check("the results", verify_standalone.check_by_modules, files, record)
+    assert report.faults == 0, report.lines
+
+    test = record["results"]["test"]
+    assert (test.get("draws") == 2000) is design.startswith("drawn")
+    if test.get("p") is not None:
+        test["p"] /= 2
+        assert faults(files, record) != []

@@ -1,0 +1,75 @@
+"""Cards of expired snapshots form a chain, and a card that is changed or removed shows."""
+
+from pathlib import Path
+
+import pytest
+
+from americano_pipelines.provenance.chain import named_expiry, read_chain
+from americano_pipelines.provenance.record import ExpiryEnd
+from americano_pipelines.provenance.snapshot_expiry import add_card, read_expiry
+from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines_tests.provenance.records import kept_record
+
+RECORD, FINDING = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = load_settings(americano_data_dir=tmp_path / "data")
+    for number in range(3):
+        add_card(settings, f"snapshot {number}", {RECORD: FINDING} if number == 1 else {})
+    return settings
+
+
+def gap(settings: Settings, end: ExpiryEnd | None, start: int = 1) -> str:
+    return read_expiry(settings).gap(end, start)
+
+
+def test_each_card_names_the_one_before_and_records_name_the_last(settings: Settings) -> None:
+    chain = read_expiry(settings)
+    assert [chain.cards[number][0].previous for number in (1, 2, 3)] == [None, chain.cards[1][1], chain.cards[2][1]]
+    assert chain.findings == {RECORD: (2, FINDING)}
+
+    kept_record(settings, chained=True)
+
+    assert named_expiry(settings, read_chain(settings)) == chain.end
+    assert chain.gap(chain.end) == ""
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_card_that_is_changed_or_removed_shows(settings: Settings, number: int, *, removed: bool) -> None:
+    end, path = read_expiry(settings).end, settings.paths.expired_snapshots / f"{number}.json"
+    text = path.read_text()
+    path.unlink()
+    if not removed:
+        path.write_text(text.replace("snapshot ", "snapshot of "))
+
+    assert gap(settings, end) == f"card {number} of the snapshots that expired " + (
+        "is gone or was changed" if removed else "was changed"
+    )
+    assert gap(settings, end, number + 1) == "", "later cards do not need it"
+
+
+def test_all_cards_that_are_removed_or_written_anew_are_known_by_a_record(settings: Settings) -> None:
+    end = read_expiry(settings).end
+    for path in settings.paths.expired_snapshots.iterdir():
+        path.unlink()
+    assert gap(settings, end) == "card 3 of the snapshots that expired is gone or was changed"
+    for number in range(4):
+        add_card(settings, f"snapshot {number}", {RECORD: "c" * 64})
+
+    assert gap(settings, end) == "card 4 of the snapshots that expired was changed"
+    assert gap(settings, None) == "", "no record names a card: nothing shows it"
+
+
+def test_the_first_card_names_the_findings_from_before_there_were_cards(tmp_path: Path) -> None:
+    settings = load_settings(americano_data_dir=tmp_path / "data")
+    settings.paths.extract_checks.mkdir(parents=True)
+    for name in ("old", "new"):
+        (settings.paths.extract_checks / f"{name}.json").write_text(name)
+
+    add_card(settings, "snapshot", {"new": FINDING})
+
+    (card, _) = read_expiry(settings).cards[1]
+    assert (list(card.earlier), card.findings) == (["old"], {"new": FINDING})
