@@ -135,12 +135,13 @@ def build_models(
 
 def _load(connection: duckdb.DuckDBPyConnection, table_input: TableInput, only: Collection[str] | None) -> None:
     with table_input.translated_errors():
-        for chunk in table_input.chunks(only):
-            cut = (
-                sort_ranges(connection, table_input.table, chunk)
-                if table_input.can_be_reread
-                else SortedChunks([chunk])
-            )
+        chunks = table_input.chunks(only)
+        cuts = (
+            sort_ranges(connection, table_input.table, chunks)
+            if table_input.can_be_reread
+            else [SortedChunks([chunk]) for chunk in chunks]
+        )
+        for cut in cuts:
             with nullcontext() if cut.bytes_at_once is None else reduced_memory_limit(connection, cut.bytes_at_once):
                 for relation, parameters in cut.chunks:
                     connection.execute(_load_statement(table_input.table, relation), parameters)
