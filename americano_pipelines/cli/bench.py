@@ -61,6 +61,12 @@ def sync_(*, rows: int, as_json: bool, check: bool) -> None:
 def _show_sync(console: Console, lines: Sequence["Measured"], rows: int) -> None:
     from americano_pipelines.bench.sync_benchmark import MIN_ROWS_OF_BUDGETS
 
+    _show_measured(console, lines, "s")
+    if rows < MIN_ROWS_OF_BUDGETS:
+        say(f"the budgets hold from {MIN_ROWS_OF_BUDGETS:,} rows on")
+
+
+def _show_measured(console: Console, lines: Sequence["Measured"], unit: str) -> None:
     table = [
         (
             line.what,
@@ -72,9 +78,32 @@ def _show_sync(console: Console, lines: Sequence["Measured"], rows: int) -> None
         )
         for line in lines
     ]
-    show_table(console, ("what", "s", "against", "ratio", "budget", "note"), table)
-    if rows < MIN_ROWS_OF_BUDGETS:
-        say(f"the budgets hold from {MIN_ROWS_OF_BUDGETS:,} rows on")
+    show_table(console, ("what", unit, "against", "ratio", "budget", "note"), table)
+
+
+@bench.command("commands")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--check", is_flag=True, help="Exit with 1 if a budget is missed.")
+def commands(*, as_json: bool, check: bool) -> None:
+    """Time commands that wait for no data."""
+    from americano_pipelines.bench.command_benchmark import ROWS, measure_commands
+    from americano_pipelines.bench.dataset import dataset
+
+    stages = StageTimer()
+
+    def announce(what: str) -> None:
+        with stages.stage(what):
+            pass  # the display shows the name until the next one
+
+    with progress(enabled=not as_json), dataset(load_settings(), ROWS, stages) as data:
+        lines = measure_commands(data, announce)
+    if as_json:
+        say_json({"measured": [dataclasses.asdict(line) | {"within": line.within} for line in lines]})
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+        _show_measured(console, lines, "CPU s")
+    if check and any(line.within is False for line in lines):
+        sys.exit(FAILED)
 
 
 @bench.command("queries")

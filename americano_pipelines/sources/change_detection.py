@@ -109,6 +109,30 @@ def bucket_filter(table: SourceTable, buckets: Collection[str]) -> str:
     return f"({' OR '.join(parts) or 'false'})"
 
 
+def period_filter(column: str, period: str, buckets: Collection[str]) -> str:
+    """SQL, for DuckDB, that is true for the days or weeks that have a part in these months.
+
+    Args:
+        column: SQL of a time, or of the first day of a period.
+        period: `day` or `week`; a week may lie in two months.
+        buckets: months, and `none` for what is outside of the years 1 to 9999 (the year 1 begins with a Monday).
+    """
+    parts = []
+    for name in sorted(buckets):
+        if name == NO_MONTH:
+            years_end = _first_day(period, "DATE '10000-01-01'")
+            parts.append(f"({column} IS NULL OR {column} < DATE '0001-01-01' OR {column} >= {years_end})")
+            continue
+        first = _first_day(period, f"DATE '{name}-01'")
+        last = _first_day(period, f"DATE '{_month_after(name)}-01' - INTERVAL 1 DAY")
+        parts.append(f"({column} >= {first} AND {column} < {last} + INTERVAL 1 {period})")
+    return f"({' OR '.join(parts) or 'false'})"
+
+
+def _first_day(period: str, day: str) -> str:
+    return f"CAST(date_trunc('{period}', {day}) AS DATE)"
+
+
 def source_state(snapshot: Snapshot, table: PostgresTable) -> dict[str, State]:
     """Compute the state of every bucket of a table, in the snapshot."""
     rows = snapshot.query(

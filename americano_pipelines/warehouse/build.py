@@ -10,15 +10,16 @@ from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import reduced_memory_limit
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.settings import LearnerIndex
-from americano_pipelines.sources.change_detection import bucket_filter
+from americano_pipelines.sources.change_detection import bucket_filter, period_filter
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums, total
 from americano_pipelines.sources.column_roles import SourceTable
+from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.warehouse import checks, research_models
 from americano_pipelines.warehouse.comments import column_descriptions, comment_on
 from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.learner_index import create_learner_index
-from americano_pipelines.warehouse.research_models import column_lineage
-from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, CheckOutcome
+from americano_pipelines.warehouse.research_models import column_lineage, mirror_lineage
+from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, CheckOutcome, SnapshotRecord
 from americano_pipelines.warehouse.sort_ranges import SortedChunks, sort_keys, sort_ranges
 
 
@@ -95,9 +96,19 @@ def changed_buckets(table_input: TableInput, before: BuiltTable) -> set[str]:
 
 
 def build_models(
-    connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, TableInput], stages: StageTimer
+    connection: duckdb.DuckDBPyConnection,
+    inputs: Mapping[str, TableInput],
+    stages: StageTimer,
+    basis: SnapshotRecord | None = None,
 ) -> tuple[dict[str, BuiltModel], dict[str, str]]:
-    """Make the views and rollups of `research` that these tables allow, in an empty schema.
+    """Make the views and rollups of `research` that these tables allow.
+
+    Args:
+        connection: the file; its tables are built.
+        inputs: its tables.
+        stages: counts and announces what is being done.
+        basis: the record of the published file that this one is a patched copy of: its views stay, and of its rollups
+            what did not change; None for a file without models.
 
     Returns:
         What was built; and for the models left out the reason.
@@ -107,40 +118,78 @@ def build_models(
     columns_of = {f"analytics.{name}": [column.name for column in table.columns] for name, table in tables.items()}
     built: dict[str, BuiltModel] = {}
     left_out: dict[str, str] = {}
-    connection.execute("DROP SCHEMA IF EXISTS research CASCADE; CREATE SCHEMA research")
+    connection.execute("CREATE SCHEMA IF NOT EXISTS research")
     for model in research_models.MODELS:
         reason = research_models.reason_missing(model, tables, left_out)
         if reason is not None:
             left_out[model.name] = reason
             continue
-        statement = research_models.statement(model, tables)
-        target = sql.quote("research", model.name)
-        with stages.stage(f"{'compute' if model.materialized else 'define'} {model.name}"):
-            kind: Literal["TABLE", "VIEW"] = "TABLE" if model.materialized else "VIEW"
-            connection.execute(f"CREATE {kind} {target} AS\n{statement}")
-            comment_on(connection, kind, ("research", model.name), model.description, model.columns)
-        described = connection.execute(f"DESCRIBE {target}").fetchall()
-        counted = connection.execute(f"SELECT count(*) FROM {target}").fetchone() if model.materialized else None  # noqa: S608 - quoted
-        states[f"research.{model.name}"] = research_models.state_sha256(model, statement, states)
-        built[model.name] = BuiltModel(
-            sql=statement,
-            columns={str(row[0]): str(row[1]) for row in described},
-            rows=int(counted[0]) if counted else None,
-            lineage=column_lineage(statement, columns_of),
-            state_sha256=states[f"research.{model.name}"],
-        )
-        columns_of[f"research.{model.name}"] = list(built[model.name].columns)
+        name, statement = f"research.{model.name}", research_models.statement(model, tables)
+        states[name] = research_models.state_sha256(model, statement, states)
+        before = basis.models.get(model.name) if basis is not None else None
+        if before is None or (model.materialized and before.state_sha256 != states[name]):
+            with stages.stage(f"{'compute' if model.materialized else 'define'} {model.name}"):
+                query = statement
+                if basis is not None and before is not None:
+                    query = _query_of_changes(model, statement, inputs, basis.tables)
+                _create_model(connection, model, query)
+        if before is not None:
+            rows = _count(connection, model) if model.materialized else None
+            built[model.name] = before.model_copy(update={"rows": rows, "state_sha256": states[name]})
+        else:
+            built[model.name] = BuiltModel(
+                sql=statement,
+                columns=_described(connection, model),
+                rows=_count(connection, model) if model.materialized else None,
+                lineage=column_lineage(statement, columns_of),
+                state_sha256=states[name],
+            )
+        columns_of[name] = list(built[model.name].columns)
     return built, left_out
+
+
+def _query_of_changes(
+    model: research_models.Model, statement: str, inputs: Mapping[str, TableInput], before: Mapping[str, BuiltTable]
+) -> str:
+    """The query of a rollup in a patched file: of one by period, the periods of unchanged months stay as they are."""
+    if model.period is None:
+        return statement
+    changed = changed_buckets(inputs[EVENTS.name], before[EVENTS.name])
+    events = f"(FROM research.events WHERE {period_filter('event_time', model.period, changed)})"
+    return sql.render(
+        sql.load("warehouse", "changed_periods"),
+        rollup=sql.quote("research", model.name),
+        changed=period_filter(sql.quote(next(iter(model.columns))), model.period, changed),
+        query=research_models.statement(model, {name: table.table for name, table in inputs.items()}, events),
+    )
+
+
+def _create_model(connection: duckdb.DuckDBPyConnection, model: research_models.Model, query: str) -> None:
+    kind: Literal["TABLE", "VIEW"] = "TABLE" if model.materialized else "VIEW"
+    connection.execute(f"CREATE OR REPLACE {kind} {sql.quote('research', model.name)} AS\n{query}")
+    comment_on(connection, kind, ("research", model.name), model.description, model.columns)
+
+
+def _described(connection: duckdb.DuckDBPyConnection, model: research_models.Model) -> dict[str, str]:
+    """Column name to type."""
+    described = connection.execute(f"DESCRIBE {sql.quote('research', model.name)}").fetchall()
+    return {str(row[0]): str(row[1]) for row in described}
+
+
+def _count(connection: duckdb.DuckDBPyConnection, model: research_models.Model) -> int:
+    counted = connection.execute(f"SELECT count(*) FROM {sql.quote('research', model.name)}").fetchone()  # noqa: S608 - quoted
+    return int(counted[0]) if counted else 0
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table_input: TableInput, only: Collection[str] | None) -> None:
     with table_input.translated_errors():
-        for chunk in table_input.chunks(only):
-            cut = (
-                sort_ranges(connection, table_input.table, chunk)
-                if table_input.can_be_reread
-                else SortedChunks([chunk])
-            )
+        chunks = table_input.chunks(only)
+        cuts = (
+            sort_ranges(connection, table_input.table, chunks)
+            if table_input.can_be_reread
+            else [SortedChunks([chunk]) for chunk in chunks]
+        )
+        for cut in cuts:
             with nullcontext() if cut.bytes_at_once is None else reduced_memory_limit(connection, cut.bytes_at_once):
                 for relation, parameters in cut.chunks:
                     connection.execute(_load_statement(table_input.table, relation), parameters)
@@ -167,10 +216,7 @@ def _built(
         sort_key=[key.label for key in sort_keys(table)],
         indexes=indexes,
         figures=dict(copy),
-        lineage=column_lineage(
-            _load_statement(table, sql.quote("source", table.name)),
-            {f"source.{table.name}": [column.name for column in table.columns]},
-        ),
+        lineage=mirror_lineage(table),
         carried_over=table_input.carried_from is not None,
         rows_patched=rows_patched,
     )

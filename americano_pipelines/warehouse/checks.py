@@ -1,11 +1,12 @@
 """Generate the checks of a built file from the contracts, and evaluate them before it is published."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import duckdb
 
 from americano_pipelines.common import sql
+from americano_pipelines.sources.change_detection import bucket_filter
 from americano_pipelines.sources.checksums import BucketChecksum, total
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, PHASES, TableContract
@@ -81,8 +82,21 @@ def reconcile(check: Check, source: Mapping[str, BucketChecksum], copy: Mapping[
     )
 
 
-def evaluate(connection: duckdb.DuckDBPyConnection, check: Check, tables: Mapping[str, SourceTable]) -> CheckOutcome:
-    """Evaluate a check other than `reconciled` on the tables as built: it passes when all its counts are 0."""
+def evaluate(
+    connection: duckdb.DuckDBPyConnection,
+    check: Check,
+    tables: Mapping[str, SourceTable],
+    changed: Collection[str] | None = None,
+) -> CheckOutcome:
+    """Evaluate a check other than `reconciled` on the tables as built: it passes when all its counts are 0.
+
+    Args:
+        connection: the file.
+        check: the check.
+        tables: its tables.
+        changed: the buckets that were replaced in a file in which the check passed; None for a new file. Only
+            `id_unique` uses it: for 5 M rows it took 0.7 s of CPU time, and of one month 0.2 s; the others are fast.
+    """
     evaluation = _EVALUATIONS[check.name]
     column = tables[check.table].column(evaluation.role)
     if column is None:
@@ -93,7 +107,11 @@ def evaluate(connection: duckdb.DuckDBPyConnection, check: Check, tables: Mappin
         if label is None:
             return outcome(check, passed=True, description="not evaluated: there are no phase labels to compare with")
         fragments |= {"phases": sql.quote("analytics", PHASES.name), "label": sql.quote(label.name)}
-    statement = sql.render(sql.load("warehouse", f"check_{check.name}"), **fragments)
+    statement = f"check_{check.name}"
+    if check.name == "id_unique" and changed is not None:
+        statement = f"{statement}_of_changes"
+        fragments["changed"] = bucket_filter(tables[check.table], changed)
+    statement = sql.render(sql.load("warehouse", statement), **fragments)
     row = connection.execute(statement).fetchone() or ()
     figures = dict(zip(evaluation.figures, map(int, row), strict=True))
     return outcome(check, passed=not any(row), description=evaluation.sentence.format(**figures), **figures)

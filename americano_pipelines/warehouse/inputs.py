@@ -19,7 +19,7 @@ from americano_pipelines.sources.postgres_catalog import PostgresTable
 from americano_pipelines.sources.postgres_errors import postgres_errors
 from americano_pipelines.sources.postgres_snapshot import Snapshot
 from americano_pipelines.sources.row_widths import memory_bounded, plan_reading, range_bytes
-from americano_pipelines.warehouse.sort_ranges import Chunk
+from americano_pipelines.warehouse.sort_ranges import PARQUET_FILES, Chunk
 
 
 class TableInput(Protocol):
@@ -98,7 +98,7 @@ class LakeInput:
         Raises:
             LakeDamagedError: a file is not as it was exported.
         """
-        relation = "read_parquet($1, hive_partitioning = false)"
+        relation = PARQUET_FILES
         chunks: list[Chunk] = []
         for name, bucket in sorted(self.content.buckets.items()):
             if (only is not None and name not in only) or not bucket.files:
@@ -185,7 +185,7 @@ class ScannerInput:
                     bytes=bytes_at_once,
                 )
                 connection.execute(statement, parameters)
-        return [("read_parquet($1, hive_partitioning = false)", [[sql.literal_path(file) for file in files]])]
+        return [(PARQUET_FILES, [[sql.literal_path(file) for file in files]])]
 
     @property
     def _folder(self) -> Path:

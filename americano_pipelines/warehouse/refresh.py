@@ -167,11 +167,12 @@ def _build(
         if name in source.inputs:
             tables[name] = tables[name].model_copy(update={"instant": source.instant})
         outcomes.append(reconciled)
-    built_models, left_out = build.build_models(connection, inputs, stages)
+    built_models, left_out = build.build_models(connection, inputs, stages, basis)
     with stages.stage("check"):
         source_tables = {name: table_input.table for name, table_input in inputs.items()}
         selected = [check for check in checks.ALL_CHECKS if check.table in inputs and check.name != "reconciled"]
-        outcomes += [checks.evaluate(connection, check, source_tables) for check in selected]
+        changed = _changed_since_passed(inputs, basis)
+        outcomes += [checks.evaluate(connection, check, source_tables, changed.get(check)) for check in selected]
     return SnapshotRecord(
         snapshot_id=path.parent.name,
         built_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -188,6 +189,21 @@ def _build(
         },
         checks=outcomes,
     )
+
+
+def _changed_since_passed(
+    inputs: Mapping[str, TableInput], basis: SnapshotRecord | None
+) -> dict[checks.Check, set[str]]:
+    """The checks that passed in the file that is patched, with the buckets of their table that were replaced in it."""
+    if basis is None:
+        return {}
+    return {
+        checks.check_named(before.table, before.name): build.changed_buckets(
+            inputs[before.table], basis.tables[before.table]
+        )
+        for before in basis.checks
+        if before.passed and before.table in inputs
+    }
 
 
 def _with_record(

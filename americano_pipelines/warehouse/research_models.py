@@ -6,6 +6,7 @@ Write their SQL over roles and other models, so that it is independent of the so
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Literal
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import sha256_hex
@@ -72,6 +73,7 @@ class Model:
         models: the other models its SQL reads.
         needs: roles without which its rows would be wrong, so it is left out.
         materialized: a table, computed at build time; else a view.
+        period: the length of the periods of event time that its rows are, in the first column; None for other rows.
         columns: column name to what it holds.
     """
 
@@ -81,6 +83,7 @@ class Model:
     models: tuple[str, ...] = ()
     needs: tuple[RoleNeed, ...] = ()
     materialized: bool = False
+    period: Literal["day", "week"] | None = None
     columns: Mapping[str, str] = field(kw_only=True)
 
 
@@ -247,6 +250,7 @@ MODELS = (
         ("events",),
         (_LEARNER,),
         materialized=True,
+        period="day",
         columns={"day": "The day, UTC.", **_COUNTS},
     ),
     Model(
@@ -256,6 +260,7 @@ MODELS = (
         ("events",),
         (_LEARNER,),
         materialized=True,
+        period="week",
         columns={"week": "The Monday the week begins with, UTC.", **_COUNTS},
     ),
     Model(
@@ -295,10 +300,23 @@ def code_sha256(model: Model) -> str:
     return sha256_hex(repr((model, [sql.load("warehouse", name) for name in names])).encode())
 
 
-def statement(model: Model, tables: Mapping[str, SourceTable]) -> str:
-    """A model's query over the given tables; a role without a column reads as NULL."""
+def mirror_lineage(table: SourceTable) -> ColumnLineage:
+    """The lineage of a mirror or an export: every column is a cast of the source's column of its name."""
+    return {column.name: [(f"source.{table.name}", column.name)] for column in table.columns}
+
+
+def statement(model: Model, tables: Mapping[str, SourceTable], events: str = "research.events") -> str:
+    """A model's query over the given tables; a role without a column reads as NULL.
+
+    Args:
+        model: the model.
+        tables: the source tables of this build.
+        events: SQL of the events that a rollup by period reads: all, or those of some periods.
+    """
     name = _BY_ID if model.name == "protocol_events" and _has_protocol_ids(tables) else model.name
-    fragments = _outcome_fragments(tables[EVENTS.name]) if model.name == "daily_outcomes" else {}
+    fragments = {"events": events} if model.period is not None else {}
+    if model.name == "daily_outcomes":
+        fragments |= _outcome_fragments(tables[EVENTS.name])
     for table in model.tables:
         played = {role: role_value(tables[table], role) for role in tables[table].roles}
         fragments.update({role.name: played.get(role.name, "NULL") for role in BY_NAME[table].roles})

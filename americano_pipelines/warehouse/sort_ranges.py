@@ -3,7 +3,7 @@
 # DuckDB spills while it sorts, but not the texts of the rows that it merges and appends: 400,000 rows of 750 bytes
 # failed at 512 MB with gigabytes free on the disk. Sorted range after range they need a fraction of the limit.
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -19,8 +19,9 @@ from americano_pipelines.sources.row_widths import VECTOR_ROWS
 
 Chunk = tuple[str, list[Any]]
 """SQL of a relation and the values it binds."""
-# The share of the memory limit for the rows of one sort. With a quarter, sorting 300 MB of rows took 512 MB.
-_SHARE = 8
+# The share of the memory limit for the rows of one sort. With ranges of a quarter, sorting 300 MB of rows took 512 MB,
+# so ranges are smaller; but what takes no more is not cut, for that costs a scan.
+_SHARE, _RANGE_SHARE = 4, 8
 _BYTES_PER_VALUE = 16
 _TEXT = ("VARCHAR", "JSON")
 # Bytes of a value in a list, which has room for twice as many: 300 lists of 30,000 texts took 256 MB beside the texts.
@@ -34,8 +35,7 @@ _BYTES_IN_LIST = MappingProxyType(
     }
 )
 _BYTES_IN_ANY_LIST, _TEXT_IN_LIST = 32, 1.2
-# Bytes of a value in memory over those in a file: numbers and short texts take less than a third in a file.
-_DECODED = 3
+PARQUET_FILES = "read_parquet($1, hive_partitioning = false)"
 # DuckDB compresses 2,048 rows at once, all in memory: 300 rows of a megabyte failed at 256 MB and passed at 384.
 _OVERHEAD = 1.25
 _MB = 1_000_000
@@ -95,26 +95,49 @@ def _month(table: SourceTable) -> str:
     )
 
 
-def sort_ranges(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk: Chunk) -> SortedChunks:
-    """Cut a chunk into ranges where its rows do not fit into memory at once.
+def sort_ranges(
+    connection: duckdb.DuckDBPyConnection, table: SourceTable, chunks: Sequence[Chunk]
+) -> Iterator[SortedChunks]:
+    """Cut chunks whose rows do not fit into memory at once; join files that follow each other and fit together.
+
+    A million rows in 23 months took 4.8 s of CPU time month by month, in a file of 86 MB, and 3.9 s joined, in one of
+    66 MB: their row groups are full.
 
     Args:
-        connection: the session that reads it.
+        connection: the session that reads them.
         table: its columns, in the types that it is sorted in.
-        chunk: a relation that can be read more than once, and the values it binds.
+        chunks: relations that follow each other in the order of `sort_keys` and can be read more than once.
 
     Raises:
-        ResourceError: its rows are so wide that 2,048 of them do not fit.
+        ResourceError: the rows are so wide that 2,048 of them do not fit.
     """
+    at_once = memory_limit(connection) // _SHARE
+    joined: Chunk | None = None
+    joined_bytes = 0
+    for chunk in chunks:
+        size = _at_most(connection, table, chunk)
+        if joined is not None and joined[0] == chunk[0] == PARQUET_FILES and joined_bytes + size <= at_once:
+            joined, joined_bytes = (PARQUET_FILES, [[*joined[1][0], *chunk[1][0]]]), joined_bytes + size
+            continue
+        if joined is not None:
+            yield _sorted_chunks(connection, table, joined, joined_bytes)
+        joined, joined_bytes = chunk, size
+    if joined is not None:
+        yield _sorted_chunks(connection, table, joined, joined_bytes)
+
+
+def _sorted_chunks(
+    connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk: Chunk, at_most: int
+) -> SortedChunks:
     limit = memory_limit(connection)
     first = table.columns[0]
     # Without a sort key the first column is sorted by.
     keys = sort_keys(table) or [SortKey(first.name, sql.quote(first.name), first.type)] * (not first.is_nested)
-    if not keys or _at_most(connection, table, chunk) <= limit // _SHARE:
+    if not keys or at_most <= limit // _SHARE:
         return SortedChunks([chunk])
     relation, parameters = chunk
     typed = f"(SELECT {table.projection} FROM {relation})"  # noqa: S608 - quoted
-    ranges = _Ranges(connection, table, limit // _SHARE)
+    ranges = _Ranges(connection, table, limit // _RANGE_SHARE)
     chunks = ranges.cut((typed, parameters), keys)
     needed = int(_OVERHEAD * ranges.bytes_at_once)
     if needed > limit:
@@ -168,13 +191,13 @@ def _at_most(connection: duckdb.DuckDBPyConnection, table: SourceTable, chunk: C
         paths = [path for group in parameters if isinstance(group, list) for path in group]
         # A dictionary holds each text once: 300 rows with one text of a megabyte took a megabyte by the footers.
         in_dictionary = set()
-        for name, encoded, values, in_lists, has_dictionary in connection.execute(
+        for name, decoded, values, in_lists, has_dictionary in connection.execute(
             sql.load("warehouse", "parquet_bytes"), [paths]
         ).fetchall():
             if has_dictionary and any(c.name == name and (c.type in _TEXT or c.is_nested) for c in columns):
                 in_dictionary.add(name)
             else:
-                from_footers += _DECODED * encoded + _BYTES_PER_VALUE * values + _BYTES_IN_ANY_LIST * in_lists
+                from_footers += decoded + _BYTES_PER_VALUE * values + _BYTES_IN_ANY_LIST * in_lists
         columns = tuple(c for c in columns if c.name in in_dictionary)
         if not columns:
             return from_footers

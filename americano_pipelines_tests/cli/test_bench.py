@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pytest
+
+from americano_pipelines.bench import command_benchmark
 from americano_pipelines.bench.query_benchmark import OURS, QUERIES
 from americano_pipelines.bench.sync_benchmark import PLAN
 
@@ -34,3 +37,14 @@ def test_bench_times_every_query_whose_answers_agree(
     assert all(line["rows"] > 0 and line["warm_ms"][OURS] > 0 and line["target"] is None for line in lines)
     assert chart.read_bytes().startswith(b"\x89PNG")
     assert not list((tmp_path / "data").glob(".tmp-bench-*"))
+
+
+@pytest.mark.slow
+def test_bench_times_commands_beside_what_they_need(americano: Callable[..., CompletedProcess[str]]) -> None:
+    done = americano("bench", "commands", "--json")
+
+    assert done.returncode == 0, done.stderr
+    lines = json.loads(done.stdout)["measured"]
+    assert [line["what"] for line in lines] == list(command_benchmark.PLAN)
+    assert all(line["seconds"] > 0 for line in lines)
+    assert [line["within"] is None for line in lines] == [line["against"] == "" for line in lines]

@@ -64,6 +64,26 @@ def _duckdb_rows(connection: duckdb.DuckDBPyConnection, relation: str, parameter
     return [tuple(str(row[0]) for row in described), *sorted(rows, key=repr)]
 
 
+def computed(settings: Settings) -> dict[str, Any]:
+    """Everything that a build computes from the mirrors: models with their rows in their order, and checks."""
+    document = snapshots.read_record(settings)
+    assert document is not None
+    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+        relations = "SELECT {0}_name, sql, comment FROM duckdb_{0}s() WHERE schema_name = 'research' ORDER BY 1"
+        return {
+            "models": document.models,
+            "checks": sorted(document.checks, key=lambda check: (check.table, check.name)),
+            "figures": {name: (table.rows, table.figures, table.lineage) for name, table in document.tables.items()},
+            "views": connection.execute(relations.format("view")).fetchall(),
+            "tables": connection.execute(relations.format("table")).fetchall(),
+            "rows": {
+                name: connection.execute(f"FROM research.{name}").fetchall()
+                for name, model in document.models.items()
+                if model.rows is not None
+            },
+        }
+
+
 def whole(settings: Settings) -> None:
     """What the link means is a published file, unchanged since, readable by another process."""
     path, document = snapshots.current(settings.paths), snapshots.read_record(settings)

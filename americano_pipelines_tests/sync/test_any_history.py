@@ -19,9 +19,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.warehouse.refresh import refresh
 from americano_pipelines_tests.conftest import SYNC_ROLE, Database, Server, cut
-from americano_pipelines_tests.sync.support import TABLES, lake_rows, published_rows, source_rows, sync
+from americano_pipelines_tests.sync.support import TABLES, computed, lake_rows, published_rows, source_rows, sync
 
 TIMES = st.one_of(
     st.sampled_from(
@@ -75,8 +77,13 @@ class AnyHistory(RuleBasedStateMachine):
 
     @property
     def settings(self) -> Settings:
+        return self.settings_with()
+
+    def settings_with(self, **others: Any) -> Settings:
         return load_settings(
-            **self.source.database.variables(americano_data_dir=self.folder, duckdb_use_postgres_scanner=self.scanner)
+            **self.source.database.variables(
+                americano_data_dir=self.folder, duckdb_use_postgres_scanner=self.scanner, **others
+            )
         )
 
     def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -259,6 +266,10 @@ class AnyHistory(RuleBasedStateMachine):
             assert published_rows(self.settings, table) == expected
             if not self.scanner:
                 assert lake_rows(self.settings, table) == expected
+        if outcome.document.built.startswith("patch"):
+            anew = self.settings_with(duckdb_db_path=self.folder / "anew" / "americano.duckdb")
+            refresh(anew, StageTimer(), full=True)
+            assert computed(self.settings) == computed(anew)
         assert not sync(self.settings).changed
 
 

@@ -50,7 +50,7 @@ def test_ranges_give_the_rows_and_the_order_of_one_sort(settings_for: MakeSettin
     order = ", ".join(key.expression for key in sort_keys(TABLE))
     with connect(settings_for(americano_memory_limit="150MB", americano_threads=1)) as connection:
         connection.execute(ROWS.format(ts=times, learner=learner))
-        ranges = sort_ranges(connection, TABLE, ("americano_test", []))
+        (ranges,) = sort_ranges(connection, TABLE, [("americano_test", [])])
         rows = [
             connection.execute(f"SELECT id FROM {relation} ORDER BY {order}", parameters).fetchall()
             for relation, parameters in ranges.chunks
@@ -65,7 +65,7 @@ def test_ranges_give_the_rows_and_the_order_of_one_sort(settings_for: MakeSettin
 def test_what_fits_is_sorted_at_once(settings_for: MakeSettings) -> None:
     with connect(settings_for(americano_memory_limit="1GB", americano_threads=1)) as connection:
         connection.execute(ROWS.format(ts=SPREAD, learner=LEARNERS["many"]))
-        ranges = sort_ranges(connection, TABLE, ("americano_test", []))
+        (ranges,) = sort_ranges(connection, TABLE, [("americano_test", [])])
     assert ranges.chunks == [("americano_test", [])]
     assert ranges.bytes_at_once is None
 
@@ -79,7 +79,8 @@ def test_rows_too_wide_for_the_limit_name_the_limit_that_would_do(settings_for: 
 
     def cut(limit: str) -> int | None:
         with connect(settings_for(americano_memory_limit=limit, americano_threads=1)) as connection:
-            return sort_ranges(connection, TABLE, ("read_parquet($1)", [[str(file)]])).bytes_at_once
+            (ranges,) = sort_ranges(connection, TABLE, [("read_parquet($1)", [[str(file)]])])
+            return ranges.bytes_at_once
 
     assert (cut("205MB") or 0) > 164_000_000
     with pytest.raises(ResourceError, match="set AMERICANO_MEMORY_LIMIT to 205MB or more"):

@@ -1,1 +1,1 @@
-CREATE TABLE events AS FROM read_parquet($1) ORDER BY "timestamp"
+CREATE TABLE events AS FROM read_parquet($1) ORDER BY date_trunc('month', "timestamp"), "userId", "timestamp"

@@ -1,4 +1,3 @@
-CREATE INDEX events_learner ON events ("userId");
 CREATE TABLE daily AS
 SELECT date_trunc('day', "timestamp") AS day, count(*) AS events, count(DISTINCT "userId") AS learners FROM events GROUP BY 1;
 CREATE TABLE weekly AS

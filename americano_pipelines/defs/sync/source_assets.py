@@ -15,7 +15,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.defs.run_processes import tag_process
 from americano_pipelines.defs.run_tags import REPAIRED, SECONDS, SKIPPED, UNCHANGED
@@ -27,7 +26,7 @@ from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.parquet_files import InputFile, find_files
 from americano_pipelines.text_output import visible
-from americano_pipelines.warehouse.research_models import column_lineage
+from americano_pipelines.warehouse.research_models import mirror_lineage
 
 
 def build_exports(settings: Settings) -> dg.AssetsDefinition:
@@ -65,11 +64,7 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
 
 def _metadata(lake: Path, result: Export, name: str) -> Metadata:
     table = result.manifest.tables[name]
-    source = table.source_table(name)
-    lineage = column_lineage(
-        f"SELECT {source.projection} FROM {sql.quote('source', name)}",  # noqa: S608 - quoted identifiers
-        {f"source.{name}": [column.name for column in table.columns]},
-    )
+    lineage = mirror_lineage(table.source_table(name))
     metadata = export_metadata(name, table, result.manifest, lineage, lake)
     metadata["preview"] = NO_ROWS
     return metadata
