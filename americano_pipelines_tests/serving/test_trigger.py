@@ -145,6 +145,7 @@ def test_pages_of_analyses_list_the_records_of_the_first_page(requests: Requests
         protocol_id="protocol_0",
         actor="later",
         started_at="2035-01-01T00:00:00+00:00",
+        ended_at="2035-01-01T00:00:04+00:00",
     )
 
     following, count = first.json()["next"], 1
@@ -239,7 +240,7 @@ def test_who_may_start_what(
         ({**ABAB, "parameters": {"alpha": "x"}}, 422, "parameters.alpha"),
         ({**ABAB, "parameters": {"unknown": 1}}, 422, "parameters.unknown"),
         ({**ABAB, "parameters": [1]}, 422, "parameters"),
-        ({"protocol": "protocol_1", "kind": "BAYESIAN_ITS", "parameters": {"method": "least_squares"}}, 422, "parameters.method"),
+        ({**ABAB, "kind": "BAYESIAN_ITS", "parameters": {"method": "least_squares"}}, 422, "parameters.method"),
         ({**ABAB, "other": 1}, 422, "other"),
         ({"kind": "change_points"}, 422, "protocol"),
         ({**ABAB, "protocol": ""}, 422, "protocol"),
