@@ -35,7 +35,7 @@ def export(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Export a table or view, or what may be handed out of a tenant or a protocol.
+    """Export a table or view, or the rows of a tenant or protocol.
 
     TABLE is a table or view of the published file, such as research.verdicts or research.daily_outcomes. The file is
     written whole or not at all. `americano purge` does not find exported tables; it finds and removes the files of

@@ -280,7 +280,7 @@ def _of_seconds(seconds: float) -> datetime:
 
 def _empty() -> pa.Table:
     """One row of nulls."""
-    arrays = {name: pa.nulls(1, _TYPES.get(column.kind, pa.string())) for name, column in ANALYSIS.columns.items()}
+    arrays = {name: pa.array([None], _TYPES.get(column.kind, pa.string())) for name, column in ANALYSIS.columns.items()}
     return pa.table(arrays)
 
 

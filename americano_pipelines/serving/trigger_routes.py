@@ -43,7 +43,8 @@ class AnalysisBody(BaseModel):
 
     protocol: str = Field(min_length=1, pattern=r"^[^/\x00]+$", description="The protocol.")
     kind: str = Field(
-        description=f"The analysis: {', '.join(PROTOCOL_KINDS)}; or the app's word: {', '.join(REQUESTABLE)}."
+        description="The analysis by its name, or by the app's word.",
+        json_schema_extra={"enum": [*PROTOCOL_KINDS, *REQUESTABLE]},
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict,

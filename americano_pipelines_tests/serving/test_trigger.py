@@ -1,10 +1,15 @@
 """Asking for analyses and syncs: the app's row, who may ask for what, repeated requests, and what is answered then."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,9 +20,11 @@ from americano_pipelines.provenance import request_cards
 from americano_pipelines.serving.dagster_client import DagsterAwayError, DagsterClient
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import Database, Server, cut, free_port
+from americano_pipelines_tests.defs.conftest import wait_until
 from americano_pipelines_tests.prisma_database import link_url
 from americano_pipelines_tests.provenance.records import kept_record
 from americano_pipelines_tests.serving.conftest import Api, start
+from americano_pipelines_tests.serving.test_api_examples import CURL, PYTHON, STARTS, of_service
 from americano_pipelines_tests.silent_server import silent_server
 from americano_pipelines_tests.warehouse.helpers import synced
 
@@ -325,6 +332,25 @@ def test_a_protocol_that_the_app_no_longer_has_is_refused(requests: Requests) ->
         )
 
     assert (answer.status_code, answer.json()["code"]) == (409, "app-refuses")
+
+
+def test_the_examples_of_the_docs_start_and_follow_an_analysis(requests: Requests, tmp_path: Path) -> None:
+    (command,) = [command for command in CURL if STARTS in command]
+    (code,) = [code for code in PYTHON if STARTS in code]
+    variables = {**os.environ, "KEY": requests.api.key("trigger", "read")}
+    if shutil.which("curl") is not None:
+        shell = ["/bin/sh", "-c", of_service(command, requests.api)]
+        done = subprocess.run(shell, env=variables, cwd=tmp_path, capture_output=True, check=True)
+        assert json.loads(done.stdout)["status"] == "PENDING"
+        requests.app.execute("DELETE FROM analysis_runs WHERE id LIKE 'c%'")
+
+    example = [sys.executable, "-c", of_service(code, requests.api)]
+    with subprocess.Popen(example, env=variables, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: len(requests.rows()) == 1, "the row", seconds=60)
+        requests.app.execute("UPDATE analysis_runs SET status = 'FAILED', \"errorMessage\" = 'no' WHERE id LIKE 'c%'")
+        out, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (0, "FAILED no\n")
 
 
 def test_a_web_server_that_does_not_answer_is_away() -> None:
