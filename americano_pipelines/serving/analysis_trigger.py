@@ -173,8 +173,9 @@ class AnalysisTrigger:
     def _begin(self, card: RequestCard) -> None:
         """Ask Dagster to start at once, unless it has begun; the sensor `analysis_requests` starts it in any case."""
         try:
-            if not self.dagster.tagged(REQUEST_TAG, card.request_id):
-                self._launch(card, {ROW_FIELD: card.request_id})
+            with request_cards.one_at_a_time(self._settings):
+                if not self.dagster.tagged(REQUEST_TAG, card.request_id):
+                    self._launch(card, {ROW_FIELD: card.request_id})
         except (DagsterAwayError, DagsterRefusalError) as error:
             _log.warning("request %s waits for Dagster's sensor: %s", card.request_id, error)
 

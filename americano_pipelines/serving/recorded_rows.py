@@ -1,5 +1,6 @@
 """List recorded analyses as rows of the table of analyses: the published file has those of the app's rows only."""
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,6 +47,7 @@ class RecordListing:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._lock = threading.Lock()
         self._read_at: int | None = None
         self._entries: list[IndexEntry] = []
         self._rows: dict[tuple[int | None, str | None], RecordedRows] = {}
@@ -57,11 +59,12 @@ class RecordListing:
             mark: up to which record; None for all, `BEFORE_SNAPSHOT` for those that ended before `built_at`.
             built_at: when the snapshot was built, ISO 8601.
         """
-        self._look()
-        key = (mark, built_at if mark == BEFORE_SNAPSHOT else None)
-        if key not in self._rows:
-            self._rows[key] = self._listed(mark, datetime.fromisoformat(built_at))
-        return self._rows[key]
+        with self._lock:
+            self._look()
+            key = (mark, built_at if mark == BEFORE_SNAPSHOT else None)
+            if key not in self._rows:
+                self._rows[key] = self._listed(mark, datetime.fromisoformat(built_at))
+            return self._rows[key]
 
     def _look(self) -> None:
         try:

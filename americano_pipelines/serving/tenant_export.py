@@ -124,7 +124,7 @@ def export_for(
         scope = _scope(connection, tenant, protocol_id)
         recipient = f"tenant {tenant}" if tenant is not None else f"protocol {protocol_id}"
         _load_scope(settings, connection, scope, recipient)
-        names = _make_tables(connection, record)
+        names = _make_tables(connection, record, published.stem)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _written(connection, names, path, format_) as files:
             card = ExportCard(
@@ -182,8 +182,8 @@ def _load_scope(
     connection.executemany("INSERT INTO memory.main.handed_out VALUES (?, ?, ?)", rows)
 
 
-def _make_tables(connection: duckdb.DuckDBPyConnection, record: SnapshotRecord) -> list[str]:
-    """Make a view in memory for each table of the export; their names."""
+def _make_tables(connection: duckdb.DuckDBPyConnection, record: SnapshotRecord, catalog: str) -> list[str]:
+    """Make a view in memory for each table of the export; their names. A view in memory must name the file's catalog."""
     names = []
     for table in TABLES:
         if f"research.{table.needs}" in record.skipped or table.needs not in record.models:
@@ -195,11 +195,11 @@ def _make_tables(connection: duckdb.DuckDBPyConnection, record: SnapshotRecord) 
             types = columns_of(connection, "research", "events")
             selected += [_value("event", name, types[name]) for name in _OF_EVENT]
             joined = (
-                "LEFT JOIN research.events AS event ON event.event_id = entry.event_id "
+                f"LEFT JOIN {sql.quote(catalog, 'research', 'events')} AS event ON event.event_id = entry.event_id "
                 "AND event.learner_id = entry.learner_id AND event.event_time = entry.event_time"
             )
         view = sql.quote("memory", "main", table.name)
-        relation = sql.quote("research", table.needs)
+        relation = sql.quote(catalog, "research", table.needs)
         connection.execute(
             f"CREATE VIEW {view} AS SELECT {', '.join(selected)} FROM {relation} AS entry "  # noqa: S608 - quoted
             f"JOIN memory.main.handed_out AS member ON member.protocol_id = entry.protocol_id {joined} ORDER BY ALL"

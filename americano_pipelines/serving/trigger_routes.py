@@ -19,6 +19,7 @@ from americano_pipelines.serving.dagster_client import FAILED, DagsterAwayError,
 from americano_pipelines.serving.live_analysis import read_live
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
 from americano_pipelines.serving.problem_details import Problem, not_found
+from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.route_parameters import TheService, requires
 from americano_pipelines.serving.service import Service
 
@@ -120,7 +121,19 @@ def _problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
     return {int(name[1:]): {**problem, "description": text} for name, text in descriptions.items()}
 
 
-ROUTER = APIRouter(prefix="/v1", tags=["triggers"])
+async def _refuse_other_pages(request: Request) -> None:
+    """Refuse what a page of another site sends: a browser adds the password that it keeps for Basic by itself.
+
+    Raises:
+        Problem: 403.
+    """
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    is_foreign = origin is not None and origin.partition("://")[2] != host
+    if is_foreign or request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+        raise Problem(HTTPStatus.FORBIDDEN, "foreign-page", "the request comes from a page of another site")
+
+
+ROUTER = APIRouter(prefix="/v1", tags=["triggers"], dependencies=[Depends(_refuse_other_pages)])
 _Trigger = Annotated[Principal, Depends(requires(Scope.TRIGGER, Scope.ADMIN))]
 _Admin = Annotated[Principal, Depends(requires(Scope.ADMIN))]
 
@@ -238,14 +251,20 @@ async def _check_visible(service: Service, principal: Principal, protocol_id: st
     """
     snapshot = await service.lease()
     try:
-        if "research.protocols" not in snapshot.relations:
-            raise not_found("protocol")
-        with snapshot.cursor() as cursor:
-            values = {SCOPE: principal.visible, "protocol": protocol_id}
-            if cursor.execute(PROTOCOL_IS_VISIBLE.text, values).fetchone() is None:
+        async with service.slot():
+            looking = service.threads.submit(_is_visible, snapshot, principal, protocol_id)
+            if not await asyncio.wrap_future(looking):
                 raise not_found("protocol")
     finally:
         service.pool.release(snapshot)
+
+
+def _is_visible(snapshot: OpenSnapshot, principal: Principal, protocol_id: str) -> bool:
+    if "research.protocols" not in snapshot.relations:
+        return False
+    with snapshot.cursor() as cursor:
+        values = {SCOPE: principal.visible, "protocol": protocol_id}
+        return cursor.execute(PROTOCOL_IS_VISIBLE.text, values).fetchone() is not None
 
 
 @ROUTER.post(

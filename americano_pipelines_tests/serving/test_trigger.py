@@ -300,6 +300,26 @@ def test_syncs_are_for_admins_and_need_dagster(requests: Requests) -> None:
     assert (progress.status_code, progress.headers["retry-after"]) == (503, "30")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://elsewhere.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_a_page_of_another_site_starts_nothing(requests: Requests, headers: dict[str, str]) -> None:
+    """A browser sends a password of Basic that it knows with every request, also with that of a foreign form."""
+    authorization = ("key", requests.api.key("admin"))
+
+    sync = httpx.post(f"{requests.api.url}/syncs", headers=headers, auth=authorization)
+    answer = httpx.post(f"{requests.api.url}/analyses", headers=headers, auth=authorization, json=ABAB)
+
+    assert [(refused.status_code, refused.json()["code"]) for refused in (sync, answer)] == [(403, "foreign-page")] * 2
+    assert requests.rows() == []
+
+
 def test_an_app_that_is_away_is_said(requests: Requests) -> None:
     row_id = requests.post(ABAB).json()["id"]
     before = request_cards.read_cards(requests.api.settings)
