@@ -225,8 +225,8 @@ class AnalysisTrigger:
                 dagster_problem(error)
 
     def close(self) -> None:
-        """End the threads."""
-        self.threads.shutdown(wait=True)
+        """End the threads, without beginning what waits: the sensor starts it."""
+        self.threads.shutdown(wait=True, cancel_futures=True)
 
 
 def app_problem(error: AppRowError) -> NoReturn:

@@ -183,7 +183,7 @@ def _load_scope(
 
 
 def _make_tables(connection: duckdb.DuckDBPyConnection, record: SnapshotRecord, catalog: str) -> list[str]:
-    """Make a view in memory for each table of the export, which must name the file's catalog; the names of the views."""
+    """Make a view in memory, which must name the file's catalog, for each table of the export; their names."""
     names = []
     for table in TABLES:
         if f"research.{table.needs}" in record.skipped or table.needs not in record.models:
