@@ -31,6 +31,7 @@ from americano_pipelines.settings import Settings
 
 _TYPES: dict[str, pa.DataType] = {"number": pa.float64(), "date-time": pa.timestamp("us")}
 _RESULTS = ("verdict", "standing", "effect", "interval_low", "interval_high", "p", "sentence")
+_OF_REQUEST = ("analysis_run_id", "run_name", "analysis_type", "parameters")
 _OF_RECORD = (*_RESULTS, "mlflow_run_id", "record_sha256")
 
 
@@ -108,8 +109,10 @@ def read_live(
     facts: dict[str, Any] = {}
     if row is not None:
         facts = _facts_of_row(name, row, entry, published)
-    elif entry is not None and published is None:
+    elif entry is not None and entry.protocol_id == protocol_id and not _shown(published, "record_sha256"):
         facts = _facts_of_record(entry, card)
+        if published is not None:
+            facts = {key: value for key, value in facts.items() if key not in _OF_REQUEST}
     elif card is not None and published is None:
         facts = _facts_of_request(trigger, card)
     if published is None:
@@ -127,6 +130,12 @@ def _published(
         return None
     table = cursor.execute(statement.text, {SCOPE: principal.visible, "analysis": name}).to_arrow_table()
     return table if table.num_rows else None
+
+
+def _shown(published: pa.Table | None, column: str) -> str | None:
+    """A text of the published file's row; None without a row."""
+    value: str | None = published.column(column)[0].as_py() if published is not None else None
+    return value
 
 
 def _row(settings: Settings, name: str, *, is_known: bool) -> RequestProgress | None:
@@ -163,8 +172,7 @@ def _protocol_of(
     if row is not None:
         return row.protocol_id
     if published is not None:
-        protocol_id: str | None = published.column("protocol_id")[0].as_py()
-        return protocol_id
+        return _shown(published, "protocol_id")
     if entry is not None:
         return entry.protocol_id
     if card is not None:
@@ -202,9 +210,8 @@ def _facts_of_row(
     }
     if entry is not None and entry.protocol_id == row.protocol_id:
         return {**facts, **_results(entry)}
-    shown = published.column("record_sha256")[0].as_py() if published is not None else None
-    if row.record_sha256 is not None and row.record_sha256 == shown:
-        return facts  # the file has the results of this record
+    if (row.status, row.record_sha256) == (_shown(published, "status"), _shown(published, "record_sha256") or None):
+        return facts  # the file has the results of this row
     return {**facts, **dict.fromkeys(_OF_RECORD), "record_sha256": row.record_sha256}
 
 
