@@ -22,6 +22,15 @@ from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.route_parameters import TheService, requires
 from americano_pipelines.serving.service import Service
+from americano_pipelines.serving.trigger_description import (
+    BODY_EXAMPLE,
+    STATE,
+    STATE_EXAMPLE,
+    SYNC_EXAMPLE,
+    SYNC_STATE,
+    described_problems,
+    state_response,
+)
 
 _MAX_BODY_BYTES = 64 << 10
 _MAX_ID = 200
@@ -51,74 +60,6 @@ class AnalysisBody(BaseModel):
         default_factory=dict,
         description="Parameters by name, see docs/analyses.md. What is not stated is as planned, else as usual.",
     )
-
-
-_EXAMPLE = {"protocol": "protocol_1", "kind": "abab_randomization", "parameters": {"direction": "increase"}}
-_STATE_EXAMPLE = {
-    "id": "c3k2v9w0b6m1n8x7z5q4r2t0s",
-    "status": "PENDING",
-    "error": None,
-    "protocol_id": "protocol_1",
-    "analysis": "abab_randomization",
-    "parameters": {"direction": "increase"},
-    "requested_at": "2026-03-01T08:30:00Z",
-    "dagster_run_id": None,
-}
-_SYNC_EXAMPLE = {
-    "id": "5f32b31a-5c6b-4dac-bf6b-c4c91ba765c8",
-    "status": "PENDING",
-    "error": None,
-    "started_at": 1772353800.0,
-    "ended_at": None,
-}
-
-
-def _nullable(kind: str) -> dict[str, Any]:
-    return {"type": [kind, "null"]}
-
-
-_STATE = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string"},
-        "status": {"type": "string", "enum": ["PENDING", "RUNNING", "COMPLETED", "FAILED"]},
-        "error": {**_nullable("string"), "description": "Why it FAILED."},
-        "protocol_id": {"type": "string"},
-        "analysis": {"type": "string"},
-        "parameters": {"type": "object"},
-        "requested_at": {"type": "string", "format": "date-time"},
-        "dagster_run_id": _nullable("string"),
-    },
-    "required": list(_STATE_EXAMPLE),
-    "additionalProperties": False,
-}
-_SYNC_STATE = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string"},
-        "status": {"type": "string", "enum": ["PENDING", "RUNNING", "COMPLETED", "FAILED"]},
-        "error": {**_nullable("string"), "description": "Why it FAILED."},
-        "started_at": {**_nullable("number"), "description": "Seconds since 1970."},
-        "ended_at": {**_nullable("number"), "description": "Seconds since 1970."},
-    },
-    "required": list(_SYNC_EXAMPLE),
-    "additionalProperties": False,
-}
-
-
-def _document(description: str, schema: dict[str, Any], example: dict[str, Any], *headers: str) -> dict[str, Any]:
-    texts = {"Location": "Where it can be followed.", "Retry-After": "Seconds until it is worth looking again."}
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": schema, "example": example}},
-        "headers": {name: {"description": texts[name], "schema": {"type": "string"}} for name in headers},
-    }
-
-
-def _problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
-    """Errors with descriptions of their own, by `_STATUS`."""
-    problem = problem_responses(404)[404]
-    return {int(name[1:]): {**problem, "description": text} for name, text in descriptions.items()}
 
 
 async def _refuse_other_pages(request: Request) -> None:
@@ -174,22 +115,24 @@ async def _body(request: Request) -> AnalysisBody:
     status_code=202,
     response_class=Response,
     responses={
-        202: _document("It will be carried out.", _STATE, _STATE_EXAMPLE, "Location", "Retry-After"),
-        200: _document("It was asked for before, and has ended.", _STATE, _STATE_EXAMPLE, "Location"),
+        202: state_response("It will be carried out.", STATE, STATE_EXAMPLE, "Location", "Retry-After"),
+        200: state_response("It was asked for before, and has ended.", STATE, STATE_EXAMPLE, "Location"),
         **problem_responses(401, 403, 404, 429),
-        **_problems(
-            _409="The app's table cannot hold the request.",
-            _413="The body is too long.",
-            _415="The body is no application/json.",
-            _422="A field is not allowed, or the Idempotency-Key came with another request.",
-            _502="The app's database or Dagster refuses; the log of the API has the reason.",
-            _503="The app's database or, without an app, Dagster does not answer; ask again as Retry-After says.",
+        **described_problems(
+            {
+                409: "The app's table cannot hold the request.",
+                413: "The body is too long.",
+                415: "The body is no application/json.",
+                422: "A field is not allowed, or the Idempotency-Key came with another request.",
+                502: "The app's database or Dagster refuses; the log of the API has the reason.",
+                503: "The app's database or, without an app, Dagster does not answer; ask again as Retry-After says.",
+            }
         ),
     },
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": AnalysisBody.model_json_schema(), "example": _EXAMPLE}},
+            "content": {"application/json": {"schema": AnalysisBody.model_json_schema(), "example": BODY_EXAMPLE}},
         }
     },
 )
@@ -274,12 +217,14 @@ def _is_visible(snapshot: OpenSnapshot, principal: Principal, protocol_id: str) 
     status_code=202,
     response_class=Response,
     responses={
-        202: _document("It is queued.", _SYNC_STATE, _SYNC_EXAMPLE, "Location", "Retry-After"),
+        202: state_response("It is queued.", SYNC_STATE, SYNC_EXAMPLE, "Location", "Retry-After"),
         **problem_responses(401, 403, 429),
-        **_problems(
-            _409="A sync is under way; Location leads to it.",
-            _502="Dagster refuses; the log of the API has the reason.",
-            _503="Dagster does not answer; ask again as Retry-After says.",
+        **described_problems(
+            {
+                409: "A sync is under way; Location leads to it.",
+                502: "Dagster refuses; the log of the API has the reason.",
+                503: "Dagster does not answer; ask again as Retry-After says.",
+            }
         ),
     },
 )
@@ -295,9 +240,9 @@ async def _sync(service: TheService, principal: _Admin) -> Response:
     operation_id="sync",
     response_class=Response,
     responses={
-        200: _document("The state.", _SYNC_STATE, _SYNC_EXAMPLE),
+        200: state_response("The state.", SYNC_STATE, SYNC_EXAMPLE),
         **problem_responses(401, 403, 404, 422, 429),
-        **_problems(_503="Dagster does not answer; ask again as Retry-After says."),
+        **described_problems({503: "Dagster does not answer; ask again as Retry-After says."}),
     },
 )
 async def _sync_progress(service: TheService, _principal: _Admin, run: _RunId) -> Response:
