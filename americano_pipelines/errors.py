@@ -154,5 +154,9 @@ class RowOwnershipError(AppRowError):
     """The app's row is gone, belongs to another run by now, or names no owner; it is left unchanged."""
 
 
+class RequestRefusedError(AppRowError):
+    """The app's table cannot hold a request for an analysis; the text names what it lacks, and no place."""
+
+
 class PseudonymKeyError(AmericanoError):
     """The key of the pseudonyms is missing, malformed, or another one than that of the kept extracts."""

@@ -33,6 +33,16 @@ def pseudonym(settings: Settings, learner: str) -> str:
     return pseudonym_under(_usable_key(settings), learner)
 
 
+def pseudonym_for(settings: Settings, recipient: str, learner: str) -> str:
+    """The pseudonym of a learner in files for one recipient: files of two recipients have different ones.
+
+    Raises:
+        PseudonymKeyError: as `pseudonym`.
+    """
+    own_key = hmac.new(_usable_key(settings), f"files for {recipient}".encode(), hashlib.sha256).digest()
+    return pseudonym_under(own_key, learner)
+
+
 def pseudonym_under(key: bytes, learner: str) -> str:
     """The pseudonym of a learner under a key."""
     return f"learner-{hmac.new(key, learner.encode(), hashlib.sha256).hexdigest()[:_DIGITS]}"

@@ -94,7 +94,12 @@ def error_text(table: "Table", text: str) -> str:
 
 def derived_row_id(dagster_run_id: str, asset_key: str, partition: str | None) -> str:
     """The id of a row that `create` inserts, in the app's form: c and 24 characters of 0-9, a-z."""
-    number = int(sha256_hex(f"{dagster_run_id} {asset_key} {partition}".encode()), 16)
+    return row_id_from(f"{dagster_run_id} {asset_key} {partition}")
+
+
+def row_id_from(text: str) -> str:
+    """The id, in the app's form, that follows from a text."""
+    number = int(sha256_hex(text.encode()), 16)
     digits = ""
     for _ in range(_CUID_DIGITS):
         number, digit = divmod(number, len(_BASE36))

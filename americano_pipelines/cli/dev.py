@@ -59,6 +59,8 @@ def dev(context: click.Context, *, port: int, api_port: int) -> None:
         os.environ[ROOT_VARIABLE] = str(PROJECT_ROOT)
         os.chdir(settings.dagster_dir)
         os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # as `dagster dev` does
+        if "americano_dagster_url" not in settings.model_fields_set:
+            os.environ["AMERICANO_DAGSTER_URL"] = f"http://127.0.0.1:{port}"
         web = [sys.executable, "-m", "americano_pipelines.defs.webserver", "-h", "127.0.0.1", "-p", str(port)]
         daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
         workspace = ["-w", str(PROJECT_FILES / "workspace.yaml"), "--code-server-log-level", "warning"]

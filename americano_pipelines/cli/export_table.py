@@ -1,4 +1,4 @@
-"""Run `americano export`: a table or view of the published file as CSV, Parquet or Excel."""
+"""Run `americano export`: a table as CSV, Parquet or Excel; or what may be handed out of a tenant or a protocol."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,18 +10,50 @@ from americano_pipelines.settings import Settings, load_settings
 
 _VERDICTS = "research.verdicts"
 
+_FORMATS = click.Choice(["duckdb", "parquet", "csv"])
+
 
 @click.command()
-@click.argument("table")
-@click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The file: .csv, .parquet or .xlsx.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.argument("table", required=False)
+@click.option("--tenant", help="Instead of a table: the rows of this tenant's learners, with pseudonyms.")
+@click.option("--protocol", help="Instead of a table: the rows of this protocol, with pseudonyms.")
+@click.option("--format", "format_", type=_FORMATS, help="With --tenant or --protocol; duckdb if it is not given.")
+@click.option(
+    "--to",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file: .csv, .parquet or .xlsx; .duckdb with --tenant or --protocol, or the folder of their other files.",
+)
+@click.option("--force", is_flag=True, help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def export(*, table: str, path: Path, force: bool, as_json: bool) -> None:
-    """Export a table or view as CSV, Parquet or Excel.
+def export(
+    *,
+    table: str | None,
+    tenant: str | None,
+    protocol: str | None,
+    format_: str | None,
+    path: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Export a table or view, or the rows of a tenant or protocol.
 
     TABLE is a table or view of the published file, such as research.verdicts or research.daily_outcomes. The file is
-    written whole or not at all. `americano purge` does not find exported files.
+    written whole or not at all. `americano purge` does not find exported tables; it finds and removes the files of
+    --tenant and --protocol.
     """
+    if sum(name is not None for name in (table, tenant, protocol)) != 1:
+        raise click.UsageError("name a TABLE, a --tenant or a --protocol: one of them")
+    if table is not None:
+        if format_ is not None:
+            raise click.UsageError("--format is for --tenant and --protocol; the name of the file says it for a TABLE")
+        _export_table(table, path, force=force, as_json=as_json)
+    else:
+        _hand_out(tenant, protocol, format_ or "duckdb", path, force=force, as_json=as_json)
+
+
+def _export_table(table: str, path: Path, *, force: bool, as_json: bool) -> None:
     from americano_pipelines.warehouse.table_export import FORMATS, export_table
 
     if path.suffix.lower().removeprefix(".") not in FORMATS:
@@ -62,3 +94,32 @@ def _missing_verdicts(settings: Settings) -> int:
         rows = connection.execute(f"SELECT record_sha256 FROM {_VERDICTS}").fetchall()  # noqa: S608 - a constant
     listed = list_verdicts(settings, protocols)[: len(protocols)]
     return len({verdict.entry.sha256 for verdict in listed if verdict.entry} - {sha256 for (sha256,) in rows})
+
+
+def _hand_out(
+    tenant: str | None, protocol: str | None, format_: str, path: Path, *, force: bool, as_json: bool
+) -> None:
+    from americano_pipelines.serving.tenant_export import export_for
+
+    if format_ == "duckdb" and (path.suffix != ".duckdb" or path.is_dir()):
+        raise click.UsageError(f"--to {path}: name a file that ends in .duckdb, or give --format parquet or csv")
+    if format_ != "duckdb" and path.exists() and not path.is_dir():
+        raise click.UsageError(f"--to {path} is a file: name a folder, which gets a file for each table")
+    if path.exists() and not force and (format_ == "duckdb" or any(path.iterdir())):
+        raise click.UsageError(f"--to {path} is there already: give --force to replace it, or another name")
+    settings = load_settings()
+    with progress(enabled=not as_json):
+        exported = export_for(settings, path, format_, tenant=tenant, protocol_id=protocol)
+    card = exported.card
+    if as_json:
+        say_json({"record": exported.sha256, **card.model_dump(mode="json", exclude={"learners"})})
+        return
+    console = Console(highlight=False)
+    rows = ", ".join(f"{name} {count:,}" for name, count in card.tables.items())
+    for file in card.files:
+        console.print(f"{file.path} ({size_text(file.bytes)}), sha256 {file.sha256}", markup=False)
+    console.print(f"rows: {rows}; snapshot {card.snapshot_id}; record {exported.sha256[:12]}", markup=False)
+    console.print(
+        "Pseudonymised rows are personal data all the same. `americano purge` removes these files where they lie, and "
+        "no copies of them."
+    )

@@ -9,7 +9,8 @@ from americano_pipelines.defs.analyses.assets import build_analyses
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
 from americano_pipelines.defs.analyses.request_sensor import build_analysis_requests
 from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
-from americano_pipelines.defs.jobs import ANALYSES, DEEP_CHECK, DESCRIPTION, NIGHTLY, PREFIX, build_schedule
+from americano_pipelines.defs.job_names import ANALYSES, DEEP_CHECK, NIGHTLY, PREFIX
+from americano_pipelines.defs.jobs import DESCRIPTION, build_schedule
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.arrival_sensor import build_parquet_arrival
 from americano_pipelines.defs.sync.deep_check import build_deep_check, deep_check_schedule

@@ -23,7 +23,7 @@ from americano_pipelines.defs.dagster_storage import (
     shared_files,
     tick_texts,
 )
-from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
+from americano_pipelines.defs.job_names import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.verdict_table import VERDICTS_KEY, remove_reports, report_texts

@@ -14,14 +14,16 @@ def stores(settings: Settings) -> list[Store]:
     Snapshots say whose a protocol is, extracts which MLflow runs are theirs, and both which Dagster runs.
     """
     from americano_pipelines.defs.dagster_erasure import DagsterRuns
+    from americano_pipelines.erasure.api_access import ApiAccess
     from americano_pipelines.erasure.crates import Crates
+    from americano_pipelines.erasure.exports import Exports
     from americano_pipelines.erasure.extracts import Extracts
     from americano_pipelines.erasure.lake_files import LakeFiles
     from americano_pipelines.erasure.mlflow_runs import MlflowRuns
     from americano_pipelines.erasure.snapshot_files import SnapshotFiles
     from americano_pipelines.erasure.temporary_files import TemporaryFiles
 
-    kinds = (TemporaryFiles, SnapshotFiles, LakeFiles, Extracts, Crates, MlflowRuns, DagsterRuns)
+    kinds = (TemporaryFiles, SnapshotFiles, LakeFiles, Extracts, Crates, Exports, MlflowRuns, DagsterRuns, ApiAccess)
     return [kind(settings) for kind in kinds]
 
 

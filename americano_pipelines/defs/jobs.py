@@ -1,4 +1,4 @@
-"""Name the jobs, and derive from the cron settings when they run and by when assets must be fresh.
+"""Derive from the cron settings when jobs run and by when assets must be fresh.
 
 https://docs.dagster.io/guides/automate/schedules
 
@@ -10,12 +10,11 @@ from itertools import pairwise
 
 import dagster as dg
 
+from americano_pipelines.defs.job_names import NIGHTLY
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings
 from americano_pipelines.settings.cron import cron_hours
 
-NIGHTLY, DEEP_CHECK, ANALYSES = "nightly_sync", "deep_check", "analyse_protocols"
-PREFIX = "analysis"
 # Groups of assets, beside `research` and `source`: names that no job, sensor or table has.
 EXPORTS, MIRRORS, EXPERIMENTS = "exports", "mirrors", "experiments"
 DESCRIPTION = "Copy the source into a new published file, whole or not at all."

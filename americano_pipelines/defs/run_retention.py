@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from americano_pipelines.defs.dagster_storage import last_evaluation_run, opened, remove_events, shared_files
-from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY, PREFIX
+from americano_pipelines.defs.job_names import DEEP_CHECK, NIGHTLY, PREFIX
 from americano_pipelines.defs.run_ends import FINISHED_STATUSES
 from americano_pipelines.defs.run_tags import PARTITION_TAG, PLACE_TAG, ROWS_TAG
 from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS

@@ -14,7 +14,8 @@ import dagster as dg
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.defs.dagster_storage import remove_asset_events
-from americano_pipelines.defs.jobs import EXPERIMENTS, PREFIX
+from americano_pipelines.defs.job_names import PREFIX
+from americano_pipelines.defs.jobs import EXPERIMENTS
 from americano_pipelines.defs.run_tags import DATA_VERSION_TAG
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import markdown_table

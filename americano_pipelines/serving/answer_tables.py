@@ -16,6 +16,8 @@ SCOPE = "scope"
 _OWN_COLUMNS = {
     "withheld": "Whether the counts are withheld, because they are about fewer learners than AMERICANO_MIN_LEARNERS.",
     "left_out": "Why analyses leave the day out; null for a day that counts.",
+    "error": "Why it FAILED; null where it did not, and in answers about an earlier snapshot.",
+    "dagster_run_id": "The Dagster run that carries it out; null where it is not known.",
 }
 
 
@@ -54,6 +56,11 @@ class Statement:
     def text(self) -> str:
         """Its SQL."""
         return sql.render(sql.load("serving", self.name), **self.fragments)
+
+    @cached_property
+    def lists_records(self) -> bool:
+        """Whether it also has rows of recorded analyses, which it binds as `$records`."""
+        return "records" in self.parameters
 
     @cached_property
     def parameters(self) -> frozenset[str]:
@@ -205,23 +212,29 @@ EVENTS = AnswerTable(
     },
     PROTOCOL_IS_VISIBLE,
 )
+_ANALYSES_COLUMNS = _columns(
+    "analysis_runs",
+    analysis_run_id="string",
+    protocol_id="string",
+    run_name="string",
+    analysis_type="string",
+    status="string",
+    started_at="date_time",
+    completed_at="date_time",
+    **_RESULT,
+    mlflow_run_id="string",
+    record_sha256="string",
+)
+_RUNS = f"SELECT {', '.join(map(sql.quote, _ANALYSES_COLUMNS))} FROM research.analysis_runs"  # noqa: S608 - quoted
+_NO_RUNS = "SELECT * FROM memory.main.recorded_rows(NULL)"
 ANALYSES = AnswerTable(
     "analyses",
     "Analysis runs with their results, newest first",
-    (Statement("analyses", ("analysis_runs", "protocols")),),
-    _columns(
-        "analysis_runs",
-        analysis_run_id="string",
-        protocol_id="string",
-        run_name="string",
-        analysis_type="string",
-        status="string",
-        started_at="date_time",
-        completed_at="date_time",
-        **_RESULT,
-        mlflow_run_id="string",
-        record_sha256="string",
+    (
+        Statement("analyses", ("analysis_runs", "protocols"), {"published": _RUNS}),
+        Statement("analyses", ("protocols",), {"published": _NO_RUNS}),
     ),
+    _ANALYSES_COLUMNS,
 )
 _ANALYSIS_COLUMNS = _columns(
     "analysis_runs",
@@ -233,6 +246,7 @@ _ANALYSIS_COLUMNS = _columns(
     status="string",
     started_at="date_time",
     completed_at="date_time",
+    error="string",
     **_RESULT,
 )
 ANALYSIS = AnswerTable(
@@ -242,8 +256,9 @@ ANALYSIS = AnswerTable(
     {
         **_ANALYSIS_COLUMNS,
         **_columns("protocols", primary_outcome="string", analysis_plan="string", deviations="json"),
-        **_columns("analysis_runs", mlflow_run_id="string", record_sha256="string"),
+        **_columns("analysis_runs", mlflow_run_id="string", record_sha256="string", dagster_run_id="string"),
     },
     is_single=True,
 )
+PROTOCOL_PLAN = Statement("protocol_plan", ("protocols",))
 TABLES = (DAILY, WEEKLY, BY_PHASE, BY_PROTOCOL, PROTOCOLS, PROTOCOL, PHASES, SERIES, EVENTS, ANALYSES, ANALYSIS)

@@ -17,6 +17,7 @@ from americano_pipelines.serving.record_routes import ROUTER as RECORDS
 from americano_pipelines.serving.service import Service
 from americano_pipelines.serving.service_routes import ROUTER as SERVICE
 from americano_pipelines.serving.table_routes import table_router
+from americano_pipelines.serving.trigger_routes import ROUTER as TRIGGERS
 from americano_pipelines.settings import Settings
 
 
@@ -53,7 +54,7 @@ def build_application(settings: Settings) -> ASGIApp:
         },
     )
     app.state.service = service
-    for router in (SERVICE, table_router(), RECORDS):
+    for router in (SERVICE, table_router(), RECORDS, TRIGGERS):
         app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return HostGuard(app, settings, service.metrics)

@@ -23,6 +23,7 @@ from americano_pipelines.serving.page_tokens import PageToken, question_hash
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import Problem, busy, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
+from americano_pipelines.serving.recorded_rows import BEFORE_SNAPSHOT, RecordedRows
 from americano_pipelines.serving.service import Service
 
 SNAPSHOT_HEADER = "x-americano-snapshot"
@@ -102,6 +103,7 @@ class TableAnswer(Response):
                 raise Problem(400, "wrong-page", "the page is of another snapshot than the one asked for")
         snapshot = await service.lease(token.snapshot_id if token else question.snapshot_id)
         try:
+            recorded = await self._recorded(snapshot, token)
             etag = strong_etag(
                 snapshot.identity,
                 question.table.name,
@@ -111,6 +113,7 @@ class TableAnswer(Response):
                 question.format.value,
                 question.principal.visible,
                 question.principal.least_learners(service.settings.americano_min_learners),
+                *([recorded.sha256] if recorded else ()),
             )
             headers = pinned_headers(snapshot, etag)
             if is_not_modified(self._if_none_match, etag):
@@ -120,9 +123,19 @@ class TableAnswer(Response):
                 await _send_whole(send, kept)
             else:
                 async with service.slot():
-                    await _Stream(service, question, snapshot, token, headers).run(receive, send)
+                    await _Stream(service, question, snapshot, token, recorded, headers).run(receive, send)
         finally:
             service.pool.release(snapshot)
+
+    async def _recorded(self, snapshot: OpenSnapshot, token: PageToken | None) -> RecordedRows | None:
+        """The recorded analyses that the table lists; None for another table.
+
+        An answer about an earlier snapshot has those from before it was built, and all pages have those of the first.
+        """
+        if not any(statement.lists_records for statement in self._question.table.statements):
+            return None
+        mark = token.mark if token else None if self._question.snapshot_id is None else BEFORE_SNAPSHOT
+        return await asyncio.to_thread(self._service.recorded.rows, mark, snapshot.record.built_at)
 
 
 class _Stream:
@@ -134,11 +147,13 @@ class _Stream:
         question: Question,
         snapshot: OpenSnapshot,
         token: PageToken | None,
+        recorded: RecordedRows | None,
         headers: dict[str, str],
     ) -> None:
         self._service, self._question, self._snapshot = service, question, snapshot
+        self._recorded = recorded
         self._offset = token.offset if token else 0
-        self._headers = {**headers, "content-type": _content_type(question.format)}
+        self._headers = {**headers, "content-type": content_type(question.format)}
         if question.format is not Format.JSON:
             name = f"{question.table.name}-{snapshot.record.snapshot_id}.{question.format.value}"
             self._headers["content-disposition"] = f'attachment; filename="{name}"'
@@ -251,7 +266,8 @@ class _Stream:
     def _next_address(self, limit: int) -> str:
         question = self._question
         hashed = question_hash(question.path, question.filters, limit)
-        token = PageToken(self._snapshot.record.snapshot_id, self._offset + limit, hashed)
+        mark = self._recorded.mark if self._recorded else 0
+        token = PageToken(self._snapshot.record.snapshot_id, self._offset + limit, hashed, mark)
         names = question.filters.keys() - {question.in_path}
         values = {name: value for name in sorted(names) if (value := question.filters[name]) is not None}
         query = urlencode({**values, "limit": limit, "page": token.text(), "format": question.format.value})
@@ -263,6 +279,8 @@ class _Stream:
         question = self._question
         least = question.principal.least_learners(self._service.settings.americano_min_learners)
         values: dict[str, Any] = {"scope": question.principal.visible, "least_learners": least, **question.filters}
+        if self._recorded is not None:
+            values["records"] = self._recorded.text
         bound = {name: values[name] for name in statement.parameters}
         text = statement.text
         if limit is not None:
@@ -329,7 +347,8 @@ async def _send_part(send: Send, part: bytes) -> None:
         raise CutShortError from None
 
 
-def _content_type(format_: Format) -> str:
+def content_type(format_: Format) -> str:
+    """The header Content-Type of a format."""
     return f"{MEDIA_TYPES[format_]}{'; charset=utf-8' if format_ is Format.CSV else ''}"
 
 

@@ -177,6 +177,7 @@ class PublishedPool:
         with ExitStack() as sessions:
             connection = sessions.enter_context(connect_to_read(self._settings, path))
             tenants = load_tenants(connection, self._mapping, record.tables)
+            connection.execute(sql.load("serving", "recorded_rows"))
             relations = connection.execute(sql.load("serving", "relations")).fetchall()
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
             connection.execute("SET enable_external_access = false")

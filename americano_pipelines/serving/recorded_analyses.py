@@ -54,7 +54,7 @@ async def visible_record(service: Service, snapshot: OpenSnapshot, principal: Pr
 def _visible_record(service: Service, snapshot: OpenSnapshot, principal: Principal, name: str) -> StoredRecord:
     cursor = snapshot.cursor()
     try:
-        sha256 = _record_of_run(cursor, snapshot, principal, name)
+        sha256 = _record_of_run(cursor, snapshot, principal, name) or _record_since(service, name)
         if sha256 is None and _SHA256.fullmatch(name):
             sha256 = name
         content = None if sha256 is None or not _SHA256.fullmatch(sha256) else _kept(service, "records", sha256)
@@ -79,6 +79,14 @@ def _record_of_run(
     columns = [column[0] for column in cursor.description or ()]
     row = cursor.fetchone()
     return dict(zip(columns, row, strict=True))["record_sha256"] if row is not None else None
+
+
+def _record_since(service: Service, name: str) -> str | None:
+    """The newest record of an analysis run that the published file does not have yet, or has without its record."""
+    from americano_pipelines.provenance.record_index import find_entries
+
+    entries = find_entries(service.settings, "analysis_run_id", name)
+    return next((entry.sha256 for entry in reversed(entries) if entry.readable), None)
 
 
 def _is_visible(

@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from americano_pipelines.serving.analysis_trigger import AnalysisTrigger
 from americano_pipelines.serving.answer_cache import BoundedCache, KeptAnswer
 from americano_pipelines.serving.authentication import Authentication
 from americano_pipelines.serving.problem_details import busy
 from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
 from americano_pipelines.serving.record_worker import RecordWorker
+from americano_pipelines.serving.recorded_rows import RecordListing
 from americano_pipelines.serving.service_metrics import ServiceMetrics
 from americano_pipelines.settings import Settings
 
@@ -34,6 +36,8 @@ class Service:
         self.authentication = Authentication(settings)
         self.metrics = ServiceMetrics()
         self.worker = RecordWorker()
+        self.trigger = AnalysisTrigger(settings)
+        self.recorded = RecordListing(settings)
         slots = SLOTS_PER_CORE * (os.cpu_count() or 1)
         self._slots = asyncio.Semaphore(slots)
         self.threads = ThreadPoolExecutor(slots, thread_name_prefix="query")
@@ -81,4 +85,5 @@ class Service:
         """End all threads and close all files."""
         self.threads.shutdown(wait=True)
         self._openers.shutdown(wait=True)
+        self.trigger.close()
         self.pool.close()

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from americano_pipelines.serving import answer_tables as tables
 from americano_pipelines.serving.answer_tables import AnswerTable
 from americano_pipelines.serving.api_description import table_responses
+from americano_pipelines.serving.live_analysis import live_answer
 from americano_pipelines.serving.pinned_answer import Question, TableAnswer
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.route_parameters import (
@@ -107,6 +108,9 @@ async def _analyses(  # noqa: PLR0913, PLR0917 - parameters of the route
 
 
 async def _analysis(service: TheService, principal: Reader, analysis: AnalysisId, options: Pinned) -> Response:
+    if options.snapshot_id is None:
+        check_names(options)
+        return await live_answer(service, principal, analysis, options)
     return _answer(service, principal, tables.ANALYSIS, options, "analysis", analysis=analysis)
 
 

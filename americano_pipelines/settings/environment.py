@@ -305,6 +305,10 @@ class Variables(BaseSettings):
         default=False,
         description="Let programs of this machine read from the API without a key; true or false.",
     )
+    americano_dagster_url: Annotated[str, AfterValidator(_web_address)] = Field(
+        default="http://127.0.0.1:3000",
+        description="Dagster's web server, which the API asks to start runs, such as http://127.0.0.1:3000.",
+    )
     americano_min_learners: int = Field(
         default=5,
         ge=1,

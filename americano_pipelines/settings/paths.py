@@ -106,6 +106,21 @@ class DataFolder:
         return self.records / "crates"
 
     @property
+    def request_cards(self) -> Path:
+        """Cards of the analyses that the API was asked for."""
+        return self.records / "requests"
+
+    @property
+    def export_cards(self) -> Path:
+        """Records of the files that were handed out."""
+        return self.records / "exports"
+
+    @property
+    def purged_exports(self) -> Path:
+        """What stays of these records when an erasure removed the files."""
+        return self.export_cards / "purged"
+
+    @property
     def module_bundles(self) -> Path:
         """The modules that analyses ran with, once per version."""
         return self.records / "modules"
@@ -225,6 +240,9 @@ class DataFolder:
             self.expired_snapshots,
             self.module_bundles,
             self.crate_cards,
+            self.request_cards,
+            self.export_cards,
+            self.purged_exports,
             self.mlflow,
             *dagster,
         )

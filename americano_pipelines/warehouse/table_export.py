@@ -69,23 +69,28 @@ def export_table(settings: Settings, name: str, path: Path) -> Export:
         ResourceError: there is no room to write.
     """
     path, ending = path.absolute(), path.suffix.lower()
-    _check_place(settings, path)
+    check_place(settings, path)
     with open_published(settings) as connection, resource_errors(settings):
         schema, table = _find_relation(connection, name)
-        relation, columns = sql.quote(schema, table), _columns(connection, schema, table)
+        relation, columns = sql.quote(schema, table), columns_of(connection, schema, table)
         as_text: tuple[str, ...] = ()
         with atomic_write_path(path) as aside:
             if ending == ".xlsx":
                 as_text = _write_sheet(connection, (schema, table), columns, aside)
             elif ending == ".csv":
-                _write_csv(connection, relation, columns, aside)
+                write_csv(connection, relation, columns, aside)
             else:
-                _copy(connection, f"FROM {relation}", aside, "FORMAT parquet")
+                copy_query(connection, f"FROM {relation}", aside, "FORMAT parquet")
         (rows,) = connection.execute(f"SELECT count(*) FROM {relation}").fetchone() or (0,)  # noqa: S608 - quoted
     return Export(f"{schema}.{table}", path, int(rows), path.stat().st_size, as_text)
 
 
-def _check_place(settings: Settings, path: Path) -> None:
+def check_place(settings: Settings, path: Path) -> None:
+    """Refuse a place in a folder whose files this project manages.
+
+    Raises:
+        AmericanoError: it is in one.
+    """
     paths = settings.paths
     managed = (paths.lake, paths.published.parent, paths.dagster_home, paths.mlflow, paths.records, paths.extracts)
     for folder in managed:
@@ -110,25 +115,34 @@ def _find_relation(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[st
     raise AmericanoError(f"there is no table or view {name}; there are {', '.join(map('.'.join, relations))}")
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
-    """Column name to type."""
-    rows = connection.execute(f"DESCRIBE {sql.quote(schema, table)}").fetchall()
+def columns_of(connection: duckdb.DuckDBPyConnection, *relation: str) -> dict[str, str]:
+    """Column name to type of a relation, which is named by its parts."""
+    rows = connection.execute(f"DESCRIBE {sql.quote(*relation)}").fetchall()
     return {str(name): str(type_name) for name, type_name, *_ in rows}
 
 
-def _write_csv(connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str], aside: Path) -> None:
+def write_csv(connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str], aside: Path) -> None:
+    """Write a relation as CSV for spreadsheets.
+
+    Args:
+        connection: a session.
+        relation: its name, quoted.
+        columns: its columns and their types.
+        aside: the file.
+    """
     values = (_harmless(sql.quote(name)) if kind == "VARCHAR" else sql.quote(name) for name, kind in columns.items())
     names = (sql.quote(csv_cell(name)) for name in columns)
     selected = ", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))
     with temporary_folder(aside.parent, "csv") as folder:
         plain = folder / "plain.csv"
-        _copy(connection, f"SELECT {selected} FROM {relation}", plain, "FORMAT csv, HEADER")  # noqa: S608 - quoted
+        copy_query(connection, f"SELECT {selected} FROM {relation}", plain, "FORMAT csv, HEADER")  # noqa: S608 - quoted
         with aside.open("wb") as target, plain.open("rb") as source:
             target.write(_BYTE_ORDER_MARK)
             shutil.copyfileobj(source, target)
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path, options: str) -> None:
+def copy_query(connection: duckdb.DuckDBPyConnection, query: str, path: Path, options: str) -> None:
+    """Write the rows of a query to a file, with options of COPY."""
     connection.execute(f"COPY ({query}) TO '{sql.escape(str(path))}' ({options})")
 
 
@@ -164,7 +178,7 @@ def _write_sheet(
     load_excel_extension(connection)
     sheet = sql.escape(relation[1].translate(_SHEET_NAME)[:_MAX_SHEET_NAME])
     query = f"SELECT {selected} FROM {quoted}"  # noqa: S608 - quoted
-    _copy(connection, query, aside, f"FORMAT xlsx, HEADER true, SHEET '{sheet}'")
+    copy_query(connection, query, aside, f"FORMAT xlsx, HEADER true, SHEET '{sheet}'")
     return tuple(unfit_names)
 
 

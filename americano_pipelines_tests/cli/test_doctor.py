@@ -18,7 +18,7 @@ import pytest
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.dagster_instance import open_instance
-from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.job_names import NIGHTLY
 from americano_pipelines.defs.run_processes import process_tags
 from americano_pipelines.defs.run_tags import OWNER_TAG
 from americano_pipelines.errors import PseudonymKeyError, ResourceError, SourceError

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.dagster_instance import open_instance
-from americano_pipelines.defs.jobs import ANALYSES
+from americano_pipelines.defs.job_names import ANALYSES
 from americano_pipelines.erasure.extracts import Extracts
 from americano_pipelines.erasure.learner import identify
 from americano_pipelines.erasure.store import ErasureAction

@@ -15,7 +15,7 @@ import pytest
 
 from americano_pipelines.defs.code_location import build_defs
 from americano_pipelines.defs.dagster_instance import open_instance
-from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.job_names import NIGHTLY
 from americano_pipelines.settings import Settings
 
 TABLES = ("behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs")

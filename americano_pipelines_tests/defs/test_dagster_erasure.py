@@ -7,7 +7,7 @@ import pytest
 
 from americano_pipelines.defs import dagster_storage
 from americano_pipelines.defs.dagster_erasure import mentions, runs_of, runs_under_way
-from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.job_names import NIGHTLY
 
 
 @dg.op

@@ -10,7 +10,7 @@ import pytest
 
 from americano_pipelines.defs import run_retention
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.jobs import DEEP_CHECK, NIGHTLY
+from americano_pipelines.defs.job_names import DEEP_CHECK, NIGHTLY
 from americano_pipelines.defs.run_retention import remove_old_runs
 from americano_pipelines.defs.run_tags import PLACE_TAG
 from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS

@@ -83,6 +83,8 @@ class Api:
 def start(settings: Settings, log: Path, **values: Any) -> Api:
     """Start the service on a data folder and wait until it answers."""
     port = free_port()
+    # A Dagster that somebody has on the usual port is not asked.
+    values = {"americano_dagster_url": f"http://127.0.0.1:{free_port()}"} | values
     variables = environment(settings.data_dir, **values)
     with log.open("ab") as stream:
         process = subprocess.Popen(

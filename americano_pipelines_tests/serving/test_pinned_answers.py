@@ -273,7 +273,9 @@ def test_a_file_without_runs_has_protocols_and_says_what_it_lacks(tmp_path: Path
 
     assert len(api.rows("/v1/protocols")) == 8
     assert api.rows("/v1/protocols")[0]["verdict"] is None
-    answer = api.get("/v1/analyses")
+    assert api.rows("/v1/analyses") == []
+    snapshot = api.get("/v1/protocols").headers["x-americano-snapshot"]
+    answer = api.get(f"/v1/analyses/r?snapshot={snapshot}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not-in-snapshot")
     assert "research.analysis_runs" in answer.json()["detail"]
 
@@ -292,7 +294,7 @@ def test_events_alone_have_reports_and_no_protocols(tmp_path: Path, serve: Calla
 
     assert len(api.rows("/v1/reports/daily")) == 28
     assert api.rows("/v1/reports/by-protocol") == [{"protocol_id": "p", "events": 1_600}]
-    for path in ("protocols", "protocols/p", "protocols/p/events", "protocols/p/series", "analyses", "analyses/r"):
+    for path in ("protocols", "protocols/p", "protocols/p/events", "protocols/p/series", "analyses"):
         answer = api.get(f"/v1/{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not-in-snapshot"), path
     assert api.get("/v1/analyses/r/provenance").json()["code"] == "not-found"

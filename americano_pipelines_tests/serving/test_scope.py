@@ -1,8 +1,9 @@
 """No principal gets a row outside of their scope: in any route, format, cache, ETag, count, page or error."""
 
 import io
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import httpx
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS, REQUESTABLE
+from americano_pipelines.provenance import request_cards
 from americano_pipelines.serving import answer_tables
 from americano_pipelines.serving.answer_tables import TABLES, Statement
 from americano_pipelines.serving.principals import Principal, Scope
@@ -117,6 +120,35 @@ def test_no_answer_has_a_mark_of_a_learner_outside_of_the_scope(api: Api, exampl
     assert {tag for tag, scopes in tags.items() if len(scopes) > 1} == set()
 
 
+@pytest.mark.parametrize("examples", [40, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+def test_no_principal_starts_what_is_outside_of_the_scope(api: Api, examples: int) -> None:
+    """Dagster is away and there is no app, so what may be started is answered with 503, and with nothing else."""
+    triggers = ASKERS.map(lambda asker: replace(asker, scopes=tuple(sorted({*asker.scopes, "trigger"}))))
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        asker=st.one_of(ASKERS, triggers),
+        learner=st.sampled_from(LEARNERS),
+        kind=st.sampled_from([*PROTOCOL_KINDS, *REQUESTABLE]),
+        once=st.sampled_from([None, "a", "b"]),
+    )
+    def check(asker: Asker, learner: str, kind: str, once: str | None) -> None:
+        headers = {"authorization": f"Bearer {asker.key(api)}"} | ({"idempotency-key": once} if once else {})
+        body = {"protocol": f"protocol-{learner}", "kind": kind}
+        answer = httpx.post(f"{api.url}/analyses", json=body, headers=headers, timeout=60)
+        sync = httpx.post(f"{api.url}/syncs", headers=headers, timeout=60)
+
+        may_start = bool({"trigger", "admin"} & {*asker.scopes}) and bool(
+            {"read", "learner", "admin"} & {*asker.scopes}
+        )
+        assert answer.status_code == (503 if may_start and learner in asker.allowed else 404 if may_start else 403)
+        assert learner_of(text_of(answer)) == set()
+        assert sync.status_code == (503 if "admin" in asker.scopes else 403)
+
+    check()
+    assert request_cards.read_cards(api.settings) == {}
+
+
 @pytest.mark.parametrize("asker", [Asker(("learner",), None, "learner-1"), Asker(("read",), ("school-1",))])
 def test_no_route_in_no_format_shows_another_learner(api: Api, asker: Asker) -> None:
     """What the property above draws, one by one."""
@@ -213,7 +245,9 @@ def test_a_statement_shows_nothing_to_an_empty_scope(statement: Statement, api: 
     snapshot = pool.lease()
     try:
         cursor = snapshot.cursor()
+        record = {"protocol_id": "protocol-learner-1", "record_sha256": "of learner-1"}
         known = {"protocol": "protocol-learner-1", "analysis": "run-learner-1", "least_learners": 0}
+        known |= {"records": json.dumps([record])}
         bound = {name: known.get(name) for name in statement.parameters}
 
         nobody = cursor.execute(statement.text, {**bound, "scope": []}).fetchall()

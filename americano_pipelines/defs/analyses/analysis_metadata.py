@@ -9,7 +9,7 @@ import dagster as dg
 
 from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
-from americano_pipelines.defs.jobs import PREFIX
+from americano_pipelines.defs.job_names import PREFIX
 from americano_pipelines.defs.run_tags import LEGACY_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table

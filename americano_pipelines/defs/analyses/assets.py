@@ -14,15 +14,10 @@ from americano_pipelines.app_database.matching import merge_parameters
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata, hashes_of_protocol
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row, created_row
-from americano_pipelines.defs.analyses.config import (
-    NAME_FIELD,
-    ROW_FIELD,
-    given_parameters,
-    launchpad,
-    launchpad_yaml,
-)
+from americano_pipelines.defs.analyses.config import given_parameters, launchpad, launchpad_yaml
 from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
-from americano_pipelines.defs.jobs import EXPERIMENTS, PREFIX
+from americano_pipelines.defs.job_names import NAME_FIELD, PREFIX, ROW_FIELD
+from americano_pipelines.defs.jobs import EXPERIMENTS
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.run_tags import COMMAND_TAG, LAUNCHER_TAGS, PROTOCOL_NAME_TAG
 from americano_pipelines.defs.step_errors import step_errors

@@ -11,8 +11,8 @@ from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
 from americano_pipelines.analysis.registry import Kind
+from americano_pipelines.defs.job_names import NAME_FIELD, ROW_FIELD
 
-ROW_FIELD, NAME_FIELD = "analysis_run_id", "run_name"
 _FIELD_HINTS = {ROW_FIELD: "a PENDING row of the app to complete", NAME_FIELD: "name of the MLflow run"}
 _HINT_WIDTH = 88
 _ROW = "Id of the app's AnalysisRun row to take and complete; it must be PENDING."

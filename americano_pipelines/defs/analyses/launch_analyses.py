@@ -14,7 +14,7 @@ from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.defs.analyses.analysis_metadata import hash_in
 from americano_pipelines.defs.analyses.request_sensor import RejectedRequest, plan_requests
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.jobs import ANALYSES, PREFIX
+from americano_pipelines.defs.job_names import ANALYSES, PREFIX
 from americano_pipelines.defs.protocol_partitions import partitions, refusals, sync_protocol_partitions
 from americano_pipelines.defs.run_ends import describe_end, step_failure
 from americano_pipelines.defs.run_maintenance import instance_for_runs

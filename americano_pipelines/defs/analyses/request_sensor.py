@@ -16,8 +16,7 @@ import dagster as dg
 
 from americano_pipelines.app_database.matching import Request, resolve_request
 from americano_pipelines.app_database.statements import fail, pending
-from americano_pipelines.defs.analyses.config import ROW_FIELD
-from americano_pipelines.defs.jobs import ANALYSES, PREFIX
+from americano_pipelines.defs.job_names import ANALYSES, PREFIX, ROW_FIELD
 from americano_pipelines.defs.protocol_partitions import partitions
 from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.run_ends import describe_end

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.common.hashing import sha256_hex
-from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.job_names import NIGHTLY
 from americano_pipelines.defs.retry_pause import next_attempt_at
 from americano_pipelines.defs.run_tags import RUN_KEY_TAG
 from americano_pipelines.defs.sync import asset_specs

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.defs.jobs import DEEP_CHECK, cron_schedule
+from americano_pipelines.defs.job_names import DEEP_CHECK
+from americano_pipelines.defs.jobs import cron_schedule
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS, ROWS_EQUAL
 from americano_pipelines.settings import Settings

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from americano_pipelines.common.duckdb_session import check_extension
-from americano_pipelines.defs.jobs import DESCRIPTION, NIGHTLY
+from americano_pipelines.defs.job_names import NIGHTLY
+from americano_pipelines.defs.jobs import DESCRIPTION
 from americano_pipelines.defs.sync.source_assets import build_exports, build_files
 from americano_pipelines.defs.sync.warehouse_assets import build_tables
 from americano_pipelines.settings import Mode, Settings

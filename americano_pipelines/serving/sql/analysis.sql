@@ -7,6 +7,7 @@ SELECT
     runs.status,
     runs.started_at,
     runs.completed_at,
+    CAST(NULL AS VARCHAR) AS error,
     runs.verdict,
     runs.standing,
     runs.effect,
@@ -18,7 +19,8 @@ SELECT
     protocols.analysis_plan,
     protocols.deviations,
     runs.mlflow_run_id,
-    runs.record_sha256
+    runs.record_sha256,
+    CAST(NULL AS VARCHAR) AS dagster_run_id
 FROM research.analysis_runs AS runs
 LEFT JOIN research.protocols AS protocols ON protocols.protocol_id = runs.protocol_id
 WHERE

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.jobs import ANALYSES
+from americano_pipelines.defs.job_names import ANALYSES
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database

@@ -24,7 +24,7 @@ from americano_pipelines.defs.analyses.config import given_parameters, launchpad
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
 from americano_pipelines.defs.analyses.resources import WarehouseResource
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.jobs import ANALYSES
+from americano_pipelines.defs.job_names import ANALYSES
 from americano_pipelines.defs.protocol_partitions import partitions
 from americano_pipelines.defs.run_tags import COMMAND_TAG, PARTITION_TAG, PROTOCOL_NAME_TAG, RECORD_SHA256
 from americano_pipelines.demo.data.analysis_rows import protocol_ids

@@ -17,7 +17,7 @@ from americano_pipelines.defs.analyses.request_sensor import (
     plan_requests,
 )
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.jobs import ANALYSES
+from americano_pipelines.defs.job_names import ANALYSES
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_MISSED, ROW_OPEN, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.errors import TransientAppRowError

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.jobs import DEEP_CHECK
+from americano_pipelines.defs.job_names import DEEP_CHECK
 from americano_pipelines.defs.sync.asset_specs import ROW_CHECKS, ROWS_EQUAL
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots

@@ -11,7 +11,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.jobs import PREFIX
+from americano_pipelines.defs.job_names import PREFIX
 from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.warehouse.research_models import MODEL_BY_NAME

@@ -14,7 +14,7 @@ from dagster._core.test_utils import freeze_time
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.job_names import NIGHTLY
 from americano_pipelines.defs.sync.deep_check import DEEP_CHECK
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import Settings

@@ -1,0 +1,60 @@
+"""Find and remove the files that were handed out for a tenant or a protocol, where they were written.
+
+A file holds the rows of several learners, so it goes as a whole. A copy that somebody took elsewhere cannot be reached;
+the record says that there is one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from americano_pipelines.common import atomic_files
+from americano_pipelines.common.hashing import file_sha256
+from americano_pipelines.erasure.store import ErasureAction, Item, Learner
+from americano_pipelines.provenance.export_cards import HandedOutFile, mark_purged, read_cards
+from americano_pipelines.settings import Settings
+
+KIND = "export"
+
+
+class Exports:
+    """The files that were handed out, as a store of an erasure."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def find(self, learner: Learner) -> list[Item]:
+        """The files with rows of the learner, those that may have some, and records that cannot be read."""
+        items: list[Item] = []
+        for path, card in read_cards(self._settings).items():
+            if card is None:
+                reason = f"{path} cannot be read, so it is not known whose rows were handed out: find and remove them"
+                items.append(Item(KIND, path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))
+            elif learner.protocols & {*card.protocols} or learner.pseudonyms & {*card.learners}:
+                items += [_item(path, file) for file in card.files]
+            elif learner.key_problem is not None and not learner.other_pseudonyms >= {*card.learners}:
+                reason = f"{path} may be of files with the learner's rows: {learner.key_problem}"
+                items.append(Item(KIND, path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))
+        return items
+
+    def remove(self, items: Sequence[Item]) -> list[Item]:
+        """Remove files for good; their record loses what names a learner when none of them is left."""
+        for item in items:
+            if item.path is not None:
+                item.path.unlink(missing_ok=True)
+                atomic_files.sync_folder(item.path.parent)
+        removed = {str(item.path) for item in items}
+        for path, card in read_cards(self._settings).items():
+            if card is not None and {file.path for file in card.files} <= removed:
+                mark_purged(self._settings, path, card)
+        return []
+
+
+def _item(card_path: Path, file: HandedOutFile) -> Item:
+    path = Path(file.path)
+    if path.is_file() and file_sha256(path) == file.sha256:
+        return Item(KIND, file.path, "holds the learner's rows", names_learner=True, bytes=file.bytes, path=path)
+    reason = (
+        f"a file with the learner's rows was written to {path}, and is not there as it was any more: remove every "
+        f"copy, then {card_path}"
+    )
+    return Item(KIND, file.path, reason, ErasureAction.CANNOT_REMOVE, names_learner=True, path=card_path)

@@ -1,0 +1,283 @@
+"""Start analyses and syncs that principals ask for: a PENDING row of the app, or a run of Dagster.
+
+A request's id follows from who asks and from the Idempotency-Key, so a repeated request is the same one, and nobody
+reaches a request of another principal. With an app, the row is what counts: Dagster is only asked to begin at once, and
+of two runs for one row only one claims it. Without a row, the run is found by its tag before another is started.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from math import isfinite
+from typing import Any, NoReturn
+
+from pydantic import JsonValue, ValidationError
+
+from americano_pipelines.analysis.direction_words import normalize_direction_names
+from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS, REQUESTABLE, app_type, requested
+from americano_pipelines.app_database import requested_rows
+from americano_pipelines.app_database.column_values import row_id_from
+from americano_pipelines.defs.job_names import ANALYSES, NIGHTLY, PREFIX, ROW_FIELD
+from americano_pipelines.defs.run_tags import COMMAND_TAG, REQUEST_TAG
+from americano_pipelines.errors import AppRowError, RequestRefusedError, TransientAppRowError
+from americano_pipelines.provenance import request_cards
+from americano_pipelines.provenance.request_cards import RequestCard
+from americano_pipelines.serving.dagster_client import DagsterAwayError, DagsterClient, DagsterRefusalError, LaunchedRun
+from americano_pipelines.serving.principals import Principal
+from americano_pipelines.serving.problem_details import Problem
+from americano_pipelines.settings import PostgresTarget, Settings
+
+_THREADS = 4
+_RETRY_SECONDS = 30
+_log = logging.getLogger("americano.api")
+
+
+@dataclass(frozen=True)
+class WantedAnalysis:
+    """An analysis that a principal asks for, checked.
+
+    Attributes:
+        protocol_id: of which protocol.
+        kind: name of the kind of analysis.
+        parameters: the parameters that are stated, or that the kind's name in the app fixes.
+        app_type: the app's word for it, None when its enum has none.
+    """
+
+    protocol_id: str
+    kind: str
+    parameters: Mapping[str, JsonValue]
+    app_type: str | None
+
+
+def check_wanted(protocol_id: str, kind: str, parameters: Mapping[str, JsonValue]) -> WantedAnalysis:
+    """Check kind and parameters of an analysis.
+
+    Args:
+        protocol_id: of which protocol.
+        kind: name of a kind of analysis, or the app's word for one.
+        parameters: by name; null counts as not stated.
+
+    Raises:
+        Problem: 422, with the field and the reason.
+    """
+    entry = requested(kind) or (kind, {})
+    if entry[0] not in PROTOCOL_KINDS:
+        names = ", ".join([*PROTOCOL_KINDS, *REQUESTABLE])
+        raise _invalid([("kind", f"there is no such analysis; there are {names}")])
+    name, fixed = entry
+    stated = normalize_direction_names({key: value for key, value in parameters.items() if value is not None})
+    if contradicted := [key for key, value in fixed.items() if stated.get(key, value) != value]:
+        raise _invalid([(f"parameters.{key}", f"{kind} means {fixed[key]!r}") for key in contradicted])
+    try:
+        checked = KINDS[name].parameters.model_validate(stated | fixed)
+    except ValidationError as error:
+        raise _invalid([(_field(item["loc"]), str(item["msg"])) for item in error.errors()]) from None
+    values = checked.model_dump(mode="json", include=stated.keys() | fixed.keys())
+    if infinite := [key for key, value in values.items() if isinstance(value, float) and not isfinite(value)]:
+        raise _invalid([(f"parameters.{key}", "must be a finite number") for key in infinite])
+    return WantedAnalysis(protocol_id, name, values, app_type(name, checked))
+
+
+def _field(place: tuple[int | str, ...]) -> str:
+    return ".".join(["parameters", *map(str, place)])
+
+
+def _invalid(errors: list[tuple[str, str]]) -> Problem:
+    names = ", ".join(field for field, _ in errors)
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid-parameters",
+        f"these fields are not allowed: {names}",
+        errors=[{"parameter": field, "problem": reason} for field, reason in errors],
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was accepted.
+
+    Attributes:
+        card: the request.
+        is_new: whether it was not known before.
+        begin: asks Dagster to start at once; None when a run was started already.
+    """
+
+    card: RequestCard
+    is_new: bool
+    begin: Callable[[], None] | None = None
+
+
+class AnalysisTrigger:
+    """Start analyses and syncs. Its methods wait for other processes, so call them in `threads`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.dagster = DagsterClient(settings.americano_dagster_url)
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="trigger")
+
+    def ask(self, principal: Principal, wanted: WantedAnalysis, key: str | None) -> Asked:
+        """Accept a request for an analysis of a protocol that the principal may see.
+
+        Args:
+            principal: who asks.
+            wanted: what for.
+            key: the Idempotency-Key; None for a request that is not meant to be repeated.
+
+        Raises:
+            Problem: 409, the app's table cannot hold it; 422, the key came with another request; 502, the app's
+                database or Dagster refuses; 503, one of them does not answer.
+        """
+        target = self._settings.app if wanted.app_type is not None else None
+        card = RequestCard(
+            request_id=row_id_from(f"request of {principal.name}: {key or secrets.token_hex(32)}"),
+            principal=principal.name,
+            protocol_id=wanted.protocol_id,
+            analysis=wanted.kind,
+            parameters=wanted.parameters,
+            requested_at=datetime.now(UTC),
+            has_row=target is not None,
+        )
+        is_new = request_cards.create_card(self._settings, card)
+        if not is_new:
+            kept = request_cards.read_card(self._settings, card.request_id)
+            if kept is not None and not kept.asks_for_same(card):
+                raise _other_request()
+            card = kept or card
+        if target is None or wanted.app_type is None:
+            return Asked(self._with_run(card, is_new=is_new), is_new)
+        is_new = self._insert(target, card, wanted.app_type, is_new=is_new)
+        return Asked(card, is_new, lambda: self._begin(card))
+
+    def _insert(self, target: PostgresTarget, card: RequestCard, type_in_app: str, *, is_new: bool) -> bool:
+        """Insert the row unless it is there; whether it was inserted."""
+        title = KINDS[card.analysis].title
+        try:
+            inserted = requested_rows.insert_request(
+                target, card.request_id, card.protocol_id, type_in_app, title, card.parameters
+            )
+            if not inserted and is_new:
+                # The card was lost, or the row was asked for on another machine.
+                row = requested_rows.read_progress(target, card.request_id)
+                if row is not None and (row.protocol_id, row.analysis_type) != (card.protocol_id, type_in_app):
+                    raise _other_request()
+        except AppRowError as error:
+            if is_new:
+                request_cards.remove_card(self._settings, card.request_id)
+            app_problem(error)
+        return inserted
+
+    def _begin(self, card: RequestCard) -> None:
+        """Ask Dagster to start at once, unless it has begun; the sensor `analysis_requests` starts it in any case."""
+        try:
+            with request_cards.one_at_a_time(self._settings):
+                if not self.dagster.tagged(REQUEST_TAG, card.request_id):
+                    self._launch(card, {ROW_FIELD: card.request_id})
+        except (DagsterAwayError, DagsterRefusalError) as error:
+            _log.warning("request %s waits for Dagster's sensor: %s", card.request_id, error)
+
+    def _with_run(self, card: RequestCard, *, is_new: bool) -> RequestCard:
+        """The card with its run, which is started unless there is one.
+
+        Raises:
+            Problem: 502, Dagster refuses; 503, it does not answer.
+        """
+        if card.dagster_run_id is not None:
+            return card
+        with request_cards.one_at_a_time(self._settings):
+            try:
+                runs = self.dagster.tagged(REQUEST_TAG, card.request_id)
+                run_id = runs[-1].run_id if runs else self._launch(card, {})
+            except (DagsterAwayError, DagsterRefusalError) as error:
+                may_have_started = isinstance(error, DagsterAwayError) and error.may_have_started
+                if is_new and not may_have_started:
+                    request_cards.remove_card(self._settings, card.request_id)
+                dagster_problem(error)
+            card = card.model_copy(update={"dagster_run_id": run_id})
+            request_cards.replace_card(self._settings, card)
+        return card
+
+    def _launch(self, card: RequestCard, config: Mapping[str, Any]) -> str:
+        return self.dagster.launch(
+            ANALYSES,
+            {REQUEST_TAG: card.request_id, COMMAND_TAG: f"POST /v1/analyses by {card.principal}"},
+            asset=(PREFIX, card.analysis),
+            partition=card.protocol_id,
+            config={**card.parameters, **config},
+        )
+
+    def sync(self, principal: Principal) -> LaunchedRun:
+        """Start the nightly job.
+
+        Raises:
+            Problem: 409, it is under way; 502, Dagster refuses; 503, it does not answer.
+        """
+        with request_cards.one_at_a_time(self._settings):
+            try:
+                if unfinished := self.dagster.unfinished(NIGHTLY):
+                    raise _under_way(unfinished[0])
+                run_id = self.dagster.launch(NIGHTLY, {COMMAND_TAG: f"POST /v1/syncs by {principal.name}"})
+                return self.dagster.run(run_id) or LaunchedRun(run_id, NIGHTLY, "PENDING", None, None)
+            except (DagsterAwayError, DagsterRefusalError) as error:
+                dagster_problem(error)
+
+    def close(self) -> None:
+        """End the threads, without beginning what waits: the sensor starts it."""
+        self.threads.shutdown(wait=True, cancel_futures=True)
+
+
+def app_problem(error: AppRowError) -> NoReturn:
+    """Turn an error of the app's database into a problem; the log has what it says of places and roles.
+
+    Raises:
+        Problem: 409, 502 or 503.
+    """
+    if isinstance(error, RequestRefusedError):
+        raise Problem(HTTPStatus.CONFLICT, "app-refuses", str(error)) from None
+    _log.warning("%s", error)
+    if isinstance(error, TransientAppRowError):
+        raise _unavailable("app-unavailable", "the app's database cannot be reached; ask again") from None
+    detail = "the app's database refuses this; the log of the API has the reason"
+    raise Problem(HTTPStatus.BAD_GATEWAY, "app-refuses", detail) from None
+
+
+def dagster_problem(error: DagsterAwayError | DagsterRefusalError) -> NoReturn:
+    """Turn an error of Dagster into a problem.
+
+    Raises:
+        Problem: 502 or 503.
+    """
+    _log.warning("Dagster: %s", error)
+    if isinstance(error, DagsterAwayError):
+        detail = (
+            "Dagster's web server does not answer at AMERICANO_DAGSTER_URL: start it by `americano dev`, then ask "
+            "again. Or run `americano sync` or `americano analyse` on that machine"
+        )
+        raise _unavailable("dagster-unavailable", detail) from None
+    detail = "Dagster does not start this; the log of the API has the reason"
+    raise Problem(HTTPStatus.BAD_GATEWAY, "dagster-refuses", detail) from None
+
+
+def _unavailable(code: str, detail: str) -> Problem:
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, headers={"Retry-After": str(_RETRY_SECONDS)})
+
+
+def _other_request() -> Problem:
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "key-in-use",
+        "this Idempotency-Key came with another request before: repeat that one as it was, or use a new key",
+        errors=[{"parameter": "Idempotency-Key", "problem": "it belongs to another request"}],
+    )
+
+
+def _under_way(run: LaunchedRun) -> Problem:
+    return Problem(
+        HTTPStatus.CONFLICT,
+        "sync-under-way",
+        f"a sync is under way: Dagster run {run.run_id}",
+        headers={"Location": f"/v1/syncs/{run.run_id}"},
+    )
