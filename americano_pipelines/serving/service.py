@@ -86,3 +86,4 @@ class Service:
         self.threads.shutdown(wait=True)
         self._openers.shutdown(wait=True)
         self.pool.close()
+        self.charts.end()

@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from americano_pipelines.serving.answer_tables import ANALYSIS
-from americano_pipelines.serving.pages.experiments import Experiment, read_experiment
+from americano_pipelines.serving.pages import record_entries
+from americano_pipelines.serving.pages.experiment_progress import Experiment, read_experiment
 from americano_pipelines.serving.pages.page_reader import PageReader
 from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.recorded_analyses import StoredRecord, visible_record
@@ -36,8 +37,17 @@ class AnalysisView:
 
     @property
     def shows_results(self) -> bool:
-        """Whether its results may be shown: its experiment is over, or it is of none."""
-        return self.experiment is None or self.experiment.is_over
+        """Whether its results may be shown."""
+        return self.why_no_result is None
+
+    @property
+    def why_no_result(self) -> str | None:
+        """Why its results are not shown, None where they are: its experiment is over, or it is of none."""
+        if self.experiment is not None:
+            return None if self.experiment.is_over else self.experiment.why_no_verdict
+        # Of an experiment that is not published any more, only the record can say so.
+        is_early = self.standing is not None and not self.standing["plan_over"]
+        return "its plan was not over at the instant of its data" if is_early else None
 
     @property
     def kind(self) -> str | None:
@@ -50,6 +60,37 @@ class AnalysisView:
         if self.row is not None and self.row["run_name"]:
             return str(self.row["run_name"])
         return self.experiment.name if self.experiment is not None else f"Analysis {self.name[:12]}"
+
+    @property
+    def standing(self) -> Mapping[str, Any] | None:
+        """What it is to the plan, with the reasons; None without a record, or where no protocol plans it."""
+        standing: Mapping[str, Any] | None = self.document.get("standing")
+        return standing
+
+    @property
+    def standing_sentence(self) -> str:
+        """The same in a sentence; empty without one."""
+        from americano_pipelines.analysis.preregistration import PlanCompliance
+
+        # Older records lack fields, which have defaults.
+        return PlanCompliance.model_validate(self.standing).sentence if self.standing is not None else ""
+
+    @property
+    def mlflow(self) -> Mapping[str, str | None]:
+        """Address and id of its MLflow run; None where it has no address."""
+        tracking = self.document.get("tracking", {})
+        return {"url": tracking.get("url"), "run_id": tracking.get("run_id")}
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """What was read and left out, by reason; empty where that is not known."""
+        counts = self.document.get("results", {}).get("counts")
+        return counts if isinstance(counts, dict) else {}
+
+    @property
+    def has_report(self) -> bool:
+        """Whether it has a report."""
+        return "report.html" in self.document.get("artifacts", {})
 
     @property
     def test(self) -> dict[str, Any] | None:
@@ -114,9 +155,7 @@ async def read_analysis(reader: PageReader, name: str) -> AnalysisView:
 
 
 async def _record(reader: PageReader, name: str) -> StoredRecord | None:
-    from americano_pipelines.provenance.record_index import find_entries
-
-    entries = await asyncio.to_thread(find_entries, reader.service.settings, "analysis_run_id", name)
+    entries = await asyncio.to_thread(record_entries.of_run, reader.service.settings, name)
     for candidate in (*(entry.sha256 for entry in reversed(entries)), name):
         try:
             return await visible_record(reader.service, reader.snapshot, reader.principal, candidate)

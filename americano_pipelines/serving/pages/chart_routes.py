@@ -9,9 +9,10 @@ from americano_pipelines.serving.pages import chart_specs
 from americano_pipelines.serving.pages.analysis_view import read_analysis
 from americano_pipelines.serving.pages.chart_drawing import answer_chart
 from americano_pipelines.serving.pages.chart_specs import NARROW, WIDE
-from americano_pipelines.serving.pages.experiments import read_experiment
+from americano_pipelines.serving.pages.experiment_progress import read_experiment
+from americano_pipelines.serving.pages.page_answers import PageRoute
 from americano_pipelines.serving.pages.page_reader import reading
-from americano_pipelines.serving.pages.page_routes import LearnerId, recent_days
+from americano_pipelines.serving.pages.page_routes import LearnerId, morning_window, recent_days
 from americano_pipelines.serving.pages.page_tables import LEARNER_DAYS
 from americano_pipelines.serving.problem_details import not_found
 from americano_pipelines.serving.route_parameters import AnalysisId, ProtocolId, Reader, SnapshotId, TheService
@@ -19,7 +20,7 @@ from americano_pipelines.serving.route_parameters import AnalysisId, ProtocolId,
 _WIDTHS = {"wide": WIDE, "narrow": NARROW}
 Width = Literal["wide", "narrow"]
 _Protocol = Annotated[str, Query(max_length=200)]
-ROUTER = APIRouter(prefix="/charts", include_in_schema=False, default_response_class=Response)
+ROUTER = APIRouter(prefix="/charts", route_class=PageRoute, include_in_schema=False, default_response_class=Response)
 
 
 @ROUTER.get("/rows/{width}.svg")
@@ -28,7 +29,7 @@ async def _rows(
 ) -> Response:
     async with reading(request, service, principal, snapshot) as reader:
         days = [row for row in (await recent_days(reader))[0] if row["events"] is not None]
-        spec = chart_specs.rows_by_day_chart(days, _WIDTHS[width])
+        spec = chart_specs.rows_by_day_chart(days, morning_window(reader), _WIDTHS[width])
         return await answer_chart(request, service, reader.snapshot, "Events by day", spec)
 
 

@@ -5,6 +5,7 @@ baseline also differ in shape, for readers who do not see hues.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 from americano_pipelines.serving.pages.experiment_days import Day, Phase, PhaseLines
@@ -12,7 +13,7 @@ from americano_pipelines.serving.pages.experiment_days import Day, Phase, PhaseL
 Spec = dict[str, Any]
 WIDE, NARROW = 930, 320
 # Pixels beside the days, and of a letter.
-_MARGIN, _LETTER, _MIN_LETTERS = 60, 6.5, 3
+_MARGIN, _LETTER, _MIN_LETTERS = 60, 7.5, 3
 _BASELINE, _TREATMENT, _INK, _SOFT, _GRID = (
     f"var(--{name})" for name in ("baseline", "treatment", "ink", "soft", "grid")
 )
@@ -269,11 +270,12 @@ def overlay_chart(series: Sequence[Sequence[Day]], outcome: str, width: int) -> 
     )  # fmt: skip
 
 
-def rows_by_day_chart(days: Sequence[Mapping[str, Any]], width: int) -> Spec:
+def rows_by_day_chart(days: Sequence[Mapping[str, Any]], window: tuple[date, date], width: int) -> Spec:
     """Rows of each day (UTC).
 
     Args:
         days: `day` as YYYY-MM-DD and `events`.
+        window: the first and the last day; one without rows shows as a gap.
         width: in pixels.
     """
     return _chart(
@@ -285,6 +287,7 @@ def rows_by_day_chart(days: Sequence[Mapping[str, Any]], width: int) -> Spec:
                         "field": "day",
                         "timeUnit": "utcyearmonthdate",
                         "type": "temporal",
+                        "scale": {"domain": [_moment(window[0]), _moment(window[1] + timedelta(days=1))]},
                         "axis": {"title": None, "grid": False, "format": "%d %b", "tickCount": width // 90},
                     },
                     "y": {"field": "events", "type": "quantitative", "axis": {"title": "events", "tickCount": 4}},
@@ -338,6 +341,10 @@ def events_by_type_chart(days: Sequence[Mapping[str, Any]], width: int) -> Spec:
         24 * max(kinds, 2),
         data={"values": rows},
     )
+
+
+def _moment(day: date) -> Spec:
+    return {"year": day.year, "month": day.month, "date": day.day, "utc": True}
 
 
 def _band(phase: Phase) -> Spec:

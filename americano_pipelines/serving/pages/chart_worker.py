@@ -37,12 +37,12 @@ class ChartWorker:
                 answer = await asyncio.wait_for(self._drawn(spec), _SECONDS)
             except BaseException as error:
                 # Also where the client is gone: the next one must not read the answer to this one.
-                self._end()
+                self.end()
                 if isinstance(error, TimeoutError):
                     raise busy("the charts take too long on this machine at this moment", 30) from None
                 raise
         if not answer:
-            self._end()
+            self.end()
             raise Problem(500, "not-drawn", "the process that draws charts has failed")
         document: dict[str, str] = json.loads(answer)
         if "error" in document:
@@ -71,7 +71,8 @@ class ChartWorker:
             )
         return self._process
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the process; the next drawing starts another."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()

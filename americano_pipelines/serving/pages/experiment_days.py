@@ -184,7 +184,13 @@ def lines_of(days: Sequence[Day], phases: Sequence[Phase]) -> list[PhaseLines]:
     return lines
 
 
-def end_of(protocol: Row, phases: Sequence[Phase]) -> datetime | None:
-    """When the last phase of an experiment ends, else when its protocol does; None where that is not known."""
-    ends = [end for phase in phases if (end := moment_of(phase.ends)) is not None]
-    return max(ends) if ends else moment_of(protocol["ends_at"])
+def end_of(protocol: Row, phases: Sequence[Row]) -> datetime | None:
+    """When the last phase of an experiment ends; None where one has no end, or an infinite one.
+
+    Args:
+        protocol: its row of the table `protocols`, whose end counts where there are no phases.
+        phases: its rows of the table `phases`, or its row of the table `windows`.
+    """
+    ends = [moment_of(row["ends_at"]) for row in phases or [protocol]]
+    known = [end for end in ends if end is not None]
+    return max(known) if len(known) == len(ends) else None

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
+from americano_pipelines.serving.browser_sessions import COOKIE
 from americano_pipelines.serving.pages import text_filters
 from americano_pipelines.serving.pinned_answer import SNAPSHOT_HEADER, is_not_modified, strong_etag
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
@@ -108,7 +109,7 @@ def _navigation(request: Request, principal: Principal | None) -> dict[str, Any]
         "reads_rows": bool(scopes & ROW_SCOPES),
         "sees_pipeline": bool(scopes & {Scope.READ, Scope.ADMIN, Scope.OPERATOR}),
         "may_verify": bool(scopes & {Scope.READ, Scope.ADMIN}),
-        "is_signed_in": principal is not None and bool(request.cookies),
+        "is_signed_in": principal is not None and COOKIE in request.cookies,
     }
 
 
@@ -143,14 +144,15 @@ async def _to_sign_in(request: Request) -> Response:
     sessions = (await service_of(request)).authentication.sessions
     had_session = sessions.credential(request) is not None
     sessions.end(request)
-    query = {"next": request.url.path} | ({"ended": "yes"} if had_session else {})
+    target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+    query = {"next": target} | ({"ended": "yes"} if had_session else {})
     headers = {**_HEADERS, "cache-control": "no-store"}
     return RedirectResponse(f"/sign-in?{urlencode(query, quote_via=quote)}", HTTPStatus.SEE_OTHER, headers)
 
 
-def age_text(moment: datetime, now: datetime) -> str:
+def age_text(moment: datetime, present: datetime) -> str:
     """How long ago a time was, such as `3 hours`."""
-    seconds = max(0, int((now - moment).total_seconds()))
+    seconds = max(0, int((present - moment).total_seconds()))
     for unit, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= unit:
             number = seconds // unit

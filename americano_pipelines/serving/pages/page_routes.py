@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from americano_pipelines.serving.answer_tables import ANALYSES, DAILY, PROTOCOLS
+from americano_pipelines.serving.pages import record_entries
 from americano_pipelines.serving.pages.analysis_view import AnalysisView, read_analysis
-from americano_pipelines.serving.pages.experiments import analyses_of, list_experiments, read_experiment
+from americano_pipelines.serving.pages.experiment_progress import analyses_of, list_experiments, read_experiment
 from americano_pipelines.serving.pages.page_answers import PageRoute, age_text, answer_page
 from americano_pipelines.serving.pages.page_reader import PageReader, Rows, reading
 from americano_pipelines.serving.pages.page_tables import LEARNER_DAYS
@@ -19,7 +20,7 @@ from americano_pipelines.serving.route_parameters import AnalysisId, ProtocolId,
 from americano_pipelines.serving.service_routes import snapshot_age
 
 MORNING_DAYS = 60
-_MAX_REQUESTS, _WAIT_SECONDS = 50, "3"
+_MAX_COMPARABLE, _WAIT_SECONDS = 300, "3"
 _RESEARCHER, _PIPELINE = (Scope.READ, Scope.ADMIN), (Scope.READ, Scope.ADMIN, Scope.OPERATOR)
 LearnerId = Annotated[str, Path(pattern=r"^[^/\x00]{1,200}$")]
 Name = Annotated[str | None, Query(max_length=200)]
@@ -63,10 +64,15 @@ async def _morning(request: Request, service: TheService) -> Response:
         )
 
 
+def morning_window(reader: PageReader) -> tuple[date, date]:
+    """The first and the last of the 60 days."""
+    last = reader.snapshot.instant.astimezone(UTC).date()
+    return last - timedelta(days=MORNING_DAYS - 1), last
+
+
 async def recent_days(reader: PageReader) -> tuple[Rows, str | None]:
     """The days of the last 60 until the instant of the data that have events, and the last day that has."""
-    last = reader.snapshot.instant.date()
-    first = last - timedelta(days=MORNING_DAYS - 1)
+    first, last = morning_window(reader)
     rows = await reader.rows(DAILY)
     dated = [row for row in rows if row["day"] is not None]
     recent = [row for row in dated if first <= date.fromisoformat(row["day"]) <= last]
@@ -169,41 +175,39 @@ async def _answer_analysis(reader: PageReader, view: AnalysisView, verification:
 
 
 async def _comparable(reader: PageReader) -> list[dict[str, str]]:
-    """The recorded analyses that the principal may see, newest first."""
-    from americano_pipelines.provenance.record_index import newest_entries
-
+    """The newest recorded analyses that the principal may see."""
     names = {row["protocol_id"]: row["protocol_name"] for row in await reader.rows(PROTOCOLS, protocol=None)}
-    return [
+    listed = [
         {
             "name": entry.sha256,
             "experiment": str(names.get(entry.protocol_id) or entry.protocol_id or "all learners"),
             "kind": str(entry.analysis),
             "ended": str(entry.ended_at)[:10],
         }
-        for entry in await asyncio.to_thread(newest_entries, reader.service.settings)
+        for entry in await asyncio.to_thread(record_entries.newest, reader.service.settings)
         if entry.protocol_id in names or (entry.protocol_id is None and reader.principal.visible is None)
     ]
+    return listed[:_MAX_COMPARABLE]
 
 
 @ROUTER.get("/compare")
 async def _compare(
     request: Request, service: TheService, principal: Reader, a: Name = None, b: Name = None
 ) -> Response:
-    from americano_pipelines.provenance.comparison import compare
-    from americano_pipelines.provenance.record import Record
-
     async with reading(request, service, principal) as reader:
         others = await _comparable(reader)
-        views, compared = [], []
+        views: list[AnalysisView] = []
+        compared: list[Any] = []
         for name in filter(None, (a, b)):
             view = await read_analysis(reader, name)
             if view.record is None:
                 raise not_found("record of this analysis, which a comparison needs")
             views.append(view)
         if len(views) == 2:  # noqa: PLR2004 - two are compared
-            records = [Record.parse(view.record.content) for view in views if view.record is not None]
+            records = [view.record.content for view in views if view.record is not None]
             shows_results = all(view.shows_results for view in views)
-            compared = [value for value in compare(*records) if value.part != "results" or shows_results]
+            values = await asyncio.to_thread(record_entries.compared, records)
+            compared = [value for value in values if value.part != "results" or shows_results]
         parts: dict[str, dict[str, list[Any]]] = {}
         for value in compared:
             lists = parts.setdefault(value.part, {"different": [], "details": [], "same": []})

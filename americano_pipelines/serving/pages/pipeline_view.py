@@ -44,8 +44,8 @@ class PipelineView:
 
     async def _collect(self) -> None:
         try:
-            state, problem = await self._worker.pipeline(), None
+            self._answer = PipelineAnswer(datetime.now(UTC), await self._worker.pipeline())
         except Problem as error:
-            state, problem = None, error.detail
-        self._answer = PipelineAnswer(datetime.now(UTC), state, problem)
-        self._collected_at, self._task = time.monotonic(), None
+            self._answer = PipelineAnswer(datetime.now(UTC), None, error.detail)
+        finally:
+            self._collected_at, self._task = time.monotonic(), None

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.serving.answer_tables import ANALYSES, PHASES, PROTOCOL, PROTOCOLS, SERIES
+from americano_pipelines.serving.pages import record_entries
 from americano_pipelines.serving.pages.experiment_days import (
     Day,
     Phase,
@@ -141,7 +142,7 @@ async def list_experiments(reader: PageReader) -> list[Experiment]:
     for row in protocols:
         window = windows.get(row["protocol_id"], row)
         start = moment_of(window["starts_at"]) or moment_of(row["starts_at"])
-        end = moment_of(window["ends_at"]) or moment_of(row["ends_at"])
+        end = end_of(row, [window])
         result = _result(row, entries.get(row["protocol_id"])) if end is not None and end <= instant else {}
         experiments.append(Experiment(row, start, end, instant, result))
     return experiments
@@ -156,10 +157,11 @@ async def read_experiment(reader: PageReader, protocol_id: str) -> ExperimentDay
     protocol = await reader.row(PROTOCOL, protocol=protocol_id)
     if protocol is None:
         raise not_found("experiment")
-    phases = phases_of(await reader.rows(PHASES, protocol=protocol_id))
+    rows = await reader.rows(PHASES, protocol=protocol_id)
+    phases = phases_of(rows)
     instant = reader.snapshot.instant
     series = days_of(await reader.rows(SERIES, protocol=protocol_id), phases, instant)
-    end = end_of(protocol, phases)
+    end = end_of(protocol, rows)
     start = moment_of(phases[0].starts) if phases else moment_of(protocol["starts_at"])
     result: Mapping[str, Any] = {}
     if end is not None and end <= instant:
@@ -170,15 +172,8 @@ async def read_experiment(reader: PageReader, protocol_id: str) -> ExperimentDay
 
 async def best_entries(reader: PageReader, protocol_ids: Sequence[str]) -> "dict[str, IndexEntry]":
     """Of each protocol the entry of the record that answers for it, as the archive is now."""
-    from americano_pipelines.provenance.verdict_listing import list_verdicts
-
-    listed = await asyncio.to_thread(list_verdicts, reader.service.settings, [])
-    wanted = set(protocol_ids)
-    return {
-        verdict.protocol.protocol_id: verdict.entry
-        for verdict in listed
-        if verdict.entry is not None and verdict.protocol.protocol_id in wanted
-    }
+    entries = await asyncio.to_thread(record_entries.best, reader.service.settings)
+    return {name: entries[name] for name in protocol_ids if name in entries}
 
 
 async def analyses_of(reader: PageReader, experiment: Experiment) -> Rows:
@@ -186,8 +181,6 @@ async def analyses_of(reader: PageReader, experiment: Experiment) -> Rows:
 
     Those of an experiment that is not over come without results.
     """
-    from americano_pipelines.provenance.record_index import find_entries
-
     protocol_id = str(experiment.protocol["protocol_id"])
     filters = {"protocol": protocol_id, "kind": None, "standing": None, "verdict": None, "status": None}
     rows = [
@@ -195,8 +188,8 @@ async def analyses_of(reader: PageReader, experiment: Experiment) -> Rows:
         for row in await reader.rows(ANALYSES, **filters)
     ]
     settings = reader.service.settings
-    for entry in await asyncio.to_thread(find_entries, settings, "protocol_id", protocol_id):
-        if entry.readable and entry.sha256 not in {row["record_sha256"] for row in rows}:
+    for entry in await asyncio.to_thread(record_entries.of_protocol, settings, protocol_id):
+        if entry.sha256 not in {row["record_sha256"] for row in rows}:
             rows = [row for row in rows if row["analysis_run_id"] != entry.analysis_run_id or row["record_sha256"]]
             rows.append(
                 {
