@@ -13,6 +13,9 @@ from starlette.types import ASGIApp
 from americano_pipelines.serving import problem_details
 from americano_pipelines.serving.api_description import describe
 from americano_pipelines.serving.host_guard import HostGuard
+from americano_pipelines.serving.pages.chart_routes import ROUTER as CHARTS
+from americano_pipelines.serving.pages.page_routes import ROUTER as PAGES
+from americano_pipelines.serving.pages.sign_in_routes import ROUTER as SIGN_IN
 from americano_pipelines.serving.record_routes import ROUTER as RECORDS
 from americano_pipelines.serving.service import Service
 from americano_pipelines.serving.service_routes import ROUTER as SERVICE
@@ -54,7 +57,7 @@ def build_application(settings: Settings) -> ASGIApp:
         },
     )
     app.state.service = service
-    for router in (SERVICE, table_router(), RECORDS, TRIGGERS):
+    for router in (SERVICE, table_router(), RECORDS, TRIGGERS, PAGES, CHARTS, SIGN_IN):
         app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return HostGuard(app, settings, service.metrics)

@@ -1,4 +1,7 @@
-"""Find out who asks: by an API key, a bearer token, or, where the settings allow it, a program of this machine."""
+"""Find out who asks: by an API key, a bearer token, a session that was begun with one, or as a program of this machine.
+
+The last only where the settings allow it.
+"""
 
 import asyncio
 import base64
@@ -8,6 +11,7 @@ from ipaddress import ip_address
 from fastapi import Request
 
 from americano_pipelines.serving.api_keys import PREFIX, KeyRing
+from americano_pipelines.serving.browser_sessions import BrowserSessions
 from americano_pipelines.serving.json_web_tokens import TokenVerifier
 from americano_pipelines.serving.principals import Principal, Scope
 from americano_pipelines.serving.problem_details import forbidden, unauthenticated
@@ -21,6 +25,7 @@ class Authentication:
     """Authenticate requests and count them."""
 
     def __init__(self, settings: Settings) -> None:
+        self.sessions = BrowserSessions()
         self._open = settings.americano_api_open
         self._keys = KeyRing(settings)
         self._tokens = TokenVerifier.configured(settings)
@@ -46,11 +51,19 @@ class Authentication:
 
     async def _identify(self, request: Request) -> Principal:
         header = request.headers.get("authorization")
-        if header is None:
+        credential = self.sessions.credential(request) if header is None else _credential(header)
+        if credential is None:
             if self._open and _is_local(request):
                 return Principal("local", frozenset({Scope.READ, Scope.OPERATOR}))
             raise unauthenticated("send an API key or a token in the header Authorization: Bearer ...")
-        credential = _credential(header)
+        return await self.identify(credential)
+
+    async def identify(self, credential: str) -> Principal:
+        """The principal of an API key or token.
+
+        Raises:
+            Problem: 401, it is not valid; 503, the keys of the issuer cannot be read.
+        """
         if credential.startswith(PREFIX):
             principal = self._keys.principal(credential)
             if principal is None:

@@ -71,7 +71,7 @@ def pinned_headers(snapshot: OpenSnapshot, etag: str) -> dict[str, str]:
         "last-modified": format_datetime(snapshot.instant, usegmt=True),
         "etag": etag,
         "cache-control": "private, no-cache",
-        "vary": "Accept, Authorization",
+        "vary": "Accept, Authorization, Cookie",
     }
 
 

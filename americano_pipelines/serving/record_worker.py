@@ -1,4 +1,4 @@
-"""Verify records and read files of MLflow runs in a process of their own.
+"""Verify records, read files of MLflow runs and collect the state of the pipeline in a process of their own.
 
 Importing MLflow and Dagster takes seconds and memory that answers from the published file do not need.
 """
@@ -8,6 +8,7 @@ import base64
 import json
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from americano_pipelines.errors import AmericanoError
@@ -27,6 +28,11 @@ class RecordWorker:
     async def verification(self, sha256: str) -> dict[str, Any]:
         """What `americano verify --json` says of a record; raises Problem as `_answer`."""
         answer: dict[str, Any] = await self._answer("verify", sha256)
+        return answer
+
+    async def pipeline(self) -> dict[str, Any]:
+        """What `americano status --json` says; raises Problem as `_answer`."""
+        answer: dict[str, Any] = await self._answer("pipeline")
         return answer
 
     async def files(self, run_id: str, paths: list[str]) -> dict[str, bytes]:
@@ -95,6 +101,13 @@ def _files(run_id: str, paths: list[str]) -> dict[str, str]:
     return {path: base64.b64encode(content).decode() for path, content in contents.items() if content is not None}
 
 
+def _pipeline() -> dict[str, Any]:
+    from americano_pipelines.pipeline_status import pipeline_status
+    from americano_pipelines.settings import load_settings
+
+    return asdict(pipeline_status(load_settings()))
+
+
 def is_shown(path: str, size: int) -> bool:
     """Whether a file of an analysis is one that the API answers with: a report or a picture, of at most 16 MiB."""
     return path.endswith(_SHOWN) and size <= _MAX_FILE_BYTES
@@ -104,9 +117,16 @@ def main(arguments: list[str]) -> None:
     """Print the answer as JSON."""
     from americano_pipelines.text_output import json_text
 
-    command, name, *paths = arguments
+    answer: dict[str, Any] = {}
     try:
-        document: dict[str, Any] = {"answer": _verify(name) if command == "verify" else _files(name, paths)}
+        match arguments:
+            case ["pipeline"]:
+                answer = _pipeline()
+            case ["verify", sha256]:
+                answer = _verify(sha256)
+            case ["files", run_id, *paths]:
+                answer = _files(run_id, paths)
+        document: dict[str, Any] = {"answer": answer}
     except AmericanoError as error:
         document = {"error": str(error)}
     sys.stdout.write(json_text(document))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from americano_pipelines.serving.analysis_trigger import AnalysisTrigger
 from americano_pipelines.serving.answer_cache import BoundedCache, KeptAnswer
 from americano_pipelines.serving.authentication import Authentication
+from americano_pipelines.serving.pages.chart_worker import ChartWorker
+from americano_pipelines.serving.pages.pipeline_view import PipelineView
 from americano_pipelines.serving.problem_details import busy
 from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
 from americano_pipelines.serving.record_worker import RecordWorker
@@ -38,6 +40,8 @@ class Service:
         self.worker = RecordWorker()
         self.trigger = AnalysisTrigger(settings)
         self.recorded = RecordListing(settings)
+        self.charts = ChartWorker()
+        self.pipeline = PipelineView(RecordWorker())
         slots = SLOTS_PER_CORE * (os.cpu_count() or 1)
         self._slots = asyncio.Semaphore(slots)
         self.threads = ThreadPoolExecutor(slots, thread_name_prefix="query")
@@ -87,3 +91,4 @@ class Service:
         self._openers.shutdown(wait=True)
         self.trigger.close()
         self.pool.close()
+        self.charts.end()

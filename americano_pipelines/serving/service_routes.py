@@ -79,7 +79,7 @@ async def _health() -> Response:
 async def _ready(_principal: Operator, service: TheService) -> Response:
     snapshot = await service.lease()
     try:
-        return JSONResponse({"status": "ready", **_age(service.settings, snapshot)})
+        return JSONResponse({"status": "ready", **snapshot_age(service.settings, snapshot)})
     finally:
         service.pool.release(snapshot)
 
@@ -96,7 +96,7 @@ async def _metrics(_principal: Operator, service: TheService) -> Response:
     except Problem:
         figures.snapshot_age.set(float("nan"))
     else:
-        age = _age(service.settings, snapshot)
+        age = snapshot_age(service.settings, snapshot)
         figures.snapshot_age.set(age["age_seconds"])
         figures.snapshot_late.set(age["late"])
         figures.failed_checks.set(sum(not check.passed for check in snapshot.record.checks))
@@ -133,7 +133,7 @@ async def _page_file(_principal: Anybody, name: str) -> Response:
     return FileResponse(str(files("fastapi_offline").joinpath("static", name)), media_type=_FILES[name])
 
 
-def _age(settings: Settings, snapshot: OpenSnapshot) -> dict[str, Any]:
+def snapshot_age(settings: Settings, snapshot: OpenSnapshot) -> dict[str, Any]:
     """How old a file is, against the schedule of syncs.
 
     A sync that finds nothing new publishes nothing, so a late file is a hint, and the service is ready all the same.

@@ -292,6 +292,11 @@ class Variables(BaseSettings):
         default="127.0.0.1,localhost",
         description="The host names under which requests to the API are answered, separated by commas.",
     )
+    americano_api_url: Annotated[str | None, AfterValidator(_web_address)] = Field(
+        default=None,
+        description="The address under which people open the API's pages, such as https://results.example.org; with it "
+        "Dagster links to them.",
+    )
     americano_api_timeout: int = Field(
         default=10, ge=1, le=3600, description="Seconds that a query of the API may take, a number from 1 to 3600."
     )

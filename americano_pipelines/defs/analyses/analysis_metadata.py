@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -53,13 +54,16 @@ _SHORT = 12
 NOT_DECLARED = "not declared"
 
 
-def analysis_metadata(performed: "PerformedAnalysis", confirmatory: IndexEntry | None, app_row: str) -> Metadata:
+def analysis_metadata(
+    performed: "PerformedAnalysis", confirmatory: IndexEntry | None, app_row: str, api_url: str | None
+) -> Metadata:
     """Metadata of a materialized analysis; the result that counts comes first.
 
     Args:
         performed: the analysis.
         confirmatory: the planned or declared analysis of its protocol, None if that is this one or was not carried out.
         app_row: what became of the app's row, in words.
+        api_url: the address of the API's pages, None where the settings name none.
     """
     analysis, record = performed.analysis, performed.recorded.record
     own_result, own_verdict = one_line(record.sentence_with_compliance), analysis.verdict
@@ -83,6 +87,7 @@ def analysis_metadata(performed: "PerformedAnalysis", confirmatory: IndexEntry |
         **_numbers(analysis.numbers, _better(analysis.results), "" if confirmatory is None else " of this run"),
         **_pictures(analysis.pictures),
         **(_model_metadata(performed, performed.registered) if performed.registered else {}),
+        **page_links(api_url, performed.recorded.sha256, record.identity.protocol_id),
         **_record_metadata(record, app_row),
         RECORD_SHA256: _in_halves(performed.recorded.sha256),
     }
@@ -136,6 +141,25 @@ def _model_metadata(performed: "PerformedAnalysis", registered: RegisteredModel)
         "model version": registered.version,
         "model alias": CANDIDATE,
     }
+
+
+def page_links(api_url: str | None, sha256: str, protocol_id: str | None) -> Metadata:
+    """Links to the API's pages of an analysis and its experiment.
+
+    Args:
+        api_url: the address of the pages, None where the settings name none.
+        sha256: hash of the record.
+        protocol_id: the protocol, None for an analysis of all learners.
+    """
+    if api_url is None:
+        return {}
+    address = api_url.rstrip("/")
+    experiment = (
+        {"experiment, in the pages": dg.MetadataValue.url(f"{address}/protocols/{quote(protocol_id, safe='')}")}
+        if protocol_id
+        else {}
+    )
+    return {"analysis, in the pages": dg.MetadataValue.url(f"{address}/analyses/{sha256}"), **experiment}
 
 
 def _record_metadata(record: Record, app_row: str) -> Metadata:

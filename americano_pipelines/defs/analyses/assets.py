@@ -140,7 +140,7 @@ def _perform(
         exploratory = performed.compliance.label == "exploratory"
         confirmatory = confirmatory_entry(settings, context.partition_key) if exploratory else None
     return dg.MaterializeResult(
-        metadata=analysis_metadata(performed, confirmatory, app_row),
+        metadata=analysis_metadata(performed, confirmatory, app_row, settings.americano_api_url),
         data_version=dg.DataVersion(sha256_hex(canonical_json(performed.analysis.results))),
     )
 

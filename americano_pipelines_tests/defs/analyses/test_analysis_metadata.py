@@ -4,7 +4,11 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from americano_pipelines.defs.analyses.analysis_metadata import materialization_hashes, recorded_hashes
+from americano_pipelines.defs.analyses.analysis_metadata import (
+    materialization_hashes,
+    page_links,
+    recorded_hashes,
+)
 from americano_pipelines.defs.run_tags import LEGACY_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.provenance.records import kept_record
@@ -41,3 +45,14 @@ def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_
         assert recorded_hashes(instance, other) == []
     with materialization_hashes(settings) as in_dagster:
         assert in_dagster(record) == [], "there is no home"
+
+
+def test_links_lead_to_the_pages_where_their_address_is_known() -> None:
+    links = page_links("https://results.example.org/", "0a1b", "a protocol/1")
+
+    assert [link.value for link in links.values()] == [
+        "https://results.example.org/analyses/0a1b",
+        "https://results.example.org/protocols/a%20protocol%2F1",
+    ]
+    assert list(page_links("https://results.example.org", "0a1b", None)) == ["analysis, in the pages"]
+    assert page_links(None, "0a1b", "a protocol") == {}

@@ -1,0 +1,1 @@
+"""Pages for people: what the API answers with, drawn and in words, without scripts."""

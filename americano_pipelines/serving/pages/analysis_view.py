@@ -1,0 +1,165 @@
+"""Read one analysis for a page: its row, its record, and what of them may be shown before its experiment is over."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from americano_pipelines.serving.answer_tables import ANALYSIS
+from americano_pipelines.serving.pages import record_entries
+from americano_pipelines.serving.pages.experiment_progress import Experiment, read_experiment
+from americano_pipelines.serving.pages.page_reader import PageReader
+from americano_pipelines.serving.problem_details import Problem, not_found
+from americano_pipelines.serving.recorded_analyses import StoredRecord, visible_record
+
+
+@dataclass(frozen=True)
+class AnalysisView:
+    """An analysis.
+
+    Attributes:
+        name: its id, as the address has it.
+        row: its row of the table `analysis`, None for one that the file does not know.
+        record: its record, None where it has none.
+        experiment: its experiment, None for an analysis of all learners.
+    """
+
+    name: str
+    row: Mapping[str, Any] | None
+    record: StoredRecord | None
+    experiment: Experiment | None
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The record's content; empty without a record."""
+        return self.record.document if self.record is not None else {}
+
+    @property
+    def shows_results(self) -> bool:
+        """Whether its results may be shown."""
+        return self.why_no_result is None
+
+    @property
+    def why_no_result(self) -> str | None:
+        """Why its results are not shown, None where they are: its experiment is over, or it is of none."""
+        if self.experiment is not None:
+            return None if self.experiment.is_over else self.experiment.why_no_verdict
+        # Of an experiment that is not published any more, only the record can say so.
+        is_early = self.standing is not None and not self.standing["plan_over"]
+        return "its plan was not over at the instant of its data" if is_early else None
+
+    @property
+    def kind(self) -> str | None:
+        """Its kind."""
+        return self.document["identity"]["analysis"] if self.document else (self.row or {}).get("analysis_type")
+
+    @property
+    def title(self) -> str:
+        """Its name, or that of its experiment."""
+        if self.row is not None and self.row["run_name"]:
+            return str(self.row["run_name"])
+        return self.experiment.name if self.experiment is not None else f"Analysis {self.name[:12]}"
+
+    @property
+    def standing(self) -> Mapping[str, Any] | None:
+        """What it is to the plan, with the reasons; None without a record, or where no protocol plans it."""
+        standing: Mapping[str, Any] | None = self.document.get("standing")
+        return standing
+
+    @property
+    def standing_sentence(self) -> str:
+        """The same in a sentence; empty without one."""
+        from americano_pipelines.analysis.preregistration import PlanCompliance
+
+        # Older records lack fields, which have defaults.
+        return PlanCompliance.model_validate(self.standing).sentence if self.standing is not None else ""
+
+    @property
+    def mlflow(self) -> Mapping[str, str | None]:
+        """Address and id of its MLflow run; None where it has no address."""
+        tracking = self.document.get("tracking", {})
+        return {"url": tracking.get("url"), "run_id": tracking.get("run_id")}
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """What was read and left out, by reason; empty where that is not known."""
+        counts = self.document.get("results", {}).get("counts")
+        return counts if isinstance(counts, dict) else {}
+
+    @property
+    def has_report(self) -> bool:
+        """Whether it has a report."""
+        return "report.html" in self.document.get("artifacts", {})
+
+    @property
+    def test(self) -> dict[str, Any] | None:
+        """What a chart of the randomization distribution needs; None where nothing was tested, or before the end."""
+        test = self.document.get("results", {}).get("test") if self.shows_results else None
+        return randomization_test(test) if isinstance(test, dict) else None
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """Effect, interval and p; empty before the end."""
+        if not self.shows_results:
+            return {}
+        if self.record is not None:
+            metrics = self.document["logged"]["metrics"]
+            last = {name: points[-1][1] for name, points in metrics.items() if points}
+            return {"effect": last.get("observed"), **{n: last.get(n) for n in ("interval_low", "interval_high", "p")}}
+        row = self.row or {}
+        return {name: row.get(name) for name in ("effect", "interval_low", "interval_high", "p")}
+
+
+def randomization_test(test: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Edges, counts, the observed value and the way that counts as extreme; None for a record without them."""
+    edges, counts, observed = (test.get(name) for name in ("edges", "counts", "observed"))
+    if not edges or not counts or observed is None:
+        return None
+    middles = [(first + end) / 2 for first, end in pairwise(edges)]
+    above = sum(count for middle, count in zip(middles, counts, strict=False) if middle >= observed)
+    higher = test["direction"] == "increase" if test.get("direction") else above <= sum(counts) - above
+    return {
+        "edges": edges, "counts": counts, "observed": observed, "higher": higher, "p": test.get("p"),
+        "assignments": test.get("assignments"), "as_extreme": test.get("as_extreme"), "kind": test.get("kind"),
+        "statistic": test.get("statistic"), "direction": test.get("direction"),
+    }  # fmt: skip
+
+
+async def read_analysis(reader: PageReader, name: str) -> AnalysisView:
+    """An analysis that the principal may see.
+
+    Args:
+        reader: what reads.
+        name: the id of its run, or the hash of its record.
+
+    Raises:
+        Problem: 404, there is none, or it is not visible; 500, its record was changed.
+    """
+    row = await reader.row(ANALYSIS, analysis=name)
+    record = await _record(reader, name)
+    if row is None and record is not None and record.document["identity"]["analysis_run_id"]:
+        row = await reader.row(ANALYSIS, analysis=record.document["identity"]["analysis_run_id"])
+    if row is None and record is None:
+        raise not_found("analysis")
+    protocol_id = record.document["identity"]["protocol_id"] if record is not None else (row or {})["protocol_id"]
+    experiment = None
+    if protocol_id is not None:
+        try:
+            experiment = (await read_experiment(reader, protocol_id)).experiment
+        except Problem as problem:
+            # A researcher also sees what was recorded of an experiment that is not published any more.
+            if problem.code != "not-found" or record is None:
+                raise
+    return AnalysisView(name, row, record, experiment)
+
+
+async def _record(reader: PageReader, name: str) -> StoredRecord | None:
+    entries = await asyncio.to_thread(record_entries.of_run, reader.service.settings, name)
+    for candidate in (*(entry.sha256 for entry in reversed(entries)), name):
+        try:
+            return await visible_record(reader.service, reader.snapshot, reader.principal, candidate)
+        except Problem as problem:
+            if problem.code != "not-found":
+                raise
+    return None

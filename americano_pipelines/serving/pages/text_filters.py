@@ -1,0 +1,84 @@
+"""Write times, numbers and sizes as the pages show them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
+
+NONE = "\N{EN DASH}"
+_DAY_CHARACTERS, _MINUTE_CHARACTERS = 10, 16
+_KINDS = {
+    "abab_randomization": "randomization test",
+    "interrupted_time_series": "interrupted time series",
+    "change_points": "change points",
+}
+
+
+def day(text: str | None) -> str:
+    """The day of an ISO 8601 time."""
+    return NONE if text is None else text[:_DAY_CHARACTERS]
+
+
+def minute(text: str | None) -> str:
+    """Day and minute of an ISO 8601 time in UTC."""
+    return NONE if text is None else text[:_MINUTE_CHARACTERS].replace("T", " ")
+
+
+def number(value: Any) -> str:  # noqa: ANN401 - JSON
+    """A number with at most four significant digits; whole numbers with separators."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and math.isfinite(value)):
+        return f"{int(value):,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def effect(numbers: Mapping[str, float | None]) -> str:
+    """An effect with its interval, in digits that follow their size."""
+    values = [numbers[name] for name in ("effect", "interval_low", "interval_high")]
+    if values[0] is None:
+        return NONE
+    decimals = decimals_for(values)
+    middle, low, high = (None if value is None else format_outcome(value, decimals) for value in values)
+    return f"{middle} ({low or '-∞'} to {high or '∞'})"
+
+
+def p_value(value: float | None) -> str:
+    """A p value."""
+    if value is None:
+        return NONE
+    smallest = 0.00005
+    return "< 0.0001" if value < smallest else f"{value:.4f}"
+
+
+def size(value: float) -> str:
+    """An amount of bytes."""
+    amount = float(value)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:  # noqa: PLR2004 - decimal units
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def kind(name: str | None) -> str:
+    """A kind of analysis in words."""
+    return NONE if name is None else _KINDS.get(name.lower(), name.replace("_", " ").lower())
+
+
+def shown(value: Any) -> str:  # noqa: ANN401 - JSON
+    """Any value of a record, short."""
+    if value is None:
+        return NONE
+    if isinstance(value, list | tuple):
+        texts = [shown(item) for item in value[:12]]
+        return (", ".join(texts) or "none") + (f" … ({len(value)} in all)" if len(value) > len(texts) else "")
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {shown(item)}" for name, item in value.items())
+    return number(value) if isinstance(value, bool | int | float) else str(value)
+
+
+FILTERS = {function.__name__: function for function in (day, minute, number, effect, p_value, size, kind, shown)}
