@@ -35,6 +35,7 @@ def build_application(settings: Settings) -> ASGIApp:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
+        await service.run_figures.close()
         service.close()
 
     app = FastAPI(

@@ -1,4 +1,4 @@
-"""Verify records and read files of MLflow runs in a process of their own.
+"""Verify records, read files of MLflow runs and count Dagster's runs in a process of their own.
 
 Importing MLflow and Dagster takes seconds and memory that answers from the published file do not need.
 """
@@ -8,6 +8,8 @@ import base64
 import json
 import sys
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from americano_pipelines.errors import AmericanoError
@@ -16,6 +18,7 @@ from americano_pipelines.serving.problem_details import Problem, busy
 _SECONDS, _WAIT_SECONDS = 120.0, 30.0
 _MAX_FILE_BYTES = 16 << 20
 _SHOWN = (".html", ".png")
+FAILURE_DAYS = 7
 
 
 class RecordWorker:
@@ -33,6 +36,11 @@ class RecordWorker:
         """The content of files of an MLflow run, without those that it does not have; raises Problem as `_answer`."""
         answer: dict[str, str] = await self._answer("files", run_id, *paths)
         return {path: base64.b64decode(content) for path, content in answer.items()}
+
+    async def run_figures(self) -> dict[str, Any] | None:
+        """Figures of Dagster's runs, None before the first; raises Problem as `_answer`."""
+        answer: dict[str, Any] | None = await self._answer("runs")
+        return answer
 
     async def _answer(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
         """The answer of the process.
@@ -95,6 +103,14 @@ def _files(run_id: str, paths: list[str]) -> dict[str, str]:
     return {path: base64.b64encode(content).decode() for path, content in contents.items() if content is not None}
 
 
+def _runs() -> dict[str, Any] | None:
+    from americano_pipelines.defs.recent_runs import run_figures
+    from americano_pipelines.settings import load_settings
+
+    figures = run_figures(load_settings(), datetime.now(UTC) - timedelta(days=FAILURE_DAYS))
+    return None if figures is None else asdict(figures)
+
+
 def is_shown(path: str, size: int) -> bool:
     """Whether a file of an analysis is one that the API answers with: a report or a picture, of at most 16 MiB."""
     return path.endswith(_SHOWN) and size <= _MAX_FILE_BYTES
@@ -104,9 +120,15 @@ def main(arguments: list[str]) -> None:
     """Print the answer as JSON."""
     from americano_pipelines.text_output import json_text
 
-    command, name, *paths = arguments
+    document: dict[str, Any]
     try:
-        document: dict[str, Any] = {"answer": _verify(name) if command == "verify" else _files(name, paths)}
+        match arguments:
+            case ["verify", sha256]:
+                document = {"answer": _verify(sha256)}
+            case ["files", run_id, *paths]:
+                document = {"answer": _files(run_id, paths)}
+            case _:
+                document = {"answer": _runs()}
     except AmericanoError as error:
         document = {"error": str(error)}
     sys.stdout.write(json_text(document))

@@ -11,6 +11,7 @@ from americano_pipelines.serving.authentication import Authentication
 from americano_pipelines.serving.problem_details import busy
 from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
 from americano_pipelines.serving.record_worker import RecordWorker
+from americano_pipelines.serving.run_figures import RunFiguresReader
 from americano_pipelines.serving.service_metrics import ServiceMetrics
 from americano_pipelines.settings import Settings
 
@@ -34,6 +35,7 @@ class Service:
         self.authentication = Authentication(settings)
         self.metrics = ServiceMetrics()
         self.worker = RecordWorker()
+        self.run_figures = RunFiguresReader(settings, self.worker)
         slots = SLOTS_PER_CORE * (os.cpu_count() or 1)
         self._slots = asyncio.Semaphore(slots)
         self.threads = ThreadPoolExecutor(slots, thread_name_prefix="query")
