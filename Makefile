@@ -36,6 +36,7 @@ lint: .venv/.dev ## ruff, ruff format, mypy strict, the import rules between pac
 bench-check: .venv/.runtime ## The budgets and targets of docs/performance.md, as ratios of one run; about half an hour.
 	.venv/bin/americano bench sync --check
 	.venv/bin/americano bench queries --check
+	.venv/bin/americano bench serving --check
 
 # The same flags for both files; the development one may only add to what the other pins.
 COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --generate-hashes --no-strip-extras \

@@ -2,6 +2,7 @@
 
 import http.client
 import multiprocessing
+import socket
 import statistics
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -29,6 +31,7 @@ PLAN = (
     "bare query, p50",
     "same answer by the API, p50",
     "added to the bare query, p50",
+    "added to the bare query, fastest",
     "export as Arrow",
     "more memory for that export",
     "until a new snapshot is answered with",
@@ -36,7 +39,7 @@ PLAN = (
 _SERIES, _EXPORT = "/v1/protocols/small/series", "/v1/protocols/large/events.arrow"
 _DATASETTE = "/days/days.json?_shape=objects"
 _CLIENTS, _ROUNDS, _ROUND_SECONDS = 2, 3, 1.0
-_QUERIES = 110
+_QUERIES = 62
 _EXPORTS = 3
 _NEW_SNAPSHOT_SECONDS = 30.0
 _MB, _CHUNK = 1_000_000, 1 << 20
@@ -94,9 +97,9 @@ def measure_serving(
             figures = _rates(server, peer, folder, published, settings, announce)
             announce(PLAN[6])
             figures += _added(server, published, settings)
-            announce(PLAN[7])
+            announce(PLAN[8])
             figures += _export(server, rows)
-            announce(PLAN[9])
+            announce(PLAN[10])
             figures.append(_new_snapshot(server, folder, base, rows))
     if rows >= MIN_ROWS_OF_TARGETS:
         return figures
@@ -140,17 +143,35 @@ def _rate(server: Server, path: str, headers: Mapping[str, str]) -> float:
 
 
 def _ask_for_a_while(server: Server, path: str, headers: dict[str, str]) -> float:
-    connection = http.client.HTTPConnection(HOST, server.port)
-    sent = {**server.headers, **headers}
+    """Answers a second to one connection. An HTTP library would take more time than the API does."""
+    lines = {"Host": HOST, **server.headers, **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    request = f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
     count, started = 0, time.perf_counter()
-    while (spent := time.perf_counter() - started) < _ROUND_SECONDS:
-        connection.request("GET", path, headers=sent)
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status not in {_OK, _NOT_MODIFIED}:
-            raise DataError(f"{path} is answered with {answer.status}")
-        count += 1
+    with socket.create_connection((HOST, server.port)) as connection, connection.makefile("rb") as answers:
+        while (spent := time.perf_counter() - started) < _ROUND_SECONDS:
+            connection.sendall(request)
+            status = int(answers.readline().split()[1])
+            if status not in {_OK, _NOT_MODIFIED}:
+                raise DataError(f"{path} is answered with {status}")
+            _read_body(answers)
+            count += 1
     return count / spent
+
+
+def _read_body(answers: BinaryIO) -> None:
+    length = 0
+    while (line := answers.readline().lower()) != b"\r\n":
+        if line.startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+        elif line.startswith(b"transfer-encoding:"):
+            length = -1
+    if length >= 0:
+        answers.read(length)
+        return
+    while size := int(answers.readline(), 16):
+        answers.read(size + 2)
+    answers.readline()
 
 
 def _answer(server: Server, path: str) -> tuple[bytes, dict[str, str]]:
@@ -186,6 +207,8 @@ def _added(server: Server, published: Path, settings: Settings) -> list[ServingF
         ServingFigure(PLAN[4], query, "ms"),
         ServingFigure(PLAN[5], whole, "ms"),
         ServingFigure(PLAN[6], whole - query, "ms", 5.0),
+        # Where other programs run, both medians are mostly waiting; the fastest waited least.
+        ServingFigure(PLAN[7], min(served) - min(bare), "ms"),
     ]
 
 
@@ -207,8 +230,8 @@ def _export(server: Server, rows: int) -> list[ServingFigure]:
         ended.set()
         watcher.join()
     return [
-        ServingFigure(PLAN[7], seconds, "s", 1.5),
-        ServingFigure(PLAN[8], (peak - before) / _MB, "MB", 150.0),
+        ServingFigure(PLAN[8], seconds, "s", 1.5),
+        ServingFigure(PLAN[9], (peak - before) / _MB, "MB", 150.0),
     ]
 
 
@@ -234,4 +257,4 @@ def _new_snapshot(server: Server, folder: Path, base: Settings, rows: int) -> Se
         if time.perf_counter() - started > _NEW_SNAPSHOT_SECONDS:
             raise DataError("the API does not answer with the new file")
         time.sleep(0.01)
-    return ServingFigure(PLAN[9], time.perf_counter() - started, "s", 1.0)
+    return ServingFigure(PLAN[10], time.perf_counter() - started, "s", 1.0)

@@ -168,6 +168,6 @@ def _show_serving(figures: Sequence["ServingFigure"], rows: int) -> None:
         for figure in figures
     ]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
-    show_table(console, ("what", "measured", "target"), table)
+    show_table(console, ("what", "measured", "target"), table, most_rows=len(table))
     if rows < MIN_ROWS_OF_TARGETS:
         say(f"the targets hold from {MIN_ROWS_OF_TARGETS:,} rows on")

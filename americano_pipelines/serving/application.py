@@ -14,6 +14,7 @@ from americano_pipelines.serving import problem_details
 from americano_pipelines.serving.api_description import describe
 from americano_pipelines.serving.host_guard import HostGuard
 from americano_pipelines.serving.record_routes import ROUTER as RECORDS
+from americano_pipelines.serving.repeated_questions import RepeatedQuestions
 from americano_pipelines.serving.service import Service
 from americano_pipelines.serving.service_routes import ROUTER as SERVICE
 from americano_pipelines.serving.table_routes import table_router
@@ -54,6 +55,7 @@ def build_application(settings: Settings) -> ASGIApp:
         },
     )
     app.state.service = service
+    app.add_middleware(RepeatedQuestions, service=service)
     for router in (SERVICE, table_router(), RECORDS):
         app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from americano_pipelines.serving.answer_cache import BoundedCache, KeptAnswer
 from americano_pipelines.serving.authentication import Authentication
+from americano_pipelines.serving.parsed_questions import ParsedQuestions
 from americano_pipelines.serving.problem_details import busy
 from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
 from americano_pipelines.serving.record_worker import RecordWorker
@@ -32,6 +33,7 @@ class Service:
         self.pool = PublishedPool(settings)
         self.cache = BoundedCache[KeptAnswer](_CACHE_BYTES)
         self.files = BoundedCache[bytes](_CACHE_BYTES)
+        self.questions = ParsedQuestions()
         self.authentication = Authentication(settings)
         self.metrics = ServiceMetrics()
         self.worker = RecordWorker()
@@ -56,10 +58,13 @@ class Service:
         Raises:
             Problem: 503, all are taken for longer than a second.
         """
-        try:
-            await asyncio.wait_for(self._slots.acquire(), _WAIT_SECONDS)
-        except TimeoutError:
-            raise busy("as many queries run as this machine can carry; ask again in a second") from None
+        if self._slots.locked():
+            try:
+                await asyncio.wait_for(self._slots.acquire(), _WAIT_SECONDS)
+            except TimeoutError:
+                raise busy("as many queries run as this machine can carry; ask again in a second") from None
+        else:
+            await self._slots.acquire()  # at once, without the task and the timer that a wait takes
         self.metrics.running.inc()
         try:
             yield

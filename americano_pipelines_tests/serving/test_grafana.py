@@ -186,8 +186,8 @@ def alerts() -> dict[str, str]:
 
 def expressions() -> dict[str, str]:
     """Every expression of the panels and the alerts, by what it is for."""
-    found = {f"{p.id} {t['refId']}": t["expr"] for p in PROMETHEUS_PANELS for t in p.values[0]["targets"]}
-    return found | alerts()
+    of_panels = {f"{p.id} {t['refId']}": t["expr"] for p in PROMETHEUS_PANELS for t in p.values[0]["targets"]}
+    return of_panels | alerts()
 
 
 def test_every_figure_of_a_panel_or_an_alert_is_exported(watched: Api) -> None:
@@ -280,10 +280,10 @@ def prometheus(watched: Api, tmp_path: Path) -> Iterator[Callable[[str], list[An
 
 @pytest.mark.slow
 def test_prometheus_reads_what_every_panel_shows(watched: Api, prometheus: Callable[[str], list[Any]]) -> None:
-    asked = {title: text.replace(INTERVAL, "10s") for title, text in expressions().items() if title not in alerts()}
+    queries = {title: text.replace(INTERVAL, "10s") for title, text in expressions().items() if title not in alerts()}
     deadline = time.monotonic() + 40
 
-    while (empty := [title for title, text in asked.items() if not prometheus(text)]) and time.monotonic() < deadline:
+    while (empty := [title for title, text in queries.items() if not prometheus(text)]) and time.monotonic() < deadline:
         watched.rows("/v1/protocols")
         time.sleep(1)
 
