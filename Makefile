@@ -37,6 +37,7 @@ bench-check: .venv/.runtime ## The budgets and targets of docs/performance.md, a
 	.venv/bin/americano bench sync --check
 	.venv/bin/americano bench queries --check
 	.venv/bin/americano bench commands --check
+	.venv/bin/americano bench serving --check
 
 # The same flags for both files; the development one may only add to what the other pins.
 COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --generate-hashes --no-strip-extras \

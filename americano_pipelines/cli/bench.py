@@ -1,6 +1,7 @@
-"""Run `americano bench`: time a sync and the same work in bare DuckDB statements."""
+"""Run `americano bench`: time syncs, queries and answers of the API beside other ways to the same result."""
 
 import dataclasses
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
     from americano_pipelines.bench.query_benchmark import QueryTimes
+    from americano_pipelines.bench.serving_benchmark import ServingFigure
     from americano_pipelines.bench.sync_benchmark import Measured
 
 _WIDTH = 150
@@ -22,7 +24,7 @@ _WIDTH = 150
 
 @click.group()
 def bench() -> None:
-    """Run benchmarks on a temporary Postgres."""
+    """Run benchmarks on rows of their own."""
 
 
 @bench.command("sync")
@@ -151,5 +153,50 @@ def _show_queries(times: Sequence["QueryTimes"], rows: int) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     header = ("query", "rows", *(f"{name}, ms" for name in names), "first run, ms", "ratio", "target")
     show_table(console, header, table)
+    if rows < MIN_ROWS_OF_TARGETS:
+        say(f"the targets hold from {MIN_ROWS_OF_TARGETS:,} rows on")
+
+
+@bench.command("serving")
+@click.option("--rows", default=1_000_000, show_default=True, type=click.IntRange(1_000), help="Rows of the export.")
+@click.option("--datasette", help="The command of Datasette; without it, the one on the PATH, if any.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--check", is_flag=True, help="Exit with 1 if a target is missed.")
+def serving(*, rows: int, datasette: str | None, as_json: bool, check: bool) -> None:
+    """Time answers of the API, also beside Datasette."""
+    from americano_pipelines.bench.serving_benchmark import measure_serving
+
+    stages = StageTimer()
+
+    def announce(what: str) -> None:
+        with stages.stage(what):
+            pass  # the display shows the name until the next one
+
+    with progress(enabled=not as_json):
+        figures = measure_serving(load_settings(), rows, datasette or shutil.which("datasette"), announce)
+    if as_json:
+        shown = [dataclasses.asdict(figure) | {"within": figure.within} for figure in figures]
+        say_json({"rows": rows, "measured": shown})
+    else:
+        _show_serving(figures, rows)
+    if check and any(figure.within is False for figure in figures):
+        sys.exit(FAILED)
+
+
+def _show_serving(figures: Sequence["ServingFigure"], rows: int) -> None:
+    from americano_pipelines.bench.serving_benchmark import MIN_ROWS_OF_TARGETS
+
+    table = [
+        (
+            figure.what,
+            f"{figure.value:,.2f} {figure.unit}",
+            "-"
+            if figure.target is None
+            else f"{'>=' if figure.is_rate else '<='} {figure.target:g} {'met' if figure.within else 'MISSED'}",
+        )
+        for figure in figures
+    ]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    show_table(console, ("what", "measured", "target"), table, most_rows=len(table))
     if rows < MIN_ROWS_OF_TARGETS:
         say(f"the targets hold from {MIN_ROWS_OF_TARGETS:,} rows on")

@@ -35,6 +35,7 @@ class RecentRun:
     reason: str | None = None
 
 
+_SUCCESS, _FAILED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
@@ -76,7 +77,7 @@ def recent_runs(settings: Settings, limit: int, since: datetime) -> RecentRuns:
     with open_instance_to_read(settings) as instance:
         if instance is None:
             return RecentRuns()
-        failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], created_after=since)
+        failed = dg.RunsFilter(statuses=[_FAILED], created_after=since)
         failures = instance.get_run_records(failed)
         syncs = instance.get_run_records(dg.RunsFilter(job_name=NIGHTLY), limit=1)
         return RecentRuns(
@@ -86,6 +87,50 @@ def recent_runs(settings: Settings, limit: int, since: datetime) -> RecentRuns:
             len(failures),
             _run(instance, failures[0], explain=True) if failures else None,
         )
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """Figures of Dagster's runs, for monitoring.
+
+    Attributes:
+        failed: runs that failed since a time.
+        unfinished: runs that have not ended.
+        sync_failed: whether the last sync that ended failed, None before the first.
+        sync_succeeded_at: when the last good sync ended, seconds since 1970, None before the first.
+    """
+
+    failed: int
+    unfinished: int
+    sync_failed: bool | None
+    sync_succeeded_at: float | None
+
+
+def run_figures(settings: Settings, since: datetime) -> RunFigures | None:
+    """Count runs, and find how the last sync ended; None before Dagster's home is installed.
+
+    Args:
+        settings: the Dagster home.
+        since: from when failures count.
+
+    Raises:
+        ConfigError, ResourceError: Dagster's records cannot be opened.
+    """
+    with open_instance_to_read(settings) as instance:
+        if instance is None:
+            return None
+        last, good = _last_sync(instance, _SUCCESS, _FAILED), _last_sync(instance, _SUCCESS)
+        return RunFigures(
+            instance.get_runs_count(dg.RunsFilter(statuses=[_FAILED], created_after=since)),
+            instance.get_runs_count(dg.RunsFilter(statuses=_UNFINISHED)),
+            None if last is None else last.dagster_run.status is _FAILED,
+            None if good is None else good.end_time or good.update_timestamp.timestamp(),
+        )
+
+
+def _last_sync(instance: dg.DagsterInstance, *statuses: dg.DagsterRunStatus) -> dg.RunRecord | None:
+    records = instance.get_run_records(dg.RunsFilter(job_name=NIGHTLY, statuses=statuses), limit=1)
+    return next(iter(records), None)
 
 
 def _run(instance: dg.DagsterInstance, record: dg.RunRecord, *, explain: bool = False) -> RecentRun:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -44,6 +45,7 @@ class OpenSnapshot:
         stamp: device, inode and, of a mapping's file, size and time.
         uses: requests that read it.
         used_at: the end of the last use, of the monotonic clock.
+        visible_subjects: what was found visible, with the scope that it is visible to.
     """
 
     record: SnapshotRecord
@@ -55,6 +57,7 @@ class OpenSnapshot:
     sessions: ExitStack
     uses: int = 0
     used_at: float = field(default_factory=time.monotonic)
+    visible_subjects: set[tuple[Any, ...]] = field(default_factory=set)
 
     @property
     def instant(self) -> datetime:

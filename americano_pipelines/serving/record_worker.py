@@ -9,6 +9,7 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from americano_pipelines.errors import AmericanoError
@@ -17,6 +18,7 @@ from americano_pipelines.serving.problem_details import Problem, busy
 _SECONDS, _WAIT_SECONDS = 120.0, 30.0
 _MAX_FILE_BYTES = 16 << 20
 _SHOWN = (".html", ".png")
+FAILURE_DAYS = 7
 
 
 class RecordWorker:
@@ -39,6 +41,11 @@ class RecordWorker:
         """The content of files of an MLflow run, without those that it does not have; raises Problem as `_answer`."""
         answer: dict[str, str] = await self._answer("files", run_id, *paths)
         return {path: base64.b64decode(content) for path, content in answer.items()}
+
+    async def run_figures(self) -> dict[str, Any] | None:
+        """Figures of Dagster's runs, None before the first; raises Problem as `_answer`."""
+        answer: dict[str, Any] | None = await self._answer("runs")
+        return answer
 
     async def _answer(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
         """The answer of the process.
@@ -108,6 +115,14 @@ def _pipeline() -> dict[str, Any]:
     return asdict(pipeline_status(load_settings()))
 
 
+def _runs() -> dict[str, Any] | None:
+    from americano_pipelines.defs.recent_runs import run_figures
+    from americano_pipelines.settings import load_settings
+
+    figures = run_figures(load_settings(), datetime.now(UTC) - timedelta(days=FAILURE_DAYS))
+    return None if figures is None else asdict(figures)
+
+
 def is_shown(path: str, size: int) -> bool:
     """Whether a file of an analysis is one that the API answers with: a report or a picture, of at most 16 MiB."""
     return path.endswith(_SHOWN) and size <= _MAX_FILE_BYTES
@@ -117,7 +132,7 @@ def main(arguments: list[str]) -> None:
     """Print the answer as JSON."""
     from americano_pipelines.text_output import json_text
 
-    answer: dict[str, Any] = {}
+    answer: dict[str, Any] | None = None
     try:
         match arguments:
             case ["pipeline"]:
@@ -126,6 +141,8 @@ def main(arguments: list[str]) -> None:
                 answer = _verify(sha256)
             case ["files", run_id, *paths]:
                 answer = _files(run_id, paths)
+            case _:
+                answer = _runs()
         document: dict[str, Any] = {"answer": answer}
     except AmericanoError as error:
         document = {"error": str(error)}

@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 
 from americano_pipelines.serving.answer_formats import Format, negotiated
+from americano_pipelines.serving.parsed_questions import RequestKey, request_key
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
 from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.service import Service
@@ -43,6 +44,8 @@ class AnswerOptions:
         allowed: the names of the parameters that every such route has.
         format: by parameter, suffix or Accept.
         if_none_match: the header.
+        key: what decides how the request is parsed.
+        route: the declared route.
         snapshot_id: the wanted snapshot, None for the current one.
         limit: rows of a page, None for all rows.
         page: the token of a page.
@@ -53,6 +56,8 @@ class AnswerOptions:
     allowed: frozenset[str]
     format: Format
     if_none_match: str | None
+    key: RequestKey
+    route: Any
     snapshot_id: str | None
     limit: int | None = None
     page: str | None = None
@@ -90,6 +95,8 @@ def _options(request: Request, allowed: set[str], snapshot_id: str | None, wante
         allowed=frozenset(allowed),
         format=wanted or (Format(suffix) if suffix else negotiated(request.headers.get("accept"))),
         if_none_match=request.headers.get("if-none-match"),
+        key=request_key(request),
+        route=request.scope["route"],
         snapshot_id=snapshot_id,
     )
 

@@ -11,10 +11,12 @@ from americano_pipelines.serving.answer_cache import BoundedCache, KeptAnswer
 from americano_pipelines.serving.authentication import Authentication
 from americano_pipelines.serving.pages.chart_worker import ChartWorker
 from americano_pipelines.serving.pages.pipeline_view import PipelineView
+from americano_pipelines.serving.parsed_questions import ParsedQuestions
 from americano_pipelines.serving.problem_details import busy
 from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
 from americano_pipelines.serving.record_worker import RecordWorker
 from americano_pipelines.serving.recorded_rows import RecordListing
+from americano_pipelines.serving.run_figures import RunFiguresReader
 from americano_pipelines.serving.service_metrics import ServiceMetrics
 from americano_pipelines.settings import Settings
 
@@ -35,6 +37,7 @@ class Service:
         self.pool = PublishedPool(settings)
         self.cache = BoundedCache[KeptAnswer](_CACHE_BYTES)
         self.files = BoundedCache[bytes](_CACHE_BYTES)
+        self.questions = ParsedQuestions()
         self.authentication = Authentication(settings)
         self.metrics = ServiceMetrics()
         self.worker = RecordWorker()
@@ -42,6 +45,7 @@ class Service:
         self.recorded = RecordListing(settings)
         self.charts = ChartWorker()
         self.pipeline = PipelineView(RecordWorker())
+        self.run_figures = RunFiguresReader(settings, self.worker)
         slots = SLOTS_PER_CORE * (os.cpu_count() or 1)
         self._slots = asyncio.Semaphore(slots)
         self.threads = ThreadPoolExecutor(slots, thread_name_prefix="query")
@@ -62,10 +66,13 @@ class Service:
         Raises:
             Problem: 503, all are taken for longer than a second.
         """
-        try:
-            await asyncio.wait_for(self._slots.acquire(), _WAIT_SECONDS)
-        except TimeoutError:
-            raise busy("as many queries run as this machine can carry; ask again in a second") from None
+        if self._slots.locked():
+            try:
+                await asyncio.wait_for(self._slots.acquire(), _WAIT_SECONDS)
+            except TimeoutError:
+                raise busy("as many queries run as this machine can carry; ask again in a second") from None
+        else:
+            await self._slots.acquire()  # at once, without the task and the timer that a wait takes
         self.metrics.running.inc()
         try:
             yield

@@ -1,9 +1,19 @@
 """Count and time requests for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_RUN_FIGURES = {
+    "failed": ("failed_runs", "Dagster runs that failed in the last 7 days."),
+    "unfinished": ("unfinished_runs", "Dagster runs that have not ended."),
+    "sync_failed": ("sync_failed", "Whether the last sync that ended failed."),
+    "sync_succeeded_at": ("sync_success_timestamp_seconds", "When the last good sync ended."),
+}
 
 
 class ServiceMetrics:
@@ -11,6 +21,7 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)  # memory, processor, open files
         self.requests = Counter(
             "americano_api_requests", "Answered requests.", ["route", "status"], registry=self._registry
         )
@@ -37,6 +48,16 @@ class ServiceMetrics:
         self.failed_checks = Gauge(
             "americano_failed_checks", "Checks of the published file that failed.", registry=self._registry
         )
+        self._of_runs = {
+            name: Gauge(f"americano_{metric}", description, registry=self._registry)
+            for name, (metric, description) in _RUN_FIGURES.items()
+        }
+
+    def set_run_figures(self, figures: Mapping[str, Any]) -> None:
+        """Set the figures of Dagster's runs; those that are missing or None are NaN."""
+        for name, gauge in self._of_runs.items():
+            value = figures.get(name)
+            gauge.set(float("nan") if value is None else value)
 
     def text(self) -> bytes:
         """All figures in Prometheus's text format."""

@@ -10,6 +10,7 @@ from americano_pipelines.serving import answer_tables as tables
 from americano_pipelines.serving.answer_tables import AnswerTable
 from americano_pipelines.serving.api_description import table_responses
 from americano_pipelines.serving.live_analysis import live_answer
+from americano_pipelines.serving.parsed_questions import ParsedQuestion
 from americano_pipelines.serving.pinned_answer import Question, TableAnswer
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.route_parameters import (
@@ -25,6 +26,11 @@ from americano_pipelines.serving.route_parameters import (
 )
 from americano_pipelines.serving.service import Service
 
+# Those whose whole answer follows from the question.
+_PARSED_ONCE = (
+    *(tables.DAILY, tables.WEEKLY, tables.BY_PHASE, tables.BY_PROTOCOL, tables.PROTOCOLS, tables.PROTOCOL),
+    *(tables.PHASES, tables.SERIES, tables.EVENTS),
+)
 _Endpoint = Callable[..., Awaitable[Response]]
 
 
@@ -58,6 +64,8 @@ def _answer(
         options.limit,
         options.page,
     )
+    if table in _PARSED_ONCE:
+        service.questions.put(options.key, ParsedQuestion(question, options.route))
     return TableAnswer(service, question, options.if_none_match)
 
 

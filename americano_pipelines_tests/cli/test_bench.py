@@ -9,6 +9,7 @@ import pytest
 
 from americano_pipelines.bench import command_benchmark
 from americano_pipelines.bench.query_benchmark import OURS, QUERIES
+from americano_pipelines.bench.serving_benchmark import PLAN as SERVING_PLAN
 from americano_pipelines.bench.sync_benchmark import PLAN
 
 
@@ -48,3 +49,18 @@ def test_bench_times_commands_beside_what_they_need(americano: Callable[..., Com
     assert [line["what"] for line in lines] == list(command_benchmark.PLAN)
     assert all(line["seconds"] > 0 for line in lines)
     assert [line["within"] is None for line in lines] == [line["against"] == "" for line in lines]
+
+
+def test_bench_measures_the_api_and_its_peer_is_left_out_where_there_is_none(
+    americano: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = americano("bench", "serving", "--rows", "5000", "--json", "--check", path="/usr/bin:/bin")
+
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["measured"]
+    peer = {name for name in SERVING_PLAN if "Datasette" in name}
+    assert [figure["what"] for figure in figures] == [name for name in SERVING_PLAN if name not in peer]
+    positive = [figure for figure in figures if not figure["what"].startswith(("added", "more memory"))]
+    assert all(figure["value"] > 0 for figure in positive)
+    assert {figure["target"] for figure in figures} == {None}, "so few rows say nothing about a target"
+    assert not list((tmp_path / "data").glob(".tmp-bench-*"))

@@ -10,8 +10,8 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 
 from americano_pipelines_tests.serving.conftest import Api
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-EXAMPLES = 40
+pytestmark = pytest.mark.timeout(3600)
+EXAMPLES = [2, pytest.param(40, marks=pytest.mark.slow)]
 
 
 def requests_of(api: Api) -> Any:
@@ -22,12 +22,12 @@ def requests_of(api: Api) -> Any:
     return schema
 
 
-def try_operation(operation: Any, key: str | None) -> Counter[int]:
+def try_operation(operation: Any, key: str | None, examples: int) -> Counter[int]:
     """The statuses of requests to a route, each answered as described; without a key none but health answers."""
     statuses: Counter[int] = Counter()
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
@@ -52,14 +52,15 @@ def try_operation(operation: Any, key: str | None) -> Counter[int]:
     return statuses
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("with_key", [True, False], ids=["with a key", "without a key"])
-def test_answers_are_as_described(api: Api, *, with_key: bool) -> None:
+def test_answers_are_as_described(api: Api, examples: int, *, with_key: bool) -> None:
     statuses: dict[str, Counter[int]] = {}
     for result in requests_of(api).get_all_operations():
         operation = result.ok()
         if not operation.path.endswith("/verify"):  # it starts a process each time
             statuses[f"{operation.method} {operation.path}"] = try_operation(
-                operation, api.key("admin") if with_key else None
+                operation, api.key("admin") if with_key else None, examples
             )
 
     whole = sum(statuses.values(), Counter())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS, REQUESTABLE
 from americano_pipelines.provenance import request_cards
 from americano_pipelines.serving import answer_tables
-from americano_pipelines.serving.answer_tables import TABLES, Statement
+from americano_pipelines.serving.answer_tables import TABLES, AnswerTable, Statement
 from americano_pipelines.serving.principals import Principal, Scope
 from americano_pipelines.serving.problem_details import MEDIA_TYPE
 from americano_pipelines_tests.serving.conftest import Api
@@ -192,6 +192,40 @@ def test_a_page_of_another_principal_shows_the_rows_of_the_principal_who_asks(ap
     assert {TENANT_OF[row["learner_id"]] for row in rows} <= {"school-1"}
 
 
+@pytest.mark.parametrize("path", ["/v1/protocols?limit=7", "/v1/protocols/protocol-learner-1/series?limit=7"])
+def test_a_repeated_question_is_answered_for_who_asks(api: Api, path: str) -> None:
+    """It is neither routed nor parsed again, but it is authenticated."""
+    own = api.key("learner", learner="learner-1")
+    stranger = api.key("learner", learner="learner-2")
+    whole, counted = api.get(path), requests_of_route(api, path)
+
+    for _ in range(2):
+        assert api.get(path).content == whole.content
+        assert learner_of(api.get(path, own).text) == {"learner-1"} or "series" in path
+        assert api.get(path, stranger).status_code == (404 if "series" in path else 200)
+        assert "learner-1" not in api.get(path, stranger).text
+        assert api.get(path, api.key("operator")).status_code == 403
+        assert api.get(path, "").status_code == 401
+        assert api.get(path, "americano_unknown").status_code == 401
+
+    assert requests_of_route(api, path) == counted + 2 + 2 + (0 if "series" in path else 4)
+
+
+def requests_of_route(api: Api, path: str) -> int:
+    """How many requests of a declared path were answered with 200."""
+    route = path.partition("?")[0].replace("protocol-learner-1", "{protocol}")
+    return int(api.figure(f'americano_api_requests_total{{route="{route}",status="200"}}'))
+
+
+def test_an_address_that_is_refused_is_refused_again(api: Api) -> None:
+    for _ in range(2):
+        assert api.get("/v1/protocols?verdict=benefit").status_code == 422
+        assert api.get("/v1/protocols?limit=5&page=abc").status_code == 400
+        assert api.get("/v1/protocols", accept="image/png").status_code == 406
+        assert api.get("/v1/protocols", accept="text/csv").headers["content-type"].startswith("text/csv")
+        assert api.get("/v1/protocols").headers["content-type"] == "application/json"
+
+
 def test_each_principal_sees_all_of_their_own(api: Api) -> None:
     """The property above would hold for a service that shows nothing."""
     for learner in LEARNERS[:3]:
@@ -236,7 +270,11 @@ def test_keys_without_a_scope_for_rows_read_none(api: Api) -> None:
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
-@pytest.mark.parametrize("statement", [s for table in TABLES for s in table.statements], ids=lambda s: s.name)
+def statements_of(table: AnswerTable) -> tuple[Statement, ...]:
+    return (*table.statements, *((table.windows.bounds, table.windows.statement) if table.windows else ()))
+
+
+@pytest.mark.parametrize("statement", [s for table in TABLES for s in statements_of(table)], ids=lambda s: s.name)
 def test_a_statement_shows_nothing_to_an_empty_scope(statement: Statement, api: Api) -> None:
     """Not only is `$scope` in its text: with nobody in scope it has no row, with everybody it has some."""
     from americano_pipelines.serving.published_pool import PublishedPool
@@ -248,6 +286,7 @@ def test_a_statement_shows_nothing_to_an_empty_scope(statement: Statement, api: 
         record = {"protocol_id": "protocol-learner-1", "record_sha256": "of learner-1"}
         known = {"protocol": "protocol-learner-1", "analysis": "run-learner-1", "least_learners": 0}
         known |= {"records": json.dumps([record])}
+        known |= {"window_rows": 10, "window_from": 0, "window_until": 2**60}
         bound = {name: known.get(name) for name in statement.parameters}
 
         nobody = cursor.execute(statement.text, {**bound, "scope": []}).fetchall()
