@@ -90,7 +90,7 @@ def measure_serving(
     with temporary_folder(base.paths.root, "bench") as folder:
         announce("publish the rows")
         settings = publish(folder, base, rows)
-        published = current(settings)
+        published = current(settings.paths)
         if published is None:
             raise DataError("the benchmark's rows could not be published")
         with api(settings) as server:

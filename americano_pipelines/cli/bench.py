@@ -97,7 +97,7 @@ def commands(*, as_json: bool, check: bool) -> None:
         with stages.stage(what):
             pass  # the display shows the name until the next one
 
-    with progress(enabled=not as_json), dataset(load_settings(), ROWS, stages) as data:
+    with progress("creating the data", enabled=not as_json), dataset(load_settings(), ROWS, stages) as data:
         lines = measure_commands(data, announce)
     if as_json:
         say_json({"measured": [dataclasses.asdict(line) | {"within": line.within} for line in lines]})
@@ -172,7 +172,7 @@ def serving(*, rows: int, datasette: str | None, as_json: bool, check: bool) -> 
         with stages.stage(what):
             pass  # the display shows the name until the next one
 
-    with progress(enabled=not as_json):
+    with progress("creating the data", enabled=not as_json):
         figures = measure_serving(load_settings(), rows, datasette or shutil.which("datasette"), announce)
     if as_json:
         shown = [dataclasses.asdict(figure) | {"within": figure.within} for figure in figures]

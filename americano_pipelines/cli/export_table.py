@@ -108,7 +108,7 @@ def _hand_out(
     if path.exists() and not force and (format_ == "duckdb" or any(path.iterdir())):
         raise click.UsageError(f"--to {path} is there already: give --force to replace it, or another name")
     settings = load_settings()
-    with progress(enabled=not as_json):
+    with progress("writing the rows with pseudonyms", enabled=not as_json):
         exported = export_for(settings, path, format_, tenant=tenant, protocol_id=protocol)
     card = exported.card
     if as_json:

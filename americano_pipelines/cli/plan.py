@@ -177,7 +177,7 @@ def power(
             Scenario(test, Assumptions(correlation, options["trend"], options["missing"]), simulations, options["seed"])
             for correlation in autocorrelations or _AUTOCORRELATIONS
         ]
-        with progress(enabled=not as_json):
+        with progress("simulating experiments", enabled=not as_json):
             for scenario in scenarios:
                 powers += simulate_power(design, scenario, effects or _EFFECTS, timer)
             if wanted is not None:

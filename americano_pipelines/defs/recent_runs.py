@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
-from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.job_names import NIGHTLY
 from americano_pipelines.defs.run_ends import describe_end
 from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.settings import Settings

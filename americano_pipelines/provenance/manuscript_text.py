@@ -33,7 +33,7 @@ _MEASURES = {
 
 def published_protocol(settings: Settings, protocol_id: str) -> dict[str, Any]:
     """A protocol's row in the published file, by column name without case and underscores; empty without one."""
-    if current(settings) is None:
+    if current(settings.paths) is None:
         return {}
     with open_published(settings) as connection:
         document = snapshots.read_record(settings)

@@ -114,7 +114,7 @@ def export_for(
     mapping = TenantMapping.configured(settings)
     if tenant is not None and mapping is None:
         raise ConfigError("AMERICANO_TENANTS is not set, so there are no tenants: set it, or name a --protocol")
-    published = current(settings)
+    published = current(settings.paths)
     if published is None:
         raise WarehouseUnavailableError("nothing is published yet; run `americano sync` first")
     record = record_beside(published)

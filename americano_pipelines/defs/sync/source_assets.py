@@ -11,7 +11,6 @@ https://docs.dagster.io/guides/build/assets/external-assets
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import dagster as dg
 
@@ -36,7 +35,7 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
     def parquet_exports(context: dg.AssetExecutionContext, config: SyncConfig) -> Iterator[dg.MaterializeResult[None]]:
         with sync_step(context, settings) as stages:
             result = export(settings, stages, full=config.full)
-            metadata = {name: _metadata(settings.lake_dir, result, name) for name in result.manifest.tables}
+            metadata = {name: _metadata(settings, result, name) for name in result.manifest.tables}
         for path in result.repaired:
             context.log.warning("%s", exported_again(path))
         for name, reason in result.manifest.skipped.items():
@@ -62,10 +61,10 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
     return parquet_exports
 
 
-def _metadata(lake: Path, result: Export, name: str) -> Metadata:
+def _metadata(settings: Settings, result: Export, name: str) -> Metadata:
     table = result.manifest.tables[name]
     lineage = mirror_lineage(table.source_table(name))
-    metadata = export_metadata(name, table, result.manifest, lineage, lake)
+    metadata = export_metadata(name, table, result.manifest, lineage, settings)
     metadata["preview"] = NO_ROWS
     return metadata
 
