@@ -24,7 +24,7 @@ from americano_pipelines.serving.pinned_answer import SNAPSHOT_HEADER, content_t
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
-from americano_pipelines.serving.recorded_rows import sentence_of, type_in_tables
+from americano_pipelines.serving.record_listing import sentence_of, type_in_tables
 from americano_pipelines.serving.route_parameters import AnswerOptions
 from americano_pipelines.serving.service import Service
 from americano_pipelines.settings import Settings

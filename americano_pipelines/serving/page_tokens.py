@@ -20,7 +20,7 @@ class PageToken:
         snapshot_id: the snapshot of all pages.
         offset: rows before the page.
         question: hash of the path and its filters; a token fits no other question.
-        mark: up to which record the pages list recorded analyses, see `recorded_rows`.
+        mark: up to which record the pages list recorded analyses, see `record_listing`.
     """
 
     snapshot_id: str

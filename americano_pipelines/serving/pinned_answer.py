@@ -24,7 +24,7 @@ from americano_pipelines.serving.page_tokens import PageToken, question_hash
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import Problem, busy, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
-from americano_pipelines.serving.recorded_rows import BEFORE_SNAPSHOT, RecordedRows
+from americano_pipelines.serving.record_listing import BEFORE_SNAPSHOT, RecordedRows
 from americano_pipelines.serving.service import Service
 
 SNAPSHOT_HEADER = "x-americano-snapshot"

@@ -14,8 +14,8 @@ from americano_pipelines.serving.pages.pipeline_view import PipelineView
 from americano_pipelines.serving.parsed_questions import ParsedQuestions
 from americano_pipelines.serving.problem_details import busy
 from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
+from americano_pipelines.serving.record_listing import RecordListing
 from americano_pipelines.serving.record_worker import RecordWorker
-from americano_pipelines.serving.recorded_rows import RecordListing
 from americano_pipelines.serving.run_figures import RunFiguresReader
 from americano_pipelines.serving.service_metrics import ServiceMetrics
 from americano_pipelines.settings import Settings

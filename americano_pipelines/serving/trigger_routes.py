@@ -150,19 +150,19 @@ async def _ask(
     await _check_visible(service, principal, body.protocol)
     wanted = check_wanted(body.protocol, body.kind, body.parameters)
     trigger = service.trigger
-    asked = await _in_thread(service, trigger.ask, principal, wanted, idempotency_key)
-    state = await _state(service, principal, asked)
-    headers = {"location": f"/v1/analyses/{asked.card.request_id}", "cache-control": "no-store"}
+    accepted = await _in_thread(service, trigger.ask, principal, wanted, idempotency_key)
+    state = await _state(service, principal, accepted)
+    headers = {"location": f"/v1/analyses/{accepted.card.request_id}", "cache-control": "no-store"}
     if state["status"] in _ENDED:
         return JSONResponse(state, 200, headers)
-    begin = asked.begin if state["status"] == "PENDING" else None
+    begin = accepted.begin if state["status"] == "PENDING" else None
     task = BackgroundTask(_in_thread, service, begin) if begin is not None else None
     return JSONResponse(state, 202, headers | {"retry-after": _POLL_SECONDS}, background=task)
 
 
-async def _state(service: Service, principal: Principal, asked: Asked) -> dict[str, Any]:
+async def _state(service: Service, principal: Principal, accepted: Asked) -> dict[str, Any]:
     """How far a request is."""
-    card = asked.card
+    card = accepted.card
     state = {
         "id": card.request_id,
         "status": "PENDING",
@@ -173,7 +173,7 @@ async def _state(service: Service, principal: Principal, asked: Asked) -> dict[s
         "requested_at": card.requested_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "dagster_run_id": card.dagster_run_id,
     }
-    if asked.is_new:
+    if accepted.is_new:
         return state
     snapshot = await service.lease()
     try:

@@ -24,7 +24,7 @@ def test_a_request_that_is_refused_or_has_to_wait_is_told(
     assert {name: refused[name] for name in ("success", "protocol_id", "analysis", "analysis_run_id")} == {
         "success": False, "protocol_id": "protocol_0", "analysis": "GRANGER_CAUSALITY", "analysis_run_id": "run_0"
     }  # fmt: skip
-    assert "no analysis GRANGER_CAUSALITY here" in refused["sentence"]
+    assert "this project has no analysis GRANGER_CAUSALITY" in refused["sentence"]
     assert "run_1 waits until protocol protocol_1 is published" in caplog.text
     assert row(prisma)[0] == "FAILED"
 

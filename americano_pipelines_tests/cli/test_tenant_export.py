@@ -145,20 +145,20 @@ def test_a_file_that_was_moved_is_reported(tmp_path: Path) -> None:
 
 def test_a_purge_removes_keys_and_requests_of_the_learner(tmp_path: Path) -> None:
     settings = publish_example(tmp_path / "data")
-    now = datetime.now(UTC)
+    created = datetime.now(UTC)
     for learner in ("learner-1", "learner-2"):
-        create_key(settings, KeyCard(name="k", scopes=frozenset({Scope.LEARNER}), learner=learner, created_at=now))
+        create_key(settings, KeyCard(name="k", scopes=frozenset({Scope.LEARNER}), learner=learner, created_at=created))
         card = request_cards.RequestCard(
             request_id=f"c{learner.replace('-', ''):0>24}",
             principal="key 1",
             protocol_id=f"protocol-{learner}",
             analysis="change_points",
             parameters={},
-            requested_at=now,
+            requested_at=created,
             has_row=False,
         )
         assert request_cards.create_card(settings, card)
-    create_key(settings, KeyCard(name="all", scopes=frozenset({Scope.ADMIN}), created_at=now))
+    create_key(settings, KeyCard(name="all", scopes=frozenset({Scope.ADMIN}), created_at=created))
 
     items = purged(settings, "learner-1", ApiAccess(settings))
 

@@ -52,7 +52,7 @@ class Requests:
             "WHERE id LIKE 'c%' ORDER BY id"
         )
 
-    def now(self, name: str, key: str | None = None) -> dict[str, Any]:
+    def state_of(self, name: str, key: str | None = None) -> dict[str, Any]:
         answer = self.api.get(f"/v1/analyses/{name}", key)
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store"), answer.text
         assert "etag" not in answer.headers
@@ -92,25 +92,25 @@ def test_a_request_is_a_pending_row_that_is_followed_until_its_end(requests: Req
     assert answer.headers["location"] == f"/v1/analyses/{row[0]}"
     assert answer.headers["cache-control"] == "no-store"
     assert (answer.json()["id"], answer.json()["status"]) == (row[0], "PENDING")
-    seen = requests.now(row[0])
-    assert (seen["status"], seen["error"], seen["verdict"], seen["protocol_id"]) == (
+    state = requests.state_of(row[0])
+    assert (state["status"], state["error"], state["verdict"], state["protocol_id"]) == (
         "PENDING",
         None,
         None,
         "protocol_1",
     )
-    assert seen["parameters"] == {"direction": "increase"}
+    assert state["parameters"] == {"direction": "increase"}
     requests.app.execute(
         'UPDATE analysis_runs SET status = \'RUNNING\', "resultsSummary" = \'{"dagster_run_id": "d1"}\' WHERE id = %s',
         (row[0],),
     )
-    seen = requests.now(row[0])
-    assert (seen["status"], seen["dagster_run_id"]) == ("RUNNING", "d1")
+    state = requests.state_of(row[0])
+    assert (state["status"], state["dagster_run_id"]) == ("RUNNING", "d1")
     requests.app.execute(
         "UPDATE analysis_runs SET status = 'FAILED', \"errorMessage\" = 'no days' WHERE id = %s", (row[0],)
     )
-    seen = requests.now(row[0])
-    assert (seen["status"], seen["error"]) == ("FAILED", "no days")
+    state = requests.state_of(row[0])
+    assert (state["status"], state["error"]) == ("FAILED", "no days")
     assert requests.api.get(f"/v1/analyses/{row[0]}.csv").status_code == 404
     assert requests.api.get(f"/v1/analyses/{row[0]}?format=csv").text.startswith('\ufeff"analysis_run_id"')
 
@@ -126,7 +126,7 @@ def test_results_come_with_the_record(requests: Requests) -> None:
         (json.dumps({"provenance_sha256": sha256}), row_id),
     )
 
-    done, alone = requests.now(row_id), requests.now(without)
+    done, alone = requests.state_of(row_id), requests.state_of(without)
 
     assert (done["status"], done["verdict"], done["record_sha256"]) == ("COMPLETED", "benefit", sha256)
     assert (alone["status"], alone["sentence"], alone["dagster_run_id"]) == ("COMPLETED", "It helped.", "d2")
@@ -326,7 +326,7 @@ def test_an_app_that_is_away_is_said(requests: Requests) -> None:
     requests.app.execute("ALTER ROLE americano_link CONNECTION LIMIT 0")
     try:
         answer = requests.post(ABAB)
-        known = requests.now("run_0")
+        known = requests.state_of("run_0")
         unknown = requests.api.get(f"/v1/analyses/{row_id}")
     finally:
         requests.app.execute("ALTER ROLE americano_link CONNECTION LIMIT -1")
@@ -336,7 +336,7 @@ def test_an_app_that_is_away_is_said(requests: Requests) -> None:
     assert request_cards.read_cards(requests.api.settings).keys() == before.keys()
     assert known["status"] == "PENDING"
     assert unknown.status_code == 503
-    assert requests.now(row_id)["status"] == "PENDING"
+    assert requests.state_of(row_id)["status"] == "PENDING"
 
 
 def test_a_protocol_that_the_app_no_longer_has_is_refused(requests: Requests) -> None:

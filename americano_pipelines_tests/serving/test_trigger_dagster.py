@@ -45,9 +45,9 @@ class Running:
         started, states = time.monotonic(), []
         while not states or states[-1][1] not in {"COMPLETED", "FAILED"}:
             assert time.monotonic() - started < PATIENCE, (states, self.log.read_text()[-5000:])
-            (now,) = self.api.get(location).raise_for_status().json()["rows"]
-            if not states or states[-1][1] != now["status"]:
-                states.append((round(time.monotonic() - started, 1), now["status"]))
+            (state,) = self.api.get(location).raise_for_status().json()["rows"]
+            if not states or states[-1][1] != state["status"]:
+                states.append((round(time.monotonic() - started, 1), state["status"]))
             time.sleep(0.2)
         return states
 
@@ -96,15 +96,15 @@ def test_requests_are_carried_out_once_and_followed_to_their_end(running: Runnin
     with_row = {"protocol": "protocol_1", "kind": "abab_randomization", "parameters": {"draws": 999}}
     without = {"protocol": "protocol_1", "kind": "interrupted_time_series"}
 
-    asked = api.post("/v1/analyses", json=with_row, headers=once)
-    assert asked.status_code == 202, asked.text
-    timeline = running.follow(asked.headers["location"])
+    answer = api.post("/v1/analyses", json=with_row, headers=once)
+    assert answer.status_code == 202, answer.text
+    timeline = running.follow(answer.headers["location"])
 
     print(f"\na request with a row: {timeline}")  # noqa: T201
-    assert timeline[-1][1] == "COMPLETED", api.get(asked.headers["location"]).text
+    assert timeline[-1][1] == "COMPLETED", api.get(answer.headers["location"]).text
     assert timeline[0][1] == "PENDING"
-    name = asked.json()["id"]
-    (done,) = api.get(asked.headers["location"]).json()["rows"]
+    name = answer.json()["id"]
+    (done,) = api.get(answer.headers["location"]).json()["rows"]
     assert (done["error"], done["analysis_type"]) == (None, "ABAB_RANDOMIZATION")
     assert done["sentence"]
     assert row(prisma, name) == ("COMPLETED", None)
