@@ -56,8 +56,8 @@ def files_naming(folder: Path, word: str) -> list[Path]:
 def planned_protocols(settings: Settings) -> dict[str, set[str]]:
     """Kept snapshot to the protocols in its history of plans."""
     planned = {}
-    for folder in snapshots.snapshots(settings):
-        with duckdb.connect(str(folder / snapshots.file_name(settings)), read_only=True) as connection:
+    for folder in snapshots.snapshots(settings.paths):
+        with duckdb.connect(str(folder / snapshots.file_name(settings.paths)), read_only=True) as connection:
             rows = connection.execute("SELECT DISTINCT protocol_id FROM meta.plans").fetchall()
             planned[folder.name] = {str(protocol_id) for (protocol_id,) in rows}
     return planned

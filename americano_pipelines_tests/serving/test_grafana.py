@@ -21,7 +21,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from americano_pipelines.defs.dagster_instance import open_instance
-from americano_pipelines.defs.jobs import NIGHTLY
+from americano_pipelines.defs.job_names import NIGHTLY
 from americano_pipelines.settings import PROJECT_ROOT, Settings
 from americano_pipelines_tests.conftest import free_port
 from americano_pipelines_tests.serving.conftest import Api, start

@@ -107,7 +107,7 @@ def test_lists_count_with_the_room_that_their_values_take(
         connection.execute(f"CREATE TEMP TABLE lists AS SELECT {columns} FROM range(500) AS t(i)")
         connection.execute(f"COPY lists TO '{file}'")
         chunk: Chunk = ("read_parquet($1)", [[str(file)]]) if from_file else ("lists", [])
-        ranges = sort_ranges(connection, table, chunk)
+        (ranges,) = sort_ranges(connection, table, [chunk])
         rows = [connection.execute(f"SELECT id FROM {part}", bound).fetchall() for part, bound in ranges.chunks]
 
     assert 2 <= len(rows) <= 4
