@@ -82,7 +82,8 @@ def test_the_learner_is_a_filter_of_the_scan_whatever_the_type_of_the_id(
     assert document is not None
     statement = events_statement(document, changed.outcome)
     with open_published(settings) as connection:
-        plan = connection.execute(f"EXPLAIN {statement}", [learner, 0, 1, "protocol_1"]).fetchall()[0][1]
+        bound = [learner, changed.times_us[0], changed.times_us[-1], "protocol_1"]
+        plan = connection.execute(f"EXPLAIN {statement}", bound).fetchall()[0][1]
     assert filtered in plan
 
 
