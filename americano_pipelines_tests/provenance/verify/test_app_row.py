@@ -222,3 +222,14 @@ def test_another_row_that_shows_the_record_is_found(lab: Lab, linked: Settings) 
         assert faults(looked(linked, run_id(recorded))) == {f"row {name}": Status.DRIFT}
         lab.database.execute("DELETE FROM analysis_runs WHERE id = %s", (name,))
         lab.database.execute("DROP TABLE copy")
+
+
+def test_a_row_from_before_a_field_of_the_standing_was_added_is_as_it_was(lab: Lab, linked: Settings) -> None:
+    recorded, row = analysis_with_row(lab, linked, "older release")
+    older = '"resultsSummary" = "resultsSummary" #- \'{standing,declared}\''
+    lab.database.execute(f"UPDATE analysis_runs SET {older} WHERE id = %s", (row,))
+    assert faults(looked(linked, run_id(recorded))) == {}
+
+    changed = '"resultsSummary" = jsonb_set("resultsSummary", \'{standing,reasons}\', \'["none"]\')'
+    lab.database.execute(f"UPDATE analysis_runs SET {changed} WHERE id = %s", (row,))
+    assert faults(looked(linked, run_id(recorded))) == {"column resultsSummary.standing": Status.DRIFT}
