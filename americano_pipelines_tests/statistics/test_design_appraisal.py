@@ -12,7 +12,7 @@ GOOD = {
     "days": [("a", 8), ("b", 9), ("c", 5), ("d", 6)],
     "switches": 3,
     "randomised": True,
-    "missing": MissingDays(28, 0, 28, 0, 1.0, 0.01),
+    "missing": MissingDays(28, 0, 28, 0, 1.0, 0.01, 0.01),
     "kept": PlanKept(as_planned=True, off_plan=0.0, deviations=0),
 }
 
@@ -28,12 +28,12 @@ GOOD = {
         ({"kept": PlanKept(as_planned=False, off_plan=0.02, deviations=0)}, "meets with reservations"),
         ({"kept": PlanKept(as_planned=False, off_plan=0.3, deviations=0)}, "does not meet"),
         ({"kept": PlanKept(as_planned=True, off_plan=0.0, deviations=1)}, "meets with reservations"),
-        ({"missing": MissingDays(28, 2, 28, 1, 0.7, 0.03)}, "meets"),
-        ({"missing": MissingDays(28, 4, 28, 0, 0.2, 0.03)}, "meets with reservations"),
-        ({"missing": MissingDays(28, 2, 28, 0, 0.04, 0.03)}, "meets with reservations"),
-        ({"missing": MissingDays(28, 8, 28, 8, 1.0, 0.5)}, "meets with reservations"),
-        ({"missing": MissingDays(28, 8, 28, 0, 0.01, 0.5)}, "does not meet"),
-        ({"missing": MissingDays(28, 0, 28, 8, None, None)}, "does not meet"),
+        ({"missing": MissingDays(28, 2, 28, 1, 0.7, 0.03, 0.03)}, "meets"),
+        ({"missing": MissingDays(28, 4, 28, 0, 0.2, 0.03, 0.03)}, "meets with reservations"),
+        ({"missing": MissingDays(28, 2, 28, 0, 0.04, 0.03, 0.03)}, "meets with reservations"),
+        ({"missing": MissingDays(28, 8, 28, 8, 1.0, 0.5, 0.5)}, "meets with reservations"),
+        ({"missing": MissingDays(28, 8, 28, 0, 0.01, 0.5, 0.5)}, "does not meet"),
+        ({"missing": MissingDays(28, 0, 28, 8, None, None, None)}, "does not meet"),
     ],
 )
 def test_the_worst_point_is_the_rating(changed: dict[str, Any], rating: str) -> None:
