@@ -36,7 +36,7 @@ def merge_sightings(sighting: PlanSighting | None, earlier: PriorSightings) -> P
     if sighting is None:
         return None
     same = (other for other in earlier.of_protocol if other.plan_sha256 == sighting.plan_sha256)
-    first = min((sighting, *same), key=lambda other: datetime.fromisoformat(other.first_seen_at))
+    first = min((*same, sighting), key=lambda other: datetime.fromisoformat(other.first_seen_at))
     since = min(sighting.watched_since, earlier.watched_since or sighting.watched_since, key=datetime.fromisoformat)
     return first.model_copy(update={"watched_since": since})
 

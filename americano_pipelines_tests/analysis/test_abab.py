@@ -111,7 +111,7 @@ def test_bounds_that_are_no_days_are_no_drawing(bad: dict[str, object]) -> None:
     for index in range(4):
         extract = changed(extract, index, parameters={"randomization": bad})
 
-    assert "no drawing of the phases is recorded" in analysed(extract).sentence
+    assert "the recorded drawing is not understood: a number of whole days is needed (m" in analysed(extract).sentence
 
 
 def bounded(low: int, high: int) -> Extract:

@@ -135,7 +135,8 @@ def test_a_published_file_built_from_nothing_does_not_make_a_late_plan_declared(
     assert first is not None
     assert first.plan_seen is not None
     assert late is not None
-    assert late.plan_seen == first.plan_seen
+    assert late.plan_seen is not None
+    assert late.plan_seen.model_dump() == first.plan_seen.model_dump()
     assert "the project began after it" not in late.sentence
 
 
