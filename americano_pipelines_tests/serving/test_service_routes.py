@@ -164,7 +164,7 @@ def test_a_file_from_before_the_last_scheduled_sync_is_late(
     pool = PublishedPool(example)
     snapshot = pool.lease()
     try:
-        age = service_routes._age  # noqa: SLF001 - the route needs a clock that is a day ahead
+        age = service_routes.snapshot_age
         assert age(example, snapshot)["late"] is False
         later = snapshot.record.model_copy(update={"instant": "2026-01-01T00:00:00+00:00"})
         snapshot.record = later
