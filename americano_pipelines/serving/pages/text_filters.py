@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
+from americano_pipelines.statistics.outcome_digits import effect_texts, shown_p
 
 NONE = "\N{EN DASH}"
 _DAY_CHARACTERS, _MINUTE_CHARACTERS = 10, 16
@@ -38,20 +38,13 @@ def number(value: Any) -> str:  # noqa: ANN401 - JSON
 
 def effect(numbers: Mapping[str, float | None]) -> str:
     """An effect with its interval, in digits that follow their size."""
-    values = [numbers[name] for name in ("effect", "interval_low", "interval_high")]
-    if values[0] is None:
-        return NONE
-    decimals = decimals_for(values)
-    middle, low, high = (None if value is None else format_outcome(value, decimals) for value in values)
-    return f"{middle} ({low or '-∞'} to {high or '∞'})"
+    text, interval = effect_texts(*(numbers[name] for name in ("effect", "interval_low", "interval_high")))
+    return f"{text} ({interval})" if interval else text or NONE
 
 
 def p_value(value: float | None) -> str:
-    """A p value."""
-    if value is None:
-        return NONE
-    smallest = 0.00005
-    return "< 0.0001" if value < smallest else f"{value:.4f}"
+    """A p value, as sentences and tables have it."""
+    return NONE if value is None else shown_p(value)
 
 
 def size(value: float) -> str:
