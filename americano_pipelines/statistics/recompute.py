@@ -15,6 +15,7 @@ from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.changepoint_search import change_points
 from americano_pipelines.statistics.effect_sizes import compare
 from americano_pipelines.statistics.missing_days import missing_days
+from americano_pipelines.statistics.overlap_measures import DatedValues
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
@@ -103,10 +104,11 @@ def _effects(document: Mapping[str, Any]) -> dict[str, Any] | None:
     if "improvement" not in document:
         return None
     values, phase = _values(document["values"]), np.array(document["phase"], dtype=np.int64)
+    present = [np.flatnonzero((phase == index) & ~np.isnan(values)) for index in range(len(document["labels"]))]
     pairs = compare(
         document["labels"],
         document["conditions"],
-        [values[(phase == index) & ~np.isnan(values)] for index in range(len(document["labels"]))],
+        [DatedValues(values[days], days) for days in present],
         improvement=document["improvement"] or "increase",
         ratio_scale=document["parameters"]["ratio_scale"],
     )
