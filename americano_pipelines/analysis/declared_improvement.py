@@ -13,7 +13,7 @@ from americano_pipelines.analysis.direction_words import (
     parse_direction,
     parse_direction_entry,
 )
-from americano_pipelines.analysis.extract import PLAN_FOR_PEOPLE, Extract, Phase, decode_json_text
+from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, Extract, Phase, decode_json_text
 from americano_pipelines.statistics.randomization_test import Direction
 from americano_pipelines.statistics.verdict import UNDECLARED
 
@@ -49,7 +49,7 @@ def declared_improvement(
     declarations = explicit or list(dict.fromkeys(_by_direction(extract, direction)))
     ways = {parse_direction(value) for _, value in declarations}
     if not declarations:
-        beside = f"; {PLAN_FOR_PEOPLE}" if _declares_beside(extract) else ""
+        beside = f"; {UNREAD_PLAN_NOTE}" if _declares_beside(extract) else ""
         return DeclaredImprovement(None, (), f"{UNDECLARED}{beside}")
     if len(ways) == 1 and (better := next(iter(ways))) in ("increase", "decrease"):
         return DeclaredImprovement(better, tuple(declarations))

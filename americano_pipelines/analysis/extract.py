@@ -21,7 +21,7 @@ from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.warehouse.research_models import outcome_columns, role_value
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
-PLAN_FOR_PEOPLE = (
+UNREAD_PLAN_NOTE = (
     "the JSON in its analysisPlan is not read: record the plan in interventionParams.analysis of every phase"
 )
 _MAX_NESTED = 3

@@ -19,7 +19,7 @@ from americano_pipelines.analysis.direction_words import (
     normalize_direction_names,
     parse_direction,
 )
-from americano_pipelines.analysis.extract import PLAN_FOR_PEOPLE, Extract, decode_json_text
+from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, Extract, decode_json_text
 from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError
@@ -239,7 +239,7 @@ def _no_plan(extract: Extract) -> str:
             return f"its plan is not understood, for it is no JSON object ({', '.join(strange)})"
         without = [label for label in plans if label not in stated]
         return f"its phases record no plan in {', '.join(without)}" if without else "its phases record different plans"
-    beside = f"; {PLAN_FOR_PEOPLE}" if isinstance(decode_json_text(extract.protocol.plan), dict) else ""
+    beside = f"; {UNREAD_PLAN_NOTE}" if isinstance(decode_json_text(extract.protocol.plan), dict) else ""
     return f"its phases record no plan of an analysis{beside}"
 
 

@@ -34,7 +34,7 @@ PLAN = (
     "added to the bare query, fastest",
     "export as Arrow",
     "more memory for that export",
-    "until a new snapshot is answered with",
+    "delay until answers use a new snapshot",
 )
 _SERIES, _EXPORT = "/v1/protocols/small/series", "/v1/protocols/large/events.arrow"
 _DATASETTE = "/days/days.json?_shape=objects"

@@ -195,7 +195,7 @@ def progress(activity: str, *, enabled: bool = True) -> Iterator[None]:
         enabled: else nothing is shown.
     """
     console = Console(stderr=True)
-    # Asked of the stream itself: rich calls everything a terminal when FORCE_COLOR is set, as CI systems do.
+    # AcceptedRequest of the stream itself: rich calls everything a terminal when FORCE_COLOR is set, as CI systems do.
     if not enabled or not sys.stderr.isatty():
         yield
         return

@@ -17,7 +17,7 @@ from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
     from americano_pipelines.planning.planned_design import PlannedDesign
-    from americano_pipelines.planning.power_simulation import Power, PowerOption
+    from americano_pipelines.planning.power_simulation import Power, TriedDesign
 
 _TARGET = 0.8
 _EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -29,7 +29,12 @@ _DESIGN_OPTIONS = (
     click.option("--max", "longest", type=click.IntRange(min=1), help="ABAB: most days of a phase."),
     click.option("--treated", type=click.IntRange(min=1), help="ALTERNATING: treatment days in each block."),
     click.option("--block", type=click.IntRange(min=2), help="ALTERNATING: days of a block. Without it, all days."),
-    click.option("--run", "longest_run", type=click.IntRange(min=1), help="ALTERNATING: most days in a row."),
+    click.option(
+        "--run",
+        "longest_run",
+        type=click.IntRange(min=1),
+        help="ALTERNATING: most days in a row under one condition.",
+    ),
     click.option(
         "--direction",
         type=click.Choice(["increase", "decrease", "either"]),
@@ -72,6 +77,7 @@ def draw(
     Record the phases and their interventionParams in the app before the first day: then the analysis is planned.
     """
     from americano_pipelines.planning.planned_design import MAX_SEED, draw_schedule, intervention_params
+    from americano_pipelines.statistics.effect_interval import rejects
 
     try:
         design = _design(bounds)
@@ -108,8 +114,9 @@ def draw(
     show_table(console, header, rows, title=f"{design.name}, {design.days} days, seed {seed}", most_rows=len(rows))
     console.print(f"Drawn {design.algorithm}.")
     console.print(f"One of {design.schedule.count:,} assignments; the smallest p is {smallest_p:.2g}.")
-    if smallest_p > alpha:
-        console.print(f"[red]That is above alpha {alpha:g}[/]: this design cannot show an effect. Widen the bounds.")
+    if not rejects(smallest_p, alpha):
+        remedy = f"Choose more days or {'wider bounds' if design.name == 'ABAB' else 'larger blocks'}"
+        console.print(f"[red]That is above alpha {alpha:g}[/]: this design cannot show an effect. {remedy}.")
     console.print("interventionParams of each phase:")
     say_json(parameters)
 
@@ -124,7 +131,11 @@ def draw(
     help="Effect in standard deviations. Can be repeated.",
 )
 @click.option(
-    "--autocorrelation", "autocorrelations", multiple=True, type=float, help="Of neighbouring days. Can be repeated."
+    "--autocorrelation",
+    "autocorrelations",
+    multiple=True,
+    type=float,
+    help="Autocorrelation of neighbouring days. Can be repeated.",
 )
 @click.option(
     "--trend",
@@ -169,7 +180,7 @@ def power(
     )
 
     powers: list[Power] = []
-    searched: list[PowerOption] = []
+    searched: list[TriedDesign] = []
     direction, alpha, simulations = options["direction"], options["alpha"], options["simulations"]
     try:
         design, test, timer = _design(options), PlannedTest(direction, alpha), StageTimer()
@@ -290,7 +301,7 @@ def _show_power(
     console.print(f"{design.schedule.count:,} assignments; the smallest p is {smallest:.2g}.")
 
 
-def _show_options(console: Console, options: "Sequence[PowerOption]", wanted: float) -> None:
+def _show_options(console: Console, options: "Sequence[TriedDesign]", wanted: float) -> None:
     rows = [
         (option.design.days, option.design.bounds, f"{option.design.schedule.count:,}", _shares(option.power))
         for option in options
@@ -309,7 +320,7 @@ def _shares(figure: "Power") -> str:
     return f"{figure.power:.3f} ({figure.low:.3f}-{figure.high:.3f})"
 
 
-def _option_as_dict(option: "PowerOption") -> dict[str, Any]:
+def _option_as_dict(option: "TriedDesign") -> dict[str, Any]:
     design = option.design
     return {
         "days": design.days,

@@ -23,7 +23,7 @@ from americano_pipelines.statistics.randomization_test import Direction
 from americano_pipelines.statistics.reference_set import Schedule, clopper_pearson
 
 SIMULATIONS = 2000
-# More assignments than that are sampled: the whole set would take minutes, and the power differs in the third digit.
+# Above this number, assignments are sampled: all would take minutes, and the power differs in the third digit.
 MAX_ENUMERATED, SAMPLE = 20_000, 1999
 _CELLS = 500_000  # experiments x assignments looked at together: about 100 MB
 _LONGEST = 3  # times the planned days
@@ -62,7 +62,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class PlannedTest:
-    """The test that will be made.
+    """Direction and level of the test.
 
     Attributes:
         direction: `either` for a two-sided test.
@@ -85,7 +85,7 @@ class PlannedTest:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated.
+    """Test, assumptions and size of a simulation.
 
     Attributes:
         test: the test.
@@ -120,8 +120,8 @@ class Power:
 
 
 @dataclass(frozen=True)
-class PowerOption:
-    """A design that was looked at in search of enough power.
+class TriedDesign:
+    """A design tried by the search, with its power.
 
     Attributes:
         design: the design.
@@ -166,7 +166,7 @@ def simulate_power(
 
 def search_designs(
     design: PlannedDesign, scenario: Scenario, effect: float, target: float, timer: StageTimer | None = None
-) -> list[PowerOption]:
+) -> list[TriedDesign]:
     """Look for a length, or for bounds, with which an effect is found often enough.
 
     Longer experiments, up to three times the days with bounds that grow along, are searched by bisection, so the
@@ -183,20 +183,20 @@ def search_designs(
         All designs that were looked at, by days.
     """
 
-    def look_at(candidate: PlannedDesign) -> PowerOption:
+    def evaluate(candidate: PlannedDesign) -> TriedDesign:
         (power,) = simulate_power(candidate, scenario, (effect,), timer)
-        return PowerOption(candidate, power)
+        return TriedDesign(candidate, power)
 
-    options = [look_at(candidate) for candidate in (design, *_wider(design))]
+    options = [evaluate(candidate) for candidate in (design, *_wider(design))]
     if options[0].power.power >= target:
         return options
     longer = _longer(design)
-    options.append(look_at(longer[-1]))
-    # Where not even the longest has it, no other is looked at.
+    options.append(evaluate(longer[-1]))
+    # If even the longest design lacks the power, skip the bisection.
     low, high = 0, len(longer) - 2 if options[-1].power.power >= target else -1
     while low <= high:
         middle = (low + high) // 2
-        options.append(look_at(longer[middle]))
+        options.append(evaluate(longer[middle]))
         if options[-1].power.power >= target:
             high = middle - 1
         else:
@@ -288,9 +288,9 @@ def _compare(
 def _days(generator: np.random.Generator, assumptions: Assumptions, number: int, days: int) -> Values:
     """Days without an effect: standard normal, AR(1), on a straight trend, some without a value."""
     noise = generator.standard_normal((number, days))
-    fresh = np.sqrt(1 - assumptions.autocorrelation**2)
+    innovation_scale = np.sqrt(1 - assumptions.autocorrelation**2)
     for day in range(1, days):
-        noise[:, day] = assumptions.autocorrelation * noise[:, day - 1] + fresh * noise[:, day]
+        noise[:, day] = assumptions.autocorrelation * noise[:, day - 1] + innovation_scale * noise[:, day]
     values = noise + assumptions.trend * np.linspace(0, 1, days)
     values[generator.random((number, days)) < assumptions.missing] = np.nan
     return values

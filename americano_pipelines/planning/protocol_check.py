@@ -1,6 +1,6 @@
 """Check whether what the app records of a protocol is complete, consistent and testable.
 
-Look only at what can be recorded before the end, as if the plan were over: a phase to come is no fault.
+Treat phases that have not begun as complete.
 """
 
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError, LockHeldError, TamperedError
 from americano_pipelines.provenance.archive import get, put, records_dir
-from americano_pipelines.provenance.record import ChainLink, ExpiryEnd, Record
+from americano_pipelines.provenance.record import ChainLink, ExpiryHead, Record
 from americano_pipelines.provenance.record_index import IndexEntry, all_entries, update_index
 from americano_pipelines.provenance.snapshot_expiry import read_expiry
 from americano_pipelines.settings import Settings
@@ -108,7 +108,7 @@ def earlier_records(settings: Settings, chain: Chain) -> list[str]:
     return [] if link is None else link.earlier
 
 
-def named_expiry(settings: Settings, chain: Chain) -> ExpiryEnd | None:
+def named_expiry(settings: Settings, chain: Chain) -> ExpiryHead | None:
     """The last card of an expired snapshot that a record names, None where none does."""
     link = _link(settings, chain, max(chain.links, default=0))
     return None if link is None else link.expiry
@@ -160,7 +160,7 @@ def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) 
         lock.release()
 
 
-def _next_link(chain: Chain, expiry: ExpiryEnd | None) -> ChainLink:
+def _next_link(chain: Chain, expiry: ExpiryHead | None) -> ChainLink:
     last = chain.length
     if last == 0:
         # What was recorded before records were chained is named once, so that it cannot vanish either.

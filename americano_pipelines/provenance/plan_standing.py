@@ -17,7 +17,7 @@ class PriorSightings:
 
     Attributes:
         of_protocol: the sightings in the records of the protocol.
-        watched_since: an instant of the source at which the project looked already, ISO 8601; None without one.
+        watched_since: the earliest known instant at which the project read the source, ISO 8601; None without one.
     """
 
     of_protocol: tuple[PlanSighting, ...] = ()

@@ -82,7 +82,7 @@ class Input(FrozenModel):
     exclusions: dict[str, int]
 
 
-class ExpiryEnd(FrozenModel):
+class ExpiryHead(FrozenModel):
     """The last card of the snapshots that had expired, see `provenance/snapshot_expiry.py`."""
 
     number: int = Field(ge=1)
@@ -102,7 +102,7 @@ class ChainLink(FrozenModel):
     number: int = Field(ge=1)
     previous: str | None
     earlier: list[str]
-    expiry: ExpiryEnd | None = None
+    expiry: ExpiryHead | None = None
 
 
 class Record(FrozenModel):

@@ -74,7 +74,7 @@ def read_cards(settings: Settings) -> dict[Path, RequestCard | None]:
 
 
 @contextmanager
-def one_at_a_time(settings: Settings) -> Iterator[None]:
+def launch_lock(settings: Settings) -> Iterator[None]:
     """Let no other thread or process look for a run and start it during the block."""
     settings.paths.request_cards.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(settings.paths.request_cards, os.O_RDONLY)

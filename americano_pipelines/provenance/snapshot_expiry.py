@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import sha256_hex
-from americano_pipelines.provenance.record import ExpiryEnd
+from americano_pipelines.provenance.record import ExpiryHead
 from americano_pipelines.settings import Settings
 
 
@@ -49,12 +49,12 @@ class ExpiryChain:
     cards: Mapping[int, tuple[ExpiryCard, str]]
 
     @property
-    def end(self) -> ExpiryEnd | None:
+    def end(self) -> ExpiryHead | None:
         """The last card, None without any."""
         if not self.cards:
             return None
         last = max(self.cards)
-        return ExpiryEnd(number=last, sha256=self.cards[last][1])
+        return ExpiryHead(number=last, sha256=self.cards[last][1])
 
     @cached_property
     def findings(self) -> dict[str, tuple[int, str]]:
@@ -70,7 +70,7 @@ class ExpiryChain:
         cards = [card for _, (card, _) in sorted(self.cards.items()) if card.snapshot_id == snapshot_id]
         return cards[-1] if cards else None
 
-    def gap(self, end: ExpiryEnd | None, start: int = 1) -> str:
+    def gap(self, end: ExpiryHead | None, start: int = 1) -> str:
         """What is gone or was changed between a card and the one that a record names, in words; else nothing.
 
         Args:

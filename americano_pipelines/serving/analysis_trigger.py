@@ -26,7 +26,12 @@ from americano_pipelines.defs.run_tags import COMMAND_TAG, REQUEST_TAG
 from americano_pipelines.errors import AppRowError, RequestRefusedError, TransientAppRowError
 from americano_pipelines.provenance import request_cards
 from americano_pipelines.provenance.request_cards import RequestCard
-from americano_pipelines.serving.dagster_client import DagsterAwayError, DagsterClient, DagsterRefusalError, LaunchedRun
+from americano_pipelines.serving.dagster_client import (
+    DagsterClient,
+    DagsterRefusalError,
+    DagsterUnavailableError,
+    LaunchedRun,
+)
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.settings import PostgresTarget, Settings
@@ -37,7 +42,7 @@ _log = logging.getLogger("americano.api")
 
 
 @dataclass(frozen=True)
-class WantedAnalysis:
+class AnalysisRequest:
     """An analysis that a principal asks for, checked.
 
     Attributes:
@@ -53,7 +58,7 @@ class WantedAnalysis:
     app_type: str | None
 
 
-def check_wanted(protocol_id: str, kind: str, parameters: Mapping[str, JsonValue]) -> WantedAnalysis:
+def parse_request(protocol_id: str, kind: str, parameters: Mapping[str, JsonValue]) -> AnalysisRequest:
     """Check kind and parameters of an analysis.
 
     Args:
@@ -79,7 +84,7 @@ def check_wanted(protocol_id: str, kind: str, parameters: Mapping[str, JsonValue
     values = checked.model_dump(mode="json", include=stated.keys() | fixed.keys())
     if infinite := [key for key, value in values.items() if isinstance(value, float) and not isfinite(value)]:
         raise _invalid([(f"parameters.{key}", "must be a finite number") for key in infinite])
-    return WantedAnalysis(protocol_id, name, values, app_type(name, checked))
+    return AnalysisRequest(protocol_id, name, values, app_type(name, checked))
 
 
 def _field(place: tuple[int | str, ...]) -> str:
@@ -91,13 +96,13 @@ def _invalid(errors: list[tuple[str, str]]) -> Problem:
     return Problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-parameters",
-        f"these fields are not allowed: {names}",
+        f"these fields have values that are not allowed: {names}",
         errors=[{"parameter": field, "problem": reason} for field, reason in errors],
     )
 
 
 @dataclass(frozen=True)
-class Asked:
+class AcceptedRequest:
     """A request that was accepted.
 
     Attributes:
@@ -119,7 +124,7 @@ class AnalysisTrigger:
         self.dagster = DagsterClient(settings.americano_dagster_url)
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="trigger")
 
-    def ask(self, principal: Principal, wanted: WantedAnalysis, key: str | None) -> Asked:
+    def ask(self, principal: Principal, wanted: AnalysisRequest, key: str | None) -> AcceptedRequest:
         """Accept a request for an analysis of a protocol that the principal may see.
 
         Args:
@@ -148,9 +153,9 @@ class AnalysisTrigger:
                 raise _other_request()
             card = kept or card
         if target is None or wanted.app_type is None:
-            return Asked(self._with_run(card, is_new=is_new), is_new)
+            return AcceptedRequest(self._with_run(card, is_new=is_new), is_new)
         is_new = self._insert(target, card, wanted.app_type, is_new=is_new)
-        return Asked(card, is_new, lambda: self._begin(card))
+        return AcceptedRequest(card, is_new, lambda: self._begin(card))
 
     def _insert(self, target: PostgresTarget, card: RequestCard, type_in_app: str, *, is_new: bool) -> bool:
         """Insert the row unless it is there; whether it was inserted."""
@@ -173,10 +178,10 @@ class AnalysisTrigger:
     def _begin(self, card: RequestCard) -> None:
         """Ask Dagster to start at once, unless it has begun; the sensor `analysis_requests` starts it in any case."""
         try:
-            with request_cards.one_at_a_time(self._settings):
+            with request_cards.launch_lock(self._settings):
                 if not self.dagster.tagged(REQUEST_TAG, card.request_id):
                     self._launch(card, {ROW_FIELD: card.request_id})
-        except (DagsterAwayError, DagsterRefusalError) as error:
+        except (DagsterUnavailableError, DagsterRefusalError) as error:
             _log.warning("request %s waits for Dagster's sensor: %s", card.request_id, error)
 
     def _with_run(self, card: RequestCard, *, is_new: bool) -> RequestCard:
@@ -187,12 +192,12 @@ class AnalysisTrigger:
         """
         if card.dagster_run_id is not None:
             return card
-        with request_cards.one_at_a_time(self._settings):
+        with request_cards.launch_lock(self._settings):
             try:
                 runs = self.dagster.tagged(REQUEST_TAG, card.request_id)
                 run_id = runs[-1].run_id if runs else self._launch(card, {})
-            except (DagsterAwayError, DagsterRefusalError) as error:
-                may_have_started = isinstance(error, DagsterAwayError) and error.may_have_started
+            except (DagsterUnavailableError, DagsterRefusalError) as error:
+                may_have_started = isinstance(error, DagsterUnavailableError) and error.may_have_started
                 if is_new and not may_have_started:
                     request_cards.remove_card(self._settings, card.request_id)
                 dagster_problem(error)
@@ -215,13 +220,13 @@ class AnalysisTrigger:
         Raises:
             Problem: 409, it is under way; 502, Dagster refuses; 503, it does not answer.
         """
-        with request_cards.one_at_a_time(self._settings):
+        with request_cards.launch_lock(self._settings):
             try:
                 if unfinished := self.dagster.unfinished(NIGHTLY):
                     raise _under_way(unfinished[0])
                 run_id = self.dagster.launch(NIGHTLY, {COMMAND_TAG: f"POST /v1/syncs by {principal.name}"})
                 return self.dagster.run(run_id) or LaunchedRun(run_id, NIGHTLY, "PENDING", None, None)
-            except (DagsterAwayError, DagsterRefusalError) as error:
+            except (DagsterUnavailableError, DagsterRefusalError) as error:
                 dagster_problem(error)
 
     def close(self) -> None:
@@ -244,14 +249,14 @@ def app_problem(error: AppRowError) -> NoReturn:
     raise Problem(HTTPStatus.BAD_GATEWAY, "app-refuses", detail) from None
 
 
-def dagster_problem(error: DagsterAwayError | DagsterRefusalError) -> NoReturn:
+def dagster_problem(error: DagsterUnavailableError | DagsterRefusalError) -> NoReturn:
     """Turn an error of Dagster into a problem.
 
     Raises:
         Problem: 502 or 503.
     """
     _log.warning("Dagster: %s", error)
-    if isinstance(error, DagsterAwayError):
+    if isinstance(error, DagsterUnavailableError):
         detail = (
             "Dagster's web server does not answer at AMERICANO_DAGSTER_URL: start it by `americano dev`, then ask "
             "again. Or run `americano sync` or `americano analyse` on that machine"

@@ -41,6 +41,7 @@ def build_application(settings: Settings) -> ASGIApp:
         with suppress(asyncio.CancelledError):
             await watcher
         await service.run_figures.close()
+        await service.pipeline.close()
         service.close()
 
     app = FastAPI(

@@ -69,7 +69,7 @@ _FAILURES = """query Failures($run: ID!, $limit: Int) {
 }"""
 
 
-class DagsterAwayError(Exception):
+class DagsterUnavailableError(Exception):
     """The web server does not answer.
 
     Attributes:
@@ -138,7 +138,7 @@ class DagsterClient:
             The id of the run.
 
         Raises:
-            DagsterAwayError: the web server does not answer.
+            DagsterUnavailableError: the web server does not answer.
             DagsterRefusalError: it does not start the run.
         """
         selector: dict[str, Any] = {
@@ -186,7 +186,7 @@ class DagsterClient:
     def _runs(self, wanted: Mapping[str, Any], limit: int) -> list[LaunchedRun]:
         answer = self._ask(_RUNS, {"filter": wanted, "limit": limit}, _READ_SECONDS)["runsOrError"]
         if answer["__typename"] != "Runs":
-            raise DagsterAwayError(f"Dagster cannot list runs: {answer.get('message')}")
+            raise DagsterUnavailableError(f"Dagster cannot list runs: {answer.get('message')}")
         return [
             LaunchedRun(
                 str(run["runId"]),
@@ -202,7 +202,7 @@ class DagsterClient:
         """The data of an answer.
 
         Raises:
-            DagsterAwayError: the web server does not answer in time, or something else does.
+            DagsterUnavailableError: the web server does not answer in time, or something else does.
         """
         content = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -211,14 +211,16 @@ class DagsterClient:
             with self._opener.open(request, timeout=seconds) as answer:
                 document = json.loads(answer.read(_MAX_BYTES))
         except urllib.error.HTTPError as error:
-            raise DagsterAwayError(f"it answers with status {error.code}") from None
+            raise DagsterUnavailableError(f"it answers with status {error.code}") from None
         except urllib.error.URLError as error:
-            raise DagsterAwayError(f"it cannot be reached: {error.reason}") from None
+            raise DagsterUnavailableError(f"it cannot be reached: {error.reason}") from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             # The request was sent: a time limit or a broken connection says nothing about what was done.
-            raise DagsterAwayError(f"its answer is missing: {type(error).__name__}", may_have_started=True) from None
+            raise DagsterUnavailableError(
+                f"its answer is missing: {type(error).__name__}", may_have_started=True
+            ) from None
         if not isinstance(document, dict) or not isinstance(document.get("data"), dict):
-            raise DagsterAwayError("it does not answer as Dagster does")
+            raise DagsterUnavailableError("it does not answer as Dagster does")
         data: dict[str, Any] = document["data"]
         return data
 

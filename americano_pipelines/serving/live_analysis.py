@@ -1,4 +1,4 @@
-"""Say how far an analysis is now: by the app's row, the record, the Dagster run, and the published file."""
+"""Read the current state of an analysis from the app's row, the record, the Dagster run and the published file."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from americano_pipelines.provenance.request_cards import RequestCard, read_card
 from americano_pipelines.serving.analysis_trigger import AnalysisTrigger, app_problem, dagster_problem
 from americano_pipelines.serving.answer_formats import Format, encoder
 from americano_pipelines.serving.answer_tables import ANALYSIS, PROTOCOL_PLAN, SCOPE
-from americano_pipelines.serving.dagster_client import COMPLETED, FAILED, PENDING, DagsterAwayError
+from americano_pipelines.serving.dagster_client import COMPLETED, FAILED, PENDING, DagsterUnavailableError
 from americano_pipelines.serving.pinned_answer import SNAPSHOT_HEADER, content_type
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import not_found
@@ -60,7 +60,7 @@ class LiveAnalysis:
 
 
 async def live_answer(service: Service, principal: Principal, name: str, options: AnswerOptions) -> Response:
-    """The answer about an analysis as it is now; it may be kept nowhere. Arguments and errors as `read_live`."""
+    """The answer about an analysis as it is now; it must not be cached. Arguments and errors as `read_live`."""
     snapshot = await service.lease()
     try:
         reading = service.trigger.threads.submit(
@@ -183,7 +183,10 @@ def _protocol_of(
 def _plan(
     cursor: duckdb.DuckDBPyConnection, snapshot: OpenSnapshot, principal: Principal, protocol_id: str | None
 ) -> dict[str, Any] | None:
-    """The plan of a protocol; None for one that is not visible. Who sees all also sees what no protocol has."""
+    """The plan of a protocol; None for one that is not visible.
+
+    A principal that sees all learners also sees analyses without a protocol.
+    """
     values = None
     if protocol_id is not None and "research.protocols" in snapshot.relations:
         cursor.execute(PROTOCOL_PLAN.text, {SCOPE: principal.visible, "protocol": protocol_id})
@@ -254,7 +257,7 @@ def _facts_of_request(trigger: AnalysisTrigger, card: RequestCard) -> dict[str, 
         if run is None:
             return facts
         error = trigger.dagster.failure(run.run_id) if run.progress == FAILED else None
-    except DagsterAwayError as away:
+    except DagsterUnavailableError as away:
         dagster_problem(away)
     return {
         **facts,

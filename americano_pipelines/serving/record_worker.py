@@ -141,8 +141,10 @@ def main(arguments: list[str]) -> None:
                 answer = _verify(sha256)
             case ["files", run_id, *paths]:
                 answer = _files(run_id, paths)
-            case _:
+            case ["runs"]:
                 answer = _runs()
+            case _:
+                raise ValueError(f"there is no command {arguments}")
         document: dict[str, Any] = {"answer": answer}
     except AmericanoError as error:
         document = {"error": str(error)}

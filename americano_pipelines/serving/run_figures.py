@@ -23,7 +23,7 @@ class RunFiguresReader:
         self._reading: asyncio.Task[None] | None = None
 
     def latest(self) -> dict[str, Any]:
-        """The figures, by name; empty as long as there are none. Old ones are read again, which nobody waits for."""
+        """The figures, by name; empty as long as there are none. Old ones are read again in the background."""
         is_old = time.monotonic() - self._read_at > _READ_AGAIN_SECONDS
         if is_old and (self._reading is None or self._reading.done()) and self._configuration.exists():
             self._read_at = time.monotonic()

@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS, REQUESTABLE
 from americano_pipelines.defs.job_names import NIGHTLY
-from americano_pipelines.serving.analysis_trigger import Asked, check_wanted, dagster_problem
+from americano_pipelines.serving.analysis_trigger import AcceptedRequest, dagster_problem, parse_request
 from americano_pipelines.serving.answer_tables import PROTOCOL_IS_VISIBLE, SCOPE
 from americano_pipelines.serving.api_description import problem_responses
-from americano_pipelines.serving.dagster_client import FAILED, DagsterAwayError, LaunchedRun
+from americano_pipelines.serving.dagster_client import FAILED, DagsterUnavailableError, LaunchedRun
 from americano_pipelines.serving.live_analysis import read_live
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
 from americano_pipelines.serving.problem_details import Problem, not_found
@@ -104,7 +104,7 @@ async def _body(request: Request) -> AnalysisBody:
             for item in error.errors()
         ]
         names = ", ".join(item["parameter"] for item in errors)
-        detail = f"these fields are not allowed: {names}"
+        detail = f"these fields have values that are not allowed: {names}"
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameters", detail, errors=errors) from None
 
 
@@ -148,7 +148,7 @@ async def _ask(
         raise Problem(HTTPStatus.FORBIDDEN, "forbidden", detail)
     body = await _body(request)
     await _check_visible(service, principal, body.protocol)
-    wanted = check_wanted(body.protocol, body.kind, body.parameters)
+    wanted = parse_request(body.protocol, body.kind, body.parameters)
     trigger = service.trigger
     accepted = await _in_thread(service, trigger.ask, principal, wanted, idempotency_key)
     state = await _state(service, principal, accepted)
@@ -160,7 +160,7 @@ async def _ask(
     return JSONResponse(state, 202, headers | {"retry-after": _POLL_SECONDS}, background=task)
 
 
-async def _state(service: Service, principal: Principal, accepted: Asked) -> dict[str, Any]:
+async def _state(service: Service, principal: Principal, accepted: AcceptedRequest) -> dict[str, Any]:
     """How far a request is."""
     card = accepted.card
     state = {
@@ -256,7 +256,7 @@ def _read_sync(service: Service, run_id: str) -> dict[str, Any]:
         if run is None or run.job != NIGHTLY:
             raise not_found("sync")
         return _sync_state(run, dagster.failure(run_id) if run.progress == FAILED else None)
-    except DagsterAwayError as error:
+    except DagsterUnavailableError as error:
         dagster_problem(error)
 
 

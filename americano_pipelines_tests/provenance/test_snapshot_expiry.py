@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.provenance.chain import named_expiry, read_chain
-from americano_pipelines.provenance.record import ExpiryEnd
+from americano_pipelines.provenance.record import ExpiryHead
 from americano_pipelines.provenance.snapshot_expiry import add_card, read_expiry
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines_tests.provenance.records import kept_record
@@ -21,7 +21,7 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def gap(settings: Settings, end: ExpiryEnd | None, start: int = 1) -> str:
+def gap(settings: Settings, end: ExpiryHead | None, start: int = 1) -> str:
     return read_expiry(settings).gap(end, start)
 
 

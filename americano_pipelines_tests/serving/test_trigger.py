@@ -17,7 +17,7 @@ import pytest
 from psycopg2 import sql
 
 from americano_pipelines.provenance import request_cards
-from americano_pipelines.serving.dagster_client import DagsterAwayError, DagsterClient
+from americano_pipelines.serving.dagster_client import DagsterClient, DagsterUnavailableError
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import Database, Server, cut, free_port
 from americano_pipelines_tests.defs.conftest import wait_until
@@ -376,9 +376,9 @@ def test_the_examples_of_the_docs_start_and_follow_an_analysis(requests: Request
 def test_a_web_server_that_does_not_answer_is_away() -> None:
     with silent_server() as silent, pytest.MonkeyPatch.context() as patch:
         patch.setattr("americano_pipelines.serving.dagster_client._READ_SECONDS", 0.2)
-        with pytest.raises(DagsterAwayError) as away:
+        with pytest.raises(DagsterUnavailableError) as away:
             DagsterClient(silent.url).run("none")
         assert away.value.may_have_started
-    with pytest.raises(DagsterAwayError) as away:
+    with pytest.raises(DagsterUnavailableError) as away:
         DagsterClient(f"http://127.0.0.1:{free_port()}").run("none")
     assert not away.value.may_have_started

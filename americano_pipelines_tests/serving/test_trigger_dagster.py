@@ -20,7 +20,7 @@ from americano_pipelines.defs.dagster_instance import prepare_home
 from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.serving.api_keys import KeyCard, create_key
-from americano_pipelines.serving.dagster_client import DagsterAwayError, DagsterClient
+from americano_pipelines.serving.dagster_client import DagsterClient, DagsterUnavailableError
 from americano_pipelines.serving.principals import Scope
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, environment, free_port
@@ -85,7 +85,7 @@ def running(
 
 
 def _answers(running: Running) -> bool:
-    with suppress(DagsterAwayError, httpx.TransportError):
+    with suppress(DagsterUnavailableError, httpx.TransportError):
         running.dagster.tagged("none", "none")
         return running.api.get("/v1/health").status_code == 200
     return False

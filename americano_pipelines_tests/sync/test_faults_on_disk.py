@@ -119,7 +119,7 @@ def commands_without_privilege(tmp_path_factory: pytest.TempPathFactory) -> Iter
 READ_ONLY: dict[str, Callable[[Settings], Path]] = {
     "data folder": lambda settings: settings.data_dir,
     "lake": lambda settings: settings.lake_dir,
-    "snapshots": snapshots.snapshots_dir,
+    "snapshots": lambda settings: snapshots.snapshots_dir(settings.paths),
 }
 
 

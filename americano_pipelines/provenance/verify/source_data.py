@@ -92,7 +92,7 @@ def keep_findings(settings: Settings) -> int:
                 files[snapshot_sha256] = _file(settings, record)
             finding = _compared_before_expiry(settings, record, files[snapshot_sha256])
             text, is_new = _keep(path, sha256, record, finding)
-            # Whoever put another finding there does not get a card for it.
+            # Add no card for a file that says something else.
             if text is not None:
                 findings[sha256] = sha256_hex(text)
             kept += is_new

@@ -83,10 +83,10 @@ class Experiment:
         if self.is_over:
             return None if self.result else "it has not been analysed yet"
         if self.ends_at is None:
-            return "its end is not known, so nobody can say that it is over"
+            return "its end is not known, so it counts as running"
         return (
-            f"it ends on {self.ends_at:%Y-%m-%d}. A result that is looked at before the end tempts to stop when it "
-            "looks good, and then p and interval are wrong"
+            f"it ends on {self.ends_at:%Y-%m-%d}. Stopping because an early "
+            "result looks good makes p and interval wrong"
         )
 
 

@@ -28,7 +28,7 @@ class PipelineAnswer:
 
 
 class PipelineView:
-    """The last answer, collected again when somebody looks at it after a minute."""
+    """The last answer, collected again on the first read after a minute."""
 
     def __init__(self, worker: RecordWorker) -> None:
         self._worker = worker
@@ -41,6 +41,13 @@ class PipelineView:
         if self._task is None and time.monotonic() - self._collected_at > _FRESH_SECONDS:
             self._task = asyncio.create_task(self._collect())
         return self._answer
+
+    async def close(self) -> None:
+        """End what is being collected."""
+        if self._task is not None:
+            task = self._task
+            task.cancel()
+            await asyncio.wait({task})
 
     async def _collect(self) -> None:
         try:
