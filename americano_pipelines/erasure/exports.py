@@ -38,23 +38,34 @@ class Exports:
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Remove files for good; their record loses what names a learner when none of them is left."""
+        paths = {str(item.path) for item in items}
+        # Another export may have been written to the same path: a card counts for the bytes that it names.
+        removed = {
+            path: card
+            for path, card in read_cards(self._settings).items()
+            if card is not None and all(file.path in paths and _is_there(file) for file in card.files)
+        }
         for item in items:
             if item.path is not None:
                 item.path.unlink(missing_ok=True)
                 atomic_files.sync_folder(item.path.parent)
-        removed = {str(item.path) for item in items}
-        for path, card in read_cards(self._settings).items():
-            if card is not None and {file.path for file in card.files} <= removed:
-                mark_purged(self._settings, path, card)
+        for path, card in removed.items():
+            mark_purged(self._settings, path, card)
         return []
 
 
 def _item(card_path: Path, file: HandedOutFile) -> Item:
     path = Path(file.path)
-    if path.is_file() and file_sha256(path) == file.sha256:
+    if _is_there(file):
         return Item(KIND, file.path, "holds the learner's rows", names_learner=True, bytes=file.bytes, path=path)
     reason = (
         f"a file with the learner's rows was written to {path}, and is not there as it was any more: remove every "
         f"copy, then {card_path}"
     )
     return Item(KIND, file.path, reason, ErasureAction.CANNOT_REMOVE, names_learner=True, path=card_path)
+
+
+def _is_there(file: HandedOutFile) -> bool:
+    """Whether the file is where it was written, with the bytes of then."""
+    path = Path(file.path)
+    return path.is_file() and file_sha256(path) == file.sha256

@@ -7,7 +7,7 @@ of two runs for one row only one claims it. Without a row, the run is found by i
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.settings import PostgresTarget, Settings
 
-_THREADS = 4
+_THREADS, _MAX_STARTING = 4, 32
 _RETRY_SECONDS = 30
 _log = logging.getLogger("americano.api")
 
@@ -108,12 +108,12 @@ class AcceptedRequest:
     Attributes:
         card: the request.
         is_new: whether it was not known before.
-        begin: asks Dagster to start at once; None when a run was started already.
+        has_row: whether the app has a row for it, so that Dagster's sensor starts it in any case.
     """
 
     card: RequestCard
     is_new: bool
-    begin: Callable[[], None] | None = None
+    has_row: bool = False
 
 
 class AnalysisTrigger:
@@ -123,6 +123,9 @@ class AnalysisTrigger:
         self._settings = settings
         self.dagster = DagsterClient(settings.americano_dagster_url)
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="trigger")
+        # Starting waits for Dagster for seconds: in a thread of its own, so that no reader waits for it.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="start")
+        self._starting: set[str] = set()
 
     def ask(self, principal: Principal, wanted: AnalysisRequest, key: str | None) -> AcceptedRequest:
         """Accept a request for an analysis of a protocol that the principal may see.
@@ -155,7 +158,7 @@ class AnalysisTrigger:
         if target is None or wanted.app_type is None:
             return AcceptedRequest(self._with_run(card, is_new=is_new), is_new)
         is_new = self._insert(target, card, wanted.app_type, is_new=is_new)
-        return AcceptedRequest(card, is_new, lambda: self._begin(card))
+        return AcceptedRequest(card, is_new, has_row=True)
 
     def _insert(self, target: PostgresTarget, card: RequestCard, type_in_app: str, *, is_new: bool) -> bool:
         """Insert the row unless it is there; whether it was inserted."""
@@ -175,14 +178,24 @@ class AnalysisTrigger:
             app_problem(error)
         return inserted
 
+    def start_soon(self, card: RequestCard) -> None:
+        """Ask Dagster in the background to start a request that has a row.
+
+        The sensor `analysis_requests` starts it in any case, so of many requests at once the last are left to it.
+        """
+        if card.request_id not in self._starting and len(self._starting) < _MAX_STARTING:
+            self._starting.add(card.request_id)
+            self._starter.submit(self._begin, card)
+
     def _begin(self, card: RequestCard) -> None:
-        """Ask Dagster to start at once, unless it has begun; the sensor `analysis_requests` starts it in any case."""
         try:
             with request_cards.launch_lock(self._settings):
                 if not self.dagster.tagged(REQUEST_TAG, card.request_id):
                     self._launch(card, {ROW_FIELD: card.request_id})
         except (DagsterUnavailableError, DagsterRefusalError) as error:
             _log.warning("request %s waits for Dagster's sensor: %s", card.request_id, error)
+        finally:
+            self._starting.discard(card.request_id)
 
     def _with_run(self, card: RequestCard, *, is_new: bool) -> RequestCard:
         """The card with its run, which is started unless there is one.
@@ -231,6 +244,7 @@ class AnalysisTrigger:
 
     def close(self) -> None:
         """End the threads, without beginning what waits: the sensor starts it."""
+        self._starter.shutdown(wait=True, cancel_futures=True)
         self.threads.shutdown(wait=True, cancel_futures=True)
 
 

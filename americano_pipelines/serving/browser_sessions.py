@@ -23,14 +23,15 @@ COOKIE = "americano_session"
 FORM_TOKEN = "form"  # noqa: S105 - the name of a field
 LIFETIME_SECONDS = 12 * 3600
 _BYTES, _NONCE_BYTES = 32, 12
-_MAX_SESSIONS, _MAX_FORM_BYTES = 10_000, 32 << 10
+_MAX_SESSIONS, _MAX_OWN_SESSIONS, _MAX_FORM_BYTES = 10_000, 20, 32 << 10
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True)
 class _Session:
-    box: bytes
+    ciphertext: bytes
     ends_at: float
+    owner: str
 
 
 class BrowserSessions:
@@ -50,11 +51,18 @@ class BrowserSessions:
             The value of the cookie.
         """
         key, nonce = AESGCM.generate_key(8 * _BYTES), secrets.token_bytes(_NONCE_BYTES)
-        box = nonce + AESGCM(key).encrypt(nonce, credential.encode(), None)
+        ciphertext = nonce + AESGCM(key).encrypt(nonce, credential.encode(), None)
         cookie = base64.urlsafe_b64encode(key).rstrip(b"=").decode()
-        self._sessions[sha256_hex(cookie.encode())] = _Session(box, time.monotonic() + LIFETIME_SECONDS)
-        if len(self._sessions) > _MAX_SESSIONS:
+        moment, owner = time.monotonic(), hmac.digest(self._secret, credential.encode(), "sha256").hex()
+        for name in [name for name, session in self._sessions.items() if session.ends_at < moment]:
+            del self._sessions[name]
+        # Many sign-ins with one key end sessions of that key, not those of others.
+        own = [name for name, session in self._sessions.items() if session.owner == owner]
+        if len(own) >= _MAX_OWN_SESSIONS:
+            del self._sessions[own[0]]
+        elif len(self._sessions) >= _MAX_SESSIONS:
             self._sessions.popitem(last=False)
+        self._sessions[sha256_hex(cookie.encode())] = _Session(ciphertext, moment + LIFETIME_SECONDS, owner)
         return cookie
 
     def end(self, request: Request) -> None:
@@ -76,7 +84,7 @@ class BrowserSessions:
         if session.ends_at < time.monotonic():
             self.end(request)
             return None
-        nonce, sealed = session.box[:_NONCE_BYTES], session.box[_NONCE_BYTES:]
+        nonce, sealed = session.ciphertext[:_NONCE_BYTES], session.ciphertext[_NONCE_BYTES:]
         return AESGCM(base64.urlsafe_b64decode(f"{cookie}=")).decrypt(nonce, sealed, None).decode()
 
     def form_token(self, request: Request) -> str:

@@ -222,6 +222,8 @@ class DagsterClient:
         if not isinstance(document, dict) or not isinstance(document.get("data"), dict):
             raise DagsterUnavailableError("it does not answer as Dagster does")
         data: dict[str, Any] = document["data"]
+        if None in data.values():
+            raise DagsterUnavailableError("it answers with nothing", may_have_started=True)
         return data
 
 

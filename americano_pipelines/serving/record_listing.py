@@ -11,6 +11,8 @@ from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.provenance.record_index import IndexEntry, newest_entries
 from americano_pipelines.settings import Settings
 
+# Each is a text of all records, and a page token names one of as many as there are records.
+_KEPT_LISTS = 8
 BEFORE_SNAPSHOT = -1
 """A mark that stands for the records from before the snapshot was built."""
 
@@ -61,10 +63,14 @@ class RecordListing:
         """
         with self._lock:
             self._look()
+            if mark is not None:
+                mark = min(mark, max((entry.chain_number or 0 for entry in self._entries), default=0))
             key = (mark, built_at if mark == BEFORE_SNAPSHOT else None)
-            if key not in self._rows:
-                self._rows[key] = self._listed(mark, datetime.fromisoformat(built_at))
-            return self._rows[key]
+            rows = self._rows.pop(key, None) or self._listed(mark, datetime.fromisoformat(built_at))
+            self._rows[key] = rows
+            if len(self._rows) > _KEPT_LISTS:
+                del self._rows[next(iter(self._rows))]
+            return rows
 
     def _look(self) -> None:
         try:

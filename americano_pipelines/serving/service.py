@@ -91,6 +91,7 @@ class Service:
             if self.pool.closed > closed_before:
                 closed_before = self.pool.closed
                 self.cache.clear()
+                self.files.clear()
 
     def close(self) -> None:
         """End all threads and close all files."""

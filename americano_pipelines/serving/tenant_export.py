@@ -215,9 +215,14 @@ def _value(relation: str, name: str, type_name: str) -> str:
         return "member.pseudonym AS learner_id"
     if type_name != "VARCHAR":
         return f"{column} AS {sql.quote(name)}"
-    replaced = f"replace({column}, member.learner_id, member.pseudonym)"
-    is_distinctive = f"length(member.learner_id) >= {_MIN_CHARACTERS}"
-    return f"CASE WHEN {is_distinctive} THEN {replaced} ELSE {column} END AS {sql.quote(name)}"
+    # In any letter case, and a UUID without its hyphens too. An id of digits only would be found in other numbers.
+    pattern = "'(?i)' || regexp_escape(member.learner_id) || '|' || regexp_escape(replace(member.learner_id, '-', ''))"
+    is_distinctive = (
+        f"length(member.learner_id) >= {_MIN_CHARACTERS} AND NOT regexp_full_match(member.learner_id, '\\d+')"
+    )
+    is_mentioned = f"contains(replace(lower({column}), '-', ''), replace(lower(member.learner_id), '-', ''))"
+    replaced = f"regexp_replace({column}, {pattern}, member.pseudonym, 'g')"
+    return f"CASE WHEN {is_distinctive} AND {is_mentioned} THEN {replaced} ELSE {column} END AS {sql.quote(name)}"
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS, REQUESTABLE
@@ -155,9 +154,9 @@ async def _ask(
     headers = {"location": f"/v1/analyses/{accepted.card.request_id}", "cache-control": "no-store"}
     if state["status"] in _ENDED:
         return JSONResponse(state, 200, headers)
-    begin = accepted.begin if state["status"] == "PENDING" else None
-    task = BackgroundTask(_in_thread, service, begin) if begin is not None else None
-    return JSONResponse(state, 202, headers | {"retry-after": _POLL_SECONDS}, background=task)
+    if accepted.has_row and state["status"] == "PENDING":
+        trigger.start_soon(accepted.card)
+    return JSONResponse(state, 202, headers | {"retry-after": _POLL_SECONDS})
 
 
 async def _state(service: Service, principal: Principal, accepted: AcceptedRequest) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import re
+from typing import Any
 
 import orjson
 from fastapi import Request
@@ -14,6 +16,7 @@ from americano_pipelines.serving.pages.chart_specs import Spec
 from americano_pipelines.serving.pinned_answer import is_not_modified, pinned_headers, strong_etag
 from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.service import Service
+from americano_pipelines.text_output import visible
 
 _STYLE = (
     "svg{--ink:#1d2329;--soft:#767f88;--grid:#e4e7ea;--baseline:#3d5a78;--treatment:#b4500f;"
@@ -24,6 +27,7 @@ _STYLE = (
     "--baseline-band:#3d5a7814;--treatment-band:#b4500f1f}}"
 )
 _STYLE_SHA256 = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_NOT_IN_XML = re.compile("[\ufffe\uffff]")
 _POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_SHA256}'; frame-ancestors 'none'; sandbox"
 
 
@@ -37,6 +41,7 @@ async def answer_chart(request: Request, service: Service, snapshot: OpenSnapsho
         title: what the chart shows, in a sentence.
         spec: the specification.
     """
+    title, spec = _printable(title), _printable(spec)
     sha256 = sha256_hex(orjson.dumps([_STYLE, title, spec]))
     headers = pinned_headers(snapshot, strong_etag("chart", snapshot.identity, sha256))
     if is_not_modified(request.headers.get("if-none-match"), headers["etag"]):
@@ -47,6 +52,15 @@ async def answer_chart(request: Request, service: Service, snapshot: OpenSnapsho
         kept = KeptAnswer(200, {}, _labelled(svg, title).encode())
         service.cache.put(f"chart {sha256}", kept)
     return Response(kept.body, headers=headers | {"content-security-policy": _POLICY}, media_type="image/svg+xml")
+
+
+def _printable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The same with escapes for characters that no XML has: one of them ends the process that draws."""
+    if isinstance(value, str):
+        return _NOT_IN_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", visible(value))
+    if isinstance(value, dict):
+        return {name: _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _labelled(svg: str, title: str) -> str:

@@ -44,6 +44,8 @@ async def _series(
 ) -> Response:
     async with reading(request, service, principal, snapshot) as reader:
         days = await read_experiment(reader, protocol)
+        if not days.phases:
+            raise not_found("series")
         spec = chart_specs.series_chart(days.series, days.phases, days.lines, days.outcome, _WIDTHS[width])
         return await answer_chart(request, service, reader.snapshot, days.description, spec)
 

@@ -20,11 +20,12 @@ class ChartWorker:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+        self._starting: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start the process, if it does not run: its first drawing takes seconds."""
-        async with self._turn:
-            await self._running()
+    def start(self) -> None:
+        """Start the process in the background, if it does not run: its first drawing takes seconds."""
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
 
     async def svg(self, spec: dict[str, Any]) -> str:
         """The drawing of a Vega-Lite specification.
@@ -32,15 +33,18 @@ class ChartWorker:
         Raises:
             Problem: 500, it cannot be drawn; 503, it took too long.
         """
-        async with self._turn:
+        await self._take_turn()
+        try:
             try:
                 answer = await asyncio.wait_for(self._drawn(spec), _SECONDS)
             except BaseException as error:
                 # Also where the client is gone: the next one must not read the answer to this one.
                 self.end()
                 if isinstance(error, TimeoutError):
-                    raise busy("the charts take too long on this machine at this moment", 30) from None
+                    raise _too_slow() from None
                 raise
+        finally:
+            self._turn.release()
         if not answer:
             self.end()
             raise Problem(500, "not-drawn", "the process that draws charts has failed")
@@ -48,6 +52,21 @@ class ChartWorker:
         if "error" in document:
             raise Problem(500, "not-drawn", f"this chart cannot be drawn: {document['error']}")
         return document["svg"]
+
+    async def _take_turn(self) -> None:
+        """Wait for the drawings before this one.
+
+        Raises:
+            Problem: 503, they take too long.
+        """
+        try:
+            await asyncio.wait_for(self._turn.acquire(), _SECONDS)
+        except TimeoutError:
+            raise _too_slow() from None
+
+    async def _start(self) -> None:
+        async with self._turn:
+            await self._running()
 
     async def _drawn(self, spec: dict[str, Any]) -> bytes:
         process = await self._running()
@@ -77,6 +96,10 @@ class ChartWorker:
             with suppress(ProcessLookupError):
                 self._process.kill()
             self._process = None
+
+
+def _too_slow() -> Problem:
+    return busy("the charts take too long on this machine at this moment", 30)
 
 
 def main() -> None:

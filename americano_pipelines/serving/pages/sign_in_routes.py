@@ -6,12 +6,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from americano_pipelines.serving.browser_sessions import COOKIE, LIFETIME_SECONDS
-from americano_pipelines.serving.pages.page_answers import STATIC, PageRoute, answer_page, static_file
+from americano_pipelines.serving.pages.page_answers import MAX_TARGET, STATIC, PageRoute, answer_page, static_file
 from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.route_parameters import TheService
 
 _NO_STORE = {"cache-control": "no-store"}
-_Next = Annotated[str, Query(max_length=500)]
+_Next = Annotated[str, Query(max_length=MAX_TARGET)]
 ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=Response)
 
 
@@ -31,7 +31,7 @@ async def _sign_in(request: Request, service: TheService) -> Response:
     except Problem as problem:
         return await _page(request, "/", problem.detail, problem.status)
     request.state.principal = principal.name
-    await service.charts.start()
+    service.charts.start()
     authentication.sessions.end(request)
     response = RedirectResponse(_local(form.get("next", "/")), 303, _NO_STORE)
     response.set_cookie(
