@@ -161,7 +161,14 @@ class PriorRuns:
 
 
 def assess_compliance(
-    kind: Kind, parameters: Parameters, extract: Extract, *, as_of_us: int, ends_us: int, prior_runs: PriorRuns
+    kind: Kind,
+    parameters: Parameters,
+    extract: Extract,
+    *,
+    as_of_us: int,
+    ends_us: int,
+    prior_runs: PriorRuns,
+    data_end_us: int | None = None,
 ) -> PlanCompliance:
     """Compare a run with the plan; another number of draws only estimates the same p more exactly.
 
@@ -171,6 +178,7 @@ def assess_compliance(
         extract: the input, with the plan.
         as_of_us: the instant of the data, microseconds since 1970 UTC.
         ends_us: when the plan is over, microseconds since 1970 UTC.
+        data_end_us: when the last phase ends, if that is earlier; None where it is not.
         prior_runs: the analyses of the protocol before this run.
     """
     reasons, plan_over = [], as_of_us >= ends_us
@@ -201,7 +209,7 @@ def assess_compliance(
         reasons.append(f"the plan is not over before {datetime.fromtimestamp(ends_us / 1e6, UTC):%Y-%m-%d}")
     elif any(
         # Against the present end: a run on the same data counts, although the plan may have been longer at its time.
-        (prior.data_instant_us is None or prior.data_instant_us >= ends_us)
+        (prior.data_instant_us is None or prior.data_instant_us >= min(ends_us, data_end_us or ends_us))
         and (prior.analysis, prior.outcome) == (kind.name, extract.outcome)
         for prior in prior_runs.recorded
     ):

@@ -90,7 +90,7 @@ def check_extract(extract: Extract, sighting: PlanSighting | None, as_of_us: int
     better = f"{declared.better} is better" if declared.better else ""
     advice = "; add improvement to the plan, or the verdict says only that the outcome differs"
     yield CheckedItem("better", bool(better), better or f"{declared.undeclared}{advice}")
-    yield _plan_age(sighting, observations.planned_end_us)
+    yield _plan_age(sighting, observations.timeline.windows[-1].ends_us)
     yield _values(observations, over=over)
 
 

@@ -104,19 +104,22 @@ def _compliance(
     extract = prepared.extract
     if not isinstance(extract, Extract):
         return None
-    ends_us = planned_end_us(extract, phase_timeline(extract))
+    windows = phase_timeline(extract)
+    # The protocol's end may lie later, or be moved: what counts for the plan's age is when all data were in.
+    data_end_us = windows.windows[-1].ends_us
     compliance = assess_compliance(
         prepared.kind,
         prepared.parameters,
         extract,
         as_of_us=as_of_us,
-        ends_us=ends_us,
+        ends_us=planned_end_us(extract, windows),
+        data_end_us=data_end_us,
         prior_runs=find_prior_runs(settings, run.store, extract.protocol.protocol_id, run.run_id, hash_places),
     )
     if planned_of(prepared.kind, extract) is None:
         return compliance
     earlier = find_prior_sightings(settings, extract.protocol.protocol_id)
-    return apply_plan_sighting(compliance, merge_sightings(prepared.plan_seen, earlier), ends_us)
+    return apply_plan_sighting(compliance, merge_sightings(prepared.plan_seen, earlier), data_end_us)
 
 
 def _report(

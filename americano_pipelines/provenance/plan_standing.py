@@ -47,7 +47,7 @@ def apply_plan_sighting(compliance: PlanCompliance, sighting: PlanSighting | Non
     Args:
         compliance: of the run.
         sighting: when its plan was first seen, None where no snapshot kept that.
-        ends_us: when the plan is over, microseconds since 1970 UTC.
+        ends_us: when all its data were in, microseconds since 1970 UTC.
     """
     end = datetime.fromtimestamp(ends_us / 1e6, UTC)
     reason = _reason(sighting, end)

@@ -38,8 +38,8 @@ def find_prior_runs(
 ) -> PriorRuns:
     """The analyses of a protocol before the one whose MLflow run this is.
 
-    A record whose MLflow run never got its hash was left by a process that died while it recorded. Its result was never
-    shown, so it does not make the next run exploratory; it is only counted.
+    A record whose hash neither its MLflow run, Dagster's log nor a row of the app has was left by a process that died
+    while it recorded. It does not make the next run exploratory; it is only counted.
 
     Args:
         settings: whose archive.
@@ -53,9 +53,9 @@ def find_prior_runs(
     """
     runs = {run.info.run_id: run for run in _runs(store, protocol_id) if run.info.run_id != run_id}
     recorded = []
-    for _, record in find_records(settings, "protocol_id", protocol_id):
+    for sha256, record in find_records(settings, "protocol_id", protocol_id):
         run = runs.get(str(record.tracking["run_id"]))
-        if run is None or record_hash(run) is not None:
+        if run is None or record_hash(run) is not None or sha256 in hash_places:
             recorded.append(_of_record(record))
             runs.pop(str(record.tracking["run_id"]), None)
     recorded += [_of_run(run) for run in runs.values() if record_hash(run) is not None]

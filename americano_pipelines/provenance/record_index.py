@@ -137,7 +137,7 @@ def all_entries(settings: Settings, *, from_files: bool = False) -> list[IndexEn
 
     Args:
         settings: whose archive.
-        from_files: read every file, and read every file and ignore the index.
+        from_files: read every file and ignore the index.
     """
     if from_files:
         return list(_read(settings, _present(settings), {}))

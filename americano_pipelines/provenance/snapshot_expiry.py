@@ -115,8 +115,10 @@ def add_card(settings: Settings, snapshot_id: str, findings: Mapping[str, str]) 
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         end = read_expiry(settings).end
+        # A card that cannot be read keeps its number, and shows as a gap.
+        numbers = [int(path.stem) for path in folder.glob("[!.]*.json") if path.stem.isdecimal()]
         card = ExpiryCard(
-            number=1 if end is None else end.number + 1,
+            number=max(numbers, default=0) + 1,
             previous=None if end is None else end.sha256,
             snapshot_id=snapshot_id,
             checked_at=datetime.now(UTC),

@@ -189,11 +189,11 @@ def _make_tables(connection: duckdb.DuckDBPyConnection, record: SnapshotRecord, 
         if f"research.{table.needs}" in record.skipped or table.needs not in record.models:
             continue
         types = columns_of(connection, "research", table.needs)
-        selected = [_value("entry", name, types[name]) for name in table.columns]
+        selected = [text_without_id("entry", name, types[name]) for name in table.columns]
         joined = ""
         if table.name == "events":
             types = columns_of(connection, "research", "events")
-            selected += [_value("event", name, types[name]) for name in _OF_EVENT]
+            selected += [text_without_id("event", name, types[name]) for name in _OF_EVENT]
             joined = (
                 f"LEFT JOIN {sql.quote(catalog, 'research', 'events')} AS event ON event.event_id = entry.event_id "
                 "AND event.learner_id = entry.learner_id AND event.event_time = entry.event_time"
@@ -208,7 +208,7 @@ def _make_tables(connection: duckdb.DuckDBPyConnection, record: SnapshotRecord, 
     return names
 
 
-def _value(relation: str, name: str, type_name: str) -> str:
+def text_without_id(relation: str, name: str, type_name: str) -> str:
     """SQL of a column without the learner's id."""
     column = f"{relation}.{sql.quote(name)}"
     if name == "learner_id":

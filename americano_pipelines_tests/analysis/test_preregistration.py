@@ -113,6 +113,17 @@ def test_only_the_same_question_after_the_end_takes_the_place_of_the_first() -> 
     assert again.reasons == ("it is not the first of its kind after the end",)
     assert compliance(extract([PLAN]), PriorRun(ABAB.name, "score", None)).reasons == again.reasons
     assert again.sentence.endswith("1 analysis of this protocol came before it.")
+    # On the data of all phases, although the protocol's end was later then, or was moved since.
+    after_phases = assess_compliance(
+        ABAB,
+        resolve(ABAB, {}, extract([PLAN])),
+        extract([PLAN]),
+        as_of_us=END_US,
+        ends_us=END_US,
+        data_end_us=END_US - 10,
+        prior_runs=PriorRuns((PriorRun(ABAB.name, "score", END_US - 5),)),
+    )
+    assert after_phases.reasons == again.reasons
 
 
 def test_what_ended_without_a_record_is_told_and_a_changed_record_is_a_doubt() -> None:

@@ -56,7 +56,7 @@ def test_a_postgres_that_can_be_read(prisma: Database, cli: Cli, scanner: str) -
     assert ok["experiment_protocols"] == "public.experiment_protocols, row-level security on, readable"
     assert "no table public.analysis_runs" in lines(done, "warn")["analysis_runs"]
     assert "run `americano sync`" in lines(done, "warn")["published file"]
-    assert ok["MLflow"].startswith("a local store (sqlite)")
+    assert ok["MLflow"].startswith("no analysis is recorded yet; the first one creates the local store ")
 
 
 def test_every_variable_is_shown_and_no_secret(prisma: Database, cli: Cli) -> None:
@@ -195,7 +195,7 @@ def test_an_mlflow_server_is_asked_as_an_analysis_asks_it(
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hush")
         let_in = cli("doctor", mlflow_tracking_uri=guarded)
     assert "401" in lines(refused, "warn")["MLflow"]
-    assert lines(let_in, "ok")["MLflow"].startswith(f"{guarded} answers")
+    assert lines(let_in, "ok")["MLflow"].startswith(f"the server {guarded} answers; ")
 
 
 def test_a_closed_port_for_mlflow_says_so(cli: Cli) -> None:

@@ -20,7 +20,7 @@ from americano_pipelines.errors import AmericanoError, ConfigError
 from americano_pipelines.provenance import export_cards, request_cards
 from americano_pipelines.serving.api_keys import KeyCard, create_key, stored_keys
 from americano_pipelines.serving.principals import Scope
-from americano_pipelines.serving.tenant_export import TABLES, TenantExport, export_for
+from americano_pipelines.serving.tenant_export import TABLES, TenantExport, export_for, text_without_id
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.serving.published import LEARNERS, TENANT_OF, learner_of, publish_example
 
@@ -182,3 +182,36 @@ def test_the_command_says_what_it_wrote(example: Settings, tmp_path: Path, ameri
     assert json.loads(done.stdout)["files"][0]["sha256"] == file_sha256(path)
     assert {again.returncode, both.returncode, folder.returncode} == {2}
     assert "--force" in again.stderr
+
+
+def test_two_exports_to_one_path_are_two_to_an_erasure(example: Settings, tmp_path: Path) -> None:
+    target, taken = tmp_path / "same.duckdb", tmp_path / "sent.duckdb"
+    export_for(example, target, "duckdb", tenant=TENANT)
+    target.rename(taken)
+    learner = min(THEIRS)
+    export_for(example, target, "duckdb", protocol_id=f"protocol-{learner}")
+    store = Exports(example)
+    owner = identify(example, learner, protocol_owners(example))
+    here = [item for item in store.find(owner) if item.action is ErasureAction.REMOVE and item.name == str(target)]
+
+    store.remove(here)
+
+    left = [item for item in store.find(owner) if item.name == str(target)]
+    assert [item.action for item in left] == [ErasureAction.CANNOT_REMOVE], "of the file that was taken away"
+
+
+def test_the_id_goes_in_every_spelling_and_stays_out_of_numbers() -> None:
+    def exported(learner_id: str, text: str) -> str:
+        with duckdb.connect() as connection:
+            value = text_without_id("entry", "label", "VARCHAR")
+            member = "(SELECT $2 AS learner_id, 'P' AS pseudonym) AS member"
+            statement = f"SELECT {value} FROM (SELECT $1 AS label) AS entry, {member}"
+            row = connection.execute(statement, [text, learner_id]).fetchone()
+        return str(row and row[0])
+
+    uuid = "8f14e45f-ceea-467a-9b1c-0123456789ab"
+    assert exported(uuid, f"of {uuid.upper()}") == "of P"
+    assert exported(uuid, f"of {uuid.replace('-', '').upper()}!") == "of P!"
+    assert exported("Anna.Meier@x.org", "trial of anna.meier@X.org") == "trial of P"
+    assert exported("123456", "evt-91234567") == "evt-91234567"
+    assert exported("learner-1", "nothing of the kind") == "nothing of the kind"

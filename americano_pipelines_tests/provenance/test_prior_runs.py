@@ -7,7 +7,7 @@ import pytest
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.recorded_rows import recorded_hashes
-from americano_pipelines.mlflow_store.runs import PROTOCOL_TAG
+from americano_pipelines.mlflow_store.runs import HASH_TAG, PROTOCOL_TAG
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
@@ -118,3 +118,19 @@ def test_an_app_that_does_not_answer_is_on_record(lab: Lab) -> None:
     recorded = lab.perform(KIND, settings=nowhere).recorded
 
     assert "cannot be reached" in recorded.record.not_captured["standing.app_rows"]
+
+
+def test_a_record_whose_hash_was_taken_from_its_run_counts_by_dagsters_log(lab: Lab, first: Recorded) -> None:
+    store = lab.store
+    runs = {run.info.run_id for run in store.client.search_runs([store.experiment_id])}
+    assert run_id(first) in runs
+    store.client.delete_tag(run_id(first), HASH_TAG)
+    try:
+        unknown = lab.perform(KIND).recorded
+        known = lab.perform(KIND, before=frozenset({first.sha256})).recorded
+    finally:
+        store.client.set_tag(run_id(first), HASH_TAG, first.sha256)
+
+    assert unknown.record.standing is not None
+    assert known.record.standing is not None
+    assert known.record.standing.earlier_runs == unknown.record.standing.earlier_runs + 2

@@ -73,3 +73,16 @@ def test_the_first_card_names_the_findings_from_before_there_were_cards(tmp_path
 
     (card, _) = read_expiry(settings).cards[1]
     assert (list(card.earlier), card.findings) == (["old"], {"new": FINDING})
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("content", ["", '{"number": 7}'])
+def test_a_card_that_cannot_be_read_keeps_its_number_and_stops_no_other(settings: Settings, content: str) -> None:
+    folder = settings.paths.expired_snapshots
+    (folder / "3.json").chmod(0o600)
+    (folder / "3.json").write_text(content)
+
+    add_card(settings, "snapshot 3", {})
+
+    assert sorted(path.name for path in folder.iterdir()) == ["1.json", "2.json", "3.json", "4.json"]
+    assert gap(settings, read_expiry(settings).end) == "card 3 of the snapshots that expired is gone or was changed"

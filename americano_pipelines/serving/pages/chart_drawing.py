@@ -41,7 +41,7 @@ async def answer_chart(request: Request, service: Service, snapshot: OpenSnapsho
         title: what the chart shows, in a sentence.
         spec: the specification.
     """
-    title, spec = _printable(title), _printable(spec)
+    title, spec = printable(title), printable(spec)
     sha256 = sha256_hex(orjson.dumps([_STYLE, title, spec]))
     headers = pinned_headers(snapshot, strong_etag("chart", snapshot.identity, sha256))
     if is_not_modified(request.headers.get("if-none-match"), headers["etag"]):
@@ -54,13 +54,13 @@ async def answer_chart(request: Request, service: Service, snapshot: OpenSnapsho
     return Response(kept.body, headers=headers | {"content-security-policy": _POLICY}, media_type="image/svg+xml")
 
 
-def _printable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def printable(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """The same with escapes for characters that no XML has: one of them ends the process that draws."""
     if isinstance(value, str):
         return _NOT_IN_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", visible(value))
     if isinstance(value, dict):
-        return {name: _printable(item) for name, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: printable(item) for name, item in value.items()}
+    return [printable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _labelled(svg: str, title: str) -> str:

@@ -167,3 +167,15 @@ def test_a_cookie_alone_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     present = time.monotonic()
     monkeypatch.setattr(browser_sessions.time, "monotonic", lambda: present + browser_sessions.LIFETIME_SECONDS + 1)
     assert sessions.credential(_request(cookie)) is None
+
+
+def test_many_sign_ins_with_one_key_end_no_session_of_another() -> None:
+    sessions = BrowserSessions()
+    other, first = sessions.begin("another key"), sessions.begin("the key")
+
+    for _ in range(30):
+        last = sessions.begin("the key")
+
+    assert sessions.credential(_request(other)) == "another key"
+    assert sessions.credential(_request(last)) == "the key"
+    assert sessions.credential(_request(first)) is None
