@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import JsonValue
+from rich.markup import escape
 
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
@@ -252,7 +253,7 @@ def check(context: click.Context, *, protocol: str, as_json: bool) -> None:
     else:
         console = Console(highlight=False)
         rows = [(item.what, "yes" if item.complete else "no", item.text) for item in items]
-        show_table(console, ("what", "complete", "recorded"), rows, title=published.title, most_rows=len(rows),
+        show_table(console, ("what", "complete", "recorded"), rows, title=escape(published.title), most_rows=len(rows),
                    unbroken=("what", "complete"))  # fmt: skip
         console.print(
             "A verdict is possible when the plan is over."

@@ -60,6 +60,7 @@ def _use_record(run: Callable[..., str], record: str, folder: Path) -> None:
     run("crate", record, "-o", target, code=0, **NAMES | {"americano_crate_author": NASTY})
     run("crate", record, "-o", target, "--without-data", "--json", code=0, **NAMES)
     run("verify", target, code=0)
+    run("manuscript", record)
 
 
 @pytest.mark.slow  # every command, some with Dagster runs
@@ -104,6 +105,8 @@ def test_no_command_lets_a_control_character_through(  # noqa: PLR0915 - one sta
     run("verdicts")
     run("verdicts", "--json")
     run("status")
+    run("plan", "check", protocol, code=1)
+    run("plan", "check", protocol, "--json", code=1)
     run("export", f"{NASTY}none", "--to", f"{tmp_path}/x.csv", code=1)
     run("doctor", code=None)
     run("doctor", code=None, americano_columns={"behavioral_events.time": NASTY})

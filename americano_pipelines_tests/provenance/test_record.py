@@ -32,6 +32,9 @@ STATED_SINCE = (
     *("results.formulas[].", "results.days.", "results.missing days.", "results.declared improvement."),
     *("results.dependence.trend within phases", "results.phases[].type", "results.effects.improvement"),
     *("results.test.p_higher", "results.test.p_lower", "results.test.two_sided", "results.test.tested as drawn"),
+    *("results.effects.pairs[].tau_bc", "results.effects.combined.tau_bc", "results.effects.pairs[].log_median_ratio"),
+    *("results.effects.combined.log_median_ratio",),
+    *(f"results.effects.{part}.overlap.{name}" for part in ("pairs[]", "combined") for name in ("pem", "pand", "ird")),
     *("config.draws", "config.improvement", "logged.params.draws", "logged.metrics.worst_case_p"),
 )
 CHANGED = {
@@ -41,8 +44,8 @@ CHANGED = {
     }
 }
 # What version 2 adds.
-ADDED = frozenset({"chain.number", "chain.previous", "module_bundle_sha256"})
-ADDED_OF_PROTOCOL = frozenset({"artifacts.days.json.sha256", "artifacts.days.json.bytes"})
+ADDED = frozenset({"chain.number", "chain.previous", "chain.expiry", "module_bundle_sha256"})
+ADDED_OF_PROTOCOL = frozenset({"artifacts.days.json.sha256", "artifacts.days.json.bytes", "results.methods"})
 PLAN_FIELDS = frozenset(
     {"standing.plan_seen", "standing.reasons[]"}
     | {

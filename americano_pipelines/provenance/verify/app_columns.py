@@ -10,6 +10,7 @@ from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.app_database.column_values import SUMMARY, decoded, storable
 from americano_pipelines.app_database.matching import row_matcher
 from americano_pipelines.app_database.recorded_rows import read_columns, rows_showing
+from americano_pipelines.errors import AppRowError, TransientAppRowError
 from americano_pipelines.provenance.app_link import row_values
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status, short
@@ -48,11 +49,18 @@ def other_rows(settings: Settings, sha256: str, record: Record) -> Iterator[Find
     """Rows that show the record beside its own: whatever they say, no analysis wrote it. Nothing without an app.
 
     Raises:
-        AppRowError: the app's database cannot be read; TransientAppRowError: it cannot be reached.
+        TransientAppRowError: the app's database cannot be reached.
     """
     if settings.app is None:
         return
-    for row in rows_showing(settings.app, sha256, str(record.tracking["run_id"])):
+    try:
+        rows = rows_showing(settings.app, sha256, str(record.tracking["run_id"]))
+    except TransientAppRowError:
+        raise
+    except AppRowError as error:
+        yield Finding("app row", "other rows", Status.NOT_RECORDED, f"the role may not look for them: {error}")
+        return
+    for row in rows:
         if row != app_row_id(record):
             yield Finding("app row", f"row {row}", Status.DRIFT, "it shows this record, and is not the record's row")
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from americano_pipelines.analysis.extract import Extract, read_extract
 from americano_pipelines.analysis.registry import KINDS
-from americano_pipelines.errors import AnalysisError, WarehouseUnavailableError
+from americano_pipelines.errors import AnalysisError, PseudonymKeyError, WarehouseUnavailableError
 from americano_pipelines.provenance.capture import (
     UNKNOWN,
     Code,
@@ -59,7 +59,7 @@ def present_data(settings: Settings, record: Record) -> Iterator[Finding]:
                     connection, settings, document, record.identity.protocol_id, str(outcome) if outcome else None
                 )
                 yield _extracts(record, extract)
-    except WarehouseUnavailableError as error:
+    except (WarehouseUnavailableError, PseudonymKeyError) as error:
         yield Finding("currency", what, Status.UNKNOWN, str(error))
     except AnalysisError as error:
         yield Finding("currency", what, Status.CHANGED, str(error))

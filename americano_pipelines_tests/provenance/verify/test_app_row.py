@@ -188,6 +188,7 @@ def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothin
     lab: Lab, linked: Settings
 ) -> None:
     recorded, _ = analysis_with_row(lab, linked, "vouched")
+    content = recorded.path.read_bytes()
     lab.store.client.delete_tag(run_id(recorded), HASH_TAG)
     recorded.path.unlink()
 
@@ -205,6 +206,7 @@ def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothin
     lab.store.client.set_tag(run_id(recorded), HASH_TAG, recorded.sha256)
     with pytest.raises(TamperedError, match=f"only its hash is left, {recorded.sha256}"):
         lab.verify(run_id(recorded), lambda _: [])
+    recorded.path.write_bytes(content)
 
 
 def test_another_row_that_shows_the_record_is_found(lab: Lab, linked: Settings) -> None:
