@@ -51,6 +51,7 @@ def test_bench_times_commands_beside_what_they_need(americano: Callable[..., Com
     assert [line["within"] is None for line in lines] == [line["against"] == "" for line in lines]
 
 
+@pytest.mark.slow
 def test_bench_measures_the_api_and_its_peer_is_left_out_where_there_is_none(
     americano: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -202,7 +202,8 @@ def test_the_description_is_complete(api: Api) -> None:
                 "protocol", "kind", "standing", "verdict", "status"
             }, (path, parameter)  # fmt: skip
         if path != "/v1/health":
-            assert {"200", "401", "429", "503"} <= set(operation["responses"]), path
+            assert {"401", "429", "503"} <= set(operation["responses"]), path
+            assert {"200", "202"} & set(operation["responses"]), path
     table = operations["/v1/protocols/{protocol}/series"]["responses"]["200"]
     assert set(table["content"]) == {
         "application/json", "text/csv", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
