@@ -21,11 +21,12 @@ demo: .venv/.runtime ## From nothing to a published warehouse; KEEP=1 leaves the
 dev: .venv/.runtime ## The Dagster UI and daemon on http://127.0.0.1:3000.
 	.venv/bin/americano dev
 
-# Two at a time: most of it waits for servers and processes. A file stays together, for what its tests share; the
-# longest begin (conftest.py), not those with the most tests. Compiled once, not in each process that the tests start.
+# Three at a time on two cores: most of it waits for servers and processes. A file stays together, for what its tests
+# share; the longest begin (conftest.py), not those with the most tests. Compiled once, not in each process that the
+# tests start.
 test: .venv/.dev ## The whole suite; SLOW=1 adds the long fault runs.
 	.venv/bin/python -m compileall -q americano_pipelines
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow")
+	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow")
 
 lint: .venv/.dev ## ruff, ruff format, mypy strict, the import rules between packages.
 	.venv/bin/ruff check .
