@@ -192,9 +192,9 @@ def test_two_exports_to_one_path_are_two_to_an_erasure(example: Settings, tmp_pa
     export_for(example, target, "duckdb", protocol_id=f"protocol-{learner}")
     store = Exports(example)
     owner = identify(example, learner, protocol_owners(example))
-    here = [item for item in store.find(owner) if item.action is ErasureAction.REMOVE and item.name == str(target)]
+    present = [item for item in store.find(owner) if item.action is ErasureAction.REMOVE and item.name == str(target)]
 
-    store.remove(here)
+    store.remove(present)
 
     left = [item for item in store.find(owner) if item.name == str(target)]
     assert [item.action for item in left] == [ErasureAction.CANNOT_REMOVE], "of the file that was taken away"
