@@ -82,9 +82,21 @@ def _migrations_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """Empty counts as unset and wins over `.env`, in this process and in those the tests start.
+
+    For the session, because fixtures of a module read settings too: `make demo` writes a `.env` beside the tests.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in VARIABLES:
+            patch.setenv(name, "")
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty counts as unset and wins over `.env`, in this process and in those the tests start."""
+def _no_settings_from_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put back what the code under test sets in the environment."""
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
 

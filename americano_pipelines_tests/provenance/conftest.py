@@ -24,7 +24,7 @@ from americano_pipelines.provenance.verify.verification import Verification, ver
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.snapshots import open_published
-from americano_pipelines_tests.conftest import VARIABLES, Database, Server, cut
+from americano_pipelines_tests.conftest import Database, Server, cut
 from americano_pipelines_tests.prisma_database import link_url
 from americano_pipelines_tests.sync.support import sync
 
@@ -131,11 +131,8 @@ def lab(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     database = cut(server, "prisma")
     # Four phases of 14 days, as they were planned: else there is no test.
     database.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in VARIABLES:
-            patch.setenv(name, "")
-        folder = tmp_path_factory.mktemp("lab") / "data"
-        settings = load_settings(americano_data_dir=folder, log_level="WARNING", **database.variables())
+    folder = tmp_path_factory.mktemp("lab") / "data"
+    settings = load_settings(americano_data_dir=folder, log_level="WARNING", **database.variables())
     sync(settings)
     return Lab(settings, open_store(settings), database)
 

@@ -36,7 +36,7 @@ from americano_pipelines.provenance.archive import extracts_dir, get, records_di
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.warehouse.snapshots import open_published
-from americano_pipelines_tests.conftest import VARIABLES, Database
+from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.defs.conftest import Runner, failure, metadata
 from americano_pipelines_tests.plan_witness import seen_long_ago
 from americano_pipelines_tests.statistics.examples import TRUTHS
@@ -86,9 +86,7 @@ def study(server_folder: Path, empty_store: Path) -> Iterator[Study]:
     server = DemoServer(folder)
     try:
         server.up()
-        with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
-            for name in VARIABLES:
-                patch.setenv(name, "")
+        with dg.DagsterInstance.ephemeral() as instance:
             values = {name.lower(): value for name, value in server.environment().items()}
             settings = load_settings(americano_data_dir=folder, log_level="WARNING", **values)
             (folder / "mlflow").mkdir()
