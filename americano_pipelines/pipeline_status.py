@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from americano_pipelines.defs.recent_runs import RecentRuns, recent_runs
+from americano_pipelines.defs.recent_runs import FAILURE_DAYS, RecentRuns, recent_runs
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.provenance.verdict_listing import list_verdicts
 from americano_pipelines.settings import Settings
@@ -17,7 +17,6 @@ from americano_pipelines.warehouse.published_protocols import published_protocol
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 from americano_pipelines.warehouse.snapshots import open_published, read_record
 
-FAILURE_DAYS = 7
 _RUNS, _REQUESTS = 5, 1000
 
 

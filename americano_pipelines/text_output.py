@@ -1,10 +1,11 @@
-"""Escape the app's text for each kind of output: a terminal, a page of Dagster's, a spreadsheet."""
+"""Escape the app's text for each kind of output: a terminal, a page of Dagster's, a spreadsheet. Write ages."""
 
 # Names, labels and ids are typed by people. Each kind of output has characters that it acts on; here they become
 # characters that are read. HTML is escaped where it is written, with `html.escape`.
 
 import json
 import re
+from datetime import datetime, timedelta
 
 # Control characters (C0, DEL, C1) but tab and line feed; separators of lines and paragraphs; marks and overrides of
 # writing direction; byte order mark; invisible tags; halves of characters, which no output can encode.
@@ -54,6 +55,16 @@ def markdown_block(text: str, language: str) -> str:
 def common_mark(text: str) -> str:
     """Text within a paragraph or cell of a Markdown file: what Markdown would act on has a backslash before it."""
     return _COMMON_MARK.sub(r"\\\g<0>", one_line(text))
+
+
+def age_text(moment: datetime, present: datetime) -> str:
+    """How long ago a time was, such as `3 hours`."""
+    seconds = max(timedelta(), present - moment).total_seconds()
+    for unit, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= unit:
+            number = int(seconds // unit)
+            return f"{number} {name}{'' if number == 1 else 's'}"
+    return "less than a minute"
 
 
 def csv_cell(text: str) -> str:

@@ -1,7 +1,7 @@
 """Run `americano status` and `americano doctor`: the state of the pipeline, and a check of its configuration."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -12,13 +12,13 @@ from americano_pipelines.cli.demo import hint, start_if_in_use
 from americano_pipelines.cli.exit_codes import FAILED
 from americano_pipelines.cli.output import Console, cell, say_json, show_lines, size_text
 from americano_pipelines.settings import load_settings
+from americano_pipelines.text_output import age_text
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.recent_runs import RecentRun
     from americano_pipelines.pipeline_status import PipelineStatus, PublishedState
 
 _STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _LONGEST_REASON = 160
 
 
@@ -70,7 +70,7 @@ def status(*, as_json: bool) -> None:
 
 
 def _show(state: "PipelineStatus", moment: datetime, advice: str | None) -> None:
-    from americano_pipelines.pipeline_status import FAILURE_DAYS
+    from americano_pipelines.defs.recent_runs import FAILURE_DAYS
 
     console, runs = Console(highlight=False), state.runs
     without = len(state.protocols) - state.confirmatory - state.exploratory
@@ -87,7 +87,7 @@ def _show(state: "PipelineStatus", moment: datetime, advice: str | None) -> None
     if runs.last_failure is not None:
         reason = " ".join(str(runs.last_failure.reason).split())
         shown = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
-        lines.append(("", f"{age_text(runs.last_failure.started, moment)} ago, {runs.last_failure.job}: {shown}"))
+        lines.append(("", f"{_age(runs.last_failure.started, moment)} ago, {runs.last_failure.job}: {shown}"))
     lines += [("not read", problem) for problem in state.problems]
     if advice is not None:
         lines.append(("advice", advice))
@@ -99,7 +99,7 @@ def _show(state: "PipelineStatus", moment: datetime, advice: str | None) -> None
     console.print(grid)
     rows = [
         {
-            "started": f"{age_text(run.started, moment)} ago",
+            "started": f"{_age(run.started, moment)} ago",
             "run": run.job.replace("_", " "),
             "protocol": "-" if run.protocol_id is None else state.protocols.get(run.protocol_id, run.protocol_id),
             "status": run.status.lower(),
@@ -117,7 +117,7 @@ def _published_lines(published: "PublishedState | None", moment: datetime) -> li
     if published is None:
         return [("published", "nothing yet: run `americano sync`")]
     failed = [("not passed", check) for check in published.failed_checks]
-    age = age_text(published.instant, moment)
+    age = _age(published.instant, moment)
     return [
         ("published", f"snapshot {published.snapshot_id}, {published.mode} mode"),
         ("", f"the source as it was {age} ago, at {published.instant[:19].replace('T', ' ')} UTC"),
@@ -129,23 +129,13 @@ def _published_lines(published: "PublishedState | None", moment: datetime) -> li
 
 def _run_text(run: "RecentRun", moment: datetime) -> str:
     took = "" if run.seconds is None else f", took {_took(run)}"
-    return f"{run.status.lower()}, started {age_text(run.started, moment)} ago{took}"
+    return f"{run.status.lower()}, started {_age(run.started, moment)} ago{took}"
 
 
 def _took(run: "RecentRun") -> str:
     return "-" if run.seconds is None else f"{run.seconds:.0f} s"
 
 
-def age_text(time: str, moment: datetime) -> str:
-    """How long ago a time was, such as `3 hours`.
-
-    Args:
-        time: ISO 8601.
-        moment: the present, with a time zone.
-    """
-    seconds = max(timedelta(), moment - datetime.fromisoformat(time)).total_seconds()
-    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
-        if seconds >= unit:
-            number = int(seconds // unit)
-            return f"{number} {name}{'' if number == 1 else 's'}"
-    return "less than a minute"
+def _age(time: str, moment: datetime) -> str:
+    """How long ago an ISO 8601 time was."""
+    return age_text(datetime.fromisoformat(time), moment)

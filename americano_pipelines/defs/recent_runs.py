@@ -11,6 +11,9 @@ from americano_pipelines.defs.run_ends import describe_end
 from americano_pipelines.defs.run_tags import PARTITION_TAG
 from americano_pipelines.settings import Settings
 
+FAILURE_DAYS = 7
+"""The days in which failures are counted."""
+
 
 @dataclass(frozen=True)
 class RecentRun:

@@ -26,7 +26,6 @@ class RequestCard(FrozenModel):
         analysis: which analysis.
         parameters: the parameters that were stated, by name.
         requested_at: when.
-        has_row: whether the app has a row for it.
         dagster_run_id: the Dagster run, once it is known; None for one with a row, which names its run itself.
     """
 
@@ -36,7 +35,6 @@ class RequestCard(FrozenModel):
     analysis: str
     parameters: Mapping[str, JsonValue]
     requested_at: AwareDatetime
-    has_row: bool
     dagster_run_id: str | None = None
 
     def asks_for_same(self, other: "RequestCard") -> bool:

@@ -33,7 +33,7 @@ from americano_pipelines.serving.dagster_client import (
     LaunchedRun,
 )
 from americano_pipelines.serving.principals import Principal
-from americano_pipelines.serving.problem_details import Problem
+from americano_pipelines.serving.problem_details import INVALID_FIELDS, Problem, invalid
 from americano_pipelines.settings import PostgresTarget, Settings
 
 _THREADS, _MAX_STARTING = 4, 32
@@ -72,33 +72,23 @@ def parse_request(protocol_id: str, kind: str, parameters: Mapping[str, JsonValu
     entry = requested(kind) or (kind, {})
     if entry[0] not in PROTOCOL_KINDS:
         names = ", ".join([*PROTOCOL_KINDS, *REQUESTABLE])
-        raise _invalid([("kind", f"there is no such analysis; there are {names}")])
+        raise invalid(INVALID_FIELDS, [("kind", f"there is no such analysis; there are {names}")])
     name, fixed = entry
     stated = normalize_direction_names({key: value for key, value in parameters.items() if value is not None})
     if contradicted := [key for key, value in fixed.items() if stated.get(key, value) != value]:
-        raise _invalid([(f"parameters.{key}", f"{kind} means {fixed[key]!r}") for key in contradicted])
+        raise invalid(INVALID_FIELDS, [(f"parameters.{key}", f"{kind} means {fixed[key]!r}") for key in contradicted])
     try:
         checked = KINDS[name].parameters.model_validate(stated | fixed)
     except ValidationError as error:
-        raise _invalid([(_field(item["loc"]), str(item["msg"])) for item in error.errors()]) from None
+        raise invalid(INVALID_FIELDS, [(_field(item["loc"]), str(item["msg"])) for item in error.errors()]) from None
     values = checked.model_dump(mode="json", include=stated.keys() | fixed.keys())
     if infinite := [key for key, value in values.items() if isinstance(value, float) and not isfinite(value)]:
-        raise _invalid([(f"parameters.{key}", "must be a finite number") for key in infinite])
+        raise invalid(INVALID_FIELDS, [(f"parameters.{key}", "must be a finite number") for key in infinite])
     return AnalysisRequest(protocol_id, name, values, app_type(name, checked))
 
 
 def _field(place: tuple[int | str, ...]) -> str:
     return ".".join(["parameters", *map(str, place)])
-
-
-def _invalid(errors: list[tuple[str, str]]) -> Problem:
-    names = ", ".join(field for field, _ in errors)
-    return Problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "invalid-parameters",
-        f"these fields have values that are not allowed: {names}",
-        errors=[{"parameter": field, "problem": reason} for field, reason in errors],
-    )
 
 
 @dataclass(frozen=True)
@@ -147,7 +137,6 @@ class AnalysisTrigger:
             analysis=wanted.kind,
             parameters=wanted.parameters,
             requested_at=datetime.now(UTC),
-            has_row=target is not None,
         )
         is_new = request_cards.create_card(self._settings, card)
         if not is_new:

@@ -40,8 +40,7 @@ def build_application(settings: Settings) -> ASGIApp:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
-        await service.run_figures.close()
-        await service.pipeline.close()
+        await service.close_background()
         service.close()
 
     app = FastAPI(

@@ -11,13 +11,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from starlette.requests import Request
 
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.serving.problem_details import Problem
+from americano_pipelines.serving.request_body import is_same_origin, read_body
 
 COOKIE = "americano_session"
 FORM_TOKEN = "form"  # noqa: S105 - the name of a field
@@ -97,26 +98,15 @@ class BrowserSessions:
         Raises:
             Problem: 403, another page sent it, or the page is from before the service was started; 413, it is too long.
         """
-        content = b""
-        async for part in request.stream():
-            content += part
-            if len(content) > _MAX_FORM_BYTES:
-                raise Problem(413, "too-long", f"a form may have {_MAX_FORM_BYTES} bytes")
+        too_long = Problem(413, "too-long", f"a form may have {_MAX_FORM_BYTES} bytes")
+        content = await read_body(request, _MAX_FORM_BYTES, too_long)
         try:
             fields = parse_qs(content.decode(), keep_blank_values=True, max_num_fields=20)
         except ValueError:
             fields = {}
         form = {name: values[-1] for name, values in fields.items()}
         token = form.get(FORM_TOKEN, "").encode()
-        if not _is_same_origin(request) or not hmac.compare_digest(token, self.form_token(request).encode()):
+        if not is_same_origin(request) or not hmac.compare_digest(token, self.form_token(request).encode()):
             raise Problem(403, "foreign-form", "this form is not from this page, or the page is too old; load it again")
         request.state.form_is_checked = True
         return form
-
-
-def _is_same_origin(request: Request) -> bool:
-    """Whether the headers that browsers add say that a page of this service sent the request."""
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if site not in {None, "same-origin", "none"}:
-        return False
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")

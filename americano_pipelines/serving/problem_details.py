@@ -69,6 +69,24 @@ def not_found(what: str) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "not-found", f"there is no such {what}, or you may not see it")
 
 
+INVALID_FIELDS = "these fields have values that are not allowed"
+
+
+def invalid(detail: str, errors: Sequence[tuple[str, str]]) -> Problem:
+    """Parameters are not allowed.
+
+    Args:
+        detail: what is wrong, to be followed by the names of the parameters.
+        errors: the name of each, and the reason.
+    """
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid-parameters",
+        f"{detail}: {', '.join(name for name, _ in errors)}",
+        errors=[{"parameter": name, "problem": reason} for name, reason in errors],
+    )
+
+
 def busy(detail: str, seconds: int = 1) -> Problem:
     """The service cannot answer now."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "busy", detail, headers={"Retry-After": str(seconds)})
@@ -98,9 +116,8 @@ async def answer_invalid_request(_request: Request, error: Exception) -> Respons
     """The answer to parameters that are not allowed; it names them and does not repeat their values."""
     if not isinstance(error, RequestValidationError):
         raise error
-    problems = [{"parameter": str(item["loc"][-1]), "problem": str(item["msg"])} for item in error.errors()]
-    names = ", ".join(item["parameter"] for item in problems)
-    return Problem(422, "invalid-parameters", f"these parameters are not allowed: {names}", errors=problems).response()
+    errors = [(str(item["loc"][-1]), str(item["msg"])) for item in error.errors()]
+    return invalid("these parameters are not allowed", errors).response()
 
 
 async def answer_defect(_request: Request, _error: Exception) -> Response:

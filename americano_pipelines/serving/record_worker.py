@@ -18,7 +18,6 @@ from americano_pipelines.serving.problem_details import Problem, busy
 _SECONDS, _WAIT_SECONDS = 120.0, 30.0
 _MAX_FILE_BYTES = 16 << 20
 _SHOWN = (".html", ".png")
-FAILURE_DAYS = 7
 
 
 class RecordWorker:
@@ -42,10 +41,13 @@ class RecordWorker:
         answer: dict[str, str] = await self._answer("files", run_id, *paths)
         return {path: base64.b64decode(content) for path, content in answer.items()}
 
-    async def run_figures(self) -> dict[str, Any] | None:
-        """Figures of Dagster's runs, None before the first; raises Problem as `_answer`."""
-        answer: dict[str, Any] | None = await self._answer("runs")
-        return answer
+    async def run_figures(self) -> dict[str, Any]:
+        """Figures of Dagster's runs; empty before the first, and where they cannot be read."""
+        try:
+            answer: dict[str, Any] | None = await self._answer("runs")
+        except Problem:
+            return {}  # unknown is better than what was true an hour ago
+        return answer or {}
 
     async def _answer(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
         """The answer of the process.
@@ -116,7 +118,7 @@ def _pipeline() -> dict[str, Any]:
 
 
 def _runs() -> dict[str, Any] | None:
-    from americano_pipelines.defs.recent_runs import run_figures
+    from americano_pipelines.defs.recent_runs import FAILURE_DAYS, run_figures
     from americano_pipelines.settings import load_settings
 
     figures = run_figures(load_settings(), datetime.now(UTC) - timedelta(days=FAILURE_DAYS))

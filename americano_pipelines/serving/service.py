@@ -4,19 +4,20 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.serving.analysis_trigger import AnalysisTrigger
 from americano_pipelines.serving.answer_cache import BoundedCache, KeptAnswer
 from americano_pipelines.serving.authentication import Authentication
+from americano_pipelines.serving.background_value import BackgroundValue
 from americano_pipelines.serving.pages.chart_worker import ChartWorker
-from americano_pipelines.serving.pages.pipeline_view import PipelineView
+from americano_pipelines.serving.pages.pipeline_view import PipelineAnswer, read_pipeline
 from americano_pipelines.serving.parsed_questions import ParsedQuestions
 from americano_pipelines.serving.problem_details import busy
 from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
 from americano_pipelines.serving.record_listing import RecordListing
 from americano_pipelines.serving.record_worker import RecordWorker
-from americano_pipelines.serving.run_figures import RunFiguresReader
 from americano_pipelines.serving.service_metrics import ServiceMetrics
 from americano_pipelines.settings import Settings
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 SLOTS_PER_CORE = 2
 _WAIT_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
+# Reading either takes a process and three seconds of a processor, because Dagster has to be imported.
+_PIPELINE_SECONDS, _RUN_FIGURES_SECONDS = 60.0, 300.0
 _CACHE_BYTES = 32 << 20
 
 
@@ -44,12 +47,22 @@ class Service:
         self.trigger = AnalysisTrigger(settings)
         self.recorded = RecordListing(settings)
         self.charts = ChartWorker()
-        self.pipeline = PipelineView(RecordWorker())
-        self.run_figures = RunFiguresReader(settings, self.worker)
+        # A worker of its own, so that no reader of a record waits for it.
+        self.pipeline = BackgroundValue[PipelineAnswer](partial(read_pipeline, RecordWorker()), _PIPELINE_SECONDS)
+        self._run_figures = BackgroundValue[dict[str, Any]](self.worker.run_figures, _RUN_FIGURES_SECONDS)
         slots = SLOTS_PER_CORE * (os.cpu_count() or 1)
         self._slots = asyncio.Semaphore(slots)
         self.threads = ThreadPoolExecutor(slots, thread_name_prefix="query")
         self._openers = ThreadPoolExecutor(1, thread_name_prefix="open")
+
+    def run_figures(self) -> dict[str, Any]:
+        """The figures of Dagster's runs as they were read last, by name; empty as long as there are none."""
+        return (self._run_figures.latest() or {}) if (self.settings.dagster_dir / "dagster.yaml").exists() else {}
+
+    async def close_background(self) -> None:
+        """End what is read in the background."""
+        for value in (self.pipeline, self._run_figures):
+            await value.close()
 
     async def lease(self, snapshot_id: str | None = None) -> OpenSnapshot:
         """Open a published file for a request, which ends the use by `pool.release`; raises as the pool does."""

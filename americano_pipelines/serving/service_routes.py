@@ -102,7 +102,7 @@ async def _metrics(_principal: Operator, service: TheService) -> Response:
         figures.failed_checks.set(sum(not check.passed for check in snapshot.record.checks))
         service.pool.release(snapshot)
     figures.open_files.set(service.pool.files)
-    figures.set_run_figures(service.run_figures.latest())
+    figures.set_run_figures(service.run_figures())
     return Response(figures.text(), headers={"content-type": CONTENT_TYPE})
 
 

@@ -17,8 +17,9 @@ from americano_pipelines.serving.api_description import problem_responses
 from americano_pipelines.serving.dagster_client import FAILED, DagsterUnavailableError, LaunchedRun
 from americano_pipelines.serving.live_analysis import read_live
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
-from americano_pipelines.serving.problem_details import Problem, not_found
+from americano_pipelines.serving.problem_details import INVALID_FIELDS, Problem, invalid, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
+from americano_pipelines.serving.request_body import is_same_origin, read_body
 from americano_pipelines.serving.route_parameters import TheService, requires
 from americano_pipelines.serving.service import Service
 from americano_pipelines.serving.trigger_description import (
@@ -67,9 +68,7 @@ async def _refuse_other_pages(request: Request) -> None:
     Raises:
         Problem: 403.
     """
-    origin, host = request.headers.get("origin"), request.headers.get("host", "")
-    is_foreign = origin is not None and origin.partition("://")[2] != host
-    if is_foreign or request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+    if not is_same_origin(request):
         raise Problem(HTTPStatus.FORBIDDEN, "foreign-page", "the request comes from a page of another site")
 
 
@@ -86,25 +85,17 @@ async def _body(request: Request) -> AnalysisBody:
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "send application/json")
-    content = b""
-    async for part in request.stream():
-        content += part
-        if len(content) > _MAX_BODY_BYTES:
-            detail = f"the body has more than {_MAX_BODY_BYTES} bytes"
-            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", detail)
+    detail = f"the body has more than {_MAX_BODY_BYTES} bytes"
+    too_long = Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", detail)
+    content = await read_body(request, _MAX_BODY_BYTES, too_long)
     try:
         # orjson refuses what JSON does not have: NaN, infinite numbers, halves of surrogate pairs.
         return AnalysisBody.model_validate(orjson.loads(content))
     except orjson.JSONDecodeError:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameters", "the body is no JSON") from None
     except ValidationError as error:
-        errors = [
-            {"parameter": ".".join(map(str, item["loc"])) or "body", "problem": str(item["msg"])}
-            for item in error.errors()
-        ]
-        names = ", ".join(item["parameter"] for item in errors)
-        detail = f"these fields have values that are not allowed: {names}"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameters", detail, errors=errors) from None
+        errors = [(".".join(map(str, item["loc"])) or "body", str(item["msg"])) for item in error.errors()]
+        raise invalid(INVALID_FIELDS, errors) from None
 
 
 @ROUTER.post(

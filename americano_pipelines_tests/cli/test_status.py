@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from americano_pipelines.cli.output import size_text
-from americano_pipelines.cli.status import age_text
 from americano_pipelines.settings import Settings
+from americano_pipelines.text_output import age_text
 from americano_pipelines_tests.cli.test_experiments import keep
 from americano_pipelines_tests.conftest import Database, Done, file_hashes, free_port
 from americano_pipelines_tests.prisma_database import link_url
@@ -88,7 +88,7 @@ def test_what_cannot_be_read_is_said_beside_what_can(prisma: Database, publish: 
 def test_an_age_in_words(age: timedelta, text: str) -> None:
     moment = datetime(2026, 5, 1, tzinfo=UTC)
 
-    assert age_text((moment - age).isoformat(), moment) == text
+    assert age_text(moment - age, moment) == text
 
 
 def test_a_size_in_words() -> None:

@@ -155,7 +155,6 @@ def test_a_purge_removes_keys_and_requests_of_the_learner(tmp_path: Path) -> Non
             analysis="change_points",
             parameters={},
             requested_at=created,
-            has_row=False,
         )
         assert request_cards.create_card(settings, card)
     create_key(settings, KeyCard(name="all", scopes=frozenset({Scope.ADMIN}), created_at=created))

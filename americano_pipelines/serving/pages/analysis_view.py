@@ -122,7 +122,7 @@ def randomization_test(test: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "edges": edges, "counts": counts, "observed": observed, "higher": higher, "p": test.get("p"),
         "assignments": test.get("assignments"), "as_extreme": test.get("as_extreme"), "kind": test.get("kind"),
-        "statistic": test.get("statistic"), "direction": test.get("direction"),
+        "direction": test.get("direction"),
     }  # fmt: skip
 
 

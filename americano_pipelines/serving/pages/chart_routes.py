@@ -1,17 +1,19 @@
 """Route the charts of the pages, each of the snapshot that its page names."""
 
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from americano_pipelines.serving.pages import chart_specs
 from americano_pipelines.serving.pages.analysis_view import read_analysis
 from americano_pipelines.serving.pages.chart_drawing import answer_chart
-from americano_pipelines.serving.pages.chart_specs import NARROW, WIDE
+from americano_pipelines.serving.pages.chart_specs import NARROW, WIDE, Spec
 from americano_pipelines.serving.pages.experiment_progress import read_experiment
 from americano_pipelines.serving.pages.page_answers import PageRoute
-from americano_pipelines.serving.pages.page_reader import reading
+from americano_pipelines.serving.pages.page_reader import PageReader, reading
 from americano_pipelines.serving.pages.page_routes import LearnerId, morning_window, recent_days
 from americano_pipelines.serving.pages.page_tables import LEARNER_DAYS
 from americano_pipelines.serving.problem_details import not_found
@@ -23,99 +25,81 @@ _Protocol = Annotated[str, Query(max_length=200)]
 ROUTER = APIRouter(prefix="/charts", route_class=PageRoute, include_in_schema=False, default_response_class=Response)
 
 
-@ROUTER.get("/rows/{width}.svg")
-async def _rows(
+@dataclass(frozen=True)
+class ChartRequest:
+    """What every chart is asked with.
+
+    Attributes:
+        reader: reads from the snapshot that the page names.
+        width: in pixels.
+    """
+
+    reader: PageReader
+    width: int
+
+    async def answer(self, title: str, spec: Spec) -> Response:
+        """The drawing of a specification; see `answer_chart`."""
+        return await answer_chart(self.reader.request, self.reader.service, self.reader.snapshot, title, spec)
+
+
+async def _chart_request(
     request: Request, service: TheService, principal: Reader, width: Width, snapshot: SnapshotId = None
-) -> Response:
+) -> AsyncIterator[ChartRequest]:
     async with reading(request, service, principal, snapshot) as reader:
-        days = [row for row in (await recent_days(reader))[0] if row["events"] is not None]
-        spec = chart_specs.rows_by_day_chart(days, morning_window(reader), _WIDTHS[width])
-        return await answer_chart(request, service, reader.snapshot, "Events by day", spec)
+        yield ChartRequest(reader, _WIDTHS[width])
+
+
+_Chart = Annotated[ChartRequest, Depends(_chart_request)]
+
+
+@ROUTER.get("/rows/{width}.svg")
+async def _rows(chart: _Chart) -> Response:
+    days = [row for row in (await recent_days(chart.reader))[0] if row["events"] is not None]
+    spec = chart_specs.rows_by_day_chart(days, morning_window(chart.reader), chart.width)
+    return await chart.answer("Events by day", spec)
 
 
 @ROUTER.get("/series/{width}/{protocol}.svg")
-async def _series(
-    request: Request,
-    service: TheService,
-    principal: Reader,
-    width: Width,
-    protocol: ProtocolId,
-    snapshot: SnapshotId = None,
-) -> Response:
-    async with reading(request, service, principal, snapshot) as reader:
-        days = await read_experiment(reader, protocol)
-        if not days.phases:
-            raise not_found("series")
-        spec = chart_specs.series_chart(days.series, days.phases, days.lines, days.outcome, _WIDTHS[width])
-        return await answer_chart(request, service, reader.snapshot, days.description, spec)
+async def _series(chart: _Chart, protocol: ProtocolId) -> Response:
+    days = await read_experiment(chart.reader, protocol)
+    if not days.phases:
+        raise not_found("series")
+    spec = chart_specs.series_chart(days.series, days.phases, days.lines, days.outcome, chart.width)
+    return await chart.answer(days.description, spec)
 
 
 @ROUTER.get("/distribution/{width}/{analysis}.svg")
-async def _distribution(
-    request: Request,
-    service: TheService,
-    principal: Reader,
-    width: Width,
-    analysis: AnalysisId,
-    snapshot: SnapshotId = None,
-) -> Response:
-    async with reading(request, service, principal, snapshot) as reader:
-        view = await read_analysis(reader, analysis)
-        if view.test is None:
-            raise not_found("test")
-        spec = chart_specs.distribution_chart(view.test, "treatment minus baseline", _WIDTHS[width])
-        return await answer_chart(request, service, reader.snapshot, "Randomization distribution", spec)
+async def _distribution(chart: _Chart, analysis: AnalysisId) -> Response:
+    view = await read_analysis(chart.reader, analysis)
+    if view.test is None:
+        raise not_found("test")
+    spec = chart_specs.distribution_chart(view.test, "treatment minus baseline", chart.width)
+    return await chart.answer("Randomization distribution", spec)
 
 
 @ROUTER.get("/effect/{width}/{analysis}.svg")
-async def _effect(
-    request: Request,
-    service: TheService,
-    principal: Reader,
-    width: Width,
-    analysis: AnalysisId,
-    snapshot: SnapshotId = None,
-) -> Response:
-    async with reading(request, service, principal, snapshot) as reader:
-        numbers = (await read_analysis(reader, analysis)).numbers
-        effect = numbers.get("effect")
-        if effect is None:
-            raise not_found("effect")
-        spec = chart_specs.effect_chart(
-            effect, numbers["interval_low"], numbers["interval_high"], "treatment minus baseline", _WIDTHS[width]
-        )
-        return await answer_chart(request, service, reader.snapshot, "Effect with its interval", spec)
+async def _effect(chart: _Chart, analysis: AnalysisId) -> Response:
+    numbers = (await read_analysis(chart.reader, analysis)).numbers
+    effect = numbers.get("effect")
+    if effect is None:
+        raise not_found("effect")
+    spec = chart_specs.effect_chart(
+        effect, numbers["interval_low"], numbers["interval_high"], "treatment minus baseline", chart.width
+    )
+    return await chart.answer("Effect with its interval", spec)
 
 
 @ROUTER.get("/overlay/{width}.svg")
-async def _overlay(
-    request: Request,
-    service: TheService,
-    principal: Reader,
-    width: Width,
-    a: _Protocol,
-    b: _Protocol,
-    snapshot: SnapshotId = None,
-) -> Response:
-    async with reading(request, service, principal, snapshot) as reader:
-        both = [await read_experiment(reader, name) for name in (a, b)]
-        outcome = " / ".join(dict.fromkeys(days.outcome for days in both))
-        spec = chart_specs.overlay_chart([days.series for days in both], outcome, _WIDTHS[width])
-        return await answer_chart(request, service, reader.snapshot, "Days of two experiments", spec)
+async def _overlay(chart: _Chart, a: _Protocol, b: _Protocol) -> Response:
+    both = [await read_experiment(chart.reader, name) for name in (a, b)]
+    outcome = " / ".join(dict.fromkeys(days.outcome for days in both))
+    spec = chart_specs.overlay_chart([days.series for days in both], outcome, chart.width)
+    return await chart.answer("Days of two experiments", spec)
 
 
 @ROUTER.get("/learner/{width}/{learner}.svg")
-async def _learner(
-    request: Request,
-    service: TheService,
-    principal: Reader,
-    width: Width,
-    learner: LearnerId,
-    snapshot: SnapshotId = None,
-) -> Response:
-    async with reading(request, service, principal, snapshot) as reader:
-        days = await reader.rows(LEARNER_DAYS, learner=learner)
-        if not days:
-            raise not_found("learner")
-        spec = chart_specs.events_by_type_chart(days, _WIDTHS[width])
-        return await answer_chart(request, service, reader.snapshot, "Events by day and type", spec)
+async def _learner(chart: _Chart, learner: LearnerId) -> Response:
+    days = await chart.reader.rows(LEARNER_DAYS, learner=learner)
+    if not days:
+        raise not_found("learner")
+    return await chart.answer("Events by day and type", chart_specs.events_by_type_chart(days, chart.width))

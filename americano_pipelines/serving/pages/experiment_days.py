@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from statistics import fmean, linear_regression
 from typing import Any
 
+from americano_pipelines.statistics.phase_windows import CONDITIONS
+
 _DAY = timedelta(days=1)
-_TREATMENTS = frozenset({"INTERVENTION_A", "INTERVENTION_B"})
 Row = Mapping[str, Any]
 
 
@@ -114,7 +115,7 @@ def phases_of(rows: Sequence[Row]) -> list[Phase]:
     return [
         Phase(
             label=row["phase"] or "without a label",
-            condition="treatment" if row["phase_type"] in _TREATMENTS else "baseline",
+            condition=CONDITIONS.get(row["phase_type"], "baseline"),
             first=(start - origin) / _DAY,
             end=(end - origin) / _DAY,
             planned_days=row["planned_days"],

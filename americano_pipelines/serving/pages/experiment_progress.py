@@ -1,9 +1,9 @@
-"""Say how far each experiment is and what came out of it; before its end nothing came out, whatever was computed."""
+"""Read the progress and the result of each experiment; show no result before its end."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.serving.answer_tables import ANALYSES, PHASES, PROTOCOL, PROTOCOLS, SERIES
@@ -25,7 +25,6 @@ from americano_pipelines.serving.problem_details import not_found
 if TYPE_CHECKING:
     from americano_pipelines.provenance.record_index import IndexEntry
 
-_SECONDS_OF_A_DAY = 86_400
 _OUTCOME = ("verdict", "standing", "effect", "interval_low", "interval_high", "p", "sentence", "record_sha256")
 
 
@@ -222,4 +221,4 @@ def _of_entry(entry: "IndexEntry") -> dict[str, Any]:
 
 
 def _days(start: datetime, end: datetime) -> int:
-    return int((end - start).total_seconds() // _SECONDS_OF_A_DAY)
+    return (end - start) // timedelta(days=1)

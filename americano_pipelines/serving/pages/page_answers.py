@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
@@ -151,13 +150,3 @@ async def _to_sign_in(request: Request) -> Response:
     query |= {"ended": "yes"} if had_session else {}
     headers = {**_HEADERS, "cache-control": "no-store"}
     return RedirectResponse(f"/sign-in?{urlencode(query, quote_via=quote)}", HTTPStatus.SEE_OTHER, headers)
-
-
-def age_text(moment: datetime, present: datetime) -> str:
-    """How long ago a time was, such as `3 hours`."""
-    seconds = max(0, int((present - moment).total_seconds()))
-    for unit, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= unit:
-            number = seconds // unit
-            return f"{number} {name}{'' if number == 1 else 's'}"
-    return "less than a minute"

@@ -11,13 +11,14 @@ from americano_pipelines.serving.answer_tables import ANALYSES, DAILY, PROTOCOLS
 from americano_pipelines.serving.pages import record_entries
 from americano_pipelines.serving.pages.analysis_view import AnalysisView, read_analysis
 from americano_pipelines.serving.pages.experiment_progress import analyses_of, list_experiments, read_experiment
-from americano_pipelines.serving.pages.page_answers import PageRoute, age_text, answer_page
+from americano_pipelines.serving.pages.page_answers import PageRoute, answer_page
 from americano_pipelines.serving.pages.page_reader import PageReader, Rows, reading
 from americano_pipelines.serving.pages.page_tables import LEARNER_DAYS
 from americano_pipelines.serving.principals import ROW_SCOPES, Scope
 from americano_pipelines.serving.problem_details import not_found
 from americano_pipelines.serving.route_parameters import AnalysisId, ProtocolId, Reader, TheService, requires
 from americano_pipelines.serving.service_routes import snapshot_age
+from americano_pipelines.text_output import age_text
 
 MORNING_DAYS = 60
 _MAX_COMPARABLE, _WAIT_SECONDS = 300, "3"
@@ -126,7 +127,7 @@ async def _protocol(request: Request, service: TheService, principal: Reader, pr
 
 
 def _planned(phases: Any, view: AnalysisView | None) -> list[dict[str, Any]]:  # noqa: ANN401 - phases of a page
-    """Planned against actual, phase by phase; means only where results are shown."""
+    """Planned against actual, phase by phase."""
     recorded = view.document.get("results", {}).get("phases", []) if view is not None else []
     if len(recorded) != len(phases):
         recorded = [{}] * len(phases)
@@ -134,7 +135,7 @@ def _planned(phases: Any, view: AnalysisView | None) -> list[dict[str, Any]]:  #
         {
             "label": phase.label, "condition": phase.condition, "starts": phase.starts, "ends": phase.ends,
             "planned": phase.planned_days, "actual": phase.days,
-            "with_value": row.get("days with a value"), "mean": row.get("mean of days"),
+            "with_value": row.get("days with a value"),
         }
         for phase, row in zip(phases, recorded, strict=True)
     ]  # fmt: skip

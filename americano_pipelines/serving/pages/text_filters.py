@@ -4,15 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.statistics.outcome_digits import effect_texts, shown_p
 
 NONE = "\N{EN DASH}"
 _DAY_CHARACTERS, _MINUTE_CHARACTERS = 10, 16
-_KINDS = {
-    "abab_randomization": "randomization test",
-    "interrupted_time_series": "interrupted time series",
-    "change_points": "change points",
-}
 
 
 def day(text: str | None) -> str:
@@ -59,7 +55,10 @@ def size(value: float) -> str:
 
 def kind(name: str | None) -> str:
     """A kind of analysis in words."""
-    return NONE if name is None else _KINDS.get(name.lower(), name.replace("_", " ").lower())
+    if name is None:
+        return NONE
+    listed = PROTOCOL_KINDS.get(name.lower())
+    return listed.title if listed else name.replace("_", " ").lower()
 
 
 def shown(value: Any) -> str:  # noqa: ANN401 - JSON

@@ -1,0 +1,29 @@
+"""Read the body of a request within a bound, and tell whether a page of this service sent it."""
+
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from americano_pipelines.serving.problem_details import Problem
+
+
+async def read_body(request: Request, most_bytes: int, too_long: Problem) -> bytes:
+    """The body of a request.
+
+    Raises:
+        Problem: `too_long`, it has more bytes.
+    """
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > most_bytes:
+            raise too_long
+    return content
+
+
+def is_same_origin(request: Request) -> bool:
+    """Whether the headers that browsers add say that no page of another site sent the request."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if site not in {None, "same-origin", "none"}:
+        return False
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
