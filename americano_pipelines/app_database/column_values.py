@@ -1,7 +1,8 @@
 """Write values as the columns of the app's table hold them: ids, enum labels, JSON, lengths, defaults."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from americano_pipelines.common.hashing import sha256_hex
@@ -45,6 +46,58 @@ def column_assignments(table: "Table", values: Mapping[str, Any]) -> dict[str, A
         elif name not in required_columns(table):
             assigned[name] = literal_column("DEFAULT")
     return assigned
+
+
+def new_row_values(
+    analysis_run_id: str,
+    protocol_id: str,
+    app_type: str,
+    run_name: str,
+    parameters: Mapping[str, Any],
+    *,
+    summary: Mapping[str, Any],
+    status: str,
+) -> dict[str, Any]:
+    """The values of a new row, by the app's names.
+
+    Args:
+        analysis_run_id: its id.
+        protocol_id: its protocol.
+        app_type: the analysis, as a value of the app's enum AnalysisType.
+        run_name: its name, for people.
+        parameters: the parameters of the analysis.
+        summary: the value of resultsSummary.
+        status: a value of the app's enum of statuses.
+    """
+    from sqlalchemy import func
+
+    return {
+        "id": analysis_run_id,
+        "protocolId": protocol_id,
+        "runName": run_name,
+        "analysisType": app_type,
+        "codeCommitHash": "unknown",
+        "dataVersionHash": "unknown",
+        "inputParams": parameters,
+        "artifactPaths": [],
+        SUMMARY: summary,
+        "status": status,
+        "startedAt": func.now(),
+    }
+
+
+@contextmanager
+def known_protocol(refusal: AppRowError) -> Iterator[None]:
+    """Raise an error of ours where the app does not have the protocol of a row that the block writes."""
+    from psycopg2.errors import ForeignKeyViolation
+    from sqlalchemy.exc import IntegrityError
+
+    try:
+        yield
+    except IntegrityError as error:
+        if not isinstance(error.orig, ForeignKeyViolation):
+            raise
+        raise refusal from None
 
 
 def required_columns(table: "Table") -> list[str]:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from americano_pipelines.app_database.column_values import SUMMARY, column_assignments, decoded, required_columns
+from americano_pipelines.app_database.column_values import (
+    SUMMARY,
+    column_assignments,
+    decoded,
+    known_protocol,
+    new_row_values,
+    required_columns,
+)
 from americano_pipelines.app_database.connection import connected
 from americano_pipelines.errors import RequestRefusedError
 from americano_pipelines.settings import PostgresTarget
@@ -42,24 +49,9 @@ def insert_request(
             has no value here.
         AppRowError: the app's enum lacks the type, or Postgres refuses; TransientAppRowError: it cannot be reached.
     """
-    from psycopg2.errors import ForeignKeyViolation
-    from sqlalchemy import func
     from sqlalchemy.dialects.postgresql import insert
-    from sqlalchemy.exc import IntegrityError
 
-    values = {
-        "id": analysis_run_id,
-        "protocolId": protocol_id,
-        "runName": run_name,
-        "analysisType": app_type,
-        "codeCommitHash": "unknown",
-        "dataVersionHash": "unknown",
-        "inputParams": parameters,
-        "artifactPaths": [],
-        SUMMARY: {},
-        "status": "PENDING",
-        "startedAt": func.now(),
-    }
+    values = new_row_values(analysis_run_id, protocol_id, app_type, run_name, parameters, summary={}, status="PENDING")
     with connected(target) as (connection, table):
         assigned = column_assignments(table, values)
         if missing := [name for name in required_columns(table) if name not in assigned]:
@@ -69,12 +61,8 @@ def insert_request(
         if parameters and "inputParams" not in assigned:
             raise RequestRefusedError(f"{table.fullname} has no inputParams, so a request can state no parameters")
         statement = insert(table).values(assigned).on_conflict_do_nothing(index_elements=["id"])
-        try:
+        with known_protocol(RequestRefusedError(f"the app has no protocol {protocol_id!r} any more")):
             return connection.execute(statement).rowcount == 1
-        except IntegrityError as error:
-            if not isinstance(error.orig, ForeignKeyViolation):
-                raise
-            raise RequestRefusedError(f"the app has no protocol {protocol_id!r} any more") from None
 
 
 @dataclass(frozen=True)

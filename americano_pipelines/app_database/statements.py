@@ -14,6 +14,8 @@ from americano_pipelines.app_database.column_values import (
     derived_row_id,
     error_text,
     is_json,
+    known_protocol,
+    new_row_values,
     owned_by,
     required_columns,
 )
@@ -134,25 +136,18 @@ def create(
         AppRowError: the app's enum lacks the type, the app lacks the protocol, or a required column has no value.
         TransientAppRowError: the app's database cannot be reached.
     """
-    from psycopg2.errors import ForeignKeyViolation
-    from sqlalchemy import func
     from sqlalchemy.dialects.postgresql import insert
-    from sqlalchemy.exc import IntegrityError
 
     analysis_run_id = derived_row_id(dagster_run_id, asset_key, protocol_id)
-    values = {
-        "id": analysis_run_id,
-        "protocolId": protocol_id,
-        "runName": run_name,
-        "analysisType": app_type,
-        "codeCommitHash": "unknown",
-        "dataVersionHash": "unknown",
-        "inputParams": parameters,
-        "artifactPaths": [],
-        SUMMARY: {"dagster_run_id": dagster_run_id},
-        "status": "RUNNING",
-        "startedAt": func.now(),
-    }
+    values = new_row_values(
+        analysis_run_id,
+        protocol_id,
+        app_type,
+        run_name,
+        parameters,
+        summary={"dagster_run_id": dagster_run_id},
+        status="RUNNING",
+    )
     with connected(target) as (connection, table):
         assigned = column_assignments(table, values)
         if missing := [name for name in required_columns(table) if name not in assigned]:
@@ -162,14 +157,9 @@ def create(
             )
         # SET x = EXCLUDED.x would require the right to read x.
         statement = insert(table).values(assigned).on_conflict_do_update(index_elements=["id"], set_=assigned)
-        try:
+        refusal = AppRowError(f"the app has no protocol {protocol_id!r} any more, so it can have no analysis of it")
+        with known_protocol(refusal):
             connection.execute(statement)
-        except IntegrityError as error:
-            if not isinstance(error.orig, ForeignKeyViolation):
-                raise
-            raise AppRowError(
-                f"the app has no protocol {protocol_id!r} any more, so it can have no analysis of it"
-            ) from None
     return analysis_run_id
 
 
