@@ -77,7 +77,7 @@ def draw(
 
     Record the phases and their interventionParams in the app before the first day: then the analysis is planned.
     """
-    from americano_pipelines.planning.planned_design import MAX_SEED, draw_schedule, intervention_params
+    from americano_pipelines.planning.planned_design import MAX_SEED, draw_schedule, intervention_params, smallest_p
     from americano_pipelines.statistics.effect_interval import rejects
 
     try:
@@ -89,7 +89,7 @@ def draw(
         context.exit(WRONG_USE)
     planned: dict[str, JsonValue] = {"direction": direction, "alpha": alpha}
     planned |= {"improvement": improvement} if improvement else {}
-    smallest_p = design.smallest_p(two_sided=direction == "either")
+    smallest = smallest_p(design.schedule, two_sided=direction == "either")
     parameters = intervention_params(design, planned, seed)
     if as_json:
         say_json(
@@ -99,7 +99,7 @@ def draw(
                 "seed": seed,
                 "algorithm": design.algorithm,
                 "assignments": design.schedule.count,
-                "smallest_p": smallest_p,
+                "smallest_p": smallest,
                 "phases": [asdict(phase) for phase in phases],
                 "interventionParams": parameters,
             }
@@ -114,8 +114,8 @@ def draw(
     ]
     show_table(console, header, rows, title=f"{design.name}, {design.days} days, seed {seed}", most_rows=len(rows))
     console.print(f"Drawn {design.algorithm}.")
-    console.print(f"One of {design.schedule.count:,} assignments; the smallest p is {smallest_p:.2g}.")
-    if not rejects(smallest_p, alpha):
+    console.print(f"One of {design.schedule.count:,} assignments; the smallest p is {smallest:.2g}.")
+    if not rejects(smallest, alpha):
         remedy = f"Choose more days or {'wider bounds' if design.name == 'ABAB' else 'larger blocks'}"
         console.print(f"[red]That is above alpha {alpha:g}[/]: this design cannot show an effect. {remedy}.")
     console.print("interventionParams of each phase:")
@@ -172,6 +172,7 @@ def power(
     Effects are in standard deviations of a day's value. Each experiment is drawn, simulated and tested anew.
     """
     from americano_pipelines.common.stage_timer import StageTimer
+    from americano_pipelines.planning.planned_design import smallest_p
     from americano_pipelines.planning.power_simulation import (
         Assumptions,
         PlannedTest,
@@ -209,7 +210,7 @@ def power(
                 "days": design.days,
                 "randomization": design.randomization,
                 "assignments": design.schedule.count,
-                "smallest_p": design.smallest_p(two_sided=direction == "either"),
+                "smallest_p": smallest_p(design.schedule, two_sided=direction == "either"),
                 "simulations": simulations,
                 "seed": options["seed"],
                 "power": [asdict(figure) for figure in powers],
@@ -287,6 +288,8 @@ def _show_power(
     alpha: float,
     simulations: int,
 ) -> None:
+    from americano_pipelines.planning.planned_design import smallest_p
+
     correlations = list(dict.fromkeys(figure.autocorrelation for figure in powers))
     figures = {(figure.effect, figure.autocorrelation): figure for figure in powers}
     header = ("effect in SD", *(f"autocorrelation {correlation:g}" for correlation in correlations))
@@ -298,7 +301,7 @@ def _show_power(
     title = f"{design.name}, {design.days} days, {design.bounds}; {sides}, alpha {alpha:g}: share that finds the effect"
     show_table(console, header, rows, title=title, most_rows=len(rows))
     console.print(f"{simulations:,} simulated experiments each, with the 99 % interval of the simulation.")
-    smallest = design.smallest_p(two_sided=direction == "either")
+    smallest = smallest_p(design.schedule, two_sided=direction == "either")
     console.print(f"{design.schedule.count:,} assignments; the smallest p is {smallest:.2g}.")
 
 

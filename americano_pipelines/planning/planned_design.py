@@ -14,7 +14,6 @@ from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.reference_set import GENERATOR, Schedule
 
 DesignName = Literal["ABAB", "ALTERNATING"]
-DESIGNS: tuple[DesignName, ...] = ("ABAB", "ALTERNATING")
 # The app's column is a Postgres integer.
 MAX_SEED = 2**31 - 1
 
@@ -42,7 +41,7 @@ class PlannedDesign:
     @property
     def days(self) -> int:
         """Days of the experiment."""
-        return self.schedule.days if isinstance(self.schedule, Alternation) else self.schedule.total
+        return self.schedule.days
 
     @property
     def bounds(self) -> str:
@@ -57,10 +56,6 @@ class PlannedDesign:
         """How a schedule is drawn, in words."""
         how = _BY_DAYS if isinstance(self.schedule, Alternation) else _BY_PHASES
         return f"{how}; numpy {GENERATOR}"
-
-    def smallest_p(self, *, two_sided: bool) -> float:
-        """The smallest p that the test can give when every day has a value."""
-        return min(1.0, (2 if two_sided else 1) / self.schedule.count)
 
     def resized(self, days: int) -> "PlannedDesign":
         """The same design over other days; the longest phase and the treatment days grow in proportion.
@@ -128,6 +123,11 @@ def alternating(days: int, treated_days: int, block_days: int | None, longest_ru
     recorded |= {"blockDays": block_days} if block_days else {}
     recorded |= {"maxRunDays": longest_run} if longest_run else {}
     return PlannedDesign("ALTERNATING", schedule, recorded)
+
+
+def smallest_p(schedule: Schedule, *, two_sided: bool) -> float:
+    """The smallest p that a test over a schedule can give when every day has a value."""
+    return min(1.0, (2 if two_sided else 1) / schedule.count)
 
 
 def draw_schedule(design: PlannedDesign, seed: int, first_day: date | None = None) -> list[DrawnPhase]:

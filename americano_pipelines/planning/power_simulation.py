@@ -247,8 +247,7 @@ def _batch_size(schedule: Schedule) -> int:
 def simulate_batch(schedule: Schedule, assumptions: Assumptions, number: int, generator: np.random.Generator) -> Batch:
     """Simulate so many experiments without an effect, each with an assignment of its own."""
     drawn: Assignments = schedule.draw(generator, number)
-    days = schedule.days if isinstance(schedule, Alternation) else schedule.total
-    values = _days(generator, assumptions, number, days)
+    values = _days(generator, assumptions, number, schedule.days)
     if schedule.count <= MAX_ENUMERATED:
         compared: Assignments = np.concatenate(list(schedule.blocks(MAX_ENUMERATED)))
         return _compare(schedule, values, drawn, compared, observed_added=0)
@@ -264,10 +263,7 @@ def _compare(
     observed_added: int,
 ) -> Batch:
     """The statistics of a batch of experiments under their own assignments and under those to compare with."""
-    if isinstance(schedule, Alternation):
-        treated = drawn.astype(np.float64)
-    else:
-        treated = np.stack([schedule.treated_days(lengths) for lengths in drawn.tolist()])
+    treated = np.stack([schedule.treatment_indicator(assignment) for assignment in drawn.tolist()])
     prefix = PrefixSums.of_series(values)
     marks = PrefixSums.of_series(np.where(np.isnan(values), np.nan, treated))
 

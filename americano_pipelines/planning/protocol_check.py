@@ -15,6 +15,7 @@ from americano_pipelines.analysis.preregistration import plan_of, planned_of, re
 from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, read_scheme, verdict_blockers
 from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, AbabParameters
 from americano_pipelines.errors import AnalysisError
+from americano_pipelines.planning.planned_design import smallest_p
 from americano_pipelines.settings import Settings
 from americano_pipelines.statistics.effect_interval import rejects
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
@@ -133,7 +134,7 @@ def _randomization(observations: Observations, scheme: RandomizationScheme, para
         lengths = ", ".join(map(str, observations.planned or observations.lengths))
         return CheckedItem("randomization", complete=False, text=f"phases of {lengths} days could not have been drawn")
     sides = 2 if parameters.direction == "either" else 1
-    smallest = min(1.0, sides / schedule.count)
+    smallest = smallest_p(schedule, two_sided=parameters.direction == "either")
     text = f"{schedule.count:,} assignments, the smallest p is {smallest:.2g}"
     if rejects(smallest, parameters.alpha):
         return CheckedItem("randomization", complete=True, text=text)

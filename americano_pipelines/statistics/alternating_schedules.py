@@ -81,6 +81,10 @@ class Alternation:
         # Whole numbers of any size, divided once: the share is right to the last bit.
         return self._walk(number, lambda members, baseline, ways: generator.random(members.size) >= baseline / ways)
 
+    def treatment_indicator(self, order: Sequence[int]) -> NDArray[np.float64]:
+        """1 on treatment days, 0 on others; shape (days,)."""
+        return np.array(order, dtype=np.float64)
+
     def contrasts(self, prefix: PrefixSums, orders: Orders) -> NDArray[np.float64]:
         """Mean of treatment days minus mean of baseline days, NaN where one of them has no value.
 

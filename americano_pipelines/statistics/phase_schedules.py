@@ -52,6 +52,11 @@ class PhaseSchedule:
         if any(not 1 <= low <= high for low, high in zip(self.shortest, self.longest, strict=True)):
             raise AnalysisError("a phase lasts at least one day, and its shortest length is not above its longest")
 
+    @property
+    def days(self) -> int:
+        """Days of all phases together; the field keeps the name `total`, which published records have."""
+        return self.total
+
     @cached_property
     def count(self) -> int:
         """How many there are."""
@@ -130,7 +135,7 @@ class PhaseSchedule:
         is_cut = (days == np.take_along_axis(ends - lengths, phase, axis=1)) & (self._cut[phase] > 0)
         return np.where(is_cut, 0.0, np.take_along_axis(of_phase, phase, axis=1))
 
-    def treated_days(self, lengths: Sequence[int]) -> NDArray[np.float64]:
+    def treatment_indicator(self, lengths: Sequence[int]) -> NDArray[np.float64]:
         """1 on treatment days, 0 on others, and 1/2 on a day cut between them; shape (days,)."""
         days = np.repeat(np.array(self.treated, dtype=np.float64), lengths)
         cut = (np.cumsum(lengths) - lengths)[1:][self._cut[1:] > 0]

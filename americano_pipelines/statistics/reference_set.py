@@ -148,9 +148,8 @@ class Case:
         Raises:
             AnalysisError: there are more or fewer than the schedule has, or a value is infinite.
         """
-        planned = self.schedule.days if isinstance(self.schedule, Alternation) else self.schedule.total
-        if self.values.shape != (planned,):
-            raise AnalysisError(f"the schedule has {planned} days, the values are of {self.values.size}")
+        if self.values.shape != (self.schedule.days,):
+            raise AnalysisError(f"the schedule has {self.schedule.days} days, the values are of {self.values.size}")
         if np.isinf(self.values).any():
             raise AnalysisError("a day's value is infinite; leave such days out as missing")
 
@@ -178,9 +177,7 @@ class Case:
 
     def treated(self) -> Values:
         """1 on treated and 0 on other days, 1/2 on a day cut between them; shape (days,)."""
-        if isinstance(self.schedule, Alternation):
-            return np.array(self.observed, dtype=np.float64)
-        return self.schedule.treated_days(self.observed)
+        return self.schedule.treatment_indicator(self.observed)
 
     def marks(self) -> Values:
         """The same, NaN on days without a value."""

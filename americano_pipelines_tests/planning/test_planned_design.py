@@ -17,6 +17,7 @@ from americano_pipelines.planning.planned_design import (
     alternating,
     draw_schedule,
     intervention_params,
+    smallest_p,
 )
 from americano_pipelines.planning.protocol_check import check_extract
 from americano_pipelines.statistics.day_clock import DAY_US
@@ -105,9 +106,9 @@ def test_what_a_draw_records_is_complete_before_the_first_day(design: PlannedDes
 
 
 def test_the_smallest_p_is_one_of_all_assignments() -> None:
-    assert abab(56, 7, 21).smallest_p(two_sided=False) == 1 / 2255
-    assert abab(56, 7, 21).smallest_p(two_sided=True) == 2 / 2255
-    assert abab(8, 2, 2).smallest_p(two_sided=True) == 1
+    assert smallest_p(abab(56, 7, 21).schedule, two_sided=False) == 1 / 2255
+    assert smallest_p(abab(56, 7, 21).schedule, two_sided=True) == 2 / 2255
+    assert smallest_p(abab(8, 2, 2).schedule, two_sided=True) == 1
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)

@@ -41,7 +41,7 @@ def rejected(schedules: list[Schedule], repetitions: int, test: Callable[[list[C
     rejections = 0
     for _ in range(repetitions):
         drawn = [schedule.draw(generator, 1)[0].tolist() for schedule in schedules]
-        totals = [s.days if isinstance(s, Alternation) else s.total for s in schedules]
+        totals = [s.days for s in schedules]
         cases = [
             Case(days(generator, total), schedule, lengths)
             for total, schedule, lengths in zip(totals, schedules, drawn, strict=True)

@@ -22,7 +22,7 @@ def test_the_interval_holds_exactly_the_effects_that_are_not_rejected(case: Case
     level = 0.4  # small schedules have few assignments
     interval = randomization_test([case], direction=None, level=level, two_sided=two_sided).interval
     assert isinstance(case.schedule, PhaseSchedule)
-    marks = case.schedule.treated_days(case.observed)
+    marks = case.schedule.treatment_indicator(case.observed)
 
     def rejected(effect: float) -> bool:
         rest = [Case(case.values - effect * marks, case.schedule, case.observed)]
@@ -91,7 +91,7 @@ def test_it_holds_the_true_effect_as_often_as_it_claims() -> None:
     schedule, generator, repetitions = PhaseSchedule(40, ABAB, (6,) * 4, (14,) * 4), np.random.default_rng(9), 2000
     held = 0
     for row in schedule.draw(generator, repetitions):
-        days = generator.normal(size=40) + 0.05 * np.arange(40) + 3 * schedule.treated_days(row.tolist())
+        days = generator.normal(size=40) + 0.05 * np.arange(40) + 3 * schedule.treatment_indicator(row.tolist())
         interval = randomization_test([Case(days, schedule, row.tolist())], direction=None, level=0.1).interval
         held += (interval.low is None or interval.low <= 3) and (interval.high is None or interval.high >= 3)
 

@@ -43,7 +43,7 @@ def test_a_phase_of_nothing_but_such_a_day_counts_as_extreme() -> None:
 
 
 def test_half_of_the_effect_is_taken_on_such_a_day() -> None:
-    marks = SCHEDULE.treated_days([7, 8, 8, 7])
+    marks = SCHEDULE.treatment_indicator([7, 8, 8, 7])
 
     assert marks.tolist() == [0.0] * 7 + [0.5] + [1.0] * 7 + [0.5] + [0.0] * 7 + [0.5] + [1.0] * 6
 
