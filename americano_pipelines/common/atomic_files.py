@@ -33,6 +33,12 @@ def sync_file(path: Path) -> None:
 sync_folder = sync_file
 
 
+def remove_durably(path: Path) -> None:
+    """Remove a file, if it is there, so that it stays removed after a power cut."""
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 def move(source: Path, target: Path) -> None:
     """Rename a finished file or folder to its place, durably; an existing file is replaced."""
     if source.is_file():

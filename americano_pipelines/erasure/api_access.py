@@ -52,8 +52,7 @@ class ApiAccess:
         """Remove the files for good."""
         for item in items:
             if item.path is not None:
-                item.path.unlink(missing_ok=True)
-                atomic_files.sync_folder(item.path.parent)
+                atomic_files.remove_durably(item.path)
         return []
 
 

@@ -40,8 +40,7 @@ class Crates:
         for item in items:
             if item.path is None:
                 continue
-            item.path.unlink(missing_ok=True)
-            atomic_files.sync_folder(item.path.parent)
+            atomic_files.remove_durably(item.path)
             if (card := cards.get(str(item.path))) is not None:
                 card.unlink(missing_ok=True)
         return []

@@ -47,8 +47,7 @@ class Exports:
         }
         for item in items:
             if item.path is not None:
-                item.path.unlink(missing_ok=True)
-                atomic_files.sync_folder(item.path.parent)
+                atomic_files.remove_durably(item.path)
         for path, card in removed.items():
             mark_purged(self._settings, path, card)
         return []

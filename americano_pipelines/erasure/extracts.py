@@ -54,8 +54,7 @@ class Extracts:
             # What an earlier release did not finish writing was no extract yet.
             if item.names_learner or not item.path.name.startswith("."):
                 write_card(self._settings.paths, item)
-            item.path.unlink(missing_ok=True)
-            atomic_files.sync_folder(item.path.parent)
+            atomic_files.remove_durably(item.path)
         return []
 
 
