@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,21 @@ def bench() -> None:
     """Run benchmarks on rows of their own."""
 
 
+def _announcer(stages: StageTimer) -> Callable[[str], None]:
+    """Show the name of a measurement until the next one."""
+
+    def announce(what: str) -> None:
+        with stages.stage(what):
+            pass
+
+    return announce
+
+
+def _console() -> Console:
+    # Where there is no terminal there are no 80 columns to keep to: a table in a log reads better whole.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+
+
 @bench.command("sync")
 @click.option("--rows", default=5_000_000, show_default=True, type=click.IntRange(1_000), help="Number of events.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -37,20 +52,15 @@ def sync_(*, rows: int, as_json: bool, check: bool) -> None:
     from americano_pipelines.bench.sync_benchmark import PLAN, measure
 
     settings = load_settings()
-    # Where there is no terminal there are no 80 columns to keep to: a table in a log reads better whole.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    console = _console()
     if not as_json:
         console.print(f"{rows:,} events; to be measured:")
         for step in PLAN:
             console.print(f"  {step}")
     stages = StageTimer()
 
-    def announce(what: str) -> None:
-        with stages.stage(what):
-            pass  # the display shows the name until the next one
-
     with progress("creating the data", enabled=not as_json), dataset(settings, rows, stages) as data:
-        lines = measure(data, settings, announce)
+        lines = measure(data, settings, _announcer(stages))
     if as_json:
         shown = [dataclasses.asdict(line) | {"within": line.within} for line in lines]
         say_json({"rows": rows, "measured": shown})
@@ -93,16 +103,12 @@ def commands(*, as_json: bool, check: bool) -> None:
 
     stages = StageTimer()
 
-    def announce(what: str) -> None:
-        with stages.stage(what):
-            pass  # the display shows the name until the next one
-
     with progress("creating the data", enabled=not as_json), dataset(load_settings(), ROWS, stages) as data:
-        lines = measure_commands(data, announce)
+        lines = measure_commands(data, _announcer(stages))
     if as_json:
         say_json({"measured": [dataclasses.asdict(line) | {"within": line.within} for line in lines]})
     else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+        console = _console()
         _show_measured(console, lines, "CPU s")
     if check and any(line.within is False for line in lines):
         sys.exit(FAILED)
@@ -150,7 +156,7 @@ def _show_queries(times: Sequence["QueryTimes"], rows: int) -> None:
         )
         for line in times
     ]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    console = _console()
     header = ("query", "rows", *(f"{name}, ms" for name in names), "first run, ms", "ratio", "target")
     show_table(console, header, table)
     if rows < MIN_ROWS_OF_TARGETS:
@@ -168,12 +174,8 @@ def serving(*, rows: int, datasette: str | None, as_json: bool, check: bool) -> 
 
     stages = StageTimer()
 
-    def announce(what: str) -> None:
-        with stages.stage(what):
-            pass  # the display shows the name until the next one
-
     with progress("creating the data", enabled=not as_json):
-        figures = measure_serving(load_settings(), rows, datasette or shutil.which("datasette"), announce)
+        figures = measure_serving(load_settings(), rows, datasette or shutil.which("datasette"), _announcer(stages))
     if as_json:
         shown = [dataclasses.asdict(figure) | {"within": figure.within} for figure in figures]
         say_json({"rows": rows, "measured": shown})
@@ -196,7 +198,7 @@ def _show_serving(figures: Sequence["ServingFigure"], rows: int) -> None:
         )
         for figure in figures
     ]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    console = _console()
     show_table(console, ("what", "measured", "target"), table, most_rows=len(table))
     if rows < MIN_ROWS_OF_TARGETS:
         say(f"the targets hold from {MIN_ROWS_OF_TARGETS:,} rows on")
