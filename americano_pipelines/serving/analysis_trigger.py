@@ -1,8 +1,8 @@
 """Start analyses and syncs that principals ask for: a PENDING row of the app, or a run of Dagster.
 
-A request's id follows from who asks and from the Idempotency-Key, so a repeated request is the same one, and nobody
-reaches a request of another principal. With an app, the row is what counts: Dagster is only asked to begin at once, and
-of two runs for one row only one claims it. Without a row, the run is found by its tag before another is started.
+A request's id is derived from the principal and the Idempotency-Key: a repeated request has the same id, and no
+principal reaches a request of another. With an app, the row decides: Dagster is told to begin at once, and of two runs
+for one row only one claims it. Without a row, an earlier run is looked up by its tag before a new one starts.
 """
 
 import logging

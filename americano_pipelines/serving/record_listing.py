@@ -1,6 +1,7 @@
 """List recorded analyses as rows of the table of analyses: the published file has those of the app's rows only."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,6 +53,7 @@ class RecordListing:
         self._lock = threading.Lock()
         self._read_at: int | None = None
         self._entries: list[IndexEntry] = []
+        self._newest = 0
         self._rows: dict[tuple[int | None, str | None], RecordedRows] = {}
 
     def rows(self, mark: int | None, built_at: str) -> RecordedRows:
@@ -64,7 +66,7 @@ class RecordListing:
         with self._lock:
             self._look()
             if mark is not None:
-                mark = min(mark, max((entry.chain_number or 0 for entry in self._entries), default=0))
+                mark = min(mark, self._newest)
             key = (mark, built_at if mark == BEFORE_SNAPSHOT else None)
             rows = self._rows.pop(key, None) or self._listed(mark, datetime.fromisoformat(built_at))
             self._rows[key] = rows
@@ -79,6 +81,7 @@ class RecordListing:
             changed = 0
         if changed != self._read_at:
             self._entries, self._rows = newest_entries(self._settings), {}
+            self._newest = _newest(self._entries)
             self._read_at = changed
 
     def _listed(self, mark: int | None, built_at: datetime) -> RecordedRows:
@@ -87,9 +90,14 @@ class RecordListing:
         else:
             # Records from before there was a chain are older than all that have a number.
             entries = [e for e in self._entries if mark is None or (e.chain_number or 0) <= mark]
-        newest = max((entry.chain_number or 0 for entry in entries), default=0)
         text = orjson.dumps([_row(entry) for entry in entries]).decode()
-        return RecordedRows(text, BEFORE_SNAPSHOT if mark == BEFORE_SNAPSHOT else newest, sha256_hex(text.encode()))
+        return RecordedRows(
+            text, BEFORE_SNAPSHOT if mark == BEFORE_SNAPSHOT else _newest(entries), sha256_hex(text.encode())
+        )
+
+
+def _newest(entries: Sequence[IndexEntry]) -> int:
+    return max((entry.chain_number or 0 for entry in entries), default=0)
 
 
 def _row(entry: IndexEntry) -> dict[str, str | float | None]:
