@@ -11,23 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import httpx
 import psutil
 import pytest
 
-from americano_pipelines.defs.dagster_instance import prepare_home
-from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.serving.api_keys import KeyCard, create_key
 from americano_pipelines.serving.dagster_client import DagsterClient, DagsterUnavailableError
 from americano_pipelines.serving.principals import Scope
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, environment, free_port
+from americano_pipelines_tests.defs.analyses.prepared_folder import prepare_analyses
 from americano_pipelines_tests.defs.conftest import wait_until
-from americano_pipelines_tests.prisma_database import link_url, row
+from americano_pipelines_tests.prisma_database import row
 from americano_pipelines_tests.service_processes import COMMAND, end_family, family_of
-from americano_pipelines_tests.sync.support import sync
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE = 300
@@ -56,16 +53,8 @@ class Running:
 def running(
     prisma: Database, settings_for: Callable[..., Settings], empty_store: Path, tmp_path: Path
 ) -> Iterator[Running]:
-    # Four phases of 14 days as planned; without these the analysis has no test.
-    prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
     prisma.execute("DELETE FROM analysis_runs")
-    values = prisma.variables(analysis_runs_database_url=link_url(prisma))
-    settings = settings_for(**values)
-    sync(settings)
-    (settings.data_dir / "mlflow").mkdir()
-    (settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
-    with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
-        instance.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+    values, settings = prepare_analyses(prisma, settings_for, empty_store)
     scopes = frozenset({Scope.TRIGGER, Scope.ADMIN})
     key = create_key(settings, KeyCard(name="of a test", scopes=scopes, created_at=datetime.now(UTC)))
     port, api_port, log = free_port(), free_port(), tmp_path / "log"

@@ -18,16 +18,14 @@ import pytest
 
 from americano_pipelines.app_database.connection import APPLICATION_NAME
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
-from americano_pipelines.defs.dagster_instance import prepare_home
-from americano_pipelines.defs.protocol_partitions import PROTOCOLS
 from americano_pipelines.defs.run_tags import REQUEST_TAG, ROW_MISSED, ROW_RECONCILED, ROW_TAG
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, environment
+from americano_pipelines_tests.defs.analyses.prepared_folder import prepare_analyses
 from americano_pipelines_tests.defs.conftest import container, wait_until
-from americano_pipelines_tests.prisma_database import link_url, row
-from americano_pipelines_tests.sync.support import sync
+from americano_pipelines_tests.prisma_database import row
 
 MODULE = "americano_pipelines.definitions"
 ASSET = "analysis/abab_randomization"
@@ -126,15 +124,7 @@ def _session(pid: int) -> int | None:
 
 @pytest.fixture
 def workspace(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Iterator[Workspace]:
-    # Four phases of 14 days as planned; without these the analysis has no test.
-    prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
-    values = prisma.variables(analysis_runs_database_url=link_url(prisma))
-    settings = settings_for(**values)
-    sync(settings)
-    (settings.data_dir / "mlflow").mkdir()
-    (settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
-    with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
-        instance.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
+    values, settings = prepare_analyses(prisma, settings_for, empty_store)
     workspace = Workspace(settings, values)
     yield workspace
     workspace.stop()
