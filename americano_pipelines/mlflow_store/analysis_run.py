@@ -88,7 +88,7 @@ class AnalysisRun:
         Raises:
             TrackingError: also when it does not arrive.
         """
-        self.store.ask(self.store.client.log_artifact, self.run_id, str(path), folder)
+        self.store.call(self.store.client.log_artifact, self.run_id, str(path), folder)
 
     def describe(self, sentence: str, *, commit: str | None) -> None:
         """Fill the fields of MLflow's own page: the description, and the commit of the source.
@@ -120,7 +120,7 @@ class AnalysisRun:
         # MLflow's own digest of a table covers 10,000 rows and ignores times.
         dataset = Dataset(name=name, digest=sha256[:MAX_DIGEST_LENGTH], source_type="local", source=source)
         used = DatasetInput(dataset, [InputTag(_CONTEXT_TAG, "analysis")])
-        self.store.ask(self.store.client.log_inputs, self.run_id, datasets=[used])
+        self.store.call(self.store.client.log_inputs, self.run_id, datasets=[used])
 
     def _log_points(self, points: Sequence[tuple[str, float | None, int]]) -> None:
         from mlflow.entities import Metric
@@ -137,7 +137,7 @@ class AnalysisRun:
         ((kind, values),) = items.items()
         for start in range(0, len(values), _PER_BATCH):
             batch: dict[str, Any] = {kind: values[start : start + _PER_BATCH]}
-            self.store.ask(self.store.client.log_batch, self.run_id, synchronous=True, **batch)
+            self.store.call(self.store.client.log_batch, self.run_id, synchronous=True, **batch)
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def analysis_run(store: Store, parent_run_id: str, name: str, tags: Mapping[str,
         TrackingError: MLflow does not take it; the block is not entered.
     """
     texts = _short(as_tag_values(tags), _MAX_TAG_LENGTH, "tag") | launch_tags() | {PARENT_TAG: parent_run_id}
-    run = store.ask(store.client.create_run, store.experiment_id, tags=texts, run_name=name)
+    run = store.call(store.client.create_run, store.experiment_id, tags=texts, run_name=name)
     opened = AnalysisRun(store, run.info.run_id)
     try:
         yield opened

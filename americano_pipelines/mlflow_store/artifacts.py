@@ -49,7 +49,7 @@ class ArtifactFolder:
         size_of: dict[str, int] = {}
         folders: list[str | None] = [None]
         while folders:
-            for entry in self.store.ask(self._repository.list_artifacts, folders.pop()):
+            for entry in self.store.call(self._repository.list_artifacts, folders.pop()):
                 if entry.is_dir:
                     folders.append(entry.path)
                 else:
@@ -59,17 +59,17 @@ class ArtifactFolder:
     def content(self, path: str) -> bytes:
         """The bytes of a file that is there."""
         with reader_temporary_folder(self.store.temporary_dir, "download") as folder:
-            return Path(self.store.ask(self._repository.download_artifacts, path, str(folder))).read_bytes()
+            return Path(self.store.call(self._repository.download_artifacts, path, str(folder))).read_bytes()
 
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is none to remove."""
-        self.store.ask(self._repository.delete_artifacts, path)
+        self.store.call(self._repository.delete_artifacts, path)
 
     @property
     def _repository(self) -> "ArtifactRepository":
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        return self.store.ask(get_artifact_repository, self.address, tracking_uri=self.store.uri)
+        return self.store.call(get_artifact_repository, self.address, tracking_uri=self.store.uri)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class MlflowRun:
 
     def history(self, metric: str) -> list[tuple[int, float]]:
         """All (step, value) of a metric by step, of one step in the order they were logged."""
-        points = self.store.ask(self.store.client.get_metric_history, self.run_id, metric)
+        points = self.store.call(self.store.client.get_metric_history, self.run_id, metric)
         points.sort(key=lambda point: (point.step, point.timestamp))
         return [(int(point.step), float(point.value)) for point in points]
 
@@ -120,7 +120,7 @@ class MlflowRun:
             try:
                 entries = self._listed(folders.pop())
             except TrackingError:
-                self.store.ask(self.store.client.get_run, self.run_id)
+                self.store.call(self.store.client.get_run, self.run_id)
                 continue
             folders += [entry.path for entry in entries if entry.is_dir]
             paths += [str(entry.path) for entry in entries if not entry.is_dir]
@@ -134,7 +134,7 @@ class MlflowRun:
         """
         with reader_temporary_folder(self.store.temporary_dir, "download") as folder:
             try:
-                arrived = self.store.ask(self.store.client.download_artifacts, self.run_id, path, str(folder))
+                arrived = self.store.call(self.store.client.download_artifacts, self.run_id, path, str(folder))
             except TrackingError as error:
                 if not _is_gone(error):
                     self._listed(path.rpartition("/")[0])
@@ -147,7 +147,7 @@ class MlflowRun:
         return None if content is None else sha256_hex(content)
 
     def _listed(self, folder: str) -> "list[FileInfo]":
-        return self.store.ask(self.store.client.list_artifacts, self.run_id, folder or None)
+        return self.store.call(self.store.client.list_artifacts, self.run_id, folder or None)
 
 
 def find_run(store: Store, run_id: str, *, deleted: bool = False) -> MlflowRun | None:
@@ -157,7 +157,7 @@ def find_run(store: Store, run_id: str, *, deleted: bool = False) -> MlflowRun |
         TrackingError: MLflow does not answer.
     """
     try:
-        run = store.ask(store.client.get_run, run_id)
+        run = store.call(store.client.get_run, run_id)
     except TrackingError as error:
         if _is_gone(error):
             return None

@@ -111,7 +111,7 @@ class Store:
             return None
         return f"{self.label.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
-    def ask(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a method of the client, with errors in words.
 
         Raises:
@@ -130,10 +130,10 @@ class Store:
         """Call a method of the client that gets something by its name; None where MLflow does not have it.
 
         Raises:
-            TrackingError: as `ask`.
+            TrackingError: as `call`.
         """
         try:
-            return self.ask(function, *args, **kwargs)
+            return self.call(function, *args, **kwargs)
         except TrackingError as error:
             if error.error_code != NOT_FOUND_CODE:
                 raise
@@ -203,12 +203,12 @@ def try_writing(store: Store) -> None:
     """
     if is_server(store.uri):
         experiment_id = store.experiment_id or _DEFAULT_EXPERIMENT
-        store.ask(store.client.set_experiment_tag, experiment_id, _DOCTOR_TAG, "")
+        store.call(store.client.set_experiment_tag, experiment_id, _DOCTOR_TAG, "")
         # Releases of MLflow before 3.3 cannot delete it.
         with suppress(TrackingError):
-            store.ask(store.client.delete_experiment_tag, experiment_id, _DOCTOR_TAG)
+            store.call(store.client.delete_experiment_tag, experiment_id, _DOCTOR_TAG)
     else:
-        store.ask(_try_statement, store.uri)
+        store.call(_try_statement, store.uri)
 
 
 def _try_statement(uri: str) -> None:
@@ -236,7 +236,7 @@ def _open(settings: Settings, client_uri: str) -> Store:
         raise as_tracking_error(uri, error) from None
     store.experiment_id = _experiment(store, settings.mlflow_experiment_name)
     if is_server(uri):
-        store.ask(check_version, uri)
+        store.call(check_version, uri)
     return store
 
 
@@ -256,7 +256,7 @@ def _read_only(uri: str) -> str:
 
 def _experiment(store: Store, name: str) -> str:
     """The experiment's id, empty when there is none."""
-    experiment = store.ask(store.client.get_experiment_by_name, name)
+    experiment = store.call(store.client.get_experiment_by_name, name)
     if experiment is None:
         return ""
     if experiment.lifecycle_stage != "active":
@@ -270,4 +270,4 @@ def _experiment(store: Store, name: str) -> str:
 def _make_experiment(store: Store, settings: Settings) -> str:
     location = None if is_server(store.uri) else artifacts_uri(settings.paths)
     name = settings.mlflow_experiment_name
-    return str(store.ask(store.client.create_experiment, name, artifact_location=location))
+    return str(store.call(store.client.create_experiment, name, artifact_location=location))

@@ -71,10 +71,10 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
     from mlflow.models import infer_signature
 
     store, client = run.store, run.store.client
-    logged = store.ask(client.create_logged_model, store.experiment_id, name=_ARTIFACT, source_run_id=run.run_id)
+    logged = store.call(client.create_logged_model, store.experiment_id, name=_ARTIFACT, source_run_id=run.run_id)
     # For the block, since MLflow's registry too asks the process's server for what it is to register.
     with process_tracking_uri(store.uri):
-        store.ask(
+        store.call(
             mlflow.sklearn.log_model,
             model,
             name=_ARTIFACT,
@@ -88,7 +88,7 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
         )
         # Not by `registered_model_name`: that goes to MLFLOW_REGISTRY_URI where somebody set it.
         _make_name(run, name)
-        model_version = store.ask(
+        model_version = store.call(
             client.create_model_version,
             name,
             f"models:/{logged.model_id}",
@@ -104,19 +104,22 @@ def log_model(run: AnalysisRun, model: "Pipeline", example: "pd.DataFrame", name
 def process_tracking_uri(uri: str) -> Iterator[None]:
     """Set the server that MLflow's own functions use in this process, for the block.
 
-    MLflow also writes it to MLFLOW_TRACKING_URI, and removes or overwrites the variable when it sets it back: settings
-    that are read afterwards would name another store. So the variable is put back as it was.
+    MLflow also writes it to MLFLOW_TRACKING_URI, and overwrites the variable when it sets it back: settings that are
+    read afterwards would name another store. So the variable is put back as it was.
     """
-    from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+    import mlflow
 
-    before = os.environ.get(_VARIABLE)
+    variable = os.environ.pop(_VARIABLE, None)
+    # Without the variable, this is what was set in the process; an empty address stands for none.
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else ""
     try:
-        with _use_tracking_uri(uri):
-            yield
+        mlflow.set_tracking_uri(uri)
+        yield
     finally:
+        mlflow.set_tracking_uri(before)
         os.environ.pop(_VARIABLE, None)
-        if before is not None:
-            os.environ[_VARIABLE] = before
+        if variable is not None:
+            os.environ[_VARIABLE] = variable
 
 
 def hashes(folder: ArtifactFolder) -> dict[str, Artifact]:
@@ -136,12 +139,12 @@ def make_candidate(run: AnalysisRun, registered: RegisteredModel) -> None:
         TrackingError: MLflow does not take it.
     """
     store = run.store
-    store.ask(store.client.set_registered_model_alias, registered.name, CANDIDATE, registered.version)
+    store.call(store.client.set_registered_model_alias, registered.name, CANDIDATE, registered.version)
 
 
 def _make_name(run: AnalysisRun, name: str) -> None:
     try:
-        run.store.ask(run.store.client.create_registered_model, name)
+        run.store.call(run.store.client.create_registered_model, name)
     except TrackingError as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

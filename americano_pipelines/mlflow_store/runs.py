@@ -65,7 +65,7 @@ def get_or_create_parent_run(
             return str(parents[0].info.run_id)
         known = dict.fromkeys(TAGS) | {"service": SERVICE, "env": settings.environment, DAGSTER_RUN_TAG: dagster_run_id}
         tags = {key: str(value) for key, value in as_tag_values(known | dict(tags)).items()} | launch_tags()
-        run = store.ask(store.client.create_run, store.experiment_id, tags=tags, run_name=name)
+        run = store.call(store.client.create_run, store.experiment_id, tags=tags, run_name=name)
         return str(run.info.run_id)
 
 
@@ -128,7 +128,7 @@ def _search(
     runs: list[Run] = []
     token: str | None = None
     while True:
-        page = store.ask(
+        page = store.call(
             store.client.search_runs,
             [experiment_id],
             filter_string=condition,
@@ -179,7 +179,7 @@ def end(store: Store, run_id: str, status: str) -> None:
     Raises:
         TrackingError: MLflow does not take it.
     """
-    store.ask(store.client.set_terminated, run_id, status)
+    store.call(store.client.set_terminated, run_id, status)
 
 
 def as_tag_values(values: Mapping[str, Any]) -> dict[str, Any]:

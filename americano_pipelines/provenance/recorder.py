@@ -224,7 +224,7 @@ def _outcome_tags(prepared: PreparedAnalysis, analysis: Analysis, compliance: Pl
 
 def _run_tags(run: AnalysisRun) -> dict[str, str]:
     """The tags that MLflow set when the run was opened: its name and its parent run."""
-    tags = run.store.ask(run.store.client.get_run, run.run_id).data.tags
+    tags = run.store.call(run.store.client.get_run, run.run_id).data.tags
     return {name: str(tags[name]) for name in (NAME_TAG, PARENT_TAG) if name in tags}
 
 

@@ -98,7 +98,7 @@ def test_a_reader_creates_nothing(settings_for: Callable[..., Settings], empty_s
 
     assert store.experiment_id == ""
     with pytest.raises(TrackingError, match="readonly database"):
-        store.ask(store.client.create_experiment, "mine")
+        store.call(store.client.create_experiment, "mine")
     assert file_hashes(tmp_path) == before
 
 
@@ -110,7 +110,7 @@ def test_a_reader_of_a_server_s_database_changes_nothing_in_it(
 
     try_writing(store)
     with pytest.raises(TrackingError, match="read-only transaction"):
-        store.ask(store.client.create_experiment, "none yet")
+        store.call(store.client.create_experiment, "none yet")
 
     assert store.experiment_id == ""
 

@@ -39,7 +39,7 @@ class DagsterRunInMlflow(MlFlow):
         with warnings.catch_warnings():
             # The class is marked as beta; that warning does not concern the people who run analyses.
             warnings.simplefilter("ignore", dg.BetaWarning)
-            store.ask(super().__init__, context.replace_config(config))
+            store.call(super().__init__, context.replace_config(config))
 
     @property
     def url(self) -> str | None:
