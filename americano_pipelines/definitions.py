@@ -19,5 +19,5 @@ def defs() -> dg.Definitions:
         ConfigError: a setting is wrong.
     """
     settings = load_settings()
-    restrict(settings)
+    restrict(settings.americano_group)
     return build_defs(settings)

@@ -164,7 +164,7 @@ def _published(settings: Settings) -> Iterator[Diagnosis]:
         )
         return
     try:
-        document, path = read_record(settings), current(settings.paths)
+        document, path = read_record(settings.paths), current(settings.paths)
     except UnreadableRecordError as error:
         yield Diagnosis("warn", "published file", str(error))
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 from americano_pipelines.defs.recent_runs import FAILURE_DAYS, RecentRuns, recent_runs
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.provenance.verdict_listing import list_verdicts
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.warehouse.published_protocols import published_protocols
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 from americano_pipelines.warehouse.snapshots import open_published, read_record
@@ -77,7 +77,7 @@ def pipeline_status(settings: Settings) -> PipelineStatus:
     problems: list[str] = []
     published, protocols, runs, requests = None, [], RecentRuns(), None
     try:
-        document = read_record(settings)
+        document = read_record(settings.paths)
         if document is not None:
             published = _published(document)
             with open_published(settings, wait_seconds=0) as connection:
@@ -108,7 +108,7 @@ def pipeline_status(settings: Settings) -> PipelineStatus:
         protocols={protocol.protocol_id: protocol.title for protocol in protocols},
         confirmatory=analysed.count(True),
         exploratory=analysed.count(False),
-        disk=_disk(settings),
+        disk=_disk(settings.paths),
         free=shutil.disk_usage(existing).free,
         problems=problems,
     )
@@ -129,9 +129,8 @@ def _published(document: SnapshotRecord) -> PublishedState:
     )
 
 
-def _disk(settings: Settings) -> dict[str, int]:
+def _disk(paths: DataFolder) -> dict[str, int]:
     """Bytes of the parts of the data folder, largest first; a part that settings put elsewhere counts too."""
-    paths = settings.paths
     parts = {
         "snapshots": paths.snapshots,
         "exports": paths.lake,

@@ -1,4 +1,4 @@
-"""Escape the app's text for each kind of output: a terminal, a page of Dagster's, a spreadsheet. Write ages."""
+"""Escape the app's text for a terminal, a page of Dagster's or a spreadsheet. Write ages and sizes for people."""
 
 # Names, labels and ids are typed by people. Each kind of output has characters that it acts on; here they become
 # characters that are read. HTML is escaped where it is written, with `html.escape`.
@@ -17,6 +17,7 @@ _LINES = {"\n": "\\n", "\t": "\\t"}
 _MARKDOWN = re.compile(r"[\\`*\[\]<>&|~$@^]|://|www\.|(?<!\w)_|_(?!\w)", re.IGNORECASE)
 # ASCII punctuation that CommonMark or its tables act on within a line; an underscore inside a word is none.
 _COMMON_MARK = re.compile(r"[\\`*\[\]<>&|~$#]|(?<!\w)_|_(?!\w)|!(?=\[)")
+_KILO = 1000
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -65,6 +66,15 @@ def age_text(moment: datetime, present: datetime) -> str:
             number = int(seconds // unit)
             return f"{number} {name}{'' if number == 1 else 's'}"
     return "less than a minute"
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people, such as `1.3 GB`."""
+    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
+    while value >= _KILO and len(units) > 1:
+        value /= _KILO
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
 def csv_cell(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Time the same questions in Postgres, in plain Parquet, in an unsorted DuckDB table and in the published file.
+"""Compare the answers and the times of Postgres, plain Parquet, an unsorted DuckDB table and the published file.
 
-The answers of all four are compared first. Targets are ratios of two times taken in one run.
+Targets are ratios of two times of one run.
 """
 
 import statistics

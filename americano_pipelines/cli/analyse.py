@@ -102,7 +102,7 @@ def show(runs: "Iterable[Launched]", names: Mapping[str, str]) -> None:
         for run in launched
     ]  # fmt: skip
     header = ("protocol", "analysis", "verdict", "standing", "record")
-    show_table(console, header, rows, most_rows=len(rows), unbroken=("standing", "record"))
+    show_table(console, header, rows, max_rows=len(rows), unbroken=("standing", "record"))
     for run in launched:
         if not run.success:
             console.print(f"[red]failed[/] {escape(f'{name_of(run)}, {run.analysis}: {run.sentence}')}")

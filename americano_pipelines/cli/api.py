@@ -108,7 +108,7 @@ def list_keys(*, as_json: bool) -> None:
         whose = card.learner or ", ".join(card.tenants or ()) or None
         expires = "expired" if card.is_expired else card.expires_at and card.expires_at.date()
         rows.append((stored.key_id, card.name, ", ".join(sorted(card.scopes)), whose, card.created_at.date(), expires))
-    show_table(Console(highlight=False), header, rows, most_rows=len(rows))
+    show_table(Console(highlight=False), header, rows, max_rows=len(rows))
 
 
 @key.command()

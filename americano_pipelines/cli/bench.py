@@ -199,6 +199,6 @@ def _show_serving(figures: Sequence["ServingFigure"], rows: int) -> None:
         for figure in figures
     ]
     console = _console()
-    show_table(console, ("what", "measured", "target"), table, most_rows=len(table))
+    show_table(console, ("what", "measured", "target"), table, max_rows=len(table))
     if rows < MIN_ROWS_OF_TARGETS:
         say(f"the targets hold from {MIN_ROWS_OF_TARGETS:,} rows on")

@@ -1,6 +1,7 @@
 """Run `americano demo`: an embedded Postgres with seeded experiments, and one complete pass through the pipeline."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -75,7 +76,7 @@ def demo() -> None:
 @demo.command()
 def up() -> None:
     """Start the demo's Postgres; create and seed it if needed."""
-    _up(load_settings())
+    _up(load_settings().data_dir)
 
 
 @demo.command()
@@ -113,8 +114,8 @@ def run(context: click.Context, *, keep: bool) -> None:
 
     server = DemoServer(load_settings().data_dir)
     was_running = server.is_running()
-    _up(load_settings())
-    write_first_env(load_settings())
+    _up(load_settings().data_dir)
+    write_first_env(load_settings().data_dir)
     try:
         settings = demo_settings()
         summary = syncing.run_sync(settings, full=False)
@@ -133,7 +134,7 @@ def run(context: click.Context, *, keep: bool) -> None:
     finally:
         if not keep and not was_running:
             server.down()
-    _what_next(settings, running=keep or was_running)
+    _what_next(settings.published_path, running=keep or was_running)
 
 
 def demo_settings() -> Settings:
@@ -183,18 +184,17 @@ def _server_in_use(settings: Settings) -> "DemoServer | None":
     return server if settings.postgres.host == server.environment()["PG_HOST"] else None
 
 
-def _up(settings: Settings) -> None:
-    from americano_pipelines.cli.output import progress
+def _up(data_dir: Path) -> None:
     from americano_pipelines.demo.server import DemoServer
 
-    server = DemoServer(settings.data_dir)
+    server = DemoServer(data_dir)
     with progress("starting the demo's Postgres, and seeding it if it is new"):
         seeded = server.up()
     rows = ", ".join(f"{count:,} {table}" for table, count in seeded.rows.items())
     say(f"demo Postgres is up, {'seeded now' if seeded.created else 'seeded before, unchanged'}: {rows}")
 
 
-def write_first_env(settings: Settings) -> None:
+def write_first_env(data_dir: Path) -> None:
     """Make the demo the source of the next commands, if there is no `.env` yet.
 
     Do this only for the project's own data folder: another folder is set by a variable, which the next commands may
@@ -202,8 +202,8 @@ def write_first_env(settings: Settings) -> None:
     """
     from americano_pipelines.demo.server import DemoServer
 
-    if settings.data_dir == PROJECT_ROOT / "data" and not (PROJECT_ROOT / ".env").exists():
-        _write_env(_env_text(DemoServer(settings.data_dir).environment()))
+    if data_dir == PROJECT_ROOT / "data" and not (PROJECT_ROOT / ".env").exists():
+        _write_env(_env_text(DemoServer(data_dir).environment()))
 
 
 def _env_text(environment: dict[str, str]) -> str:
@@ -223,7 +223,7 @@ def _write_env(text: str) -> None:
     say(f"{path} points at the demo's Postgres")
 
 
-def _what_next(settings: Settings, *, running: bool) -> None:
+def _what_next(published: Path, *, running: bool) -> None:
     state = "runs on; `americano demo down` stops it" if running else "is stopped; `americano demo up` starts it"
     source = "  americano sync        the next sync of what .env names\n"
     if not (PROJECT_ROOT / ".env").exists():
@@ -235,6 +235,6 @@ def _what_next(settings: Settings, *, running: bool) -> None:
         "  americano report      events by phase, day, week and protocol\n"
         "  americano runs        the analyses; `americano verify RECORD` checks one\n"
         f"{source}"
-        f"The published file is {settings.published_path}.\n"
+        f"The published file is {published}.\n"
         f"The demo's Postgres {state}."
     )

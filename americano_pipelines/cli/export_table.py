@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from americano_pipelines.cli.output import Console, progress, say, say_json, size_text
+from americano_pipelines.cli.output import Console, progress, say, say_json
 from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.text_output import size_text
 
 _VERDICTS = "research.verdicts"
 

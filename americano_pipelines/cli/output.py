@@ -30,7 +30,6 @@ MAX_ROWS = 10
 SHORT_LENGTH = 8
 _ANALYSIS_WIDTH = len("randomization")
 _MIN_FLEXIBLE_WIDTH = 12
-_KILO = 1000
 
 
 class Console(rich.console.Console):
@@ -106,15 +105,6 @@ def kind_title(kind: str, *, wide: bool) -> str:
     return title if wide else shorten(title.removeprefix("interrupted "), _ANALYSIS_WIDTH, placeholder="")
 
 
-def size_text(size: int) -> str:
-    """A number of bytes for people, such as `1.3 GB`."""
-    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
-    while value >= _KILO and len(units) > 1:
-        value /= _KILO
-        units.pop(0)
-    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -125,17 +115,17 @@ def show_table(
     rows: Sequence[Sequence[object]],
     *,
     title: str = "",
-    most_rows: int = MAX_ROWS,
+    max_rows: int = MAX_ROWS,
     unbroken: Collection[str] = (),
 ) -> None:
-    """Print a table. Of many rows, print the last `most_rows` and the total number.
+    """Print a table. Of many rows, print the last `max_rows` and the total number.
 
     Args:
         console: where.
         header: names of the columns.
         rows: the values.
         title: a line above it.
-        most_rows: how many rows are printed.
+        max_rows: how many rows are printed.
         unbroken: columns whose values stay on one line where the table is too wide; the others break at words.
     """
     if title:
@@ -144,12 +134,12 @@ def show_table(
     for index, name in enumerate(header):
         numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(cell(name), justify="right" if numeric else "left", overflow="fold", no_wrap=name in unbroken)
-    if len(rows) > most_rows:
+    if len(rows) > max_rows:
         table.add_row(*(["…"] * len(header)))
-    for row in rows[-most_rows:]:
+    for row in rows[-max_rows:]:
         table.add_row(*map(cell, row))
-    if len(rows) > most_rows:
-        table.caption = f"last {most_rows} of {len(rows):,} rows"
+    if len(rows) > max_rows:
+        table.caption = f"last {max_rows} of {len(rows):,} rows"
         table.caption_justify = "left"
     console.print(table)
 
@@ -195,7 +185,7 @@ def progress(activity: str, *, enabled: bool = True) -> Iterator[None]:
         enabled: else nothing is shown.
     """
     console = Console(stderr=True)
-    # AcceptedRequest of the stream itself: rich calls everything a terminal when FORCE_COLOR is set, as CI systems do.
+    # The stream is asked, not rich: it calls everything a terminal when FORCE_COLOR is set, as CI systems do.
     if not enabled or not sys.stderr.isatty():
         yield
         return

@@ -112,7 +112,7 @@ def draw(
         (phase.label, phase.type, phase.first_day, phase.days, *((f"{phase.starts:%Y-%m-%d}",) if phase.starts else ()))
         for phase in phases
     ]
-    show_table(console, header, rows, title=f"{design.name}, {design.days} days, seed {seed}", most_rows=len(rows))
+    show_table(console, header, rows, title=f"{design.name}, {design.days} days, seed {seed}", max_rows=len(rows))
     console.print(f"Drawn {design.algorithm}.")
     console.print(f"One of {design.schedule.count:,} assignments; the smallest p is {smallest:.2g}.")
     if not rejects(smallest, alpha):
@@ -156,7 +156,7 @@ def draw(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the simulation.")
 @click.option(
     "--find",
-    "wanted",
+    "effect",
     type=click.FloatRange(min=0, min_open=True),
     help="Search the length and bounds that find this effect in 80 % of the experiments.",
 )
@@ -165,7 +165,7 @@ def draw(
 @click.pass_context
 def power(
     context: click.Context, /, *, effects: tuple[float, ...], autocorrelations: tuple[float, ...],
-    wanted: float | None, plot: Path | None, as_json: bool, **options: Any,  # noqa: ANN401 - of design and simulation
+    effect: float | None, plot: Path | None, as_json: bool, **options: Any,  # noqa: ANN401 - of design and simulation
 ) -> None:  # fmt: skip
     """Simulate how often the randomization test would find an effect.
 
@@ -193,8 +193,8 @@ def power(
         with progress("simulating experiments", enabled=not as_json):
             for scenario in scenarios:
                 powers += simulate_power(design, scenario, effects or _EFFECTS, timer)
-            if wanted is not None:
-                searched = search_designs(design, scenarios[0], wanted, _TARGET, timer)
+            if effect is not None:
+                searched = search_designs(design, scenarios[0], effect, _TARGET, timer)
     except AnalysisError as error:
         say(str(error), err=True)
         context.exit(WRONG_USE)
@@ -220,8 +220,8 @@ def power(
         return
     console = Console(highlight=False)
     _show_power(console, design, powers, direction=direction, alpha=alpha, simulations=simulations)
-    if wanted is not None:
-        _show_options(console, searched, wanted)
+    if effect is not None:
+        _show_options(console, searched, effect)
     if plot is not None:
         console.print(f"The picture is {plot}.")
 
@@ -254,7 +254,7 @@ def check(context: click.Context, *, protocol: str, as_json: bool) -> None:
     else:
         console = Console(highlight=False)
         rows = [(item.what, "yes" if item.complete else "no", item.text) for item in items]
-        show_table(console, ("what", "complete", "recorded"), rows, title=escape(published.title), most_rows=len(rows),
+        show_table(console, ("what", "complete", "recorded"), rows, title=escape(published.title), max_rows=len(rows),
                    unbroken=("what", "complete"))  # fmt: skip
         console.print(
             "A verdict is possible when the plan is over."
@@ -299,19 +299,19 @@ def _show_power(
     ]
     sides = "two-sided" if direction == "either" else f"one-sided, {direction}"
     title = f"{design.name}, {design.days} days, {design.bounds}; {sides}, alpha {alpha:g}: share that finds the effect"
-    show_table(console, header, rows, title=title, most_rows=len(rows))
+    show_table(console, header, rows, title=title, max_rows=len(rows))
     console.print(f"{simulations:,} simulated experiments each, with the 99 % interval of the simulation.")
     smallest = smallest_p(design.schedule, two_sided=direction == "either")
     console.print(f"{design.schedule.count:,} assignments; the smallest p is {smallest:.2g}.")
 
 
-def _show_options(console: Console, options: "Sequence[TriedDesign]", wanted: float) -> None:
+def _show_options(console: Console, options: "Sequence[TriedDesign]", effect: float) -> None:
     rows = [
         (option.design.days, option.design.bounds, f"{option.design.schedule.count:,}", _shares(option.power))
         for option in options
     ]
-    title = f"To find an effect of {wanted:g} SD in {_TARGET:.0%} of the experiments"
-    show_table(console, ("days", "bounds", "assignments", "finds it"), rows, title=title, most_rows=len(rows))
+    title = f"To find an effect of {effect:g} SD in {_TARGET:.0%} of the experiments"
+    show_table(console, ("days", "bounds", "assignments", "finds it"), rows, title=title, max_rows=len(rows))
     enough = [option for option in options if option.power.power >= _TARGET]
     if enough:
         shortest = min(enough, key=lambda option: option.design.days)

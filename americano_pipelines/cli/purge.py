@@ -47,7 +47,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         with ExitStack() as syncing:
             if is_known or unseen:
                 others = {protocol_id for protocol_id, owner_ids in owners.items() if ids.isdisjoint(owner_ids)}
-                syncing.enter_context(dropping_plans(settings, others=others))
+                syncing.enter_context(dropping_plans(settings.spill_dir, others=others))
             summary = run_sync(settings, full=True, quiet=as_json)
         if not summary.success:
             say(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)
@@ -105,7 +105,7 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool, is_know
             is_short = max(len(item.name) for item in part) <= _LONGEST_UNBROKEN
             unbroken = ("what", "bytes", *(("name",) if is_short else ()))
             header, heading = ("what", "name", "bytes", "why"), f"[bold]{title}[/]"
-            show_table(console, header, lines, title=heading, most_rows=len(lines), unbroken=unbroken)
+            show_table(console, header, lines, title=heading, max_rows=len(lines), unbroken=unbroken)
     if not erasure.to_remove:
         console.print("nothing to remove: no kept file holds this learner, or could hold them")
     for place, count in erasure.in_source.items():

@@ -85,7 +85,7 @@ def _show_comparison(names: list[str], lines: "Iterable[ComparedValue]") -> None
         console.print(f"\n[bold]{part}[/]")
         others = [(one_line(line.name), *map(_text, line.values)) for line in listed if not line.same]
         if short := [row for row in others if all(map(_fits, row, _SHORT_WIDTHS))]:
-            show_table(console, ("", *names), short, most_rows=len(short))
+            show_table(console, ("", *names), short, max_rows=len(short))
         for name, *values in (row for row in others if row not in short):
             console.print(f"  {name}", markup=False)
             for record, value in zip(names, values, strict=True):

@@ -34,4 +34,4 @@ def relocate(*, dry_run: bool, as_json: bool) -> None:
     console = Console(highlight=False)
     rows = [(f"{item.table}.{item.column}", item.former, item.rows) for item in rebased]
     title = f"[bold]{'would be rewritten' if dry_run else 'rewritten'}[/] to {present}"
-    show_table(console, ("column", "former address", "rows"), rows, title=title, most_rows=len(rows))
+    show_table(console, ("column", "former address", "rows"), rows, title=title, max_rows=len(rows))

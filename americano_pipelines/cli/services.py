@@ -1,8 +1,9 @@
 """Start and end the processes of `americano dev` and of `americano mlflow` as one group.
 
-A watcher outside the group ends it when this process is gone. It reads a pipe whose other end only this process
-holds.
+A watcher outside the group ends the group when this process is gone.
 """
+
+# The watcher reads a pipe whose other end only this process holds.
 
 import fcntl
 import os

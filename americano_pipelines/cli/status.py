@@ -10,9 +10,9 @@ from rich.table import Table
 
 from americano_pipelines.cli.demo import hint, start_if_in_use
 from americano_pipelines.cli.exit_codes import FAILED
-from americano_pipelines.cli.output import Console, cell, say_json, show_lines, size_text
+from americano_pipelines.cli.output import Console, cell, say_json, show_lines
 from americano_pipelines.settings import load_settings
-from americano_pipelines.text_output import age_text
+from americano_pipelines.text_output import age_text, size_text
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.recent_runs import RecentRun

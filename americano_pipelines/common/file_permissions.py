@@ -17,9 +17,9 @@ from americano_pipelines.settings.paths import API_KEYS, DEMO_SERVER, PSEUDONYM_
 _OWNER_ONLY, _GROUP_READS = 0o077, 0o027
 
 
-def restrict(settings: Settings) -> None:
-    """Set the umask of this process."""
-    os.umask(_umask(settings.americano_group))
+def restrict(group: str | None) -> None:
+    """Set the umask of this process: new files are its user's alone, or a group may read them too."""
+    os.umask(_umask(group))
 
 
 def protect(settings: Settings) -> None:
@@ -28,7 +28,7 @@ def protect(settings: Settings) -> None:
     Cheap enough for every session: it reads one level. What has another group gets the new one once, with everything
     below it; new files inherit it.
     """
-    restrict(settings)
+    restrict(settings.americano_group)
     settings.paths.root.mkdir(parents=True, exist_ok=True)
     group = group_id(settings.americano_group) if settings.americano_group else None
     for root in _roots(settings.paths):
@@ -54,9 +54,9 @@ def open_to_others(settings: Settings) -> list[Path]:
     return open_paths
 
 
-def file_mode(settings: Settings) -> int:
+def file_mode(group: str | None) -> int:
     """The mode of a file that is written once and never changed."""
-    return 0o444 & ~_umask(settings.americano_group)
+    return 0o444 & ~_umask(group)
 
 
 def _umask(group: str | None) -> int:
@@ -108,13 +108,13 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
             return  # a folder for everybody, such as /tmp: none that this project makes is one
         if stat.S_ISDIR(status.st_mode):
             # New files inherit the group by the set-group-id bit. A folder that its owner closed stays closed.
-            wanted = (mode & 0o700) | (0 if theirs is None else 0o2050)
+            private_mode = (mode & 0o700) | (0 if theirs is None else 0o2050)
         else:
-            wanted = mode & (0o700 if theirs is None else 0o750)
-            wanted |= 0 if theirs is None else 0o040
-        wanted |= stat.S_IXOTH if passable else 0
-        if mode != wanted:
-            path.chmod(wanted)
+            private_mode = mode & (0o700 if theirs is None else 0o750)
+            private_mode |= 0 if theirs is None else 0o040
+        private_mode |= stat.S_IXOTH if passable else 0
+        if mode != private_mode:
+            path.chmod(private_mode)
 
 
 def _is_passed_by_server(path: Path, paths: DataFolder) -> bool:

@@ -1,9 +1,9 @@
 """Find and remove the files that were handed out for a tenant or a protocol, where they were written.
 
-A file holds the rows of several learners, so it goes as a whole. A copy that somebody took elsewhere cannot be reached;
-the record says that there is one.
+A file holds the rows of several learners, so it goes as a whole; copies that were taken elsewhere stay.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,25 +38,23 @@ class Exports:
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Remove files for good; their record loses what names a learner when none of them is left."""
-        paths = {str(item.path) for item in items}
-        # Another export may have been written to the same path: a card counts for the bytes that it names.
-        removed = {
-            path: card
-            for path, card in read_cards(self._settings).items()
-            if card is not None and all(file.path in paths and _is_there(file) for file in card.files)
-        }
+        # By card, not by path: another export may have been written to the same path.
+        files = Counter(item.card for item in items)
         for item in items:
             if item.path is not None:
                 atomic_files.remove_durably(item.path)
-        for path, card in removed.items():
-            mark_purged(self._settings, path, card)
+        for path, card in read_cards(self._settings).items():
+            if card is not None and 0 < files[path] == len(card.files):
+                mark_purged(self._settings, path, card)
         return []
 
 
 def _item(card_path: Path, file: HandedOutFile) -> Item:
     path = Path(file.path)
     if _is_there(file):
-        return Item(KIND, file.path, "holds the learner's rows", names_learner=True, bytes=file.bytes, path=path)
+        return Item(
+            KIND, file.path, "holds the learner's rows", names_learner=True, bytes=file.bytes, path=path, card=card_path
+        )
     reason = (
         f"a file with the learner's rows was written to {path}, and is not there as it was any more: remove every "
         f"copy, then {card_path}"

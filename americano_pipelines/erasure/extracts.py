@@ -33,7 +33,7 @@ class Extracts:
 
     def find(self, learner: Learner) -> list[Item]:
         """The extracts that hold the learner's events or may, and cards of earlier erasures that cannot be read."""
-        clean = snapshots_without(self._settings, learner.items)
+        clean = snapshots_without(self._settings.paths, learner.items)
         read_from: dict[str, set[str]] = {}
         for _, record in records(self._settings):
             read_from.setdefault(record.extract_sha256, set()).update(source.snapshot_id for source in record.inputs)

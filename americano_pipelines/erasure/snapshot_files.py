@@ -34,7 +34,7 @@ class SnapshotFiles:
             if published is None or not path.samefile(published):
                 item = self._kept(path, learner)
                 items += [item] if item is not None else []
-        for path in _under_other_names(self._settings):
+        for path in _under_other_names(self._settings.paths):
             reason = f"{path} was {OTHER_NAME} and not looked at: purge once more with that DUCKDB_DB_PATH"
             items.append(Item(OTHER_NAME, str(path), reason, ErasureAction.CANNOT_REMOVE, path=path))
         return items
@@ -120,15 +120,15 @@ def protocol_owners(settings: Settings) -> dict[str, set[str]]:
     return owners
 
 
-def snapshots_without(settings: Settings, items: Iterable[Item]) -> set[str]:
+def snapshots_without(paths: DataFolder, items: Iterable[Item]) -> set[str]:
     """Ids of the snapshots that are there, can be looked into, and show no row of the learner.
 
     Args:
-        settings: where they are.
+        paths: where they are.
         items: what `SnapshotFiles` holds about the learner.
     """
-    published, name = snapshots.current(settings.paths), snapshots.file_name(settings.paths)
-    readable = {folder.name for folder in snapshots.snapshots(settings.paths) if _has_record(folder / name)}
+    published, name = snapshots.current(paths), snapshots.file_name(paths)
+    readable = {folder.name for folder in snapshots.snapshots(paths) if _has_record(folder / name)}
     named = {item.name for item in items if item.kind == KIND and item.names_learner}
     if published is not None and any(item.action is ErasureAction.IN_SOURCE for item in items):
         named.add(published.parent.name)
@@ -147,7 +147,7 @@ def _files(paths: DataFolder) -> list[Path]:
     return sorted(snapshots.snapshots_dir(paths).glob(f"[!.]*/{snapshots.file_name(paths)}"))
 
 
-def _under_other_names(settings: Settings) -> list[Path]:
+def _under_other_names(paths: DataFolder) -> list[Path]:
     """Files in the folder of snapshots that were published under another name."""
-    paths = snapshots.snapshots_dir(settings.paths).glob("[!.]*/*.duckdb")
-    return sorted(path for path in paths if path.name != snapshots.file_name(settings.paths))
+    files = snapshots.snapshots_dir(paths).glob("[!.]*/*.duckdb")
+    return sorted(path for path in files if path.name != snapshots.file_name(paths))

@@ -37,6 +37,7 @@ class Item:
         protocol_id: the learner's protocol that it is of, None when it is of none, or not confirmed to be theirs.
         extract_sha256: hash of the extract that it is, or that it shows.
         files: paths of an MLflow run's files that show the extract.
+        card: the record of the export that wrote it.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Item:
     protocol_id: str | None = None
     extract_sha256: str | None = None
     files: tuple[str, ...] = ()
+    card: Path | None = None
 
 
 @dataclass(frozen=True)

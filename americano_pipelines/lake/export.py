@@ -12,7 +12,7 @@ from americano_pipelines.errors import ConfigError, LakeDamagedError
 from americano_pipelines.lake import manifest as lake
 from americano_pipelines.lake.manifest import LakeTable, Manifest
 from americano_pipelines.lake.writer import Writer
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.sources.change_detection import State, is_untouched, same_history, source_state
 from americano_pipelines.sources.checksums import BucketChecksum, postgres_checksums, postgres_state_and_checksums
 from americano_pipelines.sources.postgres_catalog import PostgresTable
@@ -51,18 +51,18 @@ def export(settings: Settings, stages: StageTimer, *, full: bool = False) -> Exp
         DataError: a file does not hold the rows that Postgres counted in the same snapshot.
     """
     with resource_errors(settings):
-        _tidy_up(settings)
+        _tidy_up(settings.paths)
         try:
             return _export(settings, stages, full=full)
         finally:
             # Also after a failure: the files that it wrote may have filled the disk.
-            _tidy_up(settings)
+            _tidy_up(settings.paths)
 
 
-def _tidy_up(settings: Settings) -> None:
+def _tidy_up(paths: DataFolder) -> None:
     """Remove files that the manifest does not name and leftovers of killed processes: both may fill the disk."""
-    sweep_leftovers(settings.paths)
-    lake.sweep(settings.paths)
+    sweep_leftovers(paths)
+    lake.sweep(paths)
 
 
 def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:

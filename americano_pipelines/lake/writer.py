@@ -74,10 +74,10 @@ class Writer:
             SourceError: the source cannot be read.
             DataError: a bucket's files hold other rows than Postgres counted.
         """
-        wanted = [name for name in state if name in stale]
-        files = self._export(table, state, wanted)
+        exported = [name for name in state if name in stale]
+        files = self._export(table, state, exported)
         buckets = {name: bucket for name, bucket in (kept.buckets if kept else {}).items() if name not in stale}
-        for name in wanted:
+        for name in exported:
             rows = sum(file.rows for file in files.get(name, []))
             if rows != state[name].rows:
                 raise DataError(
@@ -98,17 +98,17 @@ class Writer:
         )
 
     def _export(
-        self, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str]
+        self, table: PostgresTable, state: Mapping[str, State], exported: Collection[str]
     ) -> dict[str, list[LakeFile]]:
-        if not wanted:
+        if not exported:
             return {}
         folder = self._staging / table.name
         with ExitStack() as bounds, postgres_errors(self._snapshot.target, table.found_as):
-            reading = plan_reading(self._snapshot, table, state, wanted)
+            reading = plan_reading(self._snapshot, table, state, exported)
             bounds.enter_context(memory_bounded(self._snapshot, table, reading))
             self._bound(reading)
-            if not reading.in_ranges and len(wanted) > MAX_BUCKETS_AT_ONCE:
-                self._copy_in_groups(table, *reading.ranges[0], sorted(wanted), folder)
+            if not reading.in_ranges and len(exported) > MAX_BUCKETS_AT_ONCE:
+                self._copy_in_groups(table, *reading.ranges[0], sorted(exported), folder)
             else:
                 for number, chunk in enumerate(reading.ranges):
                     self._copy(table, *chunk, folder / str(number))
@@ -117,7 +117,7 @@ class Writer:
             name = self._bucket(table, staged.parent.name.partition("=")[2])
             part = len(files.setdefault(name, []))
             files[name].append(self._move_into_lake(staged, table.name, name, part))
-        if strange := files.keys() - set(wanted):
+        if strange := files.keys() - set(exported):
             raise DataError(f"{table.found_as}: {', '.join(strange)} exported, but Postgres counted no such rows")
         return files
 

@@ -111,7 +111,8 @@ def process_tracking_uri(uri: str) -> Iterator[None]:
 
     variable = os.environ.pop(_VARIABLE, None)
     # Without the variable, this is what was set in the process; an empty address stands for none.
-    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else ""
+    is_set: bool = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    before = mlflow.get_tracking_uri() if is_set else ""
     try:
         mlflow.set_tracking_uri(uri)
         yield

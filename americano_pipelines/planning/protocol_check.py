@@ -56,7 +56,7 @@ def check_protocol(settings: Settings, protocol_id: str) -> list[CheckedItem]:
         WarehouseUnavailableError: nothing is published, or a process holds the file read-write.
     """
     with open_published(settings) as connection:
-        document = snapshots.read_record(settings)
+        document = snapshots.read_record(settings.paths)
         if document is None:
             raise AnalysisError("nothing is published: run `americano sync`")
         extract = _KIND.read_extract(connection, settings, document, protocol_id, None)

@@ -66,7 +66,7 @@ def keep_card(settings: Settings, card: ExportCard) -> str:
     """Keep the record of an export; its hash."""
     content = json.dumps(card.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, indent=1)
     settings.paths.export_cards.mkdir(parents=True, exist_ok=True)
-    return archive.put(settings.paths.export_cards, content.encode(), file_mode(settings))[1]
+    return archive.put(settings.paths.export_cards, content.encode(), file_mode(settings.americano_group))[1]
 
 
 def read_cards(settings: Settings) -> dict[Path, ExportCard | None]:

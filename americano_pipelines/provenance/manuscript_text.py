@@ -36,7 +36,7 @@ def published_protocol(settings: Settings, protocol_id: str) -> dict[str, Any]:
     if current(settings.paths) is None:
         return {}
     with open_published(settings) as connection:
-        document = snapshots.read_record(settings)
+        document = snapshots.read_record(settings.paths)
         built = document.tables.get(PROTOCOLS.name) if document else None
         if built is None or "id" not in built.roles:
             return {}

@@ -88,7 +88,7 @@ def record(
     files = {**analysis.files, **analysis.pictures, EXTRACT: extract, **_lock()}
     if captured.code.diff:
         files[DIFF] = captured.code.diff.encode()
-    mode = file_permissions.file_mode(settings)
+    mode = file_permissions.file_mode(settings.americano_group)
     # In the data folder: a killed process leaves the files behind, and only the data folder is swept.
     with temporary_folder(settings.spill_dir, "upload") as folder:
         artifacts = {name: _upload(run, folder, name, content) for name, content in files.items()}

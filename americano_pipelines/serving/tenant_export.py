@@ -110,7 +110,7 @@ def export_for(
         WarehouseUnavailableError: nothing is published; ResourceError: there is no room to write.
     """
     path = path.absolute()
-    check_place(settings, path)
+    check_place(settings.paths, path)
     mapping = TenantMapping.configured(settings)
     if tenant is not None and mapping is None:
         raise ConfigError("AMERICANO_TENANTS is not set, so there are no tenants: set it, or name a --protocol")

@@ -6,12 +6,12 @@ from americano_pipelines.settings.environment import (
     PROJECT_FILES,
     PROJECT_ROOT,
     LearnerIndex,
-    group_id,
     unknown_variables,
 )
 from americano_pipelines.settings.paths import DataFolder
 from americano_pipelines.settings.postgres_url import PostgresTarget, split_table
 from americano_pipelines.settings.settings import Mode, Settings, load_settings, redact
+from americano_pipelines.settings.value_checks import group_id
 
 __all__ = [
     "IS_CLONE",

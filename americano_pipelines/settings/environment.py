@@ -2,145 +2,40 @@
 
 # Read values from the environment of the process, then from `.env` in the project folder. Only this module does so.
 
-import grp
-import json
 import os
-import re
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from americano_pipelines.settings.cron import check_cron
-from americano_pipelines.settings.postgres_url import DEFAULT_PORT, split_table
+from americano_pipelines.settings.postgres_url import DEFAULT_PORT
+from americano_pipelines.settings.value_checks import (
+    check_group,
+    check_host,
+    check_host_names,
+    check_memory,
+    check_orcid,
+    check_pairs,
+    check_path,
+    check_table,
+    check_time_zone,
+    check_web_address,
+    parse_mapping,
+)
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IS_CLONE = (PACKAGE.parent / "pyproject.toml").is_file()
 """Whether the package runs from a clone of the repository, not from an installed wheel."""
 _PREFIX = "AMERICANO_"
-_UNITS = {"MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
-# With 32MB not even 200,000 narrow rows can be loaded, with 48MB they can; above the upper bound DuckDB
-# refuses the number.
-_MIN_MEMORY_BYTES, _MAX_MEMORY_BYTES = 48 * 10**6, 10**15
 # `americano dev` sets it for the processes that it starts in another folder.
 ROOT_VARIABLE = "_AMERICANO_PROJECT_ROOT"
 PROJECT_ROOT = PACKAGE.parent if IS_CLONE else Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
 # What the project needs besides its package; a wheel has it in a folder of the package (see pyproject.toml).
 PROJECT_FILES = PROJECT_ROOT if IS_CLONE else PACKAGE / "project_files"
-
-
-def _table(value: str | None) -> str | None:
-    if value is not None:
-        split_table(value)
-    return value
-
-
-def _place(value: Any) -> Any:  # noqa: ANN401 - any value of the environment or of a caller
-    if isinstance(value, str) and ("://" in value or "\0" in value):
-        raise ValueError("is an address, not a path on this machine")
-    if isinstance(value, str | Path) and re.search("[\ud800-\udfff]", str(value)):
-        raise ValueError("is not UTF-8")
-    return value
-
-
-def _host(value: str | None) -> str | None:
-    if value is not None and not value.startswith("/"):
-        if "://" in value or "@" in value or any(map(str.isspace, value.strip())):
-            raise ValueError("is not a host name; a whole address goes into DATABASE_URL")
-        if re.fullmatch(r"[^:]*:\d+", value):
-            raise ValueError("contains a port; set that in PG_PORT")
-    return value
-
-
-def _memory(value: str) -> str:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s?(MB|GB|MiB|GiB)", value)
-    if match is None or float(match[1]) == 0:
-        raise ValueError("is not an amount of memory")
-    amount = float(match[1]) * _UNITS[match[2]]
-    if not _MIN_MEMORY_BYTES <= amount <= _MAX_MEMORY_BYTES:
-        raise ValueError("is out of bounds; from 48MB to 1000000GB is allowed")
-    return value
-
-
-def _timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError):
-        raise ValueError("is not a known time zone") from None
-    return value
-
-
-def group_id(name: str) -> int:
-    """The number of a group of this machine.
-
-    Raises:
-        ValueError: there is no such group, or this user is not a member.
-    """
-    try:
-        number = grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise ValueError(f"this machine has no group {name!r}") from None
-    if os.geteuid() != 0 and number not in {os.getegid(), *os.getgroups()}:
-        raise ValueError(f"this user is not in the group {name!r}, and so cannot give it files")
-    return number
-
-
-def _group(value: str | None) -> str | None:
-    if value is not None:
-        group_id(value)
-    return value
-
-
-def _web_address(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value):
-        raise ValueError("is no web address")
-    return value
-
-
-def _orcid(value: str | None) -> str | None:
-    if value is None:
-        return None
-    match = re.fullmatch(r"https://orcid\.org/((?:\d{4}-){3}\d{3}[\dX])", value)
-    if match is None:
-        raise ValueError("is no address of an ORCID")
-    digits, total = match[1].replace("-", ""), 0
-    for digit in digits[:-1]:
-        total = (total + int(digit)) * 2 % 11
-    # ISO 7064, MOD 11-2: the last digit is a check of the others.
-    if digits[-1] != "0123456789X"[(12 - total) % 11]:
-        raise ValueError("is no ORCID: its last digit does not fit the others")
-    return value
-
-
-def _mapping(value: Any) -> Any:  # noqa: ANN401 - any value of the environment or of a caller
-    if not isinstance(value, str):
-        return value
-    try:
-        columns = json.loads(value)
-    except ValueError:
-        raise ValueError("is not JSON") from None
-    if isinstance(columns, dict) and (blank := [role for role, name in columns.items() if not str(name).strip()]):
-        raise ValueError(f"names no column for {', '.join(blank)}")
-    return columns
-
-
-def _names(value: str) -> str:
-    if odd := next(
-        (name for name in value.split(",") if not re.fullmatch(r"[a-zA-Z0-9.\-]+|\[[0-9a-fA-F:]+\]", name.strip())),
-        None,
-    ):
-        raise ValueError(f"has {odd.strip()!r}, which is no host name; write no scheme and no port")
-    return value
-
-
-def _pairs(value: str | None) -> str | None:
-    if value is not None and not all(re.fullmatch(r"[^=,]+=[a-z]+", pair.strip()) for pair in value.split(",")):
-        raise ValueError("is not a list such as authenticated=learner,researcher=read")
-    return value
 
 
 class LearnerIndex(StrEnum):
@@ -179,23 +74,23 @@ class Variables(BaseSettings):
             if not isinstance(value, str) or value.strip() or (value and name == "pg_password")
         }
 
-    americano_data_dir: Annotated[Path, BeforeValidator(_place)] = Field(
+    americano_data_dir: Annotated[Path, BeforeValidator(check_path)] = Field(
         default=Path("data"), description="The data folder; every default path is inside it."
     )
-    duckdb_db_path: Annotated[Path | None, BeforeValidator(_place)] = Field(
+    duckdb_db_path: Annotated[Path | None, BeforeValidator(check_path)] = Field(
         default=None,
         description="The link to the published DuckDB file; any name that ends in .duckdb, except analytics.duckdb.",
     )
-    behavioral_events_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
+    behavioral_events_parquet: Annotated[str | None, AfterValidator(check_path)] = Field(
         default=None, description="Parquet mode: the files of the events; a file, a folder or a glob."
     )
-    experiment_protocols_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
+    experiment_protocols_parquet: Annotated[str | None, AfterValidator(check_path)] = Field(
         default=None, description="Parquet mode: the files of the protocols; a file, a folder or a glob."
     )
-    phase_assignments_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
+    phase_assignments_parquet: Annotated[str | None, AfterValidator(check_path)] = Field(
         default=None, description="Parquet mode: the files of the phases; a file, a folder or a glob."
     )
-    analysis_runs_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
+    analysis_runs_parquet: Annotated[str | None, AfterValidator(check_path)] = Field(
         default=None, description="Parquet mode: the files of the analysis runs; a file, a folder or a glob."
     )
     duckdb_use_postgres_scanner: bool = Field(
@@ -209,7 +104,7 @@ class Variables(BaseSettings):
         default=None,
         description="The app's database, with a role that may write only analysis_runs; unset: it is not written to.",
     )
-    pg_host: Annotated[str | None, AfterValidator(_host)] = Field(
+    pg_host: Annotated[str | None, AfterValidator(check_host)] = Field(
         default=None, description="The host of the source, or the folder of its Unix socket."
     )
     pg_port: int = Field(
@@ -218,7 +113,7 @@ class Variables(BaseSettings):
     pg_user: str = Field(default="postgres", description="The role that reads the source.")
     pg_password: SecretStr = Field(default=SecretStr(""), description="The password of that role; may be empty.")
     pg_database: str = Field(default="americano", description="The database of the source.")
-    pg_events_table: Annotated[str | None, AfterValidator(_table)] = Field(
+    pg_events_table: Annotated[str | None, AfterValidator(check_table)] = Field(
         default=None, description="The events table in Postgres, if its name is not a known one: table or schema.table."
     )
     pg_statement_timeout: int = Field(
@@ -245,14 +140,14 @@ class Variables(BaseSettings):
         default="development",
         description="The kind of this installation: development, test, staging or production.",
     )
-    americano_group: Annotated[str | None, AfterValidator(_group)] = Field(
+    americano_group: Annotated[str | None, AfterValidator(check_group)] = Field(
         default=None,
         description="A group of this machine that may read the data folder; unset: only the current user may.",
     )
-    dagster_home: Annotated[Path | None, BeforeValidator(_place)] = Field(
+    dagster_home: Annotated[Path | None, BeforeValidator(check_path)] = Field(
         default=None, description="The folder of Dagster's records; unset: inside the data folder."
     )
-    americano_memory_limit: Annotated[str, AfterValidator(_memory)] = Field(
+    americano_memory_limit: Annotated[str, AfterValidator(check_memory)] = Field(
         default="512MB",
         description="The memory that DuckDB may hold before it spills to disk, such as 512MB or 2GB.",
     )
@@ -285,14 +180,14 @@ class Variables(BaseSettings):
     americano_deep_check_cron: Annotated[str, AfterValidator(check_cron)] = Field(
         default="0 5 * * 0", description="When every row is compared with the source: a cron line of five fields."
     )
-    americano_sync_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+    americano_sync_timezone: Annotated[str, AfterValidator(check_time_zone)] = Field(
         default="UTC", description="The time zone of both cron lines, such as UTC or Europe/Berlin."
     )
-    americano_api_hosts: Annotated[str, AfterValidator(_names)] = Field(
+    americano_api_hosts: Annotated[str, AfterValidator(check_host_names)] = Field(
         default="127.0.0.1,localhost",
         description="The host names under which requests to the API are answered, separated by commas.",
     )
-    americano_api_url: Annotated[str | None, AfterValidator(_web_address)] = Field(
+    americano_api_url: Annotated[str | None, AfterValidator(check_web_address)] = Field(
         default=None,
         description="The address under which people open the API's pages, such as https://results.example.org; with it "
         "Dagster links to them.",
@@ -310,7 +205,7 @@ class Variables(BaseSettings):
         default=False,
         description="Let programs of this machine read from the API without a key; true or false.",
     )
-    americano_dagster_url: Annotated[str, AfterValidator(_web_address)] = Field(
+    americano_dagster_url: Annotated[str, AfterValidator(check_web_address)] = Field(
         default="http://127.0.0.1:3000",
         description="Dagster's web server, which the API asks to start runs, such as http://127.0.0.1:3000.",
     )
@@ -341,29 +236,29 @@ class Variables(BaseSettings):
     americano_jwt_tenants_claim: str = Field(
         default="tenants", description="The claim of a token that has a researcher's tenants; dots lead into objects."
     )
-    americano_jwt_scopes: Annotated[str | None, AfterValidator(_pairs)] = Field(
+    americano_jwt_scopes: Annotated[str | None, AfterValidator(check_pairs)] = Field(
         default=None,
         description="The issuer's words for scopes, as word=scope, separated by commas; such as authenticated=learner.",
     )
-    americano_time_zone: Annotated[str, AfterValidator(_timezone)] = Field(
+    americano_time_zone: Annotated[str, AfterValidator(check_time_zone)] = Field(
         default="UTC",
         description="The time zone of a learner's days where the source names none, such as UTC or Europe/Berlin.",
     )
-    americano_columns: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
+    americano_columns: Annotated[dict[str, str], NoDecode, BeforeValidator(parse_mapping)] = Field(
         default_factory=dict,
         description='Columns that play a role, as JSON: {"behavioral_events.time": "occurredAt"}.',
     )
     americano_crate_author: str | None = Field(default=None, description="The author of crates, by name.")
-    americano_crate_author_orcid: Annotated[str | None, AfterValidator(_orcid)] = Field(
+    americano_crate_author_orcid: Annotated[str | None, AfterValidator(check_orcid)] = Field(
         default=None, description="The author's ORCID, such as https://orcid.org/0000-0002-1825-0097."
     )
     americano_crate_publisher: str | None = Field(
         default=None, description="The organization that publishes crates and to which their author belongs, by name."
     )
-    americano_crate_publisher_url: Annotated[str | None, AfterValidator(_web_address)] = Field(
+    americano_crate_publisher_url: Annotated[str | None, AfterValidator(check_web_address)] = Field(
         default=None, description="The address of that organization, such as https://ror.org/03yrm5c26."
     )
-    americano_crate_license: Annotated[str | None, AfterValidator(_web_address)] = Field(
+    americano_crate_license: Annotated[str | None, AfterValidator(check_web_address)] = Field(
         default=None,
         description="The licence of data and results in crates: https://creativecommons.org/licenses/by/4.0/.",
     )

@@ -27,9 +27,9 @@ def parse_tracking_uri(value: str, root: Path) -> str:
         ValueError: the address is wrong. The text never quotes it, for it may hold a password.
     """
     uri = value.strip()
-    scheme, mark, _ = uri.partition(":")
+    scheme, colon, _ = uri.partition(":")
     kind, _, driver = scheme.lower().partition("+")
-    if not mark or "/" in scheme or kind == "file":
+    if not colon or "/" in scheme or kind == "file":
         raise ValueError(
             "is a folder, or no address that MLflow knows; MLflow 3 has no store in a folder of files. "
             f"For records on this machine use sqlite:///mlflow.db; {_ALLOWED}"
@@ -69,9 +69,9 @@ def _check_server(uri: str) -> None:
 
 
 def _sqlite(uri: str, driver: str, root: Path) -> str:
-    start, mark, rest = uri.partition("///")
+    start, slashes, rest = uri.partition("///")
     name, question, parameters = rest.partition("?")
-    if not mark or "/" in start or not name or name == ":memory:" or name.startswith("file:"):
+    if not slashes or "/" in start or not name or name == ":memory:" or name.startswith("file:"):
         raise ValueError(
             "names no file; sqlite:///runs.db is one in the project's folder, sqlite:////var/lib/runs.db (four "
             "slashes) one by its full path, and records in memory are gone with the process"

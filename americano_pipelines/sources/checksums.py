@@ -60,7 +60,7 @@ def postgres_checksums(
     Raises:
         SourceError: a row holds a value that cannot be copied exactly; the message names the column.
     """
-    rows = _ask(snapshot, table, only, versions="NULL", version="NULL")
+    rows = _query(snapshot, table, only, versions="NULL", version="NULL")
     return _checksum([(bucket, count, *figures) for bucket, count, _, _, *figures in rows])
 
 
@@ -72,12 +72,12 @@ def postgres_state_and_checksums(
     Raises:
         SourceError: as `postgres_checksums`.
     """
-    rows = _ask(snapshot, table, None, versions=fingerprint(table, "version"), version=row_version(table))
+    rows = _query(snapshot, table, None, versions=fingerprint(table, "version"), version=row_version(table))
     state = {str(bucket): State(int(count), str(hashed)) for bucket, count, hashed, *_ in rows}
     return state, _checksum([(bucket, count, *figures) for bucket, count, _, _, *figures in rows])
 
 
-def _ask(
+def _query(
     snapshot: Snapshot, table: PostgresTable, only: Collection[str] | None, *, versions: str, version: str
 ) -> list[tuple[Any, ...]]:
     relation = sql.quote(table.schema, table.relation)
@@ -135,7 +135,7 @@ def duckdb_checksums(
         table: which columns play the roles.
         relation: SQL of the relation; its parameters are bound from `parameters`.
         parameters: values for the relation, if it has any.
-        only: the buckets wanted, None for all.
+        only: the buckets, None for all.
     """
     statement = _statement("checksums_duckdb", table, relation, "VARCHAR", only)
     return _checksum(connection.execute(statement, parameters or []).fetchall())

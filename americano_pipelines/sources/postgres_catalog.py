@@ -1,6 +1,6 @@
 """Read the source tables and their columns from Postgres's catalog, with an exact DuckDB type for each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,6 @@ from americano_pipelines.errors import LockedSourceError, SourceError, UnsteadyS
 from americano_pipelines.settings import Settings, split_table
 from americano_pipelines.sources.column_roles import Column, SourceTable, check_role_types, find_roles
 from americano_pipelines.sources.contracts import CONTRACTS, EVENTS, TableContract
-from americano_pipelines.sources.lock_holders import with_lock_holders
 from americano_pipelines.sources.postgres_snapshot import Snapshot, literal
 from americano_pipelines.sources.postgres_types import PostgresType, exact_type, unrepresentable
 
@@ -78,6 +77,36 @@ def find_tables(
         return _find_tables(snapshot, settings, hold=hold)
     except LockedSourceError as error:
         raise with_lock_holders(snapshot, error) from None
+
+
+def with_lock_holders(snapshot: Snapshot, error: LockedSourceError) -> LockedSourceError:
+    """Add the sessions that hold the lock, as far as the role may see them.
+
+    Args:
+        snapshot: the snapshot that failed. It is renewed, so nothing that was read in it counts any more.
+        error: its failure.
+    """
+    try:
+        snapshot.renew(keep=False)
+        holders = snapshot.query(sql.load("sources", "lock_holders"))
+    except SourceError:
+        # The server went away meanwhile. The first error still holds.
+        holders = []
+    described = "; ".join(_describe_holder(holder) for holder in holders)
+    return LockedSourceError(f"{error}. {described or 'By now no session locks a table'}")
+
+
+def _describe_holder(holder: Sequence[Any]) -> str:
+    pid, relations, granted, role, application, seconds = holder
+    # Of other roles' sessions a role without pg_read_all_stats sees only some of this.
+    details = [f"role {role!r}"] if role else []
+    details += [f"application {application!r}"] if application else []
+    details += [f"transaction open for {seconds} seconds"] if seconds is not None else []
+    known = f" ({', '.join(details)})" if details else ""
+    does = f"{known} {'locks' if granted else 'waits to lock'} {relations}"
+    if pid is None:
+        return f"A prepared transaction{does} (see pg_prepared_xacts)"
+    return f"Process {pid}{does}; SELECT pg_terminate_backend({pid}) ends it"
 
 
 def _find_tables(

@@ -162,14 +162,14 @@ def _interruption(
 def _reason(text: str) -> str:
     """Postgres's message, without the statement that DuckDB quotes before it and the line it points at after."""
     reason = text
-    for mark in ("ERROR:", 'Unable to connect to Postgres at "', "FATAL:", "Failed to "):
-        _, separator, after = text.partition(mark)
-        if separator and mark == "Failed to ":
+    for prefix in ("ERROR:", 'Unable to connect to Postgres at "', "FATAL:", "Failed to "):
+        _, separator, after = text.partition(prefix)
+        if separator and prefix == "Failed to ":
             # The connection broke: the whole statement comes first.
             reason = text.rpartition('": ')[2]
         elif separator:
             # A failed connection quotes all its options first, and ends them with a quote and a colon.
-            reason = after.partition('": ')[2] if mark.endswith('"') else after
+            reason = after.partition('": ')[2] if prefix.endswith('"') else after
         if separator:
             break
     return " ".join(reason.split("\nLINE ")[0].split())

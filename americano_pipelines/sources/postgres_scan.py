@@ -11,12 +11,12 @@ from americano_pipelines.sources.snapshot_connections import ATTACHED
 
 # A scan reads the heap in parallel, half a million rows a second; DuckDB pushes its filters down, but Postgres
 # still reads the whole heap. A query by time uses the index, on one connection. On 5 M rows the two take the same
-# time when about a quarter of the rows is wanted.
+# time when about a quarter of the rows is read.
 _SCAN_FROM_SHARE = 0.25
 
 
 def rows_of(
-    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str]
+    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], buckets: Collection[str]
 ) -> tuple[str, list[str]]:
     """SQL of a relation with the rows of some buckets, every column in its exact type.
 
@@ -24,16 +24,16 @@ def rows_of(
         snapshot: the snapshot to read in.
         table: the table.
         state: all its buckets.
-        wanted: the buckets to read.
+        buckets: the buckets to read.
 
     Returns:
         The relation and the values it binds.
     """
-    where = bucket_filter(table, wanted)
+    where = bucket_filter(table, buckets)
     scannable = not any(column.as_text for column in table.columns)
-    share = sum(state[name].rows for name in wanted) / max(1, sum(part.rows for part in state.values()))
+    share = sum(state[name].rows for name in buckets) / max(1, sum(part.rows for part in state.values()))
     parameters: list[str] = []
-    if scannable and len(wanted) == len(state):
+    if scannable and len(buckets) == len(state):
         relation, where = snapshot.relation(table.schema, table.relation), "true"
     elif scannable and share > _SCAN_FROM_SHARE:
         relation = snapshot.relation(table.schema, table.relation)
@@ -41,7 +41,7 @@ def rows_of(
         # Postgres must cast to text, and a scan of a column without a DuckDB type does not. A query
         # gives an enum's values as text too: a list of them would come as '{A,B}'.
         columns = selected_columns(table)
-        where = "true" if len(wanted) == len(state) else where
+        where = "true" if len(buckets) == len(state) else where
         query = f"SELECT {columns} FROM {sql.quote(table.schema, table.relation)} WHERE {where}"  # noqa: S608 - quoted
         relation, parameters, where = f"postgres_query('{ATTACHED}', $1)", [query], "true"
     return f"(SELECT {table.projection} FROM {relation} WHERE {where})", parameters  # noqa: S608 - quoted

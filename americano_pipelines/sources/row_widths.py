@@ -79,7 +79,7 @@ class Reading:
 
 
 def plan_reading(
-    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str]
+    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], buckets: Collection[str]
 ) -> Reading:
     """Plan how to read the rows of some buckets: at once, or in ranges.
 
@@ -87,14 +87,14 @@ def plan_reading(
         snapshot: the snapshot to read in.
         table: the table.
         state: all its buckets.
-        wanted: the buckets to read.
+        buckets: the buckets to read.
     """
     budget = range_bytes(snapshot)
     widths = row_widths(snapshot, table, sum(part.rows for part in state.values()), budget)
     if widths.may_be_very_wide:
-        ranges, most = row_ranges(snapshot, table, state, wanted, budget)
+        ranges, most = row_ranges(snapshot, table, state, buckets, budget)
         return Reading(ranges, widths.average, most)
-    return Reading([rows_of(snapshot, table, state, wanted)], widths.average)
+    return Reading([rows_of(snapshot, table, state, buckets)], widths.average)
 
 
 def range_bytes(snapshot: Snapshot) -> int:
@@ -155,7 +155,7 @@ def memory_bounded(snapshot: Snapshot, table: PostgresTable, reading: Reading) -
 
 
 def row_ranges(
-    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], wanted: Collection[str], budget: int
+    snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State], buckets: Collection[str], budget: int
 ) -> tuple[list[tuple[str, list[str]]], int]:
     """The rows of `rows_of` in ranges of about `budget` bytes each, where they are too wide to be read at once.
 
@@ -163,14 +163,14 @@ def row_ranges(
         snapshot: the snapshot to read in.
         table: the table; not a view, whose rows have no places (ctid).
         state: all its buckets.
-        wanted: the buckets to read.
+        buckets: the buckets to read.
         budget: bytes of a range, and of as many rows as DuckDB reads at once.
 
     Returns:
         Relations that together have the rows, each with the values it binds, and the bytes of the widest; 0 for a
         single one.
     """
-    where = "true" if len(wanted) == len(state) else bucket_filter(table, wanted)
+    where = "true" if len(buckets) == len(state) else bucket_filter(table, buckets)
     relation = sql.quote(table.schema, table.relation)
     names = [sql.quote(column.name) for column in table.columns]
     statement = sql.render(
@@ -188,7 +188,7 @@ def row_ranges(
     )
     ranges = snapshot.query(statement, table.found_as)
     if not ranges or int(ranges[0][2]) <= budget:
-        return [rows_of(snapshot, table, state, wanted)], 0
+        return [rows_of(snapshot, table, state, buckets)], 0
     lasts = [str(last) for last, _, _ in ranges]
     conditions = [f"ctid <= '{lasts[0]}'"]
     conditions += [f"ctid > '{before}' AND ctid <= '{last}'" for before, last in pairwise(lasts)]

@@ -71,8 +71,8 @@ def combine_columns(
     columns_given: dict[str, dict[Path, FileColumn]] = {}
     for path, footer in footers.items():
         for column in footer.columns:
-            wanted = names[path].get(column.name, column.name)
-            name = spelled.setdefault(sql.folded(wanted), wanted)
+            spelling = names[path].get(column.name, column.name)
+            name = spelled.setdefault(sql.folded(spelling), spelling)
             columns_given.setdefault(name, {})[path] = column
     played = {name: role for role, name in roles.items()}
     types = {name: _type(connection, by_path, played.get(name, "")) for name, by_path in columns_given.items()}
@@ -220,9 +220,9 @@ def _has_values(connection: duckdb.DuckDBPyConnection, columns: Mapping[Path, Fi
     return False
 
 
-def _value(column: FileColumn, wanted: str) -> str:
+def _value(column: FileColumn, target: str) -> str:
     """SQL of a column of a file in the table's type; what has another type has no values."""
-    if column.type == wanted:
+    if column.type == target:
         return sql.quote(column.name)
-    nested = _has_null_type(column.type) and column.type != NULL and _fits(column.type, wanted)
-    return f"CAST({sql.quote(column.name) if nested else 'NULL'} AS {wanted})"
+    nested = _has_null_type(column.type) and column.type != NULL and _fits(column.type, target)
+    return f"CAST({sql.quote(column.name) if nested else 'NULL'} AS {target})"

@@ -87,9 +87,9 @@ class Connections:
             Whether the database has to be attached anew: its other connections need settings of a newer server.
         """
         threads = self._connection.execute("SELECT current_setting('threads')").fetchone()
-        wanted = min(MAX_CONNECTIONS, int(threads[0]) if threads else 1)
-        self.number = min(wanted, self._target.connections or wanted)
-        server = self._ask(self._connection, "server")
+        limit = min(MAX_CONNECTIONS, int(threads[0]) if threads else 1)
+        self.number = min(limit, self._target.connections or limit)
+        server = self._query(self._connection, "server")
         in_force: dict[str, list[str]] = server["settings"]
         self._search_path = in_force["search_path"][0]
         # Set by the connection's start, not by a role or a pooler: then the others start alike.
@@ -114,7 +114,7 @@ class Connections:
             self._limit(self.number)
             with self._held(self.number) as sessions:
                 for session in sessions:
-                    self._check(self._ask(session, "session"))
+                    self._check(self._query(session, "session"))
                 self.number = len(sessions)
             self._limit(self.number)
         # Without scans by parts of the heap, the extension uses the transaction's own connection and no other.
@@ -135,7 +135,7 @@ class Connections:
                 sql.load("sources", "session_local"), settings=sql.escape(json.dumps(self._requested_settings))
             )
             _query(self._connection, statement)
-        self._first = self._ask(self._connection, "session")
+        self._first = self._query(self._connection, "session")
         self._check(self._first)
         row = self._connection.execute(
             "SELECT max(connection_id) FROM duckdb_logs WHERE type = 'PostgresQueryLog'"
@@ -148,7 +148,7 @@ class Connections:
         Raises:
             SourceError: it was not, or it cannot be proved.
         """
-        last = self._ask(self._connection, "session")
+        last = self._query(self._connection, "session")
         same = all(last[name] == self._first[name] for name in ("pid", "snapshot", "began_at"))
         scans = self._connection.execute(sql.load("sources", "scans"), [self._connection_id]).fetchall()
         begun, statement = sum(row[1] for row in scans), sum(row[2] for row in scans)
@@ -164,7 +164,7 @@ class Connections:
         self._check(last)
         with self._held(self.number - 1) as sessions:
             for session in sessions:
-                self._check(self._ask(session, "session"))
+                self._check(self._query(session, "session"))
 
     @property
     def _requested_settings(self) -> dict[str, str]:
@@ -189,7 +189,7 @@ class Connections:
                 "rows be left out silently. Nothing was copied. Connect to the server itself"
             )
 
-    def _ask(self, connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:
+    def _query(self, connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:
         names = ", ".join(f"'{setting}'" for setting in {**self._requested_settings, **_TRANSACTION})
         rows = _query(connection, sql.render(sql.load("sources", name), names=names))
         document: dict[str, Any] = json.loads(str(rows[0][0]))

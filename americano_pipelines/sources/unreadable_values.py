@@ -90,7 +90,7 @@ class _Search:
     def by_row(self) -> tuple[Column | None, str]:
         """The column, and words for the first row whose value in it cannot be read; (None, "") when all can be."""
         columns = self._table.columns
-        blocks = self._ask(f"SELECT {_BLOCKS.format(relation=sql.escape(self._relation))}")
+        blocks = self._query(f"SELECT {_BLOCKS.format(relation=sql.escape(self._relation))}")
         low, high = 0, int(str(blocks[0][0]))
         if not self._fails(columns, _between(low, high)):
             return None, ""
@@ -101,7 +101,7 @@ class _Search:
         column = next((column for column in columns if self._fails((column,), block)), None)
         if column is None:
             return None, ""
-        places = [str(row[0]) for row in self._ask(f"SELECT ctid::text FROM {self._relation} WHERE {block}")]  # noqa: S608 - quoted
+        places = [str(row[0]) for row in self._query(f"SELECT ctid::text FROM {self._relation} WHERE {block}")]  # noqa: S608 - quoted
         while len(places) > 1:
             half = places[: len(places) // 2]
             places = half if self._fails((column,), _among(half)) else places[len(half) :]
@@ -123,12 +123,12 @@ class _Search:
             return ""
         name = sql.quote(identifier.name)
         try:
-            rows = self._ask(f"SELECT {name}::text FROM {self._relation} WHERE {_among(places)}")  # noqa: S608 - quoted
+            rows = self._query(f"SELECT {name}::text FROM {self._relation} WHERE {_among(places)}")  # noqa: S608 - quoted
         except UnreadableValueError:
             self._snapshot.renew(keep=False)
             # Bytes that are not valid text, as escapes.
             shown = f"encode(convert_to({name}::text, 'SQL_ASCII'), 'escape')"
-            rows = self._ask(f"SELECT {shown} FROM {self._relation} WHERE {_among(places)}")  # noqa: S608 - quoted
+            rows = self._query(f"SELECT {shown} FROM {self._relation} WHERE {_among(places)}")  # noqa: S608 - quoted
         return f", for example in the row with the id {rows[0][0]!r}" if rows else ""
 
     def _fails(self, columns: tuple[Column, ...], where: str) -> bool:
@@ -146,7 +146,7 @@ class _Search:
             return True
         return False
 
-    def _ask(self, statement: str) -> list[tuple[object, ...]]:
+    def _query(self, statement: str) -> list[tuple[object, ...]]:
         return self._snapshot.query(statement, self._table.found_as)
 
 

@@ -15,10 +15,10 @@ from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksu
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.warehouse import checks, research_models
+from americano_pipelines.warehouse.column_lineage import column_lineage, mirror_lineage
 from americano_pipelines.warehouse.comments import column_descriptions, comment_on
 from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.learner_index import create_learner_index
-from americano_pipelines.warehouse.research_models import column_lineage, mirror_lineage
 from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, CheckOutcome, SnapshotRecord
 from americano_pipelines.warehouse.sort_ranges import SortedChunks, sort_keys, sort_ranges
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from americano_pipelines.settings import DataFolder, Settings
+from americano_pipelines.settings import DataFolder
 from americano_pipelines.sources.change_detection import same_history
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.warehouse import snapshots
@@ -52,7 +52,7 @@ class BuildPlan:
 
 
 def decide_build(
-    settings: Settings,
+    paths: DataFolder,
     before: SnapshotRecord | None,
     content: BuildFingerprint,
     source: Source,
@@ -63,14 +63,14 @@ def decide_build(
     """Decide what to do.
 
     Args:
-        settings: where the published file is.
+        paths: where the published file is.
         before: its record, None when there is none.
         content: what a build now would hold.
         source: what it would be built from.
         inputs: its tables, and those that are carried over.
         full: build from nothing in any case.
     """
-    reason = "everything was to be built" if full else _rebuild_reason(settings.paths, before, content, source)
+    reason = "everything was to be built" if full else _rebuild_reason(paths, before, content, source)
     if reason is not None or before is None:
         return BuildPlan("build", str(reason))
     if before.content == content:

@@ -162,11 +162,11 @@ class ScannerInput:
         return self._folder.is_dir()
 
     def chunks(self, only: Collection[str] | None) -> list[Chunk]:
-        """The wanted rows in one read; wide rows through files, which are read again in the order of the key."""
-        wanted = [name for name in self.state if only is None or name in only]
-        if not wanted:
+        """The rows in one read; wide rows through files, which are read again in the order of the key."""
+        names = [name for name in self.state if only is None or name in only]
+        if not names:
             return []
-        reading = plan_reading(self.snapshot, self.table, self.state, wanted)
+        reading = plan_reading(self.snapshot, self.table, self.state, names)
         if not reading.is_wide:
             return list(reading.ranges)
         connection = self.snapshot.connection

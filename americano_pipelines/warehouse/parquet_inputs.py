@@ -28,7 +28,7 @@ VALUES_CHECKED = "values_checked"
 def checked_before(settings: Settings) -> frozenset[str]:
     """Hashes of the files whose values were checked when the published file was built."""
     try:
-        document = snapshots.read_record(settings)
+        document = snapshots.read_record(settings.paths)
     except UnreadableRecordError:
         return frozenset()
     if document is None or not document.source.get(VALUES_CHECKED):

@@ -109,25 +109,25 @@ def earlier_history(settings: Settings) -> PlanHistory:
             with _opened(settings, path) as connection:
                 rows = connection.execute("FROM meta.plans").fetchall()
             plans = tuple(PlanRow(*row) for row in rows)
-            return PlanHistory(document.plans_since, plans, _carried_in_purge(settings))
+            return PlanHistory(document.plans_since, plans, _carried_in_purge(settings.spill_dir))
     return PlanHistory()
 
 
 @contextmanager
-def dropping_plans(settings: Settings, *, others: Collection[str]) -> Iterator[None]:
+def dropping_plans(spill_dir: Path, *, others: Collection[str]) -> Iterator[None]:
     """Let the syncs within drop the plans of protocols that the source no longer has.
 
     Args:
-        settings: the data folder.
+        spill_dir: the folder of temporary files, where the syncs look.
         others: protocols of other learners than the one who is purged; their plans are carried on.
     """
-    with temporary_folder(settings.spill_dir, "purge") as folder:
+    with temporary_folder(spill_dir, "purge") as folder:
         (folder / _CARRIED).write_text(json.dumps(sorted(others)))
         yield
 
 
-def _carried_in_purge(settings: Settings) -> frozenset[str] | None:
-    folders = [folder for folder in temporary_folders(settings.spill_dir, _PURGES) if has_owner(folder)]
+def _carried_in_purge(spill_dir: Path) -> frozenset[str] | None:
+    folders = [folder for folder in temporary_folders(spill_dir, _PURGES) if has_owner(folder)]
     cards = [folder / _CARRIED for folder in folders if (folder / _CARRIED).exists()]
     return frozenset.intersection(*(frozenset(json.loads(card.read_bytes())) for card in cards)) if cards else None
 

@@ -12,7 +12,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import one_line
 from americano_pipelines.warehouse.snapshots import current, open_published
 
-_MOST_LISTED = 20
+_MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def protocol_ids(protocols: Sequence[PublishedProtocol], texts: Iterable[str]) -
 def _listed(protocols: Iterable[PublishedProtocol]) -> str:
     listed = list(protocols)
     lines = [f"  {protocol.protocol_id}  {one_line(protocol.name or '')}".rstrip() for protocol in listed]
-    more = len(lines) - _MOST_LISTED
+    more = len(lines) - _MAX_LISTED
     return "\n".join(
-        lines[:_MOST_LISTED] + ([f"  and {more} more; `americano protocols` lists all"] if more > 0 else [])
+        lines[:_MAX_LISTED] + ([f"  and {more} more; `americano protocols` lists all"] if more > 0 else [])
     )

@@ -14,7 +14,7 @@ from americano_pipelines.common.duckdb_session import connect, resource_errors
 from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import DataError, SourceError, UnreadableRecordError
-from americano_pipelines.settings import LearnerIndex, Mode, Settings
+from americano_pipelines.settings import DataFolder, LearnerIndex, Mode, Settings
 from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.warehouse import build, checks, research_models, snapshots
 from americano_pipelines.warehouse.build_plan import BuildPlan, decide_build
@@ -22,8 +22,7 @@ from americano_pipelines.warehouse.id_consistency import check_identities
 from americano_pipelines.warehouse.input_selection import Source, attach_published, carried_over, open_source
 from americano_pipelines.warehouse.inputs import TableInput
 from americano_pipelines.warehouse.plan_history import PlanHistory, earlier_history, write_history
-from americano_pipelines.warehouse.record_views import write_record
-from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, CheckOutcome, SnapshotRecord
+from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, CheckOutcome, SnapshotRecord, write_record
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
     snapshot_id = atomic_files.new_id()
     published, damage = snapshots.current(settings.paths), None
     try:
-        before = snapshots.read_record(settings)
+        before = snapshots.read_record(settings.paths)
     except UnreadableRecordError as error:
         before, damage = None, error
     states = before.states if before is not None else {}
@@ -88,7 +87,7 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
                 raise SourceError(f"there is nothing to build from:\n{reasons}")
             content = _content(settings, inputs)
             with stages.stage("compare with what is published"):
-                build_plan = decide_build(settings, before, content, source, inputs, full=full)
+                build_plan = decide_build(settings.paths, before, content, source, inputs, full=full)
                 if damage is not None and not full:
                     build_plan = replace(build_plan, reason=str(damage))
             if build_plan.action == "keep" and before is not None:
@@ -98,7 +97,7 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
             if before is not None and published is not None and carried:
                 attach_published(path.parent.parent, connection, published, before, carried, source)
             with stages.stage("copy the published file" if build_plan.basis else "prepare"):
-                _open(settings, connection, path, build_plan)
+                _open(settings.paths, connection, path, build_plan)
             document = _build(connection, path, source, inputs, content, build_plan, stages)
             document = _with_record(connection, document, history)
             with stages.stage("compare ids"):
@@ -131,9 +130,9 @@ def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, so
         )
 
 
-def _open(settings: Settings, connection: duckdb.DuckDBPyConnection, path: Path, build_plan: BuildPlan) -> None:
+def _open(paths: DataFolder, connection: duckdb.DuckDBPyConnection, path: Path, build_plan: BuildPlan) -> None:
     """Attach the file to build in: a copy of the published one when that is to be patched, else a new one."""
-    published = snapshots.current(settings.paths)
+    published = snapshots.current(paths)
     if build_plan.basis is not None and published is not None:
         shutil.copyfile(published, path)
     catalog = sql.quote(path.stem)

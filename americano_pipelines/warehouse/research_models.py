@@ -1,4 +1,4 @@
-"""Define the models of the `research` schema: views and rollups, what each needs, its SQL and column lineage.
+"""Define the models of the `research` schema: views and rollups, what each needs, and its SQL.
 
 Write their SQL over roles and other models, so that it is independent of the source's column names.
 """
@@ -12,51 +12,6 @@ from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.sources.column_roles import Column, SourceTable
 from americano_pipelines.sources.contracts import BY_NAME, EVENTS, PHASES, PROTOCOLS, RUNS, TableContract
-
-ColumnLineage = dict[str, list[tuple[str, str]]]
-"""Output column to the (table, column) pairs it is computed from."""
-
-
-def column_lineage(statement: str, columns_of: Mapping[str, Sequence[str]]) -> ColumnLineage:
-    """Trace every output column of a statement one step back.
-
-    Args:
-        statement: a SELECT, or an INSERT around one, in DuckDB's SQL.
-        columns_of: the columns of each table it may read, by `schema.table`, in their real case.
-
-    Returns:
-        For each output column the columns it depends on, in order, names in their real case. A count of
-        rows depends on no column.
-    """
-    from sqlglot import exp, parse_one
-    from sqlglot.lineage import lineage
-    from sqlglot.schema import MappingSchema
-
-    real = {
-        (table.casefold(), column.casefold()): (table, column)
-        for table, columns in columns_of.items()
-        for column in columns
-    }
-    tree = parse_one(statement, dialect="duckdb")
-    query = tree if isinstance(tree, exp.Query) else tree.expression
-    # Bare columns resolve only when the parser knows which table has them.
-    schema = MappingSchema(dialect="duckdb")
-    for table, columns in columns_of.items():
-        schema.add_table(table, dict.fromkeys(columns, "VARCHAR"), dialect="duckdb")
-    # All columns at once: one by one, the longest view took 0.85 s.
-    roots = lineage(None, query, schema=schema, dialect="duckdb").values()
-    traced: ColumnLineage = {}
-    for output, root in zip(query.named_selects, roots, strict=True):
-        origins: dict[tuple[str, str], None] = {}
-        for node in root.walk():
-            if isinstance(node.source, exp.Table):
-                table = f"{node.source.db}.{node.source.name}"
-                key = (table.casefold(), exp.to_column(node.name, dialect="duckdb").name.casefold())
-                if key in real:
-                    origins[real[key]] = None
-        traced[output] = list(origins)
-    return traced
-
 
 RoleNeed = tuple[str, str]
 """A source table's name and a role in it."""
@@ -298,11 +253,6 @@ def code_sha256(model: Model) -> str:
     """Hash of one model and its SQL, whichever statement the source's columns call for."""
     names = (model.name, _BY_ID) if model.name == "protocol_events" else (model.name,)
     return sha256_hex(repr((model, [sql.load("warehouse", name) for name in names])).encode())
-
-
-def mirror_lineage(table: SourceTable) -> ColumnLineage:
-    """The lineage of a mirror or an export: every column is a cast of the source's column of its name."""
-    return {column.name: [(f"source.{table.name}", column.name)] for column in table.columns}
 
 
 def statement(model: Model, tables: Mapping[str, SourceTable], events: str = "research.events") -> str:

@@ -182,13 +182,13 @@ def current(paths: DataFolder) -> Path | None:
     return resolved if resolved.is_file() else None
 
 
-def read_record(settings: Settings) -> SnapshotRecord | None:
+def read_record(paths: DataFolder) -> SnapshotRecord | None:
     """The record of the published file, None when nothing is published.
 
     Raises:
         UnreadableRecordError: it is missing, empty or malformed.
     """
-    published = current(settings.paths)
+    published = current(paths)
     return record_beside(published) if published else None
 
 

@@ -16,7 +16,7 @@ from americano_pipelines.common.atomic_files import atomic_write_path
 from americano_pipelines.common.duckdb_session import load_excel_extension, resource_errors
 from americano_pipelines.common.temporary_folders import temporary_folder
 from americano_pipelines.errors import AmericanoError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.settings.paths import leads_into
 from americano_pipelines.text_output import csv_cell
 from americano_pipelines.warehouse.snapshots import open_published, record_of
@@ -69,7 +69,7 @@ def export_table(settings: Settings, name: str, path: Path) -> Export:
         ResourceError: there is no room to write.
     """
     path, ending = path.absolute(), path.suffix.lower()
-    check_place(settings, path)
+    check_place(settings.paths, path)
     with open_published(settings) as connection, resource_errors(settings):
         schema, table = _find_relation(connection, name)
         relation, columns = sql.quote(schema, table), columns_of(connection, schema, table)
@@ -85,13 +85,12 @@ def export_table(settings: Settings, name: str, path: Path) -> Export:
     return Export(f"{schema}.{table}", path, int(rows), path.stat().st_size, as_text)
 
 
-def check_place(settings: Settings, path: Path) -> None:
+def check_place(paths: DataFolder, path: Path) -> None:
     """Refuse a place in a folder whose files this project manages.
 
     Raises:
         AmericanoError: it is in one.
     """
-    paths = settings.paths
     managed = (paths.lake, paths.published.parent, paths.dagster_home, paths.mlflow, paths.records, paths.extracts)
     for folder in managed:
         if leads_into(path, folder):

@@ -63,7 +63,7 @@ def unpublished(settings: Settings) -> Unpublished:
         FileNotFoundError: a file was removed while it was looked at.
     """
     try:
-        document = snapshots.read_record(settings)
+        document = snapshots.read_record(settings.paths)
     except UnreadableRecordError:
         document = None  # every file counts as changed, and the next sync publishes anew
     if document is not None and document.content.mode != Mode.PARQUET.value:

@@ -15,7 +15,7 @@ def test_files_are_known_to_a_day_after_their_last_event_and_never_beyond_their_
 ) -> None:
     settings = settings_for(**prisma.variables())
     sync(settings)
-    document = snapshots.read_record(settings)
+    document = snapshots.read_record(settings.paths)
     assert document is not None
     events = document.tables["behavioral_events"]
     (last,) = prisma.execute('SELECT max("timestamp") FROM behavioral_events')[0]

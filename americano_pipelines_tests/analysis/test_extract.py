@@ -19,7 +19,7 @@ WINDOW = "\"timestamp\" >= '2025-01-10' AND \"timestamp\" < '2025-03-10'"
 
 
 def extract(settings: Settings, protocol_id: str = "protocol_1", outcome: str | None = None) -> Extract:
-    document = snapshots.read_record(settings)
+    document = snapshots.read_record(settings.paths)
     assert document is not None
     with open_published(settings) as connection:
         return read_extract(connection, settings, document, protocol_id, outcome)
@@ -78,7 +78,7 @@ def test_the_learner_is_a_filter_of_the_scan_whatever_the_type_of_the_id(
     changed = extract(settings)
 
     assert (changed.times_us, changed.values, changed.labels) == (expected.times_us, expected.values, expected.labels)
-    document = snapshots.read_record(settings)
+    document = snapshots.read_record(settings.paths)
     assert document is not None
     statement = events_statement(document, changed.outcome)
     with open_published(settings) as connection:
@@ -188,7 +188,7 @@ def test_the_setting_gives_the_time_zone_where_the_source_names_none(
 
 
 def test_a_snapshot_of_before_lacks_the_columns_and_is_read(settings: Settings) -> None:
-    document = snapshots.read_record(settings)
+    document = snapshots.read_record(settings.paths)
     assert document is not None
     model = document.models["protocols"]
     columns = {name: kind for name, kind in model.columns.items() if name not in {"improvement", "time_zone"}}

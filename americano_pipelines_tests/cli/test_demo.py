@@ -118,17 +118,17 @@ def test_the_first_run_makes_the_demo_the_source_and_later_ones_leave_a_dotenv_a
     monkeypatch.setattr(demo_commands, "PROJECT_ROOT", tmp_path)
     settings, dotenv = settings_for(), tmp_path / ".env"
 
-    demo_commands.write_first_env(settings_for(americano_data_dir=tmp_path / "elsewhere"))
+    demo_commands.write_first_env(tmp_path / "elsewhere")
     assert not dotenv.exists()
 
-    demo_commands.write_first_env(settings)
+    demo_commands.write_first_env(settings.data_dir)
     written = dict(line.split("=", 1) for line in dotenv.read_text().splitlines())
     assert written == DemoServer(tmp_path / "data").environment()
     assert dotenv.stat().st_mode & 0o077 == 0
     assert capsys.readouterr().out == f"{dotenv} points at the demo's Postgres\n"
 
     dotenv.write_text("LOG_LEVEL=INFO\n")
-    demo_commands.write_first_env(settings)
+    demo_commands.write_first_env(settings.data_dir)
     assert dotenv.read_text() == "LOG_LEVEL=INFO\n"
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.cli.output import size_text
 from americano_pipelines.settings import Settings
-from americano_pipelines.text_output import age_text
+from americano_pipelines.text_output import age_text, size_text
 from americano_pipelines_tests.cli.test_experiments import keep
 from americano_pipelines_tests.conftest import Database, Done, file_hashes, free_port
 from americano_pipelines_tests.prisma_database import link_url

@@ -70,7 +70,7 @@ def fill(settings: Settings) -> None:
     with writer_lock(settings):
         atomic_files.write_text(settings.data_dir / "card.json", "{}")
     pseudonym(settings, "learner_1")
-    put(settings.extracts_dir, b"{}", file_mode(settings))
+    put(settings.extracts_dir, b"{}", file_mode(settings.americano_group))
     with open_instance(settings) as instance:
         instance.get_runs_count()
     folder = settings.data_dir / "mlflow" / "artifacts"

@@ -72,7 +72,7 @@ class Lab:
         parent = get_or_create_parent_run(self.store, self.settings, dagster_run_id, "job", {})
         protocol_id = "protocol_1" if kind.of_protocol else None
         with open_published(self.settings) as connection:
-            document = snapshots.read_record(self.settings)
+            document = snapshots.read_record(self.settings.paths)
             assert document is not None
             prepared = prepare(self.settings, connection, document, kind, protocol_id, overrides)
             context = RunContext(

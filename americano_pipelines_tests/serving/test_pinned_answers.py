@@ -23,13 +23,13 @@ EVENTS = "/v1/protocols/protocol-learner-1/events"
 
 
 def snapshot_of(settings: Settings) -> str:
-    record = read_record(settings)
+    record = read_record(settings.paths)
     assert record is not None
     return record.snapshot_id
 
 
 def test_an_answer_names_its_snapshot(api: Api) -> None:
-    record = read_record(api.settings)
+    record = read_record(api.settings.paths)
     assert record is not None
 
     answer = api.get("/v1/protocols")

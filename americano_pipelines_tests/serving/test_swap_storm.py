@@ -142,7 +142,7 @@ def deleted_files(api: Api) -> list[str]:
 
 def test_a_purged_file_is_no_longer_read(tmp_path: Path, serve: Callable[..., Api]) -> None:
     settings = publish_example(tmp_path / "data")
-    first = snapshots.read_record(settings)
+    first = snapshots.read_record(settings.paths)
     assert first is not None
     api = serve(settings)
     path = f"/v1/protocols?snapshot={first.snapshot_id}"

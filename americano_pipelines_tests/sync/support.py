@@ -66,7 +66,7 @@ def _duckdb_rows(connection: duckdb.DuckDBPyConnection, relation: str, parameter
 
 def computed(settings: Settings) -> dict[str, Any]:
     """Everything that a build computes from the mirrors: models with their rows in their order, and checks."""
-    document = snapshots.read_record(settings)
+    document = snapshots.read_record(settings.paths)
     assert document is not None
     with duckdb.connect(str(settings.published_path), read_only=True) as connection:
         relations = "SELECT {0}_name, sql, comment FROM duckdb_{0}s() WHERE schema_name = 'research' ORDER BY 1"
@@ -86,7 +86,7 @@ def computed(settings: Settings) -> dict[str, Any]:
 
 def whole(settings: Settings) -> None:
     """What the link means is a published file, unchanged since, readable by another process."""
-    path, document = snapshots.current(settings.paths), snapshots.read_record(settings)
+    path, document = snapshots.current(settings.paths), snapshots.read_record(settings.paths)
     assert path is not None
     assert document is not None
     assert file_sha256(path) == document.sha256

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse.research_models import MODELS, column_lineage
+from americano_pipelines.warehouse.column_lineage import column_lineage
+from americano_pipelines.warehouse.research_models import MODELS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.warehouse.helpers import rows, synced

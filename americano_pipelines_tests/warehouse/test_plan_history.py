@@ -167,7 +167,7 @@ def test_a_purge_drops_the_plans_of_protocols_that_are_gone_but_not_those_of_oth
     sync(settings)
     prisma.execute("DELETE FROM analysis_runs; DELETE FROM phase_assignments; DELETE FROM experiment_protocols")
 
-    with dropping_plans(settings, others={"protocol_0"}):
+    with dropping_plans(settings.spill_dir, others={"protocol_0"}):
         sync(settings, full=True)
 
     assert protocols_in_history(settings) == {"protocol_0"}

@@ -101,7 +101,7 @@ def test_another_history_of_the_same_rows_builds_anew(
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner))
     place = synced(settings).path
     assert place is not None
-    document = snapshots.read_record(settings)
+    document = snapshots.read_record(settings.paths)
     assert document is not None
     other = document.model_copy(update={"source": {**document.source, "timeline": 99}})
     atomic_files.write_text(place.parent / "snapshot.json", other.model_dump_json())
@@ -476,7 +476,7 @@ def test_a_record_that_cannot_be_read_is_named_and_the_next_sync_builds_anew(
     record.unlink() if content is None else record.write_bytes(content)
 
     with pytest.raises(UnreadableRecordError, match=f"{record} .*the next `americano sync` publishes another"):
-        snapshots.read_record(files)
+        snapshots.read_record(files.paths)
     again = synced(files)
 
     assert again.changed

@@ -133,7 +133,7 @@ def test_the_file_and_its_record_say_the_same_and_the_record_survives_a_round_tr
     assert place is not None
     inside = SnapshotRecord.model_validate_json(rows(settings, "SELECT document FROM meta.snapshot")[0][0])
 
-    assert snapshots.read_record(settings) == document
+    assert snapshots.read_record(settings.paths) == document
     assert SnapshotRecord.model_validate_json(document.model_dump_json()) == document
     assert inside == document.model_copy(update={"bytes": 0, "sha256": "", "fresh_bytes": 0})
     assert (document.bytes, document.sha256) == (place.stat().st_size, file_sha256(place))
@@ -328,7 +328,7 @@ def test_a_sync_killed_at_any_moment_leaves_a_whole_file_published(
 
     expected = 90 if moment == "after the link" else 100
     assert rows(settings, COUNT) == [(expected,)]
-    document = snapshots.read_record(settings)
+    document = snapshots.read_record(settings.paths)
     assert document is not None
     assert document.tables["behavioral_events"].rows == expected
     assert synced(settings).changed is (expected == 100)

@@ -34,8 +34,7 @@ def claimed_row(
         AppRowError: the row does not exist, is not PENDING, or requests another protocol or analysis.
         TransientAppRowError: the app's database cannot be reached.
     """
-    target = app
-    if requested_row is None or target is None:
+    if requested_row is None or app is None:
         if requested_row is not None:
             context.log.warning(
                 "ANALYSIS_RUNS_DATABASE_URL is not set: row %s is recorded with the analysis, but neither claimed nor "
@@ -45,8 +44,8 @@ def claimed_row(
         yield None
         return
     _tag(context, requested_row, ROW_OPEN)
-    request = statements.claim(target, requested_row, context.run.run_id, _matcher(context))
-    with _failed_with_block(context, target, requested_row):
+    request = statements.claim(app, requested_row, context.run.run_id, _matcher(context))
+    with _failed_with_block(context, app, requested_row):
         yield request
 
 
@@ -67,16 +66,16 @@ def created_row(
     Raises:
         AppRowError: the row cannot be created; TransientAppRowError: the app's database cannot be reached.
     """
-    type_in_app, target = app_type(kind.name, parameters), app
-    if requested_row is not None or target is None or type_in_app is None:
+    type_in_app = app_type(kind.name, parameters)
+    if requested_row is not None or app is None or type_in_app is None:
         yield requested_row
         return
     protocol_id, asset_key = context.partition_key, context.asset_key.to_user_string()
     row_id = derived_row_id(context.run.run_id, asset_key, protocol_id)
     _tag(context, row_id, ROW_OPEN)
     values: dict[str, Any] = parameters.model_dump(mode="json")
-    statements.create(target, context.run.run_id, asset_key, protocol_id, type_in_app, run_name, values)
-    with _failed_with_block(context, target, row_id):
+    statements.create(app, context.run.run_id, asset_key, protocol_id, type_in_app, run_name, values)
+    with _failed_with_block(context, app, row_id):
         yield row_id
 
 
@@ -117,13 +116,13 @@ def _matcher(context: dg.AssetExecutionContext) -> RowMatcher:
 
 
 @contextmanager
-def _failed_with_block(context: dg.AssetExecutionContext, target: PostgresTarget, row_id: str) -> Iterator[None]:
+def _failed_with_block(context: dg.AssetExecutionContext, app: PostgresTarget, row_id: str) -> Iterator[None]:
     """Fail the row when the block fails; if the row cannot be written, the sensor `run_outcome` fails it later."""
     try:
         yield
     except BaseException as error:
         try:
-            statements.fail(target, row_id, f"{error}" or type(error).__name__, claimed_by=context.run.run_id)
+            statements.fail(app, row_id, f"{error}" or type(error).__name__, claimed_by=context.run.run_id)
             _tag(context, row_id, ROW_RECONCILED)
         except AppRowError as row_error:
             context.log.warning("row %s could not be set to FAILED yet: %s", one_line(row_id), row_error)

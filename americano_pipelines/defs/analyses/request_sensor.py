@@ -96,9 +96,9 @@ def plan_requests(app: PostgresTarget | None, instance: dg.DagsterInstance) -> R
     Raises:
         AppRowError: the app's table cannot be read or written; TransientAppRowError: it cannot be reached.
     """
-    batch, target = RequestBatch(), app
-    requests = pending(target, _MAX_REQUESTS_READ) if target is not None else []
-    if target is None or not requests:
+    batch = RequestBatch()
+    requests = pending(app, _MAX_REQUESTS_READ) if app is not None else []
+    if app is None or not requests:
         return batch
     published, runs = set(partitions(instance)), _runs(instance, requests)
     for request in requests:
@@ -108,7 +108,7 @@ def plan_requests(app: PostgresTarget | None, instance: dg.DagsterInstance) -> R
             kind, parameters = resolve_request(request)
             wait = retry_delay(instance, row_id, earlier)
         except AnalysisError as error:
-            if fail(target, row_id, str(error)):
+            if fail(app, row_id, str(error)):
                 batch.refused.append(RejectedRequest(request, str(error)))
             continue
         if unfinished := [record.dagster_run for record in earlier if _may_claim(record.dagster_run)]:

@@ -113,7 +113,7 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
         )
         for contract in CONTRACTS
     ]
-    return mirrors + [_model_spec(settings, model, freshness) for model in MODELS]
+    return mirrors + [_model_spec(settings.published_path, model, freshness) for model in MODELS]
 
 
 def check_specs() -> list[dg.AssetCheckSpec]:
@@ -134,7 +134,7 @@ ROW_CHECKS = {contract.name: dg.AssetCheckKey(key("analytics", contract.name), R
 """The checks of the job `deep_check`, by table."""
 
 
-def _model_spec(settings: Settings, model: Model, freshness: dg.FreshnessPolicy) -> dg.AssetSpec:
+def _model_spec(published: Path, model: Model, freshness: dg.FreshnessPolicy) -> dg.AssetSpec:
     return dg.AssetSpec(
         key("research", model.name),
         deps=[*(key("analytics", name) for name in model.tables), *(key("research", name) for name in model.models)],
@@ -143,7 +143,7 @@ def _model_spec(settings: Settings, model: Model, freshness: dg.FreshnessPolicy)
         kinds={"duckdb", "table" if model.materialized else "view"},
         owners=[Owner.RESEARCH.value],
         tags={"layer": "research"},
-        metadata=_published_as(settings.published_path, "research", model.name),
+        metadata=_published_as(published, "research", model.name),
         skippable=True,
         code_version=_short(code_sha256(model)),
         freshness_policy=freshness if model.materialized else None,

@@ -127,7 +127,7 @@ def _summarize(settings: Settings, result: dg.ExecuteInProcessResult) -> Summary
     document, path = None, current(settings.paths)
     # A sync may have failed because the record cannot be read.
     with suppress(UnreadableRecordError):
-        document = read_record(settings)
+        document = read_record(settings.paths)
     if document is not None and path is not None:
         summary.snapshot_id, summary.path, summary.instant = document.snapshot_id, str(path), document.instant
         summary.built = document.built

@@ -25,7 +25,7 @@ from americano_pipelines.lake.export import Export, export
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.parquet_files import InputFile, find_files
 from americano_pipelines.text_output import visible
-from americano_pipelines.warehouse.research_models import mirror_lineage
+from americano_pipelines.warehouse.column_lineage import mirror_lineage
 
 
 def build_exports(settings: Settings) -> dg.AssetsDefinition:

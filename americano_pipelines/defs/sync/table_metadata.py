@@ -19,8 +19,9 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.column_roles import Column
 from americano_pipelines.sources.contracts import BY_NAME
 from americano_pipelines.text_output import markdown, markdown_block
+from americano_pipelines.warehouse.column_lineage import ColumnLineage
 from americano_pipelines.warehouse.comments import column_descriptions
-from americano_pipelines.warehouse.research_models import MODEL_BY_NAME, ColumnLineage
+from americano_pipelines.warehouse.research_models import MODEL_BY_NAME
 from americano_pipelines.warehouse.snapshot_record import BuiltModel, BuiltTable, SnapshotRecord
 
 # Dates and numbers over all learners. Not by phase or protocol: a label or a protocol may be one person's.
@@ -53,7 +54,7 @@ def export_metadata(
         COLUMN_LINEAGE: _lineage(lineage, "postgres"),
         "column lineage": _lineage_table(lineage, "postgres"),
         "source table": table.found_as,
-        "path": short_path(settings.lake_dir / name, settings),
+        "path": short_path(settings.lake_dir / name, settings.data_dir),
         "bytes": table.bytes,
         "files": len(files),
         "months": dg.MetadataValue.md(
@@ -164,9 +165,9 @@ def _fitting(text: str, width: int) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(text if width <= column_width else text.ljust(dialog_length))
 
 
-def short_path(path: Path, settings: Settings) -> dg.PathMetadataValue:
+def short_path(path: Path, data_dir: Path) -> dg.PathMetadataValue:
     """A path, relative to the data folder if it is in there: a longer one makes the page scroll sideways."""
-    absolute, folder = path.absolute(), settings.data_dir.absolute()
+    absolute, folder = path.absolute(), data_dir.absolute()
     return dg.MetadataValue.path(str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute))
 
 

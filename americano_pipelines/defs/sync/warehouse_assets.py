@@ -126,7 +126,7 @@ def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[
     except WarehouseUnavailableError as error:
         # A process holds the published file read-write; the sync is complete all the same.
         previews = dict.fromkeys(entries, dg.MetadataValue.text(f"not shown: {error}"))
-    path = short_path(outcome.path or settings.published_path, settings)
+    path = short_path(outcome.path or settings.published_path, settings.data_dir)
     return {
         asset_key: ({"preview": previews[asset_key], **metadata, "path": path}, state)
         for asset_key, (metadata, state) in entries.items()

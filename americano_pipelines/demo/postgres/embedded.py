@@ -147,7 +147,7 @@ class EmbeddedPostgres:
         """
         with self._alone():
             deadline = time.monotonic() + _TIMEOUT_SECONDS
-            # AcceptedRequest, not only looked at: a server that has just been killed still shows for a moment.
+            # Connect: the file of a server that was just killed still exists for a moment.
             while not self._answers():
                 if time.monotonic() > deadline:
                     raise EmbeddedPostgresError(f"the server in {self.pgdata} does not answer{self._log_tail()}")

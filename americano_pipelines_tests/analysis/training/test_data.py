@@ -18,7 +18,7 @@ DAY_US = 86_400_000_000
 
 
 def read(settings: Settings, max_rows: int = 10_000) -> TrainingData:
-    document = snapshots.read_record(settings)
+    document = snapshots.read_record(settings.paths)
     assert document is not None
     with open_published(settings) as connection:
         return read_training_data(connection, settings, document, max_rows=max_rows)

@@ -99,7 +99,7 @@ def test_everything_arrives_and_the_page_says_it(demo: Demo) -> None:
     assert (run.info.run_name, run.info.status) == ("first try", "FINISHED")
     params = run.data.params
     assert (params["epochs"], params["learning_rate"], params["model_type"]) == ("12", "0.0001", "logistic_regression")
-    document = snapshots.read_record(demo.settings)
+    document = snapshots.read_record(demo.settings.paths)
     assert document is not None
     tags = run.data.tags
     assert set(TAGS) <= set(tags)

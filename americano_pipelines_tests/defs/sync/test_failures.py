@@ -15,7 +15,7 @@ from americano_pipelines.defs import step_errors
 from americano_pipelines.defs.run_tags import ERROR_KIND
 from americano_pipelines.defs.sync import warehouse_assets
 from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
-from americano_pipelines.sources import lock_holders, postgres_catalog, snapshot_connections, steady_tables
+from americano_pipelines.sources import postgres_catalog, snapshot_connections, steady_tables
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.defs.conftest import (
     Runner,
@@ -180,10 +180,11 @@ def test_a_migration_is_outlasted_with_more_attempts_and_growing_pauses(
     assert sum(pauses) > 300
     monkeypatch.setattr(step_errors, "MIGRATION_RETRY_SECONDS", [0] * len(pauses))
     failed: list[LockedSourceError] = []
+    with_lock_holders = postgres_catalog.with_lock_holders
     end = threading.Thread(target=commit_once_waited_for, args=(prisma, migration))
 
     def count(*arguments: Any) -> LockedSourceError:
-        failed.append(lock_holders.with_lock_holders(*arguments))
+        failed.append(with_lock_holders(*arguments))
         if len(failed) == len(pauses) - 1:
             # The next attempt gets the lock, and then meets another table than it has a snapshot of.
             monkeypatch.setattr(snapshot_connections, "LOCK_TIMEOUT_MS", 60_000)
