@@ -61,6 +61,37 @@ def test_paths_that_a_page_names_exist(page: Path) -> None:
     assert missing == []
 
 
+# Words in code spans of the recipes that are no name in a module: of SQL, of the command line, a schema.
+NO_NAMES = {"SELECT", "compare", "research"}
+
+
+def defined_in(module: Path) -> set[str]:
+    """Names that a module defines: functions, classes, their fields and parameters, constants."""
+    names = set()
+    for node in ast.walk(ast.parse(text_of(module))):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                names.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+    return names
+
+
+def test_names_in_recipes_are_defined_in_the_modules_that_the_recipe_names() -> None:
+    recipes = [part for part in text_of(DOCS / "how-to.md").split("\n## ") if part.startswith("Add ")]
+    unknown = {}
+    for recipe in recipes:
+        code = "".join(re.findall(r"^ *```python\n(.*?)^ *```", recipe, re.MULTILINE | re.DOTALL))
+        prose = re.sub(r"^ *```.*?^ *```", "", recipe, flags=re.MULTILINE | re.DOTALL)
+        named = {*re.findall(r"`(\w+)(?:=\w+|\([^`]*\))?`", prose), *re.findall(r"\b_?[A-Z][a-z]\w*(?=\()", code)}
+        modules = [PACKAGE / name for name in named_paths(prose) if name.endswith(".py")]
+        defined = set().union(*map(defined_in, modules))
+        unknown[recipe.partition("\n")[0]] = named - defined - NO_NAMES
+
+    assert len(unknown) == 5  # a table, a rollup, a check, an analysis, a report
+    assert {title: names for title, names in unknown.items() if names} == {}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tests_that_a_page_names_exist(page: Path) -> None:
     names = set(re.findall(r"`(test_\w+)(?:\[\w+\])?`", text_of(page)))

@@ -23,9 +23,9 @@ _FAULTS = (
     *(errno.EREMOTEIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 )
 # Before the message of a server, whose disks may be full too: that is no fault of this machine.
-_OF_SERVER = ("ERROR:", "FATAL:", "Unable to connect to Postgres")
+_SERVER_MESSAGES = ("ERROR:", "FATAL:", "Unable to connect to Postgres")
 # Errors in a statement: the same statement fails again.
-_OF_STATEMENT = (
+_STATEMENT_ERRORS = (
     *(duckdb.BinderException, duckdb.CatalogException, duckdb.InternalException, duckdb.NotImplementedException),
     *(duckdb.ParserException, duckdb.SyntaxException),
 )
@@ -92,13 +92,13 @@ def is_resource_error(error: duckdb.Error) -> bool:
 
 def is_statement_error(error: duckdb.Error) -> bool:
     """Whether DuckDB refused the statement itself, whatever the data are."""
-    return isinstance(error, _OF_STATEMENT)
+    return isinstance(error, _STATEMENT_ERRORS)
 
 
 def _fault(error: duckdb.Error) -> int | None:
     """The system's error number behind DuckDB's error; None for other errors and for those of a server."""
     message = str(error)
-    if any(sign in message for sign in _OF_SERVER):
+    if any(sign in message for sign in _SERVER_MESSAGES):
         return None
     return next((number for number in _FAULTS if os.strerror(number) in message), None)
 

@@ -31,10 +31,10 @@ def build_schedule(settings: Settings) -> dg.ScheduleDefinition:
 
 
 def sync_freshness(settings: Settings) -> dg.FreshnessPolicy:
-    """When what a sync makes is late: a sync must have ended by the last minute of the hour after it was due.
+    """The deadline of the assets that a sync builds: the last minute of the hour after the sync was due.
 
-    A sync that is due in the last hour of a day has until midnight, for a cron line cannot name the next day. What was
-    made since the deadline before counts, by a command too.
+    A sync that is due in the last hour of a day has until midnight, because a cron line cannot name the next day. A
+    sync since the previous deadline counts, also one that a command ran.
     """
     _, _, *days = settings.americano_sync_cron.split()
     hours = sorted({min(hour + 1, 23) for hour in cron_hours(settings.americano_sync_cron)})

@@ -63,6 +63,6 @@ def _item(card_path: Path, file: HandedOutFile) -> Item:
 
 
 def _is_there(file: HandedOutFile) -> bool:
-    """Whether the file is where it was written, with the bytes of then."""
+    """Whether the file is where it was written, with the same bytes."""
     path = Path(file.path)
     return path.is_file() and file_sha256(path) == file.sha256

@@ -52,7 +52,7 @@ class AnalysisRun:
         self._log(params=[Param(name, text) for name, text in texts.items()])
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set tags; a value of None is what is not known.
+        """Set tags; None is recorded as `unknown`.
 
         Raises:
             TrackingError: also when a value is longer than 8,000 characters, which MLflow would cut.
@@ -63,7 +63,7 @@ class AnalysisRun:
         self._log(tags=[RunTag(name, text) for name, text in texts.items()])
 
     def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
-        """Log numbers; an undefined one (None) is left out, for MLflow has no word for it.
+        """Log numbers; an undefined one (None) is left out, because MLflow cannot store it.
 
         Raises:
             TrackingError: also when a value is not finite.

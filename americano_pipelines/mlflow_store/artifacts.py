@@ -62,7 +62,7 @@ class ArtifactFolder:
             return Path(self.store.call(self._repository.download_artifacts, path, str(folder))).read_bytes()
 
     def remove(self, path: str) -> None:
-        """Remove a file; one that is gone already is none to remove."""
+        """Remove a file; do nothing if it is gone already."""
         self.store.call(self._repository.delete_artifacts, path)
 
     @property
@@ -101,7 +101,7 @@ class MlflowRun:
 
     @property
     def record_tag(self) -> str | None:
-        """The hash of its record as its tag says it; None when it says none, or that it was never set."""
+        """The hash of its record, from its tag; None if the tag is missing or was never set."""
         return record_hash(self.run)
 
     def history(self, metric: str) -> list[tuple[int, float]]:

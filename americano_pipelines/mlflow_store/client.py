@@ -41,7 +41,7 @@ def check_version(uri: str) -> None:
     An older one has no logged models: a night of analyses would be recorded before a training fails on them.
 
     Raises:
-        TrackingError: it is of another one. A server that tells no version is believed to be right.
+        TrackingError: it is of another one. A server that states no version is accepted.
     """
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
@@ -112,7 +112,7 @@ class Store:
         return f"{self.label.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a method of the client, with errors in words.
+        """Call a method of the client, and translate its errors.
 
         Raises:
             TrackingError: it does not answer, or refuses.
@@ -127,7 +127,7 @@ class Store:
             raise as_tracking_error(self.uri, error) from None
 
     def find(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
-        """Call a method of the client that gets something by its name; None where MLflow does not have it.
+        """Call a method of the client that gets something by its name or id; None if MLflow does not have it.
 
         Raises:
             TrackingError: as `call`.
@@ -143,7 +143,7 @@ class Store:
 def open_store(settings: Settings) -> Store:
     """Open the configured MLflow to write to it, and create the experiment if it is missing.
 
-    Artifacts of a database lie under the data folder; where a server keeps its own is the server's business.
+    Artifacts of a database lie under the data folder; a server decides where its own lie.
 
     Raises:
         TrackingError: it does not answer within some seconds, is of another major version than this client, its

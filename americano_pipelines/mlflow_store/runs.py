@@ -144,7 +144,7 @@ def _search(
 
 
 def record_hash(run: "Run") -> str | None:
-    """The hash of a run's record as its tag says it; None when it says none, or that it was never set."""
+    """The hash of a run's record, from its tag; None if the tag is missing or was never set."""
     value = run.data.tags.get(HASH_TAG, UNKNOWN)
     return None if value == UNKNOWN else str(value)
 

@@ -13,7 +13,7 @@ from americano_pipelines.common.quoted_values import outside_quotes
 _PERMANENT = ("permission denied for", "must be owner of")
 
 # What a server, a pooler or a foreign server says, by the class of its SQLSTATE.
-_OF_SERVER = (
+_TRANSIENT_ON_SERVER = (
     # 08: a connection below this one, such as a foreign table's.
     "could not connect to server",
     "cannot connect to server",
@@ -102,7 +102,7 @@ def is_transient(reason: str, *, of_server: bool) -> bool:
     """
     if _says(reason, _PERMANENT):
         return False
-    return is_lost(reason) or _says(reason, _OF_SERVER if of_server else _UNREACHABLE)
+    return is_lost(reason) or _says(reason, _TRANSIENT_ON_SERVER if of_server else _UNREACHABLE)
 
 
 def _says(reason: str, signs: Sequence[str]) -> bool:

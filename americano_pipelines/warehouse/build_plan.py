@@ -21,7 +21,7 @@ from americano_pipelines.warehouse.snapshot_record import BuildFingerprint, Buil
 
 Inputs = Mapping[str, TableInput]
 
-# What of a build differs, in words.
+# The parts of a build that may differ, in words.
 _OTHER_CONTENT = {
     "mode": "another mode",
     "contract_sha256": "another description of the source tables",

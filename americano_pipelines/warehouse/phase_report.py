@@ -67,7 +67,7 @@ _PATTERNS = (
     ("events_by_protocol", "Events per protocol"),
 )
 # Of the events of one protocol: also what they are counted by.
-_OF_PROTOCOL = (
+_PROTOCOL_PATTERNS = (
     ("events_by_phase", "Events by phase", "phase"),
     ("events_by_day", "Events per day", "CAST(date_trunc('day', event_time) AS DATE)"),
     ("events_by_week", "Events per week", "CAST(date_trunc('week', event_time) AS DATE)"),
@@ -105,15 +105,15 @@ def report_protocol(settings: Settings, protocol_id: str) -> list[Pattern]:
         document = record_of(connection)
         left_out = document.skipped.get("research.protocol_events") if document else "the published file has no record"
         if left_out is not None:
-            return [Pattern(name, title, skipped=left_out) for name, title, _ in _OF_PROTOCOL]
+            return [Pattern(name, title, skipped=left_out) for name, title, _ in _PROTOCOL_PATTERNS]
         template = sql.load("warehouse", "count_protocol_events")
         statements = [
             sql.render(template, key=key, name=sql.quote(name.removeprefix("events_by_")))
-            for name, _, key in _OF_PROTOCOL
+            for name, _, key in _PROTOCOL_PATTERNS
         ]
         return [
             Pattern(name, title, _timed(partial(_fetch, connection, statement, [protocol_id])))
-            for (name, title, _), statement in zip(_OF_PROTOCOL, statements, strict=True)
+            for (name, title, _), statement in zip(_PROTOCOL_PATTERNS, statements, strict=True)
         ]
 
 

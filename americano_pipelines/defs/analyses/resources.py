@@ -71,7 +71,7 @@ class MlflowResource(dg.ConfigurableResource["MlflowResource"]):
         """
         prepare_client()  # before mlflow is imported, which then decides whether to report what is done with it
         with warnings.catch_warnings():
-            # dagster-mlflow is marked as beta: known here, and of no use to a person who runs an analysis.
+            # dagster-mlflow is marked as beta; that does not concern the people who run analyses.
             warnings.simplefilter("ignore", dg.BetaWarning)
             from americano_pipelines.defs.analyses.mlflow_run import DagsterRunInMlflow
 
@@ -81,7 +81,7 @@ class MlflowResource(dg.ConfigurableResource["MlflowResource"]):
         tag_process(instance, run.run_id)
         try:
             store = open_store(self.settings)
-            # Tagged before the MLflow run exists: a process killed between the two leaves nothing that is not found.
+            # Tag before the MLflow run exists, so that it is found if the process is killed in between.
             tags = {PLACE_TAG: store_label(self.settings), EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN}
             instance.add_run_tags(run.run_id, tags)
             name = _protocol_name(self.settings, run) or _job_name(run)

@@ -55,7 +55,7 @@ def postgres_specs() -> list[dg.AssetSpec]:
 
 
 def file_specs(settings: Settings) -> list[dg.AssetSpec]:
-    """Exports made by others (parquet mode)."""
+    """The external Parquet files (parquet mode)."""
     return [
         dg.AssetSpec(
             key("files", contract.name),

@@ -26,7 +26,7 @@ from americano_pipelines.demo.postgres.cluster import (
 
 
 def is_alive(pgdata: Path) -> bool:
-    """Tell whether the folder's server lives; a process that merely inherited its number does not count."""
+    """Whether the folder's server is alive; another process that has its number now does not count."""
     return _process(pgdata) is not None
 
 
@@ -39,14 +39,14 @@ def interrupt(pgdata: Path) -> None:
 
 
 def remove_stale_pid_file(pgdata: Path, socket: Path) -> None:
-    """Remove a dead server's notes when another process bears its number by now.
+    """Remove the pid file of a dead server if another process has its number by now.
 
-    Postgres itself ignores the note of a number that is free. A number that is taken makes it refuse to start, which
-    is common where numbers are low, e.g. in a restarted container.
+    Postgres ignores the file if the number is free, and refuses to start if it is taken. That is common where numbers
+    are low, such as in a restarted container.
 
     Args:
         pgdata: The data folder of a server that is not alive.
-        socket: Its unix socket, which has a note of its own.
+        socket: Its unix socket, which has a lock file of its own.
     """
     number = _pid_in_file(pgdata)
     if number is not None and psutil.pid_exists(number):
@@ -61,12 +61,12 @@ def _process(pgdata: Path) -> psutil.Process | None:
     try:
         process = psutil.Process(number)
         return process if str(pgdata) in process.cmdline() else None
-    except psutil.NoSuchProcess:  # includes a dead one that its parent has not yet collected
+    except psutil.NoSuchProcess:  # also a zombie, whose parent has not read its exit status
         return None
 
 
 def _pid_in_file(pgdata: Path) -> int | None:
-    """The process number on the note's first line; None without a note, or while it is being written."""
+    """The process number in the pid file; None without the file, or while it is being written."""
     try:
         first, *_ = (pgdata / "postmaster.pid").read_text().splitlines() or [""]
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def _pid_in_file(pgdata: Path) -> int | None:
 
 _SOCKET_PORT = 5432
 _TIMEOUT_SECONDS = 60.0  # for a start or a stop: recovery after a crash takes a while on a slow disk
-_PAUSE = 0.1  # seconds between two looks
+_PAUSE = 0.1  # seconds between two attempts
 _LOG_TAIL = 20  # lines
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
@@ -88,7 +88,7 @@ class EmbeddedPostgres:
 
     Without a port it listens on a unix socket only, in a folder that only the server's user (and root) can
     enter, and therefore needs no password. With a port it listens on 127.0.0.1 too, where every user of the
-    machine can knock, and demands passwords (scram-sha-256) everywhere. As root, the server runs as the system user
+    machine can connect, and demands passwords (scram-sha-256) everywhere. As root, the server runs as the system user
     `pgserver`.
     """
 
@@ -228,19 +228,19 @@ class EmbeddedPostgres:
             "-t",
             str(int(_TIMEOUT_SECONDS)),
         )
-        said_before = self.log.stat().st_size if self.log.exists() else 0
+        offset = self.log.stat().st_size if self.log.exists() else 0
         try:
             run_program("pg_ctl", command, directory=self.pgdata, timeout=2 * _TIMEOUT_SECONDS)
         except EmbeddedPostgresError as error:
-            words = self._log_tail(said_before)
-            # A killed server's children need a moment to notice; until then Postgres rightly refuses.
+            words = self._log_tail(offset)
+            # The children of a killed server live a moment longer; until they end Postgres refuses to start.
             if "shared memory block" not in words or time.monotonic() > deadline:
                 raise EmbeddedPostgresError(f"{error}{words}") from error
             time.sleep(_PAUSE)
 
-    def _log_tail(self, said_before: int = 0) -> str:
-        """The end of the log, without its first `said_before` bytes: those belong to earlier days."""
+    def _log_tail(self, offset: int = 0) -> str:
+        """The end of the log after its first `offset` bytes, which earlier starts wrote."""
         if not self.log.exists():
             return ""
-        lines = self.log.read_bytes()[said_before:].decode(errors="replace").splitlines()
+        lines = self.log.read_bytes()[offset:].decode(errors="replace").splitlines()
         return "\n".join(("", f"The end of {self.log}:", *lines[-_LOG_TAIL:]))
