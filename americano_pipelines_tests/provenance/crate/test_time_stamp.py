@@ -16,6 +16,7 @@ from americano_pipelines.provenance.crate.contents import RECORD_FILE, collect_c
 from americano_pipelines.provenance.crate.crate_check import check_crate
 from americano_pipelines.provenance.crate.ro_crate import crate_options, write_crate
 from americano_pipelines.provenance.crate.time_stamp import STAMP, request_stamp, stamped_at
+from americano_pipelines.settings import PROJECT_ROOT
 from americano_pipelines_tests.provenance.conftest import Lab
 from americano_pipelines_tests.provenance.crate.crates import findings, settings_of
 
@@ -103,7 +104,7 @@ def test_what_is_no_stamp_is_refused(authority: tuple[str, Path]) -> None:
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="a tag is signed with a key of ssh")
 def test_the_signed_tag_of_the_guide_holds_the_hash_of_a_record(tmp_path: Path) -> None:
-    guide, sha256 = Path(__file__).parents[3] / "docs" / "crates.md", "c0ffee" * 10
+    guide, sha256 = PROJECT_ROOT / "docs" / "crates.md", "c0ffee" * 10
     tag, verify = (
         command.replace("HASH", sha256).split()
         for command in re.findall(r"`(git (?:tag|verify-tag) [^`]+)`", guide.read_text(encoding="utf-8"))
