@@ -1,7 +1,6 @@
 """Chain the records: each names the hash of the one before, so a record that is removed leaves a gap.
 
-An erasure removes no record (see `erasure/extracts.py`), so it leaves no gap either. The head's card shows that the
-last record was removed, which no later record would name.
+The head's card names the last record, which no later one names. An erasure removes no record and leaves no gap.
 """
 
 from collections.abc import Callable, Iterable, Iterator

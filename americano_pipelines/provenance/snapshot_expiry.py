@@ -1,7 +1,6 @@
 """Chain the cards of snapshots that expire: each names the card before, and new records name the last card.
 
-A card names the hash of each finding that was kept of the snapshot (see `verify/source_data.py`). So a finding that is
-changed or removed later shows, and a snapshot without a card was not removed by retention.
+A card names the hash of each finding that was kept of its snapshot; retention removes no snapshot without a card.
 """
 
 from collections.abc import Iterator, Mapping

@@ -113,7 +113,7 @@ def _path(settings: Settings, sha256: str) -> Path:
 def _keep(settings: Settings, sha256: str, record: Record, snapshot: Path | None) -> str:
     """Write the finding of a record and return its hash.
 
-    A file that is there is replaced: no card names it, so a process ended before it could, or somebody added it.
+    A file that is there is replaced: no card names it, so a process ended before it could, or it was added.
     """
     if snapshot is None:
         status, detail = Status.DRIFT, "the snapshot had been changed, so nothing could be compared"
@@ -145,7 +145,7 @@ def _expired_finding(settings: Settings, sha256: str, record: Record) -> Finding
     if named_sha256 is not None and not path.exists():
         return _expired(Status.MISSING, f"the snapshot is gone, and the finding that card {number} names is too")
     if not path.exists() or (named_sha256 is None and expiry.cards):
-        # A file that no card names is no finding: a process ended before it was one, or somebody added it.
+        # A file that no card names is no finding: a process ended too early, or it was added.
         return _without_finding(settings, record, expiry, gap)
     content = path.read_bytes()
     if why := gap or _wrong(path, content, named_sha256, (sha256, record)):
