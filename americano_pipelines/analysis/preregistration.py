@@ -97,7 +97,7 @@ class PlanCompliance(FrozenModel):
         earlier_runs: analyses of this protocol of any kind that gave a result before this one.
         unrecorded_runs: analyses of this protocol that ended without a record before this one.
         plan_over: whether the plan was over at the instant of the data.
-        plan_seen: when the plan was first seen; None in older records, and for a run that no plan covers.
+        plan_seen: since when the plan was seen; None in older records, and for a run that no plan covers.
         declared: whether it would be planned if the source's word counted: the project began after the end, and the
             source says that it did not change the plan since. Then `reasons` says so, and nothing else.
     """
@@ -122,7 +122,8 @@ class PlanCompliance(FrozenModel):
         history = f"{_times(self.earlier_runs)} before it{more}"
         if self.planned:
             shown = f"; {history}" if self.earlier_runs or self.unrecorded_runs else ""
-            shown += f"; its plan was first seen on {self.plan_seen.first_seen_at[:10]}" if self.plan_seen else ""
+            plan = self.plan_seen
+            shown += f"; its plan was {plan.event} on {plan.first_seen_at[:10]}" if plan else ""
             return f"This is the planned analysis, the first after the end{shown}."
         word = "Declared, not shown to be planned" if self.declared else "Exploratory"
         return f"{word} ({'; '.join(self.reasons)}); {history}."

@@ -20,7 +20,7 @@ def manuscript(run: str, output: Path | None) -> None:
     are those of the record. Items that only people know are marked.
     """
     from americano_pipelines.provenance.manuscript_text import published_protocol, write_manuscript
-    from americano_pipelines.provenance.record_index import find_record
+    from americano_pipelines.provenance.record_lookup import find_record
 
     settings = load_settings()
     _, record = find_record(settings, run)

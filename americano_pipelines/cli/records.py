@@ -53,7 +53,7 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
     enough. Equal values are listed by name only.
     """
     from americano_pipelines.provenance.comparison import compare as line_up
-    from americano_pipelines.provenance.record_index import find_record
+    from americano_pipelines.provenance.record_lookup import find_record
     from americano_pipelines.warehouse.published_protocols import read_protocols
 
     settings = load_settings()

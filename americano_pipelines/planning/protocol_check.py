@@ -152,7 +152,7 @@ def _plan_age(sighting: PlanSighting | None, ends_us: int) -> CheckedItem:
         )
     end = datetime.fromtimestamp(ends_us / 1e6, UTC)
     first_seen = datetime.fromisoformat(sighting.first_seen_at)
-    text = f"the plan was first seen on {first_seen:%Y-%m-%d}, the experiment ends on {end:%Y-%m-%d}"
+    text = f"the plan was {sighting.event} on {first_seen:%Y-%m-%d}, the experiment ends on {end:%Y-%m-%d}"
     return CheckedItem("seen", first_seen < end, text)
 
 

@@ -13,7 +13,8 @@ from americano_pipelines.mlflow_store.artifacts import MlflowRun
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.provenance.archive import confirming_run
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.provenance.record_index import find_record, find_records
+from americano_pipelines.provenance.record_index import find_records
+from americano_pipelines.provenance.record_lookup import find_record
 from americano_pipelines.settings import PostgresTarget, Settings
 
 
@@ -97,7 +98,7 @@ def link_record(settings: Settings, target: PostgresTarget, name: str) -> Linked
     Args:
         settings: the settings, for the archive and MLflow.
         target: the app's database.
-        name: a name of the record, as `provenance.record_index.find_record` takes it.
+        name: a name of the record, as `provenance.record_lookup.find_record` takes it.
 
     Raises:
         AnalysisError: no record has this name; TamperedError: the record was changed.

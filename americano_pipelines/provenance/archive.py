@@ -1,8 +1,4 @@
-"""Keep records and extracts as files that are named by their hash and written once.
-
-The recorder gives the MLflow run the record's hash last of all. A record whose run lacks it was left by a process
-that died.
-"""
+"""Keep records and extracts as files that are named by their hash and written once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +81,8 @@ def records(settings: Settings) -> Iterator[tuple[str, Record]]:
 
 def confirming_run(store: Store, sha256: str, record: Record) -> MlflowRun | None:
     """The MLflow run that has a record's hash; None when its run is gone, or has not that hash.
+
+    The recorder sets the hash last of all, so a record whose run lacks it was left by a process that died.
 
     Raises:
         TrackingError: MLflow does not answer.

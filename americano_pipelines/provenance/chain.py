@@ -1,10 +1,10 @@
 """Chain the records: each names the hash of the one before, so a record that is removed leaves a gap.
 
-An erasure removes no record (see `erasure/extracts.py`), so it leaves no gap either. The head's card shows that the
-last record was removed, which no later record would name.
+The head's card names the last record, which no later one names. An erasure removes no record and leaves no gap.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -124,6 +124,28 @@ def _link(settings: Settings, chain: Chain, number: int) -> ChainLink | None:
     return None
 
 
+@contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """Add no record during the block, in any process.
+
+    Raises:
+        LockHeldError: another process writes a record, and does not end.
+    """
+    folder = records_dir(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK, timeout=_LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockHeldError(
+            f"another process has been writing a record for {_LOCK_SECONDS:.0f} s: see which one holds {lock.lock_file}"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) -> tuple[Record, Path, str]:
     """Build a record with the next place in the chain, and keep it.
 
@@ -139,25 +161,14 @@ def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) 
         LockHeldError: another process writes a record, and does not end.
         TamperedError, ResourceError: as `archive.put`.
     """
-    folder = records_dir(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK, timeout=_LOCK_SECONDS)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise LockHeldError(
-            f"another process has been writing a record for {_LOCK_SECONDS:.0f} s: see which one holds {lock.lock_file}"
-        ) from None
-    try:
-        record = build(_next_link(read_chain(settings), read_expiry(settings).end))
+    with locked(settings):
+        folder, link = records_dir(settings), _next_link(read_chain(settings), read_expiry(settings).end)
+        record = build(link)
         path, sha256 = put(folder, record.canonical(), mode)
-        assert record.chain is not None  # noqa: S101 - `build` was given it
         # After the record: a process that dies in between leaves a card that is one behind, which the next one mends.
-        atomic_files.write_text(folder / _HEAD, Head(number=record.chain.number, sha256=sha256).model_dump_json())
+        atomic_files.write_text(folder / _HEAD, Head(number=link.number, sha256=sha256).model_dump_json())
         update_index(settings)
         return record, path, sha256
-    finally:
-        lock.release()
 
 
 def _next_link(chain: Chain, expiry: ExpiryHead | None) -> ChainLink:

@@ -1,6 +1,6 @@
 """Record which files were handed out, to whom, and of whom, so that a purge finds them.
 
-A record is named by its hash and written once. When an erasure removed its files, what stays of it names no learner.
+When an erasure removed the files, what stays of their record names no learner.
 """
 
 import json
@@ -82,9 +82,9 @@ def read_cards(settings: Settings) -> dict[Path, ExportCard | None]:
 
 def mark_purged(settings: Settings, path: Path, card: ExportCard) -> None:
     """Replace a record by what stays of it: what was written, when and from which snapshot, but not of whom."""
-    of_one = len(card.learners) == 1
+    of_one_learner = len(card.learners) == 1
     remainder = {
-        "tenant": None if of_one else card.tenant,
+        "tenant": None if of_one_learner else card.tenant,
         "format": card.format,
         "tables": dict(card.tables),
         "snapshot_id": card.snapshot_id,

@@ -1,7 +1,6 @@
 """Keep the modules that an analysis runs with, once per version, and run them in a process of their own.
 
-The bundle holds all that `analysis/repeat.py` imports of this package: the analysis, the statistics, and what they
-stand on. Libraries are not kept; the record names their versions.
+A bundle holds all that `analysis/repeat.py` imports of this package; of libraries the record names the versions.
 """
 
 import json

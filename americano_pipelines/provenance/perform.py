@@ -119,7 +119,9 @@ def _compliance(
     if planned_of(prepared.kind, extract) is None:
         return compliance
     earlier = find_prior_sightings(settings, extract.protocol.protocol_id)
-    return apply_plan_sighting(compliance, merge_sightings(prepared.plan_seen, earlier), data_end_us)
+    document = prepared.document
+    sighting = merge_sightings(prepared.plan_seen, earlier, document.snapshot_id, document.instant)
+    return apply_plan_sighting(compliance, sighting, data_end_us)
 
 
 def _report(

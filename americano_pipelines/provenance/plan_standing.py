@@ -1,7 +1,7 @@
-"""Judge by when its plan was first seen whether an analysis may be called planned.
+"""Judge by when its plan was seen whether an analysis may be called planned.
 
-A plan first seen after the end may depend on the result. The source's own date proves nothing. If it is the only
-evidence, the analysis is `declared`.
+A plan that is seen or taken up again after the end may depend on the result; where only the source dates it, the
+analysis is `declared`.
 """
 
 from dataclasses import dataclass
@@ -24,21 +24,37 @@ class PriorSightings:
     watched_since: str | None = None
 
 
-def merge_sightings(sighting: PlanSighting | None, earlier: PriorSightings) -> PlanSighting | None:
-    """The first sight of the present plan by the published file and the records together.
+def merge_sightings(
+    sighting: PlanSighting | None, earlier: PriorSightings, snapshot_id: str, instant: str
+) -> PlanSighting | None:
+    """Since when the protocol has its present plan, by the published file and the records together.
 
-    A published file that was built from nothing, because the one before was lost, saw every plan late.
+    A published file that was built from nothing, because the one before was lost, saw every plan late; and one that was
+    built from an older file may not have seen that another plan replaced the present one.
 
     Args:
         sighting: by the published file, None where it kept none.
         earlier: by the records.
+        snapshot_id: the present snapshot.
+        instant: the instant of the source in it, ISO 8601.
     """
     if sighting is None:
         return None
-    same = (other for other in earlier.of_protocol if other.plan_sha256 == sighting.plan_sha256)
-    first = min((*same, sighting), key=lambda other: datetime.fromisoformat(other.first_seen_at))
+    others = [other for other in earlier.of_protocol if other.plan_sha256 != sighting.plan_sha256]
+    same = [*(other for other in earlier.of_protocol if other.plan_sha256 == sighting.plan_sha256), sighting]
+    replaced = max(map(_first_seen, others), default=None)
+    unbroken = [other for other in same if replaced is None or _first_seen(other) > replaced]
     since = min(sighting.watched_since, earlier.watched_since or sighting.watched_since, key=datetime.fromisoformat)
-    return first.model_copy(update={"watched_since": since})
+    changes: dict[str, object] = {"watched_since": since}
+    if len(unbroken) < len(same):
+        changes["returned"] = True
+    if not unbroken:
+        changes |= {"first_seen_snapshot": snapshot_id, "first_seen_at": instant}
+    return min(unbroken or [sighting], key=_first_seen).model_copy(update=changes)
+
+
+def _first_seen(sighting: PlanSighting) -> datetime:
+    return datetime.fromisoformat(sighting.first_seen_at)
 
 
 def apply_plan_sighting(compliance: PlanCompliance, sighting: PlanSighting | None, ends_us: int) -> PlanCompliance:
@@ -61,21 +77,23 @@ def apply_plan_sighting(compliance: PlanCompliance, sighting: PlanSighting | Non
 def _is_declared(sighting: PlanSighting, end: datetime) -> bool:
     """Whether only the source dates the plan before the end, because the end was before the first sync."""
     updated = sighting.source_updated_at
-    in_first_sync = datetime.fromisoformat(sighting.first_seen_at) == datetime.fromisoformat(sighting.watched_since)
+    in_first_sync = _first_seen(sighting) == datetime.fromisoformat(sighting.watched_since) and not sighting.returned
     return in_first_sync and updated is not None and datetime.fromisoformat(updated) < end
 
 
 def _reason(sighting: PlanSighting | None, end: datetime) -> str | None:
     if sighting is None:
         return "when its plan was first seen is not known: the snapshot is from before plans were kept"
-    first_seen, history_start = (
-        datetime.fromisoformat(time) for time in (sighting.first_seen_at, sighting.watched_since)
-    )
+    first_seen, history_start = _first_seen(sighting), datetime.fromisoformat(sighting.watched_since)
     if first_seen < end:
         return None
-    at_start = first_seen == history_start
-    why = "the project began after it" if at_start else f"the project has looked since {history_start:%Y-%m-%d}"
-    return f"its plan was first seen on {first_seen:%Y-%m-%d}, after the end: {why}{_of_source(sighting, end)}"
+    if sighting.returned:
+        why = "another had replaced it"
+    elif first_seen == history_start:
+        why = "the project began after it"
+    else:
+        why = f"the project has looked since {history_start:%Y-%m-%d}"
+    return f"its plan was {sighting.event} on {first_seen:%Y-%m-%d}, after the end: {why}{_of_source(sighting, end)}"
 
 
 def _of_source(sighting: PlanSighting, end: datetime) -> str:

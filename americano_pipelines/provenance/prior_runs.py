@@ -1,7 +1,6 @@
 """Find the prior analyses of a protocol, in the archive, in MLflow, in Dagster's log and in the app's rows.
 
-None is enough: a record can be removed from the archive, and a run can be deleted in MLflow. What one of these places,
-or the chain of records, knows of a record that is gone makes the next run exploratory.
+What one of these places, or the chain of records, knows of a record that is gone makes the next run exploratory.
 """
 
 import re

@@ -1,11 +1,9 @@
-"""Index the provenance records: find those of a protocol, a run or a row without opening every file.
+"""Index the provenance records: find those of a protocol, a run or a row without opening every file."""
 
-The index is a cache. A file whose size or change time differs from its entry is read again, so an index that is
-missing, stale or damaged costs time and hides no record.
-"""
+# The index is a cache. A file whose size or change time differs from its entry is read again, so an index that is
+# missing, stale or damaged costs time and hides no record.
 
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -112,22 +110,20 @@ class IndexEntry:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(IndexEntry))
-_MIN_CHARACTERS = 8
-_HASH = re.compile("[0-9a-fA-F]{8,64}")
 _INSERT = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * len(fields(IndexEntry)))})"  # noqa: S608 - only ?
 
 
 def find_entries(settings: Settings, column: Column, *values: str | bool) -> list[IndexEntry]:
     """The entries of record files with one of some values in a column, in the order of their end; writes nothing."""
     statement = f"SELECT {_COLUMNS} FROM entries WHERE {sql.quote(column)} = ?"  # noqa: S608 - a constant
-    with _entries(settings) as connection:
+    with open_entries(settings) as connection:
         entries = [_entry(row) for value in values for row in connection.execute(statement, (value,))]
     return sorted(entries, key=lambda entry: entry.ended_at or "")
 
 
 def newest_entries(settings: Settings, limit: int | None = None) -> list[IndexEntry]:
     """The entries of intact records, newest first, at most `limit` of them; writes nothing."""
-    with _entries(settings) as connection:
+    with open_entries(settings) as connection:
         statement = f"SELECT {_COLUMNS} FROM entries WHERE readable ORDER BY started_at DESC LIMIT ?"  # noqa: S608
         return [_entry(row) for row in connection.execute(statement, (-1 if limit is None else limit,))]
 
@@ -141,7 +137,7 @@ def all_entries(settings: Settings, *, from_files: bool = False) -> list[IndexEn
     """
     if from_files:
         return list(_read(settings, _present(settings), {}))
-    with _entries(settings) as connection:
+    with open_entries(settings) as connection:
         return [_entry(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM entries")]  # noqa: S608 - a constant
 
 
@@ -155,70 +151,6 @@ def find_records(settings: Settings, column: Column, *values: str) -> list[tuple
         with suppress(TamperedError, AnalysisError, OSError):
             matching.append((entry.sha256, Record.parse(get(records_dir(settings), entry.sha256))))
     return matching
-
-
-def find_record(settings: Settings, name: str) -> tuple[str, Record]:
-    """Find the record that a name means; writes nothing.
-
-    Args:
-        settings: whose archive.
-        name: the record's hash or the id of its run in MLflow, Dagster or the app, of each of which the first 8
-            characters are enough. Of an AnalysisRun that was carried out more than once, the last.
-
-    Returns:
-        Its hash and the record.
-
-    Raises:
-        AnalysisError: there is none, more than one begins like this, or the Dagster run has several.
-        TamperedError: the hash is that of a record that was changed after it was written.
-    """
-    folder = records_dir(settings)
-    runs = _beginning_with(settings, name)
-    if name in runs:
-        return runs[name], Record.parse(get(folder, runs[name]))
-    if _HASH.fullmatch(name):
-        hashes = sorted(path.stem for path in folder.glob(f"{name.lower()}*.json"))
-        if len(hashes) > 1:
-            raise AnalysisError(f"{len(hashes)} records have a hash that begins with {name}: {', '.join(hashes)}")
-        if hashes:
-            return hashes[0], Record.parse(get(folder, hashes[0]))
-    if len(name) >= _MIN_CHARACTERS:
-        if len(runs) > 1:
-            raise AnalysisError(f"{len(runs)} analyses have an id that begins with {name}: {', '.join(sorted(runs))}")
-        for sha256 in runs.values() or _of_dagster_run(settings, name):
-            return sha256, Record.parse(get(folder, sha256))
-    raise AnalysisError(
-        f"{folder} has no record of {name!r}: name the hash of a record, or the id of a run in MLflow, Dagster or the "
-        "app; 8 characters are enough"
-    )
-
-
-def _beginning_with(settings: Settings, prefix: str) -> dict[str, str]:
-    """Ids of MLflow runs and AnalysisRuns that begin like this, to the hash of the last record of each."""
-    statement = (
-        "SELECT mlflow_run_id, analysis_run_id, sha256 FROM entries WHERE readable "
-        "AND (substr(mlflow_run_id, 1, ?1) = ?2 OR substr(analysis_run_id, 1, ?1) = ?2) ORDER BY ended_at"
-    )
-    with _entries(settings) as connection:
-        rows = connection.execute(statement, (len(prefix), prefix)).fetchall()
-    return {run if run.startswith(prefix) else row: sha256 for run, row, sha256 in rows}
-
-
-def _of_dagster_run(settings: Settings, prefix: str) -> list[str]:
-    """Hash of the record of the Dagster run that begins like this, empty without one.
-
-    Raises:
-        AnalysisError: there are several, for a run may analyse in several ways.
-    """
-    statement = (
-        "SELECT sha256, analysis FROM entries WHERE readable AND substr(dagster_run_id, 1, ?) = ? ORDER BY analysis"
-    )
-    with _entries(settings) as connection:
-        rows = connection.execute(statement, (len(prefix), prefix)).fetchall()
-    if len(rows) > 1:
-        records = ", ".join(f"{sha256[:_MIN_CHARACTERS]} ({analysis})" for sha256, analysis in rows)
-        raise AnalysisError(f"{len(rows)} records are of a Dagster run that begins with {prefix}, name one: {records}")
-    return [sha256 for sha256, _ in rows]
 
 
 def update_index(settings: Settings) -> None:
@@ -252,8 +184,8 @@ def _update(path: Path, settings: Settings) -> None:
 
 
 @contextmanager
-def _entries(settings: Settings) -> Iterator[sqlite3.Connection]:
-    """A connection in whose view `entries` every record file has a row, as the file is now."""
+def open_entries(settings: Settings) -> Iterator[sqlite3.Connection]:
+    """A connection in whose view `entries` every record file has a row, as the file is now; writes nothing."""
     with closing(sqlite3.connect("file::memory:", uri=True)) as connection:
         known = _attach(connection, records_dir(settings) / INDEX)
         present = _present(settings)

@@ -200,7 +200,7 @@ def _log(
     for name, values in analysis.series.items():
         run.log_series(name, values)
     run.set_tags(tags)
-    # An undefined number has no points on record, so that a value that somebody adds later is found.
+    # An undefined number has no points on record, so that a value that is added later is found.
     metrics = {name: [] if value is None else [(0, float(value))] for name, value in analysis.numbers.items()}
     metrics |= {
         name: [(step, float(value)) for step, value in enumerate(values)] for name, values in analysis.series.items()

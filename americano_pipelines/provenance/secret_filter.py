@@ -1,8 +1,8 @@
-"""Withhold lines that look like a secret from recorded text, and count them.
+"""Withhold lines that look like a secret from recorded text, and count them."""
 
-A line too many costs a reader one line of a patch; a line too few puts a password where a whole team reads. So a
-name such as `password` beside a value is enough. Names that ordinary code has too, such as `key`, need a literal value.
-"""
+# A line too many costs a reader one line of a patch; a line too few puts a password where a whole team reads. So a
+# name such as `password` beside a value is enough. Names that ordinary code has too, such as `key`, need a literal
+# value.
 
 import math
 import re

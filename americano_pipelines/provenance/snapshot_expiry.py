@@ -1,13 +1,14 @@
 """Chain the cards of snapshots that expire: each names the card before, and new records name the last card.
 
-A card names the hash of each finding that was kept of the snapshot (see `verify/source_data.py`). So a finding that is
-changed or removed later shows, and a snapshot without a card was not removed by retention.
+A card names the hash of each finding that was kept of its snapshot; retention removes no snapshot without a card.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 
 from pydantic import AwareDatetime, Field, ValidationError
 
@@ -91,16 +92,25 @@ class ExpiryChain:
 
 def read_expiry(settings: Settings) -> ExpiryChain:
     """Read the cards; one that cannot be read counts as gone."""
-    cards = {}
-    for path in settings.paths.expired_snapshots.glob("[!.]*.json"):
-        try:
-            content = path.read_bytes()
-            card = ExpiryCard.model_validate_json(content)
-        except (OSError, ValidationError):
-            continue
-        if path.name == f"{card.number}.json":
-            cards[card.number] = card, sha256_hex(content)
+    cards: dict[int, tuple[ExpiryCard, str]] = {}
+    for path in _files(settings):
+        with suppress(OSError):
+            cards |= _read(path)
     return ExpiryChain(cards)
+
+
+def _files(settings: Settings) -> Iterator[Path]:
+    return settings.paths.expired_snapshots.glob("[!.]*.json")
+
+
+def _read(path: Path) -> dict[int, tuple[ExpiryCard, str]]:
+    """A card by its number, with the hash of its file; nothing where it is none."""
+    try:
+        content = path.read_bytes()
+        card = ExpiryCard.model_validate_json(content)
+    except (FileNotFoundError, ValidationError):
+        return {}
+    return {card.number: (card, sha256_hex(content))} if path.name == f"{card.number}.json" else {}
 
 
 def add_card(settings: Settings, snapshot_id: str, findings: Mapping[str, str]) -> None:
@@ -110,13 +120,19 @@ def add_card(settings: Settings, snapshot_id: str, findings: Mapping[str, str]) 
         settings: whose archive.
         snapshot_id: the snapshot that expires.
         findings: hash of a record to the hash of its finding.
+
+    Raises:
+        OSError: a card cannot be read at the moment, so its hash cannot be named, or none can be written.
     """
     folder = settings.paths.expired_snapshots
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        end = read_expiry(settings).end
-        # A card that cannot be read keeps its number, and shows as a gap.
-        numbers = [int(path.stem) for path in folder.glob("[!.]*.json") if path.stem.isdecimal()]
+        cards: dict[int, tuple[ExpiryCard, str]] = {}
+        for path in _files(settings):
+            cards |= _read(path)
+        end = ExpiryChain(cards).end
+        # A card that was changed keeps its number, and shows as a gap.
+        numbers = [int(path.stem) for path in _files(settings) if path.stem.isdecimal()]
         card = ExpiryCard(
             number=max(numbers, default=0) + 1,
             previous=None if end is None else end.sha256,

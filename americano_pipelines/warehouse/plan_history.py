@@ -1,8 +1,9 @@
-"""Keep when each plan of a protocol was first seen, from sync to sync, in `meta.plans` of the published file."""
+"""Keep since when each protocol has had each plan, from sync to sync, in `meta.plans` of the published file."""
 
 # The source has no history of its rows, so this and the records of earlier analyses are the only evidence that a plan
-# existed before the end. Rows of a protocol that the source no longer has are carried on: its table may be missing or
-# empty in one sync. A purge drops them.
+# existed before the end. A plan that is taken up again after another replaced it gets a row of its own: when it was
+# replaced is known only to the sync, so its return may be a choice that knows the data. Rows of a protocol that the
+# source no longer has are carried on: its table may be missing or empty in one sync. A purge drops them.
 
 import json
 import re
@@ -42,7 +43,7 @@ _CARRIED, _PURGES = "carried.json", re.compile(r"\.tmp-purge-[0-9a-f]{16}")
 _COLUMNS = {
     "protocol_id": "The protocol.",
     "plan_sha256": "Hash of what it declares, and of type, planned days and parameters of its phases.",
-    "first_seen_snapshot": "The first snapshot that had this plan.",
+    "first_seen_snapshot": "The first snapshot that had this plan; of one that was taken up again, since then.",
     "first_seen_at": "The instant of the source in that snapshot, ISO 8601.",
     "source_updated_at": "When the source says that protocol or phases were last changed, at first sight; null unless "
     "each of their rows says so by a time that can be true.",
@@ -51,15 +52,16 @@ _COLUMNS = {
 
 
 class PlanSighting(FrozenModel):
-    """When the plan of a protocol was first seen.
+    """Since when a protocol has its plan.
 
     Attributes:
         plan_sha256: hash of the plan.
-        first_seen_snapshot: the first snapshot that had it.
+        first_seen_snapshot: the first snapshot that had it, and since which no other plan was seen.
         first_seen_at: the instant of the source in that snapshot, ISO 8601.
         source_updated_at: when the source said at that time that protocol or phases were last changed, ISO 8601; None
             unless each of their rows said so by a time between 2000 and that instant, in a column of times.
         watched_since: the instant of the first snapshot that kept plans, ISO 8601.
+        returned: whether the same plan had been seen before, and another replaced it. Older records lack it.
     """
 
     plan_sha256: str
@@ -67,6 +69,12 @@ class PlanSighting(FrozenModel):
     first_seen_at: str
     source_updated_at: str | None
     watched_since: str
+    returned: bool = False
+
+    @property
+    def event(self) -> str:
+        """What was seen, as a participle."""
+        return "taken up again" if self.returned else "first seen"
 
 
 @dataclass(frozen=True)
@@ -146,19 +154,20 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, d
     present = _present_plans(connection, document) if {"protocols", "phases"} <= document.models.keys() else {}
     updated = _updated(connection, document)
     present_snapshot = (document.snapshot_id, document.instant)
-    plan_rows = {
-        (plan.protocol_id, plan.plan_sha256): plan
+    plans = [
+        plan
         for plan in history.plans
         if history.carried is None or plan.protocol_id in present or plan.protocol_id in history.carried
-    }
+    ]
+    last = {plan.protocol_id: plan for plan in sorted(plans, key=_age)}
     for protocol_id, plan_sha256 in present.items():
-        row = PlanRow(protocol_id, plan_sha256, *present_snapshot, updated.get(protocol_id), is_current=True)
-        plan_rows.setdefault((protocol_id, plan_sha256), row)
+        if protocol_id not in last or last[protocol_id].plan_sha256 != plan_sha256:
+            row = PlanRow(protocol_id, plan_sha256, *present_snapshot, updated.get(protocol_id), is_current=True)
+            last[protocol_id] = row
+            plans.append(row)
     rows = [
-        (*astuple(plan)[:-1], present.get(plan.protocol_id) == plan.plan_sha256)
-        for plan in sorted(
-            plan_rows.values(), key=lambda plan: (plan.protocol_id, plan.first_seen_at, plan.plan_sha256)
-        )
+        (*astuple(plan)[:-1], plan.protocol_id in present and plan is last[plan.protocol_id])
+        for plan in sorted(plans, key=lambda plan: (plan.protocol_id, _age(plan)))
     ]
     connection.execute(sql.load("warehouse", "create_plans"))
     if rows:
@@ -167,10 +176,15 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, d
     return history.since or document.instant
 
 
+def _age(plan: PlanRow) -> tuple[datetime, bool, str]:
+    """Order of the plans of a protocol; the instants of external files may be equal."""
+    return datetime.fromisoformat(plan.first_seen_at), plan.is_current, plan.first_seen_snapshot
+
+
 def read_sighting(
     connection: duckdb.DuckDBPyConnection, document: SnapshotRecord, protocol_id: str
 ) -> PlanSighting | None:
-    """When the present plan of a protocol was first seen; None in a file from before plans were kept.
+    """Since when a protocol has its present plan; None in a file from before plans were kept.
 
     Args:
         connection: the published file, open for reading.
@@ -179,20 +193,18 @@ def read_sighting(
     """
     if document.plans_since is None:
         return None
-    statement = (
-        "SELECT plan_sha256, first_seen_snapshot, first_seen_at, source_updated_at FROM meta.plans "
-        "WHERE protocol_id = $1 AND is_current"
-    )
-    row = connection.execute(statement, [protocol_id]).fetchone()
-    if row is None:
+    rows = connection.execute("FROM meta.plans WHERE protocol_id = $1", [protocol_id]).fetchall()
+    plans = [PlanRow(*row) for row in rows]
+    present = next((plan for plan in plans if plan.is_current), None)
+    if present is None:
         return None
-    plan_sha256, snapshot_id, seen_at, updated_at = row
     return PlanSighting(
-        plan_sha256=plan_sha256,
-        first_seen_snapshot=snapshot_id,
-        first_seen_at=seen_at,
-        source_updated_at=updated_at,
+        plan_sha256=present.plan_sha256,
+        first_seen_snapshot=present.first_seen_snapshot,
+        first_seen_at=present.first_seen_at,
+        source_updated_at=present.source_updated_at,
         watched_since=document.plans_since,
+        returned=sum(plan.plan_sha256 == present.plan_sha256 for plan in plans) > 1,
     )
 
 

@@ -49,13 +49,16 @@ class RefreshResult:
         return [check for check in self.document.checks if check.blocking and not check.passed]
 
 
-def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> RefreshResult:
+def refresh(
+    settings: Settings, stages: StageTimer, *, full: bool = False, may_remove: snapshots.MayRemove | None = None
+) -> RefreshResult:
     """Bring the published file to the source's state. The caller holds the writer lock.
 
     Args:
         settings: the source and the folders.
         stages: counts and announces what is being done.
         full: build anew even if nothing changed.
+        may_remove: asked before each earlier file is removed, once the new one is published.
 
     Raises:
         SourceError: the source cannot be read in full; nothing was published.
@@ -65,10 +68,17 @@ def refresh(settings: Settings, stages: StageTimer, *, full: bool = False) -> Re
     with resource_errors(settings):
         sweep_leftovers(settings.paths)
         with ExitStack() as building:
-            return _refresh(settings, stages, building, full=full)
+            return _refresh(settings, stages, building, may_remove, full=full)
 
 
-def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, full: bool) -> RefreshResult:
+def _refresh(
+    settings: Settings,
+    stages: StageTimer,
+    building: ExitStack,
+    may_remove: snapshots.MayRemove | None,
+    *,
+    full: bool,
+) -> RefreshResult:
     snapshot_id = atomic_files.new_id()
     published, damage = snapshots.current(settings.paths), None
     try:
@@ -111,7 +121,7 @@ def _refresh(settings: Settings, stages: StageTimer, building: ExitStack, *, ful
     if outcome.blocked_by:
         return outcome
     with stages.stage("publish"):
-        place, document = snapshots.publish(settings, path, document)
+        place, document = snapshots.publish(settings, path, document, may_remove)
     return replace(outcome, document=document, path=place)
 
 

@@ -7,7 +7,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 WAIT_SECONDS = 8.0
 PREVIEW_ROWS = 5
 _POLL_SECONDS = 0.25
+
+# Whether the folder of an earlier file may be removed; if not, it stays until the next publication.
+MayRemove = Callable[[Path], bool]
 
 
 @contextmanager
@@ -110,13 +113,16 @@ def building(paths: DataFolder, snapshot_id: str) -> Iterator[Path]:
         yield folder / snapshot_id / file_name(paths)
 
 
-def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[Path, SnapshotRecord]:
+def publish(
+    settings: Settings, built: Path, document: SnapshotRecord, may_remove: MayRemove | None = None
+) -> tuple[Path, SnapshotRecord]:
     """Make a finished, closed file the published one.
 
     Args:
         settings: where the link lies and how many files are kept.
         built: the file in its temporary folder, as `building` gave it.
         document: its record; size and hash are added here.
+        may_remove: asked before each earlier file is removed; None removes all that are too many.
 
     Returns:
         The path of the file in its final place, and its complete record.
@@ -132,7 +138,7 @@ def publish(settings: Settings, built: Path, document: SnapshotRecord) -> tuple[
     atomic_files.swap_link(settings.paths.published, place / built.name)
     # From here on it is published. The next sync removes what cannot be removed now.
     with suppress(OSError):
-        _sweep(settings)
+        _sweep(settings, may_remove)
     return place / built.name, complete
 
 
@@ -211,31 +217,22 @@ def record_beside(path: Path) -> SnapshotRecord:
     )
 
 
-def _sweep(settings: Settings) -> None:
+def _sweep(settings: Settings, may_remove: MayRemove | None) -> None:
     """Keep the newest files as configured; the current one always stays, and is the newest.
 
     A name that sorts after it is older: it comes from a clock that ran ahead or was set back since.
     """
     published = current(settings.paths)
-    others = [
-        folder for folder in snapshots(settings.paths) if published is None or not folder.samefile(published.parent)
-    ]
-    for folder in _expired(
-        settings.americano_snapshots_kept, others, published.parent.name if published is not None else ""
-    ):
-        remove_snapshot(folder)
-
-
-def expiring(settings: Settings) -> list[Path]:
-    """The folders of the files that the next publication removes."""
-    # The next publication gets a fresh id, which is newer than all.
-    return _expired(settings.americano_snapshots_kept, snapshots(settings.paths), atomic_files.new_id())
-
-
-def _expired(kept: int, others: list[Path], newest: str) -> list[Path]:
-    """The folders that are too many beside the newest one, oldest first."""
-    by_age = sorted(others, key=lambda folder: (folder.name <= newest, folder.name)) if newest else others
-    return by_age[: max(0, len(by_age) - (kept - 1))]
+    folders = snapshots(settings.paths)
+    if published is not None:
+        newest = published.parent.name
+        folders = sorted(
+            (folder for folder in folders if not folder.samefile(published.parent)),
+            key=lambda folder: (folder.name <= newest, folder.name),
+        )
+    for folder in folders[: max(0, len(folders) - (settings.americano_snapshots_kept - 1))]:
+        if may_remove is None or may_remove(folder):
+            remove_snapshot(folder)
 
 
 def remove_snapshot(folder: Path) -> None:

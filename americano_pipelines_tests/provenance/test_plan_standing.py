@@ -17,14 +17,21 @@ END_US = round(datetime(2025, 3, 7, tzinfo=UTC).timestamp() * 1_000_000)
 PLANNED = PlanCompliance(planned=True, reasons=(), earlier_runs=0, unrecorded_runs=0, plan_over=True)
 
 
-def sighting(first_seen: str, *, watched: str = "2025-01-01", updated: str | None = None) -> PlanSighting:
+def sighting(
+    first_seen: str, *, watched: str = "2025-01-01", updated: str | None = None, plan: str = "0", returned: bool = False
+) -> PlanSighting:
     return PlanSighting(
-        plan_sha256="0" * 64,
+        plan_sha256=plan * 64,
         first_seen_snapshot="s",
         first_seen_at=f"{first_seen}T02:00:00+00:00",
         source_updated_at=None if updated is None else f"{updated}T00:00:00+00:00",
         watched_since=f"{watched}T02:00:00+00:00",
+        returned=returned,
     )
+
+
+def merged(plan_sighting: PlanSighting | None, earlier: PriorSightings) -> PlanSighting | None:
+    return merge_sightings(plan_sighting, earlier, "now", "2025-04-01T02:00:00+00:00")
 
 
 def test_a_plan_that_was_seen_before_the_end_stays_planned() -> None:
@@ -53,6 +60,12 @@ AFTER = "its plan was first seen on 2025-03-08, after the end: "
         (
             sighting("2025-03-08", watched="2025-03-08"),
             f"{AFTER}the project began after it, {NOT_SAID}",
+        ),
+        (
+            sighting("2025-03-08", updated="2025-03-07", returned=True),
+            f"{AFTER}another had replaced it, and {SAYS} 2025-03-07, after the end too".replace(
+                "first seen", "taken up again"
+            ),
         ),
         (None, "when its plan was first seen is not known: the snapshot is from before plans were kept"),
     ],
@@ -87,8 +100,7 @@ def test_the_records_know_what_a_lost_published_file_no_longer_does() -> None:
     another = before_the_end.model_copy(update={"plan_sha256": "1" * 64})
 
     def label(*earlier: PlanSighting, since: str | None = None) -> str:
-        merged = merge_sightings(rebuilt, PriorSightings(earlier, since))
-        return apply_plan_sighting(PLANNED, merged, END_US).label
+        return apply_plan_sighting(PLANNED, merged(rebuilt, PriorSightings(earlier, since)), END_US).label
 
     assert label() == "declared"
     assert label(before_the_end, since=before_the_end.watched_since) == "planned"
@@ -96,7 +108,33 @@ def test_the_records_know_what_a_lost_published_file_no_longer_does() -> None:
     assert label(since="2025-01-01T02:00:00Z") == "exploratory", "the project looked before, and did not see it"
     assert label(since="2025-03-08T03:00:00+01:00") == "declared", "the same instant"
     assert label(since="2025-03-09T02:00:00+00:00") == "declared"
-    assert merge_sightings(None, PriorSightings((before_the_end,))) is None
+    assert merged(None, PriorSightings((before_the_end,))) is None
+
+
+@pytest.mark.parametrize(
+    ("in_file", "earlier", "first_seen", "returned"),
+    [
+        ("2025-03-08", ["2025-03-01 0"], "2025-03-01", False),
+        ("2025-03-08", ["2025-02-01 1", "2025-03-01 0"], "2025-03-01", False),
+        ("2025-03-08", ["2025-02-01 0", "2025-03-01 1"], "2025-03-08", True),
+        ("2025-03-08", ["2025-01-01 0", "2025-02-01 1", "2025-03-01 0"], "2025-03-01", True),
+        # The file was built from one that is older than the replacement, so the return is known since now only.
+        ("2025-02-01", ["2025-03-01 1"], "2025-04-01", True),
+    ],
+)
+def test_a_plan_that_was_replaced_counts_from_its_return(
+    in_file: str, earlier: list[str], first_seen: str, *, returned: bool
+) -> None:
+    """It was called planned since its first sight, although another had been in force, and the data were known."""
+    records = tuple(sighting(*text.split()[:1], plan=text.split()[1]) for text in earlier)
+
+    seen = merged(sighting(in_file, watched="2025-01-01", updated="2024-12-01"), PriorSightings(records))
+
+    assert seen is not None
+    assert (seen.first_seen_at[:10], seen.returned) == (first_seen, returned)
+    standing = apply_plan_sighting(PLANNED, seen, END_US)
+    assert standing.label == ("planned" if first_seen < "2025-03-07" else "exploratory")
+    assert f"its plan was {'taken up again' if returned else 'first seen'} on {first_seen}" in standing.sentence
 
 
 def test_the_record_holds_when_its_plan_was_seen(lab: Lab) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from americano_pipelines.analysis.preregistration import PriorRuns
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.recorded_rows import recorded_hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG, PROTOCOL_TAG
 from americano_pipelines.provenance import app_link
+from americano_pipelines.provenance.prior_runs import find_prior_runs
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
 from americano_pipelines.settings import Settings, load_settings
@@ -51,6 +53,30 @@ def test_a_record_in_the_middle_is_named_by_the_chain(lab: Lab, first: Recorded)
     assert link is not None
     assert f"record {link.number} of the chain, {first.sha256[:12]}, is gone" in reasons(third)
     assert faults(lab.verify(run_id(third))) == {"chain of records": Status.MISSING}
+
+
+def test_a_record_counts_once_by_the_archive_or_by_mlflow_alone(lab: Lab, first: Recorded) -> None:
+    """Whoever can write to one of them hid an analysis by what they removed there."""
+
+    def prior() -> PriorRuns:
+        return find_prior_runs(lab.settings, lab.store, "protocol_1", "of nobody", {})
+
+    both = prior()
+    assert both.vanished == ()
+    lab.store.client.delete_run(run_id(first))
+    by_archive = prior()
+    lab.store.client.restore_run(run_id(first))
+    content = first.path.read_bytes()
+    first.path.unlink()
+    by_mlflow = prior()
+    first.path.write_bytes(content)
+
+    assert len(both.recorded) == len(by_archive.recorded) == len(by_mlflow.recorded) > 0
+    assert (by_archive.vanished, by_mlflow.vanished) == ((), ()), "its run counts, so it is not missed twice"
+    unknown = [run for run in by_mlflow.recorded if run.data_instant_us is None]
+    assert [(run.analysis, run.outcome) for run in unknown] == [(KIND.name, str(first.record.config["outcome"]))], (
+        "of data that may be from after the end"
+    )
 
 
 def test_the_last_record_is_named_by_the_heads_card(lab: Lab, first: Recorded) -> None:

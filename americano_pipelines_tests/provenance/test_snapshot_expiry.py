@@ -86,3 +86,18 @@ def test_a_card_that_cannot_be_read_keeps_its_number_and_stops_no_other(settings
 
     assert sorted(path.name for path in folder.iterdir()) == ["1.json", "2.json", "3.json", "4.json"]
     assert gap(settings, read_expiry(settings).end) == "card 3 of the snapshots that expired is gone or was changed"
+
+
+def test_no_card_follows_one_that_cannot_be_read_at_the_moment(settings: Settings) -> None:
+    """The next card would not name its hash, which would show as a change for ever."""
+    card = settings.paths.expired_snapshots / "3.json"
+    aside = card.rename(card.with_name("aside"))
+    card.mkdir()
+
+    with pytest.raises(OSError, match=r"3\.json"):
+        add_card(settings, "snapshot 3", {})
+
+    card.rmdir()
+    aside.rename(card)
+    add_card(settings, "snapshot 3", {})
+    assert gap(settings, read_expiry(settings).end) == ""

@@ -67,8 +67,19 @@ def test_a_plan_keeps_its_first_snapshot_and_a_changed_one_begins_anew(prisma: D
     assert sighting_of(settings, "protocol_0").first_seen_snapshot == first.snapshot_id
 
     plan(prisma, 0.05)
+    back = sync(settings, full=True).document
+    returned = sighting_of(settings)
+    assert returned == before.model_copy(
+        update={
+            "first_seen_snapshot": back.snapshot_id,
+            "first_seen_at": back.instant,
+            "source_updated_at": returned.source_updated_at,
+            "returned": True,
+        }
+    ), "another replaced it in between"
+    assert not changed.returned
     sync(settings, full=True)
-    assert sighting_of(settings) == before, "it was seen then, whatever came between"
+    assert sighting_of(settings) == returned, "it was not replaced since"
     prisma.execute('UPDATE experiment_protocols SET "primaryOutcome" = %s WHERE id = %s', ("dayOfWeek", "protocol_1"))
     sync(settings)
     assert sighting_of(settings).plan_sha256 not in {before.plan_sha256, changed.plan_sha256}

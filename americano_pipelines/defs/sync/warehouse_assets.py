@@ -7,6 +7,8 @@ https://docs.dagster.io/guides/test/asset-checks
 """
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -27,13 +29,13 @@ from americano_pipelines.defs.sync.table_metadata import (
     short_path,
     table_metadata,
 )
-from americano_pipelines.errors import LakeDamagedError, WarehouseUnavailableError
+from americano_pipelines.errors import AmericanoError, LakeDamagedError, WarehouseUnavailableError
 from americano_pipelines.lake.export import export
 from americano_pipelines.settings import Settings
 from americano_pipelines.text_output import visible
 from americano_pipelines.warehouse.refresh import RefreshResult, refresh
 from americano_pipelines.warehouse.snapshot_record import CheckOutcome
-from americano_pipelines.warehouse.snapshots import expiring, open_published, preview
+from americano_pipelines.warehouse.snapshots import open_published, preview
 
 # More damaged files than this mean a broken disk, which a person should see.
 MAX_REPAIRS = 20
@@ -82,11 +84,11 @@ def _refreshed(
     context: dg.AssetExecutionContext, settings: Settings, stages: StageTimer, *, full: bool
 ) -> tuple[RefreshResult, list[str]]:
     """Refresh; if a file of the lake is damaged, export it again first, with a warning."""
-    _keep_findings(context, settings)
+    may_remove = partial(_keep_findings, context, settings)
     repaired: list[str] = []
     while True:
         try:
-            return refresh(settings, stages, full=full), repaired
+            return refresh(settings, stages, full=full, may_remove=may_remove), repaired
         except LakeDamagedError as error:
             if len(repaired) == MAX_REPAIRS:
                 raise
@@ -96,18 +98,17 @@ def _refreshed(
             export(settings, stages)
 
 
-def _keep_findings(context: dg.AssetExecutionContext, settings: Settings) -> None:
-    """Compare the extracts of snapshots that expire with their rows, while these are there."""
-    if not expiring(settings):
-        return
+def _keep_findings(context: dg.AssetExecutionContext, settings: Settings, folder: Path) -> bool:
+    """Compare the extracts of a snapshot that expires with its rows; without a finding of each it stays."""
     from americano_pipelines.provenance.verify.source_data import keep_findings
 
     try:
-        kept = keep_findings(settings)
-    except OSError as error:
-        context.log.warning("no finding was kept of the snapshots that expire: %s", error)
-    else:
-        context.log.info("%d extracts were compared with a snapshot that expires", kept)
+        kept = keep_findings(settings, folder)
+    except (OSError, duckdb.Error, AmericanoError) as error:
+        context.log.warning("snapshot %s stays until its extracts can be compared with it: %s", folder.name, error)
+        return False
+    context.log.info("%d extracts were compared with snapshot %s, which expires", kept, folder.name)
+    return True
 
 
 def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[dg.AssetKey, tuple[Metadata, str]]:

@@ -11,7 +11,7 @@ from americano_pipelines.mlflow_store.client import open_store_to_read
 from americano_pipelines.provenance.module_bundle import kept_modules
 from americano_pipelines.provenance.perform import RESULTS
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.provenance.record_index import find_record
+from americano_pipelines.provenance.record_lookup import find_record
 from americano_pipelines.provenance.recorder import DIFF, EXTRACT, LOCK_FILE
 from americano_pipelines.settings import Settings
 
@@ -49,7 +49,7 @@ def collect_contents(settings: Settings, name: str, *, with_days: bool) -> Crate
 
     Args:
         settings: whose archive and MLflow.
-        name: a name of the record, as `record_index.find_record` takes it.
+        name: a name of the record, as `record_lookup.find_record` takes it.
         with_days: whether to take what shows the days.
 
     Raises:

@@ -279,7 +279,7 @@ def _properties(contents: CrateContents) -> dict[str, str]:
         properties |= {"standing": standing.label, "deviations from the plan": "; ".join(standing.reasons) or "none"}
         if standing.plan_seen is not None:
             properties["plan sha256"] = standing.plan_seen.plan_sha256
-            properties["plan first seen"] = standing.plan_seen.first_seen_at
+            properties[f"plan {standing.plan_seen.event}"] = standing.plan_seen.first_seen_at
     return properties
 
 

@@ -1,6 +1,6 @@
 """Compare the record's hash in each location: archive, MLflow tag and artifact, Dagster, the app's row.
 
-To change a result unnoticed somebody has to change all of them.
+A result that is changed unnoticed is changed in all of them.
 """
 
 from collections.abc import Collection, Iterator

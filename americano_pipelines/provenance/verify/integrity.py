@@ -243,5 +243,5 @@ def _snapshot(settings: Settings, snapshot_id: str, sha256: str, record: Record)
     if not path.exists():
         return Finding("data", what, Status.MISSING, f"{folder} has no {path.name}")
     if path.with_name(f"{path.name}.wal").exists():
-        return Finding("data", what, Status.DRIFT, "somebody wrote to it: a write-ahead log lies beside it")
+        return Finding("data", what, Status.DRIFT, "it was written to: a write-ahead log lies beside it")
     return compare_values("data", what, sha256, file_sha256(path))

@@ -1,7 +1,6 @@
 """Choose the record to verify when the locations that hold it may have been tampered with.
 
-A file whose bytes hash to its name was not changed; what a tag says may have been. So the intact record in the
-archive is taken; if there is none, MLflow's copy, as long as another location names its hash.
+Take the intact record in the archive; without one, MLflow's copy, as long as another location names its hash.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +15,8 @@ from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import HASH_TAG, UNKNOWN, search
 from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.provenance.record_index import find_record, find_records
+from americano_pipelines.provenance.record_index import find_records
+from americano_pipelines.provenance.record_lookup import find_record
 from americano_pipelines.provenance.recorder import RECORD
 from americano_pipelines.settings import Settings
 
@@ -87,12 +87,12 @@ class Target:
 
 
 def choose_target(settings: Settings, store: Store, name: str, in_dagster: DagsterHashes) -> Target:
-    """Find the record that somebody names, wherever an intact copy of it is left.
+    """Find the record that a name means, wherever an intact copy of it is left.
 
     Args:
         settings: whose archive.
         store: MLflow.
-        name: as `provenance.record_index.find_record` takes it.
+        name: as `provenance.record_lookup.find_record` takes it.
         in_dagster: what Dagster stores about a record.
 
     Raises:

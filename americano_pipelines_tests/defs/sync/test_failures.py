@@ -16,6 +16,7 @@ from americano_pipelines.defs.run_tags import ERROR_KIND
 from americano_pipelines.defs.sync import warehouse_assets
 from americano_pipelines.errors import LockedSourceError, SourceError, TransientSourceError
 from americano_pipelines.sources import postgres_catalog, snapshot_connections, steady_tables
+from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.conftest import Database, free_port
 from americano_pipelines_tests.defs.conftest import (
     Runner,
@@ -213,6 +214,30 @@ def test_a_lock_that_stays_fails_with_the_table_and_who_holds_it(
     assert "still failing after 3 retries" in failure(result)
     assert "table public.phase_assignments: another session locks it" in failure(result)
     assert "pg_terminate_backend(" in failure(result)
+
+
+def test_a_snapshot_stays_until_its_findings_are_kept(
+    tmp_path: Path, runner: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What lies in the way was logged, and the snapshot was removed with the only evidence."""
+    events = tmp_path / "events.parquet"
+    new = runner(behavioral_events_parquet=str(events), americano_snapshots_kept=1)
+    cards = new.settings.paths.expired_snapshots
+
+    def sync(rows: int) -> list[str]:
+        write_parquet(events, events_query(rows))
+        assert new.run().success
+        return [folder.name for folder in snapshots.snapshots(new.settings.paths)]
+
+    (first,) = sync(10)
+    cards.parent.mkdir(parents=True)
+    cards.touch()
+    assert first in sync(20)
+    assert f"snapshot {first} stays until its extracts can be compared with it" in capsys.readouterr().err
+    cards.unlink()
+
+    assert len(sync(30)) == 1
+    assert len(list(cards.iterdir())) == 2, "a card for each that expired"
 
 
 def test_no_password_reaches_any_record(prisma: Database, runner: Make) -> None:

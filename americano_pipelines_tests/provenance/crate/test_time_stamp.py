@@ -1,5 +1,7 @@
-"""A record is time stamped by an authority, here openssl behind a local server."""
+"""A record is anchored outside: stamped by an authority, here openssl behind a local server, or by a signed tag."""
 
+import re
+import shutil
 import subprocess
 import threading
 import zipfile
@@ -14,6 +16,7 @@ from americano_pipelines.provenance.crate.contents import RECORD_FILE, collect_c
 from americano_pipelines.provenance.crate.crate_check import check_crate
 from americano_pipelines.provenance.crate.ro_crate import crate_options, write_crate
 from americano_pipelines.provenance.crate.time_stamp import STAMP, request_stamp, stamped_at
+from americano_pipelines.settings import PROJECT_ROOT
 from americano_pipelines_tests.provenance.conftest import Lab
 from americano_pipelines_tests.provenance.crate.crates import findings, settings_of
 
@@ -97,3 +100,29 @@ def test_what_is_no_stamp_is_refused(authority: tuple[str, Path]) -> None:
         stamped_at(b"no", b"record")
     with pytest.raises(AnalysisError, match="of another record"):
         stamped_at(request_stamp(authority[0], b"record"), b"other")
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="a tag is signed with a key of ssh")
+def test_the_signed_tag_of_the_guide_holds_the_hash_of_a_record(tmp_path: Path) -> None:
+    guide, sha256 = PROJECT_ROOT / "docs" / "crates.md", "c0ffee" * 10
+    tag, verify = (
+        command.replace("HASH", sha256).split()
+        for command in re.findall(r"`(git (?:tag|verify-tag) [^`]+)`", guide.read_text(encoding="utf-8"))
+    )
+    key, signers = tmp_path / "key", tmp_path / "signers"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    signers.write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+    config = {"gpg.format": "ssh", "user.signingkey": str(key), "gpg.ssh.allowedSignersFile": str(signers)}
+    config |= {"user.name": "Ada Example", "user.email": "ada@example.org"}
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        options = [option for name, value in config.items() for option in ("-c", f"{name}={value}")]
+        return subprocess.run(["git", *options, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "Begin")
+
+    git(*tag[1:])
+
+    assert "Good" in git(*verify[1:]).stderr
+    assert git("tag", "--list", f"record-{sha256}", "--format=%(contents:subject)").stdout.strip() == sha256

@@ -2,21 +2,31 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pytest
+
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS
+from americano_pipelines.provenance.chain import append
+from americano_pipelines.provenance.record import ChainLink, Record
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.snapshot_expiry import add_card, read_expiry
 from americano_pipelines.provenance.verify.findings import Finding, Status
-from americano_pipelines.provenance.verify.source_data import FINDING_NAME, compare_extract, keep_findings
-from americano_pipelines.settings import load_settings
+from americano_pipelines.provenance.verify.snapshot_comparison import FINDING_NAME
+from americano_pipelines.provenance.verify.source_data import compare_extract, keep_findings
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines_tests.provenance.conftest import Lab, altered, faults, finding, run_id
+from americano_pipelines_tests.sync.support import sync
 
 EXPIRED = f"{FINDING_NAME}, before it expired"
 
@@ -94,19 +104,19 @@ def test_what_this_release_adds_to_an_extract_is_no_fault(lab: Lab) -> None:
     assert (read_again(lab, recorded).status, "another key" in read_again(lab, recorded).detail) == (Status.MATCH, True)
 
 
+def snapshot_folder(lab: Lab, recorded: Recorded) -> Path:
+    return snapshots.snapshots_dir(lab.settings.paths) / recorded.record.inputs[0].snapshot_id
+
+
 def test_the_finding_is_kept_before_the_snapshot_expires(lab: Lab) -> None:
     clean, forged, late = lab.analyse(), made_up(lab), lab.analyse("change_points")
-    keeps_one = load_settings(
-        americano_data_dir=lab.settings.data_dir, americano_snapshots_kept=1, **lab.database.variables()
-    )
-    assert keep_findings(lab.settings) == 0, "nothing expires"
-    checks = lab.settings.paths.extract_checks
-    assert not checks.exists()
+    folder, checks = snapshot_folder(lab, clean), lab.settings.paths.extract_checks
 
-    written = keep_findings(keeps_one)
+    written = keep_findings(lab.settings, folder)
 
     assert written == len(list(checks.glob("*.json"))) >= 3
-    assert keep_findings(keeps_one) == 0, "written once"
+    assert keep_findings(lab.settings, folder) == 0, "written once"
+    assert sorted(path.name for path in lab.settings.paths.expired_snapshots.iterdir()) == ["1.json"]
     later = lab.analyse("change_points").record
     assert later.chain is not None
     assert later.chain.expiry == read_expiry(lab.settings).end, "a later record names the last card"
@@ -160,9 +170,90 @@ def test_a_snapshot_that_somebody_removes_is_not_one_that_expired(lab: Lab, tmp_
     assert finding(expired_meanwhile, EXPIRED).status is Status.MISSING
 
 
-def test_what_expires_is_what_the_next_publication_removes(lab: Lab) -> None:
-    assert snapshots.expiring(lab.settings) == []
-    keeps_one = load_settings(
-        americano_data_dir=lab.settings.data_dir, americano_snapshots_kept=1, **lab.database.variables()
+@pytest.fixture(scope="module")
+def expiring(lab: Lab) -> Recorded:
+    """The one record, made up, of a snapshot that has no card yet."""
+    sync(lab.settings, full=True)
+    return made_up(lab)
+
+
+def of_extract(lab: Lab, sha256: str, record: Record) -> Finding:
+    (compared,) = compare_extract(lab.settings, sha256, record)
+    return compared
+
+
+def test_a_snapshot_that_cannot_be_read_at_the_moment_gets_no_finding(lab: Lab, expiring: Recorded) -> None:
+    """It was UNKNOWN for ever, so made-up input had only to be held open while its snapshot expired."""
+    folder = snapshot_folder(lab, expiring)
+    path = folder / snapshots.file_name(lab.settings.paths)
+    hold = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        assert of_extract(lab, expiring.sha256, expiring.record).status is Status.UNKNOWN
+        with pytest.raises(duckdb.IOException, match="lock"):
+            keep_findings(lab.settings, folder)
+        reader.communicate()
+
+    assert not (lab.settings.paths.extract_checks / f"{expiring.sha256}.json").exists()
+    assert read_expiry(lab.settings).last_of(folder.name) is None
+
+
+def test_a_finding_that_was_written_and_not_named_is_no_false_fault(lab: Lab, expiring: Recorded) -> None:
+    """A sync was killed, or its disk was full, between the finding and the card."""
+    expired, folder = lab.settings.paths.expired_snapshots, snapshot_folder(lab, expiring)
+    path = lab.settings.paths.extract_checks / f"{expiring.sha256}.json"
+    cards = expired.rename(expired.with_name(".cards"))
+    expired.touch()
+    try:
+        with pytest.raises(FileExistsError):
+            keep_findings(lab.settings, folder)
+    finally:
+        expired.unlink()
+        cards.rename(expired)
+    # The release of that time compared less, or somebody changed it.
+    path.write_bytes(path.read_bytes().replace(b'"DRIFT"', b'"MATCH"'))
+    with without_snapshot(lab, expiring):
+        assert of_extract(lab, expiring.sha256, expiring.record).status is Status.MISSING
+        purged = lab.settings.paths.purged_snapshots / f"{folder.name}.json"
+        purged.parent.mkdir(exist_ok=True)
+        card = {"snapshot_id": folder.name, "reason": "theirs", "purged_at": "2099-01-01T00:00:00Z"}
+        purged.write_text(json.dumps(card))
+        assert of_extract(lab, expiring.sha256, expiring.record).status is Status.NOT_RECORDED
+        purged.unlink()
+
+    assert keep_findings(lab.settings, folder) == 1
+
+    with without_snapshot(lab, expiring):
+        kept = of_extract(lab, expiring.sha256, expiring.record)
+    assert (kept.status, "the snapshot gives another values" in kept.detail) == (Status.DRIFT, True)
+
+
+def test_a_record_is_compared_or_names_the_card_whenever_it_ends(lab: Lab, expiring: Recorded) -> None:
+    """A record that had ended before the card, and was kept after it, was said to lack its finding."""
+    folder = snapshot_folder(lab, expiring)
+    keep_findings(lab.settings, folder)
+    expiry: list[Future[int]] = []
+
+    def build(link: ChainLink, *, while_it_expires: bool) -> Record:
+        if while_it_expires:
+            expiry.append(pool.submit(keep_findings, lab.settings, folder))
+            with pytest.raises(TimeoutError):
+                expiry[0].result(timeout=0.5)
+        tracking = expiring.record.tracking | {"run_id": "of nobody"}
+        return expiring.record.model_copy(update={"chain": link, "tracking": tracking})
+
+    with ThreadPoolExecutor(1) as pool:
+        during, _, during_sha256 = append(lab.settings, partial(build, while_it_expires=True), 0o600)
+        assert expiry[0].result(timeout=30) == 1, "it waited for the record"
+    after, _, after_sha256 = append(lab.settings, partial(build, while_it_expires=False), 0o600)
+
+    with without_snapshot(lab, expiring):
+        assert of_extract(lab, during_sha256, during).status is Status.DRIFT, "it was compared"
+        late = of_extract(lab, after_sha256, after)
+    assert (late.status, late.detail) == (
+        Status.NOT_RECORDED,
+        "recorded while its snapshot expired, so it was not compared",
     )
-    assert snapshots.expiring(keeps_one) == snapshots.snapshots(lab.settings.paths)

@@ -7,7 +7,7 @@ import pytest
 
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.provenance.archive import records_dir
-from americano_pipelines.provenance.record_index import find_record
+from americano_pipelines.provenance.record_lookup import find_record
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.provenance.records import kept_record
 
