@@ -19,7 +19,7 @@ from americano_pipelines.serving.live_analysis import read_live
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
 from americano_pipelines.serving.problem_details import INVALID_FIELDS, Problem, invalid, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
-from americano_pipelines.serving.request_body import is_same_origin, read_body
+from americano_pipelines.serving.request_parts import is_same_origin, read_body
 from americano_pipelines.serving.requested_analysis import parse_request
 from americano_pipelines.serving.route_parameters import TheService, requires
 from americano_pipelines.serving.service import Service
