@@ -1,6 +1,6 @@
 """Insert requests into the app's table as PENDING rows, and read how far they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -123,6 +123,21 @@ def read_progress(target: PostgresTarget, analysis_run_id: str) -> RequestProgre
         dagster_run_id=_text(results.get("dagster_run_id")),
         record_sha256=_text(results.get("provenance_sha256")),
     )
+
+
+def unfinished_rows(target: PostgresTarget, analysis_run_ids: Sequence[str]) -> set[str]:
+    """The ids among some whose row is PENDING or RUNNING.
+
+    Raises:
+        AppRowError: the table cannot be read; TransientAppRowError: Postgres cannot be reached at the moment.
+    """
+    from sqlalchemy import Text, cast, select
+
+    with connected(target) as (connection, table):
+        row_id = cast(table.c.id, Text)
+        unfinished = cast(table.c.status, Text).in_(("PENDING", "RUNNING"))
+        query = select(row_id).where(row_id.in_(analysis_run_ids), unfinished)
+        return set(connection.execute(query).scalars())
 
 
 def _utc(time: datetime | None) -> datetime | None:

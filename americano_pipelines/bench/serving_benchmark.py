@@ -32,7 +32,9 @@ PLAN = (
     "same answer by the API, p50",
     "added to the bare query, p50",
     "added to the bare query, fastest",
+    "added to the bare query, CPU time",
     "export as Arrow",
+    "CPU time of that export",
     "more memory for that export",
     "delay until answers use a new snapshot",
 )
@@ -97,9 +99,9 @@ def measure_serving(
             figures = _rates(server, peer, folder, published, settings, announce)
             announce(PLAN[6])
             figures += _added(server, published, settings)
-            announce(PLAN[8])
+            announce(PLAN[9])
             figures += _export(server, rows)
-            announce(PLAN[10])
+            announce(PLAN[12])
             figures.append(_new_snapshot(server, folder, base, rows))
     if rows >= MIN_ROWS_OF_TARGETS:
         return figures
@@ -190,18 +192,21 @@ def _added(server: Server, published: Path, settings: Settings) -> list[ServingF
     bare: list[float] = []
     served: list[float] = []
     connection = http.client.HTTPConnection(HOST, server.port)
-    statement = sql.load("bench", "serving_days")
+    statement, process = sql.load("bench", "serving_days"), psutil.Process(server.process_id)
+    bare_cpu, served_cpu = 0.0, _cpu_seconds(process)
     with connect_to_read(settings, published) as session:
         session.execute(statement, ["small", 1]).fetchall()
         for limit in range(2, _QUERIES):
-            started = time.perf_counter()
+            started, before = time.perf_counter(), time.process_time()
             session.execute(statement, ["small", limit]).fetchall()
+            bare_cpu += time.process_time() - before
             bare.append((time.perf_counter() - started) * 1000)
             started = time.perf_counter()
             connection.request("GET", f"{_SERIES}?limit={limit}", headers=server.headers)
             connection.getresponse().read()
             served.append((time.perf_counter() - started) * 1000)
     connection.close()
+    served_cpu = _cpu_seconds(process) - served_cpu
     query, whole = statistics.median(bare), statistics.median(served)
     return [
         ServingFigure(PLAN[4], query, "ms"),
@@ -209,7 +214,13 @@ def _added(server: Server, published: Path, settings: Settings) -> list[ServingF
         ServingFigure(PLAN[6], whole - query, "ms", 5.0),
         # Where other programs run, both medians are mostly waiting; the fastest waited least.
         ServingFigure(PLAN[7], min(served) - min(bare), "ms"),
+        ServingFigure(PLAN[8], (served_cpu - bare_cpu) / len(bare) * 1000, "ms"),
     ]
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _export(server: Server, rows: int) -> list[ServingFigure]:
@@ -224,14 +235,16 @@ def _export(server: Server, rows: int) -> list[ServingFigure]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    cpu = _cpu_seconds(process)
     try:
         seconds = statistics.median(_stream(server, rows) for _ in range(_EXPORTS))
     finally:
         ended.set()
         watcher.join()
     return [
-        ServingFigure(PLAN[8], seconds, "s", 1.5),
-        ServingFigure(PLAN[9], (peak - before) / _MB, "MB", 150.0),
+        ServingFigure(PLAN[9], seconds, "s", 1.5),
+        ServingFigure(PLAN[10], (_cpu_seconds(process) - cpu) / _EXPORTS, "s"),
+        ServingFigure(PLAN[11], (peak - before) / _MB, "MB", 150.0),
     ]
 
 
@@ -257,4 +270,4 @@ def _new_snapshot(server: Server, folder: Path, base: Settings, rows: int) -> Se
         if time.perf_counter() - started > _NEW_SNAPSHOT_SECONDS:
             raise DataError("the API does not answer with the new file")
         time.sleep(0.01)
-    return ServingFigure(PLAN[10], time.perf_counter() - started, "s", 1.0)
+    return ServingFigure(PLAN[12], time.perf_counter() - started, "s", 1.0)

@@ -1,6 +1,7 @@
 """Run `americano api`: start the HTTP API; create, list and revoke its keys."""
 
 import logging
+import signal
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -33,6 +34,8 @@ def _serve(port: int) -> None:
     from americano_pipelines.common import file_permissions
     from americano_pipelines.serving.application import build_application
 
+    # A shell starts background processes with INT ignored: the service would end with 0 after an INT, not with 1.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = load_settings()
     file_permissions.protect(settings)
     listening = bound_socket(port)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.hashing import file_sha256
+from americano_pipelines.common.temporary_folders import has_owner, sweep, temporary_folders
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
-from americano_pipelines.provenance.export_cards import HandedOutFile, mark_purged, read_cards
+from americano_pipelines.provenance.export_cards import ExportCard, HandedOutFile, mark_purged, read_cards
 from americano_pipelines.settings import Settings
 
 KIND = "export"
@@ -31,6 +32,7 @@ class Exports:
                 items.append(Item(KIND, path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))
             elif learner.protocols & {*card.protocols} or learner.pseudonyms & {*card.learners}:
                 items += [_item(path, file) for file in card.files]
+                items += _interrupted(card)
             elif learner.key_problem is not None and not learner.other_pseudonyms >= {*card.learners}:
                 reason = f"{path} may be of files with the learner's rows: {learner.key_problem}"
                 items.append(Item(KIND, path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))
@@ -41,7 +43,9 @@ class Exports:
         # By card, not by path: another export may have been written to the same path.
         files = Counter(item.card for item in items)
         for item in items:
-            if item.path is not None:
+            if item.path is not None and item.path.is_dir():
+                sweep(item.path.parent)
+            elif item.path is not None:
                 atomic_files.remove_durably(item.path)
         for path, card in read_cards(self._settings).items():
             if card is not None and 0 < files[path] == len(card.files):
@@ -60,6 +64,17 @@ def _item(card_path: Path, file: HandedOutFile) -> Item:
         f"copy, then {card_path}"
     )
     return Item(KIND, file.path, reason, ErasureAction.CANNOT_REMOVE, names_learner=True, path=card_path)
+
+
+def _interrupted(card: ExportCard) -> list[Item]:
+    """Copies that a killed export left beside its files, on another file system than the data folder's."""
+    folders = {Path(file.path).parent for file in card.files}
+    return [
+        Item(KIND, str(left), "an interrupted export may have left rows there", path=left)
+        for folder in sorted(folders)
+        for left in temporary_folders(folder)
+        if not has_owner(left)
+    ]
 
 
 def _is_there(file: HandedOutFile) -> bool:

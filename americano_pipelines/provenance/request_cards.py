@@ -27,6 +27,7 @@ class RequestCard(FrozenModel):
         parameters: the parameters that were stated, by name.
         requested_at: when.
         dagster_run_id: the Dagster run, once it is known; None for one with a row, which names its run itself.
+        launched_at: when Dagster was asked to start that run; None before, and for one with a row.
     """
 
     request_id: str
@@ -36,6 +37,7 @@ class RequestCard(FrozenModel):
     parameters: Mapping[str, JsonValue]
     requested_at: AwareDatetime
     dagster_run_id: str | None = None
+    launched_at: AwareDatetime | None = None
 
     def asks_for_same(self, other: "RequestCard") -> bool:
         """Whether another request is for the same analysis of the same protocol with the same parameters."""

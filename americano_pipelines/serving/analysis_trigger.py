@@ -1,4 +1,4 @@
-"""Start analyses and syncs that principals ask for: a PENDING row of the app, or a run of Dagster.
+"""Start analyses and syncs that principals request: a PENDING row of the app, or a run of Dagster.
 
 A request's id is derived from the principal and the Idempotency-Key: a repeated request has the same id, and no
 principal reaches a request of another. With an app, the row decides: Dagster is told to begin at once, and of two runs
@@ -10,15 +10,11 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from math import isfinite
 from typing import Any, NoReturn
 
-from pydantic import JsonValue, ValidationError
-
-from americano_pipelines.analysis.direction_words import normalize_direction_names
-from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS, REQUESTABLE, app_type, requested
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.app_database import requested_rows
 from americano_pipelines.app_database.column_values import row_id_from
 from americano_pipelines.defs.job_names import ANALYSES, NIGHTLY, PREFIX, ROW_FIELD
@@ -33,62 +29,16 @@ from americano_pipelines.serving.dagster_client import (
     LaunchedRun,
 )
 from americano_pipelines.serving.principals import Principal
-from americano_pipelines.serving.problem_details import INVALID_FIELDS, Problem, invalid
+from americano_pipelines.serving.problem_details import Problem
+from americano_pipelines.serving.requested_analysis import AnalysisRequest
+from americano_pipelines.serving.unfinished_requests import UnfinishedRequests
 from americano_pipelines.settings import PostgresTarget, Settings
 
 _THREADS, _MAX_STARTING = 4, 32
 _RETRY_SECONDS = 30
+# A busy web server was seen to create a run after the 20 s that the client waits for its answer.
+_ANSWER_OVERDUE = timedelta(minutes=10)
 _log = logging.getLogger("americano.api")
-
-
-@dataclass(frozen=True)
-class AnalysisRequest:
-    """An analysis that a principal asks for, checked.
-
-    Attributes:
-        protocol_id: of which protocol.
-        kind: name of the kind of analysis.
-        parameters: the parameters that are stated, or that the kind's name in the app fixes.
-        app_type: the app's word for it, None when its enum has none.
-    """
-
-    protocol_id: str
-    kind: str
-    parameters: Mapping[str, JsonValue]
-    app_type: str | None
-
-
-def parse_request(protocol_id: str, kind: str, parameters: Mapping[str, JsonValue]) -> AnalysisRequest:
-    """Check kind and parameters of an analysis.
-
-    Args:
-        protocol_id: of which protocol.
-        kind: name of a kind of analysis, or the app's word for one.
-        parameters: by name; null counts as not stated.
-
-    Raises:
-        Problem: 422, with the field and the reason.
-    """
-    entry = requested(kind) or (kind, {})
-    if entry[0] not in PROTOCOL_KINDS:
-        names = ", ".join([*PROTOCOL_KINDS, *REQUESTABLE])
-        raise invalid(INVALID_FIELDS, [("kind", f"there is no such analysis; there are {names}")])
-    name, fixed = entry
-    stated = normalize_direction_names({key: value for key, value in parameters.items() if value is not None})
-    if contradicted := [key for key, value in fixed.items() if stated.get(key, value) != value]:
-        raise invalid(INVALID_FIELDS, [(f"parameters.{key}", f"{kind} means {fixed[key]!r}") for key in contradicted])
-    try:
-        checked = KINDS[name].parameters.model_validate(stated | fixed)
-    except ValidationError as error:
-        raise invalid(INVALID_FIELDS, [(_field(item["loc"]), str(item["msg"])) for item in error.errors()]) from None
-    values = checked.model_dump(mode="json", include=stated.keys() | fixed.keys())
-    if infinite := [key for key, value in values.items() if isinstance(value, float) and not isfinite(value)]:
-        raise invalid(INVALID_FIELDS, [(f"parameters.{key}", "must be a finite number") for key in infinite])
-    return AnalysisRequest(protocol_id, name, values, app_type(name, checked))
-
-
-def _field(place: tuple[int | str, ...]) -> str:
-    return ".".join(["parameters", *map(str, place)])
 
 
 @dataclass(frozen=True)
@@ -112,42 +62,57 @@ class AnalysisTrigger:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.dagster = DagsterClient(settings.americano_dagster_url)
+        self._unfinished = UnfinishedRequests(settings, self.dagster)
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="trigger")
         # Starting waits for Dagster for seconds: in a thread of its own, so that no reader waits for it.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="start")
         self._starting: set[str] = set()
 
-    def ask(self, principal: Principal, wanted: AnalysisRequest, key: str | None) -> AcceptedRequest:
+    def accept(self, principal: Principal, request: AnalysisRequest, key: str | None) -> AcceptedRequest:
         """Accept a request for an analysis of a protocol that the principal may see.
 
         Args:
-            principal: who asks.
-            wanted: what for.
+            principal: the requesting principal.
+            request: the analysis.
             key: the Idempotency-Key; None for a request that is not meant to be repeated.
 
         Raises:
-            Problem: 409, the app's table cannot hold it; 422, the key came with another request; 502, the app's
+            Problem: 409, the app's table cannot hold it; 422, the key came with another request; 429, the principal
+                has too many unfinished ones; 502, the app's
                 database or Dagster refuses; 503, one of them does not answer.
         """
-        target = self._settings.app if wanted.app_type is not None else None
+        target = self._settings.app if request.app_type is not None else None
         card = RequestCard(
             request_id=row_id_from(f"request of {principal.name}: {key or secrets.token_hex(32)}"),
             principal=principal.name,
-            protocol_id=wanted.protocol_id,
-            analysis=wanted.kind,
-            parameters=wanted.parameters,
-            requested_at=datetime.now(UTC),
+            protocol_id=request.protocol_id,
+            analysis=request.kind,
+            parameters=request.parameters,
+            requested_at=_now(),
         )
-        is_new = request_cards.create_card(self._settings, card)
+        is_new = self._create_card(card)
         if not is_new:
             kept = request_cards.read_card(self._settings, card.request_id)
             if kept is not None and not kept.asks_for_same(card):
                 raise _other_request()
             card = kept or card
-        if target is None or wanted.app_type is None:
+        if target is None or request.app_type is None:
             return AcceptedRequest(self._with_run(card, is_new=is_new), is_new)
-        is_new = self._insert(target, card, wanted.app_type, is_new=is_new)
+        is_new = self._insert(target, card, request.app_type, is_new=is_new)
         return AcceptedRequest(card, is_new, has_row=True)
+
+    def _create_card(self, card: RequestCard) -> bool:
+        """Keep the card of a request that is not known, within the bound of its principal; whether it was kept."""
+        if request_cards.read_card(self._settings, card.request_id) is not None:
+            return False
+        try:
+            self._unfinished.check(card.principal)
+        except AppRowError as error:
+            app_problem(error)
+        is_new = request_cards.create_card(self._settings, card)
+        if is_new:
+            self._unfinished.add(card)
+        return is_new
 
     def _insert(self, target: PostgresTarget, card: RequestCard, type_in_app: str, *, is_new: bool) -> bool:
         """Insert the row unless it is there; whether it was inserted."""
@@ -195,17 +160,37 @@ class AnalysisTrigger:
         if card.dagster_run_id is not None:
             return card
         with request_cards.launch_lock(self._settings):
+            # Another thread may have launched it meanwhile.
+            card = request_cards.read_card(self._settings, card.request_id) or card
             try:
-                runs = self.dagster.tagged(REQUEST_TAG, card.request_id)
-                run_id = runs[-1].run_id if runs else self._launch(card, {})
+                run_id = self._run_of(card)
             except (DagsterUnavailableError, DagsterRefusalError) as error:
                 may_have_started = isinstance(error, DagsterUnavailableError) and error.may_have_started
                 if is_new and not may_have_started:
                     request_cards.remove_card(self._settings, card.request_id)
+                elif not may_have_started:
+                    request_cards.replace_card(self._settings, card)  # as it was before the launch
                 dagster_problem(error)
-            card = card.model_copy(update={"dagster_run_id": run_id})
+            card = card.model_copy(update={"dagster_run_id": run_id, "launched_at": card.launched_at or _now()})
             request_cards.replace_card(self._settings, card)
+            self._unfinished.add(card)
         return card
+
+    def _run_of(self, card: RequestCard) -> str:
+        """The run of a request, started unless Dagster has one; raises as the client does.
+
+        Raises:
+            Problem: 503, Dagster was asked to start it and may still do so.
+        """
+        if runs := self.dagster.tagged(REQUEST_TAG, card.request_id):
+            return runs[-1].run_id
+        moment = _now()
+        if card.launched_at is not None and moment - card.launched_at < _ANSWER_OVERDUE:
+            detail = "Dagster was asked to start this analysis and has not answered yet; ask again"
+            raise _unavailable("dagster-unavailable", detail)
+        # Kept before the launch, whose answer may be missing.
+        request_cards.replace_card(self._settings, card.model_copy(update={"launched_at": moment}))
+        return self._launch(card, {})
 
     def _launch(self, card: RequestCard, config: Mapping[str, Any]) -> str:
         return self.dagster.launch(
@@ -235,6 +220,10 @@ class AnalysisTrigger:
         """End the threads, without beginning what waits: the sensor starts it."""
         self._starter.shutdown(wait=True, cancel_futures=True)
         self.threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def app_problem(error: AppRowError) -> NoReturn:

@@ -79,7 +79,7 @@ class AnswerTable:
         columns: its columns, in order.
         subject: the statement that shows whether what the path names is visible; None where there is none.
         is_single: whether it has one row, and 404 without it.
-        windows: how a large answer is divided, None where it comes by one statement.
+        slices: how a large answer is divided, None where it comes by one statement.
     """
 
     name: str
@@ -88,16 +88,16 @@ class AnswerTable:
     columns: Mapping[str, Column]
     subject: Statement | None = None
     is_single: bool = False
-    windows: "Windows | None" = None
+    slices: "TimeSlices | None" = None
 
 
 @dataclass(frozen=True)
-class Windows:
+class TimeSlices:
     """Parts of a table by time: to sort and join them one by one takes a fraction of the memory.
 
     Attributes:
-        bounds: the statement that gives where each begins and ends; it binds `$window_rows`.
-        statement: the statement of one, which binds `$window_from` and `$window_until`.
+        bounds: the statement that gives where each begins and ends; it binds `$slice_rows`.
+        statement: the statement of one, which binds `$slice_from` and `$slice_until`.
     """
 
     bounds: Statement
@@ -210,14 +210,14 @@ SERIES = AnswerTable(
     PROTOCOL_IS_VISIBLE,
 )
 _EVENTS_NEED = ("protocol_events", "events")
-_WINDOW = (
-    "\n    AND {0}.event_time >= make_timestamp(CAST($window_from AS BIGINT))"
-    "\n    AND {0}.event_time < make_timestamp(CAST($window_until AS BIGINT))"
+_SLICE = (
+    "\n    AND {0}.event_time >= make_timestamp(CAST($slice_from AS BIGINT))"
+    "\n    AND {0}.event_time < make_timestamp(CAST($slice_until AS BIGINT))"
 )
 EVENTS = AnswerTable(
     "events",
     "The events of a protocol, by time",
-    (Statement("events", _EVENTS_NEED, {"window": "", "window_of_events": ""}),),
+    (Statement("events", _EVENTS_NEED, {"slice": "", "slice_of_events": ""}),),
     {
         **_columns(
             "protocol_events",
@@ -231,12 +231,12 @@ EVENTS = AnswerTable(
         **_columns("events", score="number", engagement="string", completion_quality="string"),
     },
     PROTOCOL_IS_VISIBLE,
-    windows=Windows(
-        Statement("events_windows", ("protocol_events",)),
+    slices=TimeSlices(
+        Statement("events_slices", ("protocol_events",)),
         Statement(
             "events",
             _EVENTS_NEED,
-            {"window": _WINDOW.format("members"), "window_of_events": _WINDOW.format("events")},
+            {"slice": _SLICE.format("members"), "slice_of_events": _SLICE.format("events")},
         ),
     ),
 )

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from americano_pipelines.serving import problem_details
 from americano_pipelines.serving.api_description import describe
+from americano_pipelines.serving.head_requests import HeadRequests
 from americano_pipelines.serving.host_guard import HostGuard
 from americano_pipelines.serving.pages.chart_routes import ROUTER as CHARTS
 from americano_pipelines.serving.pages.page_routes import ROUTER as PAGES
@@ -63,4 +64,4 @@ def build_application(settings: Settings) -> ASGIApp:
     for router in (SERVICE, table_router(), RECORDS, TRIGGERS, PAGES, CHARTS, SIGN_IN):
         app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    return HostGuard(app, settings, service.metrics)
+    return HeadRequests(HostGuard(app, settings, service.metrics))

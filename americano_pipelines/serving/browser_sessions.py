@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.serving.problem_details import Problem
-from americano_pipelines.serving.request_body import is_same_origin, read_body
+from americano_pipelines.serving.request_parts import is_same_origin, read_body
 
 COOKIE = "americano_session"
 FORM_TOKEN = "form"  # noqa: S105 - the name of a field

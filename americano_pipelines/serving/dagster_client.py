@@ -157,34 +157,38 @@ class DagsterClient:
             "mode": "default",
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in all_tags.items()]},
         }
-        answer = self._ask(_LAUNCH, {"params": params}, _LAUNCH_SECONDS)["launchRun"]
+        answer = self._query(_LAUNCH, {"params": params}, _LAUNCH_SECONDS)["launchRun"]
         if answer["__typename"] != "LaunchRunSuccess":
             reasons = [error["message"] for error in answer.get("errors", ())]
             raise DagsterRefusalError("; ".join(reasons) or answer.get("message") or answer["__typename"])
         return str(answer["run"]["runId"])
 
     def run(self, run_id: str) -> LaunchedRun | None:
-        """A run by its id; None when there is none. Raises as `_ask`."""
+        """A run by its id; None when there is none. Raises as `_query`."""
         return next(iter(self._runs({"runIds": [run_id]}, 1)), None)
 
     def tagged(self, key: str, value: str) -> list[LaunchedRun]:
-        """The runs with a tag, newest first. Raises as `_ask`."""
+        """The runs with a tag, newest first. Raises as `_query`."""
         return self._runs({"tags": [{"key": key, "value": value}]}, 100)
 
     def unfinished(self, job: str) -> list[LaunchedRun]:
-        """The runs of a job that are queued or under way, newest first. Raises as `_ask`."""
+        """The runs of a job that are queued or under way, newest first. Raises as `_query`."""
         return self._runs({"pipelineName": job, "statuses": _UNFINISHED}, 10)
 
+    def unfinished_of(self, run_ids: Sequence[str]) -> list[LaunchedRun]:
+        """Those of some runs that are queued or under way. Raises as `_query`."""
+        return self._runs({"runIds": list(run_ids), "statuses": _UNFINISHED}, len(run_ids)) if run_ids else []
+
     def failure(self, run_id: str) -> str | None:
-        """Why a run failed, as far as its events tell. Raises as `_ask`."""
-        answer = self._ask(_FAILURES, {"run": run_id, "limit": _MAX_EVENTS}, _READ_SECONDS)
+        """Why a run failed, as far as its events tell. Raises as `_query`."""
+        answer = self._query(_FAILURES, {"run": run_id, "limit": _MAX_EVENTS}, _READ_SECONDS)
         events = answer["logsForRun"].get("events", ())
         steps = [_step_reason(event) for event in events if event["__typename"] == "ExecutionStepFailureEvent"]
         ends = [_reason(event) for event in events if event["__typename"] == "RunFailureEvent"]
         return "; ".join(filter(None, steps or ends)) or None
 
     def _runs(self, wanted: Mapping[str, Any], limit: int) -> list[LaunchedRun]:
-        answer = self._ask(_RUNS, {"filter": wanted, "limit": limit}, _READ_SECONDS)["runsOrError"]
+        answer = self._query(_RUNS, {"filter": wanted, "limit": limit}, _READ_SECONDS)["runsOrError"]
         if answer["__typename"] != "Runs":
             raise DagsterUnavailableError(f"Dagster cannot list runs: {answer.get('message')}")
         return [
@@ -198,7 +202,7 @@ class DagsterClient:
             for run in answer["results"]
         ]
 
-    def _ask(self, query: str, variables: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def _query(self, query: str, variables: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """The data of an answer.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from americano_pipelines.serving.pinned_answer import CutShortError
+from americano_pipelines.serving.answer_stream import CutShortError
 from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.serving.service_metrics import ServiceMetrics
 from americano_pipelines.settings import Settings

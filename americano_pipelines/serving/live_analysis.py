@@ -18,9 +18,9 @@ from americano_pipelines.provenance.record_index import IndexEntry, find_entries
 from americano_pipelines.provenance.request_cards import RequestCard, read_card
 from americano_pipelines.serving.analysis_trigger import AnalysisTrigger, app_problem, dagster_problem
 from americano_pipelines.serving.answer_formats import Format, encoder
+from americano_pipelines.serving.answer_headers import SNAPSHOT_HEADER, content_type
 from americano_pipelines.serving.answer_tables import ANALYSIS, PROTOCOL_PLAN, SCOPE
 from americano_pipelines.serving.dagster_client import COMPLETED, FAILED, PENDING, DagsterUnavailableError
-from americano_pipelines.serving.pinned_answer import SNAPSHOT_HEADER, content_type
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot

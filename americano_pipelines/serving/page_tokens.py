@@ -20,17 +20,17 @@ class PageToken:
         snapshot_id: the snapshot of all pages.
         offset: rows before the page.
         question: hash of the path and its filters; a token fits no other question.
-        mark: up to which record the pages list recorded analyses, see `record_listing`.
+        last_record: up to which record the pages list recorded analyses, see `record_listing`.
     """
 
     snapshot_id: str
     offset: int
     question: str
-    mark: int = 0
+    last_record: int = 0
 
     def text(self) -> str:
         """The token as it stands in an address."""
-        content = orjson.dumps([self.snapshot_id, self.offset, self.question, self.mark])
+        content = orjson.dumps([self.snapshot_id, self.offset, self.question, self.last_record])
         return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
     @classmethod
@@ -49,10 +49,10 @@ class PageToken:
         except (binascii.Error, ValueError):
             content = None
         match content:
-            case [str(snapshot_id), int(offset), str(asked_for), int(mark)] if (
-                0 <= offset < _MAX_OFFSET and -1 <= mark < _MAX_OFFSET and asked_for == question
+            case [str(snapshot_id), int(offset), str(asked_for), int(last_record)] if (
+                0 <= offset < _MAX_OFFSET and -1 <= last_record < _MAX_OFFSET and asked_for == question
             ):
-                return cls(snapshot_id, offset, question, mark)
+                return cls(snapshot_id, offset, question, last_record)
             case _:
                 raise Problem(400, "wrong-page", "this page token is of another question; use the address in `next`")
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
+from americano_pipelines.serving.request_parts import listed_header
+
 if TYPE_CHECKING:
-    from americano_pipelines.serving.pinned_answer import Question
+    from americano_pipelines.serving.table_question import Question
 
 _MAX_KEPT, _MAX_LENGTH = 2_000, 2_000
 RequestKey = tuple[str, bytes, str | None]
@@ -28,7 +30,7 @@ class ParsedQuestion:
 
 def request_key(request: Request) -> RequestKey:
     """What decides how a request is parsed: path, query and Accept."""
-    return str(request.scope["path"]), request.scope["query_string"], request.headers.get("accept")
+    return str(request.scope["path"]), request.scope["query_string"], listed_header(request, "accept")
 
 
 class ParsedQuestions:

@@ -15,7 +15,7 @@ from americano_pipelines.settings import Settings
 # Each is a text of all records, and a page token names one of as many as there are records.
 _KEPT_LISTS = 8
 BEFORE_SNAPSHOT = -1
-"""A mark that stands for the records from before the snapshot was built."""
+"""In place of a number: the records from before the snapshot was built."""
 
 
 def type_in_tables(analysis: str) -> str:
@@ -36,12 +36,12 @@ class RecordedRows:
 
     Attributes:
         text: JSON of the rows.
-        mark: number of the newest record in the chain, by which a later page finds the same records.
+        last_record: number of the newest record in the chain, by which a later page finds the same records.
         sha256: hash of the text.
     """
 
     text: str
-    mark: int
+    last_record: int
     sha256: str
 
 
@@ -56,19 +56,19 @@ class RecordListing:
         self._newest = 0
         self._rows: dict[tuple[int | None, str | None], RecordedRows] = {}
 
-    def rows(self, mark: int | None, built_at: str) -> RecordedRows:
+    def rows(self, last_record: int | None, built_at: str) -> RecordedRows:
         """The rows of records.
 
         Args:
-            mark: up to which record; None for all, `BEFORE_SNAPSHOT` for those that ended before `built_at`.
+            last_record: up to which record; None for all, `BEFORE_SNAPSHOT` for those that ended before `built_at`.
             built_at: when the snapshot was built, ISO 8601.
         """
         with self._lock:
             self._look()
-            if mark is not None:
-                mark = min(mark, self._newest)
-            key = (mark, built_at if mark == BEFORE_SNAPSHOT else None)
-            rows = self._rows.pop(key, None) or self._listed(mark, datetime.fromisoformat(built_at))
+            if last_record is not None:
+                last_record = min(last_record, self._newest)
+            key = (last_record, built_at if last_record == BEFORE_SNAPSHOT else None)
+            rows = self._rows.pop(key, None) or self._listed(last_record, datetime.fromisoformat(built_at))
             self._rows[key] = rows
             if len(self._rows) > _KEPT_LISTS:
                 del self._rows[next(iter(self._rows))]
@@ -84,15 +84,15 @@ class RecordListing:
             self._newest = _newest(self._entries)
             self._read_at = changed
 
-    def _listed(self, mark: int | None, built_at: datetime) -> RecordedRows:
-        if mark == BEFORE_SNAPSHOT:
+    def _listed(self, last_record: int | None, built_at: datetime) -> RecordedRows:
+        if last_record == BEFORE_SNAPSHOT:
             entries = [e for e in self._entries if e.ended_at and datetime.fromisoformat(e.ended_at) <= built_at]
         else:
             # Records from before there was a chain are older than all that have a number.
-            entries = [e for e in self._entries if mark is None or (e.chain_number or 0) <= mark]
+            entries = [e for e in self._entries if last_record is None or (e.chain_number or 0) <= last_record]
         text = orjson.dumps([_row(entry) for entry in entries]).decode()
         return RecordedRows(
-            text, BEFORE_SNAPSHOT if mark == BEFORE_SNAPSHOT else _newest(entries), sha256_hex(text.encode())
+            text, BEFORE_SNAPSHOT if last_record == BEFORE_SNAPSHOT else _newest(entries), sha256_hex(text.encode())
         )
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from starlette.responses import JSONResponse, Response
 
+from americano_pipelines.serving.answer_headers import is_not_modified, pinned_headers, strong_etag
 from americano_pipelines.serving.api_description import problem_responses
-from americano_pipelines.serving.pinned_answer import is_not_modified, pinned_headers, strong_etag
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.recorded_analyses import StoredRecord, extract_of, file_of, visible_record
 from americano_pipelines.serving.route_parameters import (

@@ -12,6 +12,7 @@ from americano_pipelines.serving.parsed_questions import ParsedQuestion, request
 from americano_pipelines.serving.pinned_answer import TableAnswer
 from americano_pipelines.serving.principals import ROW_SCOPES
 from americano_pipelines.serving.problem_details import Problem
+from americano_pipelines.serving.request_parts import listed_header
 from americano_pipelines.serving.service import Service
 
 
@@ -39,5 +40,5 @@ class RepeatedQuestions:
         # The scopes that every route of a table needs.
         principal = await self._service.authentication.principal(request, ROW_SCOPES)
         question = replace(parsed.question, principal=principal)
-        answer = TableAnswer(self._service, question, request.headers.get("if-none-match"))
+        answer = TableAnswer(self._service, question, listed_header(request, "if-none-match"))
         await answer(request.scope, request.receive, send)

@@ -1,5 +1,6 @@
 """Declare the parameters that routes share, and refuse those that a route does not have."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -10,7 +11,8 @@ from fastapi import Depends, Path, Query, Request
 from americano_pipelines.serving.answer_formats import Format, negotiated
 from americano_pipelines.serving.parsed_questions import RequestKey, request_key
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
-from americano_pipelines.serving.problem_details import Problem, not_found
+from americano_pipelines.serving.problem_details import Problem, invalid, not_found
+from americano_pipelines.serving.request_parts import listed_header
 from americano_pipelines.serving.service import Service
 
 MAX_LIMIT = 10_000
@@ -41,6 +43,7 @@ class AnswerOptions:
     Attributes:
         path: of the request, without a suffix.
         names: the names of the parameters that came.
+        repeated: the names of those that came more than once.
         allowed: the names of the parameters that every such route has.
         format: by parameter, suffix or Accept.
         if_none_match: the header.
@@ -53,6 +56,7 @@ class AnswerOptions:
 
     path: str
     names: frozenset[str]
+    repeated: frozenset[str]
     allowed: frozenset[str]
     format: Format
     if_none_match: str | None
@@ -88,13 +92,17 @@ def _options(request: Request, allowed: set[str], snapshot_id: str | None, wante
     if suffix is not None:
         if suffix not in set(Format):
             raise not_found("format")
+        if wanted not in {None, suffix}:
+            raise invalid("the suffix names another format than this parameter", [("format", f"not {suffix}")])
         path = path.removesuffix(f".{suffix}")
+    counts = Counter(name for name, _ in request.query_params.multi_items())
     return AnswerOptions(
         path=path,
         names=frozenset(request.query_params),
+        repeated=frozenset(name for name, count in counts.items() if count > 1),
         allowed=frozenset(allowed),
-        format=wanted or (Format(suffix) if suffix else negotiated(request.headers.get("accept"))),
-        if_none_match=request.headers.get("if-none-match"),
+        format=wanted or (Format(suffix) if suffix else negotiated(listed_header(request, "accept"))),
+        if_none_match=listed_header(request, "if-none-match"),
         key=request_key(request),
         route=request.scope["route"],
         snapshot_id=snapshot_id,
@@ -102,11 +110,13 @@ def _options(request: Request, allowed: set[str], snapshot_id: str | None, wante
 
 
 def check_names(options: AnswerOptions, filters: Iterable[str] = ()) -> None:
-    """Refuse parameters that a route does not have: a misspelt filter would show more than was wanted.
+    """Refuse parameters that a route does not have, or that came twice: a filter less shows more than was wanted.
 
     Raises:
         Problem: 422, with the names.
     """
+    if options.repeated:
+        raise invalid("each parameter comes once", [(name, "repeated") for name in sorted(options.repeated)])
     known = options.allowed.union(filters)
     if unknown := sorted(options.names - known):
         raise Problem(

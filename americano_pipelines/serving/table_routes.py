@@ -11,7 +11,7 @@ from americano_pipelines.serving.answer_tables import AnswerTable
 from americano_pipelines.serving.api_description import table_responses
 from americano_pipelines.serving.live_analysis import live_answer
 from americano_pipelines.serving.parsed_questions import ParsedQuestion
-from americano_pipelines.serving.pinned_answer import Question, TableAnswer
+from americano_pipelines.serving.pinned_answer import TableAnswer
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.route_parameters import (
     AnalysisId,
@@ -25,6 +25,7 @@ from americano_pipelines.serving.route_parameters import (
     check_names,
 )
 from americano_pipelines.serving.service import Service
+from americano_pipelines.serving.table_question import Question
 
 # Those whose whole answer follows from the question.
 _PARSED_ONCE = (

@@ -4,6 +4,8 @@ Texts that people write freely, such as names and plans, are left out. A learner
 of an id or a label, if it has six characters or more.
 """
 
+import errno
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from americano_pipelines.analysis.pseudonym import pseudonym, pseudonym_for
 from americano_pipelines.common import atomic_files, sql
 from americano_pipelines.common.duckdb_session import connect_to_read, resource_errors
 from americano_pipelines.common.hashing import file_sha256
-from americano_pipelines.common.temporary_folders import temporary_folder
+from americano_pipelines.common.temporary_folders import sweep, temporary_folder
 from americano_pipelines.errors import AmericanoError, ConfigError, WarehouseUnavailableError
 from americano_pipelines.provenance.export_cards import ExportCard, HandedOutFile, keep_card
 from americano_pipelines.serving.learner_tenants import TenantMapping, load_tenants
@@ -126,7 +128,8 @@ def export_for(
         _load_scope(settings, connection, scope, recipient)
         names = _make_tables(connection, record, published.stem)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _written(connection, names, path, format_) as files:
+        sweep(path.parent)
+        with _written(settings, connection, names, path, format_) as files:
             card = ExportCard(
                 tenant=tenant,
                 protocol_id=protocol_id,
@@ -146,7 +149,7 @@ def export_for(
             # Before the files have their names: a purge must find whatever is there.
             sha256 = keep_card(settings, card)
             for aside, target in files.items():
-                atomic_files.move(aside, target)
+                _place(aside, target)
     return TenantExport(card, sha256)
 
 
@@ -227,10 +230,13 @@ def text_without_id(relation: str, name: str, type_name: str) -> str:
 
 @contextmanager
 def _written(
-    connection: duckdb.DuckDBPyConnection, names: Sequence[str], path: Path, format_: str
+    settings: Settings, connection: duckdb.DuckDBPyConnection, names: Sequence[str], path: Path, format_: str
 ) -> Iterator[dict[Path, Path]]:
-    """Write the tables aside for the block: each file, and the path that it is to have."""
-    with temporary_folder(path.parent, "export") as folder:
+    """Write the tables aside for the block: each file, and the path that it is to have.
+
+    They are written in the data folder, where the next sync removes what a killed export leaves.
+    """
+    with temporary_folder(settings.paths.root, "export") as folder:
         if format_ == "duckdb":
             aside = folder / path.name
             connection.execute(f"ATTACH '{sql.escape(str(aside))}' AS handed_out")
@@ -249,6 +255,17 @@ def _written(
                 copy_query(connection, f"FROM {relation}", aside, "FORMAT parquet, COMPRESSION zstd")
             files[aside] = path / aside.name
         yield files
+
+
+def _place(aside: Path, target: Path) -> None:
+    """Give a finished file its path, which may be on another file system."""
+    try:
+        atomic_files.move(aside, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with atomic_files.atomic_write_path(target) as beside:
+            shutil.copyfile(aside, beside)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS, REQUESTABLE
 from americano_pipelines.defs.job_names import NIGHTLY
-from americano_pipelines.serving.analysis_trigger import AcceptedRequest, dagster_problem, parse_request
+from americano_pipelines.serving.analysis_trigger import AcceptedRequest, dagster_problem
 from americano_pipelines.serving.answer_tables import PROTOCOL_IS_VISIBLE, SCOPE
 from americano_pipelines.serving.api_description import problem_responses
 from americano_pipelines.serving.dagster_client import FAILED, DagsterUnavailableError, LaunchedRun
@@ -19,7 +19,8 @@ from americano_pipelines.serving.live_analysis import read_live
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
 from americano_pipelines.serving.problem_details import INVALID_FIELDS, Problem, invalid, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
-from americano_pipelines.serving.request_body import is_same_origin, read_body
+from americano_pipelines.serving.request_parts import is_same_origin, read_body
+from americano_pipelines.serving.requested_analysis import parse_request
 from americano_pipelines.serving.route_parameters import TheService, requires
 from americano_pipelines.serving.service import Service
 from americano_pipelines.serving.trigger_description import (
@@ -140,7 +141,7 @@ async def _ask(
     await _check_visible(service, principal, body.protocol)
     wanted = parse_request(body.protocol, body.kind, body.parameters)
     trigger = service.trigger
-    accepted = await _in_thread(service, trigger.ask, principal, wanted, idempotency_key)
+    accepted = await _in_thread(service, trigger.accept, principal, wanted, idempotency_key)
     state = await _state(service, principal, accepted)
     headers = {"location": f"/v1/analyses/{accepted.card.request_id}", "cache-control": "no-store"}
     if state["status"] in _ENDED:

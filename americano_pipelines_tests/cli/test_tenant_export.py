@@ -2,6 +2,11 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +16,7 @@ import duckdb
 import pytest
 
 from americano_pipelines.common.hashing import file_sha256
+from americano_pipelines.common.leftovers import sweep_leftovers
 from americano_pipelines.erasure.api_access import ApiAccess
 from americano_pipelines.erasure.exports import Exports
 from americano_pipelines.erasure.learner import identify
@@ -22,6 +28,7 @@ from americano_pipelines.serving.api_keys import KeyCard, create_key, stored_key
 from americano_pipelines.serving.principals import Scope
 from americano_pipelines.serving.tenant_export import TABLES, TenantExport, export_for, text_without_id
 from americano_pipelines.settings import Settings
+from americano_pipelines_tests.conftest import environment
 from americano_pipelines_tests.serving.published import LEARNERS, TENANT_OF, learner_of, publish_example
 
 TENANT = "school-1"
@@ -102,6 +109,40 @@ def test_what_is_not_there_is_not_handed_out(example: Settings, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_killed_export_leaves_no_row_with_the_recipient(example: Settings, tmp_path: Path) -> None:
+    target = tmp_path / "recipient" / "out"
+    killed = f"""
+        import os, signal
+        from pathlib import Path
+        from americano_pipelines.serving import tenant_export
+        from americano_pipelines.settings import load_settings
+        tenant_export.keep_card = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        tenant_export.export_for(load_settings(), Path({str(target)!r}), "csv", tenant={TENANT!r})
+    """
+    variables = environment(example.data_dir, americano_tenants=SCHOOL)
+
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(killed)], env=variables, check=False)
+
+    assert done.returncode == -signal.SIGKILL
+    assert list(target.parent.iterdir()) == []
+    (left,) = example.paths.root.glob(".tmp-export-????????????????")
+    assert len(list(left.iterdir())) == len(TABLES)
+    sweep_leftovers(example.paths)
+    assert not left.exists()
+
+
+def test_a_recipient_may_be_on_another_file_system(example: Settings) -> None:
+    shared = Path("/dev/shm")  # noqa: S108 - a file system in memory
+    if not shared.is_dir() or shared.stat().st_dev == example.paths.root.stat().st_dev:
+        pytest.skip("this machine has no second file system to write to")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        export = export_for(example, Path(folder) / "out.duckdb", "duckdb", protocol_id="protocol-learner-1")
+
+        (file,) = export.card.files
+        assert file_sha256(Path(file.path)) == file.sha256
+        assert list(Path(folder).iterdir()) == [Path(file.path)]
+
+
 def purged(settings: Settings, learner: str, store: Store) -> list[Item]:
     """Erase a learner from one store; its items."""
     items = store.find(identify(settings, learner, protocol_owners(settings)))
@@ -114,10 +155,14 @@ def test_a_purge_removes_the_files_and_what_names_the_learner(tmp_path: Path) ->
     export = export_for(settings, tmp_path / "csv", "csv", tenant=TENANT)
     other = export_for(settings, tmp_path / "other.duckdb", "duckdb", tenant="school-2")
     alone = export_for(settings, tmp_path / "learner-1.duckdb", "duckdb", protocol_id="protocol-learner-1")
+    interrupted = tmp_path / f".tmp-aside-{'0' * 16}"
+    interrupted.mkdir()
+    (interrupted / "learner-1.duckdb").write_bytes(b"rows")
 
     items = purged(settings, "learner-1", Exports(settings))
 
-    assert {item.path for item in items} == {Path(file.path) for card in (export, alone) for file in card.card.files}
+    written = {Path(file.path) for card in (export, alone) for file in card.card.files}
+    assert {item.path for item in items} == {*written, interrupted}
     assert not any(path.exists() for path in (item.path for item in items) if path)
     assert Path(other.card.files[0].path).exists()
     assert [path.stem for path in export_cards.read_cards(settings)] == [other.sha256]

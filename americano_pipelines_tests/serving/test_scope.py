@@ -271,7 +271,7 @@ def test_keys_without_a_scope_for_rows_read_none(api: Api) -> None:
 
 
 def statements_of(table: AnswerTable) -> tuple[Statement, ...]:
-    return (*table.statements, *((table.windows.bounds, table.windows.statement) if table.windows else ()))
+    return (*table.statements, *((table.slices.bounds, table.slices.statement) if table.slices else ()))
 
 
 @pytest.mark.parametrize("statement", [s for table in TABLES for s in statements_of(table)], ids=lambda s: s.name)
@@ -286,7 +286,7 @@ def test_a_statement_shows_nothing_to_an_empty_scope(statement: Statement, api: 
         record = {"protocol_id": "protocol-learner-1", "record_sha256": "of learner-1"}
         known = {"protocol": "protocol-learner-1", "analysis": "run-learner-1", "least_learners": 0}
         known |= {"records": json.dumps([record])}
-        known |= {"window_rows": 10, "window_from": 0, "window_until": 2**60}
+        known |= {"slice_rows": 10, "slice_from": 0, "slice_until": 2**60}
         bound = {name: known.get(name) for name in statement.parameters}
 
         nobody = cursor.execute(statement.text, {**bound, "scope": []}).fetchall()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -226,7 +227,12 @@ def test_the_page_of_the_description_loads_nothing_from_elsewhere(api: Api) -> N
 
 
 def test_it_ends_within_seconds(example: Settings, serve: Callable[..., Api]) -> None:
-    api = serve(example)
+    # A shell starts background processes with INT ignored, and children inherit that.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        api = serve(example)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     api.rows("/v1/protocols")
     started = time.monotonic()
     api.stop()

@@ -5,10 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,12 @@ import pytest
 from psycopg2 import sql
 
 from americano_pipelines.provenance import request_cards
+from americano_pipelines.serving import analysis_trigger, unfinished_requests
+from americano_pipelines.serving.analysis_trigger import AnalysisTrigger
 from americano_pipelines.serving.dagster_client import DagsterClient, DagsterUnavailableError
+from americano_pipelines.serving.principals import Principal, Scope
+from americano_pipelines.serving.problem_details import Problem
+from americano_pipelines.serving.requested_analysis import parse_request
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import Database, Server, cut, free_port
 from americano_pipelines_tests.defs.conftest import wait_until
@@ -169,8 +177,9 @@ def test_pages_of_analyses_list_the_records_of_the_first_page(requests: Requests
 
 
 def test_a_repeated_request_is_one_row(requests: Requests) -> None:
+    key = requests.api.key("trigger", "admin")
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: requests.post(ABAB, idempotency_key="once"), range(20)))
+        answers = list(pool.map(lambda _: requests.post(ABAB, key, idempotency_key="once"), range(20)))
 
     assert {answer.status_code for answer in answers} == {202}, [answer.text for answer in answers]
     (row,) = requests.rows()
@@ -382,3 +391,85 @@ def test_a_web_server_that_does_not_answer_is_away() -> None:
     with pytest.raises(DagsterUnavailableError) as away:
         DagsterClient(f"http://127.0.0.1:{free_port()}").run("none")
     assert not away.value.may_have_started
+
+
+RESEARCHER = Principal("key 1", frozenset({Scope.READ, Scope.TRIGGER}))
+
+
+def test_a_principal_has_so_many_unfinished_requests(requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unfinished_requests, "MAX_UNFINISHED", 3)
+    trigger = AnalysisTrigger(requests.api.settings)
+    request = parse_request("protocol_1", "abab_randomization", {})
+    first = [trigger.accept(RESEARCHER, request, str(number)).card.request_id for number in range(3)]
+
+    with pytest.raises(Problem) as refused:
+        trigger.accept(RESEARCHER, request, "one too many")
+
+    assert (refused.value.status, refused.value.code) == (429, "too-many-unfinished")
+    assert len(requests.rows()) == 3
+    assert not trigger.accept(RESEARCHER, request, "0").is_new
+    assert trigger.accept(replace(RESEARCHER, name="key 2"), request, "0").is_new
+    again = AnalysisTrigger(requests.api.settings)
+    with pytest.raises(Problem):
+        again.accept(RESEARCHER, request, "after a restart")
+    requests.app.execute("UPDATE analysis_runs SET status = 'COMPLETED' WHERE id = %s", (first[0],))
+    assert again.accept(RESEARCHER, request, "after an end").is_new
+
+
+@dataclass
+class LateDagster:
+    """A web server that starts each run, and answers after its client has given up."""
+
+    url: str
+    runs: list[str] = field(default_factory=list)
+    launches: int = 0
+    creates_runs: bool = False
+
+
+@contextmanager
+def late_dagster() -> Iterator[LateDagster]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            query = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            if "launchRun" in query:
+                late.launches += 1
+                return  # the connection closes without an answer
+            run = {"status": "QUEUED", "startTime": None, "endTime": None, "creationTime": 1.0, "jobName": "analyses"}
+            results = [{"runId": "run-1", **run}] if late.creates_runs else []
+            content = json.dumps({"data": {"runsOrError": {"__typename": "Runs", "results": results}}}).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        late = LateDagster(f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield late
+        server.shutdown()
+
+
+def test_a_launch_without_an_answer_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster may create its run long after the client has given up waiting."""
+    request = parse_request("protocol_1", "interrupted_time_series", {})
+    with late_dagster() as late:
+        settings = load_settings(americano_data_dir=tmp_path, americano_dagster_url=late.url)
+        for _ in range(3):  # each as after a restart
+            with pytest.raises(Problem) as away:
+                AnalysisTrigger(settings).accept(RESEARCHER, request, "once")
+            assert (away.value.status, away.value.code) == (503, "dagster-unavailable")
+        assert late.launches == 1
+
+        late.creates_runs = True
+        accepted = AnalysisTrigger(settings).accept(RESEARCHER, request, "once")
+        assert (accepted.card.dagster_run_id, late.launches) == ("run-1", 1)
+
+        late.creates_runs = False
+        with pytest.raises(Problem):
+            AnalysisTrigger(settings).accept(RESEARCHER, request, "twice")
+        monkeypatch.setattr(analysis_trigger, "_ANSWER_OVERDUE", timedelta(0))
+        with pytest.raises(Problem):
+            AnalysisTrigger(settings).accept(RESEARCHER, request, "twice")
+        assert late.launches == 3

@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.serving.answer_cache import KeptAnswer
+from americano_pipelines.serving.answer_headers import is_not_modified, pinned_headers, strong_etag
 from americano_pipelines.serving.pages.chart_specs import Spec
-from americano_pipelines.serving.pinned_answer import is_not_modified, pinned_headers, strong_etag
 from americano_pipelines.serving.published_pool import OpenSnapshot
+from americano_pipelines.serving.request_parts import listed_header
 from americano_pipelines.serving.service import Service
 from americano_pipelines.text_output import visible
 
@@ -44,7 +45,7 @@ async def answer_chart(request: Request, service: Service, snapshot: OpenSnapsho
     title, spec = printable(title), printable(spec)
     sha256 = sha256_hex(orjson.dumps([_STYLE, title, spec]))
     headers = pinned_headers(snapshot, strong_etag("chart", snapshot.identity, sha256))
-    if is_not_modified(request.headers.get("if-none-match"), headers["etag"]):
+    if is_not_modified(listed_header(request, "if-none-match"), headers["etag"]):
         return Response(status_code=304, headers=headers)
     kept = service.cache.get(f"chart {sha256}")
     if kept is None:

@@ -190,7 +190,7 @@ def end_of(protocol: Row, phases: Sequence[Row]) -> datetime | None:
 
     Args:
         protocol: its row of the table `protocols`, whose end counts where there are no phases.
-        phases: its rows of the table `phases`, or its row of the table `windows`.
+        phases: its rows of the table `phases`, or its row of the table `periods`.
     """
     ends = [moment_of(row["ends_at"]) for row in phases or [protocol]]
     known = [end for end in ends if end is not None]

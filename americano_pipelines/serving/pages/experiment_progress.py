@@ -19,7 +19,7 @@ from americano_pipelines.serving.pages.experiment_days import (
     phases_of,
 )
 from americano_pipelines.serving.pages.page_reader import PageReader, Rows
-from americano_pipelines.serving.pages.page_tables import WINDOWS
+from americano_pipelines.serving.pages.page_tables import PERIODS
 from americano_pipelines.serving.problem_details import not_found
 
 if TYPE_CHECKING:
@@ -135,13 +135,13 @@ class ExperimentDays:
 async def list_experiments(reader: PageReader) -> list[Experiment]:
     """The experiments that the principal may see, by their start."""
     protocols = await reader.rows(PROTOCOLS, protocol=None)
-    windows = {row["protocol_id"]: row for row in await reader.rows(WINDOWS)}
+    periods = {row["protocol_id"]: row for row in await reader.rows(PERIODS)}
     entries = await best_entries(reader, [row["protocol_id"] for row in protocols])
     instant, experiments = reader.snapshot.instant, []
     for row in protocols:
-        window = windows.get(row["protocol_id"], row)
-        start = moment_of(window["starts_at"]) or moment_of(row["starts_at"])
-        end = end_of(row, [window])
+        period = periods.get(row["protocol_id"], row)
+        start = moment_of(period["starts_at"]) or moment_of(row["starts_at"])
+        end = end_of(row, [period])
         result = _result(row, entries.get(row["protocol_id"])) if end is not None and end <= instant else {}
         experiments.append(Experiment(row, start, end, instant, result))
     return experiments

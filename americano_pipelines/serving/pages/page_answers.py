@@ -15,12 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
+from americano_pipelines.serving.answer_headers import SNAPSHOT_HEADER, is_not_modified, strong_etag
 from americano_pipelines.serving.browser_sessions import COOKIE
 from americano_pipelines.serving.pages import text_filters
-from americano_pipelines.serving.pinned_answer import SNAPSHOT_HEADER, is_not_modified, strong_etag
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
 from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.serving.published_pool import OpenSnapshot
+from americano_pipelines.serving.request_parts import listed_header
 from americano_pipelines.serving.route_parameters import service_of
 from americano_pipelines.text_output import visible
 
@@ -98,7 +99,7 @@ async def answer_page(
         answer_headers[SNAPSHOT_HEADER] = snapshot.record.snapshot_id
     if status == HTTPStatus.OK and request.method == "GET":
         answer_headers["etag"] = strong_etag("page", name, hashlib.sha256(body.encode()).hexdigest())
-        if is_not_modified(request.headers.get("if-none-match"), answer_headers["etag"]):
+        if is_not_modified(listed_header(request, "if-none-match"), answer_headers["etag"]):
             return Response(status_code=304, headers=answer_headers)
     return Response(body, status, answer_headers, "text/html; charset=utf-8")
 

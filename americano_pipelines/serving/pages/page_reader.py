@@ -11,11 +11,12 @@ from starlette.types import Message
 
 from americano_pipelines.serving.answer_formats import Format
 from americano_pipelines.serving.answer_tables import AnswerTable
-from americano_pipelines.serving.pinned_answer import Question, TableAnswer
+from americano_pipelines.serving.pinned_answer import TableAnswer
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.service import Service
+from americano_pipelines.serving.table_question import Question
 
 Rows = list[dict[str, Any]]
 

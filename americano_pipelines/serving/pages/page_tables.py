@@ -2,10 +2,10 @@
 
 from americano_pipelines.serving.answer_tables import AnswerTable, Column, Statement
 
-WINDOWS = AnswerTable(
-    "windows",
+PERIODS = AnswerTable(
+    "periods",
     "When the phases of each protocol start and end",
-    (Statement("protocol_windows", ("phases",)),),
+    (Statement("protocol_periods", ("phases",)),),
     {
         "protocol_id": Column("string", "The protocol."),
         "starts_at": Column("date-time", "When its first phase starts, UTC."),

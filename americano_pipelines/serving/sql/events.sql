@@ -13,8 +13,8 @@ LEFT JOIN research.events AS events
     ON
         events.event_id = members.event_id
         AND events.learner_id = members.learner_id
-        AND events.event_time = members.event_time{window_of_events}
+        AND events.event_time = members.event_time{slice_of_events}
 WHERE
     members.protocol_id = $protocol
-    AND ($scope IS NULL OR members.learner_id IN (SELECT learner_id FROM memory.main.learners_of($scope))){window}
+    AND ($scope IS NULL OR members.learner_id IN (SELECT learner_id FROM memory.main.learners_of($scope))){slice}
 ORDER BY members.event_time, members.event_id

@@ -1,4 +1,4 @@
--- Windows of about as many events, in microseconds since 1970; an hour is not divided. No event of a protocol has an
+-- Slices of about as many events, in microseconds since 1970; an hour is not divided. No event of a protocol has an
 -- infinite time.
 WITH hours AS (
     SELECT
@@ -16,13 +16,13 @@ numbered AS (
     SELECT
         starts_at,
         last_at,
-        (sum(events) OVER (ORDER BY starts_at) - events) // $window_rows AS number
+        (sum(events) OVER (ORDER BY starts_at) - events) // $slice_rows AS number
     FROM hours
 )
 
 SELECT
-    epoch_us(min(starts_at)) AS window_from,
-    epoch_us(max(last_at)) + 1 AS window_until
+    epoch_us(min(starts_at)) AS slice_from,
+    epoch_us(max(last_at)) + 1 AS slice_until
 FROM numbered
 GROUP BY number
 ORDER BY number

@@ -1,10 +1,16 @@
-"""Read the body of a request within a bound, and tell whether a page of this service sent it."""
+"""Read a header that lists values, the body within a bound, and whether a page of this service sent a request."""
 
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from americano_pipelines.serving.problem_details import Problem
+
+
+def listed_header(request: Request, name: str) -> str | None:
+    """The values of a header that may come in several lines, separated by commas; None without the header."""
+    lines = request.headers.getlist(name)
+    return ", ".join(lines) if lines else None
 
 
 async def read_body(request: Request, most_bytes: int, too_long: Problem) -> bytes:

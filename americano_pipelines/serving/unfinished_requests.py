@@ -1,0 +1,77 @@
+"""Bound how many analyses a principal may have requested that have not ended."""
+
+import threading
+from collections import defaultdict
+from http import HTTPStatus
+
+from americano_pipelines.app_database.requested_rows import unfinished_rows
+from americano_pipelines.provenance.request_cards import RequestCard, read_cards
+from americano_pipelines.serving.dagster_client import DagsterClient, DagsterUnavailableError
+from americano_pipelines.serving.problem_details import Problem
+from americano_pipelines.settings import Settings
+
+MAX_UNFINISHED = 100
+
+
+class UnfinishedRequests:
+    """The requests of each principal that may not have ended, by their cards.
+
+    Whether they have ended is looked up only when a principal has reached the bound.
+    """
+
+    def __init__(self, settings: Settings, dagster: DagsterClient) -> None:
+        self._settings, self._dagster = settings, dagster
+        self._lock = threading.Lock()
+        self._cards: defaultdict[str, dict[str, RequestCard]] | None = None
+
+    def add(self, card: RequestCard) -> None:
+        """Count a new request, or one whose run is known now."""
+        with self._lock:
+            self._of(card.principal)[card.request_id] = card
+
+    def check(self, principal: str) -> None:
+        """Refuse another request of a principal who has too many.
+
+        Args:
+            principal: the name of the principal.
+
+        Raises:
+            Problem: 429, there are `MAX_UNFINISHED`.
+            AppRowError: the app's table cannot be read.
+        """
+        with self._lock:
+            cards = self._of(principal)
+            if len(cards) < MAX_UNFINISHED:
+                return
+            unfinished = self._unfinished(cards)
+            for request_id in cards.keys() - unfinished:
+                del cards[request_id]
+        if len(unfinished) >= MAX_UNFINISHED:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too-many-unfinished",
+                f"{len(unfinished)} analyses that you requested have not ended; wait until some have",
+                headers={"Retry-After": "60"},
+            )
+
+    def _of(self, principal: str) -> dict[str, RequestCard]:
+        if self._cards is None:
+            self._cards = defaultdict(dict)
+            for card in read_cards(self._settings).values():
+                if card is not None:
+                    self._cards[card.principal][card.request_id] = card
+        return self._cards[principal]
+
+    def _unfinished(self, cards: dict[str, RequestCard]) -> set[str]:
+        """Those that have not ended: by their row, or without one by their Dagster run."""
+        unfinished: set[str] = set()
+        if self._settings.app is not None:
+            unfinished |= unfinished_rows(
+                self._settings.app, [name for name in cards if cards[name].launched_at is None]
+            )
+        runs = {card.dagster_run_id: name for name, card in cards.items() if card.dagster_run_id is not None}
+        try:
+            ids = {run.run_id for run in self._dagster.unfinished_of(list(runs))}
+        except DagsterUnavailableError:
+            return unfinished | set(runs.values())  # without Dagster none of them ends
+        return unfinished | {runs[run_id] for run_id in ids}
