@@ -24,7 +24,6 @@ from americano_pipelines.cli.output import (
     show_table,
     standing_cell,
 )
-from americano_pipelines.provenance.record_index import KeyNumbers, find_entries
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.text_output import one_line
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from americano_pipelines.provenance.comparison import ComparedValue
+    from americano_pipelines.provenance.record_index import KeyNumbers
     from americano_pipelines.provenance.run_listing import ListedRun
 
 
@@ -157,7 +157,6 @@ def link(context: click.Context, run: str) -> None:
 
 _MEDIUM_WIDTH, _WIDE_WIDTH = 96, 180
 _SECONDS, _MINUTES, _YEAR = 19, 16, len("2026-")
-_UNTESTED = KeyNumbers()
 _STYLES = {"FINISHED": "green", "RUNNING": "yellow", "SCHEDULED": "yellow"}
 
 
@@ -210,6 +209,8 @@ def _protocol_id(settings: Settings, text: str) -> str:
 
 def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumbers]":
     """Key numbers of the runs that have a record, by its hash."""
+    from americano_pipelines.provenance.record_index import find_entries
+
     hashes = [run.record for run in shown if run.record]
     return {entry.sha256: entry.numbers for entry in find_entries(settings, "sha256", *hashes)}
 
@@ -259,7 +260,9 @@ def _show_runs(
 
 def _row(run: "ListedRun", numbers: "Mapping[str, KeyNumbers]", *, medium: bool, wide: bool) -> dict[str, str]:
     """A line of the table, by column; the wider the terminal the more columns."""
-    tested = numbers.get(run.record or "", _UNTESTED)
+    from americano_pipelines.provenance.record_index import KeyNumbers
+
+    tested = numbers.get(run.record or "", KeyNumbers())
     row = {
         "started": (run.started[:_SECONDS] if wide else run.started[_YEAR:_MINUTES]).replace("T", " "),
         "analysis": "-" if run.analysis is None else kind_title(run.analysis, wide=wide),

@@ -5,8 +5,6 @@ from dataclasses import asdict
 import click
 
 from americano_pipelines.cli.output import Console, say, say_json, show_table
-from americano_pipelines.mlflow_store.data_folder import artifacts_uri, is_default_database, store_label
-from americano_pipelines.mlflow_store.data_folder import relocate as rewrite
 from americano_pipelines.settings import load_settings
 
 
@@ -19,6 +17,9 @@ def relocate(*, dry_run: bool, as_json: bool) -> None:
     Run it once after the data folder was moved or copied. Only the MLflow database inside the data folder is changed,
     never one that MLFLOW_TRACKING_URI names.
     """
+    from americano_pipelines.mlflow_store.data_folder import artifacts_uri, is_default_database, store_label
+    from americano_pipelines.mlflow_store.data_folder import relocate as rewrite
+
     settings = load_settings()
     rebased = rewrite(settings, dry_run=dry_run)
     present = artifacts_uri(settings.paths)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
-from sqlalchemy.exc import DBAPIError
 from yaml import YAMLError
 
 from americano_pipelines.common import atomic_files, file_permissions
@@ -114,6 +113,9 @@ def try_writing(settings: Settings) -> None:
 
 @contextmanager
 def _opened(settings: Settings, home: Callable[[Settings], Path]) -> Iterator[dg.DagsterInstance]:
+    # The instance imports it too; the definitions are loaded without it.
+    from sqlalchemy.exc import DBAPIError
+
     try:
         with ExitStack() as stack:
             try:

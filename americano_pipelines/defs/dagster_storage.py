@@ -3,6 +3,9 @@
 This module holds every private name of Dagster's that the project uses, as in `CHECKED_DAGSTER_VERSION`.
 """
 
+# The storage is imported in the functions that use it: with SQLAlchemy it takes 0.4 s of CPU time, and the definitions
+# are loaded without it.
+
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -12,8 +15,6 @@ from typing import Any
 import dagster as dg
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster_shared.check import CheckError
 from dagster_shared.error import SerializableErrorInfo
 
@@ -50,6 +51,8 @@ def set_run_origin(instance: dg.DagsterInstance) -> None:
 
 def events_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
     """The path of the sqlite file of a run's events, whether or not it exists; None under another storage."""
+    from dagster._core.storage.event_log import SqliteEventLogStorage
+
     storage = instance.event_log_storage
     return Path(storage.path_for_shard(run_id)) if isinstance(storage, SqliteEventLogStorage) else None
 
@@ -97,6 +100,9 @@ def remove_ticks(instance: dg.DagsterInstance, numbers: Iterable[int]) -> None:
 
 def remove_events(instance: dg.DagsterInstance, run_id: str) -> None:
     """Remove a run's events, its sqlite file, and the results of its checks, which Dagster leaves in their table."""
+    from dagster._core.storage.event_log import SqlEventLogStorage
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+
     storage = instance.event_log_storage
     storage.delete_events(run_id)
     if isinstance(storage, SqlEventLogStorage):
@@ -111,6 +117,9 @@ def remove_events(instance: dg.DagsterInstance, run_id: str) -> None:
 
 def remove_asset_events(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
     """Remove the events of an asset that has no runs; Dagster's own wipe only hides them."""
+    from dagster._core.storage.event_log import SqlEventLogStorage
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
     storage, table = instance.event_log_storage, SqlEventLogStorageTable
     if isinstance(storage, SqlEventLogStorage) and storage.has_asset_key(key):
         for shard in (storage.index_connection(), storage.run_connection(RUNLESS)):
@@ -127,6 +136,8 @@ def last_evaluation_run(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -
 
 def refresh_asset_entry(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
     """Set an asset's entry, which copies its last materialization, to the latest one that remains."""
+    from dagster._core.storage.event_log import SqlEventLogStorage
+
     storage = instance.event_log_storage
     entries = instance.get_asset_records([key])
     if not entries or entries[0].asset_entry.last_materialization_record is None:
