@@ -6,11 +6,10 @@ import os
 import secrets
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -24,7 +23,9 @@ from psycopg2 import sql
 from americano_pipelines.demo.postgres.cluster import SUPERUSER
 from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+from americano_pipelines.warehouse.research_models import ColumnLineage
 from americano_pipelines_tests.mlflow_server import MlflowServer
+from americano_pipelines_tests.sqlite_stores import open_sooner
 
 if TYPE_CHECKING:
     from americano_pipelines_tests.postgres_servers import Kinds
@@ -45,41 +46,15 @@ LONGEST = (
 _RANKS = {name: rank for rank, name in enumerate(LONGEST)}
 
 
+def pytest_configure() -> None:
+    """Before a test module imports Dagster."""
+    open_sooner()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files; within a file keep the order."""
     folder = Path(__file__).parent
     items.sort(key=lambda item: _RANKS.get(item.path.relative_to(folder).as_posix(), len(LONGEST)))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_waiting_for_the_disk() -> None:
-    """Let sqlite not wait for the disk: a sync with Dagster commits 300 times. A killed process loses nothing by it."""
-    from sqlalchemy import Engine, event
-
-    @event.listens_for(Engine, "connect")
-    def without_fsync(connection: Any, _record: Any) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous = OFF")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _migrations_read_once() -> Iterator[None]:
-    """Read the migrations of Dagster's and MLflow's databases once: to open a store they read all, each time."""
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    scripts: dict[str, ScriptDirectory] = {}
-    read = ScriptDirectory.from_config
-
-    def from_config(config: Config) -> ScriptDirectory:
-        location = str(config.get_main_option("script_location"))
-        if location not in scripts:
-            scripts[location] = read(config)
-        return scripts[location]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScriptDirectory, "from_config", from_config)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,6 +74,25 @@ def _no_settings_from_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put back what the code under test sets in the environment."""
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lineage_traced_once() -> Iterator[None]:
+    """Trace the columns of a statement once: most tests publish the same views, and it is a sixth of their sync."""
+    from americano_pipelines.warehouse import build
+
+    traced: dict[str, ColumnLineage] = {}
+    trace = build.column_lineage
+
+    def column_lineage(statement: str, columns_of: Mapping[str, Sequence[str]]) -> ColumnLineage:
+        key = json.dumps([statement, columns_of])
+        if key not in traced:
+            traced[key] = trace(statement, columns_of)
+        return traced[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "column_lineage", column_lineage)
+        yield
 
 
 class Postgres(Protocol):
