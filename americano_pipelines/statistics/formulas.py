@@ -257,13 +257,21 @@ SEGMENTED = (
             _INDEPENDENT),
     Formula("hac_se, hac_interval", f"Bartlett weights, lag {LAG_RULE} unless given, no small-sample correction",
             "Newey and West (1987); statsmodels HAC"),
+    Formula(
+        "reml",
+        "the same line, errors e(t) = r^g e(t - g) + new; r has the highest restricted likelihood within -.98 and .98, "
+        "coefficients by generalised least squares, t with the residual degrees of freedom",
+        "Pinheiro and Bates (2000), section 5.3; as nlme's gls(correlation = corAR1(form = ~ day), method = 'REML')",
+        "the errors do not know that r is estimated",
+    ),
     Formula("durbin_watson, ljung_box_p", "of the residuals of least squares", "Durbin and Watson (1950); Ljung and "
             "Box (1978)"),
 )  # fmt: skip
 POSTERIOR = (
     Formula(
-        "posterior.changes", "the same line; start, slopes and steps Normal(0, 2.5), sigma HalfNormal(1), in units of "
-        "the outcome's standard deviation", "Bayesian regression by NUTS, PyMC",
+        "posterior.changes", "the same line, AR(1) errors; start, slopes and steps Normal(0, 2.5), sigma "
+        "HalfNormal(1), in units of the outcome's standard deviation; autocorrelation Normal(0, 0.5) within -1 and 1",
+        "Bayesian regression by NUTS, PyMC",
     ),
     Formula("largest_r_hat, ess", "rank-normalised split R-hat; bulk and tail effective draws",
             "Vehtari et al. (2021)"),
