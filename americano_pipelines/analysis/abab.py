@@ -9,6 +9,7 @@ from americano_pipelines.analysis.abab_description import (
     dependence_results,
     differences_by_intervention,
     effect_results,
+    outcome_scale,
 )
 from americano_pipelines.analysis.abab_methods import methods_of, statistic_of
 from americano_pipelines.analysis.abab_results import AbabResults, compute_abab_results
@@ -122,7 +123,7 @@ def _formulas(results: AbabResults) -> tuple[Formula, ...]:
     test, parameters = results.test, results.parameters
     tested = randomization_formulas(parameters.direction, test.two_sided) if test else ()
     trend = (TREND,) if results.trend else ()
-    return (*tested, *effect_formulas(ratio_scale=parameters.ratio_scale), *DEPENDENCE, *trend)
+    return (*tested, *effect_formulas(outcome_scale(parameters)), *DEPENDENCE, *trend)
 
 
 def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, observations: Observations) -> JsonValue:

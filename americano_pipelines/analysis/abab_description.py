@@ -21,8 +21,9 @@ from americano_pipelines.analysis.randomization_scheme import (
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.autocorrelation import phase_dependence, residual_autocorrelations, reversal
+from americano_pipelines.statistics.combined_effects import DEPENDENT_DAYS, combine
 from americano_pipelines.statistics.design_appraisal import Appraisal, PlanKept, appraise
-from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, Pair, combined, compare
+from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, OutcomeScale, Pair, combined, compare
 from americano_pipelines.statistics.missing_days import MissingDays
 from americano_pipelines.statistics.overlap_measures import DatedValues
 from americano_pipelines.statistics.phase_windows import Condition
@@ -30,8 +31,9 @@ from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.randomization_test import Direction
 
 _COMBINED = ("mean_difference", "median_difference", "overlap.nap", "overlap.tau", "overlap.tau_u", "tau_bc.value",
-             "overlap.pnd", "overlap.pem", "overlap.pand", "overlap.ird", "smd_baseline.value", "smd_pooled.value",
-             "log_response_ratio", "log_median_ratio")  # fmt: skip
+             "tau_bc.always_removed", "overlap.pnd", "overlap.pem", "overlap.pand", "overlap.ird", "smd_baseline.value",
+             "smd_pooled.value", "log_response_ratio", "log_median_ratio", "log_odds_ratio.value",
+             "goal_obtained.value")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ def comparison_groups(observations: Observations) -> ComparisonGroups:
     return ComparisonGroups(tuple(names.values()), tuple(conditions), pooled_values, pooled_days)
 
 
+def outcome_scale(parameters: AbabParameters) -> OutcomeScale:
+    """What the parameters say of the scale of the outcome."""
+    return OutcomeScale(parameters.ratio_scale, parameters.highest, parameters.goal)
+
+
 def effects(observations: Observations, parameters: AbabParameters, improvement: Direction | None) -> list[Pair]:
     """The effect of every pair of groups that is compared; higher counts as better where no way is declared."""
     groups = comparison_groups(observations)
@@ -88,7 +95,7 @@ def effects(observations: Observations, parameters: AbabParameters, improvement:
         groups.conditions,
         groups.present_values,
         improvement=improvement or "increase",
-        ratio_scale=parameters.ratio_scale,
+        scale=outcome_scale(parameters),
     )
 
 
@@ -103,6 +110,9 @@ def effect_results(
         "combined": {name: combined(pairs, name) if len(interventions) == 1 else None for name in _COMBINED},
         "note": INDEPENDENCE,
     }
+    if len(interventions) == 1 and (intervals := combine(pairs)):
+        results["combined with interval"] = jsonable({name: asdict(effect) for name, effect in intervals.items()})
+        results["combined interval note"] = DEPENDENT_DAYS
     if improvement is None:
         results["improvement note"] = f"{undeclared}; signs and overlap are those of higher values under treatment"
     if len(interventions) > 1:

@@ -25,7 +25,7 @@ from americano_pipelines.statistics.bayesian_regression import PRIOR_SD, Bayesia
 from americano_pipelines.statistics.changepoint_search import change_points
 from americano_pipelines.statistics.formulas import CHANGE_POINTS, POSTERIOR, SEGMENTED, Formula
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
-from americano_pipelines.statistics.segmented_regression import LAG_RULE, segmented, usable_days
+from americano_pipelines.statistics.segmented_regression import LAG_RULE, Segmented, segmented, usable_days
 
 
 def analyse_bayesian(observations: Observations, parameters: SegmentedParameters) -> Analysis:
@@ -173,12 +173,12 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
     """
     fit = segmented(observations.days.values, observations.days.phase, observations.labels, parameters.hac_lag)
     level, slope = fit.changes[:2]
-    decimals = decimals_for((level.value, *level.interval, *level.hac_interval))
+    decimals = decimals_for((level.value, *level.interval, *level.hac_interval, *(level.reml or level).interval))
     low, high, hac_low, hac_high = (format_outcome(bound, decimals) for bound in (*level.interval, *level.hac_interval))
     sentence = (
         f"Described, not judged: at the first day of {level.label} the level changed by "
         f"{format_outcome(level.value, decimals, sign=True)} (95 % t interval {low} to {high} by least squares, "
-        f"{hac_low} to {hac_high} with Newey and West's errors). {fit.warning}"
+        f"{hac_low} to {hac_high} with Newey and West's errors){_by_reml(fit, decimals)}. {fit.warning}"
     )
     if fit.days < _SHORT:
         sentence += f" With {fit.days} days this series is short."
@@ -196,8 +196,10 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
         "first day of "
         f"each later phase and a change of slope from it on, by ordinary least squares over {fit.days} days with a "
         "value; days without one kept their place in time. Errors are given twice: of least squares, and of Newey and "
-        f"West with a lag of {fit.hac_lag} days and without small-sample correction; intervals are t intervals with "
-        f"{fit.degrees_of_freedom} degrees of freedom. The counterfactual carries the first phase's line on."
+        f"West with a lag of {fit.hac_lag} days and without small-sample correction. The same lines were also "
+        "fitted with AR(1) errors by restricted maximum likelihood, in which days depend on each other less the larger "
+        f"the gap between them. Intervals are t intervals with {fit.degrees_of_freedom} degrees of freedom. The "
+        "counterfactual carries the first phase's line on."
     )
     return Analysis(
         name="interrupted_time_series",
@@ -215,11 +217,32 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
             "level_change_low": level.interval[0],
             "level_change_high": level.interval[1],
             "slope_change": slope.value,
+            "level_change_reml": level.reml.value if level.reml else None,
+            "level_change_reml_low": level.reml.interval[0] if level.reml else None,
+            "level_change_reml_high": level.reml.interval[1] if level.reml else None,
+            "autocorrelation_reml": fit.reml.autocorrelation if fit.reml else None,
             "durbin_watson": fit.durbin_watson,
             "ljung_box_p": fit.ljung_box_p,
         },
         counts=observations.counts(),
         files={DAILY: observations.daily_csv()},
+    )
+
+
+def _by_reml(fit: Segmented, decimals: int) -> str:
+    """The first change of level by REML, as a part of the sentence."""
+    level = fit.changes[0].reml
+    if fit.reml is None:
+        return ""
+    if level is None:
+        return (
+            "; with AR(1) errors by REML nothing can be said, because the estimated autocorrelation "
+            f"({fit.reml.autocorrelation:.2f}) is at its limit"
+        )
+    low, high = (format_outcome(bound, decimals) for bound in level.interval)
+    return (
+        f"; by {format_outcome(level.value, decimals, sign=True)} ({low} to {high}) with AR(1) errors by REML "
+        f"(autocorrelation {fit.reml.autocorrelation:.2f})"
     )
 
 

@@ -68,6 +68,18 @@ class AbabParameters(ProtocolParameters):
     ratio_scale: bool = Field(
         default=False, description="Whether the outcome has a true zero, so that ratios mean something."
     )
+    goal: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="Level of the outcome that is aimed at; the percent of it that was obtained is reported then.",
+    )
+    highest: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Highest possible value of an outcome from 0 on, such as 100 for per cent; the log odds ratio is "
+        "reported then.",
+    )
 
 
 class SegmentedParameters(ProtocolParameters):
@@ -133,7 +145,7 @@ class TrainingParameters(Parameters):
 
 
 # Raise one where the same input gives other numbers or another sentence.
-ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "4", "2", "2", "2", "1"
+ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "4", "3", "3", "2", "1"
 
 
 @dataclass(frozen=True)

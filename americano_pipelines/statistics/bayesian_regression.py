@@ -3,10 +3,10 @@
 PyMC is an optional extra; without it the request fails, since another method would answer another question.
 
 Model, in units of the outcome's standard deviation s, y centred at the first phase's mean, time in mean phase
-lengths: start, slope, every step and every ramp ~ Normal(0, 2.5), sigma ~ HalfNormal(1), y ~ Normal(line, sigma).
-So the priors follow the data's scale and are wide: one step in three that they draw is larger than 2.5 s. Errors
-are independent in the model; what `statistics.segmented_regression.WARNING` states about days that depend on each other
-holds as well. Vehtari et al. (2021) for R-hat, the effective sample size and the limits 1.01 and 400.
+lengths: start, slope, every step and every ramp ~ Normal(0, 2.5), sigma ~ HalfNormal(1), r ~ Normal(0, 0.5) within
+-1 and 1. The error of a day is r^g times that of g days before and something new, its standard deviation is sigma. So
+the priors follow the data's scale and are wide: one step in three that they draw is larger than 2.5 s. Vehtari et al.
+(2021) for R-hat, the effective sample size and the limits 1.01 and 400.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,13 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.segmented_regression import design_matrix, usable_days
 
-PRIOR_SD = 2.5
+PRIOR_SD, AUTOCORRELATION_SD = 2.5, 0.5
 CHAINS, DRAWS, TARGET_ACCEPT = 4, 1000, 0.95
+_PARAMETERS = ("beta", "sigma", "rho")
 MAX_R_HAT, MIN_EFFECTIVE_DRAWS = 1.01, 400
 PYMC = "pymc>=5,<6"
 """What the extra `bayesian` asks for; the project itself is on no package index."""
-WARNING = (
-    "The model takes days for independent once the line is taken off. When they are not, its intervals are too narrow "
-    "and its probabilities too sure, as with least squares; a probability near 1 is no proof of an effect."
-)
+WARNING = "The model lets a day depend on the day before it (AR(1)). @@ A probability near 1 is no proof of an effect."
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,8 @@ class BayesianSegmented:
 
     Attributes:
         changes: level and slope at each switch.
+        autocorrelation: posterior mean of that of the errors of neighbouring days.
+        autocorrelation_interval: the middle 95 % of its posterior.
         days: days in the fit.
         seed: of the sampler.
         chains: their number.
@@ -79,6 +79,8 @@ class BayesianSegmented:
     """
 
     changes: tuple[Posterior, ...]
+    autocorrelation: float
+    autocorrelation_interval: tuple[float, float]
     days: int
     seed: int
     chains: int
@@ -119,18 +121,24 @@ def bayesian(values: Values, phase: NDArray[np.int64], labels: Sequence[str], *,
     centre, scale = float(values[used & (phase == 0)].mean()), float(values[used].std(ddof=1))
     # A slope of 1 then changes the outcome by s within a phase of mean length.
     units = np.where(np.arange(design.shape[1]) % 2, used.sum() / len(labels), 1.0)
+    outcome, gaps = (values[used] - centre) / scale, np.diff(np.flatnonzero(used))
     with pm.Model():
         beta = pm.Normal("beta", 0.0, PRIOR_SD, shape=design.shape[1])
         sigma = pm.HalfNormal("sigma", 1.0)
-        pm.Normal("y", pm.math.dot(design[used] / units, beta), sigma, observed=(values[used] - centre) / scale)
+        rho = pm.TruncatedNormal("rho", 0.0, AUTOCORRELATION_SD, lower=-1.0, upper=1.0)
+        line, decay = pm.math.dot(design[used] / units, beta), rho**gaps
+        pm.Normal("first", line[0], sigma, observed=outcome[0])
+        expected = line[1:] + decay * (outcome[:-1] - line[:-1])
+        pm.Normal("later", expected, sigma * pm.math.sqrt(1 - decay**2), observed=outcome[1:])
         # One process: a pipeline's worker must not fork while it holds connections and locks.
         trace = pm.sample(
             DRAWS, tune=DRAWS, chains=CHAINS, cores=1, random_seed=seed, target_accept=TARGET_ACCEPT, progressbar=False
         )
     r_hat, bulk, tail = az.rhat(trace), az.ess(trace), az.ess(trace, method="tail")
-    largest = max(float(r_hat[name].max()) for name in ("beta", "sigma"))
-    smallest = min(float(ess[name].min()) for ess in (bulk, tail) for name in ("beta", "sigma"))
+    largest = max(float(r_hat[name].max()) for name in _PARAMETERS)
+    smallest = min(float(ess[name].min()) for ess in (bulk, tail) for name in _PARAMETERS)
     divergences = int(trace.sample_stats["diverging"].sum())
+    correlation = trace.posterior["rho"].to_numpy().reshape(-1)
     draws = trace.posterior["beta"].to_numpy().reshape(-1, design.shape[1]) * scale / units
     changes = []
     for at in range(2, design.shape[1]):
@@ -141,6 +149,8 @@ def bayesian(values: Values, phase: NDArray[np.int64], labels: Sequence[str], *,
     carried_on = centre + draws[:, :2] @ design[:, :2].T
     return BayesianSegmented(
         changes=tuple(changes),
+        autocorrelation=float(correlation.mean()),
+        autocorrelation_interval=(float(np.quantile(correlation, 0.025)), float(np.quantile(correlation, 0.975))),
         days=int(used.sum()),
         seed=seed,
         chains=CHAINS,

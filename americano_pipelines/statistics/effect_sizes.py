@@ -1,7 +1,8 @@
-"""Compute effect sizes of neighbouring phases: differences, standardised differences, response ratios, overlap.
+"""Compute effect sizes of neighbouring phases: differences, standardised differences, ratios, overlap.
 
 Return None for an undefined value. Formulas: Pustejovsky (2018) and SingleCaseES for the response ratio and the
-small-sample corrections; Bonett and Price (2020) for the ratio of medians.
+small-sample corrections; Pustejovsky (2015) for the log odds ratio; Bonett and Price (2020) for the ratio of medians;
+Ferron, Goldstein, Olszewski and Rohrer (2020) for the percent of goal obtained.
 """
 
 from collections.abc import Sequence
@@ -32,8 +33,6 @@ def varies(values: Values) -> bool:
     return bool(values.size) and float(np.ptp(values)) > 1e-12 * float(np.abs(values).max())
 
 
-"""Values of the days of one phase, none missing; shape (days,)."""
-
 INDEPENDENCE = (
     "errors and intervals take the days for independent; of days that depend on each other (AR(1) .5) a 95 % interval "
     "of this kind held the true value 76 times of 100"
@@ -56,6 +55,34 @@ class Standardized:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """An effect with its standard error, which takes the days for independent.
+
+    Attributes:
+        value: the effect.
+        se: its standard error.
+    """
+
+    value: float
+    se: float
+
+
+@dataclass(frozen=True)
+class OutcomeScale:
+    """What is known of the scale of an outcome.
+
+    Attributes:
+        ratio: whether it has a true zero, so that ratios mean something.
+        highest: the highest possible value of an outcome from 0 on, such as 100 for per cent; None without one.
+        goal: the level that is aimed at, None without one.
+    """
+
+    ratio: bool = False
+    highest: float | None = None
+    goal: float | None = None
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two neighbouring phases compared, treatment against baseline whichever came first.
 
@@ -72,6 +99,12 @@ class Pair:
         log_response_ratio: ln(treatment mean / baseline mean), corrected; only of positive means on a ratio scale.
         log_response_ratio_se: its standard error.
         log_median_ratio: ln(treatment median / baseline median), likewise; it has no standard error here.
+        baseline_days: days of the baseline with a value.
+        treatment_days: days of the treatment with a value.
+        mean_difference_se: standard error of the mean difference, each phase with its own variance.
+        log_odds_ratio: ln of the odds of treatment by those of baseline, corrected; only of an outcome between 0 and a
+            highest value.
+        goal_obtained: percent of the way from the baseline's mean to the goal; only where the goal is better than it.
     """
 
     first: str
@@ -86,6 +119,11 @@ class Pair:
     log_response_ratio: float | None
     log_response_ratio_se: float | None
     log_median_ratio: float | None
+    baseline_days: int
+    treatment_days: int
+    mean_difference_se: float | None
+    log_odds_ratio: Estimate | None
+    goal_obtained: Estimate | None
 
 
 def compare(
@@ -94,7 +132,7 @@ def compare(
     phases: Sequence[DatedValues],
     *,
     improvement: Direction,
-    ratio_scale: bool,
+    scale: OutcomeScale,
 ) -> list[Pair]:
     """Compare each phase with the next, where one is baseline and the other treatment.
 
@@ -103,7 +141,7 @@ def compare(
         conditions: what they count as.
         phases: their days that have a value.
         improvement: which way is better.
-        ratio_scale: whether the outcome has a true zero, so that ratios mean something.
+        scale: what is known of the scale of the outcome.
     """
     pairs = []
     for index in range(len(phases) - 1):
@@ -112,7 +150,7 @@ def compare(
         into = conditions[index + 1] == "treatment"
         before, after = (phases[index], phases[index + 1]) if into else (phases[index + 1], phases[index])
         baseline, treatment = before.values, after.values
-        lrr = _log_response_ratio(baseline, treatment) if ratio_scale else None
+        lrr = _log_response_ratio(baseline, treatment) if scale.ratio else None
         some = baseline.size and treatment.size
         pairs.append(
             Pair(
@@ -127,7 +165,12 @@ def compare(
                 smd_pooled=smd_pooled(baseline, treatment, improvement),
                 log_response_ratio=lrr[0] if lrr else None,
                 log_response_ratio_se=lrr[1] if lrr else None,
-                log_median_ratio=_log_median_ratio(baseline, treatment) if ratio_scale else None,
+                log_median_ratio=_log_median_ratio(baseline, treatment) if scale.ratio else None,
+                baseline_days=baseline.size,
+                treatment_days=treatment.size,
+                mean_difference_se=_mean_difference_error(baseline, treatment),
+                log_odds_ratio=_log_odds_ratio(baseline, treatment, scale.highest),
+                goal_obtained=_goal_obtained(baseline, treatment, scale.goal, improvement),
             )
         )
     return pairs
@@ -182,6 +225,43 @@ def _log_response_ratio(baseline: Values, treatment: Values) -> tuple[float, flo
         return None
     b, t = float(baseline.var(ddof=1)) / (m * before**2), float(treatment.var(ddof=1)) / (n * after**2)
     return float(np.log(after / before) + t / 2 - b / 2), float(np.sqrt(b + t))
+
+
+def _mean_difference_error(baseline: Values, treatment: Values) -> float | None:
+    if baseline.size < 2 or treatment.size < 2:  # noqa: PLR2004 - a variance in each
+        return None
+    return float(np.sqrt(_error_squared(baseline) + _error_squared(treatment)))
+
+
+def _error_squared(values: Values) -> float:
+    """The square of the standard error of a mean."""
+    return float(values.var(ddof=1)) / values.size
+
+
+def _log_odds_ratio(baseline: Values, treatment: Values, highest: float | None) -> Estimate | None:
+    if highest is None or baseline.size < 2 or treatment.size < 2:  # noqa: PLR2004 - a variance in each
+        return None
+    logits, errors = [], []
+    for values in (baseline, treatment):
+        mean = float(values.mean()) / highest
+        if not 0 < mean < 1 or values.min() < 0 or values.max() > highest:
+            return None
+        error = _error_squared(values) / highest**2 / (mean * (1 - mean)) ** 2
+        logits.append(float(np.log(mean / (1 - mean))) - (2 * mean - 1) * error / 2)
+        errors.append(error)
+    return Estimate(logits[1] - logits[0], float(np.sqrt(sum(errors))))
+
+
+def _goal_obtained(baseline: Values, treatment: Values, goal: float | None, improvement: Direction) -> Estimate | None:
+    if goal is None or baseline.size < 2 or treatment.size < 2:  # noqa: PLR2004 - a variance in each
+        return None
+    way = goal - float(baseline.mean())
+    if way * _sign(improvement) <= 1e-12 * abs(goal):
+        return None
+    share = float(treatment.mean() - baseline.mean()) / way
+    # The baseline's mean is in both parts of the ratio.
+    spread = _error_squared(treatment) + (1 - share) ** 2 * _error_squared(baseline)
+    return Estimate(100 * share, 100 * float(np.sqrt(spread)) / abs(way))
 
 
 def _log_median_ratio(baseline: Values, treatment: Values) -> float | None:

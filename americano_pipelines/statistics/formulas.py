@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from americano_pipelines.statistics.effect_interval import TwoSided
+from americano_pipelines.statistics.effect_sizes import OutcomeScale
 from americano_pipelines.statistics.segmented_regression import LAG_RULE
 
 
@@ -98,12 +99,38 @@ TREND = Formula(
 )
 
 
-def effect_formulas(*, ratio_scale: bool) -> tuple[Formula, ...]:
+def effect_formulas(scale: OutcomeScale) -> tuple[Formula, ...]:
     """Of effect sizes of neighbouring phases.
 
     Args:
-        ratio_scale: whether there are response ratios.
+        scale: what is known of the scale of the outcome: ratios, odds and goals are only of some.
     """
+    odds = (
+        Formula(
+            "log_odds_ratio.value",
+            "L(B) - L(A), L = ln(p / (1 - p)) - (2 p - 1) s^2 / (2 n p^2 (1 - p)^2) of a phase, p its mean / highest",
+            f"Pustejovsky (2015); {_CASES}, LOR with bias correction",
+            "only of means between 0 and the highest value, so means are not truncated as in SingleCaseES",
+        ),
+        Formula(
+            "log_odds_ratio.se", "sqrt(sA^2 / (m pA^2 (1 - pA)^2) + sB^2 / (n pB^2 (1 - pB)^2))", _CASES, _INDEPENDENT
+        ),
+    )
+    goals = (
+        Formula(
+            "goal_obtained.value",
+            "PoGO: 100 (mean B - mean A) / (goal - mean A)",
+            "Ferron, Goldstein, Olszewski and Rohrer (2020)",
+            "only where the goal is better than the mean of A",
+        ),
+        Formula(
+            "goal_obtained.se",
+            "100 / |goal - mean A| sqrt(sB^2 / n + (1 - t)^2 sA^2 / m), t = value / 100",
+            "delta method; Dunlap and Silver (1986)",
+            "SingleCaseES has 1 + t^2 where (1 - t)^2 is here: it leaves out that the mean of A is in both parts of "
+            "the ratio",
+        ),
+    )
     ratios = (
         Formula(
             "log_response_ratio",
@@ -116,6 +143,7 @@ def effect_formulas(*, ratio_scale: bool) -> tuple[Formula, ...]:
     )
     return (
         Formula("mean_difference", "mean B - mean A", "by definition"),
+        Formula("mean_difference_se", "sqrt(sA^2 / m + sB^2 / n)", "Welch (1938)", _INDEPENDENT),
         Formula("median_difference", "median B - median A", "by definition"),
         Formula(
             "overlap.nap", "share of the m n pairs in which B is better, ties half", "Parker and Vannest (2009)"
@@ -143,6 +171,15 @@ def effect_formulas(*, ratio_scale: bool) -> tuple[Formula, ...]:
             "Kendall's tau-b of condition and outcome, of the days less the trend of A where trend_removed",
             "Tarlow (2017)",
             "SingleCaseES takes the trend off always, unless pretest_trend is given; it uses Tau unless Kendall = TRUE",
+        ),
+        Formula("tau_bc.se", "sqrt(2 (1 - value^2) / (m + n))", "Tarlow (2017)", _INDEPENDENT),
+        Formula(
+            "tau_bc.p", "of Kendall's test with correction for ties, normal approximation", "Kendall (1970); as scan's "
+            "corrected_tau", _INDEPENDENT,
+        ),
+        Formula(
+            "tau_bc.always_removed", "2 NAP - 1 of the days less the trend of A, whether it is significant or not",
+            f"{_CASES}, Tau-BC",
         ),
         Formula(
             "tau_bc.trend_removed",
@@ -179,8 +216,19 @@ def effect_formulas(*, ratio_scale: bool) -> tuple[Formula, ...]:
         Formula(
             "smd_pooled.se", "sqrt(1 / m + 1 / n + value^2 / (2 (m + n - 2)))", f"{_CASES}, without J", _ERROR_NOTE
         ),
-        *(ratios if ratio_scale else ()),
+        *(ratios if scale.ratio else ()),
+        *(odds if scale.highest is not None else ()),
+        *(goals if scale.goal is not None else ()),
         Formula("combined", "mean over the pairs that go from baseline to treatment", "by definition"),
+        Formula(
+            "combined with interval, se", "sqrt(sum of the squared errors of the pairs) / number of pairs",
+            f"{_CASES}, batch_calc_ES with weighting = 'equal'", _INDEPENDENT,
+        ),
+        Formula(
+            "combined with interval, interval", "value -+ t se, t with (sum v)^2 / sum(v^2 / (m + n - 2)) degrees of "
+            "freedom, v the squared errors of the pairs; of NAP within 0 and 1", "Satterthwaite (1946)",
+            "SingleCaseES takes the normal distribution, which is narrower",
+        ),
     )  # fmt: skip
 
 
@@ -209,13 +257,21 @@ SEGMENTED = (
             _INDEPENDENT),
     Formula("hac_se, hac_interval", f"Bartlett weights, lag {LAG_RULE} unless given, no small-sample correction",
             "Newey and West (1987); statsmodels HAC"),
+    Formula(
+        "reml",
+        "the same line, errors e(t) = r^g e(t - g) + new; r has the highest restricted likelihood within -.98 and .98, "
+        "coefficients by generalised least squares, t with the residual degrees of freedom",
+        "Pinheiro and Bates (2000), section 5.3; as nlme's gls(correlation = corAR1(form = ~ day), method = 'REML')",
+        "the errors do not know that r is estimated",
+    ),
     Formula("durbin_watson, ljung_box_p", "of the residuals of least squares", "Durbin and Watson (1950); Ljung and "
             "Box (1978)"),
 )  # fmt: skip
 POSTERIOR = (
     Formula(
-        "posterior.changes", "the same line; start, slopes and steps Normal(0, 2.5), sigma HalfNormal(1), in units of "
-        "the outcome's standard deviation", "Bayesian regression by NUTS, PyMC",
+        "posterior.changes", "the same line, AR(1) errors; start, slopes and steps Normal(0, 2.5), sigma "
+        "HalfNormal(1), in units of the outcome's standard deviation; autocorrelation Normal(0, 0.5) within -1 and 1",
+        "Bayesian regression by NUTS, PyMC",
     ),
     Formula("largest_r_hat, ess", "rank-normalised split R-hat; bulk and tail effective draws",
             "Vehtari et al. (2021)"),

@@ -97,10 +97,16 @@ class CorrectedTau:
     Attributes:
         value: Kendall's tau-b of condition and outcome, positive is better; 0 where all outcomes are the same.
         trend_removed: whether Kendall's test found a trend of the baseline (p < .05), which was taken off all days.
+        se: its standard error as Tarlow gives it, which takes the days for independent.
+        p: of Kendall's test of the outcome against the condition; None where all outcomes are the same.
+        always_removed: Tau of the days less the baseline's trend, however small it is; None for one baseline day.
     """
 
     value: float
     trend_removed: bool
+    se: float
+    p: float | None
+    always_removed: float | None
 
 
 def baseline_corrected_tau(
@@ -123,15 +129,25 @@ def baseline_corrected_tau(
     outcome = np.concatenate((before, treatment.values))
     condition = np.repeat((0.0, 1.0), (before.size, treatment.values.size))
     removed = bool(before.size > 1 and kendalltau(days, before).pvalue < _TREND_LEVEL)
-    if removed:
+    sign, always = 1.0 if improvement == "increase" else -1.0, None
+    if before.size > 1:
         first, second = np.triu_indices(before.size, 1)
         slope = float(np.median((before[second] - before[first]) / (days[second] - days[first])))
         level = outcome - slope * np.concatenate((days, treatment.days))
         # Of days on a line only rounding is left, which is no order.
-        outcome = np.asarray(np.round(level, _decimals(outcome)), dtype=np.float64)
-    tau = float(kendalltau(condition, outcome).statistic)
-    sign = 1.0 if improvement == "increase" else -1.0
-    return CorrectedTau(0.0 if np.isnan(tau) else sign * tau, removed)
+        level = np.asarray(np.round(level, _decimals(outcome)), dtype=np.float64)
+        wins = np.sign(level[before.size :] - level[: before.size, None])
+        always = sign * float(wins.mean())
+        outcome = level if removed else outcome
+    test = kendalltau(condition, outcome)
+    tau = 0.0 if np.isnan(test.statistic) else float(test.statistic)
+    return CorrectedTau(
+        value=sign * tau,
+        trend_removed=removed,
+        se=float(np.sqrt(2 * (1 - tau**2) / outcome.size)),
+        p=None if np.isnan(test.pvalue) else float(test.pvalue),
+        always_removed=always,
+    )
 
 
 def _decimals(values: Values) -> int:

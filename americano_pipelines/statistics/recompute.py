@@ -13,7 +13,7 @@ import numpy as np
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.changepoint_search import change_points
-from americano_pipelines.statistics.effect_sizes import compare
+from americano_pipelines.statistics.effect_sizes import OutcomeScale, compare
 from americano_pipelines.statistics.missing_days import missing_days
 from americano_pipelines.statistics.overlap_measures import DatedValues
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
@@ -105,12 +105,13 @@ def _effects(document: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     values, phase = _values(document["values"]), np.array(document["phase"], dtype=np.int64)
     present = [np.flatnonzero((phase == index) & ~np.isnan(values)) for index in range(len(document["labels"]))]
+    parameters = document["parameters"]
     pairs = compare(
         document["labels"],
         document["conditions"],
         [DatedValues(values[days], days) for days in present],
         improvement=document["improvement"] or "increase",
-        ratio_scale=document["parameters"]["ratio_scale"],
+        scale=OutcomeScale(parameters["ratio_scale"], parameters.get("highest"), parameters.get("goal")),
     )
     return {"pairs": [asdict(pair) for pair in pairs]}
 

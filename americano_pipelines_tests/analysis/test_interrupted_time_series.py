@@ -30,7 +30,27 @@ def test_the_regression_describes_and_does_not_judge() -> None:
     assert analysis.verdict is None
     first = analysis.results["regression"]["changes"][0]  # type: ignore[index, call-overload]
     assert [analysis.numbers["level_change_low"], analysis.numbers["level_change_high"]] == first["interval"]
+    assert first["reml"]["interval"] == [
+        analysis.numbers["level_change_reml_low"], analysis.numbers["level_change_reml_high"]
+    ]  # fmt: skip
+    assert "with AR(1) errors by REML (autocorrelation " in analysis.sentence
+    assert "restricted maximum likelihood" in analysis.methods
     assert analysis.pictures["lines.png"].startswith(b"\x89PNG")
+
+
+def test_errors_that_reml_cannot_tell_from_a_walk_are_named() -> None:
+    # The extract's own events, each at the value of a walk.
+    extract = extract_of(ONE)
+    walk = np.cumsum(np.random.default_rng(8).normal(size=len(extract.values)))
+    walking = extract.model_copy(update={"values": tuple(walk.tolist())})
+
+    analysis = analyse_interrupted(observe(walking), SegmentedParameters())
+
+    assert (
+        "with AR(1) errors by REML nothing can be said, because the estimated autocorrelation (0.98)"
+        in analysis.sentence
+    )
+    assert analysis.numbers["level_change_reml"] is None
 
 
 @pytest.mark.parametrize("method", ["least_squares", "bayesian"])
@@ -79,6 +99,8 @@ def posterior(**changed: object) -> BayesianSegmented:
     days = np.zeros(20)
     fit = BayesianSegmented(
         changes=(level, replace(level, what="slope")),
+        autocorrelation=0.2,
+        autocorrelation_interval=(-0.1, 0.5),
         days=20,
         seed=11,
         chains=4,

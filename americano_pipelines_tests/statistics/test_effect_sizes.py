@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from americano_pipelines.statistics.effect_sizes import combined, compare, smd_baseline, smd_pooled
+from americano_pipelines.statistics.effect_sizes import OutcomeScale, combined, compare, smd_baseline, smd_pooled
 from americano_pipelines.statistics.overlap_measures import DatedValues, baseline_corrected_tau, overlap
 
 # Published: Parker, Vannest and Davis (2011), recomputed by R's SingleCaseES.
@@ -123,7 +123,11 @@ def test_the_interval_of_full_overlap_or_none_is_no_point(m: int, n: int) -> Non
 
 def test_published_differences_of_means() -> None:
     (pair,) = compare(
-        ["A", "B"], ["baseline", "treatment"], dated(BASELINE, TREATMENT), improvement="increase", ratio_scale=True
+        ["A", "B"],
+        ["baseline", "treatment"],
+        dated(BASELINE, TREATMENT),
+        improvement="increase",
+        scale=OutcomeScale(ratio=True),
     )
 
     assert pair.smd_baseline is not None
@@ -141,7 +145,7 @@ def test_published_differences_of_means() -> None:
 
 
 def test_pairs_are_neighbours_and_combined_from_baseline_to_treatment_only() -> None:
-    pairs = compare(list(FIGURE_17), CONDITIONS, dated(*PHASES), improvement="decrease", ratio_scale=True)  # type: ignore[arg-type]
+    pairs = compare(list(FIGURE_17), CONDITIONS, dated(*PHASES), improvement="decrease", scale=OutcomeScale(ratio=True))  # type: ignore[arg-type]
 
     assert [(pair.first, pair.second, pair.into_treatment) for pair in pairs] == [
         ("baseline_1", "treatment_1", True),
@@ -155,7 +159,11 @@ def test_pairs_are_neighbours_and_combined_from_baseline_to_treatment_only() -> 
     assert combined(pairs, "smd_pooled.value") > 2  # type: ignore[operator]
     assert all((pair.mean_difference or 0) < 0 for pair in pairs)
     short = compare(
-        list(FIGURE_17), CONDITIONS, dated(*PHASES[:3], PHASES[3][:1]), improvement="decrease", ratio_scale=True
+        list(FIGURE_17),
+        CONDITIONS,
+        dated(*PHASES[:3], PHASES[3][:1]),
+        improvement="decrease",
+        scale=OutcomeScale(ratio=True),
     )  # type: ignore[arg-type]
     assert short[0].smd_pooled is not None
     assert combined(short, "smd_pooled.value") is None, "the mean of one of two pairs would be another quantity"
@@ -224,11 +232,17 @@ def test_what_is_undefined_is_none() -> None:
     assert (single.nap, single.nap_se, single.nap_interval) == (0.5, None, None)
     assert smd_baseline(FLAT, TREATMENT, "increase") is None
     assert smd_pooled(FLAT, FLAT, "increase") is None
-    (pair,) = compare(["A", "B"], ["baseline", "treatment"], dated(NONE, ONE), improvement="increase", ratio_scale=True)
+    (pair,) = compare(
+        ["A", "B"], ["baseline", "treatment"], dated(NONE, ONE), improvement="increase", scale=OutcomeScale(ratio=True)
+    )
     assert (pair.mean_difference, pair.overlap, pair.smd_pooled, pair.log_response_ratio) == (None,) * 4
     assert combined([pair], "overlap.nap") is None
     negative = compare(
-        ["A", "B"], ["baseline", "treatment"], dated(-BASELINE, TREATMENT), improvement="increase", ratio_scale=True
+        ["A", "B"],
+        ["baseline", "treatment"],
+        dated(-BASELINE, TREATMENT),
+        improvement="increase",
+        scale=OutcomeScale(ratio=True),
     )
     assert (negative[0].log_response_ratio, negative[0].log_median_ratio) == (None, None)
     once = compare(
@@ -236,11 +250,11 @@ def test_what_is_undefined_is_none() -> None:
         ["baseline", "treatment"],
         dated(np.r_[BASELINE, -1], TREATMENT),
         improvement="increase",
-        ratio_scale=True,
+        scale=OutcomeScale(ratio=True),
     )
     assert once[0].log_response_ratio is None, "what can be negative has no true zero"
     scale = compare(
-        ["A", "B"], ["baseline", "treatment"], dated(BASELINE, TREATMENT), improvement="increase", ratio_scale=False
+        ["A", "B"], ["baseline", "treatment"], dated(BASELINE, TREATMENT), improvement="increase", scale=OutcomeScale()
     )
     assert scale[0].log_response_ratio is None
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.statistics.segmented_regression import segmented
+from americano_pipelines.statistics.autoregressive_fit import LARGEST, fit_autoregressive
+from americano_pipelines.statistics.segmented_regression import design_matrix, segmented
 
 # Published: the 24-month example of the Global Health Research course on interrupted time series.
 PRE = [50, 60, 45, 47, 50, 55, 53, 51, 48, 50, 47, 48]
@@ -30,6 +31,72 @@ def test_published_numbers() -> None:
     assert level.interval == pytest.approx((5.225585, 17.716140), abs=1e-6)
     assert level.hac_interval == pytest.approx((7.924394, 15.017331), abs=1e-6)
     assert (regression.ljung_box_lags, regression.ljung_box_p) == (5, pytest.approx(0.639031, abs=1e-6))
+
+
+# Days left out, and what nlme 3.1 says of the rest: gls(y ~ day + level + slope, correlation = corAR1(form = ~ day))
+# by REML; coefficients, their errors, autocorrelation, scale, restricted likelihood.
+NLME = {
+    (): (
+        [52.234744, -0.346090, 11.501681, 1.787418], [1.955035, 0.301259, 2.960919, 0.425444],
+        -0.013584, 3.639624, -61.7074496,
+    ),
+    (3, 9, 10, 17): (
+        [54.496529, -0.560877, 11.407385, 2.059401], [1.451974, 0.257434, 2.488307, 0.304775],
+        -0.533379, 3.742061, -50.0117642,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", NLME)
+def test_the_lines_with_autoregressive_errors_are_those_of_nlme(missing: tuple[int, ...]) -> None:
+    values, (coefficients, errors, autocorrelation, scale, likelihood) = (
+        np.array(PRE + POST, dtype=np.float64),
+        NLME[missing],
+    )
+    values[list(missing)] = np.nan
+    used = ~np.isnan(values)
+
+    fit = fit_autoregressive(values[used], design_matrix(PHASE, 2)[used], np.flatnonzero(used))
+    regression = segmented(values, PHASE, ["pre", "post"])
+
+    assert fit.coefficients == pytest.approx(coefficients, abs=2e-6)
+    assert fit.errors == pytest.approx(errors, abs=2e-6)
+    assert (fit.autocorrelation, fit.scale) == (
+        pytest.approx(autocorrelation, abs=1e-6),
+        pytest.approx(scale, abs=1e-6),
+    )
+    assert fit.log_likelihood == pytest.approx(likelihood, abs=1e-6)
+    assert regression.reml is not None
+    assert regression.reml.autocorrelation == fit.autocorrelation
+    for change, value, error in zip(regression.changes, coefficients[2:], errors[2:], strict=True):
+        assert change.reml is not None
+        assert (change.reml.value, change.reml.se) == (pytest.approx(value, abs=2e-6), pytest.approx(error, abs=2e-6))
+        # t with as many degrees of freedom as days less four coefficients.
+        width = {20: 2.085963, 16: 2.119905}[regression.degrees_of_freedom] * change.reml.se
+        assert change.reml.interval == pytest.approx((value - width, value + width), abs=1e-5)
+
+
+def test_the_nile_is_as_nlme_has_it() -> None:
+    import statsmodels.api as sm
+
+    volume = sm.datasets.nile.load_pandas().data["volume"].to_numpy(dtype=np.float64)
+    level, slope = segmented(volume, (np.arange(100) >= 28).astype(np.int64), ["before the dam", "after"]).changes
+
+    assert level.reml is not None
+    assert slope.reml is not None
+    assert (level.reml.value, level.reml.se) == (pytest.approx(-289.68897, abs=1e-4), pytest.approx(69.35855, abs=1e-4))
+    assert (slope.reml.value, slope.reml.se) == (pytest.approx(-0.502606, abs=1e-5), pytest.approx(3.720225, abs=1e-5))
+
+
+def test_a_likelihood_without_a_maximum_gives_no_change() -> None:
+    walk = np.cumsum(np.random.default_rng(3).normal(size=60)) + 0.01 * np.arange(60.0) ** 2
+
+    regression = segmented(walk, np.repeat([0, 1], 30), ["a", "b"])
+
+    assert regression.reml is not None
+    assert regression.reml.at_limit
+    assert regression.reml.autocorrelation == pytest.approx(LARGEST)
+    assert [change.reml for change in regression.changes] == [None, None]
 
 
 def test_four_phases_have_a_level_and_a_slope_each_and_missing_days_keep_their_place() -> None:
@@ -77,7 +144,7 @@ def test_lines_through_every_value_leave_nothing_to_be_correlated() -> None:
     exact = segmented(np.repeat([70.1, 2.0], 10), np.repeat([0, 1], 10), ["a", "b"])
     noisy = segmented(70 + 1e-6 * np.sin(np.arange(20.0) ** 2), np.repeat([0, 1], 10), ["a", "b"])
 
-    assert (exact.durbin_watson, exact.ljung_box_p) == (None, None)
+    assert (exact.durbin_watson, exact.ljung_box_p, exact.reml, exact.changes[0].reml) == (None, None, None, None)
     assert noisy.durbin_watson is not None
     assert noisy.ljung_box_p is not None
     assert noisy.ljung_box_lags == 5
@@ -102,7 +169,7 @@ def test_what_the_warning_says_of_false_alarms_is_what_is_measured(
     autocorrelation: float, least_squares: tuple[float, float], newey_west: tuple[float, float]
 ) -> None:
     generator = np.random.default_rng(4)
-    alarms = {"interval": 0, "hac_interval": 0}
+    alarms, reml_alarms = {"interval": 0, "hac_interval": 0}, 0
     for _ in range(600):
         days = np.empty(40)
         days[0] = generator.normal() / np.sqrt(1 - autocorrelation**2)
@@ -112,7 +179,9 @@ def test_what_the_warning_says_of_false_alarms_is_what_is_measured(
         for kind in alarms:
             low, high = getattr(level, kind)
             alarms[kind] += not low <= 0 <= high
+        reml_alarms += level.reml is not None and not level.reml.interval[0] <= 0 <= level.reml.interval[1]
 
-    print(f"level test, 40 days, AR(1) {autocorrelation}: {alarms} of 600")  # noqa: T201
+    print(f"level test, 40 days, AR(1) {autocorrelation}: {alarms}, reml {reml_alarms} of 600")  # noqa: T201
+    assert 0.03 < reml_alarms / 600 < 0.12
     assert least_squares[0] < alarms["interval"] / 600 < least_squares[1]
     assert newey_west[0] < alarms["hac_interval"] / 600 < newey_west[1]
