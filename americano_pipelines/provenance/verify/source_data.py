@@ -207,7 +207,7 @@ def _compared(settings: Settings, record: Record, path: Path) -> Finding:
             document = snapshots.record_of(connection)
             if document is None:
                 return Finding("data", FINDING_NAME, Status.UNKNOWN, "the snapshot has no record of itself")
-            read = (document, record.identity.protocol_id, str(outcome) if outcome else None)
+            read = (document, record.identity.partition, str(outcome) if outcome else None)
             try:
                 extract = kind.read_extract(connection, settings, *read)
             except PseudonymKeyError:
@@ -248,7 +248,7 @@ def _differences(path: str, recorded: Mapping[str, Any], present: Mapping[str, A
         place, other = f"{path}{name}", present.get(name)
         if isinstance(value, dict) and isinstance(other, dict):
             yield from _differences(f"{place}.", value, other)
-        elif place in {"protocol.learner", "learners"}:
+        elif name == "learner" or place == "learners":
             continue
         elif isinstance(value, list) and isinstance(other, list) and _all_objects(value, other):
             for index, (item, counterpart) in enumerate(zip(value, other, strict=True)):
