@@ -3,11 +3,14 @@
 It holds no time of an event and no name, and is enough to compute the result again: see `statistics/recompute.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from americano_pipelines.analysis.daily_series import Observations, observe
-from americano_pipelines.analysis.extract import BaseExtract, Extract
+from americano_pipelines.analysis.extract import BaseExtract
+from americano_pipelines.analysis.group_extract import GroupExtract
+from americano_pipelines.analysis.multiple_baseline_scheme import read_joint_scheme
 from americano_pipelines.analysis.randomization_scheme import read_scheme
 from americano_pipelines.analysis.registry import AbabParameters, Parameters
 from americano_pipelines.common.hashing import canonical_json
@@ -24,21 +27,38 @@ def day_values(extract: BaseExtract, parameters: Parameters) -> bytes | None:
         extract: the input.
         parameters: the parameters of the analysis.
     """
-    if not isinstance(extract, Extract):
+    if not extract.members:
         return None
-    observations = observe(extract)
-    windows = observations.timeline.windows
-    document = {
+    every = [observe(member) for member in extract.members]
+    document: dict[str, Any] = {
         "version": 1,
-        "outcome": extract.outcome,
+        "outcome": extract.members[0].outcome,
+        "parameters": parameters.recorded(),
+    }
+    if isinstance(extract, GroupExtract):
+        document |= {"cases": [_days(observations) for observations in every], "test": _tested_jointly(every)}
+    else:
+        (observations,) = every
+        tested = _tested(observations, parameters) if isinstance(parameters, AbabParameters) else None
+        document |= {**_days(observations), "test": tested}
+    return canonical_json(jsonable(document))
+
+
+def _days(observations: Observations) -> dict[str, Any]:
+    """The days of a protocol with the phase that each belongs to."""
+    windows = observations.timeline.windows
+    return {
         "values": observations.days.values,
         "phase": observations.days.phase,
         "labels": [window.label for window in windows],
         "conditions": [window.condition for window in windows],
-        "parameters": parameters.recorded(),
-        "test": _tested(observations, parameters) if isinstance(parameters, AbabParameters) else None,
     }
-    return canonical_json(jsonable(document))
+
+
+def _tested_jointly(cases: Sequence[Observations]) -> dict[str, Any] | None:
+    """The experiment of a multiple baseline, None where there is none to test."""
+    experiment = read_joint_scheme(cases).experiment
+    return None if experiment is None else asdict(experiment)
 
 
 def _tested(observations: Observations, parameters: AbabParameters) -> dict[str, Any] | None:

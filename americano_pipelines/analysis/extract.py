@@ -66,18 +66,28 @@ class BaseExtract(FrozenModel, ABC):
         """The outcome of each event; None where it has none."""
 
     @property
+    def members(self) -> "Sequence[Extract]":
+        """The extracts of the protocols that it is of; empty for an extract of all learners."""
+        return ()
+
+    @property
+    def title(self) -> str | None:
+        """What it is of, for people; None for an extract of all learners."""
+        return None
+
+    @property
     def sha256(self) -> str:
         """Hash of the canonical text."""
         return sha256_hex(self.canonical())
 
     @property
     def protocol_sha256(self) -> str | None:
-        """Hash of the protocol, None for an extract of all learners."""
+        """Hash of the protocol or of those of a group, None for an extract of all learners."""
         return None
 
     @property
     def phases_sha256(self) -> str | None:
-        """Hash of the protocol's phases, None for an extract of all learners."""
+        """Hash of the phases likewise."""
         return None
 
 
@@ -185,6 +195,16 @@ class Extract(BaseExtract):
     def parse(cls, text: bytes) -> "Extract":
         """Parse a canonical text; pydantic's own parser does not accept NaN."""
         return cls.model_validate(json.loads(text))
+
+    @property
+    def members(self) -> "Sequence[Extract]":
+        """Itself."""
+        return (self,)
+
+    @property
+    def title(self) -> str:
+        """The protocol's name, or its id when it has none."""
+        return self.protocol.title
 
     @property
     def outcomes(self) -> Sequence[float | None]:

@@ -4,7 +4,7 @@
 # "ABAB_RANDOMIZATION", "direction": "increase", "alpha": 0.05}`. `analysisPlan` is the same for people.
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,11 +19,14 @@ from americano_pipelines.analysis.direction_words import (
     normalize_direction_names,
     parse_direction,
 )
-from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, Extract, decode_json_text
-from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, requested
+from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, BaseExtract, Extract, decode_json_text
+from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, planned_kind
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.warehouse.plan_history import PlanSighting
+
+# Entries of a plan beside the parameters.
+_NO_PARAMETERS = frozenset({"type", "group"})
 
 
 def plan_of(extract: Extract) -> dict[str, Any] | None:
@@ -33,14 +36,19 @@ def plan_of(extract: Extract) -> dict[str, Any] | None:
     return first if isinstance(first, dict) and all(plan == first for plan in plans) else None
 
 
-def resolve(kind: Kind, overrides: Mapping[str, Any], extract: Extract) -> Parameters:
+def resolve(kind: Kind, overrides: Mapping[str, Any], extract: BaseExtract) -> Parameters:
     """The parameters of a run: the overrides, else those of the plan for this analysis, else the defaults.
+
+    The plan of a group is the one that all its protocols record.
 
     Raises:
         AnalysisError: one is unknown or out of its bounds; the message names it.
     """
-    planned = planned_of(kind, extract) or {}
-    values = {**planned, **overrides, "outcome": extract.outcome}
+    first, *others = extract.members
+    planned = planned_of(kind, first) or {}
+    if any((planned_of(kind, other) or {}) != planned for other in others):
+        planned = {}
+    values = {**planned, **overrides, "outcome": first.outcome}
     return parse(kind, values, planned=frozenset(planned) - overrides.keys() - {"outcome"})
 
 
@@ -69,11 +77,11 @@ def parse(kind: Kind, values: Mapping[str, Any], *, planned: frozenset[str] = fr
 def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     """The parameters that the plan gives for this kind of analysis, None when it plans another kind, or none."""
     plan = plan_of(extract)
-    request = requested(str(plan.get("type"))) if plan else None
+    request = planned_kind(str(plan.get("type"))) if plan else None
     if plan is None or request is None or request[0] != kind.name:
         return None
     # A null counts as not stated.
-    stated = {name: value for name, value in plan.items() if name != "type" and value is not None}
+    stated = {name: value for name, value in plan.items() if name not in _NO_PARAMETERS and value is not None}
     values = normalize_direction_names(stated)
     if direction_problem(plan):
         values.pop(DIRECTION, None)  # two-sided, as without one
@@ -100,6 +108,7 @@ class PlanCompliance(FrozenModel):
         plan_seen: since when the plan was seen; None in older records, and for a run that no plan covers.
         declared: whether it would be planned if the source's word counted: the project began after the end, and the
             source says that it did not change the plan since. Then `reasons` says so, and nothing else.
+        subject: whether it is of a protocol or of a group of protocols; records of a protocol lack it.
     """
 
     planned: bool
@@ -109,6 +118,7 @@ class PlanCompliance(FrozenModel):
     plan_over: bool
     plan_seen: PlanSighting | None = None
     declared: bool = False
+    subject: Literal["protocol", "group"] = "protocol"
 
     @property
     def label(self) -> Standing:
@@ -119,7 +129,7 @@ class PlanCompliance(FrozenModel):
     def sentence(self) -> str:
         """The compliance in a sentence."""
         more = f", {_failed(self.unrecorded_runs)}" if self.unrecorded_runs else ""
-        history = f"{_times(self.earlier_runs)} before it{more}"
+        history = f"{_times(self.earlier_runs, self.subject)} before it{more}"
         if self.planned:
             shown = f"; {history}" if self.earlier_runs or self.unrecorded_runs else ""
             plan = self.plan_seen
@@ -227,11 +237,40 @@ def assess_compliance(
     )
 
 
+def merge_compliance(titles: Sequence[str], members: Sequence[PlanCompliance]) -> PlanCompliance:
+    """The compliance of a run of a group: it is planned where it is so for each of its protocols.
+
+    Args:
+        titles: the protocols, for people.
+        members: the compliance of the run with the plan of each.
+    """
+    common = [reason for reason in members[0].reasons if all(reason in member.reasons for member in members)]
+    own = [
+        f"{title}: {reason}"
+        for title, member in zip(titles, members, strict=True)
+        for reason in member.reasons
+        if reason not in common
+    ]
+    sightings = [member.plan_seen for member in members if member.plan_seen is not None]
+    return members[0].model_copy(
+        update={
+            "planned": all(member.planned for member in members),
+            "declared": not all(member.planned for member in members)
+            and all(member.planned or member.declared for member in members),
+            "reasons": (*common, *own),
+            "plan_over": all(member.plan_over for member in members),
+            # The plan that was seen last says how old the plan of the group is.
+            "subject": "group",
+            "plan_seen": max(sightings, key=lambda seen: datetime.fromisoformat(seen.first_seen_at), default=None),
+        }
+    )
+
+
 def _other_plan(extract: Extract) -> str:
     plan = plan_of(extract)
     if plan is None:
         return _no_plan(extract)
-    request = requested(str(plan.get("type")))
+    request = planned_kind(str(plan.get("type")))
     return (
         f"what was planned is the {KINDS[request[0]].title}" if request else f"what was planned is {plan.get('type')!r}"
     )
@@ -258,7 +297,7 @@ def _failed(number: int) -> str:
     return f"{number} further runs failed before they were recorded"
 
 
-def _times(number: int) -> str:
-    return {0: "no analysis of this protocol came", 1: "1 analysis of this protocol came"}.get(
-        number, f"{number} analyses of this protocol came"
+def _times(number: int, subject: str) -> str:
+    return {0: f"no analysis of this {subject} came", 1: f"1 analysis of this {subject} came"}.get(
+        number, f"{number} analyses of this {subject} came"
     )

@@ -119,7 +119,7 @@ def read_scheme(observations: Observations, parameters: AbabParameters) -> Rando
     if schedule is None or not schedule.count or not schedule.fits(observed):
         return RandomizationScheme(schedule, recorded, observed, None)
     try:
-        case = Case(_on_planned_days(values, sum(lengths)), schedule, observed)
+        case = Case(on_planned_days(values, sum(lengths)), schedule, observed)
         case.contrast()
     except AnalysisError as error:
         return RandomizationScheme(schedule, recorded, observed, None, str(error))
@@ -219,7 +219,7 @@ def _wrong_days(label: str, scheme: dict[str, Any], names: tuple[str, ...]) -> s
     return " and ".join(f"{name} of {label} is {reprlib.repr(scheme[name])}" for name in wrong)
 
 
-def _on_planned_days(values: Values, total: int) -> Values:
+def on_planned_days(values: Values, total: int) -> Values:
     """The values of so many days; a day that did not take place has none."""
     return np.concatenate((values[:total], np.full(max(0, total - values.size), np.nan)))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from americano_pipelines.analysis.extract import BaseExtract, Extract
+    from americano_pipelines.analysis.group_extract import GroupExtract
     from americano_pipelines.analysis.result import Analysis
     from americano_pipelines.analysis.training.data import TrainingData
     from americano_pipelines.settings import Settings
@@ -43,8 +44,8 @@ class ProtocolParameters(Parameters):
     )
 
 
-class AbabParameters(ProtocolParameters):
-    """Parameters of the randomization test of a phase design."""
+class RandomizationParameters(ProtocolParameters):
+    """Parameters of every randomization test."""
 
     direction: Literal["increase", "decrease", "either"] = Field(
         default="either", description="The way that was declared before the start; either: a two-sided test."
@@ -59,6 +60,11 @@ class AbabParameters(ProtocolParameters):
         le=MAX_DRAWS,
         description="How many assignments are drawn when there are too many to enumerate.",
     )
+
+
+class AbabParameters(RandomizationParameters):
+    """Parameters of the randomization test of a phase design."""
+
     min_days: int | None = Field(
         default=None, ge=1, description="Only where no drawing is recorded: fewest days of a phase. Exploratory then."
     )
@@ -80,6 +86,10 @@ class AbabParameters(ProtocolParameters):
         description="Highest possible value of an outcome from 0 on, such as 100 for per cent; the log odds ratio is "
         "reported then.",
     )
+
+
+class MultipleBaselineParameters(RandomizationParameters):
+    """Parameters of the randomization test of a multiple baseline."""
 
 
 class SegmentedParameters(ProtocolParameters):
@@ -146,6 +156,10 @@ class TrainingParameters(Parameters):
 
 # Raise one where the same input gives other numbers or another sentence.
 ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "4", "3", "3", "2", "1"
+MULTIPLE_BASELINE_VERSION = "1"
+
+Scope = Literal["protocol", "group", "all learners"]
+"""What an analysis is of: one protocol, a group of protocols, or all learners."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +193,10 @@ class Kind:
         parameters: class of its parameters.
         assets: keys of the assets that it reads, with slashes.
         read_extract: reads its extract, from the published file, the settings, the file's record, the protocol's id
-            and the outcome that was given; the last two are None for an analysis of all learners.
+            or the group's key, and the outcome that was given; the last two are None for an analysis of all learners.
         parse_extract: reads its extract back from the canonical text.
         analyse: computes the result from the extract, the parameters and the basis.
-        of_protocol: whether it analyses one protocol, so that its asset has a partition for each.
+        scope: what it is of; its asset has a partition for each protocol or each group.
         libraries: what it uses beside numpy, as Dagster's UI names it.
     """
 
@@ -195,7 +209,7 @@ class Kind:
     read_extract: ReadExtract
     parse_extract: Callable[[bytes], "BaseExtract"]
     analyse: Callable[[Any, Any, Basis], "Analysis"]
-    of_protocol: bool = True
+    scope: Scope = "protocol"
     libraries: tuple[str, ...] = ()
 
 
@@ -223,6 +237,32 @@ def _abab(extract: "Extract", parameters: AbabParameters, basis: Basis) -> "Anal
 
     return analyse_abab(
         observe(extract), parameters, as_of_us=basis.as_of_us, compliance=basis.compliance or "exploratory"
+    )
+
+
+def _read_group(
+    connection: "duckdb.DuckDBPyConnection",
+    settings: "Settings",
+    document: "SnapshotRecord",
+    group: str | None,
+    outcome: str | None,
+) -> "GroupExtract":
+    from americano_pipelines.analysis.group_extract import read_group
+
+    return read_group(connection, settings, document, group or "", outcome)
+
+
+def _parse_group(text: bytes) -> "GroupExtract":
+    from americano_pipelines.analysis.group_extract import GroupExtract
+
+    return GroupExtract.parse(text)
+
+
+def _multiple_baseline(extract: "GroupExtract", parameters: MultipleBaselineParameters, basis: Basis) -> "Analysis":
+    from americano_pipelines.analysis.multiple_baseline import analyse_multiple_baseline
+
+    return analyse_multiple_baseline(
+        extract, parameters, as_of_us=basis.as_of_us, compliance=basis.compliance or "exploratory"
     )
 
 
@@ -267,6 +307,7 @@ def _train(extract: "TrainingData", parameters: TrainingParameters, basis: Basis
 _EVENTS = f"analytics/{EVENTS.name}"
 _PROTOCOL = ("research/protocols", "research/phases", _EVENTS)
 TRAINING = "training_demo"
+MULTIPLE_BASELINE = "multiple_baseline"
 
 KINDS = {
     kind.name: kind
@@ -305,6 +346,19 @@ KINDS = {
             _change_points,
         ),
         Kind(
+            MULTIPLE_BASELINE,
+            "multiple baseline",
+            MULTIPLE_BASELINE_VERSION,
+            "Tests whether the treatment made a difference in the cases of a group, against all joint starts of "
+            "treatment that could have been drawn.",
+            MultipleBaselineParameters,
+            _PROTOCOL,
+            _read_group,
+            _parse_group,
+            _multiple_baseline,
+            scope="group",
+        ),
+        Kind(
             TRAINING,
             TRAINING,
             TRAINING_VERSION,
@@ -315,12 +369,13 @@ KINDS = {
             _read_training,
             _parse_training,
             _train,
-            of_protocol=False,
+            scope="all learners",
             libraries=("scikitlearn",),
         ),
     )
 }
-PROTOCOL_KINDS = {name: kind for name, kind in KINDS.items() if kind.of_protocol}
+PROTOCOL_KINDS = {name: kind for name, kind in KINDS.items() if kind.scope == "protocol"}
+GROUP_KINDS = {name: kind for name, kind in KINDS.items() if kind.scope == "group"}
 
 # What the app asks for by its enum, and what it thereby fixes. Its other labels name analyses that are not here.
 _REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -334,6 +389,15 @@ REQUESTABLE = tuple(_REQUESTS)
 def requested(app_type: str) -> tuple[str, dict[str, Any]] | None:
     """The analysis that a label of the app's enum asks for, with the parameters it fixes; None when there is none."""
     return _REQUESTS.get(app_type)
+
+
+# What only plans name: the app's enum has no value for it.
+_PLANS: dict[str, tuple[str, dict[str, Any]]] = {**_REQUESTS, "MULTIPLE_BASELINE": (MULTIPLE_BASELINE, {})}
+
+
+def planned_kind(plan_type: str) -> tuple[str, dict[str, Any]] | None:
+    """The analysis that the type in a plan names, with the parameters it fixes; None when there is none."""
+    return _PLANS.get(plan_type)
 
 
 def app_type(name: str, parameters: Parameters) -> str | None:

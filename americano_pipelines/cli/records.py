@@ -72,8 +72,9 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
         console = Console(highlight=False)
         for which, (sha256, record) in zip(("first", "second"), records, strict=True):
             identity = record.identity
-            of_protocol = f" of {names.get(identity.protocol_id, identity.protocol_id)}" if identity.protocol_id else ""
-            title = f"{kind_title(identity.analysis, wide=True)}{of_protocol}, {_minutes(identity.ended_at)}"
+            subject = names.get(identity.protocol_id or "", identity.protocol_id) or identity.subject
+            of_subject = f" of {subject}" if subject else ""
+            title = f"{kind_title(identity.analysis, wide=True)}{of_subject}, {_minutes(identity.ended_at)}"
             _print_hanging(console, f"{which:<6}  {sha256[:SHORT_LENGTH]}  ", one_line(title))
         _show_comparison([sha256[:SHORT_LENGTH] for sha256, _ in records], lines)
 

@@ -90,7 +90,8 @@ def _verify_crate(crate: Path, *, as_json: bool) -> int:
 
 def _show(verification: "Verification") -> None:
     console, record = Console(highlight=False), verification.subject.record
-    protocol = f" of {record.identity.protocol_id}" if record.identity.protocol_id else ""
+    subject = record.identity.protocol_id or record.identity.subject
+    protocol = f" of {subject}" if subject else ""
     console.print(
         f"{record.identity.analysis}{protocol}, {record.identity.ended_at[:19]}, record "
         f"{verification.subject.sha256[:12]} "

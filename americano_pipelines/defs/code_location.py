@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import PROTOCOL_KINDS
+from americano_pipelines.analysis.registry import GROUP_KINDS, PROTOCOL_KINDS
 from americano_pipelines.defs.analyses.assets import build_analyses
 from americano_pipelines.defs.analyses.reconcile_sensor import build_run_outcome
 from americano_pipelines.defs.analyses.request_sensor import build_analysis_requests
 from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
-from americano_pipelines.defs.job_names import ANALYSES, DEEP_CHECK, NIGHTLY, PREFIX
+from americano_pipelines.defs.job_names import ANALYSES, DEEP_CHECK, GROUP_ANALYSES, NIGHTLY, PREFIX
 from americano_pipelines.defs.jobs import DESCRIPTION, build_schedule
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.arrival_sensor import build_parquet_arrival
@@ -40,6 +40,11 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         selection=dg.AssetSelection.assets(*(asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS)),
         description="Every analysis of a protocol.",
     )
+    group_analyses = dg.define_asset_job(
+        GROUP_ANALYSES,
+        selection=dg.AssetSelection.assets(*(asset_specs.key(PREFIX, name) for name in GROUP_KINDS)),
+        description="Every analysis of a group of protocols.",
+    )
     default: dict[str, object] = {
         "mlflow": MlflowResource(settings=settings),
         "warehouse": WarehouseResource(settings=settings),
@@ -52,7 +57,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             *([] if settings.mode is Mode.PARQUET else asset_specs.postgres_specs()),
         ],
         asset_checks=[build_deep_check(settings)],
-        jobs=[job, deep_check, protocol_analyses],
+        jobs=[job, deep_check, protocol_analyses, group_analyses],
         schedules=[build_schedule(settings), deep_check_schedule(settings)],
         sensors=[
             build_run_outcome(settings),

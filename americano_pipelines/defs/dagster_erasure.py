@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import PROTOCOL_KINDS
+from americano_pipelines.analysis.registry import GROUP_KINDS, PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance, open_instance_to_read
 from americano_pipelines.defs.dagster_storage import (
     RUNLESS,
@@ -59,7 +59,7 @@ class DagsterRuns:
         recorded = {
             str(record.orchestrator["dagster_run_id"])
             for _, record in records(self._settings)
-            if record.extract_sha256 in gone and record.identity.protocol_id is not None
+            if record.extract_sha256 in gone and record.identity.partition is not None
         }
         # A run that was killed before it had an extract has only its protocol.
         theirs = {protocol_id for protocol_id in learner.protocols if len(learner.owners.get(protocol_id, "1")) == 1}
@@ -168,7 +168,7 @@ def delete_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> None:
     Raises:
         ResourceError: a file of Dagster's cannot be rewritten.
     """
-    keys = {asset_specs.key(PREFIX, name) for name in PROTOCOL_KINDS}
+    keys = {asset_specs.key(PREFIX, name) for name in (*PROTOCOL_KINDS, *GROUP_KINDS)}
     for run_id in run_ids:
         materializations = instance.get_records_for_run(
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION

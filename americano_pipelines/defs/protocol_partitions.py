@@ -1,4 +1,4 @@
-"""Keep the dynamic partitions of the analyses: one for each published protocol, updated by every sync.
+"""Keep the dynamic partitions of the analyses: one for each published protocol and group, updated by every sync.
 
 https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets#dynamic-partitions
 """
@@ -7,12 +7,34 @@ import dagster as dg
 import duckdb
 
 PROTOCOLS = dg.DynamicPartitionsDefinition(name="protocols")
-_NAME = "protocols"
+GROUPS = dg.DynamicPartitionsDefinition(name="groups")
+_NAME, _GROUPS = "protocols", "groups"
 
 
 def partitions(instance: dg.DagsterInstance) -> list[str]:
     """The protocols that have a partition."""
     return sorted(instance.get_dynamic_partitions(_NAME))
+
+
+def sync_group_partitions(instance: dg.DagsterInstance, connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Make the partitions of groups equal to the groups of a published file.
+
+    Args:
+        instance: Dagster's.
+        connection: the published file, open, with `research.phases`.
+
+    Returns:
+        Each group with the ids of its protocols.
+    """
+    from americano_pipelines.analysis.group_extract import published_groups
+
+    groups = published_groups(connection)
+    existing = set(instance.get_dynamic_partitions(_GROUPS))
+    if added := sorted(groups.keys() - existing):
+        instance.add_dynamic_partitions(_GROUPS, added)
+    for group in sorted(existing - groups.keys()):
+        instance.delete_dynamic_partition(_GROUPS, group)
+    return groups
 
 
 def sync_protocol_partitions(

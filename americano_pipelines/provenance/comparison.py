@@ -52,6 +52,7 @@ def _analysis(record: Record) -> dict[str, Any]:
         "analysis": identity.analysis,
         "version": identity.analysis_version,
         "protocol": identity.protocol_id,
+        **({"group": identity.group} if identity.group is not None else {}),
         "started": identity.started_at,
         "launched by": identity.actor,
         "standing": compliance.label if compliance else None,

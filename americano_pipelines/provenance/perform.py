@@ -9,9 +9,15 @@ from typing import Any
 
 from americano_pipelines.analysis.daily_series import phase_timeline, planned_end_us
 from americano_pipelines.analysis.day_values import DAYS, day_values
-from americano_pipelines.analysis.extract import Extract, events_instant
+from americano_pipelines.analysis.extract import BaseExtract, events_instant
+from americano_pipelines.analysis.group_extract import GroupExtract
 from americano_pipelines.analysis.html_report import render_report
-from americano_pipelines.analysis.preregistration import PlanCompliance, assess_compliance, planned_of
+from americano_pipelines.analysis.preregistration import (
+    PlanCompliance,
+    assess_compliance,
+    merge_compliance,
+    planned_of,
+)
 from americano_pipelines.analysis.registry import Basis
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.app_database.recorded_rows import recorded_hashes
@@ -22,7 +28,7 @@ from americano_pipelines.mlflow_store.registered_models import MODEL, Registered
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.provenance.plan_standing import apply_plan_sighting, merge_sightings
 from americano_pipelines.provenance.preparation import PreparedAnalysis
-from americano_pipelines.provenance.prior_runs import find_prior_runs, find_prior_sightings
+from americano_pipelines.provenance.prior_runs import Subject, find_prior_runs, find_prior_sightings
 from americano_pipelines.provenance.recorder import Recorded, record
 from americano_pipelines.settings import Settings
 
@@ -89,9 +95,11 @@ def _recorded_hash_places(
     An app that does not answer is no reason to give up an analysis; the record says that its rows were not searched.
     """
     places = dict.fromkeys(context.recorded_before, "Dagster's log")
-    if settings.app is not None and isinstance(prepared.extract, Extract):
+    # No row of the app shows an analysis of a group.
+    if settings.app is not None and prepared.kind.scope == "protocol":
+        (extract,) = prepared.extract.members
         try:
-            rows = recorded_hashes(settings.app, prepared.extract.protocol.protocol_id)
+            rows = recorded_hashes(settings.app, extract.protocol.protocol_id)
         except AppRowError as error:
             return places, replace(context, not_searched={"standing.app_rows": str(error)})
         places |= {sha256: f"the app's row {row}" for sha256, row in rows.items()}
@@ -101,27 +109,44 @@ def _recorded_hash_places(
 def _compliance(
     run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, as_of_us: int, hash_places: Mapping[str, str]
 ) -> PlanCompliance | None:
-    extract = prepared.extract
-    if not isinstance(extract, Extract):
+    members = prepared.extract.members
+    if not members:
         return None
-    windows = phase_timeline(extract)
+    subject = _subject(prepared.extract)
+    prior_runs = find_prior_runs(settings, run.store, subject, run.run_id, hash_places)
+    windows = [phase_timeline(member) for member in members]
     # The protocol's end may lie later, or be moved: what counts for the plan's age is when all data were in.
-    data_end_us = windows.windows[-1].ends_us
-    compliance = assess_compliance(
-        prepared.kind,
-        prepared.parameters,
-        extract,
-        as_of_us=as_of_us,
-        ends_us=planned_end_us(extract, windows),
-        data_end_us=data_end_us,
-        prior_runs=find_prior_runs(settings, run.store, extract.protocol.protocol_id, run.run_id, hash_places),
-    )
-    if planned_of(prepared.kind, extract) is None:
-        return compliance
-    earlier = find_prior_sightings(settings, extract.protocol.protocol_id)
     document = prepared.document
-    sighting = merge_sightings(prepared.plan_seen, earlier, document.snapshot_id, document.instant)
-    return apply_plan_sighting(compliance, sighting, data_end_us)
+    data_ends_us = [of_member.windows[-1].ends_us for of_member in windows]
+    ends_us = max(planned_end_us(member, of_member) for member, of_member in zip(members, windows, strict=True))
+    assessed = []
+    for member, data_end_us in zip(members, data_ends_us, strict=True):
+        compliance = assess_compliance(
+            prepared.kind,
+            prepared.parameters,
+            member,
+            as_of_us=as_of_us,
+            ends_us=ends_us,
+            data_end_us=max(data_ends_us),
+            prior_runs=prior_runs,
+        )
+        if planned_of(prepared.kind, member) is not None:
+            protocol_id = member.protocol.protocol_id
+            earlier = find_prior_sightings(settings, protocol_id)
+            sighting = merge_sightings(
+                prepared.plans_seen.get(protocol_id), earlier, document.snapshot_id, document.instant
+            )
+            compliance = apply_plan_sighting(compliance, sighting, data_end_us)
+        assessed.append(compliance)
+    if isinstance(prepared.extract, GroupExtract):
+        return merge_compliance([member.title for member in members], assessed)
+    return assessed[0]
+
+
+def _subject(extract: BaseExtract) -> Subject:
+    if isinstance(extract, GroupExtract):
+        return Subject("group_key", extract.group)
+    return Subject("protocol_id", extract.members[0].protocol.protocol_id)
 
 
 def _report(
@@ -144,11 +169,12 @@ def _report(
 def _provenance(run: AnalysisRun, prepared: PreparedAnalysis, context: RunContext) -> dict[str, Any]:
     """The table at the end of the report."""
     document, captured, extract = prepared.document, prepared.captured, prepared.extract
+    learners = dict.fromkeys(member.protocol.learner for member in extract.members)
     return {
         "snapshot": document.snapshot_id,
         "source as of": events_instant(document).isoformat(),
         "extract sha256": extract.sha256,
-        **({"learner": extract.protocol.learner} if isinstance(extract, Extract) else {}),
+        **({"learner": ", ".join(learners)} if learners else {}),
         "commit": f"{captured.code.commit}{' with changes' if captured.code.dirty else ''}",
         "Python": captured.environment.python,
         "packages": {name: version for name, version in captured.environment.packages.items() if version},

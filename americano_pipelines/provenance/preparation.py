@@ -1,12 +1,12 @@
 """Prepare an analysis: capture its context, read its extract, resolve its parameters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 
-from americano_pipelines.analysis.extract import BaseExtract, Extract
+from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.preregistration import parse, resolve
 from americano_pipelines.analysis.registry import Kind, Parameters
 from americano_pipelines.provenance.capture import CapturedContext, capture_context
@@ -25,7 +25,7 @@ class PreparedAnalysis:
         extract: its input.
         document: the record of the published file that the extract is from.
         captured: code and environment, as they were before the extract was read.
-        plan_seen: when the protocol's plan was first seen, None where no snapshot kept that.
+        plans_seen: when the plan of each protocol, by id, was first seen; None where no snapshot kept that.
     """
 
     kind: Kind
@@ -33,17 +33,12 @@ class PreparedAnalysis:
     extract: BaseExtract
     document: SnapshotRecord
     captured: CapturedContext
-    plan_seen: PlanSighting | None = None
-
-    @property
-    def protocol(self) -> str | None:
-        """The protocol's name, or its id when it has none; None for an analysis of all learners."""
-        return self.extract.protocol.title if isinstance(self.extract, Extract) else None
+    plans_seen: Mapping[str, PlanSighting | None] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        """Name of the analysis for people: the kind's title, after the protocol's name."""
-        return f"{self.protocol}: {self.kind.title}" if self.protocol else self.kind.title
+        """Name of the analysis for people: the kind's title, after the name of the protocol or the group."""
+        return f"{self.extract.title}: {self.kind.title}" if self.extract.title else self.kind.title
 
 
 def prepare(
@@ -51,7 +46,7 @@ def prepare(
     connection: duckdb.DuckDBPyConnection,
     document: SnapshotRecord,
     kind: Kind,
-    protocol_id: str | None,
+    partition: str | None,
     overrides: Mapping[str, Any],
 ) -> PreparedAnalysis:
     """Prepare an analysis.
@@ -61,14 +56,15 @@ def prepare(
         connection: the published file, open for reading.
         document: the file's record.
         kind: which analysis.
-        protocol_id: the protocol, None for an analysis of all learners.
+        partition: the protocol's id or the group's key, None for an analysis of all learners.
         overrides: the parameters that were given; the plan and the defaults give the others.
 
     Raises:
         AnalysisError: the published file lacks what the analysis reads, or a parameter is wrong.
     """
     captured = capture_context()
-    extract = kind.read_extract(connection, settings, document, protocol_id, overrides.get("outcome"))
-    parameters = resolve(kind, overrides, extract) if isinstance(extract, Extract) else parse(kind, overrides)
-    sighting = read_sighting(connection, document, protocol_id) if protocol_id is not None else None
-    return PreparedAnalysis(kind, parameters, extract, document, captured, sighting)
+    extract = kind.read_extract(connection, settings, document, partition, overrides.get("outcome"))
+    parameters = resolve(kind, overrides, extract) if extract.members else parse(kind, overrides)
+    protocol_ids = [member.protocol.protocol_id for member in extract.members]
+    sightings = {protocol_id: read_sighting(connection, document, protocol_id) for protocol_id in protocol_ids}
+    return PreparedAnalysis(kind, parameters, extract, document, captured, sightings)

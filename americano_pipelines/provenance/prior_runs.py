@@ -5,10 +5,12 @@ What one of these places, or the chain of records, knows of a record that is gon
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from americano_pipelines.analysis.preregistration import PriorRun, PriorRuns
+from americano_pipelines.analysis.registry import GROUP_KINDS
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import (
     ASSET_TAG,
@@ -32,10 +34,23 @@ if TYPE_CHECKING:
 _HASH = re.compile("[0-9a-f]{64}")
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What analyses are of.
+
+    Attributes:
+        column: of the index of records: a protocol by its id, or a group by its key.
+        name: the id or the key.
+    """
+
+    column: Literal["protocol_id", "group_key"]
+    name: str
+
+
 def find_prior_runs(
-    settings: Settings, store: Store, protocol_id: str, run_id: str, hash_places: Mapping[str, str]
+    settings: Settings, store: Store, subject: Subject, run_id: str, hash_places: Mapping[str, str]
 ) -> PriorRuns:
-    """The analyses of a protocol before the one whose MLflow run this is.
+    """The analyses of a protocol or a group before the one whose MLflow run this is.
 
     A record whose hash neither its MLflow run, Dagster's log nor a row of the app has was left by a process that died
     while it recorded. It does not make the next run exploratory; it is only counted.
@@ -43,16 +58,16 @@ def find_prior_runs(
     Args:
         settings: whose archive.
         store: MLflow.
-        protocol_id: the protocol.
+        subject: the protocol or the group.
         run_id: the run that is under way.
-        hash_places: hash of each record of the protocol that Dagster's log or the app's rows name, to that place.
+        hash_places: hash of each of its records that Dagster's log or the app's rows name, to that place.
 
     Raises:
         TrackingError: MLflow does not answer.
     """
-    runs = {run.info.run_id: run for run in _runs(store, protocol_id) if run.info.run_id != run_id}
+    runs = {run.info.run_id: run for run in _runs(store, subject) if run.info.run_id != run_id}
     recorded = []
-    for sha256, record in find_records(settings, "protocol_id", protocol_id):
+    for sha256, record in find_records(settings, subject.column, subject.name):
         run = runs.get(str(record.tracking["run_id"]))
         if run is None or record_hash(run) is not None or sha256 in hash_places:
             recorded.append(_of_record(record))
@@ -61,7 +76,7 @@ def find_prior_runs(
     ended = [run for run in runs.values() if record_hash(run) is None and run.info.status != "RUNNING"]
     changed = find_entries(settings, "readable", False)  # noqa: FBT003 - a value of the column
     counted_hashes = {record_hash(run) for run in runs.values()}
-    vanished = tuple(_vanished(settings, store, protocol_id, counted_hashes, hash_places))
+    vanished = tuple(_vanished(settings, store, subject, counted_hashes, hash_places))
     return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed), vanished=vanished)
 
 
@@ -91,14 +106,14 @@ def find_prior_sightings(settings: Settings, protocol_id: str) -> PriorSightings
 def _vanished(
     settings: Settings,
     store: Store,
-    protocol_id: str,
+    subject: Subject,
     counted_hashes: Collection[str | None],
     hash_places: Mapping[str, str],
 ) -> Iterator[str]:
     """Records that were there and are gone, in words.
 
-    A changed file is no gap, for it is counted as changed. A run of MLflow of another protocol excuses a gap of the
-    chain, but not a record that this protocol's own places name: the tags of a run can be edited.
+    A changed file is no gap, for it is counted as changed. A run of MLflow of another subject excuses a gap of the
+    chain, but not a record that this one's own places name: the tags of a run can be edited.
     """
     chain = read_chain(settings)
     files = {entry.sha256 for entry in chain.entries}
@@ -118,21 +133,24 @@ def _vanished(
         runs_with_hash = (
             search(store, store.experiment_id, f"tags.`{HASH_TAG}` = '{sha256}'") if _HASH.fullmatch(sha256) else []
         )
-        is_of_protocol = sha256 in hash_places
-        if (
-            is_of_protocol
-            or not runs_with_hash
-            or any(run.data.tags.get(PROTOCOL_TAG) == protocol_id for run in runs_with_hash)
-        ):
+        is_of_subject = sha256 in hash_places
+        if is_of_subject or not runs_with_hash or any(_is_of(run, subject) for run in runs_with_hash):
             yield words
 
 
-def _runs(store: Store, protocol_id: str) -> "list[Run]":
-    """The runs of analyses of a protocol; its id may hold either quote, and MLflow's conditions take one only."""
-    quote = '"' if "'" in protocol_id else "'"
-    condition = "" if quote in protocol_id else f"tags.`{PROTOCOL_TAG}` = {quote}{protocol_id}{quote}"
+def _runs(store: Store, subject: Subject) -> "list[Run]":
+    """The runs of analyses; the name may hold either quote, and MLflow's conditions take one only."""
+    name = subject.name
+    quote = '"' if "'" in name else "'"
+    condition = "" if quote in name else f"tags.`{PROTOCOL_TAG}` = {quote}{name}{quote}"
     runs = search(store, store.experiment_id, condition)
-    return [run for run in runs if PARENT_TAG in run.data.tags and run.data.tags.get(PROTOCOL_TAG) == protocol_id]
+    return [run for run in runs if PARENT_TAG in run.data.tags and _is_of(run, subject)]
+
+
+def _is_of(run: "Run", subject: Subject) -> bool:
+    """Whether a run is of the subject; a group may have the key that is a protocol's id."""
+    of_group = run.data.tags.get(ASSET_TAG, UNKNOWN).rpartition("/")[2] in GROUP_KINDS
+    return run.data.tags.get(PROTOCOL_TAG) == subject.name and of_group is (subject.column == "group_key")
 
 
 def _of_record(record: Record) -> PriorRun:

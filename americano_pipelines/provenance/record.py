@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
+from americano_pipelines.analysis.group_extract import group_title
 from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
@@ -15,7 +16,10 @@ from americano_pipelines.mlflow_store.artifacts import Artifact
 
 
 class Identity(FrozenModel):
-    """Which analysis this is, of which protocol, what launched it and when it ran (ISO 8601, UTC)."""
+    """Which analysis this is, of which protocol or group, what launched it and when it ran (ISO 8601, UTC).
+
+    The record of an analysis of a protocol or of all learners has no `group`.
+    """
 
     analysis: str
     analysis_version: str
@@ -24,6 +28,19 @@ class Identity(FrozenModel):
     actor: str
     started_at: str
     ended_at: str
+    group: str | None = None
+
+    @property
+    def partition(self) -> str | None:
+        """The protocol's id or the group's key, None for an analysis of all learners."""
+        return self.protocol_id or self.group
+
+    @property
+    def subject(self) -> str | None:
+        """What it is of, for people who know protocols by id; None for an analysis of all learners."""
+        if self.group is not None:
+            return group_title(self.group)
+        return None if self.protocol_id is None else f"protocol {self.protocol_id}"
 
 
 class Logged(FrozenModel):

@@ -21,12 +21,19 @@ from americano_pipelines.settings import Settings
 
 INDEX = "index.sqlite3"
 # Version of the table in record_index.sql: an index of another version is built anew.
-_VERSION = 4
+_VERSION = 5
 # Another analysis writes one row: longer than this the lock is held by something that hangs.
 _LOCK_SECONDS = 5.0
 
 Column = Literal[
-    "sha256", "protocol_id", "mlflow_run_id", "analysis_run_id", "dagster_run_id", "readable", "snapshot_id"
+    "sha256",
+    "protocol_id",
+    "group_key",
+    "mlflow_run_id",
+    "analysis_run_id",
+    "dagster_run_id",
+    "readable",
+    "snapshot_id",
 ]
 
 
@@ -78,6 +85,7 @@ class IndexEntry:
         snapshot_id: the snapshot that its extract was read from, None without inputs.
         chain_number: its place among all records of the archive, None in one from before records were chained.
         chain_previous: hash of the record before it in the chain, None for the first.
+        group_key: of which group of protocols, None for an analysis of none.
     """
 
     sha256: str
@@ -102,6 +110,7 @@ class IndexEntry:
     snapshot_id: str | None = None
     chain_number: int | None = None
     chain_previous: str | None = None
+    group_key: str | None = None
 
     @property
     def numbers(self) -> KeyNumbers:
@@ -266,6 +275,7 @@ def _read(
             snapshot_id=record.inputs[0].snapshot_id if record.inputs else None,
             chain_number=None if record.chain is None else record.chain.number,
             chain_previous=None if record.chain is None else record.chain.previous,
+            group_key=identity.group,
         )
 
 

@@ -99,10 +99,12 @@ def record(
                 analysis=analysis.name,
                 analysis_version=analysis.version,
                 analysis_run_id=context.analysis_run_id,
-                protocol_id=context.partition,
+                protocol_id=None if prepared.kind.scope == "group" else context.partition,
                 actor=context.actor,
                 started_at=captured.started_at,
                 ended_at=utc_now(),
+                # Set for a group alone: the other records stay in the form of earlier releases.
+                **({"group": context.partition} if prepared.kind.scope == "group" else {}),
             ),
             code=CodePart.model_validate(captured.code, from_attributes=True),
             inputs=inputs,
@@ -215,7 +217,7 @@ def _log(
 def _outcome_tags(prepared: PreparedAnalysis, analysis: Analysis, compliance: PlanCompliance | None) -> dict[str, str]:
     """What MLflow's list of runs can be sorted and filtered by; an analysis that judges nothing has no verdict."""
     tags = {
-        "protocol": prepared.protocol,
+        "protocol": prepared.extract.title,
         "verdict": analysis.verdict,
         "standing": compliance.label if compliance else None,
     }

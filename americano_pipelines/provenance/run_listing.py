@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from americano_pipelines.analysis.group_extract import group_title
+from americano_pipelines.analysis.registry import GROUP_KINDS
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.mlflow_store.artifacts import find_run
 from americano_pipelines.mlflow_store.client import Store
@@ -28,7 +30,7 @@ class ListedRun:
         started: when, ISO 8601, UTC.
         analysis: which, None when its run does not say.
         protocol_id: of which protocol, None for one of none.
-        protocol: the protocol's name in the published file, its id when it is not there.
+        protocol: the protocol's name in the published file, its id when it is not there; or the group in words.
         status: of the MLflow run; `gone` when MLflow does not have it any more.
         verdict: the verdict's state, None without a record or for an analysis that judges nothing.
         standing: `planned`, `declared` or `exploratory`, None without a record or for an analysis that no protocol
@@ -100,7 +102,9 @@ def _of_entry(entry: IndexEntry, status: str, names: dict[str, str]) -> ListedRu
         started=_started(entry),
         analysis=entry.analysis,
         protocol_id=entry.protocol_id,
-        protocol=names.get(entry.protocol_id or "", entry.protocol_id),
+        protocol=group_title(entry.group_key)
+        if entry.group_key is not None
+        else names.get(entry.protocol_id or "", entry.protocol_id),
         status=status,
         verdict=entry.verdict,
         standing=entry.standing,
@@ -115,12 +119,15 @@ def _of_entry(entry: IndexEntry, status: str, names: dict[str, str]) -> ListedRu
 
 def _without_record(store: Store, run: "Run", names: dict[str, str]) -> ListedRun:
     tags = {name: value for name, value in run.data.tags.items() if value != UNKNOWN}
-    asset, protocol_id = tags.get(ASSET_TAG), tags.get(PROTOCOL_TAG)
+    asset, partition = tags.get(ASSET_TAG), tags.get(PROTOCOL_TAG)
+    analysis = asset.removeprefix(_PREFIX) if asset else run.info.run_name
+    group = partition if analysis in GROUP_KINDS else None
+    protocol_id = None if group is not None else partition
     return ListedRun(
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="milliseconds"),
-        analysis=asset.removeprefix(_PREFIX) if asset else run.info.run_name,
+        analysis=analysis,
         protocol_id=protocol_id,
-        protocol=names.get(protocol_id or "", protocol_id),
+        protocol=names.get(protocol_id or "", protocol_id) if group is None else group_title(group),
         status=str(run.info.status),
         verdict=None,
         standing=None,

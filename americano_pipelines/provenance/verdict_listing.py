@@ -6,7 +6,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from americano_pipelines.analysis.group_extract import group_title
 from americano_pipelines.analysis.preregistration import Standing
 from americano_pipelines.provenance.record_index import IndexEntry, KeyNumbers, find_entries, newest_entries
 from americano_pipelines.settings import Settings
@@ -46,14 +48,15 @@ def list_verdicts(settings: Settings, published: Sequence[PublishedProtocol]) ->
 
     Args:
         settings: whose archive.
-        published: the published protocols; those that only records know come after them.
+        published: the published protocols; those that only records know, and groups, come after them.
     """
     chosen: dict[str, IndexEntry] = {}
     explorations: Counter[str] = Counter()
     for entry in newest_entries(settings):
-        if entry.protocol_id is not None:
-            explorations[entry.protocol_id] += not is_confirmatory(entry)
-            chosen[entry.protocol_id] = max([entry, chosen.get(entry.protocol_id, entry)], key=_rank)
+        subject = entry.protocol_id if entry.group_key is None else group_title(entry.group_key)
+        if subject is not None:
+            explorations[subject] += not is_confirmatory(entry)
+            chosen[subject] = max([entry, chosen.get(subject, entry)], key=_rank)
     ids = {protocol.protocol_id for protocol in published}
     unpublished = [PublishedProtocol(protocol_id) for protocol_id in sorted(chosen.keys() - ids)]
     return [
@@ -67,12 +70,12 @@ def is_confirmatory(entry: IndexEntry) -> bool:
     return entry.standing in _CONFIRMATORY
 
 
-def confirmatory_entry(settings: Settings, protocol_id: str) -> IndexEntry | None:
-    """The planned or declared analysis of a protocol, None as long as there is none.
+def confirmatory_entry(settings: Settings, column: Literal["protocol_id", "group_key"], name: str) -> IndexEntry | None:
+    """The planned or declared analysis of a protocol or a group, None as long as there is none.
 
     A second one is planned only if the first died before it was wholly recorded, so of several the last one counts.
     """
-    entries = find_entries(settings, "protocol_id", protocol_id)
+    entries = find_entries(settings, column, name)
     return max((entry for entry in entries if entry.readable and is_confirmatory(entry)), key=_rank, default=None)
 
 

@@ -89,6 +89,18 @@ def randomization_formulas(direction: str, two_sided: TwoSided | None) -> tuple[
     )
 
 
+def multiple_baseline_formulas(direction: str) -> tuple[Formula, ...]:
+    """Of the randomization test of a multiple baseline, in this direction: `increase`, `decrease` or `either`."""
+    observed = Formula(
+        "observed",
+        "mean over the cases of (mean of the case's treatment days - mean of its baseline days)",
+        "Marascuilo and Busk (1988); Wampold and Worsham (1986); Koehler and Levin (1998)",
+        "an assignment is one start of treatment for each case",
+    )
+    _, *others = randomization_formulas(direction, "doubled" if direction == "either" else None)
+    return observed, *others
+
+
 TREND = Formula(
     "dependence, trend within phases",
     "least squares slope of days less their phase's means; se sqrt(s^2 / Sxx) sqrt((1 + r) / (1 - r)), r = "

@@ -151,6 +151,41 @@ def randomization_test(
     # The observed assignment is one of all, and comes on top of a sample or of a set that does not hold it.
     observed_added = 0 if looked_at_all and admissible else 1
     reference = ReferenceSet(observed, contrasts, shares, tolerance(*(case.values for case in cases)), observed_added)
+    return compare_with_reference(
+        reference,
+        assignments=assignments,
+        admissible=admissible,
+        direction=direction,
+        level=level,
+        two_sided=two_sided,
+        sample=None if looked_at_all else (draws, seed),
+    )
+
+
+def compare_with_reference(
+    reference: ReferenceSet,
+    *,
+    assignments: int,
+    admissible: bool,
+    direction: Direction | None,
+    level: float,
+    two_sided: TwoSided,
+    sample: tuple[int, int] | None,
+) -> RandomizationTest:
+    """Test an observed statistic against its reference set.
+
+    Args:
+        reference: the statistics of all assignments or of draws.
+        assignments: how many could have been drawn.
+        admissible: whether what was observed could have been drawn.
+        direction: the way that was declared before; None for a two-sided test.
+        level: the level of the test.
+        two_sided: how a two-sided p and the interval are made.
+        sample: how many assignments were drawn, and the seed; None when the reference set holds all.
+    """
+    draws, seed = sample or (None, None)
+    observed, contrasts = reference.observed, reference.contrasts
+    observed_added = reference.observed_added
     sides = two_sided if direction is None else None
     counted = _Counts.of(reference)
     as_extreme, always = counted.as_extreme(direction, sides)
@@ -162,18 +197,18 @@ def randomization_test(
         admissible=admissible,
         assignments=assignments,
         as_extreme=as_extreme,
-        draws=None if looked_at_all else draws,
+        draws=draws,
         p=min(1.0, factor * (as_extreme + observed_added) / reference.size),
         p_higher=(counted.higher + observed_added) / reference.size,
         p_lower=(counted.lower + observed_added) / reference.size,
-        p_interval=None if looked_at_all else _doubled_interval(as_extreme, draws, factor),
+        p_interval=None if draws is None else _doubled_interval(as_extreme, draws, factor),
         direction=direction,
         two_sided=sides,
         smallest_p=min(1.0, factor * (always + observed_added) / reference.size),
         empty=counted.empty,
         tolerance=reference.ties,
-        seed=None if looked_at_all else seed,
-        generator=None if looked_at_all else GENERATOR,
+        seed=seed,
+        generator=None if draws is None else GENERATOR,
         interval=invert(reference, level, two_sided)
         if admissible
         else Interval(None, None, 1 - level, "what was observed could not have been drawn"),

@@ -14,6 +14,7 @@ from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.changepoint_search import change_points
 from americano_pipelines.statistics.effect_sizes import OutcomeScale, compare
+from americano_pipelines.statistics.joint_randomization import MultipleBaseline, joint_missing_days, joint_test
 from americano_pipelines.statistics.missing_days import missing_days
 from americano_pipelines.statistics.overlap_measures import DatedValues
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
@@ -21,6 +22,7 @@ from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case, Schedule
 from americano_pipelines.statistics.segmented_regression import segmented
+from americano_pipelines.statistics.start_schedules import StartSchedule
 
 _SCHEDULES: dict[str, Callable[..., Schedule]] = {kind.__name__: kind for kind in (PhaseSchedule, Alternation)}
 
@@ -35,7 +37,7 @@ def recompute(analysis: str, document: Mapping[str, Any]) -> tuple[dict[str, Any
     Returns:
         Parts of the results under the names that they have in a record; and what is left out, with the reason.
     """
-    parts: dict[str, Any] = {"phases": _phases(document)}
+    parts: dict[str, Any] = {"phases": [row for days in document.get("cases", [document]) for row in _phases(days)]}
     missing = []
     for name, compute in _PARTS.get(analysis, {}).items():
         try:
@@ -131,8 +133,51 @@ def _change_points(document: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def _experiment(document: Mapping[str, Any]) -> MultipleBaseline | None:
+    """The tested cases of a multiple baseline, None where nothing was tested."""
+    tested = document["test"]
+    if tested is None:
+        return None
+    schedule = tested["schedule"]
+    return MultipleBaseline(
+        values=tuple(_values(values) for values in tested["values"]),
+        schedule=StartSchedule(
+            tuple(schedule["days"]),
+            tuple((first, last) for first, last in schedule["windows"]),
+            schedule["permuted"],
+            schedule["distance"],
+        ),
+        starts=tuple(tested["starts"]),
+        cut=tuple(tested["cut"]),
+    )
+
+
+def _joint_test(document: Mapping[str, Any]) -> RandomizationTest | None:
+    parameters, experiment = document["parameters"], _experiment(document)
+    if experiment is None:
+        return None
+    direction = None if parameters["direction"] == "either" else parameters["direction"]
+    drawn = {name: parameters[name] for name in ("seed", "draws")}
+    return joint_test(experiment, direction=direction, level=parameters["alpha"], **drawn)
+
+
+def _joint_test_results(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    test = _joint_test(document)
+    return None if test is None else asdict(test)
+
+
+def _joint_missing_days(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    parameters, experiment, test = document["parameters"], _experiment(document), _joint_test(document)
+    if experiment is None or test is None:
+        return None
+    drawn = {name: parameters[name] for name in ("seed", "draws")}
+    missing = joint_missing_days(experiment, test, level=parameters["alpha"], **drawn)
+    return {**asdict(missing), "shares differ": missing.is_unequal}
+
+
 _PARTS: dict[str, dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]]] = {
     "abab_randomization": {"test": _test, "missing days": _missing_days, "effects": _effects},
     "interrupted_time_series": {"regression": _regression},
     "change_points": {"change points": _change_points},
+    "multiple_baseline": {"test": _joint_test_results, "missing days": _joint_missing_days},
 }

@@ -70,7 +70,7 @@ class Lab:
         """
         dagster_run_id = dagster_run or secrets.token_hex(8)
         parent = get_or_create_parent_run(self.store, self.settings, dagster_run_id, "job", {})
-        protocol_id = "protocol_1" if kind.of_protocol else None
+        protocol_id = "protocol_1" if kind.scope == "protocol" else None
         with open_published(self.settings) as connection:
             document = snapshots.read_record(self.settings.paths)
             assert document is not None

@@ -106,7 +106,7 @@ def test_a_new_record_has_the_fields_of_the_format(lab: Lab, kind: str) -> None:
     recorded_fields, new_fields = ({*fields("", json.loads(record.canonical()))} for record in (old, new))
     newer = {(f"logged.tags.{tag}", "str") for tag in NEWER_TAGS.get(kind, ())}
     assert newer <= new_fields
-    added = ADDED | (ADDED_OF_PROTOCOL if KINDS[kind].of_protocol else frozenset())
+    added = ADDED | (ADDED_OF_PROTOCOL if KINDS[kind].scope == "protocol" else frozenset())
     of_plan = {field for field in new_fields if field[0].startswith("standing.")} - recorded_fields
     assert {name for name, _ in of_plan} <= PLAN_FIELDS
     differing = {field for field in recorded_fields ^ (new_fields - newer) if not field[0].startswith(VARIABLE)}

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
+from americano_pipelines.analysis.registry import KINDS, Scope
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
 from americano_pipelines.defs.job_names import PREFIX
 from americano_pipelines.defs.run_ends import run_events
@@ -100,12 +100,21 @@ def _protocol_metadata(performed: "PerformedAnalysis", standing: str) -> Metadat
         return {}
     return {
         standing: compliance.label,
-        "protocol": one_line(performed.prepared.protocol or ""),
-        "protocol id": one_line(str(record.identity.protocol_id)),
+        **_subject(performed),
         "outcome": one_line(str(record.config["outcome"])),
         "better": _better(performed.analysis.results),
         "earlier analyses": compliance.earlier_runs,
         "days": dg.MetadataValue.md(_phase_table(performed.analysis.results["phases"])),
+    }
+
+
+def _subject(performed: "PerformedAnalysis") -> Metadata:
+    identity, members = performed.recorded.record.identity, performed.prepared.extract.members
+    if identity.group is not None:
+        return {"group": one_line(identity.group), "protocols": one_line(", ".join(each.title for each in members))}
+    return {
+        "protocol": one_line(performed.prepared.extract.title or ""),
+        "protocol id": one_line(str(identity.protocol_id)),
     }
 
 
@@ -207,14 +216,14 @@ def materialization_hashes(settings: Settings) -> Iterator[Callable[[Record], li
         yield lambda record: [] if instance is None else recorded_hashes(instance, record)
 
 
-def hashes_of_protocol(instance: dg.DagsterInstance, protocol_id: str) -> frozenset[str]:
-    """The hashes of records in the metadata of all analyses of a protocol, as Dagster's log has them."""
+def hashes_of_partition(instance: dg.DagsterInstance, scope: Scope, partition: str) -> frozenset[str]:
+    """The hashes of records in the metadata of all analyses of a protocol or a group, as Dagster's log has them."""
     hashes: set[str] = set()
-    for name in PROTOCOL_KINDS:
-        of_protocol = dg.AssetRecordsFilter(asset_key=asset_specs.key(PREFIX, name), asset_partitions=[protocol_id])
+    for name in (kind.name for kind in KINDS.values() if kind.scope == scope):
+        of_partition = dg.AssetRecordsFilter(asset_key=asset_specs.key(PREFIX, name), asset_partitions=[partition])
         cursor, more = None, True
         while more:
-            page = instance.fetch_materializations(of_protocol, limit=_PER_PAGE, cursor=cursor)
+            page = instance.fetch_materializations(of_partition, limit=_PER_PAGE, cursor=cursor)
             events = [record.asset_materialization for record in page.records]
             for event in events:
                 hashes.update(hash_in(event.metadata) if event is not None else ())

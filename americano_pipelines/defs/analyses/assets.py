@@ -5,20 +5,20 @@ https://docs.dagster.io/guides/build/assets/defining-assets
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import KINDS, Kind
+from americano_pipelines.analysis.registry import KINDS, Kind, Scope
 from americano_pipelines.app_database.matching import merge_parameters
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
-from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata, hashes_of_protocol
+from americano_pipelines.defs.analyses.analysis_metadata import analysis_metadata, hashes_of_partition
 from americano_pipelines.defs.analyses.app_row import claimed_row, complete_row, created_row
 from americano_pipelines.defs.analyses.config import given_parameters, launchpad, launchpad_yaml
 from americano_pipelines.defs.analyses.resources import MlflowResource, WarehouseResource
 from americano_pipelines.defs.job_names import NAME_FIELD, PREFIX, ROW_FIELD
 from americano_pipelines.defs.jobs import EXPERIMENTS
-from americano_pipelines.defs.protocol_partitions import PROTOCOLS
+from americano_pipelines.defs.protocol_partitions import GROUPS, PROTOCOLS
 from americano_pipelines.defs.run_tags import COMMAND_TAG, LAUNCHER_TAGS, PROTOCOL_NAME_TAG
 from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.defs.sync import asset_specs
@@ -33,27 +33,30 @@ if TYPE_CHECKING:
     from americano_pipelines.provenance.preparation import PreparedAnalysis
 
 
+_PARTITIONS: dict[Scope, dg.DynamicPartitionsDefinition] = {"protocol": PROTOCOLS, "group": GROUPS}
+
+
 def build_analyses(settings: Settings) -> list[dg.AssetsDefinition]:
     """The assets of all kinds of analyses for these settings."""
     return [build_analysis(settings, kind) for kind in KINDS.values()]
 
 
 def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
-    """The asset of a kind of analysis; of a kind that analyses protocols it has a partition for each."""
+    """The asset of a kind of analysis, with a partition for each protocol or group where it is of these."""
     with warnings.catch_warnings():
         # Beta, yet stated: each partition of a backfill is a run of its own, as each analysis is an MLflow run.
         warnings.simplefilter("ignore", category=dg.BetaWarning)
         decorator = dg.asset(
             key=asset_specs.key(PREFIX, kind.name),
             deps=[dg.AssetKey(key.split("/")) for key in kind.assets],
-            partitions_def=PROTOCOLS if kind.of_protocol else None,
+            partitions_def=_PARTITIONS.get(kind.scope),
             description=_description(kind),
             group_name=EXPERIMENTS,
             code_version=kind.version,
             kinds={"python", "mlflow", *kind.libraries},
             owners=[asset_specs.Owner.RESEARCH.value],
             tags={"layer": PREFIX},
-            backfill_policy=dg.BackfillPolicy.multi_run() if kind.of_protocol else None,
+            backfill_policy=dg.BackfillPolicy.multi_run() if kind.scope in _PARTITIONS else None,
         )
     return decorator(_step(settings, kind, launchpad(kind)))
 
@@ -61,14 +64,19 @@ def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
 def _description(kind: Kind) -> str:
     """What the analysis does, how its partitions are found by name, and the parameters to copy."""
     key, name = asset_specs.key(PREFIX, kind.name), VERDICTS_KEY.to_user_string()
-    partitions = (
+    of_protocol = (
         f"A partition is a protocol, by its id; [{name}](/assets/{name}) lists the ids by name. Each "
         "materialization is one AnalysisRun and one MLflow run. A protocol that has ended is not analysed by itself: "
         "materialize its partition, run `americano analyse`, or request it in the app. A planned verdict is never "
         "changed by another analysis.\n\n"
-        if kind.of_protocol
-        else ""
     )
+    of_group = (
+        "A partition is a group of protocols, by the key that their phases declare in "
+        "`interventionParams.analysis.group`. Each materialization is one MLflow run; the app has no rows of groups. "
+        "Materialize its partition, or run `americano analyse`. A planned verdict is never changed by another "
+        "analysis.\n\n"
+    )
+    partitions = {"protocol": of_protocol, "group": of_group}.get(kind.scope, "")
     yaml = markdown_block(launchpad_yaml(kind, "__".join(key.path)), "yaml")
     return f"{kind.description}\n\n{partitions}Parameters, to copy into the launchpad and change there:\n\n{yaml}"
 
@@ -83,16 +91,16 @@ def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Call
     ) -> dg.MaterializeResult[None]:
         from americano_pipelines.provenance.preparation import prepare
 
-        requested_row: str | None = getattr(config, ROW_FIELD)
+        requested_row: str | None = getattr(config, ROW_FIELD, None)
         with step_errors(context), claimed_row(context, settings.app, requested_row) as request:
             overrides = given_parameters(config)
             if request is not None:
                 overrides = merge_parameters(request, overrides)
-            protocol_id = context.partition_key if kind.of_protocol else None
+            partition = context.partition_key if kind.scope in _PARTITIONS else None
             with warehouse.reading() as (connection, document):
-                prepared = prepare(settings, connection, document, kind, protocol_id, overrides)
-            if prepared.protocol is not None:
-                context.instance.add_run_tags(context.run.run_id, {PROTOCOL_NAME_TAG: one_line(prepared.protocol)})
+                prepared = prepare(settings, connection, document, kind, partition, overrides)
+            if (title := prepared.extract.title) is not None:
+                context.instance.add_run_tags(context.run.run_id, {PROTOCOL_NAME_TAG: one_line(title)})
             run_name = getattr(config, NAME_FIELD, prepared.title)
             return _perform(context, settings, mlflow, prepared, run_name, requested_row)
 
@@ -115,13 +123,13 @@ def _perform(
         run_context = RunContext(
             dagster_run_id=context.run.run_id,
             asset_key=context.asset_key.to_user_string(),
-            partition=context.partition_key if kind.of_protocol else None,
+            partition=context.partition_key if kind.scope in _PARTITIONS else None,
             actor=actor(context.run),
             analysis_run_id=row_id,
             # The contracts and statements that the published file was built by are the code of its tables.
             code_versions=dict.fromkeys(kind.assets, prepared.document.content.models_sha256),
-            recorded_before=hashes_of_protocol(context.instance, context.partition_key)
-            if kind.of_protocol
+            recorded_before=hashes_of_partition(context.instance, kind.scope, context.partition_key)
+            if kind.scope in _PARTITIONS
             else frozenset(),
         )
         tags = {
@@ -138,7 +146,8 @@ def _perform(
     if performed.compliance is not None:
         _report_verdicts(context, settings)
         exploratory = performed.compliance.label == "exploratory"
-        confirmatory = confirmatory_entry(settings, context.partition_key) if exploratory else None
+        column: Literal["protocol_id", "group_key"] = "group_key" if kind.scope == "group" else "protocol_id"
+        confirmatory = confirmatory_entry(settings, column, context.partition_key) if exploratory else None
     return dg.MaterializeResult(
         metadata=analysis_metadata(performed, confirmatory, app_row, settings.americano_api_url),
         data_version=dg.DataVersion(sha256_hex(canonical_json(performed.analysis.results))),

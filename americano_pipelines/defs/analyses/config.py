@@ -24,12 +24,12 @@ _BOUNDS = (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most
 def launchpad(kind: Kind) -> type[dg.Config]:
     """The config of an analysis: its parameters, and the app's row.
 
-    For an analysis of a protocol every parameter is optional, because the plan gives its value. Another analysis has
-    its own defaults, and the name of its MLflow run.
+    For an analysis of a protocol or a group every parameter is optional, because the plan gives its value. Another
+    analysis has its own defaults, and the name of its MLflow run. The app has no rows of groups.
     """
     parameters = kind.parameters.model_fields.items()
     fields: dict[str, Any] = {}
-    if kind.of_protocol:
+    if kind.scope != "all learners":
         for field, info in parameters:
             optional = Field(default=None, description=_describe_field(info))
             fields[field] = (_optional(field, info.annotation), optional)
@@ -38,7 +38,8 @@ def launchpad(kind: Kind) -> type[dg.Config]:
         fields |= {field: (info.annotation, info) for field, info in parameters}
         fields[NAME_FIELD] = (str, Field(default=kind.title, min_length=1, description="Name of the MLflow run."))
         row = _ROW
-    fields[ROW_FIELD] = (str | None, Field(default=None, description=row))
+    if kind.scope != "group":
+        fields[ROW_FIELD] = (str | None, Field(default=None, description=row))
     return create_model(f"{kind.name.title().replace('_', '')}Config", __base__=dg.Config, **fields)
 
 
@@ -52,7 +53,7 @@ def launchpad_yaml(kind: Kind, step: str) -> str:
     lines = ["ops:", f"  {step}:", "    config:"]
     for name, field in launchpad(kind).model_fields.items():
         parameter = kind.parameters.model_fields.get(name)
-        hint = _hint(parameter, planned=kind.of_protocol) if parameter else _FIELD_HINTS[name]
+        hint = _hint(parameter, planned=kind.scope != "all learners") if parameter else _FIELD_HINTS[name]
         # Above its parameter: a longer line makes the page scroll sideways.
         lines += wrap(hint, _HINT_WIDTH, initial_indent="      # ", subsequent_indent="      # ")
         lines.append(f"      {name}: {json.dumps(field.default)}")

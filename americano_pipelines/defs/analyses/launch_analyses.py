@@ -8,14 +8,19 @@ from typing import Any
 
 import dagster as dg
 
-from americano_pipelines.analysis.extract import Extract
-from americano_pipelines.analysis.registry import PROTOCOL_KINDS
+from americano_pipelines.analysis.group_extract import group_title, planned_kinds
+from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.defs.analyses.analysis_metadata import hash_in
 from americano_pipelines.defs.analyses.request_sensor import RejectedRequest, plan_requests
 from americano_pipelines.defs.code_location import build_defs
-from americano_pipelines.defs.job_names import ANALYSES, PREFIX
-from americano_pipelines.defs.protocol_partitions import partitions, refusals, sync_protocol_partitions
+from americano_pipelines.defs.job_names import ANALYSES, GROUP_ANALYSES, PREFIX
+from americano_pipelines.defs.protocol_partitions import (
+    partitions,
+    refusals,
+    sync_group_partitions,
+    sync_protocol_partitions,
+)
 from americano_pipelines.defs.run_ends import describe_end, step_failure
 from americano_pipelines.defs.run_maintenance import instance_for_runs
 from americano_pipelines.defs.run_processes import process_tags
@@ -37,7 +42,7 @@ class Launched:
     """One analysis that was launched, or refused.
 
     Attributes:
-        protocol_id: the protocol.
+        protocol_id: the protocol; of a group its key.
         protocol: its name, or its id for an analysis that failed.
         analysis: its kind; for a request that was refused the app's type.
         success: whether it is recorded.
@@ -87,10 +92,11 @@ def read_launched(
 
 def _recorded(settings: Settings, protocol_id: str, sha256: str) -> Launched:
     record = Record.parse(get(records_dir(settings), sha256))
-    extract, compliance = Extract.parse(get(extracts_dir(settings), record.extract_sha256)), record.standing
+    kind, compliance = KINDS[record.identity.analysis], record.standing
+    extract = kind.parse_extract(get(extracts_dir(settings), record.extract_sha256))
     return Launched(
         protocol_id=protocol_id,
-        protocol=one_line(extract.protocol.title),
+        protocol=one_line(extract.title or ""),
         analysis=record.identity.analysis,
         success=True,
         sentence=one_line(record.sentence_with_compliance),
@@ -163,8 +169,50 @@ def run_analyses(
                 yield from _run(settings, instance, job, protocol_id, keys, config, {COMMAND_TAG: command})
 
 
+def run_group_analyses(
+    settings: Settings,
+    groups: Sequence[str] | None,
+    kinds: Sequence[str],
+    *,
+    command: str,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[Launched]:
+    """Run analyses of groups of protocols, one Dagster run for each group, in this process.
+
+    Args:
+        settings: the published file and where records go.
+        groups: keys of groups; None for all that are published.
+        kinds: names of `analysis.registry.GROUP_KINDS`; empty for the one that the designs of a group call for.
+        command: the command that launches them, as it is recorded.
+        parameters: for each kind the parameters that are set, by name.
+
+    Raises:
+        AnalysisError: a group is not declared; nothing is run then.
+        WarehouseUnavailableError: nothing is published.
+    """
+    check_location(settings)
+    with instance_for_runs(settings) as instance:
+        fitting = _published_groups(settings, instance)
+        if unknown := sorted(set(groups or ()) - set(fitting)):
+            raise AnalysisError(
+                f"no published protocol declares the group {', '.join(unknown)}; there are "
+                f"{', '.join(fitting) or 'none at all'}"
+            )
+        job = build_defs(settings).resolve_job_def(GROUP_ANALYSES)
+        for group in dict.fromkeys(fitting if groups is None else groups):
+            keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or fitting[group])]
+            config = {
+                "ops": {
+                    f"{PREFIX}__{key.path[-1]}": {"config": dict((parameters or {}).get(key.path[-1], {}))}
+                    for key in keys
+                }
+            }
+            with StageTimer().stage(f"analyse {group_title(group)}"):
+                yield from _run(settings, instance, job, group, keys, config, {COMMAND_TAG: command})
+
+
 def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
-    """Run the analyses of published protocols that have no record yet.
+    """Run the analyses of published protocols and groups that have no record yet.
 
     Args:
         settings: the published file and where records go.
@@ -175,12 +223,21 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
     """
     check_location(settings)
     with instance_for_runs(settings) as instance:
-        recorded = {(entry.protocol_id, entry.analysis) for entry in newest_entries(settings)}
+        entries = newest_entries(settings)
+        recorded = {(entry.protocol_id, entry.analysis) for entry in entries}
+        recorded_groups = {(entry.group_key, entry.analysis) for entry in entries}
         job = build_defs(settings).resolve_job_def(ANALYSES)
         for protocol_id, title in _published(settings, instance)[0].items():
             if keys := [dg.AssetKey([PREFIX, kind]) for kind in PROTOCOL_KINDS if (protocol_id, kind) not in recorded]:
                 with StageTimer().stage(f"analyse {title}"):
                     yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
+        missing = {
+            group: [kind for kind in kinds if (group, kind) not in recorded_groups]
+            for group, kinds in _published_groups(settings, instance).items()
+        }
+    for group, kinds in missing.items():
+        if kinds:
+            yield from run_group_analyses(settings, [group], kinds, command=command)
 
 
 def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
@@ -218,6 +275,15 @@ def _published(settings: Settings, instance: dg.DagsterInstance) -> tuple[dict[s
         titles = {protocol.protocol_id: protocol.title for protocol in published_protocols(connection)}
         with_partition = {protocol_id: titles.get(protocol_id, protocol_id) for protocol_id in partitions(instance)}
         return with_partition, refusals(connection)
+
+
+def _published_groups(settings: Settings, instance: dg.DagsterInstance) -> dict[str, list[str]]:
+    """The groups that published protocols declare, each with the analyses that the designs in it call for."""
+    with open_published(settings) as connection:
+        return {
+            group: planned_kinds(connection, protocol_ids)
+            for group, protocol_ids in sync_group_partitions(instance, connection).items()
+        }
 
 
 def _run(

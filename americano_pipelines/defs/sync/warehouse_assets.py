@@ -15,7 +15,7 @@ import duckdb
 
 from americano_pipelines.common import sql
 from americano_pipelines.common.stage_timer import StageTimer
-from americano_pipelines.defs.protocol_partitions import sync_protocol_partitions
+from americano_pipelines.defs.protocol_partitions import sync_group_partitions, sync_protocol_partitions
 from americano_pipelines.defs.run_tags import NEW_SNAPSHOT, REPAIRED, SECONDS, SKIPPED, UNCHANGED
 from americano_pipelines.defs.step_errors import SyncConfig, sync_step
 from americano_pipelines.defs.sync import asset_specs
@@ -147,6 +147,7 @@ def _keep_partitions(context: dg.AssetExecutionContext, settings: Settings, outc
     try:
         with open_published(settings, wait_seconds=0) as connection:
             added, removed = sync_protocol_partitions(context.instance, connection)
+            sync_group_partitions(context.instance, connection)
         if outcome.changed or not has_report(context.instance):
             report_verdicts(settings, context.instance)
     except WarehouseUnavailableError as error:

@@ -146,8 +146,8 @@ def _listing(folder: Path) -> bytes:
 
 
 def _title(record: Record) -> str:
-    of_protocol = f" of protocol {record.identity.protocol_id}" if record.identity.protocol_id else ""
-    return f"{record.identity.analysis.replace('_', ' ')}{of_protocol}"
+    of_subject = f" of {record.identity.subject}" if record.identity.subject else ""
+    return f"{record.identity.analysis.replace('_', ' ')}{of_subject}"
 
 
 def _guide(contents: CrateContents, options: CrateOptions) -> bytes:

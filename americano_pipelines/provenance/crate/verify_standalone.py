@@ -21,7 +21,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise, product
+from itertools import pairwise, permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ METADATA, GUIDE, STAMP, VERIFIER, LISTING = (
 # What the record cannot hold the hash of, for it is written after it.
 WRITTEN_AFTER = (METADATA, GUIDE, STAMP, VERIFIER, LISTING)
 ABAB = "abab_randomization"
+TESTS = frozenset({ABAB, "multiple_baseline"})
 RELATIVE, ABSOLUTE = 1e-9, 1e-9
 MOST_ASSIGNMENTS, DRAWN = 5_000_000, 200_000
 MOST_BYTES, MOST_FILES = 1 << 30, 10_000
@@ -222,7 +223,8 @@ json.dump([parts, missing], open(reply, "w", encoding="utf-8"))
 def check_by_modules(files: Files, record: Mapping[str, Any], report: Report) -> None:
     """Compute the results again from the days, by the modules."""
     results, days = record["results"], json.loads(files[DAYS])
-    if (effects := results.get("effects")) is not None and compares_phases(days, effects["pairs"]):
+    effects = results.get("effects") or {}
+    if "pairs" in effects and compares_phases(days, effects["pairs"]):
         days["improvement"] = effects["improvement"]
     parts, missing = run_modules(modules_of(files), {"analysis": record["identity"]["analysis"], "days": days})
     for words in missing:
@@ -326,10 +328,10 @@ def check_test(files: Files, record: Mapping[str, Any], report: Report) -> None:
     if test is None or not is_number(p) or not is_number(recorded.get("observed")):
         report.add("FAULT", "by numpy alone: p could not be compared: the days or the record lack the test")
         return
-    tested, shown = as_array(test["values"]), as_array(days["values"])
-    common = min(tested.size, shown.size)
-    both = ~np.isnan(shown[:common])
-    same_days = np.array_equal(tested[:common][both], shown[:common][both]) and not (~np.isnan(shown[common:])).any()
+    joint = "cases" in days
+    shown = days["cases"] if joint else [days]
+    every = test["values"] if joint else [test["values"]]
+    same_days = len(shown) == len(every) and all(map(are_shown, every, shown))
     schedule = {name: value for name, value in test["schedule"].items() if name != "kind"}
     shown_schedule = {name: value for name, value in recorded["schedule"].items() if name != "assignments"}
     if not report.compare(
@@ -339,7 +341,7 @@ def check_test(files: Files, record: Mapping[str, Any], report: Report) -> None:
     ):
         return
     check_counts(recorded, days["parameters"], report)
-    counted = count_assignments(test, recorded.get("seed"))
+    counted = (count_joint_starts if joint else count_assignments)(test, recorded.get("seed"))
     if counted is None:
         report.add("unknown", "by numpy alone: there are too many assignments to look at one by one, so p is unknown")
         return
@@ -353,6 +355,14 @@ def check_test(files: Files, record: Mapping[str, Any], report: Report) -> None:
     right = [name for name, again in possible.items() if abs(again - p) <= margin(again, sampled, recorded["draws"])]
     shown_p = f"p = {p:.6g} ({right[0] if right else ''}) and the difference of {observed:.6g} come out again"
     report.compare(bool(right), f"by numpy alone: {shown_p}", f"by numpy alone: p is {possible}, recorded is {p!r}")
+
+
+def are_shown(values: Sequence[float | None], days: Mapping[str, Any]) -> bool:
+    """Whether the days that were tested have the values of the days that are shown."""
+    tested, shown = as_array(values), as_array(days["values"])
+    common = min(tested.size, shown.size)
+    both = ~np.isnan(shown[:common])
+    return np.array_equal(tested[:common][both], shown[:common][both]) and not (~np.isnan(shown[common:])).any()
 
 
 def check_counts(test: Mapping[str, Any], parameters: Mapping[str, Any], report: Report) -> None:
@@ -426,15 +436,67 @@ def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float,
     rng, drawn = np.random.default_rng(seed), len(lengths) > DRAWN
     rows = lengths[rng.integers(len(lengths), size=DRAWN)] if drawn else lengths
     observed_difference, differences = difference(observed), np.array([difference(row) for row in rows])
-    empty, ties = np.isnan(differences), 1e-9 * float(np.nanmax(np.abs(values - np.nanmean(values))))
     observed_added = 1 if drawn or not (lengths == observed).all(axis=1).any() else 0
+    p = shares_of(observed_difference, differences, 1e-9 * spread(values), observed_added)
+    return observed_difference, p, drawn
+
+
+def count_joint_starts(test: Mapping[str, Any], seed: int | None) -> tuple[float, dict[str, float], bool] | None:
+    """The same for a multiple baseline, whose cases each start treatment on a day."""
+    cases, schedule = [as_array(values) for values in test["values"]], test["schedule"]
+    starts, drawn = joint_starts(schedule, np.random.default_rng(seed))
+    if starts is None:
+        return None
+    observed = np.array(test["starts"])
+    tables = [
+        np.array([mean(days[start + cut :]) - mean(days[:start]) if start else math.nan for start in range(days.size)])
+        for days, cut in zip(cases, test["cut"], strict=True)
+    ]
+    differences = np.mean([table[starts[:, case]] for case, table in enumerate(tables)], axis=0)
+    observed_difference = float(np.mean([table[start] for table, start in zip(tables, observed, strict=True)]))
+    observed_added = 1 if drawn or not (starts == observed).all(axis=1).any() else 0
+    ties = 1e-9 * max(spread(days) for days in cases)
+    return observed_difference, shares_of(observed_difference, differences, ties, observed_added), drawn
+
+
+def joint_starts(schedule: Mapping[str, Any], rng: np.random.Generator) -> tuple[np.ndarray | None, bool]:
+    """Every joint start, or draws where there are too many, None where they are too rare to draw; and whether drawn."""
+    windows, number = schedule["windows"], len(schedule["windows"])
+    orders = list(permutations(range(number))) if schedule["permuted"] and math.factorial(number) <= DRAWN else []
+    inside = math.prod(last - first + 1 for first, last in windows)
+    drawn = inside * max(1, len(orders)) > MOST_ASSIGNMENTS or (schedule["permuted"] and not orders)
+    if drawn:
+        rows = np.stack([rng.integers(first, last + 1, size=MOST_ASSIGNMENTS) for first, last in windows], axis=1)
+        rows = rng.permuted(rows[:DRAWN], axis=1) if schedule["permuted"] else rows
+    else:
+        grid = np.meshgrid(*(np.arange(first, last + 1) for first, last in windows), indexing="ij")
+        rows = np.stack(grid, axis=-1).reshape(-1, number)
+        rows = np.concatenate([rows[:, order] for order in orders]) if orders else rows
+    apart = np.diff(np.sort(rows, axis=1), axis=1).min(axis=1, initial=1 << 30) >= schedule["distance"]
+    rows = rows[apart]
+    if drawn:
+        return (rows[:DRAWN] if len(rows) >= DRAWN else None), True
+    return rows, False
+
+
+def spread(values: np.ndarray) -> float:
+    """The largest distance of a day from the mean."""
+    return float(np.nanmax(np.abs(values - np.nanmean(values))))
+
+
+def shares_of(
+    observed_difference: float, differences: np.ndarray, ties: float, observed_added: int
+) -> dict[str, float]:
+    """P by each way to count."""
+    empty = np.isnan(differences)
     share = {
         "increase": (empty | (differences >= observed_difference - ties)).sum(),
         "decrease": (empty | (differences <= observed_difference + ties)).sum(),
         "absolute value": (empty | (np.abs(differences) >= abs(observed_difference) - ties)).sum(),
     }
-    p = {name: float((count + observed_added) / (len(rows) + observed_added)) for name, count in share.items()}
-    return observed_difference, {**p, "twice the smaller side": min(1.0, 2 * min(p["increase"], p["decrease"]))}, drawn
+    size = len(differences) + observed_added
+    p = {name: float((count + observed_added) / size) for name, count in share.items()}
+    return {**p, "twice the smaller side": min(1.0, 2 * min(p["increase"], p["decrease"]))}
 
 
 def margin(p: float, sampled: bool, draws: int | None) -> float:  # noqa: FBT001 - one of two numbers
@@ -704,13 +766,11 @@ def verify(folder: Path) -> tuple[dict[str, str], Report]:
     report.check(f"{METADATA} or {GUIDE}", check_metadata, files, record)
     if RESULTS in files:
         report.check(RESULTS, check_results, files, record)
-    if analysis == ABAB:
-        report.check("the verdict", check_verdict, record)
-    else:
-        report.check("the verdict", check_no_verdict, record)
+    report.check("the verdict", check_verdict if analysis in TESTS else check_no_verdict, record)
     days_right = DAYS in files and sha256(files[DAYS]) == days
-    if days_right and analysis == ABAB:
+    if days_right and analysis in TESTS:
         report.check("the test", check_test, files, record)
+    if days_right and analysis == ABAB:
         report.check("the effects", check_effects, files, record)
     faults = report.faults
     report.check("the modules", check_modules, files, record)

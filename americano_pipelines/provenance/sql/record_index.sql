@@ -21,9 +21,11 @@ CREATE TABLE IF NOT EXISTS entries (
     p REAL,
     snapshot_id TEXT,
     chain_number INTEGER,
-    chain_previous TEXT
+    chain_previous TEXT,
+    group_key TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_protocol ON entries (protocol_id, analysis);
+CREATE INDEX IF NOT EXISTS entries_by_group ON entries (group_key, analysis);
 CREATE INDEX IF NOT EXISTS entries_by_mlflow_run ON entries (mlflow_run_id);
 CREATE INDEX IF NOT EXISTS entries_by_analysis_run ON entries (analysis_run_id);
 CREATE INDEX IF NOT EXISTS entries_by_dagster_run ON entries (dagster_run_id);

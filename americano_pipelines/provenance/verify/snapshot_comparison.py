@@ -81,7 +81,7 @@ def _read_again(settings: Settings, record: Record, kind: Kind, path: Path) -> B
         document = snapshots.record_of(connection)
         if document is None:
             return None
-        arguments = (document, record.identity.protocol_id, str(outcome) if outcome else None)
+        arguments = (document, record.identity.partition, str(outcome) if outcome else None)
         extract: BaseExtract
         try:
             extract = kind.read_extract(connection, settings, *arguments)
@@ -110,7 +110,7 @@ def _differences(path: str, recorded: Mapping[str, Any], present: Mapping[str, A
         place, other = f"{path}{name}", present.get(name)
         if isinstance(value, dict) and isinstance(other, dict):
             yield from _differences(f"{place}.", value, other)
-        elif place in {"protocol.learner", "learners"}:
+        elif name == "learner" or place == "learners":
             continue
         elif isinstance(value, list) and isinstance(other, list) and _all_objects(value, other):
             for index, (item, counterpart) in enumerate(zip(value, other, strict=True)):

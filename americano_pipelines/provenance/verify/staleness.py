@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from americano_pipelines.analysis.extract import Extract, read_extract
+from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.errors import AnalysisError, PseudonymKeyError, WarehouseUnavailableError
 from americano_pipelines.provenance.capture import (
@@ -49,14 +49,15 @@ def present_data(settings: Settings, record: Record) -> Iterator[Finding]:
             document = record_of(connection)
             if document is None:
                 yield Finding("currency", what, Status.UNKNOWN, "the published file has no record of itself")
-            elif record.identity.protocol_id is None:
+            elif (partition := record.identity.partition) is None or record.identity.analysis not in KINDS:
                 for source in record.inputs:
                     version = document.states.get(source.asset.replace("/", "."))
                     yield _same(f"data of {source.asset}", source.data_version, version)
             else:
                 outcome = record.config.get("outcome")
-                extract = read_extract(
-                    connection, settings, document, record.identity.protocol_id, str(outcome) if outcome else None
+                kind = KINDS[record.identity.analysis]
+                extract = kind.read_extract(
+                    connection, settings, document, partition, str(outcome) if outcome else None
                 )
                 yield _extracts(record, extract)
     except (WarehouseUnavailableError, PseudonymKeyError) as error:
@@ -65,17 +66,17 @@ def present_data(settings: Settings, record: Record) -> Iterator[Finding]:
         yield Finding("currency", what, Status.CHANGED, str(error))
 
 
-def _extracts(record: Record, extract: Extract) -> Finding:
+def _extracts(record: Record, extract: BaseExtract) -> Finding:
     """What differs between the input as it was and as it would be."""
     if extract.sha256 == record.extract_sha256:
         return Finding("currency", "data", Status.SAME)
     differing = []
     if extract.protocol_sha256 != record.protocol_sha256:
-        differing.append("the protocol changed")
+        differing.append("the protocol changed" if record.identity.group is None else "its protocols changed")
     if extract.phases_sha256 != record.phases_sha256:
         differing.append("its phases changed")
     rows = next(source.rows for source in record.inputs if source.asset == EVENTS_ASSET)
-    if more := len(extract.times_us) - rows:
+    if more := len(extract.outcomes) - rows:
         differing.append(f"{abs(more):,} events {'more' if more > 0 else 'fewer'} than the {rows:,} there were")
     return Finding(
         "currency",

@@ -55,6 +55,7 @@ class Verification:
             "taken_from": self.subject.taken_from,
             "analysis": record.identity.analysis,
             "protocol": record.identity.protocol_id,
+            **({"group": record.identity.group} if record.identity.group is not None else {}),
             "mlflow_run_id": record.tracking["run_id"],
             "analysis_run_id": record.identity.analysis_run_id,
             "verified": not self.faults,

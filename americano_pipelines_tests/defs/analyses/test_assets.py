@@ -18,7 +18,7 @@ from psycopg2.extras import RealDictCursor
 
 from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.defs import verdict_table
-from americano_pipelines.defs.analyses.analysis_metadata import hashes_of_protocol
+from americano_pipelines.defs.analyses.analysis_metadata import hashes_of_partition
 from americano_pipelines.defs.analyses.assets import actor
 from americano_pipelines.defs.analyses.config import given_parameters, launchpad
 from americano_pipelines.defs.analyses.launch_analyses import Launched, run_analyses, run_requests
@@ -137,8 +137,8 @@ def test_a_planned_analysis_judges_as_the_generator_says(study: Study, protocol:
 def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     entries = shown(study.run("worked_examples", ABAB, CHANGES, ITS))
     sha256 = sha256_of(entries)
-    assert sha256 in hashes_of_protocol(study.instance, IDS["worked_examples"])
-    assert sha256 not in hashes_of_protocol(study.instance, IDS["interleaved_practice"])
+    assert sha256 in hashes_of_partition(study.instance, "protocol", IDS["worked_examples"])
+    assert sha256 not in hashes_of_partition(study.instance, "protocol", IDS["interleaved_practice"])
     record = record_of(study, sha256)
     store = open_store(study.settings)
     run = store.client.get_run(entries["MLflow run id"])
@@ -296,7 +296,7 @@ def test_the_yaml_of_the_description_is_accepted_as_it_is_and_changes_nothing(st
     assert kind.parameters.model_fields.keys() <= config.keys() == launchpad(kind).model_fields.keys()
     parameters = given_parameters(launchpad(kind)(**config))
     assert kind.parameters(**parameters) == kind.parameters()
-    assert parameters == {} or not kind.of_protocol, "a parameter that is given may differ from the plan"
+    assert parameters == {} or kind.scope == "all learners", "a parameter that is given may differ from the plan"
 
 
 def test_all_verdicts_are_reported_by_name_and_an_exploration_changes_none(study: Study) -> None:

@@ -1,0 +1,162 @@
+"""The extract of a group: the extracts of all protocols that declare the same group in their plans."""
+
+# The phases of each protocol declare it beside the plan, in `interventionParams.analysis.group`.
+
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+import duckdb
+
+from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead, decode_json_text, read_extract
+from americano_pipelines.analysis.registry import MULTIPLE_BASELINE
+from americano_pipelines.common import sql
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
+
+MULTIPLE_BASELINE_DESIGN = "MULTIPLE_BASELINE"
+
+
+class GroupExtract(BaseExtract):
+    """The exact input of an analysis of a group.
+
+    Attributes:
+        version: version of this format.
+        group: the group's key.
+        outcome: the events column that is the outcome of all protocols.
+        learners: pseudonyms of the learners, sorted; a purge finds them here.
+        protocols: the extracts of its protocols, by id.
+    """
+
+    version: Literal[1] = 1
+    group: str
+    outcome: str
+    learners: list[str]
+    protocols: list[Extract]
+
+    def canonical(self) -> bytes:
+        """The canonical text of these contents; an outcome may be NaN."""
+        return canonical_json(self.model_dump(), allow_nan=True)
+
+    @classmethod
+    def parse(cls, text: bytes) -> "GroupExtract":
+        """Parse a canonical text."""
+        return cls.model_validate(json.loads(text))
+
+    @property
+    def members(self) -> Sequence[Extract]:
+        """The extracts of its protocols."""
+        return self.protocols
+
+    @property
+    def title(self) -> str:
+        """The group in words."""
+        return group_title(self.group)
+
+    @property
+    def outcomes(self) -> Sequence[float | None]:
+        """The outcome of each event of all protocols."""
+        return [value for extract in self.protocols for value in extract.values]
+
+    @property
+    def protocol_sha256(self) -> str:
+        """Hash of all protocols."""
+        return sha256_hex(canonical_json([extract.protocol.model_dump(mode="json") for extract in self.protocols]))
+
+    @property
+    def phases_sha256(self) -> str:
+        """Hash of the phases of all protocols."""
+        phases = [[phase.model_dump(mode="json") for phase in extract.phases] for extract in self.protocols]
+        return sha256_hex(canonical_json(phases))
+
+    def reads(self, document: SnapshotRecord) -> list[TableRead]:
+        """Of each table what was read for all protocols: the statement once, with what was bound each time."""
+        by_table = zip(*(extract.reads(document) for extract in self.protocols), strict=True)
+        return [_joined(reads) for reads in by_table]
+
+
+def group_title(group: str) -> str:
+    """A group in words."""
+    return f"group {group}"
+
+
+def _joined(reads: Sequence[TableRead]) -> TableRead:
+    first = reads[0]
+    bound = [read.query.partition("\n-- $1 = ")[2] for read in reads]
+    query = first.query.partition("\n-- $1 = ")[0] + "".join(f"\n-- $1 = {text}" for text in bound)
+    times = sorted(time for read in reads for time in read.times_us)
+    return TableRead(first.table, first.columns, first.instant, sum(read.rows for read in reads), times, query)
+
+
+def published_groups(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Each group that a published file declares, with the ids of its protocols, both sorted.
+
+    A protocol belongs to every group that one of its phases names; that its phases name different ones is for its
+    analysis to say.
+    """
+    has_phases = connection.execute(
+        "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'research' AND table_name = 'phases'"
+    ).fetchone()
+    if has_phases == (0,):
+        return {}
+    groups: dict[str, set[str]] = {}
+    for protocol_id, text in connection.execute(sql.load("analysis", "group_phases")).fetchall():
+        if key := _declared_group(text):
+            groups.setdefault(key, set()).add(protocol_id)
+    return {key: sorted(groups[key]) for key in sorted(groups)}
+
+
+def planned_kinds(connection: duckdb.DuckDBPyConnection, protocol_ids: Sequence[str]) -> list[str]:
+    """The analyses of groups that the designs of these published protocols call for."""
+    (multiple,) = connection.execute(sql.load("analysis", "group_designs"), [list(protocol_ids)]).fetchone() or (False,)
+    return [MULTIPLE_BASELINE] if multiple else []
+
+
+def _declared_group(text: str) -> str | None:
+    parameters = decode_json_text(text)
+    plan = decode_json_text(parameters.get("analysis")) if isinstance(parameters, dict) else None
+    key = plan.get("group") if isinstance(plan, dict) else None
+    return key.strip() or None if isinstance(key, str) else None
+
+
+def read_group(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    document: SnapshotRecord,
+    group: str,
+    outcome: str | None,
+) -> GroupExtract:
+    """Read the extract of a group.
+
+    Args:
+        connection: the published file, open for reading.
+        settings: the data folder, whose key makes the pseudonyms.
+        document: the file's record.
+        group: the group's key.
+        outcome: the events column that is the outcome; None for the primary outcome of the protocols.
+
+    Raises:
+        AnalysisError: no protocol declares the group, one cannot be read, or they have different outcomes.
+    """
+    if not {"phases", "protocols"} <= document.models.keys():
+        raise AnalysisError(f"snapshot {document.snapshot_id} has no protocols with phases, and so no groups")
+    protocol_ids = published_groups(connection).get(group)
+    if protocol_ids is None:
+        raise AnalysisError(
+            f"no protocol in snapshot {document.snapshot_id} declares the group {group!r} in "
+            "interventionParams.analysis.group of its phases"
+        )
+    extracts = [read_extract(connection, settings, document, name, outcome) for name in protocol_ids]
+    if len(outcomes := {extract.outcome for extract in extracts}) > 1:
+        raise AnalysisError(
+            f"the protocols of {group_title(group)} have different outcomes, {', '.join(sorted(outcomes))}: name one "
+            "for all in the configuration"
+        )
+    return GroupExtract(
+        group=group,
+        outcome=extracts[0].outcome,
+        learners=sorted({extract.protocol.learner for extract in extracts}),
+        protocols=extracts,
+    )

@@ -1,0 +1,255 @@
+"""Analyse a group as a multiple baseline: from the days of its cases to a verdict and a methods paragraph."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from pydantic import JsonValue
+
+from americano_pipelines.analysis.daily_series import DAILY, Observations
+from americano_pipelines.analysis.group_extract import GroupExtract
+from americano_pipelines.analysis.multiple_baseline_results import MultipleBaselineResults, compute_multiple_baseline
+from americano_pipelines.analysis.multiple_baseline_scheme import joint_blockers
+from americano_pipelines.analysis.plots import draw_distribution
+from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, as_drawn
+from americano_pipelines.analysis.registry import (
+    MULTIPLE_BASELINE,
+    MULTIPLE_BASELINE_VERSION,
+    MultipleBaselineParameters,
+)
+from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.analysis.tier_plot import Tier, draw_tiers
+from americano_pipelines.common.json_values import jsonable
+from americano_pipelines.statistics.effect_interval import rejects
+from americano_pipelines.statistics.effect_sizes import INDEPENDENCE
+from americano_pipelines.statistics.formulas import multiple_baseline_formulas
+from americano_pipelines.statistics.missing_days import MissingDays
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, shown_p
+from americano_pipelines.statistics.verdict import Remarks, Verdict, judge, percent, shown_level
+
+_STATISTIC = "mean over the cases of the treatment days' mean less the baseline days' mean"
+
+
+def analyse_multiple_baseline(
+    extract: GroupExtract, parameters: MultipleBaselineParameters, *, as_of_us: int, compliance: str
+) -> Analysis:
+    """Test, measure and judge a group; what cannot be tested gets no verdict, with the reason.
+
+    Args:
+        extract: its protocols.
+        parameters: the parameters.
+        as_of_us: the instant of the data, microseconds since 1970 UTC.
+        compliance: `planned`, `declared` or `exploratory`, for the figures.
+    """
+    results = compute_multiple_baseline(extract, parameters)
+    test, scheme, declared, missing = results.test, results.scheme, results.declared, results.missing
+    verdict = _verdict(results, joint_blockers(results.cases, scheme, as_of_us))
+    counts = _counts(results.cases)
+    return Analysis(
+        name=MULTIPLE_BASELINE,
+        version=MULTIPLE_BASELINE_VERSION,
+        sentence=verdict.sentence,
+        results={
+            "verdict": jsonable(asdict(verdict)),
+            "test": _test_results(results),
+            "declared improvement": jsonable(asdict(declared)),
+            "missing days": jsonable({**asdict(missing), "shares differ": missing.is_unequal}),
+            "effects": _effect_results(results),
+            "phases": jsonable(
+                [
+                    {"case": title, **row}
+                    for title, case in zip(results.titles, results.cases, strict=True)
+                    for row in case.phase_table()
+                ]
+            ),
+            "days": jsonable(
+                {title: case.day_definition() for title, case in zip(results.titles, results.cases, strict=True)}
+            ),
+            "counts": jsonable(counts),
+            "formulas": jsonable(
+                [asdict(formula) for formula in multiple_baseline_formulas(parameters.direction)] if test else []
+            ),
+        },
+        pictures=_pictures(results, verdict, compliance),
+        methods=_methods(results),
+        verdict=verdict.state,
+        numbers={
+            "observed": test.observed if test else None,
+            "p": test.p if test else None,
+            "smallest_p": test.smallest_p if test else None,
+            "assignments": float(test.assignments) if test else None,
+            "interval_low": test.interval.low if test else None,
+            "interval_high": test.interval.high if test else None,
+            "worst_case_p": missing.worst_case_p,
+            "mean_difference": results.mean_of("mean_difference"),
+            "nap": results.mean_of("overlap.nap"),
+        },
+        counts=counts,
+        files={DAILY: _daily_csv(results)},
+        seed=test.seed if test else None,
+        generator=test.generator if test else None,
+    )
+
+
+def _verdict(results: MultipleBaselineResults, blockers: tuple[str, ...]) -> Verdict:
+    test, missing, parameters = results.test, results.missing, results.parameters
+    if test is None:
+        difference = results.mean_of("mean_difference")
+        described = "no difference can be given"
+        if difference is not None:
+            shown = format_outcome(difference, decimals_for((difference,)), sign=True)
+            described = f"the mean difference of the cases is {shown}"
+        return Verdict("no verdict", blockers[0], f"No verdict: {'; '.join(blockers)}. Descriptively, {described}.")
+    clauses = [f"averaged over {len(results.cases)} cases"]
+    clauses += [
+        f"{title}: {words}"
+        for title, case in zip(results.titles, results.cases, strict=True)
+        if (words := as_drawn(case))
+    ]
+    if missing.treatment_missing + missing.baseline_missing:
+        clauses.append(_missing_clause(missing))
+    remarks = Remarks(
+        objections=blockers,
+        doubts=_doubts(missing, parameters.alpha),
+        remedy=", which more cases or wider windows give",
+        clauses=tuple(clauses),
+        undeclared=results.declared.undeclared,
+    )
+    return judge(test, level=parameters.alpha, improvement=results.declared.better, remarks=remarks)
+
+
+def _missing_clause(missing: MissingDays) -> str:
+    if missing.p is None or missing.worst_case_p is None or missing.worst_case_bound is None:
+        return missing.clause
+    least, most = shown_p(missing.worst_case_p), shown_p(missing.worst_case_bound)
+    p = f"p = {least}" if least == most else f"p is at least {least} and at most {most}"
+    return f"{missing.clause} (difference p = {shown_p(missing.p)}; with the worst values on them {p})"
+
+
+def _doubts(missing: MissingDays, level: float) -> tuple[str, ...]:
+    """Why a verdict that the test would give is not given."""
+    worst, bound = missing.worst_case_p, missing.worst_case_bound
+    if worst is None or bound is None or not missing.is_unequal or missing.is_settled(level):
+        return ()
+    p = f"p may be as large as {shown_p(bound)}" if rejects(worst, level) else f"p is at least {shown_p(worst)}"
+    why = f"with the worst values on them {p}, above the level of {shown_level(level)}"
+    return (f"the conditions lack values on unequal shares of their days, and {why}",)
+
+
+def _test_results(results: MultipleBaselineResults) -> JsonValue:
+    test, scheme = results.test, results.scheme
+    if test is None or scheme.experiment is None:
+        return {"kind": NOT_A_TEST, "why": scheme.problem}
+    contrasts = scheme.experiment.contrasts()
+    return jsonable(
+        {
+            "kind": "randomisation test" if test.admissible else NOT_A_TEST,
+            **asdict(test),
+            "statistic": _STATISTIC,
+            "schedule": {**asdict(scheme.experiment.schedule), "assignments": test.assignments},
+            "schedule from": "recorded with the phases",
+            "drawing": scheme.words,
+            "cases": [
+                {"case": title, "baseline days": start, "difference": difference}
+                for title, start, difference in zip(results.titles, scheme.experiment.starts, contrasts, strict=True)
+            ],
+        }
+    )
+
+
+def _effect_results(results: MultipleBaselineResults) -> JsonValue:
+    better = results.declared.better
+    effects: dict[str, JsonValue] = {
+        "improvement": better,
+        "cases": jsonable([{"case": title, **asdict(pair)} for title, pair in results.pairs]),
+        "combined": {name: results.mean_of(name) for name in ("mean_difference", "overlap.nap")},
+        "note": INDEPENDENCE,
+    }
+    if better is None:
+        effects["improvement note"] = (
+            f"{results.declared.undeclared}; signs and overlap are those of higher values under treatment"
+        )
+    return effects
+
+
+def _counts(cases: Sequence[Observations]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for case in cases:
+        total.update(case.counts())
+    return {"cases": len(cases), **total}
+
+
+def _daily_csv(results: MultipleBaselineResults) -> bytes:
+    """The days of all cases, with the case in the first column."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for place, case in enumerate(results.cases):
+        header, *rows = csv.reader(io.StringIO(case.daily_csv().decode()))
+        if place == 0:
+            writer.writerow(["case", *header])
+        writer.writerows([place + 1, *row] for row in rows)
+    return stream.getvalue().encode()
+
+
+def _pictures(results: MultipleBaselineResults, verdict: Verdict, compliance: str) -> dict[str, bytes]:
+    test, outcome = results.test, results.extract.outcome
+    pictures = {}
+    if all(len(case.timeline.windows) == len(("baseline", "treatment")) for case in results.cases):
+        tiers = [
+            Tier(title, case.days.values, case.bands()[1].first, case.days.switched)
+            for title, case in zip(results.titles, results.cases, strict=True)
+        ]
+        title = f"{results.extract.title}: {verdict.state}, {compliance}"
+        pictures["phases.png"] = draw_tiers(tiers, outcome=outcome, title=title)
+    if test is not None:
+        sides = "two-sided, twice the share" if test.direction is None else f"one-sided, {test.direction}"
+        p = f"p = {shown_p(test.p)} ({sides}), {compliance}"
+        pictures["distribution.png"] = draw_distribution(
+            test.edges,
+            test.counts,
+            test.observed,
+            unit=f"treatment minus baseline, mean of the cases, {outcome}",
+            title=f"{test.assignments:,} possible assignments, "
+            + (p if test.admissible else f"{NOT_A_TEST}: p = {shown_p(test.p)} only describes"),
+            higher=test.favoured_direction == "increase",
+        )
+    return pictures
+
+
+def _methods(results: MultipleBaselineResults) -> str:
+    """The methods paragraph."""
+    parameters, scheme, declared = results.parameters, results.scheme, results.declared
+    better = {"increase": "higher is better", "decrease": "lower is better", None: declared.undeclared}
+    lengths = "; ".join(
+        f"{title}, {' and '.join(map(str, case.planned or case.lengths))} days"
+        for title, case in zip(results.titles, results.cases, strict=True)
+    )
+    cut = (
+        " A day within which treatment started was left out, under each assignment its own."
+        if any(any(case.timeline.cut) for case in results.cases)
+        else ""
+    )
+    begins = {case.timeline.windows[0].starts_us for case in results.cases}
+    time = "at the same time" if len(begins) == 1 else "at different times (non-concurrent)"
+    opening = (
+        f"In a multiple baseline across {len(results.cases)} cases, each case went through a baseline and then a "
+        f"treatment phase ({lengths}). The baselines began {time}. The outcome, {results.extract.outcome} "
+        f"({better[declared.better]}), was averaged by day.{cut} Days without a value kept their place."
+    )
+    if scheme.experiment is None:
+        return f"{opening} No test was made: {scheme.problem}."
+    sides = (
+        "two-sided: p is twice the smaller of the two one-sided p values"
+        if parameters.direction == "either"
+        else f"one-sided ({parameters.direction})"
+    )
+    return (
+        f"{opening} As recorded, {scheme.words}. The effect of the treatment was tested by a randomization test "
+        f"against all {scheme.experiment.schedule.count:,} joint starts of treatment that this admits. The statistic "
+        f"was the {_STATISTIC}, {sides}, at a level of {parameters.alpha:g}. The two-sided "
+        f"{percent(1 - parameters.alpha)} interval of the effect holds the constant effects that the two-sided test "
+        "does not reject. Days without a value were compared between the conditions by the same test, and the test was "
+        "repeated with the worst values on them, within the observed range of each case."
+    )

@@ -1,0 +1,118 @@
+"""Compute what the test of a multiple baseline is judged by: test, missing days, effects of the cases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from americano_pipelines.analysis.abab_description import comparison_groups, missing_by_condition
+from americano_pipelines.analysis.daily_series import Observations, observe
+from americano_pipelines.analysis.declared_improvement import DeclaredImprovement, declared_improvement
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.group_extract import GroupExtract
+from americano_pipelines.analysis.multiple_baseline_scheme import JointScheme, read_joint_scheme
+from americano_pipelines.analysis.registry import MultipleBaselineParameters
+from americano_pipelines.statistics.effect_sizes import OutcomeScale, Pair, compare
+from americano_pipelines.statistics.joint_randomization import joint_missing_days, joint_test
+from americano_pipelines.statistics.missing_days import MissingDays
+from americano_pipelines.statistics.randomization_test import RandomizationTest
+from americano_pipelines.statistics.verdict import UNDECLARED
+
+
+@dataclass(frozen=True)
+class MultipleBaselineResults:
+    """What was computed of a group before it is judged.
+
+    Attributes:
+        extract: its input.
+        cases: the days of each protocol.
+        parameters: the parameters.
+        scheme: the randomization scheme.
+        declared: which way is better.
+        test: the test, None where nothing can be tested.
+        missing: days without a value by condition.
+        pairs: the effect of each case, beside its name.
+    """
+
+    extract: GroupExtract
+    cases: Sequence[Observations]
+    parameters: MultipleBaselineParameters
+    scheme: JointScheme
+    declared: DeclaredImprovement
+    test: RandomizationTest | None
+    missing: MissingDays
+    pairs: Sequence[tuple[str, Pair]]
+
+    @property
+    def titles(self) -> list[str]:
+        """Names of the cases."""
+        return [case.extract.protocol.title for case in self.cases]
+
+    def mean_of(self, name: str) -> float | None:
+        """Mean of an effect over the cases, None when one has none."""
+        values: list[float] = []
+        for _, pair in self.pairs:
+            value: object = pair
+            for part in name.split("."):
+                value = getattr(value, part) if value is not None else None
+            if not isinstance(value, int | float):
+                return None
+            values.append(float(value))
+        return float(np.mean(values)) if values else None
+
+
+def joint_improvement(
+    extracts: Sequence[Extract], improvement: str | None, direction: str | None
+) -> DeclaredImprovement:
+    """Which way is better for all protocols of a group; none where their declarations differ."""
+    declared = [declared_improvement(extract, improvement, direction) for extract in extracts]
+    declarations = tuple(dict.fromkeys(entry for each in declared for entry in each.declarations))
+    ways = {each.better for each in declared}
+    if len(ways) == 1:
+        return DeclaredImprovement(declared[0].better, declarations, declared[0].undeclared)
+    undeclared = [
+        extract.protocol.title for extract, each in zip(extracts, declared, strict=True) if each.better is None
+    ]
+    named = f" ({', '.join(undeclared)})" if undeclared else ""
+    reason = f"{UNDECLARED} for every case{named}" if undeclared else "the cases declare different ways to be better"
+    return DeclaredImprovement(None, declarations, reason)
+
+
+def compute_multiple_baseline(extract: GroupExtract, parameters: MultipleBaselineParameters) -> MultipleBaselineResults:
+    """Compute everything of a group that its verdict rests on."""
+    cases = [observe(member) for member in extract.protocols]
+    scheme = read_joint_scheme(cases)
+    declared = joint_improvement(extract.protocols, parameters.improvement, parameters.direction)
+    test, missing = None, _missing_by_condition(cases)
+    if scheme.experiment is not None:
+        direction = None if parameters.direction == "either" else parameters.direction
+        level, seed, draws = parameters.alpha, parameters.seed, parameters.draws
+        test = joint_test(scheme.experiment, direction=direction, level=level, seed=seed, draws=draws)
+        missing = joint_missing_days(scheme.experiment, test, level=level, seed=seed, draws=draws)
+    pairs = [(case.extract.protocol.title, pair) for case in cases for pair in _pairs(case, declared)]
+    return MultipleBaselineResults(extract, cases, parameters, scheme, declared, test, missing, pairs)
+
+
+def _pairs(case: Observations, declared: DeclaredImprovement) -> list[Pair]:
+    groups = comparison_groups(case)
+    return compare(
+        groups.labels,
+        groups.conditions,
+        groups.present_values,
+        improvement=declared.better or "increase",
+        scale=OutcomeScale(),
+    )
+
+
+def _missing_by_condition(cases: Sequence[Observations]) -> MissingDays:
+    """Days without a value by condition, where there is no set of assignments to test them against."""
+    counted = [missing_by_condition(case) for case in cases]
+    return MissingDays(
+        treatment_days=sum(each.treatment_days for each in counted),
+        treatment_missing=sum(each.treatment_missing for each in counted),
+        baseline_days=sum(each.baseline_days for each in counted),
+        baseline_missing=sum(each.baseline_missing for each in counted),
+        p=None,
+        worst_case_p=None,
+        worst_case_bound=None,
+    )

@@ -1,0 +1,101 @@
+"""A group of protocols from the shell: analysed, listed, verified, compared, packed, and purged for each learner."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from americano_pipelines_tests.conftest import Database, Done
+from americano_pipelines_tests.provenance.crate.crates import NAMES
+
+Cli = Callable[..., Done]
+_PLAN = '{"type": "MULTIPLE_BASELINE", "group": "spelling", "improvement": "increase", "alpha": 0.2}'
+_LEARNERS = ("learner_0", "learner_1")
+
+
+@pytest.fixture
+def group(prisma: Database) -> dict[str, Any]:
+    """Two protocols of 28 days that form a multiple baseline, with every event of their learners scored."""
+    prisma.execute(
+        "UPDATE experiment_protocols SET \"designType\" = 'MULTIPLE_BASELINE', \"endDate\" = '2025-02-07'; "
+        "DELETE FROM phase_assignments WHERE right(id, 1) IN ('3', '4')"
+    )
+    for protocol, baseline in enumerate((8, 14)):
+        for phase, (first, days) in enumerate(((0, baseline), (baseline, 28 - baseline)), 1):
+            prisma.execute(
+                "UPDATE phase_assignments SET \"startDate\" = timestamp '2025-01-10' + %s * interval '1 day', "
+                "\"endDate\" = timestamp '2025-01-10' + %s * interval '1 day', \"plannedDuration\" = %s, "
+                '"interventionParams" = %s WHERE id = %s',
+                (
+                    first,
+                    first + days,
+                    days,
+                    f'{{"analysis": {_PLAN}, "randomization": {{"minDays": 5, "maxDays": 23, "staggerDays": 3}}}}',
+                    f"phase_{protocol}_{phase}",
+                ),
+            )
+    prisma.execute(
+        'UPDATE behavioral_events SET "sessionPerformanceScore" = (hashtext(id) % 10 + 50 + CASE WHEN "timestamp" >= '
+        "CASE WHEN \"userId\" = 'learner_0' THEN timestamp '2025-01-18' ELSE timestamp '2025-01-24' END "
+        "THEN 15 ELSE 0 END) WHERE \"userId\" IN ('learner_0', 'learner_1')"
+    )
+    return prisma.variables()
+
+
+def test_a_group_is_analysed_and_what_is_recorded_can_be_checked(
+    cli: Cli, group: dict[str, Any], tmp_path: Path
+) -> None:
+    assert cli("sync", **group).code == 0
+
+    done = cli("analyse", "multiple_baseline", "spelling", "--json", **group)
+
+    assert done.code == 0, done.out + done.err
+    (first,) = done.json
+    assert (first["protocol_id"], first["protocol"]) == ("spelling", "group spelling")
+    assert (first["verdict"], first["standing"]) == ("benefit", "declared"), first["sentence"]
+    record = json.loads((tmp_path / "data" / "provenance" / f"{first['sha256']}.json").read_text())
+    assert (record["identity"]["group"], record["identity"]["protocol_id"]) == ("spelling", None)
+    assert record["results"]["test"]["assignments"] == 19 * 19 - 19 - 2 * 18 - 2 * 17
+    assert set(record["artifacts"]) >= {"phases.png", "distribution.png", "report.html", "days.json", "daily.csv"}
+
+    verified = cli("verify", first["sha256"], "--rerun", "--json", **group).json
+    assert verified["verified"], verified
+    assert verified["group"] == "spelling"
+    statuses = {finding["what"]: finding["status"] for finding in verified["findings"]}
+    assert statuses["extract, read again from its snapshot"] == "MATCH"
+    assert statuses["data"] == "SAME"
+    assert statuses["multiple_baseline on its extract"] == "REPEATED"
+
+    second = cli("analyse", "multiple_baseline", "spelling", "--set", "alpha=0.1", "--json", **group).json[0]
+    assert second["standing"] == "exploratory"
+    assert "it is not the first of its kind after the end" in second["sentence"]
+    assert "1 analysis of this group came before it" in second["sentence"]
+    listed = cli("runs", "--json", **group).json
+    assert [run["protocol"] for run in listed] == ["group spelling"] * 2
+    verdicts = {verdict["protocol_id"]: verdict for verdict in cli("verdicts", "--json", **group).json}
+    assert verdicts["group spelling"]["verdict"] == "benefit"
+    assert cli("compare", first["sha256"], second["sha256"], **group).code == 0
+
+    crate = tmp_path / "crate.zip"
+    written = cli("crate", first["sha256"], "--output", str(crate), **group, **NAMES)
+    assert written.code == 0, written.err
+    with zipfile.ZipFile(crate) as archive:
+        archive.extractall(tmp_path / "crate")
+    checked = subprocess.run(
+        [sys.executable, "verify.py", "--json"], cwd=tmp_path / "crate", capture_output=True, text=True, check=False
+    )
+    report = json.loads(checked.stdout)
+    assert report["verified"], [finding for finding in report["findings"] if finding[0] == "FAULT"]
+    right = [words for status, words in report["findings"] if status == "ok"]
+    assert any("by numpy alone: p = " in words for words in right)
+    assert any("by the modules: " in words for words in right)
+
+    for learner in _LEARNERS:
+        listed_items = cli("purge", "--learner", learner, "--dry-run", "--json", **group).out
+        for name in (record["extract_sha256"], str(crate), first["mlflow_run_id"], first["dagster_run_id"]):
+            assert name in listed_items, f"{learner}: {name}"
