@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
+from americano_pipelines.cli.exit_codes import FAILED
 from americano_pipelines.cli.output import Console, progress, say, show_lines
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
@@ -122,14 +123,14 @@ def run(context: click.Context, *, keep: bool) -> None:
         syncing.show(summary)
         if not summary.success:
             say(f"failed: {summary.error}", err=True)
-            context.exit(1)
+            context.exit(FAILED)
         names = {protocol.protocol_id: protocol.title for protocol in read_protocols(settings)}
         reporting.show(reporting.run_report(settings, compare=True), names)
         launched = run_analyses(settings)
         # Else `research.verdicts` would have the app's rows of before the analyses.
         if launched and not (again := syncing.run_sync(settings, full=False)).success:
             say(f"failed: {again.error}", err=True)
-            context.exit(1)
+            context.exit(FAILED)
         show_analyses(settings, launched)
     finally:
         if not keep and not was_running:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
+from americano_pipelines.cli.exit_codes import FAILED
 from americano_pipelines.cli.output import Console, progress, say_json, show_table
 from americano_pipelines.settings import Settings, load_settings
 
@@ -45,7 +46,7 @@ def report(context: click.Context, *, protocol: str | None, compare_postgres: bo
     else:
         show(patterns, names)
     if compare_postgres and patterns[-1].postgres is None:
-        context.exit(1)  # requested but skipped; print the reason
+        context.exit(FAILED)  # requested but skipped; print the reason
 
 
 def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "list[Pattern]":

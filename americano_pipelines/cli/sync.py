@@ -38,7 +38,7 @@ def verify_sync(context: click.Context, *, deep: bool, as_json: bool) -> None:
     else:
         _show_comparison(result, deep=deep)
     if not result.clean:
-        context.exit(1)
+        context.exit(FAILED)
 
 
 def _show_comparison(result: "SourceComparison", *, deep: bool) -> None:

@@ -1,9 +1,11 @@
 """Describe how a Dagster run or a step ended, and find runs whose end MLflow or the app may not show yet."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from americano_pipelines import errors
-from americano_pipelines.defs.dagster_storage import ErrorInfo
+from americano_pipelines.defs.dagster_storage import ErrorInfo, events_file
 from americano_pipelines.defs.run_tags import ERROR_KIND, OPEN, ROW_OPEN, ROWS_TAG, STATUS_TAG
 
 FINISHED_STATUSES = {
@@ -46,6 +48,15 @@ def step_failure(event: dg.DagsterEvent) -> tuple[str, str | None]:
     return _reason(data.error) if data.error else str(event.message), None
 
 
+def run_events(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> Sequence[dg.EventLogRecord]:
+    """The events of a kind of a run; none for a run without events, or that Dagster does not have."""
+    # On sqlite, reading them would create the run's file where it is missing; commands that read must write nothing.
+    file = events_file(instance, run_id)
+    if file is not None and not file.exists():
+        return []
+    return instance.get_records_for_run(run_id, of_type=kind).records
+
+
 def _run_failure(event: dg.DagsterEvent) -> str:
     """Why a run failed before any step: a resource could not be opened, or its process was gone."""
     data = event.job_failure_data
@@ -65,5 +76,5 @@ def _reason(error: ErrorInfo) -> str:
 
 
 def _events(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
-    records = instance.get_records_for_run(run.run_id, of_type=kind).records
+    records = run_events(instance, run.run_id, kind)
     return [record.event_log_entry.get_dagster_event() for record in records]

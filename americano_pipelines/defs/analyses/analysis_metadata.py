@@ -11,6 +11,7 @@ import dagster as dg
 from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.defs.dagster_instance import open_instance_to_read
 from americano_pipelines.defs.job_names import PREFIX
+from americano_pipelines.defs.run_ends import run_events
 from americano_pipelines.defs.run_tags import LEGACY_RECORD_SHA256, RECORD_SHA256
 from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import Metadata, markdown_table
@@ -225,12 +226,8 @@ def recorded_hashes(instance: dg.DagsterInstance, record: Record) -> list[str]:
     """The hashes in the metadata of all materializations of a record's asset and partition by its Dagster run."""
     origin = record.orchestrator
     run_id, asset = str(origin["dagster_run_id"]), (origin["asset_key"], origin["partition"])
-    # Dagster creates a file of events for a run that it does not have.
-    if not instance.has_run(run_id):
-        return []
-    events = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     hashes = []
-    for event in events.records:
+    for event in run_events(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION):
         materialization = event.asset_materialization
         if materialization is None:
             continue

@@ -1,10 +1,13 @@
 """How a run ended, in words: ours where there are any, whatever they were raised from."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
 from americano_pipelines.defs.run_ends import describe_end
 from americano_pipelines.errors import TrackingError
+from americano_pipelines_tests.conftest import file_hashes
 
 OURS = "MLFLOW_TRACKING_URI=here does not take it: is the server running?"
 
@@ -39,3 +42,12 @@ def test_the_reason_is_ours_where_there_is_one_else_what_lies_at_the_bottom(
 
     step = "work: " if where == "step" else ""
     assert description == f"Dagster run {result.run_id} failed: {step}{reason}"
+
+
+def test_a_run_without_events_is_described_without_writing_a_file(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="analyses", status=dg.DagsterRunStatus.FAILURE))
+        before = file_hashes(tmp_path)
+
+        assert describe_end(instance, run) == f"Dagster run {run.run_id} failed"
+        assert file_hashes(tmp_path) == before
