@@ -181,7 +181,7 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
     most = limit or (None if all_runs or as_json else _LISTED)
     with progress("reading the list of runs from MLflow", enabled=not as_json):
         protocol_id = None if protocol is None else _protocol_id(settings, protocol)
-        # One more than is shown tells whether there are older ones. A filter needs all to choose from.
+        # One more than is shown, to know whether there are older ones. A filter needs all.
         read = None if most is None or planned or protocol is not None else most + 1
         matching = [
             run

@@ -27,7 +27,7 @@ class Item:
 
     Attributes:
         kind: what it is, for people: `snapshot`, `extract`, `MLflow run`, `Dagster run` ...
-        name: tells it apart within its kind; of an item IN_SOURCE `<table>.<column>`.
+        name: distinguishes it within its kind; of an item IN_SOURCE `<table>.<column>`.
         reason: why it is an item, for people; never the learner's id.
         action: what an erasure does about it.
         names_learner: whether it is confirmed to hold something of the learner, which shows that the id is a learner's.

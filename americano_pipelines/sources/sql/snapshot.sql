@@ -1,4 +1,4 @@
--- Runs in Postgres. What tells this database's history apart from another's, and the instant itself.
+-- Runs in Postgres. What distinguishes this database's history from another's, and the instant itself.
 SELECT json_build_object(
     'taken_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'server_version', current_setting('server_version'),
