@@ -17,6 +17,9 @@ _MARGIN, _LETTER, _MIN_LETTERS = 60, 7.5, 3
 _BASELINE, _TREATMENT, _INK, _SOFT, _GRID = (
     f"var(--{name})" for name in ("baseline", "treatment", "ink", "soft", "grid")
 )
+# Of the longest event types, which share their beginnings.
+_TYPE_PIXELS = 180
+_SPARSE: Spec = {"labelOverlap": True, "labelSeparation": 10}
 _CONDITIONS = ["baseline", "treatment"]
 _CONFIG: Spec = {
     "background": "transparent",
@@ -156,24 +159,33 @@ def distribution_chart(test: Mapping[str, Any], unit: str, width: int) -> Spec:
         middle = (first + end) / 2
         extreme = middle >= observed if test["higher"] else middle <= observed
         bars.append({"first": first, "end": end, "count": count, "condition": _CONDITIONS[extreme]})
-    x = {"type": "quantitative", "axis": {"title": unit, "grid": False, "tickCount": width // 80}}
+    ends = (test["edges"][0], test["edges"][-1], observed)
+    margin = (max(ends) - min(ends) or 1) * 0.02
+    x = {
+        "type": "quantitative",
+        "scale": {"domain": [min(ends) - margin, max(ends) + margin], "nice": False},
+        "axis": {"title": unit, "grid": False, "tickCount": width // 80},
+    }
+    extreme_only = {"condition": {"test": "datum.condition === 'treatment'", "value": 3}, "value": 0}
     return _chart(
         [
-            {
-                "data": {"values": bars},
-                "mark": {"type": "rect", "opacity": 0.85},
-                "encoding": {
-                    "x": {**x, "field": "first", "scale": {"zero": False, "nice": False}},
-                    "x2": {"field": "end"},
-                    "y": {"field": "count", "type": "quantitative", "axis": {"title": "assignments", "tickCount": 4}},
-                    "y2": {"datum": 0},
-                    "color": _by_condition([_BASELINE, _TREATMENT]),
-                },
-            },
             {
                 "data": {"values": [{"at": observed}]},
                 "mark": {"type": "rule", "color": _INK, "strokeWidth": 2.5},
                 "encoding": {"x": {**x, "field": "at"}},
+            },
+            {
+                "data": {"values": bars},
+                "mark": {"type": "rect", "opacity": 0.85, "stroke": _TREATMENT},
+                "encoding": {
+                    "x": {**x, "field": "first"},
+                    "x2": {"field": "end"},
+                    "y": {"field": "count", "type": "quantitative", "axis": {"title": "assignments", "tickCount": 4}},
+                    "y2": {"datum": 0},
+                    # One assignment among thousands has a bar of no height: its outline shows all the same.
+                    "strokeWidth": extreme_only,
+                    "color": _by_condition([_BASELINE, _TREATMENT]),
+                },
             },
         ],
         width,
@@ -321,12 +333,12 @@ def events_by_type_chart(days: Sequence[Mapping[str, Any]], width: int) -> Spec:
                         "field": "day",
                         "timeUnit": "utcyearmonthdate",
                         "type": "temporal",
-                        "axis": {"title": None, "grid": False, "format": "%d %b %y", "tickCount": width // 100},
+                        "axis": {"title": None, "grid": False, "format": "%d %b %y", **_SPARSE},
                     },
                     "y": {
                         "field": "type",
                         "type": "nominal",
-                        "axis": {"title": None, "grid": True, "labelLimit": width // 3},
+                        "axis": {"title": None, "grid": True, "labelLimit": max(width // 3, _TYPE_PIXELS)},
                     },
                     "size": {
                         "field": "events",
