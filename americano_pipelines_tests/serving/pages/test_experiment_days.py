@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from americano_pipelines.serving.pages.analysis_view import randomization_test
-from americano_pipelines.serving.pages.chart_specs import NARROW, WIDE, distribution_chart, series_chart
+from americano_pipelines.serving.pages.chart_frame import NARROW, WIDE
+from americano_pipelines.serving.pages.experiment_charts import series_chart
 from americano_pipelines.serving.pages.experiment_days import days_of, end_of, lines_of, phases_of
+from americano_pipelines.serving.pages.result_charts import distribution_chart
 
 INSTANT = datetime(2025, 1, 7, 12, tzinfo=UTC)
 
