@@ -1,8 +1,8 @@
 """Start analyses and syncs that principals request: a PENDING row of the app, or a run of Dagster.
 
 A request's id is derived from the principal and the Idempotency-Key: a repeated request has the same id, and no
-principal reaches a request of another. With an app, the row decides: Dagster is told to begin at once, and of two runs
-for one row only one claims it. Without a row, an earlier run is looked up by its tag before a new one starts.
+principal reaches a request of another. With an app, the row decides: Dagster is notified at once, and of two runs for
+one row only one claims it. Without a row, an earlier run is looked up by its tag before a new one starts.
 """
 
 import logging
@@ -122,7 +122,7 @@ class AnalysisTrigger:
                 target, card.request_id, card.protocol_id, type_in_app, title, card.parameters
             )
             if not inserted and is_new:
-                # The card was lost, or the row was asked for on another machine.
+                # The card was lost, or the row was requested on another machine.
                 row = requested_rows.read_progress(target, card.request_id)
                 if row is not None and (row.protocol_id, row.analysis_type) != (card.protocol_id, type_in_app):
                     raise _other_request()
@@ -133,7 +133,7 @@ class AnalysisTrigger:
         return inserted
 
     def start_soon(self, card: RequestCard) -> None:
-        """Ask Dagster in the background to start a request that has a row.
+        """Let Dagster start in the background a request that has a row.
 
         The sensor `analysis_requests` starts it in any case, so of many requests at once the last are left to it.
         """
@@ -186,7 +186,7 @@ class AnalysisTrigger:
             return runs[-1].run_id
         moment = _now()
         if card.launched_at is not None and moment - card.launched_at < _ANSWER_OVERDUE:
-            detail = "Dagster was asked to start this analysis and has not answered yet; ask again"
+            detail = "Dagster was asked to start this analysis and has not answered yet; try again"
             raise _unavailable("dagster-unavailable", detail)
         # Kept before the launch, whose answer may be missing.
         request_cards.replace_card(self._settings, card.model_copy(update={"launched_at": moment}))
@@ -236,7 +236,7 @@ def app_problem(error: AppRowError) -> NoReturn:
         raise Problem(HTTPStatus.CONFLICT, "app-refuses", str(error)) from None
     _log.warning("%s", error)
     if isinstance(error, TransientAppRowError):
-        raise _unavailable("app-unavailable", "the app's database cannot be reached; ask again") from None
+        raise _unavailable("app-unavailable", "the app's database cannot be reached; try again") from None
     detail = "the app's database refuses this; the log of the API has the reason"
     raise Problem(HTTPStatus.BAD_GATEWAY, "app-refuses", detail) from None
 
@@ -250,7 +250,7 @@ def dagster_problem(error: DagsterUnavailableError | DagsterRefusalError) -> NoR
     _log.warning("Dagster: %s", error)
     if isinstance(error, DagsterUnavailableError):
         detail = (
-            "Dagster's web server does not answer at AMERICANO_DAGSTER_URL: start it by `americano dev`, then ask "
+            "Dagster's web server does not answer at AMERICANO_DAGSTER_URL: start it by `americano dev`, then try "
             "again. Or run `americano sync` or `americano analyse` on that machine"
         )
         raise _unavailable("dagster-unavailable", detail) from None

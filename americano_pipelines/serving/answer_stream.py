@@ -15,12 +15,12 @@ from americano_pipelines.serving.answer_cache import MAX_ANSWER_BYTES, KeptAnswe
 from americano_pipelines.serving.answer_formats import Encoder, Format, encoder
 from americano_pipelines.serving.answer_headers import content_type
 from americano_pipelines.serving.answer_tables import AnswerTable, Statement
-from americano_pipelines.serving.page_tokens import PageToken, question_hash
+from americano_pipelines.serving.page_tokens import PageToken, request_hash
 from americano_pipelines.serving.problem_details import Problem, busy, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.record_listing import RecordedRows
 from americano_pipelines.serving.service import Service
-from americano_pipelines.serving.table_question import Question
+from americano_pipelines.serving.table_request import TableRequest
 
 _BATCH_ROWS = {Format.JSON: 5_000, Format.CSV: 20_000, Format.ARROW: 20_000, Format.PARQUET: 20_000}
 _STALLED_SECONDS = 60.0
@@ -39,18 +39,18 @@ class AnswerStream:
     def __init__(
         self,
         service: Service,
-        question: Question,
+        request: TableRequest,
         snapshot: OpenSnapshot,
         token: PageToken | None,
         recorded: RecordedRows | None,
         headers: dict[str, str],
     ) -> None:
-        self._service, self._question, self._snapshot = service, question, snapshot
+        self._service, self._request, self._snapshot = service, request, snapshot
         self._recorded = recorded
         self._offset = token.offset if token else 0
-        self._headers = {**headers, "content-type": content_type(question.format)}
-        if question.format is not Format.JSON:
-            name = f"{question.table.name}-{snapshot.record.snapshot_id}.{question.format.value}"
+        self._headers = {**headers, "content-type": content_type(request.format)}
+        if request.format is not Format.JSON:
+            name = f"{request.table.name}-{snapshot.record.snapshot_id}.{request.format.value}"
             self._headers["content-disposition"] = f'attachment; filename="{name}"'
         self._seconds_left = float(service.settings.americano_api_timeout)
 
@@ -121,23 +121,23 @@ class AnswerStream:
             try:
                 return future.result()
             except duckdb.OutOfMemoryException:
-                raise busy("the query needs more than AMERICANO_MEMORY_LIMIT; ask for less", 60) from None
+                raise busy("the query needs more than AMERICANO_MEMORY_LIMIT; request less", 60) from None
         await _interrupted(future, cursor)
         if gone.done():
             raise CutShortError
         limit = self._service.settings.americano_api_timeout
-        raise Problem(504, "time-limit", f"the query took longer than {limit} s (AMERICANO_API_TIMEOUT); ask for less")
+        raise Problem(504, "time-limit", f"the query took longer than {limit} s (AMERICANO_API_TIMEOUT); request less")
 
     def _parts(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[bytes]:
         """The encoded answer; runs in threads."""
-        question, snapshot = self._question, self._snapshot
-        table = question.table
+        request, snapshot = self._request, self._snapshot
+        table = request.table
         statement = _statement(table, snapshot)
         if table.subject is not None and not self._is_visible(cursor, table.subject):
             raise not_found("protocol")
         head = {"snapshot": snapshot.record.snapshot_id, "instant": snapshot.record.instant}
-        writer = encoder(question.format, table.columns, head)
-        if question.limit is not None or table.is_single:
+        writer = encoder(request.format, table.columns, head)
+        if request.limit is not None or table.is_single:
             yield self._page(cursor, statement, writer)
             return
         readers = self._readers(cursor, statement)
@@ -150,7 +150,7 @@ class AnswerStream:
 
     def _readers(self, cursor: duckdb.DuckDBPyConnection, statement: Statement) -> "Iterator[pa.RecordBatchReader]":
         """The rows of a statement, or of one slice after the other."""
-        slices, batch_rows = self._question.table.slices, _BATCH_ROWS[self._question.format]
+        slices, batch_rows = self._request.table.slices, _BATCH_ROWS[self._request.format]
         bounds: list[tuple[Any, ...]] = []
         if slices is not None:
             bounds = self._execute(cursor, slices.bounds, slice_rows=_SLICE_ROWS).fetchall()
@@ -163,9 +163,9 @@ class AnswerStream:
 
     def _is_visible(self, cursor: duckdb.DuckDBPyConnection, subject: Statement) -> bool:
         """Whether the principal may see the subject; kept as long as the file is open, because it took 1 ms."""
-        question, known = self._question, self._snapshot.visible_subjects
-        visible = question.principal.visible
-        values = tuple(sorted((name, value) for name, value in question.filters.items() if name in subject.parameters))
+        request, known = self._request, self._snapshot.visible_subjects
+        visible = request.principal.visible
+        values = tuple(sorted((name, value) for name, value in request.filters.items() if name in subject.parameters))
         key = (subject.name, None if visible is None else tuple(visible), values)
         if key not in known:
             if self._execute(cursor, subject).fetchone() is None:
@@ -177,11 +177,11 @@ class AnswerStream:
 
     def _page(self, cursor: duckdb.DuckDBPyConnection, statement: Statement, writer: Encoder) -> bytes:
         """A page as a whole; a row more than it has is read, to know whether another follows."""
-        question = self._question
-        limit = 1 if question.limit is None else question.limit
-        rows = self._execute(cursor, statement, limit=None if question.table.is_single else limit + 1).to_arrow_table()
-        if question.table.is_single and not rows.num_rows:
-            raise not_found(question.table.name)
+        request = self._request
+        limit = 1 if request.limit is None else request.limit
+        rows = self._execute(cursor, statement, limit=None if request.table.is_single else limit + 1).to_arrow_table()
+        if request.table.is_single and not rows.num_rows:
+            raise not_found(request.table.name)
         address = self._next_address(limit) if rows.num_rows > limit else None
         if address is not None:
             self._headers["link"] = f'<{address}>; rel="next"'
@@ -189,14 +189,14 @@ class AnswerStream:
         return b"".join([writer.begin(rows.schema), *map(writer.rows, batches), writer.end(address)])
 
     def _next_address(self, limit: int) -> str:
-        question = self._question
-        hashed = question_hash(question.path, question.filters, limit)
+        request = self._request
+        hashed = request_hash(request.path, request.filters, limit)
         last_record = self._recorded.last_record if self._recorded else 0
         token = PageToken(self._snapshot.record.snapshot_id, self._offset + limit, hashed, last_record)
-        names = question.filters.keys() - {question.in_path}
-        values = {name: value for name in sorted(names) if (value := question.filters[name]) is not None}
-        query = urlencode({**values, "limit": limit, "page": token.text(), "format": question.format.value})
-        return f"{quote(question.path)}?{query}"
+        names = request.filters.keys() - {request.in_path}
+        values = {name: value for name in sorted(names) if (value := request.filters[name]) is not None}
+        query = urlencode({**values, "limit": limit, "page": token.text(), "format": request.format.value})
+        return f"{quote(request.path)}?{query}"
 
     def _execute(
         self,
@@ -205,12 +205,12 @@ class AnswerStream:
         limit: int | None = None,
         **more: Any,  # noqa: ANN401 - values
     ) -> duckdb.DuckDBPyConnection:
-        question = self._question
-        least = question.principal.least_learners(self._service.settings.americano_min_learners)
+        request = self._request
+        least = request.principal.least_learners(self._service.settings.americano_min_learners)
         values: dict[str, Any] = {
-            "scope": question.principal.visible,
+            "scope": request.principal.visible,
             "least_learners": least,
-            **question.filters,
+            **request.filters,
             **more,
         }
         if self._recorded is not None:

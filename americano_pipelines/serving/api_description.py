@@ -24,19 +24,19 @@ PROBLEMS = {
     404: "There is no such thing, or the principal may not see it; or the snapshot is not kept.",
     422: "A parameter is not allowed.",
     429: "Too many requests of this principal; wait as Retry-After says.",
-    503: "Nothing is published, or too many queries run; ask again as Retry-After says.",
+    503: "Nothing is published, or too many queries run; try again as Retry-After says.",
     504: "The query took longer than AMERICANO_API_TIMEOUT.",
 }
 _HEADERS = {
     "X-Americano-Snapshot": "The snapshot that the answer comes from.",
     "Last-Modified": "The instant of the source that the snapshot holds.",
-    "ETag": "Strong; send it as If-None-Match to be told whether the answer is still the same.",
+    "ETag": "Strong; send it as If-None-Match to learn whether the answer is still the same.",
 }
 _DESCRIPTION = """
-Answers come from the published file. Every answer names its snapshot; `snapshot=` asks the same question of an earlier
-one. Tables come as JSON, CSV, Arrow stream or Parquet: by the header Accept, by `format=`, or by a suffix such as
-`/v1/protocols.csv`. With `limit=`, `next` (in JSON) and the header Link lead to the next page of the same snapshot.
-Errors are problem documents (RFC 9457). Send an API key or a token as `Authorization: Bearer ...`.
+Answers come from the published file. Every answer names its snapshot; `snapshot=` reads an earlier one. Tables come as
+JSON, CSV, Arrow stream or Parquet: by the header Accept, by `format=`, or by a suffix such as `/v1/protocols.csv`. With
+`limit=`, `next` (in JSON) and the header Link lead to the next page of the same snapshot. Errors are problem documents
+(RFC 9457). Send an API key or a token as `Authorization: Bearer ...`.
 """.strip()
 
 
@@ -70,7 +70,7 @@ def table_responses(table: AnswerTable) -> dict[int | str, dict[str, Any]]:
         200: {"description": f"{table.summary}.", "content": content, "headers": headers},
         304: {"description": "The answer that If-None-Match names is still the same.", "headers": headers},
         406: {**problem_responses(404)[404], "description": "The header Accept names none of the formats."},
-        400: {**problem_responses(404)[404], "description": "The page token is of another question."},
+        400: {**problem_responses(404)[404], "description": "The page token is of another request."},
         **problem_responses(401, 403, 404, 422, 429, 503, 504),
     }
 

@@ -1,6 +1,6 @@
 """Create, list, find and revoke API keys.
 
-A key has 256 random bits and is shown once. Its file is named by the key's SHA-256, so that a key is found without
+A key has 256 random bits and is shown once. Its file is named by the key's SHA-256, so that a key is read without
 reading the others, and two commands at the same time lose nothing.
 """
 

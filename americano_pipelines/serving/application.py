@@ -18,7 +18,7 @@ from americano_pipelines.serving.pages.chart_routes import ROUTER as CHARTS
 from americano_pipelines.serving.pages.page_routes import ROUTER as PAGES
 from americano_pipelines.serving.pages.sign_in_routes import ROUTER as SIGN_IN
 from americano_pipelines.serving.record_routes import ROUTER as RECORDS
-from americano_pipelines.serving.repeated_questions import RepeatedQuestions
+from americano_pipelines.serving.repeated_requests import RepeatedRequests
 from americano_pipelines.serving.service import Service
 from americano_pipelines.serving.service_routes import ROUTER as SERVICE
 from americano_pipelines.serving.table_routes import table_router
@@ -60,7 +60,7 @@ def build_application(settings: Settings) -> ASGIApp:
         },
     )
     app.state.service = service
-    app.add_middleware(RepeatedQuestions, service=service)
+    app.add_middleware(RepeatedRequests, service=service)
     for router in (SERVICE, table_router(), RECORDS, TRIGGERS, PAGES, CHARTS, SIGN_IN):
         app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

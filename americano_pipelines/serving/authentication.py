@@ -1,6 +1,6 @@
-"""Find out who asks: by an API key, a bearer token, a session that was begun with one, or as a program of this machine.
+"""Identify the principal of a request: by an API key, a bearer token, a session that was begun with one.
 
-The last only where the settings allow it.
+A program of this machine needs none where the settings allow it.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ def _credential(header: str) -> str:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether a program of this machine asks; behind a proxy everybody would seem to be one."""
+    """Whether a program of this machine sent a request; behind a proxy everybody would seem to be one."""
     if request.client is None or any(name in request.headers for name in _PROXY_HEADERS):
         return False
     try:

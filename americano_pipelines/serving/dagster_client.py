@@ -1,4 +1,4 @@
-"""Ask Dagster's web server, by GraphQL, to start runs, and how far runs are. Dagster itself is not imported.
+"""Start runs by the GraphQL of Dagster's web server, and read how far runs are. Dagster itself is not imported.
 
 The web server knows no users and listens on this machine only. Its guard (defs/request_guard.py) answers a program
 that names it as Host and sends no Origin.
@@ -180,7 +180,7 @@ class DagsterClient:
         return self._runs({"runIds": list(run_ids), "statuses": _UNFINISHED}, len(run_ids)) if run_ids else []
 
     def failure(self, run_id: str) -> str | None:
-        """Why a run failed, as far as its events tell. Raises as `_query`."""
+        """Why a run failed, as far as its events say. Raises as `_query`."""
         answer = self._query(_FAILURES, {"run": run_id, "limit": _MAX_EVENTS}, _READ_SECONDS)
         events = answer["logsForRun"].get("events", ())
         steps = [_step_reason(event) for event in events if event["__typename"] == "ExecutionStepFailureEvent"]

@@ -87,7 +87,7 @@ def read_live(
         settings: the app's database and the archive.
         trigger: reaches Dagster.
         snapshot: the published file, which says whose a protocol is.
-        principal: who asks.
+        principal: the requesting principal.
         name: id of the analysis run, or of the request, or hash of the record.
 
     Raises:

@@ -19,30 +19,30 @@ class PageToken:
     Attributes:
         snapshot_id: the snapshot of all pages.
         offset: rows before the page.
-        question: hash of the path and its filters; a token fits no other question.
+        table_request: hash of the path and its filters; a token fits no other request.
         last_record: up to which record the pages list recorded analyses, see `record_listing`.
     """
 
     snapshot_id: str
     offset: int
-    question: str
+    table_request: str
     last_record: int = 0
 
     def text(self) -> str:
         """The token as it stands in an address."""
-        content = orjson.dumps([self.snapshot_id, self.offset, self.question, self.last_record])
+        content = orjson.dumps([self.snapshot_id, self.offset, self.table_request, self.last_record])
         return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
     @classmethod
-    def parse(cls, text: str, question: str) -> "PageToken":
+    def parse(cls, text: str, table_request: str) -> "PageToken":
         """Read a token.
 
         Args:
             text: the token.
-            question: hash of the path and the filters that it comes with.
+            table_request: hash of the path and the filters that it comes with.
 
         Raises:
-            Problem: 400, it is no token, or one of another question.
+            Problem: 400, it is no token, or one of another table_request.
         """
         try:
             content = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
@@ -50,13 +50,13 @@ class PageToken:
             content = None
         match content:
             case [str(snapshot_id), int(offset), str(asked_for), int(last_record)] if (
-                0 <= offset < _MAX_OFFSET and -1 <= last_record < _MAX_OFFSET and asked_for == question
+                0 <= offset < _MAX_OFFSET and -1 <= last_record < _MAX_OFFSET and asked_for == table_request
             ):
-                return cls(snapshot_id, offset, question, last_record)
+                return cls(snapshot_id, offset, table_request, last_record)
             case _:
-                raise Problem(400, "wrong-page", "this page token is of another question; use the address in `next`")
+                raise Problem(400, "wrong-page", "this page token is of another request; use the address in `next`")
 
 
-def question_hash(path: str, filters: dict[str, str | None], limit: int) -> str:
-    """Hash of what is asked for."""
+def request_hash(path: str, filters: dict[str, str | None], limit: int) -> str:
+    """Hash of what is requested."""
     return sha256_hex(orjson.dumps([path, sorted(filters.items()), limit]))[:16]

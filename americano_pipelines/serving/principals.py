@@ -1,4 +1,4 @@
-"""Describe who asks: what a principal may do, and whose rows they may see."""
+"""Describe the requesting principal: what they may do, and whose rows they may see."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def scopes_of(names: Iterable[str]) -> frozenset[Scope]:
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks.
+    """The requesting principal.
 
     Attributes:
         name: for logs and limits; it holds no secret and no learner's id.

@@ -49,7 +49,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
         }
         response = Response(orjson.dumps(document), self.status, self.headers, MEDIA_TYPE)
         if self.status == HTTPStatus.UNAUTHORIZED:
-            # A line of its own: Chromium asks for no password where both stand in one.
+            # A line of its own: Chromium requests no password where both are in one.
             response.headers.append("WWW-Authenticate", _BEARER)
         return response
 

@@ -45,7 +45,7 @@ class OpenSnapshot:
         stamp: device, inode and, of a mapping's file, size and time.
         uses: requests that read it.
         used_at: the end of the last use, of the monotonic clock.
-        visible_subjects: what was found visible, with the scope that it is visible to.
+        visible_subjects: what is known to be visible, with the scope that it is visible to.
     """
 
     record: SnapshotRecord

@@ -1,4 +1,4 @@
-"""Bound how often a principal may ask: a bucket of tokens each, filled evenly."""
+"""Bound how many requests a principal may send: a bucket of tokens each, filled evenly."""
 
 import time
 from collections import OrderedDict
@@ -13,7 +13,7 @@ _MAX_BUCKETS = 10_000
 class RateLimit:
     """Buckets of tokens by principal.
 
-    A principal that was idle for a minute may ask a whole minute's number at once.
+    A principal that was idle for a minute may send a whole minute's number at once.
     """
 
     def __init__(self, per_minute: int) -> None:

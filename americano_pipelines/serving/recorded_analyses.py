@@ -41,7 +41,7 @@ async def visible_record(service: Service, snapshot: OpenSnapshot, principal: Pr
     Args:
         service: where it is.
         snapshot: the snapshot that says whose protocol it is of, and which record a row has.
-        principal: who asks.
+        principal: the requesting principal.
         name: the id of the analysis run, or the hash of the record.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request
 
 from americano_pipelines.serving.answer_formats import Format, negotiated
-from americano_pipelines.serving.parsed_questions import RequestKey, request_key
+from americano_pipelines.serving.parsed_requests import RequestKey, request_key
 from americano_pipelines.serving.principals import ROW_SCOPES, Principal, Scope
 from americano_pipelines.serving.problem_details import Problem, invalid, not_found
 from americano_pipelines.serving.request_parts import listed_header

@@ -13,7 +13,7 @@ from americano_pipelines.serving.authentication import Authentication
 from americano_pipelines.serving.background_value import BackgroundValue
 from americano_pipelines.serving.pages.chart_worker import ChartWorker
 from americano_pipelines.serving.pages.pipeline_view import PipelineAnswer, read_pipeline
-from americano_pipelines.serving.parsed_questions import ParsedQuestions
+from americano_pipelines.serving.parsed_requests import ParsedRequests
 from americano_pipelines.serving.problem_details import busy
 from americano_pipelines.serving.published_pool import OpenSnapshot, PublishedPool
 from americano_pipelines.serving.record_listing import RecordListing
@@ -40,7 +40,7 @@ class Service:
         self.pool = PublishedPool(settings)
         self.cache = BoundedCache[KeptAnswer](_CACHE_BYTES)
         self.files = BoundedCache[bytes](_CACHE_BYTES)
-        self.questions = ParsedQuestions()
+        self.parsed_requests = ParsedRequests()
         self.authentication = Authentication(settings)
         self.metrics = ServiceMetrics()
         self.worker = RecordWorker()
@@ -83,7 +83,7 @@ class Service:
             try:
                 await asyncio.wait_for(self._slots.acquire(), _WAIT_SECONDS)
             except TimeoutError:
-                raise busy("as many queries run as this machine can carry; ask again in a second") from None
+                raise busy("as many queries run as this machine can carry; try again in a second") from None
         else:
             await self._slots.acquire()  # at once, without the task and the timer that a wait takes
         self.metrics.running.inc()

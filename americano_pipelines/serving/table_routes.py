@@ -10,7 +10,7 @@ from americano_pipelines.serving import answer_tables as tables
 from americano_pipelines.serving.answer_tables import AnswerTable
 from americano_pipelines.serving.api_description import table_responses
 from americano_pipelines.serving.live_analysis import live_answer
-from americano_pipelines.serving.parsed_questions import ParsedQuestion
+from americano_pipelines.serving.parsed_requests import ParsedRequest
 from americano_pipelines.serving.pinned_answer import TableAnswer
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.route_parameters import (
@@ -25,9 +25,9 @@ from americano_pipelines.serving.route_parameters import (
     check_names,
 )
 from americano_pipelines.serving.service import Service
-from americano_pipelines.serving.table_question import Question
+from americano_pipelines.serving.table_request import TableRequest
 
-# Those whose whole answer follows from the question.
+# Those whose whole answer follows from the parsed request.
 _PARSED_ONCE = (
     *(tables.DAILY, tables.WEEKLY, tables.BY_PHASE, tables.BY_PROTOCOL, tables.PROTOCOLS, tables.PROTOCOL),
     *(tables.PHASES, tables.SERIES, tables.EVENTS),
@@ -47,14 +47,14 @@ def _answer(
 
     Args:
         service: what answers.
-        principal: who asks.
+        principal: the requesting principal.
         table: the table.
         options: snapshot, format and page.
         in_path: the filter whose value is in the path, or that cannot be set.
         filters: what the statement binds.
     """
     check_names(options, filters.keys() - {in_path})
-    question = Question(
+    table_request = TableRequest(
         table,
         options.path,
         principal,
@@ -66,8 +66,8 @@ def _answer(
         options.page,
     )
     if table in _PARSED_ONCE:
-        service.questions.put(options.key, ParsedQuestion(question, options.route))
-    return TableAnswer(service, question, options.if_none_match)
+        service.parsed_requests.put(options.key, ParsedRequest(table_request, options.route))
+    return TableAnswer(service, table_request, options.if_none_match)
 
 
 def _report(table: AnswerTable) -> _Endpoint:

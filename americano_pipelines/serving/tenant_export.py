@@ -218,7 +218,7 @@ def text_without_id(relation: str, name: str, type_name: str) -> str:
         return "member.pseudonym AS learner_id"
     if type_name != "VARCHAR":
         return f"{column} AS {sql.quote(name)}"
-    # In any letter case, and a UUID without its hyphens too. An id of digits only would be found in other numbers.
+    # In any letter case, and a UUID without its hyphens too. An id of digits only would occur in other numbers.
     pattern = "'(?i)' || regexp_escape(member.learner_id) || '|' || regexp_escape(replace(member.learner_id, '-', ''))"
     is_distinctive = (
         f"length(member.learner_id) >= {_MIN_CHARACTERS} AND NOT regexp_full_match(member.learner_id, '\\d+')"

@@ -48,7 +48,7 @@ _RunId = Annotated[str, Path(pattern=r"^[0-9a-f\-]{36}$", description="The Dagst
 
 
 class AnalysisBody(BaseModel):
-    """What is asked for."""
+    """The requested analysis."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=_MAX_ID)
 
@@ -79,7 +79,7 @@ _Admin = Annotated[Principal, Depends(requires(Scope.ADMIN))]
 
 
 async def _body(request: Request) -> AnalysisBody:
-    """The body; read here, because FastAPI would read it before it knows who asks.
+    """The body; read here, because FastAPI would read it before it knows the principal.
 
     Raises:
         Problem: 413, it is too long; 415, it is no JSON by its type; 422, it is malformed, or a field is not allowed.
@@ -101,13 +101,13 @@ async def _body(request: Request) -> AnalysisBody:
 
 @ROUTER.post(
     "/analyses",
-    summary="Ask for an analysis of a protocol",
-    operation_id="ask_for_analysis",
+    summary="Request an analysis of a protocol",
+    operation_id="request_analysis",
     status_code=202,
     response_class=Response,
     responses={
         202: state_response("It will be carried out.", STATE, STATE_EXAMPLE, "Location", "Retry-After"),
-        200: state_response("It was asked for before, and has ended.", STATE, STATE_EXAMPLE, "Location"),
+        200: state_response("It was requested before, and has ended.", STATE, STATE_EXAMPLE, "Location"),
         **problem_responses(401, 403, 404, 429),
         **described_problems(
             {
@@ -116,7 +116,7 @@ async def _body(request: Request) -> AnalysisBody:
                 415: "The body is no application/json.",
                 422: "A field is not allowed, or the Idempotency-Key came with another request.",
                 502: "The app's database or Dagster refuses; the log of the API has the reason.",
-                503: "The app's database or, without an app, Dagster does not answer; ask again as Retry-After says.",
+                503: "The app's database or, without an app, Dagster does not answer; try again as Retry-After says.",
             }
         ),
     },
@@ -127,7 +127,7 @@ async def _body(request: Request) -> AnalysisBody:
         }
     },
 )
-async def _ask(
+async def _request_analysis(
     service: TheService, principal: _Trigger, request: Request, idempotency_key: _IdempotencyKey = None
 ) -> Response:
     """Answer at once; `Location` says how far it is.
@@ -214,7 +214,7 @@ def _is_visible(snapshot: OpenSnapshot, principal: Principal, protocol_id: str) 
             {
                 409: "A sync is under way; Location leads to it.",
                 502: "Dagster refuses; the log of the API has the reason.",
-                503: "Dagster does not answer; ask again as Retry-After says.",
+                503: "Dagster does not answer; try again as Retry-After says.",
             }
         ),
     },
@@ -233,7 +233,7 @@ async def _sync(service: TheService, principal: _Admin) -> Response:
     responses={
         200: state_response("The state.", SYNC_STATE, SYNC_EXAMPLE),
         **problem_responses(401, 403, 404, 422, 429),
-        **described_problems({503: "Dagster does not answer; ask again as Retry-After says."}),
+        **described_problems({503: "Dagster does not answer; try again as Retry-After says."}),
     },
 )
 async def _sync_progress(service: TheService, _principal: _Admin, run: _RunId) -> Response:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -309,3 +310,51 @@ def test_before_the_first_sync_it_says_so(settings_for: Callable[..., Settings],
     assert "americano sync" in answer.json()["detail"]
     assert api.get("/v1/ready").status_code == 503
     assert api.get("/v1/metrics").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/health", "/v1/protocols", "/v1/reports/daily.parquet", "/v1/nothing", "/protocols", "/v1/protocols?limit=0"],
+)
+def test_head_is_get_without_the_body(api: Api, path: str) -> None:
+    headers = {"authorization": f"Bearer {api.key('admin')}"}
+    answer = api.get(path)
+    head = httpx.head(f"{api.url.removesuffix('/v1')}{path}", headers=headers)
+
+    assert (head.status_code, head.content) == (answer.status_code, b"")
+    for name in ("etag", "content-type", "content-length", "x-americano-snapshot"):
+        assert head.headers.get(name) == answer.headers.get(name), name
+
+
+def test_head_starts_nothing(api: Api) -> None:
+    headers = {"authorization": f"Bearer {api.key('admin')}"}
+    assert httpx.head(f"{api.url}/syncs", headers=headers).status_code == 405
+
+
+def test_headers_in_several_lines_count_as_one(api: Api) -> None:
+    def ask(*lines: tuple[str, str]) -> httpx.Response:
+        credentials = ("authorization", f"Bearer {api.key('admin')}")
+        return httpx.get(f"{api.url}/protocols", headers=[credentials, *lines])
+
+    tag = ask().headers["etag"]
+    for _ in range(2):
+        assert ask(("if-none-match", '"other"'), ("if-none-match", tag)).status_code == 304
+        answer = ask(("accept", "image/png"), ("accept", "text/csv"))
+        assert answer.headers["content-type"].startswith("text/csv")
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("protocols?format=csv&format=json", "format"),
+        ("protocols?limit=1&limit=1000", "limit"),
+        ("analyses?status=FAILED&status=COMPLETED", "status"),
+        ("protocols.csv?format=json", "format"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(api: Api, path: str, named: str) -> None:
+    for _ in range(2):
+        answer = api.get(f"/v1/{path}")
+        assert answer.status_code == 422
+        assert [error["parameter"] for error in answer.json()["errors"]] == [named]
+    assert api.get("/v1/protocols.csv?format=csv").status_code == 200

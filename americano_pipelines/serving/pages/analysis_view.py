@@ -1,7 +1,7 @@
 """Read one analysis for a page: its row, its record, and what of them may be shown before its experiment is over."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -119,11 +119,29 @@ def randomization_test(test: Mapping[str, Any]) -> dict[str, Any] | None:
     middles = [(first + end) / 2 for first, end in pairwise(edges)]
     above = sum(count for middle, count in zip(middles, counts, strict=False) if middle >= observed)
     higher = test["direction"] == "increase" if test.get("direction") else above <= sum(counts) - above
+    if test.get("direction") and test.get("as_extreme"):
+        edges, counts = _with_own_bin(edges, counts, observed, test["as_extreme"], higher=higher)
     return {
         "edges": edges, "counts": counts, "observed": observed, "higher": higher, "p": test.get("p"),
         "assignments": test.get("assignments"), "as_extreme": test.get("as_extreme"), "kind": test.get("kind"),
         "direction": test.get("direction"),
     }  # fmt: skip
+
+
+def _with_own_bin(
+    edges: Sequence[float], counts: Sequence[int], observed: float, as_extreme: int, *, higher: bool
+) -> tuple[list[float], list[int]]:
+    """Edges and counts with a bin of what is as extreme, where the observed value is the most extreme of all.
+
+    The outermost bin then holds it together with less extreme ones.
+    """
+    if higher and observed >= edges[-1] and counts[-1] >= as_extreme:
+        width = edges[-1] - edges[-2]
+        return [*edges, edges[-1] + width], [*counts[:-1], counts[-1] - as_extreme, as_extreme]
+    if not higher and observed <= edges[0] and counts[0] >= as_extreme:
+        width = edges[1] - edges[0]
+        return [edges[0] - width, *edges], [as_extreme, counts[0] - as_extreme, *counts[1:]]
+    return list(edges), list(counts)
 
 
 async def read_analysis(reader: PageReader, name: str) -> AnalysisView:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.serving.answer_cache import KeptAnswer
 from americano_pipelines.serving.answer_headers import is_not_modified, pinned_headers, strong_etag
-from americano_pipelines.serving.pages.chart_specs import Spec
+from americano_pipelines.serving.pages.chart_frame import Spec
 from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.request_parts import listed_header
 from americano_pipelines.serving.service import Service

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from americano_pipelines.serving.pages import chart_specs
+from americano_pipelines.serving.pages import activity_charts, experiment_charts, result_charts
 from americano_pipelines.serving.pages.analysis_view import read_analysis
 from americano_pipelines.serving.pages.chart_drawing import answer_chart
-from americano_pipelines.serving.pages.chart_specs import NARROW, WIDE, Spec
+from americano_pipelines.serving.pages.chart_frame import NARROW, WIDE, Spec
 from americano_pipelines.serving.pages.experiment_progress import read_experiment
 from americano_pipelines.serving.pages.page_answers import PageRoute
 from americano_pipelines.serving.pages.page_reader import PageReader, reading
@@ -27,7 +27,7 @@ ROUTER = APIRouter(prefix="/charts", route_class=PageRoute, include_in_schema=Fa
 
 @dataclass(frozen=True)
 class ChartRequest:
-    """What every chart is asked with.
+    """What every request for a chart has.
 
     Attributes:
         reader: reads from the snapshot that the page names.
@@ -55,7 +55,7 @@ _Chart = Annotated[ChartRequest, Depends(_chart_request)]
 @ROUTER.get("/rows/{width}.svg")
 async def _rows(chart: _Chart) -> Response:
     days = [row for row in (await recent_days(chart.reader))[0] if row["events"] is not None]
-    spec = chart_specs.rows_by_day_chart(days, morning_window(chart.reader), chart.width)
+    spec = activity_charts.rows_by_day_chart(days, morning_window(chart.reader), chart.width)
     return await chart.answer("Events by day", spec)
 
 
@@ -64,7 +64,7 @@ async def _series(chart: _Chart, protocol: ProtocolId) -> Response:
     days = await read_experiment(chart.reader, protocol)
     if not days.phases:
         raise not_found("series")
-    spec = chart_specs.series_chart(days.series, days.phases, days.lines, days.outcome, chart.width)
+    spec = experiment_charts.series_chart(days.series, days.phases, days.lines, days.outcome, chart.width)
     return await chart.answer(days.description, spec)
 
 
@@ -73,7 +73,7 @@ async def _distribution(chart: _Chart, analysis: AnalysisId) -> Response:
     view = await read_analysis(chart.reader, analysis)
     if view.test is None:
         raise not_found("test")
-    spec = chart_specs.distribution_chart(view.test, "treatment minus baseline", chart.width)
+    spec = result_charts.distribution_chart(view.test, "treatment minus baseline", chart.width)
     return await chart.answer("Randomization distribution", spec)
 
 
@@ -83,7 +83,7 @@ async def _effect(chart: _Chart, analysis: AnalysisId) -> Response:
     effect = numbers.get("effect")
     if effect is None:
         raise not_found("effect")
-    spec = chart_specs.effect_chart(
+    spec = result_charts.effect_chart(
         effect, numbers["interval_low"], numbers["interval_high"], "treatment minus baseline", chart.width
     )
     return await chart.answer("Effect with its interval", spec)
@@ -93,7 +93,7 @@ async def _effect(chart: _Chart, analysis: AnalysisId) -> Response:
 async def _overlay(chart: _Chart, a: _Protocol, b: _Protocol) -> Response:
     both = [await read_experiment(chart.reader, name) for name in (a, b)]
     outcome = " / ".join(dict.fromkeys(days.outcome for days in both))
-    spec = chart_specs.overlay_chart([days.series for days in both], outcome, chart.width)
+    spec = experiment_charts.overlay_chart([days.series for days in both], outcome, chart.width)
     return await chart.answer("Days of two experiments", spec)
 
 
@@ -102,4 +102,4 @@ async def _learner(chart: _Chart, learner: LearnerId) -> Response:
     days = await chart.reader.rows(LEARNER_DAYS, learner=learner)
     if not days:
         raise not_found("learner")
-    return await chart.answer("Events by day and type", chart_specs.events_by_type_chart(days, chart.width))
+    return await chart.answer("Events by day and type", activity_charts.events_by_type_chart(days, chart.width))

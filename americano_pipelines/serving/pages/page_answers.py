@@ -79,7 +79,7 @@ async def answer_page(
     Args:
         request: the request.
         template: name of the template.
-        principal: who asks, None for a page for everybody.
+        principal: the requesting principal, None for a page for everybody.
         snapshot: where the data are from.
         status: of the answer.
         headers: more headers.
@@ -131,7 +131,7 @@ class PageRoute(APIRoute):
                 problem = error
             if problem.status == HTTPStatus.UNAUTHORIZED:
                 return await _to_sign_in(request)
-            # Without a header WWW-Authenticate: the browser would ask for a password in a window of its own.
+            # Without a header WWW-Authenticate: the browser would request a password in a window of its own.
             headers = {name: value for name, value in problem.headers.items() if name.lower() == "retry-after"}
             return await answer_page(
                 request, "problem.html", principal=None, status=problem.status, headers=headers, problem=problem,

@@ -1,4 +1,4 @@
-"""Ask the questions of the API for a page: the same statements, scope, limits and kept answers, of one snapshot."""
+"""Read tables of the API for a page: the same statements, scope, limits and kept answers, of one snapshot."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.service import Service
-from americano_pipelines.serving.table_question import Question
+from americano_pipelines.serving.table_request import TableRequest
 
 Rows = list[dict[str, Any]]
 
@@ -28,7 +28,7 @@ class PageReader:
     Attributes:
         request: of the page; its work ends when its client is gone.
         service: what answers.
-        principal: who asks.
+        principal: the requesting principal.
         snapshot: the snapshot of all answers.
     """
 
@@ -49,14 +49,14 @@ class PageReader:
         """
         snapshot_id = self.snapshot.record.snapshot_id
         path = f"pages/{table.name}"
-        question = Question(table, path, self.principal, Format.JSON, filters, snapshot_id=snapshot_id)
+        table_request = TableRequest(table, path, self.principal, Format.JSON, filters, snapshot_id=snapshot_id)
         body: list[bytes] = []
 
         async def send(message: Message) -> None:
             body.append(message.get("body", b""))
 
         try:
-            await TableAnswer(self.service, question, None)(self.request.scope, self.request.receive, send)
+            await TableAnswer(self.service, table_request, None)(self.request.scope, self.request.receive, send)
         except Problem as problem:
             if problem.code == "not-in-snapshot":
                 return []
@@ -84,7 +84,7 @@ async def reading(
     Args:
         request: of the page.
         service: what answers.
-        principal: who asks.
+        principal: the requesting principal.
         snapshot_id: a kept snapshot, None for the current one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Define the tables that only pages ask for."""
+"""Define the tables of pages only."""
 
 from americano_pipelines.serving.answer_tables import AnswerTable, Column, Statement
 

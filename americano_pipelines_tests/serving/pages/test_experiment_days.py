@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from americano_pipelines.serving.pages.analysis_view import randomization_test
-from americano_pipelines.serving.pages.chart_specs import NARROW, WIDE, series_chart
+from americano_pipelines.serving.pages.chart_frame import NARROW, WIDE
+from americano_pipelines.serving.pages.experiment_charts import series_chart
 from americano_pipelines.serving.pages.experiment_days import days_of, end_of, lines_of, phases_of
+from americano_pipelines.serving.pages.result_charts import distribution_chart
 
 INSTANT = datetime(2025, 1, 7, 12, tzinfo=UTC)
 
@@ -91,3 +93,24 @@ def test_the_extreme_side_is_the_declared_one_else_the_rarer(
     assert shown is not None
     assert shown["higher"] is higher
     assert randomization_test({"why": "nothing was randomized"}) is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "observed", "edges", "counts"),
+    [
+        ("increase", 2, [-2, -1, 0, 1, 2, 3], [5, 20, 20, 4, 1]),
+        ("decrease", -2, [-3, -2, -1, 0, 1, 2], [1, 4, 20, 20, 5]),
+    ],
+)
+def test_the_most_extreme_value_of_all_has_a_bin(
+    direction: str, observed: float, edges: list[float], counts: list[int]
+) -> None:
+    """The outermost bin of the record also has less extreme assignments, and no bar was shown as extreme."""
+    test = {"edges": [-2, -1, 0, 1, 2], "counts": [5, 20, 20, 5], "observed": observed, "direction": direction}
+
+    shown = randomization_test({**test, "as_extreme": 1})
+
+    assert shown is not None
+    assert (shown["edges"], shown["counts"]) == (edges, counts)
+    bars = distribution_chart(shown, "difference", WIDE)["layer"][1]["data"]["values"]
+    assert sum(bar["count"] for bar in bars if bar["condition"] == "treatment") == 1

@@ -8,13 +8,13 @@ from americano_pipelines.serving.principals import Principal
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a request asks for.
+class TableRequest:
+    """A table that a request is for.
 
     Attributes:
         table: the table.
         path: of the request, without a suffix.
-        principal: who asks.
+        principal: the requesting principal.
         format: of the answer.
         filters: values that the statement binds; None for a filter that is not set.
         in_path: the filter whose value is in the path, or that cannot be set.

@@ -1,4 +1,4 @@
-"""Keep how requests for tables were parsed; who asked is no part of it."""
+"""Keep how requests for tables were parsed; the principal is no part of it."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from starlette.requests import Request
 from americano_pipelines.serving.request_parts import listed_header
 
 if TYPE_CHECKING:
-    from americano_pipelines.serving.table_question import Question
+    from americano_pipelines.serving.table_request import TableRequest
 
 _MAX_KEPT, _MAX_LENGTH = 2_000, 2_000
 RequestKey = tuple[str, bytes, str | None]
 
 
 @dataclass(frozen=True)
-class ParsedQuestion:
-    """A question that was asked.
+class ParsedRequest:
+    """A parsed request for a table.
 
     Attributes:
-        question: the question; its principal is of the request that was parsed.
+        table_request: the request; its principal is of the one that was parsed.
         route: the declared route, for log and metrics.
     """
 
-    question: "Question"
+    table_request: "TableRequest"
     route: Any
 
 
@@ -33,21 +33,21 @@ def request_key(request: Request) -> RequestKey:
     return str(request.scope["path"]), request.scope["query_string"], listed_header(request, "accept")
 
 
-class ParsedQuestions:
-    """The kept questions, of which the least recently asked go first."""
+class ParsedRequests:
+    """The kept requests, of which the least recently used go first."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[RequestKey, ParsedQuestion] = OrderedDict()
+        self._kept: OrderedDict[RequestKey, ParsedRequest] = OrderedDict()
 
-    def get(self, key: RequestKey) -> ParsedQuestion | None:
-        """The question of an earlier request that was the same."""
+    def get(self, key: RequestKey) -> ParsedRequest | None:
+        """The parsed form of an earlier request that was the same."""
         parsed = self._kept.get(key)
         if parsed is not None:
             self._kept.move_to_end(key)
         return parsed
 
-    def put(self, key: RequestKey, parsed: ParsedQuestion) -> None:
-        """Keep a question, unless its address is long."""
+    def put(self, key: RequestKey, parsed: ParsedRequest) -> None:
+        """Keep a parsed request, unless its address is long."""
         path, query, accept = key
         if len(path) + len(query) + len(accept or "") <= _MAX_LENGTH:
             self._kept[key] = parsed

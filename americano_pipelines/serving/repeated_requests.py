@@ -1,6 +1,6 @@
-"""Answer a request that was asked before without routing and parsing it again.
+"""Answer a request that came before without routing and parsing it again.
 
-They took three quarters of the time of a kept answer. Who asks is found out anew for each request.
+They took three quarters of the time of a kept answer. Each request is authenticated anew.
 """
 
 from dataclasses import replace
@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from americano_pipelines.serving.parsed_questions import ParsedQuestion, request_key
+from americano_pipelines.serving.parsed_requests import ParsedRequest, request_key
 from americano_pipelines.serving.pinned_answer import TableAnswer
 from americano_pipelines.serving.principals import ROW_SCOPES
 from americano_pipelines.serving.problem_details import Problem
@@ -16,8 +16,8 @@ from americano_pipelines.serving.request_parts import listed_header
 from americano_pipelines.serving.service import Service
 
 
-class RepeatedQuestions:
-    """Answer requests whose question is kept; pass the others on."""
+class RepeatedRequests:
+    """Answer requests whose parsed form is kept; pass the others on."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
@@ -26,7 +26,7 @@ class RepeatedQuestions:
         """Answer a request or pass it on."""
         if scope["type"] == "http" and scope["method"] == "GET":
             request = Request(scope, receive)
-            parsed = self._service.questions.get(request_key(request))
+            parsed = self._service.parsed_requests.get(request_key(request))
             if parsed is not None:
                 try:
                     await self._answer(parsed, request, send)
@@ -35,10 +35,10 @@ class RepeatedQuestions:
                 return
         await self._app(scope, receive, send)
 
-    async def _answer(self, parsed: ParsedQuestion, request: Request, send: Send) -> None:
+    async def _answer(self, parsed: ParsedRequest, request: Request, send: Send) -> None:
         request.scope["route"] = parsed.route
         # The scopes that every route of a table needs.
         principal = await self._service.authentication.principal(request, ROW_SCOPES)
-        question = replace(parsed.question, principal=principal)
-        answer = TableAnswer(self._service, question, listed_header(request, "if-none-match"))
+        table_request = replace(parsed.table_request, principal=principal)
+        answer = TableAnswer(self._service, table_request, listed_header(request, "if-none-match"))
         await answer(request.scope, request.receive, send)
