@@ -3,16 +3,15 @@
 It holds no time of an event and no name, and is enough to compute the result again: see `statistics/recompute.py`.
 """
 
-from dataclasses import asdict
 from typing import Any
 
-from americano_pipelines.analysis.daily_series import Observations, observe
+from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.extract import BaseExtract, Extract
-from americano_pipelines.analysis.randomization_scheme import read_scheme
+from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, read_schemes
 from americano_pipelines.analysis.registry import AbabParameters, Parameters
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.common.json_values import jsonable
-from americano_pipelines.errors import AnalysisError
+from americano_pipelines.statistics.recorded_fields import recorded_fields
 
 DAYS = "days.json"
 
@@ -36,18 +35,20 @@ def day_values(extract: BaseExtract, parameters: Parameters) -> bytes | None:
         "labels": [window.label for window in windows],
         "conditions": [window.condition for window in windows],
         "parameters": parameters.recorded(),
-        "test": _tested(observations, parameters) if isinstance(parameters, AbabParameters) else None,
+        "test": None,
     }
+    if isinstance(parameters, AbabParameters):
+        schemes = read_schemes(observations, parameters)
+        document["test"] = _tested(schemes[0])
+        if others := schemes[1:]:
+            document["contrasts"] = [_tested(scheme) for scheme in others]
     return canonical_json(jsonable(document))
 
 
-def _tested(observations: Observations, parameters: AbabParameters) -> dict[str, Any] | None:
-    """The case of the randomization test, None where there is none."""
-    try:
-        case = read_scheme(observations, parameters).case
-    except AnalysisError:
-        return None
+def _tested(scheme: RandomizationScheme) -> dict[str, Any] | None:
+    """The case of a randomization test, None where there is none."""
+    case = scheme.case
     if case is None:
         return None
-    schedule = {"kind": type(case.schedule).__name__, **asdict(case.schedule)}
+    schedule = {"kind": type(case.schedule).__name__, **recorded_fields(case.schedule)}
     return {"values": case.values, "observed": list(case.observed), "schedule": schedule}

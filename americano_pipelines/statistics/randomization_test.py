@@ -26,7 +26,8 @@ from americano_pipelines.statistics.effect_interval import (
     TwoSided,
     invert,
 )
-from americano_pipelines.statistics.prefix_sums import PrefixSums, Values, tolerance
+from americano_pipelines.statistics.outcome_statistics import is_linear
+from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.reference_set import (
     GENERATOR,
     Case,
@@ -141,21 +142,25 @@ def randomization_test(
         raise AnalysisError("no phases within the recorded bounds add up to the planned days: check both")
     admissible = all(case.admissible for case in cases)
     schedules = [case.schedule for case in cases]
-    values, marks = [PrefixSums.of(case.values) for case in cases], [PrefixSums.of(case.marks()) for case in cases]
+    statistics = [(case.evaluate, case.evaluate_share) for case in cases]
     looked_at_all = assignments <= most_exact
     contrasts, shares = (
-        enumerate_assignments(schedules, values, marks)
+        enumerate_assignments(schedules, statistics)
         if looked_at_all
-        else draw_assignments(schedules, values, marks, seed=seed, draws=draws)
+        else draw_assignments(schedules, statistics, seed=seed, draws=draws)
     )
     # The observed assignment is one of all, and comes on top of a sample or of a set that does not hold it.
     observed_added = 0 if looked_at_all and admissible else 1
-    reference = ReferenceSet(observed, contrasts, shares, tolerance(*(case.values for case in cases)), observed_added)
+    ties = max(case.ties for case in cases)
+    reference = ReferenceSet(observed, contrasts, shares, ties, observed_added)
     sides = two_sided if direction is None else None
     counted = _Counts.of(reference)
     as_extreme, always = counted.as_extreme(direction, sides)
     factor = 2 if sides == "doubled" else 1
     favoured = direction or _favoured(observed, counted.higher, counted.lower, sides)
+    no_interval = "" if admissible else "what was observed could not have been drawn"
+    if not all(is_linear(case.statistic) for case in cases):
+        no_interval = "the statistic is not linear in the values, so its test is not inverted"
     counts, edges = _histogram(contrasts[~np.isnan(contrasts)], observed, reference.ties, higher=favoured == "increase")
     return RandomizationTest(
         observed=observed,
@@ -174,9 +179,7 @@ def randomization_test(
         tolerance=reference.ties,
         seed=None if looked_at_all else seed,
         generator=None if looked_at_all else GENERATOR,
-        interval=invert(reference, level, two_sided)
-        if admissible
-        else Interval(None, None, 1 - level, "what was observed could not have been drawn"),
+        interval=Interval(None, None, 1 - level, no_interval) if no_interval else invert(reference, level, two_sided),
         edges=edges,
         counts=counts,
     )
