@@ -23,7 +23,7 @@ from psycopg2 import sql
 from americano_pipelines.demo.postgres.cluster import SUPERUSER
 from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
-from americano_pipelines.warehouse.research_models import ColumnLineage
+from americano_pipelines.warehouse.column_lineage import ColumnLineage
 from americano_pipelines_tests.mlflow_server import MlflowServer
 from americano_pipelines_tests.sqlite_stores import open_sooner
 

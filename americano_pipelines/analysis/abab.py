@@ -1,5 +1,6 @@
 """Analyse a protocol by the randomization test: from its days to a verdict and a methods paragraph."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from math import ceil
 
@@ -11,14 +12,21 @@ from americano_pipelines.analysis.abab_description import (
     effect_results,
     outcome_scale,
 )
-from americano_pipelines.analysis.abab_methods import methods_of, statistic_of
-from americano_pipelines.analysis.abab_results import AbabResults, compute_abab_results
+from americano_pipelines.analysis.abab_methods import MEASURES, methods_of, statistic_of
+from americano_pipelines.analysis.abab_results import (
+    AbabResults,
+    ContrastResults,
+    compute_abab_results,
+    missing_clause,
+    missing_doubts,
+)
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_distribution, draw_phases
 from americano_pipelines.analysis.randomization_scheme import (
     NOT_A_TEST,
     RandomizationScheme,
     as_drawn,
+    compared_names,
     is_alternation,
     verdict_blockers,
 )
@@ -26,10 +34,18 @@ from americano_pipelines.analysis.registry import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import combined
-from americano_pipelines.statistics.formulas import DEPENDENCE, TREND, Formula, effect_formulas, randomization_formulas
+from americano_pipelines.statistics.formulas import (
+    DEPENDENCE,
+    HOLM,
+    TREND,
+    Formula,
+    effect_formulas,
+    randomization_formulas,
+)
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, shown_p
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import RandomizationTest
+from americano_pipelines.statistics.recorded_fields import recorded_fields
 from americano_pipelines.statistics.verdict import Remarks, Verdict, judge
 
 
@@ -47,7 +63,8 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
     """
     results = compute_abab_results(observations, parameters)
     test, declared, scheme = results.test, results.declared, results.scheme
-    verdict = _verdict(results, verdict_blockers(observations, scheme, as_of_us))
+    verdicts = _contrast_verdicts(results, as_of_us)
+    verdict = _verdict(results, verdict_blockers(observations, scheme, as_of_us), verdicts)
     trend = {**asdict(results.trend), "part of the difference": results.trend_part} if results.trend else None
     return Analysis(
         name="abab_randomization",
@@ -55,7 +72,8 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
         sentence=verdict.sentence,
         results={
             "verdict": jsonable(asdict(verdict)),
-            "test": _test_results(test, scheme, observations),
+            "test": _test_results(test, scheme, results),
+            **({"contrasts": _contrast_results(results, verdict, verdicts)} if results.contrasts else {}),
             "declared improvement": jsonable(asdict(declared)),
             "missing days": jsonable({**asdict(results.missing), "shares differ": results.missing.is_unequal}),
             "effects": effect_results(observations, results.pairs, declared.better, declared.undeclared),
@@ -66,7 +84,7 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
             "counts": jsonable(observations.counts()),
             "formulas": jsonable([asdict(formula) for formula in _formulas(results)]),
         },
-        pictures=_pictures(observations, test, verdict, compliance),
+        pictures=_pictures(results, verdict, compliance),
         methods=methods_of(observations, parameters, scheme, declared),
         verdict=verdict.state,
         numbers=_numbers(results),
@@ -77,14 +95,19 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
     )
 
 
-def _verdict(results: AbabResults, blockers: tuple[str, ...]) -> Verdict:
+def _verdict(results: AbabResults, blockers: tuple[str, ...], others: Sequence[Verdict]) -> Verdict:
+    """The verdict of the protocol: that of its only or its primary contrast, with the others in the sentence."""
     test, parameters, scheme = results.test, results.parameters, results.scheme
-    shortfall = f" {results.appraisal.shortfall}" if results.appraisal.shortfall else ""
+    beside = "".join(
+        f" {other.contrast.words}: {verdict.state} ({_numbers_of_contrast(other)})."
+        for other, verdict in zip(results.contrasts[1:], others, strict=True)
+    )
+    shortfall = beside + (f" {results.appraisal.shortfall}" if results.appraisal.shortfall else "")
     if test is None:
         sentence = f"No verdict: {'; '.join(blockers)}. Descriptively, {_described(results)}."
         return Verdict("no verdict", blockers[0], sentence + shortfall)
     remedy = ""
-    if isinstance(scheme.schedule, PhaseSchedule):
+    if isinstance(scheme.schedule, PhaseSchedule) and not scheme.schedule.starts:
         days = scheme.schedule.days_for(ceil(test.sides / parameters.alpha - 1e-9))
         remedy = (
             ", and the bounds of the phases never admit so many"
@@ -97,9 +120,66 @@ def _verdict(results: AbabResults, blockers: tuple[str, ...]) -> Verdict:
         remedy=remedy,
         clauses=results.clauses,
         undeclared=results.declared.undeclared,
+        compared=results.compared,
+        measure=MEASURES[parameters.statistic],
     )
     verdict = judge(test, level=parameters.alpha, improvement=results.declared.better, remarks=remarks)
     return replace(verdict, sentence=verdict.sentence + shortfall)
+
+
+def _contrast_verdicts(results: AbabResults, as_of_us: int) -> list[Verdict]:
+    """The verdicts of the contrasts after the primary one, each by its corrected p."""
+    verdicts = []
+    for other in results.contrasts[1:]:
+        blockers = verdict_blockers(results.observations, other.scheme, as_of_us)
+        if other.test is None or other.missing is None:
+            why = (*blockers, "nothing was tested")[0]
+            verdicts.append(Verdict("no verdict", why, f"No verdict: {why}."))
+            continue
+        compared = compared_names(other.contrast)
+        remarks = Remarks(
+            objections=blockers,
+            doubts=missing_doubts(other.missing, results.parameters.alpha),
+            clauses=tuple(filter(None, (as_drawn(results.observations), missing_clause(other.missing, compared)))),
+            undeclared=results.declared.undeclared,
+            compared=compared,
+            measure=MEASURES[results.parameters.statistic],
+            adjusted_p=other.adjusted_p,
+        )
+        verdicts.append(
+            judge(other.test, level=results.parameters.alpha, improvement=results.declared.better, remarks=remarks)
+        )
+    return verdicts
+
+
+def _numbers_of_contrast(other: ContrastResults) -> str:
+    """Difference and p of a contrast beside the primary one, in a clause."""
+    if other.test is None or other.adjusted_p is None:
+        return other.scheme.problem or "nothing was tested"
+    difference = format_outcome(other.test.observed, decimals_for((other.test.observed,)), sign=True)
+    return f"difference {difference}, p {shown_p(other.test.p)}, by Holm {shown_p(other.adjusted_p)}"
+
+
+def _contrast_results(results: AbabResults, verdict: Verdict, others: Sequence[Verdict]) -> JsonValue:
+    """All declared contrasts as JSON; the test and the verdict of the primary one are beside them already."""
+    rows: list[JsonValue] = []
+    for place, (own, judged) in enumerate(zip(results.contrasts, (verdict, *others), strict=True)):
+        row: dict[str, JsonValue] = {
+            "contrast": own.contrast.name,
+            "primary": place == 0,
+            "p": own.test.p if own.test else None,
+            "p by Holm": own.adjusted_p,
+        }
+        if place:
+            row |= {
+                "verdict": jsonable(asdict(judged)),
+                "test": _test_results(own.test, own.scheme, results),
+                "missing days": jsonable(
+                    {**asdict(own.missing), "shares differ": own.missing.is_unequal} if own.missing else None
+                ),
+            }
+        rows.append(row)
+    return rows
 
 
 def _described(results: AbabResults) -> str:
@@ -121,12 +201,14 @@ def _described(results: AbabResults) -> str:
 def _formulas(results: AbabResults) -> tuple[Formula, ...]:
     """The formulas of the numbers that this analysis gives."""
     test, parameters = results.test, results.parameters
-    tested = randomization_formulas(parameters.direction, test.two_sided) if test else ()
+    tested = randomization_formulas(parameters.direction, test.two_sided, parameters.statistic) if test else ()
     trend = (TREND,) if results.trend else ()
-    return (*tested, *effect_formulas(outcome_scale(parameters)), *DEPENDENCE, *trend)
+    holm = (HOLM,) if results.contrasts else ()
+    return (*tested, *holm, *effect_formulas(outcome_scale(parameters)), *DEPENDENCE, *trend)
 
 
-def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, observations: Observations) -> JsonValue:
+def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, results: AbabResults) -> JsonValue:
+    compared = compared_names(scheme.contrast if results.contrasts else None)
     kind = "randomisation test" if scheme.admissible and test is not None else NOT_A_TEST
     if test is None or scheme.schedule is None:
         problem: dict[str, JsonValue] = {"why": scheme.problem} if scheme.problem else {}
@@ -135,10 +217,10 @@ def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, o
         {
             "kind": kind,
             **asdict(test),
-            "statistic": statistic_of(observations),
-            "schedule": {**asdict(scheme.schedule), "assignments": scheme.schedule.count},
+            "statistic": statistic_of(results.observations, results.parameters.statistic, compared),
+            "schedule": {**recorded_fields(scheme.schedule), "assignments": scheme.schedule.count},
             "schedule from": scheme.source,
-            "tested as drawn": as_drawn(observations) or "the phases had the lengths that were drawn",
+            "tested as drawn": as_drawn(results.observations) or "the phases had the lengths that were drawn",
         }
     )
 
@@ -160,9 +242,8 @@ def _numbers(results: AbabResults) -> dict[str, float | None]:
     }
 
 
-def _pictures(
-    observations: Observations, test: RandomizationTest | None, verdict: Verdict, compliance: str
-) -> dict[str, bytes]:
+def _pictures(results: AbabResults, verdict: Verdict, compliance: str) -> dict[str, bytes]:
+    observations, test = results.observations, results.test
     protocol, outcome = observations.extract.protocol, observations.extract.outcome
     title, bands = f"{protocol.title}: {verdict.state}, {compliance}", observations.bands()
     if is_alternation(observations):  # a name for each day would cover the next one
@@ -183,7 +264,7 @@ def _pictures(
             test.edges,
             test.counts,
             test.observed,
-            unit=f"treatment minus baseline, {outcome}",
+            unit=f"{' minus '.join(results.compared)}{MEASURES[results.parameters.statistic]}, {outcome}",
             title=f"{test.assignments:,} possible assignments, {p}",
             higher=test.favoured_direction == "increase",
         )

@@ -2,16 +2,49 @@
 
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement
-from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, as_drawn, is_alternation
+from americano_pipelines.analysis.randomization_scheme import (
+    RandomizationScheme,
+    as_drawn,
+    compared_names,
+    declared_contrasts,
+    is_alternation,
+)
 from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.statistics.outcome_statistics import is_linear
 from americano_pipelines.statistics.verdict import percent
 
+_WITH_ANOTHER = 2
+MEASURES = {
+    "mean": "",
+    "median": " in median",
+    "slope": " in slope a day",
+    "immediacy": " about the switches",
+    "nap": " in NAP less .5",
+}
+"""What the statistic is, to be read after its number; a difference of means needs no words."""
 
-def statistic_of(observations: Observations) -> str:
-    """The test statistic in words."""
+
+def statistic_of(observations: Observations, statistic: str, compared: tuple[str, str]) -> str:
+    """The test statistic in words.
+
+    Args:
+        observations: the protocol's days.
+        statistic: the parameter.
+        compared: the two conditions.
+    """
+    first, second = compared
+    if statistic == "nap":
+        return (
+            f"share of the pairs of a {first} and a {second} day in which the {first} day is higher, ties half, less .5"
+        )
+    if statistic == "immediacy":
+        return (
+            f"mean over the switches of the mean of the three {first} days next to it less that of the three {second} "
+            "days"
+        )
     if is_alternation(observations):
-        return "mean of the treatment days less the mean of the baseline days"
-    return "mean of the treatment phases' means less the mean of the baseline phases' means"
+        return f"{statistic} of the {first} days less the {statistic} of the {second} days"
+    return f"mean of the {first} phases' {statistic}s less the mean of the {second} phases' {statistic}s"
 
 
 def methods_of(
@@ -41,12 +74,17 @@ def methods_of(
     )
     better = {"increase": "higher is better", "decrease": "lower is better", None: declared.undeclared}
     drawn = as_drawn(observations)
+    worst = (
+        ", and the test was repeated with the worst values on them, within the observed range"
+        if parameters.statistic == "mean"
+        else ""
+    )
     return (
         f"One learner went {course}. The outcome, {observations.extract.outcome} ({better[declared.better]}), was "
         f"averaged by day, {observations.day_in_words}{cut}. Days without a value kept their place. "
         f"{f'{drawn[0].upper()}{drawn[1:]}. ' if drawn else ''}{_tested(observations, parameters, scheme)} Days "
-        "without a value were compared between the conditions by the same test, and the test was repeated with the "
-        "worst values on them, within the observed range. Overlap was measured by NAP with Newcombe's interval, which "
+        f"without a value were compared between the conditions by the same test{worst}. "
+        "Overlap was measured by NAP with Newcombe's interval, which "
         "takes the days for independent. The formula of each number is listed with the results."
     )
 
@@ -55,20 +93,37 @@ def _tested(observations: Observations, parameters: AbabParameters, scheme: Rand
     if scheme.case is None:
         why = f": {scheme.problem}" if scheme.problem else ", for no drawing is recorded that these phases could be"
         return f"No test was made{why if scheme.problem else why + ' compared with'}."
+    contrasts = declared_contrasts(observations, parameters)
+    first, second = compared_names(scheme.contrast if contrasts else None)
     every = (
-        "every order of treatment and baseline days that the scheme admits"
+        f"every order of {first} and {second} days that the scheme admits"
         if is_alternation(observations)
         else f"every division of {sum(scheme.observed)} days into phases within the bounds that were drawn from"
     )
+    if contrasts:
+        every += ", with the days of all other conditions as they were"
     sides = (
         "two-sided: p is twice the smaller of the two one-sided p values"
         if parameters.direction == "either"
         else f"one-sided ({parameters.direction})"
     )
     compared = "was tested by a randomization test" if scheme.admissible else "was compared, which is no test,"
+    effect = f"The difference between {first} and {second}" if contrasts else "The effect of the treatment"
+    corrected = (
+        f" Beside this primary contrast, {', '.join(contrast.words for contrast in contrasts[1:])} "
+        f"{'was' if len(contrasts) == _WITH_ANOTHER else 'were'} tested in the same way, with p corrected for "
+        f"{len(contrasts)} contrasts by Holm's method."
+        if len(contrasts) > 1
+        else ""
+    )
+    interval = (
+        f" The two-sided {percent(1 - parameters.alpha)} interval of the effect holds the constant effects that the "
+        "two-sided test does not reject."
+        if is_linear(parameters.statistic)
+        else ""
+    )
     return (
-        f"The effect of the treatment {compared} with a reference set, {scheme.source}, that holds {every}. The "
-        f"statistic was the {statistic_of(observations)}, {sides}, at a level of {parameters.alpha:g}. The two-sided "
-        f"{percent(1 - parameters.alpha)} interval of the effect holds the constant effects that the two-sided test "
-        "does not reject."
+        f"{effect} {compared} with a reference set, {scheme.source}, that holds {every}. The "
+        f"statistic was the {statistic_of(observations, parameters.statistic, (first, second))}, {sides}, at a "
+        f"level of {parameters.alpha:g}.{interval}{corrected}"
     )

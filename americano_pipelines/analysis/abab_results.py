@@ -6,24 +6,48 @@ from dataclasses import dataclass
 import numpy as np
 
 from americano_pipelines.analysis.abab_description import appraisal, effects, missing_by_condition
+from americano_pipelines.analysis.condition_contrasts import Contrast
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement, declared_improvement
 from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
     as_drawn,
+    compared_names,
+    declared_contrasts,
     is_alternation,
-    read_scheme,
+    read_schemes,
 )
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.statistics.design_appraisal import Appraisal
 from americano_pipelines.statistics.effect_interval import rejects
 from americano_pipelines.statistics.effect_sizes import Pair
+from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.missing_days import MissingDays, missing_days
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, shown_p
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case
 from americano_pipelines.statistics.verdict import shown_level
 from americano_pipelines.statistics.within_phase_trend import Trend, within_phase_trend
+
+
+@dataclass(frozen=True)
+class ContrastResults:
+    """The test of one declared contrast.
+
+    Attributes:
+        contrast: the conditions that are compared.
+        scheme: the schedules that could have been drawn with the days of all other conditions as they were.
+        test: the test, None where nothing can be tested.
+        missing: days without a value by condition; None without a test.
+        adjusted_p: p corrected by Holm for all declared contrasts, of which one without a test counts as 1; None
+            without a test.
+    """
+
+    contrast: Contrast
+    scheme: RandomizationScheme
+    test: RandomizationTest | None
+    missing: MissingDays | None
+    adjusted_p: float | None
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,7 @@ class AbabResults:
         trend_part: how much of the difference the trend makes, in outcome units.
         pairs: the effects.
         appraisal: of the design.
+        contrasts: the tests of all declared contrasts, that of the primary one first; empty where none is declared.
     """
 
     observations: Observations
@@ -53,6 +78,7 @@ class AbabResults:
     trend_part: float
     pairs: Sequence[Pair]
     appraisal: Appraisal
+    contrasts: tuple[ContrastResults, ...] = ()
 
     @property
     def clauses(self) -> tuple[str, ...]:
@@ -62,63 +88,67 @@ class AbabResults:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why a verdict that the test would give is not given."""
-        missing, level = self.missing, self.parameters.alpha
-        worst, bound = missing.worst_case_p, missing.worst_case_bound
-        if worst is None or bound is None or not missing.is_unequal or missing.is_settled(level):
-            return ()
-        p = (
-            f"p may be as large as {shown_p(bound)} ({shown_p(worst)} was reached)"
-            if rejects(worst, level)
-            else f"p is {'' if worst == bound else 'at least '}{shown_p(worst)}"
-        )
-        why = f"with the worst values on them {p}, above the level of {shown_level(level)}"
-        return (f"the conditions lack values on unequal shares of their days, and {why}",)
+        return missing_doubts(self.missing, self.parameters.alpha) if self.test is not None else ()
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """The two conditions in words."""
+        return compared_names(self.scheme.contrast if self.contrasts else None)
 
     @property
     def _trend_clause(self) -> str:
-        if self.trend is None or not self.trend.visible or self.test is None:
+        if self.trend is None or not self.trend.visible or self.test is None or self.parameters.statistic == "slope":
             return ""
         decimals = decimals_for((self.test.observed, self.trend_part))
         way = "rises" if self.trend.slope > 0 else "falls"
         slope = format_outcome(abs(self.trend.slope), decimals_for((self.trend.slope,)))
-        return (
-            f"within phases the outcome {way} by {slope} a day, which makes "
-            f"{format_outcome(self.trend_part, decimals, sign=True)} of this difference"
-        )
+        clause = f"within phases the outcome {way} by {slope} a day"
+        if self.parameters.statistic != "mean":
+            return clause
+        return f"{clause}, which makes {format_outcome(self.trend_part, decimals, sign=True)} of this difference"
 
     @property
     def _missing_clause(self) -> str:
-        missing = self.missing
-        if not missing.treatment_missing + missing.baseline_missing:
-            return ""
-        tested = f" (difference p = {shown_p(missing.p)}" if missing.p is not None else ""
-        return f"{missing.clause}{tested}{self._worst_case})" if tested else missing.clause
+        return missing_clause(self.missing, self.compared)
 
-    @property
-    def _worst_case(self) -> str:
-        """The p with the worst values on missing days, for the sentence."""
-        worst, bound = self.missing.worst_case_p, self.missing.worst_case_bound
-        if worst is None or bound is None:
-            return ""
+
+def missing_doubts(missing: MissingDays, level: float) -> tuple[str, ...]:
+    """Why missing days forbid the verdict that a test would give."""
+    worst, bound = missing.worst_case_p, missing.worst_case_bound
+    if not missing.is_unequal or missing.is_settled(level):
+        return ()
+    unequal = "the conditions lack values on unequal shares of their days"
+    if worst is None or bound is None:
+        return (f"{unequal}, and the worst values on them are known only for a test of the mean",)
+    p = (
+        f"p may be as large as {shown_p(bound)} ({shown_p(worst)} was reached)"
+        if rejects(worst, level)
+        else f"p is {'' if worst == bound else 'at least '}{shown_p(worst)}"
+    )
+    return (f"{unequal}, and with the worst values on them {p}, above the level of {shown_level(level)}",)
+
+
+def missing_clause(missing: MissingDays, compared: tuple[str, str]) -> str:
+    """How many days are missing, with the p of their difference and with the worst values on them."""
+    if not missing.treatment_missing + missing.baseline_missing:
+        return ""
+    clause = missing.clause_of(*compared)
+    if missing.p is None:
+        return clause
+    worst, bound = missing.worst_case_p, missing.worst_case_bound
+    worst_case = ""
+    if worst is not None and bound is not None:
         least, most = shown_p(worst), shown_p(bound)
         p = f"p = {least}" if least == most else f"p is at least {least} and at most {most}"
-        return f"; with the worst values on them {p}"
+        worst_case = f"; with the worst values on them {p}"
+    return f"{clause} (difference p = {shown_p(missing.p)}{worst_case})"
 
 
 def compute_abab_results(observations: Observations, parameters: AbabParameters) -> AbabResults:
     """Compute everything of a protocol that its verdict rests on."""
-    scheme = read_scheme(observations, parameters)
+    scheme, *others = read_schemes(observations, parameters)
     declared = declared_improvement(observations.extract, parameters.improvement, parameters.direction)
-    test, missing = None, missing_by_condition(observations)
-    if scheme.case is not None:
-
-        def run_test(case: Case, direction: Direction | None) -> RandomizationTest:
-            return randomization_test(
-                [case], direction=direction, level=parameters.alpha, seed=parameters.seed, draws=parameters.draws
-            )
-
-        test = run_test(scheme.case, None if parameters.direction == "either" else parameters.direction)
-        missing = missing_days(scheme.case, test, run_test)
+    test, missing = _tested(scheme, parameters)
     trend, trend_part = None, 0.0
     if not is_alternation(observations):
         treated = np.array([window.condition == "treatment" for window in observations.timeline.windows])
@@ -126,7 +156,42 @@ def compute_abab_results(observations: Observations, parameters: AbabParameters)
     if trend is not None and scheme.case is not None:
         day_numbers = np.where(np.isnan(scheme.case.values), np.nan, np.arange(scheme.case.values.size))
         trend_part = trend.slope * Case(day_numbers, scheme.case.schedule, scheme.case.observed).contrast()
+    missing = missing or missing_by_condition(observations)
     return AbabResults(
         observations, parameters, scheme, declared, test, missing, trend, trend_part,
         effects(observations, parameters, declared.better), appraisal(observations, scheme, missing),
+        _contrasts(observations, parameters, [scheme, *others], test, missing),
     )  # fmt: skip
+
+
+def _tested(
+    scheme: RandomizationScheme, parameters: AbabParameters
+) -> tuple[RandomizationTest | None, MissingDays | None]:
+    """The test of a scheme and its missing days, None where there is nothing to test."""
+    if scheme.case is None:
+        return None, None
+
+    def run_test(case: Case, direction: Direction | None) -> RandomizationTest:
+        return randomization_test(
+            [case], direction=direction, level=parameters.alpha, seed=parameters.seed, draws=parameters.draws
+        )
+
+    test = run_test(scheme.case, None if parameters.direction == "either" else parameters.direction)
+    return test, missing_days(scheme.case, test, run_test)
+
+
+def _contrasts(
+    observations: Observations,
+    parameters: AbabParameters,
+    schemes: Sequence[RandomizationScheme],
+    test: RandomizationTest | None,
+    missing: MissingDays,
+) -> tuple[ContrastResults, ...]:
+    """The tests of all declared contrasts; that of the primary one is there already."""
+    contrasts = declared_contrasts(observations, parameters)
+    tests = [(test, missing if test else None), *(_tested(other, parameters) for other in schemes[1:])]
+    adjusted = holm([1.0 if own is None else own.p for own, _ in tests])
+    return tuple(
+        ContrastResults(contrast, own_scheme, own, own_missing, p if own else None)
+        for contrast, own_scheme, (own, own_missing), p in zip(contrasts, schemes, tests, adjusted, strict=False)
+    )

@@ -11,11 +11,11 @@ from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.group_extract import GroupExtract
 from americano_pipelines.analysis.multiple_baseline_scheme import read_joint_scheme
-from americano_pipelines.analysis.randomization_scheme import read_scheme
+from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, read_schemes
 from americano_pipelines.analysis.registry import AbabParameters, Parameters
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.common.json_values import jsonable
-from americano_pipelines.errors import AnalysisError
+from americano_pipelines.statistics.recorded_fields import recorded_fields
 
 DAYS = "days.json"
 
@@ -39,8 +39,12 @@ def day_values(extract: BaseExtract, parameters: Parameters) -> bytes | None:
         document |= {"cases": [_days(observations) for observations in every], "test": _tested_jointly(every)}
     else:
         (observations,) = every
-        tested = _tested(observations, parameters) if isinstance(parameters, AbabParameters) else None
-        document |= {**_days(observations), "test": tested}
+        document |= {**_days(observations), "test": None}
+        if isinstance(parameters, AbabParameters):
+            first, *others = read_schemes(observations, parameters)
+            document["test"] = _tested(first)
+            if others:
+                document["contrasts"] = [_tested(scheme) for scheme in others]
     return canonical_json(jsonable(document))
 
 
@@ -61,13 +65,10 @@ def _tested_jointly(cases: Sequence[Observations]) -> dict[str, Any] | None:
     return None if experiment is None else asdict(experiment)
 
 
-def _tested(observations: Observations, parameters: AbabParameters) -> dict[str, Any] | None:
-    """The case of the randomization test, None where there is none."""
-    try:
-        case = read_scheme(observations, parameters).case
-    except AnalysisError:
-        return None
+def _tested(scheme: RandomizationScheme) -> dict[str, Any] | None:
+    """The case of a randomization test, None where there is none."""
+    case = scheme.case
     if case is None:
         return None
-    schedule = {"kind": type(case.schedule).__name__, **asdict(case.schedule)}
+    schedule = {"kind": type(case.schedule).__name__, **recorded_fields(case.schedule)}
     return {"values": case.values, "observed": list(case.observed), "schedule": schedule}

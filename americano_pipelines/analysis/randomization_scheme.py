@@ -12,11 +12,12 @@
 import reprlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
+from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast, contrasts_of, side_of
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.errors import AnalysisError
@@ -30,6 +31,7 @@ NOT_A_TEST = "not a randomisation test"
 _ABAB_SWITCHES = 3
 _BOUNDS, _ALTERNATION = ("minDays", "maxDays"), ("treatedDays", "blockDays", "maxRunDays")
 _ABAB, _ALTERNATING = "ABAB", "ALTERNATING"
+_INTERVENTION = "INTERVENTION_A"
 _WITHOUT_TEST = {
     "MULTIPLE_BASELINE": "its switches are drawn across several learners, and a protocol here has one",
     "CHANGING_CRITERION": "its criteria are steps that nothing was drawn for",
@@ -48,6 +50,7 @@ class RandomizationScheme:
             an alternation 1 for each treatment day and 0 for each baseline day.
         case: the days with the schedule, to be tested; None when there is nothing to test.
         problem: why there is nothing to test; None where there is, or where the schedule itself shows it.
+        contrast: the conditions that are compared; None where there are two interventions and no contrast is declared.
     """
 
     schedule: Schedule | None
@@ -55,6 +58,7 @@ class RandomizationScheme:
     observed: tuple[int, ...]
     case: Case | None
     problem: str | None = None
+    contrast: Contrast | None = None
 
     @property
     def source(self) -> str:
@@ -92,38 +96,83 @@ def condition_names(observations: Observations) -> list[str]:
     return [window.type if several else window.condition for window in windows]
 
 
-def read_scheme(observations: Observations, parameters: AbabParameters) -> RandomizationScheme:
+def declared_contrasts(observations: Observations, parameters: AbabParameters) -> tuple[Contrast, ...]:
+    """The contrasts of a protocol with several interventions, the primary one first; of one intervention none."""
+    return contrasts_of(parameters.contrasts) if len(observations.timeline.interventions) > 1 else ()
+
+
+def compared_names(contrast: Contrast | None) -> tuple[str, str]:
+    """The two conditions of a contrast in words; treatment and baseline without one."""
+    if contrast is None:
+        return "treatment", "baseline"
+    return contrast.first, "baseline" if contrast.second == BASELINE else contrast.second
+
+
+def read_scheme(
+    observations: Observations, parameters: AbabParameters, contrast: Contrast | None = None
+) -> RandomizationScheme:
     """Read the scheme of a protocol; what cannot be tested is no error, and `problem` says why.
 
     Args:
         observations: the protocol's days.
-        parameters: bounds to use when the phases record none.
+        parameters: bounds to use when the phases record none, the contrasts, and the statistic.
+        contrast: the conditions to compare; None for the primary contrast.
     """
-    treated = tuple(window.condition == "treatment" for window in observations.timeline.windows)
+    contrast = contrast or _primary(observations, parameters)
     lengths = observations.planned or observations.lengths
+    sides = [side_of(window.type) for window in observations.timeline.windows]
+    treated = tuple(
+        side == contrast.first if contrast else window.condition == "treatment"
+        for side, window in zip(sides, observations.timeline.windows, strict=True)
+    )
     observed = tuple(np.repeat(np.array(treated, dtype=np.int64), lengths).tolist())
     if not is_alternation(observations):
         observed = lengths
-    if problem := _untestable(observations):
-        return RandomizationScheme(None, all(_recorded(observations)), observed, case=None, problem=problem)
+    problem = _untestable(observations, parameters, contrast)
+    if problem or contrast is None:
+        return RandomizationScheme(
+            None, all(_recorded(observations)), observed, case=None, problem=problem, contrast=contrast
+        )
     schedule: Schedule | None
     try:
         if is_alternation(observations):
             schedule, recorded = _alternation(observations, sum(lengths)), True
             values = observations.days.values
         else:
-            schedule, recorded = _phases(observations, parameters, treated, sum(lengths))
+            schedule, recorded = _phases(observations, parameters, contrast, lengths)
             values = observations.days.with_switches
     except AnalysisError as error:
-        return RandomizationScheme(None, recorded=False, observed=observed, case=None, problem=str(error))
+        return RandomizationScheme(
+            None, recorded=False, observed=observed, case=None, problem=str(error), contrast=contrast
+        )
     if schedule is None or not schedule.count or not schedule.fits(observed):
-        return RandomizationScheme(schedule, recorded, observed, None)
+        return RandomizationScheme(schedule, recorded, observed, None, contrast=contrast)
+    if schedule.count == 1 and declared_contrasts(observations, parameters):
+        problem = f"{contrast.words} cannot be tested, for the days of other conditions leave one possible assignment"
+        return RandomizationScheme(schedule, recorded, observed, None, problem, contrast)
     try:
-        case = Case(on_planned_days(values, sum(lengths)), schedule, observed)
+        case = Case(on_planned_days(values, sum(lengths)), schedule, observed, parameters.statistic)
         case.contrast()
     except AnalysisError as error:
-        return RandomizationScheme(schedule, recorded, observed, None, str(error))
-    return RandomizationScheme(schedule, recorded, observed, case)
+        return RandomizationScheme(schedule, recorded, observed, None, str(error), contrast)
+    return RandomizationScheme(schedule, recorded, observed, case, contrast=contrast)
+
+
+def read_schemes(observations: Observations, parameters: AbabParameters) -> list[RandomizationScheme]:
+    """The schemes of all contrasts, that of the only or the primary one first."""
+    others = declared_contrasts(observations, parameters)[1:]
+    return [
+        read_scheme(observations, parameters),
+        *(read_scheme(observations, parameters, contrast) for contrast in others),
+    ]
+
+
+def _primary(observations: Observations, parameters: AbabParameters) -> Contrast | None:
+    """The primary contrast; of one intervention it against baseline, of several none where none is declared."""
+    contrasts, interventions = contrasts_of(parameters.contrasts), observations.timeline.interventions
+    if contrasts:
+        return contrasts[0]
+    return None if len(interventions) > 1 else Contrast(next(iter(interventions), _INTERVENTION), BASELINE)
 
 
 def as_drawn(observations: Observations) -> str:
@@ -140,10 +189,10 @@ def off_plan(observations: Observations) -> float:
     """Share of the planned days that were under another condition than was drawn for them."""
     if observations.planned is None:
         return 0.0
-    treated = np.array([window.condition == "treatment" for window in observations.timeline.windows])
-    drawn = np.repeat(treated, observations.planned)
+    sides = np.array([side_of(window.type) for window in observations.timeline.windows])
+    drawn = np.repeat(sides, observations.planned)
     phase = observations.days.phase[: drawn.size]
-    other = (phase >= 0) & (treated[phase] != drawn[: phase.size])
+    other = (phase >= 0) & (sides[phase] != drawn[: phase.size])
     return float(other.sum() / drawn.size)
 
 
@@ -169,13 +218,17 @@ def verdict_blockers(observations: Observations, scheme: RandomizationScheme, as
     return tuple(reasons)
 
 
-def _untestable(observations: Observations) -> str | None:
+def _untestable(observations: Observations, parameters: AbabParameters, contrast: Contrast | None) -> str | None:
     """Why the design has no test here, whatever was drawn."""
     design, interventions = design_of(observations), observations.timeline.interventions
     if design in _WITHOUT_TEST:
         return f"a design of type {design} has no randomization test here: {_WITHOUT_TEST[design]}"
-    if len(interventions) > 1:
+    if contrast is None and len(interventions) > 1:
         return f"{' and '.join(interventions)} are different treatments, and are not pooled"
+    sides = {side_of(window.type) for window in observations.timeline.windows}
+    absent = [name for name in (contrast.first, contrast.second) if name not in sides] if contrast else []
+    if contrast and absent and parameters.contrasts:
+        return f"{contrast.words} cannot be compared: no phase is {' or '.join(absent)}"
     return None
 
 
@@ -225,18 +278,32 @@ def on_planned_days(values: Values, total: int) -> Values:
 
 
 def _phases(
-    observations: Observations, parameters: AbabParameters, treated: tuple[bool, ...], total: int
+    observations: Observations, parameters: AbabParameters, contrast: Contrast, lengths: tuple[int, ...]
 ) -> tuple[PhaseSchedule | None, bool]:
-    """The schedules of phases that could have been drawn, and whether they are recorded."""
-    cut = observations.timeline.cut
+    """The schedules of phases that could have been drawn, and whether they are recorded.
+
+    Phases under a condition that is not compared keep their days, and so does the phase after them its beginning.
+    """
     bounds = [_bounds(scheme) for scheme in _recorded(observations)]
     low, high = [days for days, _ in bounds if days is not None], [days for _, days in bounds if days is not None]
-    if len(low) == len(high) == len(bounds):
-        return PhaseSchedule(total, treated, tuple(low), tuple(high), cut), True
-    if parameters.min_days is None or parameters.max_days is None:
-        return None, False
-    number = len(treated)
-    return PhaseSchedule(total, treated, (parameters.min_days,) * number, (parameters.max_days,) * number, cut), False
+    recorded = len(low) == len(high) == len(bounds)
+    if not recorded:
+        if parameters.min_days is None or parameters.max_days is None:
+            return None, False
+        low, high = [parameters.min_days] * len(lengths), [parameters.max_days] * len(lengths)
+    sides = [side_of(window.type) for window in observations.timeline.windows]
+    compared = [side in {contrast.first, contrast.second} for side in sides]
+    first_days = (0, *accumulate(lengths))
+    fixed = [not own or not before for before, own in pairwise((True, *compared))]
+    return PhaseSchedule(
+        sum(lengths),
+        tuple(side == contrast.first for side in sides),
+        tuple(low),
+        tuple(high),
+        observations.timeline.cut,
+        () if all(compared) else tuple(compared),
+        () if all(compared) else tuple(day if stays else None for day, stays in zip(first_days, fixed, strict=False)),
+    ), recorded
 
 
 def _bounds(scheme: dict[str, Any]) -> tuple[int | None, int | None]:
@@ -265,7 +332,8 @@ def _alternation(observations: Observations, total: int) -> Alternation:
             'interventionParams.randomization of all its phases, such as {"scheme": "days", "treatedDays": 1, '
             f'"blockDays": 2}}; {where}'
         )
-    return Alternation(total, *_alternation_days(scheme, total))
+    treated_days, block, longest_run = _alternation_days(scheme, total)
+    return Alternation(total, treated_days, block, longest_run)
 
 
 def _alternation_days(scheme: dict[str, Any], total: int) -> list[int]:

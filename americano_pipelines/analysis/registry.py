@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
+from americano_pipelines.analysis.condition_contrasts import parse_contrasts
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.statistics.changepoint_defaults import FACTOR, MIN_SIZE
@@ -86,6 +87,29 @@ class AbabParameters(RandomizationParameters):
         description="Highest possible value of an outcome from 0 on, such as 100 for per cent; the log odds ratio is "
         "reported then.",
     )
+    contrasts: str | None = Field(
+        default=None,
+        description="Pairs of conditions to compare where there are two interventions, the primary one first, such as "
+        "INTERVENTION_A-BASELINE, INTERVENTION_B-INTERVENTION_A. The first of a pair less the second.",
+    )
+    statistic: Literal["mean", "median", "slope", "immediacy", "nap"] = Field(
+        default="mean",
+        description="What the conditions are compared by; immediacy: three days on either side of each switch.",
+    )
+
+    @field_validator("contrasts", mode="before")
+    @classmethod
+    def _text_of_contrasts(cls, value: object) -> str | None:
+        return parse_contrasts(value)
+
+    def recorded(self) -> dict[str, JsonValue]:
+        """The parameters as JSON; those that older records do not have only where they are set."""
+        unset = {name for name in _WHERE_SET if getattr(self, name) == type(self).model_fields[name].default}
+        return {name: value for name, value in super().recorded().items() if name not in unset}
+
+
+# Older records do not have these.
+_WHERE_SET = ("contrasts", "statistic", "goal", "highest")
 
 
 class MultipleBaselineParameters(RandomizationParameters):

@@ -1,10 +1,13 @@
 """Count, list and draw the schedules of designs that alternate treatments from day to day.
 
 Schemes: a number of treatment days in any order, the same within blocks, and no run longer than a bound.
+
+**Days that are held** are under another condition, before, after or amid the days that are compared. They keep their
+place under every assignment and have no part in the statistic; a block is counted without them, and a run ends there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +15,10 @@ from numpy.typing import NDArray
 
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.prefix_sums import PrefixSums
+from americano_pipelines.statistics.recorded_fields import WHERE_USED
 
 Orders = NDArray[np.bool_]
-"""Whether each day is treated, shape (assignments, days)."""
+"""Whether each day is treated, shape (assignments, days); a day that is held is not."""
 
 State = tuple[int, int, bool]
 """Treatment days so far in the block, days in a row under the last day's condition, whether that was treatment."""
@@ -25,16 +29,18 @@ class Alternation:
     """Every order of treatment and baseline days that a scheme admits, equally likely.
 
     Attributes:
-        days: number of days.
+        days: number of days, those that are held included.
         treated_days: treatment days among them; within each block, if there are blocks.
-        block: days of a block; the whole when there are none.
+        block: days of a block that are compared; all of these when there are no blocks.
         longest_run: most days in a row under one condition; the whole when there is no bound.
+        held: whether each day is held; empty when none is.
     """
 
     days: int
     treated_days: int
     block: int
     longest_run: int
+    held: tuple[bool, ...] = field(default=(), metadata=WHERE_USED)
 
     def __post_init__(self) -> None:
         """Refuse what is no scheme.
@@ -42,8 +48,11 @@ class Alternation:
         Raises:
             AnalysisError: the parts do not fit together.
         """
-        if self.block < 1 or self.days % self.block:
-            raise AnalysisError(f"{self.days} days are not a whole number of blocks of {self.block}")
+        if self._held.size != self.days:
+            raise AnalysisError("a scheme says of each day whether it is held")
+        compared = int((~self._held).sum())
+        if self.block < 1 or not compared or compared % self.block:
+            raise AnalysisError(f"{compared} days are not a whole number of blocks of {self.block}")
         if not 0 < self.treated_days < self.block:
             raise AnalysisError("a block needs treatment and baseline days")
         if self.count == 0:
@@ -60,13 +69,15 @@ class Alternation:
 
     def contains(self, order: Sequence[int]) -> bool:
         """Whether this order could have been drawn."""
+        if not self.fits(order):
+            return False
         state = (0, 0, False)
         for day, treated in enumerate(order):
             following = self._step(day, state, treated=bool(treated))
             if following is None:
                 return False
             state = following
-        return self.fits(order)
+        return True
 
     def blocks(self, size: int) -> Iterator[Orders]:
         """All of them in order, baseline before treatment, at most `size` at a time."""
@@ -82,8 +93,8 @@ class Alternation:
         return self._walk(number, lambda members, baseline, ways: generator.random(members.size) >= baseline / ways)
 
     def treatment_indicator(self, order: Sequence[int]) -> NDArray[np.float64]:
-        """1 on treatment days, 0 on others; shape (days,)."""
-        return np.array(order, dtype=np.float64)
+        """1 on treatment days, 0 on baseline days, NaN on days that are held; shape (days,)."""
+        return np.where(self._held, np.nan, np.array(order, dtype=np.float64))
 
     def contrasts(self, prefix: PrefixSums, orders: Orders) -> NDArray[np.float64]:
         """Mean of treatment days minus mean of baseline days, NaN where one of them has no value.
@@ -95,7 +106,7 @@ class Alternation:
         Returns:
             Shape (assignments,), or (series, assignments); in outcome units.
         """
-        values, present = np.diff(prefix.sums), np.diff(prefix.numbers).astype(np.float64)
+        values, present = (np.diff(days) * ~self._held for days in (prefix.sums, prefix.numbers.astype(np.float64)))
         treated = orders.astype(np.float64)
         sums, numbers = ((treated @ days[..., np.newaxis])[..., 0] for days in (values, present))
         others, rest = (days.sum(axis=-1, keepdims=True) for days in (values, present))
@@ -104,6 +115,21 @@ class Alternation:
                 numbers == rest, np.nan, rest - numbers
             )
         return result
+
+    @property
+    def compared_days(self) -> NDArray[np.bool_]:
+        """Whether each day is compared; shape (days,)."""
+        return ~self._held
+
+    @cached_property
+    def _held(self) -> NDArray[np.bool_]:
+        return np.array(self.held or (False,) * self.days, dtype=np.bool_)
+
+    @cached_property
+    def _places(self) -> list[int | None]:
+        """The place of each day in its block, None for a day that is held."""
+        before: list[int] = (np.cumsum(self.compared_days) - self.compared_days).tolist()
+        return [None if held else place % self.block for held, place in zip(self._held, before, strict=True)]
 
     @cached_property
     def _ways(self) -> list[dict[State, int]]:
@@ -122,12 +148,15 @@ class Alternation:
     def _step(self, day: int, state: State, *, treated: bool) -> State | None:
         """The state after a day under a condition, None when the scheme does not admit it."""
         used, run, last = state
+        place = self._places[day]
+        if place is None:
+            return None if treated else (used, 0, False)
         used += treated
         if self.longest_run >= self.days:  # runs make no difference, and would only multiply the states
             run, treated_last = 0, False
         else:
             run, treated_last = (run + 1 if run and treated == last else 1), treated
-        left = self.block - 1 - day % self.block
+        left = self.block - 1 - place
         if run > self.longest_run or used > self.treated_days or used + left < self.treated_days:
             return None
         return (0 if left == 0 else used, run, treated_last)

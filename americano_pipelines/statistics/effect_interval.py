@@ -10,12 +10,16 @@ days' effect then has s - c d, and the observed one o - d.
   effects that the absolute test leaves are an interval too.
 
 Where c is 1 nothing depends on d: the assignment treats the same days, or divides phases of one condition otherwise.
+
+An effect on the slope may be larger under another assignment than under the observed one: c is above 1, and the
+assignment is as high when d is at most r. Then the interval is the smallest that holds all effects that are left.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.reference_set import ReferenceSet
@@ -65,6 +69,8 @@ def invert(reference: ReferenceSet, level: float, two_sided: TwoSided) -> Interv
         two_sided: how the test makes its p.
     """
     allowed = _allowed(reference.size, level, 2 if two_sided == "doubled" else 1)
+    if np.nanmax(reference.shares, initial=0.0) > 1 + SHARE_TOLERANCE:
+        return _smallest_interval(reference, allowed, level, two_sided)
     lowest, highest = _doubled(reference) if two_sided == "doubled" else _absolute(reference)
     # A bound is the first effect at which more are as extreme than the level allows.
     place = allowed - reference.observed_added
@@ -78,6 +84,35 @@ def invert(reference: ReferenceSet, level: float, two_sided: TwoSided) -> Interv
         1 - level,
         why if missing else None,
     )
+
+
+def _smallest_interval(reference: ReferenceSet, allowed: int, level: float, two_sided: TwoSided) -> Interval:
+    """The smallest interval that holds all effects that the doubled test leaves, where shares may be above 1."""
+    if two_sided == "absolute":
+        return Interval(None, None, 1 - level, "the absolute test of such a statistic is not inverted")
+    distance, part = reference.distance, 1 - reference.shares
+    empty = np.isnan(distance) | np.isnan(part)
+    rising, falling = ~empty & (part > SHARE_TOLERANCE), ~empty & (part < -SHARE_TOLERANCE)
+    fixed = ~empty & ~rising & ~falling
+    always = int(empty.sum()) + reference.observed_added
+    highest, lowest = (always + int((fixed & side).sum()) for side in (distance <= 0, distance >= 0))
+    up, down = (np.sort(distance[side] / part[side]) for side in (rising, falling))
+
+    def is_left(effects: Values) -> NDArray[np.bool_]:
+        as_high = highest + np.searchsorted(up, effects, "right") + down.size - np.searchsorted(down, effects, "left")
+        as_low = lowest + up.size - np.searchsorted(up, effects, "left") + np.searchsorted(down, effects, "right")
+        result: NDArray[np.bool_] = np.minimum(as_high, as_low) > allowed
+        return result
+
+    turning = np.sort(np.concatenate((up, down)))
+    left = turning[is_left(turning)]
+    ends = is_left(np.array([-np.inf, np.inf]))
+    low, high = (
+        None if beyond or not left.size else float(bound)
+        for beyond, bound in zip(ends, (left[0], left[-1]) if left.size else (0.0, 0.0), strict=True)
+    )
+    missing = f"more than {allowed:,} of {reference.size:,} assignments are as extreme whatever the effect"
+    return Interval(low, high, 1 - level, missing if None in {low, high} else None)
 
 
 def _allowed(size: int, level: float, sides: int) -> int:

@@ -34,12 +34,49 @@ _ERROR_NOTE = (
 _INDEPENDENT = "takes the days for independent"
 
 
-def randomization_formulas(direction: str, two_sided: TwoSided | None) -> tuple[Formula, ...]:
+_STATISTICS = {
+    "median": Formula(
+        "observed",
+        "mean of the treatment phases' medians - mean of the baseline phases' medians; of an alternation, median of "
+        "the treatment days - median of the baseline days",
+        "Edgington and Onghena (2007), any statistic that is chosen before",
+    ),
+    "slope": Formula(
+        "observed",
+        "mean of the treatment phases' least squares slopes - mean of the baseline phases', in units a day",
+        "Levin, Ferron and Gafurov (2021), slope changes",
+        "the interval is of an effect that grows by d a day within each treatment phase",
+    ),
+    "immediacy": Formula(
+        "observed",
+        "mean over the switches of: mean of the three days on the treatment's side - mean of the three days on the "
+        "baseline's side",
+        "Michiels and Onghena (2019); Kratochwill et al. (2010) for three days",
+        "days without a value among the three are left out",
+    ),
+    "nap": Formula(
+        "observed",
+        "share of all pairs of a treatment and a baseline day in which the treatment day is higher, ties half, - 1/2",
+        "Parker and Vannest (2009)",
+        "of all days of the conditions together, not of neighbouring phases; higher counts, whichever way is better",
+    ),
+}
+HOLM = Formula(
+    "contrasts, p by Holm",
+    "the k-th smallest of m p values times m - k + 1, at least the one before, at most 1",
+    "Holm (1979)",
+    "the set of a contrast holds the assignments that agree with the observed one on all days of other conditions; the "
+    "primary contrast is judged by its own p; docs/decisions/0028-contrasts.md",
+)
+
+
+def randomization_formulas(direction: str, two_sided: TwoSided | None, statistic: str = "mean") -> tuple[Formula, ...]:
     """Of a randomization test.
 
     Args:
         direction: `increase`, `decrease` or `either`.
         two_sided: how a two-sided p was made, None of a one-sided test.
+        statistic: what the conditions are compared by.
     """
     side = "low" if direction == "decrease" else "high"
     one_sided = f"assignments with a statistic at least as {side} as observed / all assignments"
@@ -52,13 +89,14 @@ def randomization_formulas(direction: str, two_sided: TwoSided | None) -> tuple[
             "Edgington and Onghena (2007); chosen by simulation, docs/decisions/0022-two-sided-p.md",
             "scan and SCRT count |statistic| >= |observed| instead, which differs where the set is not symmetric",
         )
+    mean = Formula(
+        "observed",
+        "mean of the treatment phases' means - mean of the baseline phases' means; of an alternation, mean of the "
+        "treatment days - mean of the baseline days",
+        _EDGINGTON,
+    )
     return (
-        Formula(
-            "observed",
-            "mean of the treatment phases' means - mean of the baseline phases' means; of an alternation, mean of the "
-            "treatment days - mean of the baseline days",
-            _EDGINGTON,
-        ),
+        _STATISTICS.get(statistic, mean),
         p,
         Formula(
             "p of drawn assignments",

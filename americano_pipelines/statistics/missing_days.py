@@ -40,7 +40,7 @@ class MissingDays:
         p: of the difference between the shares of missing days, by the two-sided test over the same assignments; None
             without a set of assignments.
         worst_case_p: the largest p that was found with values on the missing days, and never less than the test's;
-            None as for `p`.
+            None as for `p`, and where days are missing and another statistic than the mean was tested.
         worst_case_bound: a p that no values give more than; the same as `worst_case_p` where that is the largest.
     """
 
@@ -111,9 +111,13 @@ class MissingDays:
     @property
     def clause(self) -> str:
         """How many are missing, in a clause."""
+        return self.clause_of("treatment", "baseline")
+
+    def clause_of(self, first: str, second: str) -> str:
+        """The same with other names of the conditions."""
         return (
-            f"{self.treatment_missing} of {self.treatment_days} treatment days and {self.baseline_missing} of "
-            f"{self.baseline_days} baseline days have no value"
+            f"{self.treatment_missing} of {self.treatment_days} {first} days and {self.baseline_missing} of "
+            f"{self.baseline_days} {second} days have no value"
         )
 
 
@@ -126,9 +130,11 @@ def missing_days(case: Case, test: RandomizationTest, retest: Retest) -> Missing
         retest: the same test, with the same level and draws, of another case in a direction; None for two-sided.
     """
     missing, treated = np.isnan(case.values), case.treated()
-    if not missing.any():
+    if not missing[~np.isnan(treated)].any():
         return MissingDays.count(missing, treated, 1.0, test.p, test.p)
     difference_test = retest(Case(missing.astype(np.float64), case.schedule, case.observed), None)
+    if case.statistic != "mean":
+        return MissingDays.count(missing, treated, difference_test.p)
     direction = test.direction or test.favoured_direction
     worst = worst_fill(case, direction, draws=test.draws, seed=test.seed)
     worst_case_test = retest(Case(worst.values, case.schedule, case.observed), direction)

@@ -26,7 +26,8 @@ from americano_pipelines.statistics.effect_interval import (
     TwoSided,
     invert,
 )
-from americano_pipelines.statistics.prefix_sums import PrefixSums, Values, tolerance
+from americano_pipelines.statistics.outcome_statistics import is_linear
+from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.reference_set import (
     GENERATOR,
     Case,
@@ -141,16 +142,19 @@ def randomization_test(
         raise AnalysisError("no phases within the recorded bounds add up to the planned days: check both")
     admissible = all(case.admissible for case in cases)
     schedules = [case.schedule for case in cases]
-    values, marks = [PrefixSums.of(case.values) for case in cases], [PrefixSums.of(case.marks()) for case in cases]
+    statistics = [(case.evaluate, case.evaluate_share) for case in cases]
     looked_at_all = assignments <= most_exact
     contrasts, shares = (
-        enumerate_assignments(schedules, values, marks)
+        enumerate_assignments(schedules, statistics)
         if looked_at_all
-        else draw_assignments(schedules, values, marks, seed=seed, draws=draws)
+        else draw_assignments(schedules, statistics, seed=seed, draws=draws)
     )
     # The observed assignment is one of all, and comes on top of a sample or of a set that does not hold it.
     observed_added = 0 if looked_at_all and admissible else 1
-    reference = ReferenceSet(observed, contrasts, shares, tolerance(*(case.values for case in cases)), observed_added)
+    ties = max(case.ties for case in cases)
+    invertible = all(is_linear(case.statistic) for case in cases)
+    no_interval = "" if invertible else "the statistic is not linear in the values, so its test is not inverted"
+    reference = ReferenceSet(observed, contrasts, shares, ties, observed_added, no_interval)
     return compare_with_reference(
         reference,
         assignments=assignments,
@@ -186,6 +190,7 @@ def compare_with_reference(
     draws, seed = sample or (None, None)
     observed, contrasts = reference.observed, reference.contrasts
     observed_added = reference.observed_added
+    no_interval = reference.no_interval if admissible else "what was observed could not have been drawn"
     sides = two_sided if direction is None else None
     counted = _Counts.of(reference)
     as_extreme, always = counted.as_extreme(direction, sides)
@@ -209,9 +214,7 @@ def compare_with_reference(
         tolerance=reference.ties,
         seed=seed,
         generator=None if draws is None else GENERATOR,
-        interval=invert(reference, level, two_sided)
-        if admissible
-        else Interval(None, None, 1 - level, "what was observed could not have been drawn"),
+        interval=Interval(None, None, 1 - level, no_interval) if no_interval else invert(reference, level, two_sided),
         edges=edges,
         counts=counts,
     )

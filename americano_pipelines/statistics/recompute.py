@@ -14,6 +14,7 @@ from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.changepoint_search import change_points
 from americano_pipelines.statistics.effect_sizes import OutcomeScale, compare
+from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.joint_randomization import MultipleBaseline, joint_missing_days, joint_test
 from americano_pipelines.statistics.missing_days import missing_days
 from americano_pipelines.statistics.overlap_measures import DatedValues
@@ -65,15 +66,15 @@ def _phases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _case(document: Mapping[str, Any]) -> Case | None:
+def _case(document: Mapping[str, Any], tested: Mapping[str, Any] | None) -> Case | None:
     """The tested days with their schedule, None where nothing was tested."""
-    tested = document["test"]
     if tested is None:
         return None
     fields = dict(tested["schedule"])
     kind = _SCHEDULES[fields.pop("kind")]
     schedule = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
-    return Case(_values(tested["values"]), schedule, tested["observed"])
+    statistic = document["parameters"].get("statistic", "mean")
+    return Case(_values(tested["values"]), schedule, tested["observed"], statistic)
 
 
 def _run_test(document: Mapping[str, Any], case: Case, direction: Direction | None) -> RandomizationTest:
@@ -83,18 +84,36 @@ def _run_test(document: Mapping[str, Any], case: Case, direction: Direction | No
     )
 
 
-def _declared_test(document: Mapping[str, Any]) -> tuple[Case, RandomizationTest] | None:
-    direction, case = document["parameters"]["direction"], _case(document)
+def _declared_test(
+    document: Mapping[str, Any], tested: Mapping[str, Any] | None
+) -> tuple[Case, RandomizationTest] | None:
+    direction, case = document["parameters"]["direction"], _case(document, tested)
     return None if case is None else (case, _run_test(document, case, None if direction == "either" else direction))
 
 
 def _test(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    tested = _declared_test(document)
+    tested = _declared_test(document, document["test"])
     return None if tested is None else asdict(tested[1])
 
 
+def _contrasts(document: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The declared contrasts, None where none is declared."""
+    if "contrasts" not in document:
+        return None
+    cases = [document["test"], *document["contrasts"]]
+    tests = [None if case is None else _declared_test(document, case) for case in cases]
+    adjusted = holm([1.0 if tested is None else tested[1].p for tested in tests])
+    rows: list[dict[str, Any]] = []
+    for place, (case, tested, p) in enumerate(zip(cases, tests, adjusted, strict=True)):
+        row: dict[str, Any] = {"p": tested[1].p if tested else None, "p by Holm": p if tested else None}
+        if place and tested:
+            row |= {"test": asdict(tested[1]), "missing days": _missing_days({**document, "test": case})}
+        rows.append(row)
+    return rows
+
+
 def _missing_days(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    tested = _declared_test(document)
+    tested = _declared_test(document, document["test"])
     if tested is None:
         return None
     missing = missing_days(*tested, partial(_run_test, document))
@@ -175,8 +194,13 @@ def _joint_missing_days(document: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**asdict(missing), "shares differ": missing.is_unequal}
 
 
-_PARTS: dict[str, dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]]] = {
-    "abab_randomization": {"test": _test, "missing days": _missing_days, "effects": _effects},
+_PARTS: dict[str, dict[str, Callable[[Mapping[str, Any]], Any]]] = {
+    "abab_randomization": {
+        "test": _test,
+        "contrasts": _contrasts,
+        "missing days": _missing_days,
+        "effects": _effects,
+    },
     "interrupted_time_series": {"regression": _regression},
     "change_points": {"change points": _change_points},
     "multiple_baseline": {"test": _joint_test_results, "missing days": _joint_missing_days},

@@ -1,15 +1,24 @@
 """Compute the reference set of a test: the statistic of every schedule, or of a sample, in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.outcome_statistics import (
+    Assignments,
+    Evaluate,
+    Statistic,
+    effect_of,
+    evaluator,
+    is_linear,
+    ties_of,
+)
 from americano_pipelines.statistics.phase_schedules import Lengths, PhaseSchedule
-from americano_pipelines.statistics.prefix_sums import PrefixSums, Values
+from americano_pipelines.statistics.prefix_sums import Values
 
 Schedule = PhaseSchedule | Alternation
 
@@ -28,6 +37,7 @@ class ReferenceSet:
         shares: their share of a constant effect on the treated days, 1 for the observed assignment; same shape.
         ties: differences between statistics up to it are none.
         observed_added: 1 when the observed assignment comes on top of these, because they are a sample; else 0.
+        no_interval: why the effect has no interval, because `shares` does not say what an effect adds; else empty.
     """
 
     observed: float
@@ -35,6 +45,7 @@ class ReferenceSet:
     shares: Values
     ties: float
     observed_added: int
+    no_interval: str = ""
 
     @property
     def size(self) -> int:
@@ -52,40 +63,36 @@ class ReferenceSet:
         return _without_ties(self.observed + self.contrasts, self.ties)
 
 
-def enumerate_assignments(
-    schedules: Sequence[Schedule], values: Sequence[PrefixSums], marks: Sequence[PrefixSums]
-) -> tuple[Values, Values]:
+def enumerate_assignments(schedules: Sequence[Schedule], statistics: Sequence[Sequence[Evaluate]]) -> list[Values]:
     """Look at every assignment; with several cases, at every one of a case with every one of the others.
 
     Args:
         schedules: of each case.
-        values: prefix sums of each case's days.
-        marks: prefix sums of 1 on the treated and 0 on the other days that have a value.
+        statistics: of each case, as many as are wanted, such as that of its days and that of an effect of 1.
 
     Returns:
-        The statistic of each assignment, averaged over cases, NaN where a phase has no value; and the part of a
-        constant effect on the treated days that it contains, 1 for the observed assignment. Shapes (assignments,).
+        Each statistic of each assignment, averaged over cases, NaN where a phase has no value; shapes (assignments,).
     """
-    total, share = np.zeros(1), np.zeros(1)
-    for schedule, prefix, mark in zip(schedules, values, marks, strict=True):
-        own, part = _gathered(schedule, prefix, mark)
-        total, share = np.add.outer(total, own).ravel(), np.add.outer(share, part).ravel()
-    return total / len(schedules), share / len(schedules)
+    totals = [np.zeros(1) for _ in statistics[0]]
+    for schedule, evaluates in zip(schedules, statistics, strict=True):
+        own = _gathered(schedule, evaluates)
+        totals = [np.add.outer(total, part).ravel() for total, part in zip(totals, own, strict=True)]
+    return [total / len(schedules) for total in totals]
 
 
 def draw_assignments(
-    schedules: Sequence[Schedule], values: Sequence[PrefixSums], marks: Sequence[PrefixSums], *, seed: int, draws: int
-) -> tuple[Values, Values]:
+    schedules: Sequence[Schedule], statistics: Sequence[Sequence[Evaluate]], *, seed: int, draws: int
+) -> list[Values]:
     """Draw so many assignments, for each case independently.
 
     Arguments and result are those of `enumerate_assignments`, shapes (draws,).
     """
     generator = np.random.Generator(np.random.PCG64(seed))
-    total, share = np.zeros(draws), np.zeros(draws)
-    for schedule, prefix, mark in zip(schedules, values, marks, strict=True):
-        own, part = _gathered(schedule, prefix, mark, generator, draws)
-        total, share = total + own, share + part
-    return total / len(schedules), share / len(schedules)
+    totals = [np.zeros(draws) for _ in statistics[0]]
+    for schedule, evaluates in zip(schedules, statistics, strict=True):
+        own = _gathered(schedule, evaluates, generator, draws)
+        totals = [total + part for total, part in zip(totals, own, strict=True)]
+    return [total / len(schedules) for total in totals]
 
 
 def clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
@@ -97,21 +104,14 @@ def clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def _gathered(
-    schedule: Schedule,
-    values: PrefixSums,
-    marks: PrefixSums,
-    generator: np.random.Generator | None = None,
-    draws: int = 0,
-) -> tuple[Values, Values]:
-    """Statistics and parts of one case: of all assignments, or of those drawn where there is a generator."""
-    if isinstance(schedule, Alternation):
-        orders = schedule.blocks(_BLOCK) if generator is None else map(partial(schedule.draw, generator), _sizes(draws))
-        contrasts = [(schedule.contrasts(values, some), schedule.contrasts(marks, some)) for some in orders]
-    else:
-        lengths = schedule_blocks(schedule, generator, draws)
-        contrasts = [(schedule.contrasts(values, some), schedule.contrasts(marks, some)) for some in lengths]
-    statistics, parts = zip(*contrasts, strict=True)
-    return np.concatenate(statistics), np.concatenate(parts)
+    schedule: Schedule, evaluates: Sequence[Evaluate], generator: np.random.Generator | None = None, draws: int = 0
+) -> list[Values]:
+    """Statistics of one case: of all assignments, or of those drawn where there is a generator."""
+    blocks: Iterable[Assignments] = schedule.blocks(_BLOCK)
+    if generator is not None:
+        blocks = map(partial(schedule.draw, generator), _sizes(draws))
+    looked_at = [[evaluate(block) for evaluate in evaluates] for block in blocks]
+    return [np.concatenate(parts) for parts in zip(*looked_at, strict=True)]
 
 
 def schedule_blocks(
@@ -136,11 +136,13 @@ class Case:
             `cut`.
         schedule: what could have been drawn.
         observed: what was drawn: phase lengths in days, or for each day whether it was treated.
+        statistic: what the conditions are compared by.
     """
 
     values: Values
     schedule: Schedule
     observed: Sequence[int]
+    statistic: Statistic = "mean"
 
     def __post_init__(self) -> None:
         """Refuse days that are not the schedule's.
@@ -159,29 +161,48 @@ class Case:
         return self.schedule.contains(self.observed)
 
     def contrast(self) -> float:
-        """The observed statistic: treatment minus baseline, in outcome units.
+        """The observed statistic: treatment minus baseline, in outcome units, or less 1/2 for NAP.
 
         Raises:
             AnalysisError: what was observed is no plan for these days, or a phase has no value.
         """
         if not self.schedule.fits(self.observed):
             raise AnalysisError(f"what was observed, {list(self.observed)}, is no assignment of {self.schedule}")
-        prefix = PrefixSums.of(self.values)
-        if isinstance(self.schedule, Alternation):
-            contrasts = self.schedule.contrasts(prefix, np.array([self.observed], dtype=np.bool_))
-        else:
-            contrasts = self.schedule.contrasts(prefix, np.array([self.observed], dtype=np.int64))
-        if np.isnan(contrasts[0]):
+        statistic = float(self.evaluate(np.array([self.observed]))[0])
+        if np.isnan(statistic):
             raise AnalysisError("a phase has no day with a value, so there is nothing to compare")
-        return float(contrasts[0])
+        return statistic
+
+    @cached_property
+    def evaluate(self) -> Evaluate:
+        """The statistic of this case as a function of the assignments."""
+        return evaluator(self.statistic, self.schedule, self.values)
+
+    @cached_property
+    def evaluate_share(self) -> Evaluate:
+        """The part of a constant effect that assignments contain, 1 for the observed one.
+
+        Of a statistic that is not linear it is that of the means: 1 where they treat the same days.
+        """
+        return evaluator(self._linear, self.schedule, self.marks())
+
+    @property
+    def ties(self) -> float:
+        """Differences of the statistic up to it are ties."""
+        return ties_of(self.statistic, self.values)
 
     def treated(self) -> Values:
-        """1 on treated and 0 on other days, 1/2 on a day cut between them; shape (days,)."""
+        """1 on treated and 0 on baseline days, 1/2 on a day cut between them, NaN on others; shape (days,)."""
         return self.schedule.treatment_indicator(self.observed)
 
     def marks(self) -> Values:
-        """The same, NaN on days without a value."""
-        return np.where(np.isnan(self.values), np.nan, self.treated())
+        """Each day's part of an effect of 1, NaN on days without a value; shape (days,)."""
+        effect = effect_of(self._linear, self.schedule, list(self.observed))
+        return np.where(np.isnan(self.values), np.nan, effect)
+
+    @property
+    def _linear(self) -> Statistic:
+        return self.statistic if is_linear(self.statistic) else "mean"
 
 
 def _without_ties(distance: Values, ties: float) -> Values:

@@ -13,7 +13,6 @@ p compares with what else could have been drawn, not with zero. Where all assign
 find an increase although the treatment days lie lower: then there is no verdict.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal, get_args
@@ -60,6 +59,10 @@ class Remarks:
         remedy: how the smallest p could come to the level, to be read after "at least 20 assignments are needed".
         clauses: what limits the numbers, each a clause without a full stop.
         undeclared: why no way is better, to be read after "Differs, ...".
+        compared: the two conditions, first less second.
+        measure: what the number is where it is no difference of means, to be read after it.
+        adjusted_p: p corrected for the number of contrasts, by which the test is judged; None where it is the only one,
+            or the primary one.
     """
 
     objections: tuple[str, ...] = ()
@@ -67,6 +70,9 @@ class Remarks:
     remedy: str = ""
     clauses: tuple[str, ...] = ()
     undeclared: str = UNDECLARED
+    compared: tuple[str, str] = ("treatment", "baseline")
+    measure: str = ""
+    adjusted_p: float | None = None
 
 
 def judge(
@@ -81,13 +87,14 @@ def judge(
         remarks: what else the sentence has to say.
     """
     remarks = remarks or Remarks()
-    numbers = describe(test, level=level, clauses=remarks.clauses)
+    numbers = _describe(test, level, remarks)
+    p = test.p if remarks.adjusted_p is None else remarks.adjusted_p
     obstacle = _obstacle(test, level, remarks)
     if obstacle is not None:
         why, reason = obstacle
         return Verdict("no verdict", why, f"No verdict: {reason}. Descriptively, {numbers}.")
-    if not rejects(test.p, level):
-        return Verdict("not shown", f"p = {shown_p(test.p)}", f"No effect was shown: {numbers}.{_other_way(test)}")
+    if not rejects(p, level):
+        return Verdict("not shown", f"p = {shown_p(p)}", f"No effect was shown: {numbers}.{_other_way(test)}")
     observed_direction: Direction = "increase" if test.observed > 0 else "decrease"
     if test.favoured_direction != observed_direction:
         return Verdict(
@@ -106,7 +113,7 @@ def judge(
         reason = f" It is called neither benefit nor harm, for {remarks.undeclared}."
     else:
         state, reason = ("benefit" if observed_direction == improvement else "harm"), ""
-    return Verdict(state, f"p = {shown_p(test.p)}", f"{state[0].upper()}{state[1:]}: {numbers}.{_wider(test)}{reason}")
+    return Verdict(state, f"p = {shown_p(p)}", f"{state[0].upper()}{state[1:]}: {numbers}.{_wider(test)}{reason}")
 
 
 def _obstacle(test: RandomizationTest, level: float, remarks: Remarks) -> tuple[str, str] | None:
@@ -129,7 +136,8 @@ def _obstacle(test: RandomizationTest, level: float, remarks: Remarks) -> tuple[
             f"with {test.assignments:,} possible assignments{cause} p cannot be smaller than "
             f"{shown_p(test.smallest_p)}, so a level of {shown_level(level)} is out of reach; {hint}"
         )
-    if test.undecided(level) and test.p_interval is not None and test.draws is not None:
+    factor = 1.0 if remarks.adjusted_p is None else remarks.adjusted_p / test.p
+    if test.undecided(level / factor) and test.p_interval is not None and test.draws is not None:
         low, high = map(shown_p, test.p_interval)
         return "undecided: more draws are needed", (
             f"p was estimated from {test.draws:,} draws, and its 99 % interval, {low} to {high}, holds the level of "
@@ -138,7 +146,7 @@ def _obstacle(test: RandomizationTest, level: float, remarks: Remarks) -> tuple[
     return None
 
 
-def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = ()) -> str:
+def _describe(test: RandomizationTest, level: float, remarks: Remarks) -> str:
     """The numbers of a test in a clause; the level is named where it is not the usual .05."""
     interval = test.interval
     decimals = decimals_for((test.observed, interval.low, interval.high))
@@ -156,12 +164,14 @@ def describe(test: RandomizationTest, *, level: float, clauses: Sequence[str] = 
     doubled = "twice their share, " if test.sides > 1 else ""
     usual = rejects(level, _USUAL_LEVEL) and rejects(_USUAL_LEVEL, level)
     named = "" if usual else f", level {shown_level(level)}"
-    limits = "".join(f"; {clause}" for clause in clauses)
-    p = f"p = {shown_p(test.p)}, {doubled}{sides}{named}"
+    limits = "".join(f"; {clause}" for clause in remarks.clauses)
+    adjusted = "" if remarks.adjusted_p is None else f", by Holm {shown_p(remarks.adjusted_p)}"
+    p = f"p = {shown_p(test.p)}, {doubled}{sides}{named}{adjusted}"
+    first, second = remarks.compared
     return (
-        f"treatment days differed from baseline days by {format_outcome(test.observed, decimals, sign=True)} "
-        f"({bounds}); {looked}, {test.as_extreme:,} {'gives' if test.as_extreme == 1 else 'give'} a difference at "
-        f"least as extreme ({p}){limits}"
+        f"{first} days differed from {second} days by {format_outcome(test.observed, decimals, sign=True)}"
+        f"{remarks.measure} ({bounds}); {looked}, {test.as_extreme:,} "
+        f"{'gives' if test.as_extreme == 1 else 'give'} a difference at least as extreme ({p}){limits}"
     )
 
 

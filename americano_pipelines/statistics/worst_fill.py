@@ -51,9 +51,12 @@ def worst_fill(case: Case, direction: Direction, *, draws: int | None, seed: int
         seed: of these draws.
     """
     sign = 1 if direction == "increase" else -1
-    days = np.flatnonzero(np.isnan(case.values))
-    low, high = sorted((sign * float(np.nanmin(case.values)), sign * float(np.nanmax(case.values))))
-    by_condition = high + (low - high) * case.treated()[days]
+    treated = case.treated()
+    compared = ~np.isnan(treated)
+    days = np.flatnonzero(np.isnan(case.values) & compared)
+    observed = case.values[compared]
+    low, high = sorted((sign * float(np.nanmin(observed)), sign * float(np.nanmax(observed))))
+    by_condition = high + (low - high) * treated[days]
     if isinstance(case.schedule, Alternation):
         return WorstFill(_filled(case.values, days, sign * by_condition), None)
     middle = np.full(days.size, (low + high) / 2)

@@ -74,6 +74,51 @@ def test_two_interventions_are_not_pooled() -> None:
     assert analysed(daily(noise(2))).verdict == "benefit"
 
 
+CONTRASTS = [["INTERVENTION_A", "BASELINE"], ["INTERVENTION_B", "WITHDRAWAL"]]
+
+
+def test_declared_contrasts_are_judged_one_by_one() -> None:
+    values = noise(0) + np.repeat([0, 12, 0, 6], LENGTHS)
+    extract = changed(daily(values), 3, type="INTERVENTION_B")
+
+    analysis = analysed(extract, contrasts=CONTRASTS)
+
+    assert analysis.verdict == "benefit"
+    assert analysis.sentence.startswith("Benefit: INTERVENTION_A days differed from baseline days by +12.")
+    # B follows one phase only: 15 assignments, so no p can be at the level.
+    assert " INTERVENTION_B against BASELINE: no verdict (difference +6.26, p .067, by Holm .067)." in analysis.sentence
+    first, second = analysis.results["contrasts"]  # type: ignore[misc]
+    assert (first["contrast"], first["primary"], first["p by Holm"]) == (  # type: ignore[index, call-overload]
+        "INTERVENTION_A-BASELINE", True, pytest.approx(2 * first["p"]),  # type: ignore[index, call-overload, operator]
+    )  # fmt: skip
+    assert second["test"]["assignments"] == 15  # type: ignore[index, call-overload]
+    assert second["verdict"]["why"] == "too few assignments"  # type: ignore[index, call-overload]
+    assert "p corrected for 2 contrasts by Holm's method" in analysis.methods
+    assert "contrasts, p by Holm" in str(analysis.results["formulas"])
+
+    absent = analysed(daily(noise(2)), contrasts=CONTRASTS[1:])
+    assert "INTERVENTION_B against BASELINE cannot be compared: no phase is INTERVENTION_B" in absent.sentence
+    alone = analysed(daily(noise(2)), contrasts=CONTRASTS[:1])
+    assert alone.results == analysed(daily(noise(2))).results
+
+
+@pytest.mark.parametrize(
+    "contrasts", ["INTERVENTION_A", "A-B-C", [["A"]], 7, "BASELINE-A", "A-A", "A-BASELINE, A-WITHDRAWAL"]
+)
+def test_what_are_no_contrasts_is_refused(contrasts: object) -> None:
+    with pytest.raises(ValueError, match="contrasts"):
+        AbabParameters.model_validate({"contrasts": contrasts})
+
+
+def test_contrasts_and_statistic_are_recorded_where_they_are_set() -> None:
+    assert AbabParameters().recorded().keys().isdisjoint({"contrasts", "statistic"})
+    stated = planned(daily(noise(0)), contrasts=CONTRASTS, statistic="median")
+    parameters = resolve(KINDS["abab_randomization"], {}, stated).recorded()
+    assert parameters["contrasts"] == "INTERVENTION_A-BASELINE, INTERVENTION_B-BASELINE"
+    assert parameters["statistic"] == "median"
+    assert AbabParameters.model_validate(parameters).recorded() == parameters
+
+
 def test_two_interventions_of_an_alternation_are_not_pooled() -> None:
     extract = alternating(
         "BTBTBTBT", [1.0, 5, 1, -3, 1, 5, 1, -3], {"scheme": "days", "treatedDays": 1, "blockDays": 2}

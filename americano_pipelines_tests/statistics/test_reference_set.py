@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.outcome_statistics import evaluator
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
-from americano_pipelines.statistics.prefix_sums import PrefixSums
 from americano_pipelines.statistics.reference_set import clopper_pearson, draw_assignments, enumerate_assignments
 
 DAYS = np.array([3.0, 1.0, 4.0, np.nan, 5.0, 9.0, 2.0, 6.0])
@@ -18,7 +18,8 @@ def test_orders_of_days_have_the_difference_of_their_plain_means() -> None:
         mark = np.isin(np.arange(DAYS.size), treated)
         return float(np.nanmean(DAYS[mark]) - np.nanmean(DAYS[~mark]))
 
-    differences, _ = enumerate_assignments([Alternation(8, 4, 8, 8)], [PrefixSums.of(DAYS)], [PrefixSums.of(DAYS)])
+    schedule = Alternation(8, 4, 8, 8)
+    (differences,) = enumerate_assignments([schedule], [[evaluator("mean", schedule, DAYS)]])
 
     assert np.sort(differences) == pytest.approx(np.sort([difference(days) for days in combinations(range(8), 4)]))
 
@@ -29,19 +30,18 @@ def test_each_start_of_one_case_meets_each_start_of_the_others() -> None:
     single = [
         [float(np.nanmean(values[start:]) - np.nanmean(values[:start])) for start in range(2, 7)] for values in others
     ]
-    prefixes = [PrefixSums.of(values) for values in others]
 
-    means, _ = enumerate_assignments([schedule] * 3, prefixes, prefixes)
+    (means,) = enumerate_assignments([schedule] * 3, [[evaluator("mean", schedule, values)] for values in others])
 
     assert means == pytest.approx([np.mean(each) for each in product(*single)])
 
 
 def test_draws_come_from_the_whole_set_in_its_proportions() -> None:
     schedule = PhaseSchedule(300, (False, True), (5, 5), (295, 295))
-    prefix = PrefixSums.of(np.random.default_rng(1).normal(size=300))
-    every, _ = enumerate_assignments([schedule], [prefix], [prefix])
+    statistic = evaluator("mean", schedule, np.random.default_rng(1).normal(size=300))
+    (every,) = enumerate_assignments([schedule], [[statistic]])
 
-    some, _ = draw_assignments([schedule], [prefix], [prefix], seed=4, draws=70_000)  # more than one block
+    (some,) = draw_assignments([schedule], [[statistic]], seed=4, draws=70_000)  # more than one block
 
     assert some.size == 70_000
     assert np.isin(np.round(some, 9), np.round(every, 9)).all()

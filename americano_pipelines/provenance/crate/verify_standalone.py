@@ -318,9 +318,37 @@ def close(was: Any, again: Any) -> bool:  # noqa: ANN401 - JSON
 
 
 def check_test(files: Files, record: Mapping[str, Any], report: Report) -> None:
-    """Do the randomization test again by plain numpy."""
-    days, recorded = json.loads(files[DAYS]), record["results"].get("test") or {}
-    test = days["test"]
+    """Do the randomization tests again by plain numpy: the protocol's own, and those of further contrasts."""
+    days, results = json.loads(files[DAYS]), record["results"]
+    repeat_test(days, record, days["test"], results.get("test") or {}, report)
+    contrasts, others = results.get("contrasts") or [], days.get("contrasts") or []
+    if not contrasts and not others:
+        return
+    for row, test in zip(contrasts[1:], others, strict=True):
+        repeat_test(days, record, test, row["test"], report)
+    p_values = [contrasts[0]["p"], *(row["test"].get("p") for row in contrasts[1:])]
+    first_p = (results.get("test") or {}).get("p")
+    corrected = holm([1.0 if p is None else p for p in p_values])
+    again = [None if p is None else own for p, own in zip(p_values, corrected, strict=True)]
+    same = all(map(same_number, [row["p by Holm"] for row in contrasts], again)) and same_number(first_p, p_values[0])
+    same = same and all(map(same_number, [row["p"] for row in contrasts], p_values))
+    report.compare(same, "p by Holm of each contrast comes out again", f"p by Holm is {again}, recorded is another")
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for their number: times how many are not smaller, and never below one before."""
+    times = {p: min(1.0, p * sum(other >= p for other in p_values)) for p in p_values}
+    return [max(times[p] for p in p_values if p <= own) for own in p_values]
+
+
+def repeat_test(
+    days: Mapping[str, Any],
+    record: Mapping[str, Any],
+    test: Mapping[str, Any] | None,
+    recorded: Mapping[str, Any],
+    report: Report,
+) -> None:
+    """Do one randomization test again."""
     p: Any = recorded.get("p")
     if test is None and p is None:
         report.add("ok", "by numpy alone: nothing was tested, and no p is recorded")
@@ -341,7 +369,9 @@ def check_test(files: Files, record: Mapping[str, Any], report: Report) -> None:
     ):
         return
     check_counts(recorded, days["parameters"], report)
-    counted = (count_joint_starts if joint else count_assignments)(test, recorded.get("seed"))
+    statistic = days["parameters"].get("statistic", "mean")
+    seed = recorded.get("seed")
+    counted = count_joint_starts(test, seed) if joint else count_assignments(test, seed, statistic)
     if counted is None:
         report.add("unknown", "by numpy alone: there are too many assignments to look at one by one, so p is unknown")
         return
@@ -410,7 +440,9 @@ def as_array(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
-def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float, dict[str, float], bool] | None:
+def count_assignments(
+    test: Mapping[str, Any], seed: int | None, statistic: str
+) -> tuple[float, dict[str, float], bool] | None:
     """The observed difference, p by each way to count, and whether it was estimated.
 
     It shares nothing with the recorded modules and is short enough to be checked by reading.
@@ -421,15 +453,19 @@ def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float,
         lengths = phase_lengths(schedule)
         treated, cut = np.array(schedule["treated"]), np.array(schedule["cut"] or [False] * len(schedule["treated"]))
 
-        def difference(row: np.ndarray) -> float:
-            ends = np.cumsum(row)
-            means = np.array([mean(values[a + c : b]) for a, b, c in zip(ends - row, ends, cut, strict=True)])
-            return float(means[treated].mean() - means[~treated].mean())
-    else:
-        lengths = day_orders(schedule)
+        compared = np.array(schedule.get("compared") or [True] * len(treated))
 
         def difference(row: np.ndarray) -> float:
-            return mean(values[row == 1]) - mean(values[row == 0])
+            ends = np.cumsum(row)
+            phases = [values[a + c : b] for a, b, c in zip(ends - row, ends, cut, strict=True)]
+            return compare_phases(statistic, phases, treated, compared)
+    else:
+        lengths = day_orders(schedule)
+        free = ~np.array(schedule.get("held") or [False] * schedule["days"])
+
+        def difference(row: np.ndarray) -> float:
+            sides = [values[(row == 0) & free], values[row == 1]]
+            return compare_phases(statistic, sides, np.array([False, True]), np.array([True, True]))
 
     if lengths is None:
         return None
@@ -437,7 +473,8 @@ def count_assignments(test: Mapping[str, Any], seed: int | None) -> tuple[float,
     rows = lengths[rng.integers(len(lengths), size=DRAWN)] if drawn else lengths
     observed_difference, differences = difference(observed), np.array([difference(row) for row in rows])
     observed_added = 1 if drawn or not (lengths == observed).all(axis=1).any() else 0
-    p = shares_of(observed_difference, differences, 1e-9 * spread(values), observed_added)
+    ties = 1e-9 if statistic == "nap" else 1e-9 * spread(values)
+    p = shares_of(observed_difference, differences, ties, observed_added)
     return observed_difference, p, drawn
 
 
@@ -505,6 +542,42 @@ def margin(p: float, sampled: bool, draws: int | None) -> float:  # noqa: FBT001
     return ABSOLUTE + 5 * math.sqrt(sum(max(p * (1 - p), 1 / number) / number for number in drawn))
 
 
+def compare_phases(statistic: str, phases: list[np.ndarray], treated: np.ndarray, compared: np.ndarray) -> float:
+    """The statistic: phases of one condition against those of the other, NaN where one of them has no value."""
+    if statistic == "nap":
+        sides = [[phase[~np.isnan(phase)] for phase, use in zip(phases, compared & side, strict=True) if use]
+                 for side in (treated, ~treated)]  # fmt: skip
+        if not all(phase.size for side in sides for phase in side):
+            return math.nan
+        high, low = (np.concatenate(side) for side in sides)
+        return float(np.sign(high[:, None] - low).mean() / 2)
+    if statistic == "immediacy":
+        differences = [
+            (1 if treated[place] else -1) * (mean(phases[place][:3]) - mean(phases[place - 1][-3:]))
+            for place in range(1, len(phases))
+            if compared[place - 1] and compared[place] and treated[place - 1] != treated[place]
+        ]
+        return float(np.mean(differences))
+    level = {"mean": mean, "median": median, "slope": slope}[statistic]
+    levels = np.array([level(phase) for phase in phases])
+    return float(levels[compared & treated].mean() - levels[compared & ~treated].mean())
+
+
+def median(values: np.ndarray) -> float:
+    """Median of the days with a value, NaN without any."""
+    present = values[~np.isnan(values)]
+    return float(np.median(present)) if present.size else math.nan
+
+
+def slope(values: np.ndarray) -> float:
+    """Least squares slope over the days with a value, NaN with fewer than two."""
+    days = np.flatnonzero(~np.isnan(values))
+    if days.size < 2:  # noqa: PLR2004
+        return math.nan
+    centred = days - days.mean()
+    return float((centred * values[days]).sum() / (centred**2).sum())
+
+
 def mean(values: np.ndarray) -> float:
     """Mean of the days with a value, NaN without any."""
     present = values[~np.isnan(values)]
@@ -512,14 +585,23 @@ def mean(values: np.ndarray) -> float:
 
 
 def phase_lengths(schedule: Mapping[str, Any]) -> np.ndarray | None:
-    """Every split of the days into phases within their bounds; None where there are too many to list."""
+    """Every split of the days into phases within their bounds; None where there are too many to list.
+
+    Where a phase has to begin on a certain day, only those in which it does.
+    """
+    starts = schedule.get("starts") or [None] * len(schedule["treated"])
     bounds = [range(low, high + 1) for low, high in zip(schedule["shortest"], schedule["longest"], strict=True)]
+    ends = [*starts[1:], schedule["total"]]
+    # A phase whose first day and end are fixed has one length.
+    bounds = [choice if None in {start, end} else range(end - start, end - start + (end - start in choice))
+              for choice, start, end in zip(bounds, [0, *starts[1:]], ends, strict=True)]  # fmt: skip
     if math.prod(len(choice) for choice in bounds[:-1]) > MOST_ASSIGNMENTS:
         return None
     rows = []
     for first in product(*bounds[:-1]):
         last = schedule["total"] - sum(first)
-        if last in bounds[-1]:
+        begins = [sum(first[:place]) for place in range(len(starts))]
+        if last in bounds[-1] and all(start in {None, begin} for start, begin in zip(starts, begins, strict=True)):
             rows.append((*first, last))
     return np.array(rows)
 
@@ -536,10 +618,14 @@ def day_orders(schedule: Mapping[str, Any]) -> np.ndarray | None:
 
 def admitted(order: tuple[int, ...], schedule: Mapping[str, Any]) -> bool:
     """Whether an order of the first days can be gone on with."""
-    block, run = schedule["block"], schedule["longest_run"]
-    if len(order) > run and len(set(order[-run - 1 :])) == 1:
+    block, run, held = schedule["block"], schedule["longest_run"], schedule.get("held") or [False] * schedule["days"]
+    if held[len(order) - 1]:
+        return not order[-1]
+    last = order[-run - 1 :]
+    if len(order) > run and len(set(last)) == 1 and not any(held[len(order) - run - 1 : len(order)]):
         return False
-    inside = order[(len(order) - 1) // block * block :]
+    free = [day for day, stays in zip(order, held, strict=False) if not stays]
+    inside = free[(len(free) - 1) // block * block :]
     left = block - len(inside)
     return bool(sum(inside) <= schedule["treated_days"] <= sum(inside) + left)
 
@@ -620,6 +706,13 @@ def check_verdict(record: Mapping[str, Any], report: Report) -> None:
                        f"the verdict is {state}, and the numbers give {expected}: {why}")  # fmt: skip
     if state not in {"no verdict", "not shown"}:
         report.add("unknown", "whether the plan was over, and nothing else forbade a verdict: the protocol is not here")
+    for row in (results.get("contrasts") or [])[1:]:
+        own = row["test"] if row["p by Holm"] is None else {**row["test"], "p": row["p by Holm"]}
+        follows, why = derive_verdict({**results, **row, "test": own}, float(record["config"]["alpha"]))
+        judged, name = row["verdict"]["state"], row["contrast"].replace("-", " against ")
+        right = judged in {follows, "no verdict"} and f" {name}: {judged} (" in sentence
+        report.compare(right, f"the verdict of {name} follows from its numbers, and the sentence names it",
+                       f"the verdict of {name} is {judged}, its numbers give {follows}: {why}")  # fmt: skip
     check_sentence(sentence, state, test, report)
     check_metrics(record, report)
 
@@ -652,7 +745,8 @@ def derive_direction(results: Mapping[str, Any], test: Mapping[str, Any], level:
     better = results.get("declared improvement", {"better": called_better})["better"]
     obstacles = {
         "test and difference point opposite ways": favoured != way,
-        "days are missing unequally": missing.get("shares differ") and (missing["worst_case_p"] or 0.0) > level,
+        "days are missing unequally": missing.get("shares differ")
+        and (missing["worst_case_p"] is None or missing["worst_case_p"] > level),
         "two ways are called better": better != called_better,
     }
     if why := first_that_holds(obstacles):
@@ -676,8 +770,9 @@ STATES = {
     "No verdict: ": "no verdict",
 }
 WORDING = re.compile(
-    r"treatment days differed from baseline days by (?P<observed>\S+) \((?:two-sided \S+ interval (?P<low>\S+) to "
-    r"(?P<high>[^\s)]+)|no two-sided [^)]*)\); of (?P<of>[\d,]+) .*?, (?P<as_extreme>[\d,]+) gives? a difference at "
+    r"\S+ days differed from \S+ days by (?P<observed>\S+)(?: in [^(]*| about [^(]*)? \("
+    r"(?:two-sided \S+ interval (?P<low>\S+) to (?P<high>[^\s)]+)|no two-sided [^)]*)\); "
+    r"of (?P<of>[\d,]+) .*?, (?P<as_extreme>[\d,]+) gives? a difference at "
     r"least as (?:extreme|far out) \(p = (?P<p>[^\s,)]+), "
 )
 

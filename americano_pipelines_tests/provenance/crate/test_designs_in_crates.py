@@ -33,6 +33,15 @@ def without(extract: Extract, days: slice) -> Extract:
     return extract.model_copy(update={name: [getattr(extract, name)[place] for place in kept] for name in names})
 
 
+def with_two(values: np.ndarray) -> Extract:
+    """Baseline, A, baseline, B, baseline, B, of 9 days each."""
+    days = (9,) * 6
+    extract = switching(days, (0,) * 6, np.repeat(values[:54], 4).tolist(), (6, 12))
+    return changed(changed(extract, 3, type="INTERVENTION_B"), 5, type="INTERVENTION_B")
+
+
+BOTH = "INTERVENTION_B-BASELINE, INTERVENTION_A-BASELINE, INTERVENTION_B-INTERVENTION_A"
+OF_BOTH = np.repeat([0, 2, 0, 4, 0, 4], 9)
 DESIGNS: dict[str, tuple[Callable[[], Extract], dict[str, object]]] = {
     "benefit": (lambda: phased(NOISE + EFFECT), {"direction": "increase", "improvement": "increase"}),
     "harm": (lambda: phased(NOISE + EFFECT), {"direction": "either", "improvement": "decrease"}),
@@ -48,6 +57,28 @@ DESIGNS: dict[str, tuple[Callable[[], Extract], dict[str, object]]] = {
     "could not have been drawn": (lambda: phased(NOISE, bounds=(14, 21)), {"direction": "increase"}),
     "too few assignments": (lambda: phased(NOISE + EFFECT, bounds=(13, 15)), {"direction": "increase", "alpha": 0.01}),
     "two interventions": (lambda: changed(phased(NOISE), 3, type="INTERVENTION_B"), {"direction": "increase"}),
+    "three contrasts": (
+        lambda: with_two(NOISE[:54] + OF_BOTH), {"direction": "increase", "contrasts": BOTH, "improvement": "increase"}
+    ),
+    "a contrast with missing days": (
+        lambda: without(with_two(NOISE[:54] + OF_BOTH), slice(48, 72)), {"direction": "either", "contrasts": BOTH}
+    ),
+    "a contrast that cannot be tested": (
+        lambda: with_two(NOISE), {"direction": "increase", "contrasts": "INTERVENTION_B-INTERVENTION_A"}
+    ),
+    **{
+        statistic: (lambda: phased(NOISE + EFFECT), {"direction": "increase", "statistic": statistic})
+        for statistic in ("median", "slope", "immediacy", "nap")
+    },
+    "medians, with missing days": (
+        lambda: without(phased(NOISE + EFFECT), slice(60, 90)), {"direction": "either", "statistic": "median"}
+    ),
+    "overlap, switches within days": (
+        lambda: phased(NOISE + EFFECT, (0, 9, 12, 15)), {"direction": "either", "statistic": "nap"}
+    ),
+    "days that alternate, by medians": (
+        lambda: alternating("TB" * 10, [*NOISE[:20]], PAIRS), {"direction": "either", "statistic": "median"}
+    ),
     "alternating": (lambda: alternating("TB" * 10, [*np.arange(20.0) % 2], PAIRS), {"direction": "either"}),
     "alternating, not drawn": (lambda: alternating("TB" * 10, [*NOISE[:20]], {}), {"direction": "increase"}),
     "alternating, two interventions": (
