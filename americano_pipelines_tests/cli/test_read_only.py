@@ -49,8 +49,8 @@ def test_commands_that_read_write_nothing(
 
     def run(*arguments: str) -> str:
         done = americano(*arguments, timeout=300, **values)
-        # The analysis has added a row to the app's table, which is one of the source's tables; and no protocol of
-        # these rows records its randomization.
+        # The analysis has added a row to the app's table, which is one of the source's tables; and the protocols record
+        # no plan.
         code = 1 if arguments[0] in {"verify-sync", "plan"} else 0
         assert done.returncode == code, (arguments, done.stdout, done.stderr)
         return done.stdout
