@@ -9,7 +9,7 @@ from typing import Literal
 import duckdb
 
 from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead, decode_json_text, read_extract
-from americano_pipelines.analysis.registry import MULTIPLE_BASELINE
+from americano_pipelines.analysis.registry import COMBINED, MULTIPLE_BASELINE
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import AnalysisError
@@ -111,7 +111,7 @@ def published_groups(connection: duckdb.DuckDBPyConnection) -> dict[str, list[st
 def planned_kinds(connection: duckdb.DuckDBPyConnection, protocol_ids: Sequence[str]) -> list[str]:
     """The analyses of groups that the designs of these published protocols call for."""
     (multiple,) = connection.execute(sql.load("analysis", "group_designs"), [list(protocol_ids)]).fetchone() or (False,)
-    return [MULTIPLE_BASELINE] if multiple else []
+    return [MULTIPLE_BASELINE if multiple else COMBINED]
 
 
 def _declared_group(text: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from americano_pipelines.analysis.combined_extract import CombinedExtract
 from americano_pipelines.analysis.daily_series import phase_timeline, planned_end_us
 from americano_pipelines.analysis.day_values import DAYS, day_values
 from americano_pipelines.analysis.extract import BaseExtract, events_instant
@@ -135,13 +136,13 @@ def _compliance(
             sighting = merge_sightings(prepared.plans_seen.get(protocol_id), earlier)
             compliance = apply_plan_sighting(compliance, sighting, data_end_us)
         assessed.append(compliance)
-    if isinstance(prepared.extract, GroupExtract):
+    if isinstance(prepared.extract, GroupExtract | CombinedExtract):
         return merge_compliance([member.title for member in members], assessed)
     return assessed[0]
 
 
 def _subject(extract: BaseExtract) -> Subject:
-    if isinstance(extract, GroupExtract):
+    if isinstance(extract, GroupExtract | CombinedExtract):
         return Subject("group_key", extract.group)
     return Subject("protocol_id", extract.members[0].protocol.protocol_id)
 

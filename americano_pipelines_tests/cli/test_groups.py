@@ -99,3 +99,38 @@ def test_a_group_is_analysed_and_what_is_recorded_can_be_checked(
         listed_items = cli("purge", "--learner", learner, "--dry-run", "--json", **group).out
         for name in (record["extract_sha256"], str(crate), first["mlflow_run_id"], first["dagster_run_id"]):
             assert name in listed_items, f"{learner}: {name}"
+
+
+def test_planned_tests_of_a_group_are_combined_and_a_changed_record_is_found(
+    cli: Cli, prisma: Database, tmp_path: Path
+) -> None:
+    prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
+    plan = '{"type": "ABAB_RANDOMIZATION", "group": "study", "improvement": "increase"}'
+    prisma.execute(
+        'UPDATE phase_assignments SET "interventionParams" = %s',
+        (f'{{"analysis": {plan}, "randomization": {{"minDays": 7, "maxDays": 21}}}}',),
+    )
+    values = prisma.variables()
+    assert cli("sync", **values).code == 0
+
+    done = cli("analyse", "--all", "--only", "abab_randomization", "--only", "combined", "--json", **values)
+
+    assert done.code == 0, done.out + done.err
+    first, second, combined = done.json
+    assert (combined["analysis"], combined["protocol"], combined["standing"]) == ("combined", "group study", "declared")
+    record = json.loads((tmp_path / "data" / "provenance" / f"{combined['sha256']}.json").read_text())
+    assert [row["record"] for row in record["results"]["experiments"]] == [first["sha256"], second["sha256"]]
+    assert record["results"]["left out"] == []
+    # An exploratory analysis afterwards is no part of the recorded input.
+    assert cli("analyse", "Protocol 1", "--only", "abab_randomization", "--set", "alpha=0.2", **values).code == 0
+    verified = cli("verify", combined["sha256"], "--rerun", "--json", **values).json
+    assert verified["verified"], verified
+    statuses = {finding["what"]: finding["status"] for finding in verified["findings"]}
+    assert statuses["extract, read again from its snapshot"] == "MATCH"
+    assert statuses["combined on its extract"] == "REPEATED"
+
+    file = tmp_path / "data" / "provenance" / f"{first['sha256']}.json"
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes().replace(b'"verdict":', b'"verdict": '))
+    verified = cli("verify", combined["sha256"], "--json", **values).json
+    assert not verified["verified"], "a record that it was made from was changed"

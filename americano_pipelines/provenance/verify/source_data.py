@@ -22,6 +22,7 @@ from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import AmericanoError, PseudonymKeyError, TamperedError
 from americano_pipelines.provenance.archive import extracts_dir, get
 from americano_pipelines.provenance.chain import named_expiry, read_chain
+from americano_pipelines.provenance.input_reading import read_input, recorded_request
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
 from americano_pipelines.provenance.snapshot_expiry import ExpiryChain, add_card, read_expiry
@@ -200,21 +201,20 @@ def _compared(settings: Settings, record: Record, path: Path) -> Finding:
         return Finding(
             "data", FINDING_NAME, Status.UNKNOWN, f"there is no analysis {record.identity.analysis!r} any more"
         )
-    outcome = record.config.get("outcome")
     try:
         with connect_to_read(settings, path) as connection:
             # The record inside the file, which the recorded hash covers.
             document = snapshots.record_of(connection)
             if document is None:
                 return Finding("data", FINDING_NAME, Status.UNKNOWN, "the snapshot has no record of itself")
-            read = (document, record.identity.partition, str(outcome) if outcome else None)
+            request = recorded_request(kind, record)
             try:
-                extract = kind.read_extract(connection, settings, *read)
+                extract = read_input(settings, connection, document, request)
             except PseudonymKeyError:
                 # Only pseudonyms need the key, and these are not compared.
                 with reader_temporary_folder(settings.spill_dir, "key") as folder:
                     elsewhere = settings.model_copy(update={"americano_data_dir": folder})
-                    extract = kind.read_extract(connection, elsewhere, *read)
+                    extract = read_input(elsewhere, connection, document, request, archive=settings)
     except (duckdb.Error, OSError) as error:
         return Finding("data", FINDING_NAME, Status.UNKNOWN, f"the snapshot cannot be read now: {error}")
     except AmericanoError as error:
