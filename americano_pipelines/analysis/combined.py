@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from americano_pipelines.analysis.combined_extract import CombinedExtract, RecordedTest
 from americano_pipelines.analysis.forest_plot import ForestRow, draw_forest
+from americano_pipelines.analysis.group_extract import distinct_titles
 from americano_pipelines.analysis.registry import COMBINED, COMBINED_VERSION, CombinedParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.json_values import jsonable
@@ -88,7 +89,7 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
             "p": chosen.p if chosen else None,
             "p_benefit": chosen.p_benefit if chosen else None,
             "experiments": float(len(counted)),
-            "mean_effect": mean.mean if mean else None,
+            "observed": mean.mean if mean else None,
             "interval_low": mean.interval[0] if mean else None,
             "interval_high": mean.interval[1] if mean else None,
             "tau": mean.tau if mean else None,
@@ -101,8 +102,8 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
 def _counted(extract: CombinedExtract) -> tuple[list[_Counted], list[dict[str, str]]]:
     """The test of each protocol that counts, and the records and protocols that do not, with the reason."""
     counted, left_out = [], []
-    for member in extract.protocols:
-        protocol_id, title = member.protocol.protocol_id, member.title
+    for title, member in zip(distinct_titles(extract.protocols), extract.protocols, strict=True):
+        protocol_id = member.protocol.protocol_id
         tests = [test for test in extract.tests if test.protocol_id == protocol_id]
         # A second confirmatory record is only made if the first died before it was wholly recorded: the last counts.
         counting = [test for test in tests if test.exclusion is None]

@@ -77,6 +77,15 @@ class GroupExtract(BaseExtract):
         return [_joined(reads) for reads in by_table]
 
 
+def distinct_titles(members: Sequence[Extract]) -> list[str]:
+    """The names of protocols; where several learners have one of the same name, with its id."""
+    titles = [member.title for member in members]
+    return [
+        title if titles.count(title) == 1 else f"{title} ({member.protocol.protocol_id})"
+        for title, member in zip(titles, members, strict=True)
+    ]
+
+
 def group_title(group: str) -> str:
     """A group in words."""
     return f"group {group}"

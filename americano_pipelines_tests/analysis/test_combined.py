@@ -58,7 +58,7 @@ def test_p_and_mean_effect_are_those_of_the_tests_that_count() -> None:
     assert analysis.numbers["p"] == pytest.approx(2 * edgington(towards_better))
     mean = random_effects([0.75, 1.25, 1.75], [0.25] * 3)
     assert mean is not None
-    assert analysis.numbers["mean_effect"] == pytest.approx(mean.mean)
+    assert analysis.numbers["observed"] == pytest.approx(mean.mean)
     assert analysis.verdict == "benefit"
     assert analysis.sentence.startswith("Benefit: the planned tests of 3 of 4 experiments give p = .006 (two-sided, ")
     assert set(analysis.pictures) == {"forest.png"}

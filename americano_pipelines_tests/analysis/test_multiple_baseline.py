@@ -153,6 +153,14 @@ def test_different_drawings_and_a_plan_that_is_not_over_get_no_verdict() -> None
     assert "the plan is not over" in early.sentence
 
 
+def test_cases_of_one_name_are_named_by_their_ids() -> None:
+    results = _analysis(_group(_INDEPENDENT, name="Spelling")).results
+
+    names = ["Spelling (p0)", "Spelling (p1)", "Spelling (p2)"]
+    assert list(results["days"]) == names
+    assert [case["case"] for case in results["test"]["cases"]] == names
+
+
 def test_cases_that_call_different_ways_better_are_neither_benefit_nor_harm() -> None:
     extract = _group(_INDEPENDENT)
     lower = extract.protocols[1].model_copy(deep=True)
