@@ -106,6 +106,7 @@ def _check_crate(cli: Cli, folder: Path, sha256: str, values: dict[str, Any]) ->
     return crate, report
 
 
+@pytest.mark.slow
 def test_planned_tests_of_a_group_are_combined_and_a_changed_record_is_found(
     cli: Cli, prisma: Database, tmp_path: Path
 ) -> None:
