@@ -274,7 +274,9 @@ def merge_compliance(titles: Sequence[str], members: Sequence[PlanCompliance]) -
             "plan_over": all(member.plan_over for member in members),
             # The plan that was seen last says how old the plan of the group is.
             "subject": "group",
-            "plan_seen": max(sightings, key=lambda seen: datetime.fromisoformat(seen.first_seen_at), default=None),
+            "plan_seen": max(
+                sightings, key=lambda sighting: datetime.fromisoformat(sighting.first_seen_at), default=None
+            ),
         }
     )
 
