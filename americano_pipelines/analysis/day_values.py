@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from americano_pipelines.analysis.combined_extract import CombinedExtract
 from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.group_extract import GroupExtract
@@ -21,13 +22,13 @@ DAYS = "days.json"
 
 
 def day_values(extract: BaseExtract, parameters: Parameters) -> bytes | None:
-    """The canonical text of the days; None for an analysis of all learners, which has none.
+    """The canonical text of the days; None for an analysis of all learners or of records, which has none.
 
     Args:
         extract: the input.
         parameters: the parameters of the analysis.
     """
-    if not extract.members:
+    if not extract.members or isinstance(extract, CombinedExtract):
         return None
     every = [observe(member) for member in extract.members]
     document: dict[str, Any] = {

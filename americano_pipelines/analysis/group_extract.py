@@ -9,7 +9,7 @@ from typing import Literal
 import duckdb
 
 from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead, decode_json_text, read_extract
-from americano_pipelines.analysis.registry import MULTIPLE_BASELINE
+from americano_pipelines.analysis.registry import COMBINED, MULTIPLE_BASELINE
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import AnalysisError
@@ -77,6 +77,15 @@ class GroupExtract(BaseExtract):
         return [_joined(reads) for reads in by_table]
 
 
+def distinct_titles(members: Sequence[Extract]) -> list[str]:
+    """The names of protocols; where several learners have one of the same name, with its id."""
+    titles = [member.title for member in members]
+    return [
+        title if titles.count(title) == 1 else f"{title} ({member.protocol.protocol_id})"
+        for title, member in zip(titles, members, strict=True)
+    ]
+
+
 def group_title(group: str) -> str:
     """A group in words."""
     return f"group {group}"
@@ -111,7 +120,7 @@ def published_groups(connection: duckdb.DuckDBPyConnection) -> dict[str, list[st
 def planned_kinds(connection: duckdb.DuckDBPyConnection, protocol_ids: Sequence[str]) -> list[str]:
     """The analyses of groups that the designs of these published protocols call for."""
     (multiple,) = connection.execute(sql.load("analysis", "group_designs"), [list(protocol_ids)]).fetchone() or (False,)
-    return [MULTIPLE_BASELINE] if multiple else []
+    return [MULTIPLE_BASELINE if multiple else COMBINED]
 
 
 def _declared_group(text: str) -> str | None:

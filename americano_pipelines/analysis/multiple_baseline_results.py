@@ -9,7 +9,7 @@ from americano_pipelines.analysis.abab_description import comparison_groups, mis
 from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement, declared_improvement
 from americano_pipelines.analysis.extract import Extract
-from americano_pipelines.analysis.group_extract import GroupExtract
+from americano_pipelines.analysis.group_extract import GroupExtract, distinct_titles
 from americano_pipelines.analysis.multiple_baseline_scheme import JointScheme, read_joint_scheme
 from americano_pipelines.analysis.registry import MultipleBaselineParameters
 from americano_pipelines.statistics.effect_sizes import OutcomeScale, Pair, compare
@@ -46,7 +46,7 @@ class MultipleBaselineResults:
     @property
     def titles(self) -> list[str]:
         """Names of the cases."""
-        return [case.extract.protocol.title for case in self.cases]
+        return distinct_titles(self.extract.protocols)
 
     def mean_of(self, name: str) -> float | None:
         """Mean of an effect over the cases, None when one has none."""
@@ -89,7 +89,8 @@ def compute_multiple_baseline(extract: GroupExtract, parameters: MultipleBaselin
         level, seed, draws = parameters.alpha, parameters.seed, parameters.draws
         test = joint_test(scheme.experiment, direction=direction, level=level, seed=seed, draws=draws)
         missing = joint_missing_days(scheme.experiment, test, level=level, seed=seed, draws=draws)
-    pairs = [(case.extract.protocol.title, pair) for case in cases for pair in _pairs(case, declared)]
+    titles = distinct_titles(extract.protocols)
+    pairs = [(title, pair) for title, case in zip(titles, cases, strict=True) for pair in _pairs(case, declared)]
     return MultipleBaselineResults(extract, cases, parameters, scheme, declared, test, missing, pairs)
 
 

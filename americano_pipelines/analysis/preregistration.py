@@ -20,13 +20,13 @@ from americano_pipelines.analysis.direction_words import (
     parse_direction,
 )
 from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, BaseExtract, Extract, decode_json_text
-from americano_pipelines.analysis.registry import KINDS, AbabParameters, Kind, Parameters, planned_kind
+from americano_pipelines.analysis.registry import COMBINED, KINDS, AbabParameters, Kind, Parameters, planned_kind
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.warehouse.plan_history import PlanSighting
 
 # Entries of a plan beside the parameters.
-_NO_PARAMETERS = frozenset({"type", "group"})
+_NO_PARAMETERS = frozenset({"type", "group", "combination"})
 
 
 def plan_of(extract: Extract) -> dict[str, Any] | None:
@@ -77,6 +77,8 @@ def parse(kind: Kind, values: Mapping[str, Any], *, planned: frozenset[str] = fr
 def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     """The parameters that the plan gives for this kind of analysis, None when it plans another kind, or none."""
     plan = plan_of(extract)
+    if kind.name == COMBINED:
+        return _plan_to_combine(plan)
     request = planned_kind(str(plan.get("type"))) if plan else None
     if plan is None or request is None or request[0] != kind.name:
         return None
@@ -90,6 +92,18 @@ def planned_of(kind: Kind, extract: Extract) -> dict[str, Any] | None:
     if parse_direction(values.get(IMPROVEMENT)) not in ("increase", "decrease"):
         values.pop(IMPROVEMENT, None)  # `declared_improvement` names it
     return {**values, **request[1]}
+
+
+def _plan_to_combine(plan: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The parameters of the combined analysis that a plan with a group gives, None where it names none.
+
+    The tests of a multiple baseline are joint already.
+    """
+    request = planned_kind(str(plan.get("type"))) if plan else None
+    if plan is None or not plan.get("group") or request is None or KINDS[request[0]].scope != "protocol":
+        return None
+    stated = {"method": plan.get("combination"), "alpha": plan.get("alpha")}
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 Standing = Literal["planned", "declared", "exploratory"]
@@ -261,7 +275,9 @@ def merge_compliance(titles: Sequence[str], members: Sequence[PlanCompliance]) -
             "plan_over": all(member.plan_over for member in members),
             # The plan that was seen last says how old the plan of the group is.
             "subject": "group",
-            "plan_seen": max(sightings, key=lambda seen: datetime.fromisoformat(seen.first_seen_at), default=None),
+            "plan_seen": max(
+                sightings, key=lambda sighting: datetime.fromisoformat(sighting.first_seen_at), default=None
+            ),
         }
     )
 

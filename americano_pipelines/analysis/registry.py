@@ -18,6 +18,7 @@ from americano_pipelines.statistics.draw_limits import DRAWS, MAX_DRAWS, MIN_DRA
 if TYPE_CHECKING:
     import duckdb
 
+    from americano_pipelines.analysis.combined_extract import CombinedExtract
     from americano_pipelines.analysis.extract import BaseExtract, Extract
     from americano_pipelines.analysis.group_extract import GroupExtract
     from americano_pipelines.analysis.result import Analysis
@@ -116,6 +117,16 @@ class MultipleBaselineParameters(RandomizationParameters):
     """Parameters of the randomization test of a multiple baseline."""
 
 
+class CombinedParameters(Parameters):
+    """Parameters of the combined analysis of a group."""
+
+    outcome: str | None = Field(default=None, description="Events column; unset: the protocols' primary outcome.")
+    method: Literal["edgington", "stouffer"] = Field(
+        default="edgington", description="How the p values are combined; both are reported, this one is judged."
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="Level fixed before, such as 0.05.")
+
+
 class SegmentedParameters(ProtocolParameters):
     """Parameters of the interrupted time series."""
 
@@ -180,7 +191,7 @@ class TrainingParameters(Parameters):
 
 # Raise one where the same input gives other numbers or another sentence.
 ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "4", "3", "3", "2", "1"
-MULTIPLE_BASELINE_VERSION = "1"
+MULTIPLE_BASELINE_VERSION, COMBINED_VERSION = "1", "1"
 
 Scope = Literal["protocol", "group", "all learners"]
 """What an analysis is of: one protocol, a group of protocols, or all learners."""
@@ -290,6 +301,30 @@ def _multiple_baseline(extract: "GroupExtract", parameters: MultipleBaselinePara
     )
 
 
+def _read_combined(
+    connection: "duckdb.DuckDBPyConnection",
+    settings: "Settings",
+    document: "SnapshotRecord",
+    group: str | None,
+    outcome: str | None,
+) -> "CombinedExtract":
+    from americano_pipelines.analysis.combined_extract import read_combined
+
+    return read_combined(connection, settings, document, group or "", outcome)
+
+
+def _parse_combined(text: bytes) -> "CombinedExtract":
+    from americano_pipelines.analysis.combined_extract import CombinedExtract
+
+    return CombinedExtract.parse(text)
+
+
+def _combined(extract: "CombinedExtract", parameters: CombinedParameters, basis: Basis) -> "Analysis":
+    from americano_pipelines.analysis.combined import analyse_combined
+
+    return analyse_combined(extract, parameters, compliance=basis.compliance or "exploratory")
+
+
 def _interrupted(extract: "Extract", parameters: SegmentedParameters, _: Basis) -> "Analysis":
     from americano_pipelines.analysis.daily_series import observe
     from americano_pipelines.analysis.interrupted_time_series import analyse_interrupted
@@ -331,7 +366,7 @@ def _train(extract: "TrainingData", parameters: TrainingParameters, basis: Basis
 _EVENTS = f"analytics/{EVENTS.name}"
 _PROTOCOL = ("research/protocols", "research/phases", _EVENTS)
 TRAINING = "training_demo"
-MULTIPLE_BASELINE = "multiple_baseline"
+MULTIPLE_BASELINE, COMBINED = "multiple_baseline", "combined"
 
 KINDS = {
     kind.name: kind
@@ -381,6 +416,20 @@ KINDS = {
             _parse_group,
             _multiple_baseline,
             scope="group",
+        ),
+        Kind(
+            COMBINED,
+            "combined analysis",
+            COMBINED_VERSION,
+            "Combines the planned randomization tests of a group's protocols: their p values, and the mean of their "
+            "effects. It reads the records of these tests.",
+            CombinedParameters,
+            ("research/protocols", "research/phases"),
+            _read_combined,
+            _parse_combined,
+            _combined,
+            scope="group",
+            libraries=("statsmodels",),
         ),
         Kind(
             TRAINING,

@@ -58,6 +58,8 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
                 "standing": record.standing.label if record and record.standing else "-",
             }
         )
+    groups = dict.fromkeys(protocol.group for protocol in PROTOCOLS if protocol.group is not None)
+    rows += [_group_row(settings, group) for group in groups]
     console.print(
         f"[bold]Verdicts[/] ({len(launched)} new analyses, by randomization test, change points and regression)"
     )
@@ -67,6 +69,23 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
         if not entry.success:
             name = escape(titles.get(entry.protocol_id, entry.protocol))
             console.print(f"[yellow]skipped[/] {entry.analysis}, {name}: {escape(entry.sentence)}")
+
+
+def _group_row(settings: Settings, group: str) -> dict[str, str]:
+    """The verdict on a group next to the seeded effects of its protocols."""
+    from americano_pipelines.demo.data.protocols import PROTOCOLS
+    from americano_pipelines.provenance.verdict_listing import confirmatory_entry
+    from americano_pipelines.statistics.outcome_digits import shown_p
+
+    entry = confirmatory_entry(settings, "group_key", group)
+    truth = ", ".join(f"{protocol.effect:+g}" for protocol in PROTOCOLS if protocol.group == group)
+    return {
+        "protocol": f"group {group}",
+        "truth": truth,
+        "verdict": "failed" if entry is None else entry.verdict or "-",
+        "p": "-" if entry is None or entry.p is None else shown_p(entry.p),
+        "standing": "-" if entry is None else str(entry.standing),
+    }
 
 
 @click.group()

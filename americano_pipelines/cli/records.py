@@ -186,7 +186,8 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
         matching = [
             run
             for run in list_runs(settings, open_store_to_read(settings), read)
-            if (protocol_id is None or run.protocol_id == protocol_id)
+            # A group is listed under its name in words.
+            if (protocol_id is None or protocol_id in (run.protocol_id, run.protocol))
             and (not planned or run.standing in ("planned", "declared"))
         ]
         shown = matching[:most]

@@ -61,7 +61,8 @@ def write_manuscript(record: Record, protocol: Mapping[str, Any], name: str) -> 
         AnalysisError: the analysis is of no protocol, or its record is from before methods were recorded.
     """
     if record.identity.protocol_id is None:
-        raise AnalysisError(f"{record.identity.analysis} is no analysis of one protocol, so it has no such report")
+        of = "all learners" if record.identity.group is None else "a group"
+        raise AnalysisError(f"{record.identity.analysis} is an analysis of {of}, which has no such report")
     methods = record.results.get("methods")
     if not isinstance(methods, str):
         raise AnalysisError(

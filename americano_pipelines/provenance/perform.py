@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from americano_pipelines.analysis.combined_extract import CombinedExtract
 from americano_pipelines.analysis.daily_series import phase_timeline, planned_end_us
 from americano_pipelines.analysis.day_values import DAYS, day_values
 from americano_pipelines.analysis.extract import BaseExtract, events_instant
-from americano_pipelines.analysis.group_extract import GroupExtract
+from americano_pipelines.analysis.group_extract import GroupExtract, distinct_titles
 from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.preregistration import (
     PlanCompliance,
@@ -138,13 +139,13 @@ def _compliance(
             )
             compliance = apply_plan_sighting(compliance, sighting, data_end_us)
         assessed.append(compliance)
-    if isinstance(prepared.extract, GroupExtract):
-        return merge_compliance([member.title for member in members], assessed)
+    if isinstance(prepared.extract, GroupExtract | CombinedExtract):
+        return merge_compliance(distinct_titles(members), assessed)
     return assessed[0]
 
 
 def _subject(extract: BaseExtract) -> Subject:
-    if isinstance(extract, GroupExtract):
+    if isinstance(extract, GroupExtract | CombinedExtract):
         return Subject("group_key", extract.group)
     return Subject("protocol_id", extract.members[0].protocol.protocol_id)
 

@@ -10,6 +10,7 @@ from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.preregistration import parse, resolve
 from americano_pipelines.analysis.registry import Kind, Parameters
 from americano_pipelines.provenance.capture import CapturedContext, capture_context
+from americano_pipelines.provenance.input_reading import InputRequest, read_input
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.plan_history import PlanSighting, read_sighting
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
@@ -63,7 +64,8 @@ def prepare(
         AnalysisError: the published file lacks what the analysis reads, or a parameter is wrong.
     """
     captured = capture_context()
-    extract = kind.read_extract(connection, settings, document, partition, overrides.get("outcome"))
+    request = InputRequest(kind, partition, overrides.get("outcome"), captured.started_at)
+    extract = read_input(settings, connection, document, request)
     parameters = resolve(kind, overrides, extract) if extract.members else parse(kind, overrides)
     protocol_ids = [member.protocol.protocol_id for member in extract.members]
     sightings = {protocol_id: read_sighting(connection, document, protocol_id) for protocol_id in protocol_ids}

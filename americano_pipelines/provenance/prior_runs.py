@@ -155,7 +155,9 @@ def _is_of(run: "Run", subject: Subject) -> bool:
 
 def _of_record(record: Record) -> PriorRun:
     events = f"analytics/{EVENTS.name}"
-    instants = [datetime.fromisoformat(source.instant) for source in record.inputs if source.asset == events]
+    # A combined analysis reads no events, but records.
+    of_events = [source for source in record.inputs if source.asset == events] or record.inputs
+    instants = [datetime.fromisoformat(source.instant) for source in of_events]
     known_to = round(max(instants).timestamp() * 1_000_000) if instants else None
     return PriorRun(record.identity.analysis, str(record.config.get("outcome")), known_to)
 

@@ -139,6 +139,29 @@ def multiple_baseline_formulas(direction: str) -> tuple[Formula, ...]:
     return observed, *others
 
 
+COMBINED_FORMULAS = (
+    Formula(
+        "edgington",
+        "sum over j up to S of (-1)^j C(k, j) (S - j)^k / k!, S the sum of k one-sided p",
+        "Edgington (1972), Journal of Psychology 80, 351-363",
+        "exact for uniform p; too large, if anything, for discrete ones",
+    ),
+    Formula("stouffer", "1 - Phi(sum of Phi^-1(1 - p) / sqrt(k)), all weights alike", "Stouffer et al. (1949)"),
+    Formula("p", "min(1, 2 min(p_benefit, p_harm))", "both ways have half of the level"),
+    Formula(
+        "effect, se",
+        "mean of smd_pooled.value over the pairs from baseline to treatment; sqrt(sum of se^2) / pairs",
+        "Hedges (1981)",
+        _INDEPENDENT,
+    ),
+    Formula("tau", "Paule and Mandel: Q with weights 1 / (se^2 + tau^2) is k - 1", "Paule and Mandel (1982)"),
+    Formula(
+        "interval",
+        "mean +- t(k - 1) se sqrt(max(1, sum w (effect - mean)^2 / (k - 1)))",
+        "Hartung and Knapp (2001); at least 1: Rover, Knapp and Friede (2015)",
+    ),
+    Formula("prediction", "mean +- t(k - 2) sqrt(tau^2 + 1 / sum w)", "Higgins, Thompson and Spiegelhalter (2009)"),
+)
 TREND = Formula(
     "dependence, trend within phases",
     "least squares slope of days less their phase's means; se sqrt(s^2 / Sxx) sqrt((1 + r) / (1 - r)), r = "

@@ -44,6 +44,9 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
             assert TRUTHS[protocol.name] in line_of(verdicts, protocol.title)
             # The project began after these experiments ended: that they were planned is the source's word.
             assert line_of(verdicts, protocol.title).endswith("declared")
+        combined = line_of(verdicts, "group study_techniques")
+        assert "benefit" in combined
+        assert combined.endswith("declared")
         assert "skipped" not in first.stdout
         assert "Warning" not in first.stderr
         assert "americano dev" in first.stdout

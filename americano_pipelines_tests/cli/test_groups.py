@@ -81,16 +81,7 @@ def test_a_group_is_analysed_and_what_is_recorded_can_be_checked(
     assert verdicts["group spelling"]["verdict"] == "benefit"
     assert cli("compare", first["sha256"], second["sha256"], **group).code == 0
 
-    crate = tmp_path / "crate.zip"
-    written = cli("crate", first["sha256"], "--output", str(crate), **group, **NAMES)
-    assert written.code == 0, written.err
-    with zipfile.ZipFile(crate) as archive:
-        archive.extractall(tmp_path / "crate")
-    checked = subprocess.run(
-        [sys.executable, "verify.py", "--json"], cwd=tmp_path / "crate", capture_output=True, text=True, check=False
-    )
-    report = json.loads(checked.stdout)
-    assert report["verified"], [finding for finding in report["findings"] if finding[0] == "FAULT"]
+    crate, report = _check_crate(cli, tmp_path, first["sha256"], group)
     right = [words for status, words in report["findings"] if status == "ok"]
     assert any("by numpy alone: p = " in words for words in right)
     assert any("by the modules: " in words for words in right)
@@ -99,3 +90,55 @@ def test_a_group_is_analysed_and_what_is_recorded_can_be_checked(
         listed_items = cli("purge", "--learner", learner, "--dry-run", "--json", **group).out
         for name in (record["extract_sha256"], str(crate), first["mlflow_run_id"], first["dagster_run_id"]):
             assert name in listed_items, f"{learner}: {name}"
+
+
+def _check_crate(cli: Cli, folder: Path, sha256: str, values: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Write the crate of a record, and verify it by the program that is in it."""
+    crate, inside = folder / f"{sha256}.zip", folder / sha256
+    written = cli("crate", sha256, "--output", str(crate), **values, **NAMES)
+    assert written.code == 0, written.err
+    with zipfile.ZipFile(crate) as archive:
+        archive.extractall(inside)
+    command = [sys.executable, "verify.py", "--json"]
+    checked = subprocess.run(command, cwd=inside, capture_output=True, text=True, check=False)
+    report = json.loads(checked.stdout)
+    assert report["verified"], [finding for finding in report["findings"] if finding[0] == "FAULT"]
+    return crate, report
+
+
+@pytest.mark.slow
+def test_planned_tests_of_a_group_are_combined_and_a_changed_record_is_found(
+    cli: Cli, prisma: Database, tmp_path: Path
+) -> None:
+    prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
+    plan = '{"type": "ABAB_RANDOMIZATION", "group": "study", "improvement": "increase"}'
+    prisma.execute(
+        'UPDATE phase_assignments SET "interventionParams" = %s',
+        (f'{{"analysis": {plan}, "randomization": {{"minDays": 7, "maxDays": 21}}}}',),
+    )
+    values = prisma.variables()
+    assert cli("sync", **values).code == 0
+
+    done = cli("analyse", "--all", "--only", "abab_randomization", "--only", "combined", "--json", **values)
+
+    assert done.code == 0, done.out + done.err
+    first, second, combined = done.json
+    assert (combined["analysis"], combined["protocol"], combined["standing"]) == ("combined", "group study", "declared")
+    record = json.loads((tmp_path / "data" / "provenance" / f"{combined['sha256']}.json").read_text())
+    assert [row["record"] for row in record["results"]["experiments"]] == [first["sha256"], second["sha256"]]
+    assert record["results"]["left out"] == []
+    # An exploratory analysis afterwards is no part of the recorded input.
+    assert cli("analyse", "Protocol 1", "--only", "abab_randomization", "--set", "alpha=0.2", **values).code == 0
+    verified = cli("verify", combined["sha256"], "--rerun", "--json", **values).json
+    assert verified["verified"], verified
+    statuses = {finding["what"]: finding["status"] for finding in verified["findings"]}
+    assert statuses["extract, read again from its snapshot"] == "MATCH"
+    assert statuses["combined on its extract"] == "REPEATED"
+
+    _check_crate(cli, tmp_path, combined["sha256"], values)
+
+    file = tmp_path / "data" / "provenance" / f"{first['sha256']}.json"
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes().replace(b'"verdict":', b'"verdict": '))
+    verified = cli("verify", combined["sha256"], "--json", **values).json
+    assert not verified["verified"], "a record that it was made from was changed"

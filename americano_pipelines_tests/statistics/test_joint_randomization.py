@@ -64,7 +64,7 @@ def _all_starts(schedule: StartSchedule) -> list[tuple[int, ...]]:
     return [
         starts
         for starts in inside
-        if all(abs(one - other) >= schedule.distance for one, other in combinations(starts, 2))
+        if all(abs(first - second) >= schedule.distance for first, second in combinations(starts, 2))
     ]
 
 

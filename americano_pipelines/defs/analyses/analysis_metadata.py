@@ -104,7 +104,7 @@ def _protocol_metadata(performed: "PerformedAnalysis", standing: str) -> Metadat
         "outcome": one_line(str(record.config["outcome"])),
         "better": _better(performed.analysis.results),
         "earlier analyses": compliance.earlier_runs,
-        "days": dg.MetadataValue.md(_phase_table(performed.analysis.results["phases"])),
+        "days": dg.MetadataValue.md(_phase_table(performed.analysis.results.get("phases", ()))),
     }
 
 

@@ -17,6 +17,8 @@
 # | reminder_messages    | autocorrelated, no effect |      0 |           0 |    .5 |     6 | increase |
 # | interleaved_practice | autocorrelated, benefit   |    +10 |           0 |    .5 |     6 | increase |
 #
+# The three with a benefit form the group `study_techniques`, whose planned tests are combined: the truth is a benefit.
+#
 # "Declared" is the direction that the hypothesis names for a one-sided test. The plans of all of them declare that more
 # is better, so `phone_on_the_desk`, whose hypothesis is that the score falls, is a harm once it is found.
 #
@@ -60,6 +62,7 @@ class DemoProtocol:
         withdraws: The second baseline is recorded as WITHDRAWAL.
         open_ended: The last phase has no recorded end.
         improvement: Which way of the score the plan declares to be better.
+        group: The experiments that are judged together with it, None for none.
     """
 
     name: str
@@ -82,6 +85,7 @@ class DemoProtocol:
     withdraws: bool = False
     open_ended: bool = False
     improvement: Direction = "increase"
+    group: str | None = None
 
 
 PROTOCOLS: tuple[DemoProtocol, ...] = (
@@ -97,6 +101,7 @@ PROTOCOLS: tuple[DemoProtocol, ...] = (
         min_days=7,
         max_days=21,
         seed=101,
+        group="study_techniques",
         effect=9,
         base=58,
         noise=6,
@@ -114,6 +119,7 @@ PROTOCOLS: tuple[DemoProtocol, ...] = (
         min_days=8,
         max_days=22,
         seed=102,
+        group="study_techniques",
         effect=5,
         base=64,
         noise=4,
@@ -220,6 +226,7 @@ PROTOCOLS: tuple[DemoProtocol, ...] = (
         min_days=10,
         max_days=25,
         seed=108,
+        group="study_techniques",
         effect=10,
         base=57,
         noise=6,

@@ -21,8 +21,10 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from itertools import pairwise, permutations, product
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ METADATA, GUIDE, STAMP, VERIFIER, LISTING = (
 # What the record cannot hold the hash of, for it is written after it.
 WRITTEN_AFTER = (METADATA, GUIDE, STAMP, VERIFIER, LISTING)
 ABAB = "abab_randomization"
+COMBINED, FEWEST_COMBINED = "combined", 2
 TESTS = frozenset({ABAB, "multiple_baseline"})
 RELATIVE, ABSOLUTE = 1e-9, 1e-9
 MOST_ASSIGNMENTS, DRAWN = 5_000_000, 200_000
@@ -756,6 +759,58 @@ def derive_direction(results: Mapping[str, Any], test: Mapping[str, Any], level:
     return "benefit" if better == way else "harm", f"better is an {better}, and the difference is an {way}"
 
 
+def check_combined(record: Mapping[str, Any], report: Report) -> None:
+    """Combine the recorded p values and effects again, and derive the verdict."""
+    results, rows = record["results"], record["results"]["experiments"]
+    recorded, wrong = results["combined p"], []
+    for name, combine in (("edgington", edgington), ("stouffer", stouffer)):
+        if len(rows) < FEWEST_COMBINED:
+            wrong += [] if recorded[name] is None else [name]
+            continue
+        benefit, harm = (combine([row[side] for row in rows]) for side in ("p_benefit", "p_harm"))
+        again = {"p": min(1.0, 2 * min(benefit, harm)), "p_benefit": benefit, "p_harm": harm}
+        wrong += [f"{part} by {name}" for part, value in again.items() if not close(recorded[name][part], value)]
+    mean, effects = results["random effects"], [row for row in rows if None not in (row["effect"], row["se"])]
+    if (mean is None) != (len(effects) < FEWEST_COMBINED):
+        wrong.append("random effects")
+    elif mean is not None:
+        precisions = np.array([1 / (row["se"] ** 2 + mean["tau"] ** 2) for row in effects])
+        values = np.array([row["effect"] for row in effects])
+        wrong += [] if close(mean["mean"], float(precisions @ values / precisions.sum())) else ["mean effect"]
+        spread_left = float(precisions @ (values - mean["mean"]) ** 2) - (len(effects) - 1)
+        solved = abs(spread_left) < 1e-4 * len(effects) or (mean["tau"] == 0 and spread_left <= 0)
+        wrong += [] if solved else ["tau"]
+    words = f"by numpy alone: the p values and effects of {len(rows)} experiments give what is recorded"
+    report.compare(not wrong, words, f"by numpy alone: not as recorded: {', '.join(wrong)}")
+    chosen, level = recorded[results["method"]], float(record["config"]["alpha"]) * (1 + RELATIVE)
+    expected = "no verdict"
+    if chosen is not None:
+        better = "benefit" if chosen["p_benefit"] < chosen["p_harm"] else "harm"
+        expected = better if chosen["p"] <= level else "not shown"
+    verdict = results["verdict"]
+    same = record["verdict"] == verdict["state"] == expected and record["sentence"] == verdict["sentence"]
+    report.compare(same, f"the verdict follows from the numbers: {expected}", f"the numbers give {expected}")
+    said = next((state for words, state in STATES.items() if record["sentence"].startswith(words)), None)
+    report.compare(said == expected, "the sentence says the verdict", f"the sentence says {said}")
+    hashes = ", ".join(row["record"] for row in rows)
+    report.add("unknown", f"whether the combined records are as they were: {hashes or 'none'} are not here")
+
+
+def edgington(p_values: Sequence[float]) -> float:
+    """The probability of so small a sum of uniform numbers."""
+    total, number = sum(map(Fraction, p_values)), len(p_values)
+    terms = ((-1) ** j * math.comb(number, j) * (total - j) ** number for j in range(math.floor(total) + 1))
+    return float(sum(terms) / math.factorial(number))
+
+
+def stouffer(p_values: Sequence[float]) -> float:
+    """The p of the sum of normal deviates."""
+    if max(p_values) == 1:
+        return 1.0
+    normal = NormalDist()
+    return normal.cdf(sum(normal.inv_cdf(p) for p in p_values) / math.sqrt(len(p_values)))
+
+
 def first_that_holds(reasons: Mapping[str, object]) -> str:
     """The first reason that holds, nothing where none does."""
     return next((why for why, holds in reasons.items() if holds), "")
@@ -861,7 +916,8 @@ def verify(folder: Path) -> tuple[dict[str, str], Report]:
     report.check(f"{METADATA} or {GUIDE}", check_metadata, files, record)
     if RESULTS in files:
         report.check(RESULTS, check_results, files, record)
-    report.check("the verdict", check_verdict if analysis in TESTS else check_no_verdict, record)
+    check_judgement = check_combined if analysis == COMBINED else check_no_verdict
+    report.check("the verdict", check_verdict if analysis in TESTS else check_judgement, record)
     days_right = DAYS in files and sha256(files[DAYS]) == days
     if days_right and analysis in TESTS:
         report.check("the test", check_test, files, record)

@@ -162,7 +162,7 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
 
 
 def _request(record: Record, text: bytes) -> Request:
-    events = next(source for source in record.inputs if source.asset == EVENTS_ASSET)
+    events = next((source for source in record.inputs if source.asset == EVENTS_ASSET), record.inputs[0])
     return Request(
         analysis=record.identity.analysis,
         config=dict(record.config),

@@ -13,6 +13,7 @@ from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import AmericanoError, PseudonymKeyError, TamperedError
 from americano_pipelines.provenance.archive import extracts_dir, get
+from americano_pipelines.provenance.input_reading import read_input, recorded_request
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.settings import Settings
@@ -75,22 +76,19 @@ def compare_with_snapshot_now(settings: Settings, record: Record, path: Path) ->
 
 def _read_again(settings: Settings, record: Record, kind: Kind, path: Path) -> BaseExtract | None:
     """The extract that the snapshot gives, None where it has no record of itself."""
-    outcome = record.config.get("outcome")
     with connect_to_read(settings, path) as connection:
         # The record inside the file, which the recorded hash covers.
         document = snapshots.record_of(connection)
         if document is None:
             return None
-        arguments = (document, record.identity.partition, str(outcome) if outcome else None)
-        extract: BaseExtract
+        request = recorded_request(kind, record)
         try:
-            extract = kind.read_extract(connection, settings, *arguments)
+            return read_input(settings, connection, document, request)
         except PseudonymKeyError:
             # Only pseudonyms need the key, and these are not compared.
             with reader_temporary_folder(settings.spill_dir, "key") as folder:
                 elsewhere = settings.model_copy(update={"americano_data_dir": folder})
-                extract = kind.read_extract(connection, elsewhere, *arguments)
-        return extract
+                return read_input(elsewhere, connection, document, request, archive=settings)
 
 
 def _differing(settings: Settings, record: Record, present: Mapping[str, Any]) -> Finding:

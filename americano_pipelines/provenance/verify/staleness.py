@@ -14,6 +14,7 @@ from americano_pipelines.provenance.capture import (
     describe_commit,
     dvc_lock_sha256,
 )
+from americano_pipelines.provenance.input_reading import read_input, recorded_request
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status, short
 from americano_pipelines.settings import Settings
@@ -49,16 +50,13 @@ def present_data(settings: Settings, record: Record) -> Iterator[Finding]:
             document = record_of(connection)
             if document is None:
                 yield Finding("currency", what, Status.UNKNOWN, "the published file has no record of itself")
-            elif (partition := record.identity.partition) is None or record.identity.analysis not in KINDS:
+            elif record.identity.partition is None or record.identity.analysis not in KINDS:
                 for source in record.inputs:
                     version = document.states.get(source.asset.replace("/", "."))
                     yield _same(f"data of {source.asset}", source.data_version, version)
             else:
-                outcome = record.config.get("outcome")
-                kind = KINDS[record.identity.analysis]
-                extract = kind.read_extract(
-                    connection, settings, document, partition, str(outcome) if outcome else None
-                )
+                request = recorded_request(KINDS[record.identity.analysis], record)
+                extract = read_input(settings, connection, document, request)
                 yield _extracts(record, extract)
     except (WarehouseUnavailableError, PseudonymKeyError) as error:
         yield Finding("currency", what, Status.UNKNOWN, str(error))
@@ -75,7 +73,7 @@ def _extracts(record: Record, extract: BaseExtract) -> Finding:
         differing.append("the protocol changed" if record.identity.group is None else "its protocols changed")
     if extract.phases_sha256 != record.phases_sha256:
         differing.append("its phases changed")
-    rows = next(source.rows for source in record.inputs if source.asset == EVENTS_ASSET)
+    rows = next((source.rows for source in record.inputs if source.asset == EVENTS_ASSET), 0)
     if more := len(extract.outcomes) - rows:
         differing.append(f"{abs(more):,} events {'more' if more > 0 else 'fewer'} than the {rows:,} there were")
     return Finding(

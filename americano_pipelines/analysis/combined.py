@@ -1,0 +1,221 @@
+"""Combine the planned tests of a group's protocols: p values, and the mean of their standardized effects."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import fsum, sqrt
+
+from pydantic import JsonValue
+
+from americano_pipelines.analysis.combined_extract import CombinedExtract, RecordedTest
+from americano_pipelines.analysis.forest_plot import ForestRow, draw_forest
+from americano_pipelines.analysis.group_extract import distinct_titles
+from americano_pipelines.analysis.registry import COMBINED, COMBINED_VERSION, CombinedParameters
+from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.common.json_values import jsonable
+from americano_pipelines.statistics.combined_p import edgington, stouffer
+from americano_pipelines.statistics.effect_interval import rejects
+from americano_pipelines.statistics.formulas import COMBINED_FORMULAS
+from americano_pipelines.statistics.outcome_digits import shown_p
+from americano_pipelines.statistics.random_effects import RandomEffects, random_effects
+from americano_pipelines.statistics.verdict import State, Verdict, shown_level
+
+_METHODS = {"edgington": edgington, "stouffer": stouffer}
+_NAMES = {"edgington": "Edgington's sum of p values", "stouffer": "Stouffer's sum of normal deviates"}
+_FEWEST = 2
+_SHORT = 12
+
+
+@dataclass(frozen=True)
+class _Combined:
+    """The p values of one method.
+
+    Attributes:
+        p: two-sided, twice the smaller one-sided p.
+        p_benefit: one-sided, towards what each plan calls better.
+        p_harm: one-sided, the other way.
+    """
+
+    p: float
+    p_benefit: float
+    p_harm: float
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A test that counts, with its effect."""
+
+    title: str
+    test: RecordedTest
+    p_benefit: float
+    p_harm: float
+    effect: float | None
+    error: float | None
+
+
+def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *, compliance: str) -> Analysis:
+    """Combine the planned tests of a group; fewer than two give no verdict.
+
+    Args:
+        extract: the protocols and the records of their tests.
+        parameters: the parameters.
+        compliance: `planned`, `declared` or `exploratory`, for the figure.
+    """
+    counted, left_out = _counted(extract)
+    combined = {name: _combine(counted, name) for name in _METHODS}
+    with_effect = [case for case in counted if case.effect is not None and case.error is not None]
+    mean = random_effects(
+        [case.effect for case in with_effect if case.effect is not None],
+        [case.error for case in with_effect if case.error is not None],
+    )
+    chosen = combined[parameters.method]
+    verdict = _verdict(extract, parameters, counted, chosen, mean)
+    return Analysis(
+        name=COMBINED,
+        version=COMBINED_VERSION,
+        sentence=verdict.sentence,
+        results={
+            "verdict": jsonable(asdict(verdict)),
+            "method": parameters.method,
+            "combined p": jsonable({name: asdict(each) if each else None for name, each in combined.items()}),
+            "random effects": jsonable(asdict(mean)) if mean else None,
+            "experiments": _table(counted),
+            "left out": jsonable(left_out),
+            "formulas": jsonable([asdict(formula) for formula in COMBINED_FORMULAS]),
+        },
+        pictures=_pictures(extract, with_effect, mean, verdict, compliance),
+        methods=_methods(parameters, counted, mean),
+        verdict=verdict.state,
+        numbers={
+            "p": chosen.p if chosen else None,
+            "p_benefit": chosen.p_benefit if chosen else None,
+            "experiments": float(len(counted)),
+            "observed": mean.mean if mean else None,
+            "interval_low": mean.interval[0] if mean else None,
+            "interval_high": mean.interval[1] if mean else None,
+            "tau": mean.tau if mean else None,
+        },
+        counts={"protocols": len(extract.protocols), "tests": len(counted), "tests left out": len(left_out)},
+        files={},
+    )
+
+
+def _counted(extract: CombinedExtract) -> tuple[list[_Counted], list[dict[str, str]]]:
+    """The test of each protocol that counts, and the records and protocols that do not, with the reason."""
+    counted, left_out = [], []
+    for title, member in zip(distinct_titles(extract.protocols), extract.protocols, strict=True):
+        protocol_id = member.protocol.protocol_id
+        tests = [test for test in extract.tests if test.protocol_id == protocol_id]
+        # A second confirmatory record is only made if the first died before it was wholly recorded: the last counts.
+        counting = [test for test in tests if test.exclusion is None]
+        counted += [_of_test(title, test) for test in counting[-1:]]
+        left_out += [
+            {"protocol": title, "record": test.sha256, "why": test.exclusion or "a later one was recorded"}
+            for test in tests
+            if test not in counting[-1:]
+        ]
+        if not tests:
+            left_out.append({"protocol": title, "record": "none", "why": "no randomization test is recorded"})
+    return counted, left_out
+
+
+def _of_test(title: str, test: RecordedTest) -> _Counted:
+    higher, lower = test.p_higher or 1.0, test.p_lower or 1.0
+    p_benefit, p_harm = (higher, lower) if test.better == "increase" else (lower, higher)
+    number = len(test.effects)
+    effect = fsum(test.effects) / number if number else None
+    error = sqrt(fsum(error**2 for error in test.errors)) / number if number else None
+    return _Counted(title, test, p_benefit, p_harm, effect, error or None)
+
+
+def _combine(counted: Sequence[_Counted], method: str) -> _Combined | None:
+    if len(counted) < _FEWEST:
+        return None
+    benefit = _METHODS[method]([case.p_benefit for case in counted])
+    harm = _METHODS[method]([case.p_harm for case in counted])
+    return _Combined(min(1.0, 2 * min(benefit, harm)), benefit, harm)
+
+
+def _verdict(
+    extract: CombinedExtract,
+    parameters: CombinedParameters,
+    counted: Sequence[_Counted],
+    combined: _Combined | None,
+    mean: RandomEffects | None,
+) -> Verdict:
+    of = f"{len(counted)} of {len(extract.protocols)} experiments"
+    if combined is None:
+        why = f"{of} have a planned randomization test, and at least {_FEWEST} are combined"
+        return Verdict("no verdict", why, f"No verdict: {why}.")
+    effect = (
+        "the mean effect cannot be given"
+        if mean is None
+        else f"the mean effect is {mean.mean:+.2f} standard deviations (95% interval {mean.interval[0]:.2f} to "
+        f"{mean.interval[1]:.2f}; between experiments a standard deviation of {mean.tau:.2f})"
+    )
+    level = "" if parameters.alpha == CombinedParameters().alpha else f", level {shown_level(parameters.alpha)}"
+    numbers = (
+        f"the planned tests of {of} give p = {shown_p(combined.p)} (two-sided, {_NAMES[parameters.method]}{level}); "
+        f"{effect}"
+    )
+    if not rejects(combined.p, parameters.alpha):
+        return Verdict("not shown", f"p = {shown_p(combined.p)}", f"No effect was shown: {numbers}.")
+    state: State = "benefit" if combined.p_benefit < combined.p_harm else "harm"
+    return Verdict(state, f"p = {shown_p(combined.p)}", f"{state.capitalize()}: {numbers}.")
+
+
+def _table(counted: Sequence[_Counted]) -> JsonValue:
+    return jsonable(
+        [
+            {
+                "protocol": case.title,
+                "record": case.test.sha256,
+                "standing": case.test.standing,
+                "verdict": case.test.verdict,
+                "p": case.test.p,
+                "p_benefit": case.p_benefit,
+                "p_harm": case.p_harm,
+                "effect": case.effect,
+                "se": case.error,
+            }
+            for case in counted
+        ]
+    )
+
+
+def _pictures(
+    extract: CombinedExtract,
+    with_effect: Sequence[_Counted],
+    mean: RandomEffects | None,
+    verdict: Verdict,
+    compliance: str,
+) -> dict[str, bytes]:
+    if mean is None:
+        return {}
+    rows = [
+        ForestRow(case.title, case.effect or 0.0, case.error or 0.0, weight)
+        for case, weight in zip(with_effect, mean.weights, strict=True)
+    ]
+    title = f"{extract.title}: {verdict.state}, {compliance}"
+    unit = f"standardized difference, positive is better ({extract.outcome})"
+    return {"forest.png": draw_forest(rows, mean, unit=unit, title=title)}
+
+
+def _methods(parameters: CombinedParameters, counted: Sequence[_Counted], mean: RandomEffects | None) -> str:
+    """The methods paragraph."""
+    records = ", ".join(f"{case.title} (record {case.test.sha256[:_SHORT]})" for case in counted)
+    opening = (
+        f"The planned randomization tests of {len(counted)} experiments were combined: {records or 'none'}. Analyses "
+        "that were not planned were left out. "
+        f"The one-sided p values towards what each plan calls better were combined by {_NAMES[parameters.method]}, and "
+        f"the other way likewise; p is twice the smaller one, at a level of {parameters.alpha:g}. p values of "
+        "randomization tests are discrete, which makes the combined p too large, if anything."
+    )
+    if mean is None:
+        return opening
+    return (
+        f"{opening} The effect of an experiment is the mean of its pooled standardized differences from each baseline "
+        "to the treatment after it; its standard error takes the days for independent. The mean of the effects is that "
+        "of a random effects model, with Paule and Mandel's estimate of the spread between experiments, Hartung and "
+        "Knapp's interval, never narrower than without their correction, and a prediction interval for the true effect "
+        "of a new experiment. Effects are in standard deviations within learners, not between them."
+    )

@@ -1,0 +1,176 @@
+"""The extract of a combined analysis: the plans of a group's protocols, and the recorded tests of these protocols."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import duckdb
+
+from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead
+from americano_pipelines.analysis.group_extract import GroupExtract, group_title, read_group
+from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.hashing import canonical_json
+from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
+
+TEST_KIND = "randomisation test"
+# The analysis whose records are combined.
+TESTED_KIND = "abab_randomization"
+_CONFIRMATORY = ("planned", "declared")
+
+RecordsOf = Callable[[str], Sequence[tuple[str, Mapping[str, Any]]]]
+"""The records of a protocol's tests by its id: hash, and the record as JSON with its standing's `label`."""
+
+
+class RecordedTest(FrozenModel):
+    """What a combined analysis takes from one record.
+
+    Attributes:
+        protocol_id: of which protocol.
+        sha256: hash of the record.
+        standing: `planned`, `declared` or `exploratory`.
+        verdict: the verdict's state.
+        kind: whether it was a randomization test.
+        observed: the tested difference, in outcome units; None where nothing was tested.
+        p: its p; likewise.
+        p_higher: the one-sided p of an increase; likewise.
+        p_lower: the one-sided p of a decrease; likewise.
+        better: which way is better; None where that was not declared.
+        effects: standardized differences, positive is better, of each pair of baseline and following treatment.
+        errors: their standard errors.
+    """
+
+    protocol_id: str
+    sha256: str
+    standing: str
+    verdict: str | None
+    kind: str
+    observed: float | None
+    p: float | None
+    p_higher: float | None
+    p_lower: float | None
+    better: Literal["increase", "decrease"] | None
+    effects: list[float]
+    errors: list[float]
+
+    @property
+    def exclusion(self) -> str | None:
+        """Why it does not count, None where it counts."""
+        if self.standing not in _CONFIRMATORY:
+            return f"it is {self.standing}, not planned"
+        if self.kind != TEST_KIND or self.p is None:
+            return "it made no randomization test"
+        if self.better is None:
+            return "which way is better was not declared"
+        return None
+
+
+class CombinedExtract(BaseExtract):
+    """The exact input of a combined analysis.
+
+    Attributes:
+        version: version of this format.
+        group: the group's key.
+        outcome: the outcome of all protocols.
+        learners: pseudonyms of the learners, sorted; a purge finds them here.
+        protocols: the protocols with their phases and plans, by id; without events.
+        tests: the records of their tests before this analysis, by protocol and time.
+    """
+
+    version: Literal[1] = 1
+    group: str
+    outcome: str
+    learners: list[str]
+    protocols: list[Extract]
+    tests: list[RecordedTest]
+
+    def canonical(self) -> bytes:
+        """The canonical text of these contents."""
+        return canonical_json(self.model_dump())
+
+    @classmethod
+    def parse(cls, text: bytes) -> "CombinedExtract":
+        """Parse a canonical text."""
+        return cls.model_validate(json.loads(text))
+
+    @property
+    def members(self) -> Sequence[Extract]:
+        """The protocols, without events."""
+        return self.protocols
+
+    @property
+    def title(self) -> str:
+        """The group in words."""
+        return group_title(self.group)
+
+    @property
+    def outcomes(self) -> Sequence[float | None]:
+        """None: the events are those of the records."""
+        return ()
+
+    @property
+    def protocol_sha256(self) -> str:
+        """Hash of all protocols."""
+        return self._as_group().protocol_sha256
+
+    @property
+    def phases_sha256(self) -> str:
+        """Hash of the phases of all protocols."""
+        return self._as_group().phases_sha256
+
+    def reads(self, document: SnapshotRecord) -> list[TableRead]:
+        """The protocols and their phases."""
+        return self._as_group().reads(document)[:2]
+
+    def with_records(self, records_of: RecordsOf) -> "CombinedExtract":
+        """The same with the tests that records hold."""
+        tests = [
+            _test(extract.protocol.protocol_id, sha256, record)
+            for extract in self.protocols
+            for sha256, record in records_of(extract.protocol.protocol_id)
+        ]
+        return self.model_copy(update={"tests": tests})
+
+    def _as_group(self) -> GroupExtract:
+        return GroupExtract(group=self.group, outcome=self.outcome, learners=self.learners, protocols=self.protocols)
+
+
+def read_combined(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    document: SnapshotRecord,
+    group: str,
+    outcome: str | None,
+) -> CombinedExtract:
+    """Read the protocols of a group; arguments and errors as of `read_group`."""
+    read = read_group(connection, settings, document, group, outcome)
+    without_events: dict[str, list[Any]] = {"times_us": [], "values": [], "labels": []}
+    return CombinedExtract(
+        group=read.group,
+        outcome=read.outcome,
+        learners=read.learners,
+        protocols=[extract.model_copy(update=without_events) for extract in read.protocols],
+        tests=[],
+    )
+
+
+def _test(protocol_id: str, sha256: str, record: Mapping[str, Any]) -> RecordedTest:
+    results = record["results"]
+    test, effects = results.get("test") or {}, results.get("effects") or {}
+    # Pairs of a baseline and the treatment after it share no day, so their errors are independent.
+    standardized = [pair["smd_pooled"] for pair in effects.get("pairs", ()) if pair["into_treatment"]]
+    complete = all(part is not None for part in standardized)
+    return RecordedTest(
+        protocol_id=protocol_id,
+        sha256=sha256,
+        standing=record["standing"]["label"],
+        verdict=record["verdict"],
+        kind=str(test.get("kind")),
+        observed=test.get("observed"),
+        p=test.get("p"),
+        p_higher=test.get("p_higher"),
+        p_lower=test.get("p_lower"),
+        better=(results.get("declared improvement") or {}).get("better"),
+        effects=[part["value"] for part in standardized] if complete else [],
+        errors=[part["se"] for part in standardized] if complete else [],
+    )

@@ -1,0 +1,105 @@
+"""The combined analysis: what counts, what it gives, and its plan."""
+
+from typing import Any
+
+import pytest
+
+from americano_pipelines.analysis.combined_extract import CombinedExtract, RecordedTest
+from americano_pipelines.analysis.preregistration import planned_of, resolve
+from americano_pipelines.analysis.registry import KINDS, Basis, CombinedParameters
+from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.demo.data.protocols import PROTOCOLS
+from americano_pipelines.statistics.combined_p import edgington, stouffer
+from americano_pipelines.statistics.random_effects import random_effects
+from americano_pipelines_tests.analysis.examples import extract_of, planned
+
+_KIND = KINDS["combined"]
+_MEMBERS = [
+    planned(extract_of(protocol), improvement="increase", group="study").model_copy(
+        update={"times_us": [], "values": [], "labels": []}
+    )
+    for protocol in PROTOCOLS[:4]
+]
+
+
+def _test(place: int, p_higher: float, p_lower: float, **others: Any) -> RecordedTest:
+    values = {"standing": "planned", "kind": "randomisation test", "better": "increase", "p": 0.1} | others
+    return RecordedTest(
+        protocol_id=_MEMBERS[place].protocol.protocol_id,
+        sha256=f"{place}" * 64,
+        verdict="benefit",
+        observed=1.0,
+        p_higher=p_higher,
+        p_lower=p_lower,
+        effects=[1.0, 0.5 + place],
+        errors=[0.3, 0.4],
+        **values,
+    )
+
+
+def _analysis(*tests: RecordedTest, **parameters: Any) -> Analysis:
+    extract = CombinedExtract(
+        group="study", outcome="sessionPerformanceScore", learners=["x"], protocols=_MEMBERS, tests=list(tests)
+    )
+    assert CombinedExtract.parse(extract.canonical()) == extract
+    return _KIND.analyse(extract, CombinedParameters(**parameters), Basis("snapshot", 0, "planned"))
+
+
+def test_p_and_mean_effect_are_those_of_the_tests_that_count() -> None:
+    tests = [_test(0, 0.02, 0.99), _test(1, 0.97, 0.04, better="decrease"), _test(2, 0.2, 0.85, standing="declared")]
+
+    analysis = _analysis(*tests)
+
+    towards_better, other_way = [0.02, 0.04, 0.2], [0.99, 0.97, 0.85]
+    combined = analysis.results["combined p"]
+    for name, combine in (("edgington", edgington), ("stouffer", stouffer)):
+        assert combined[name]["p_benefit"] == pytest.approx(combine(towards_better))
+        assert combined[name]["p_harm"] == pytest.approx(combine(other_way))
+    assert analysis.numbers["p"] == pytest.approx(2 * edgington(towards_better))
+    mean = random_effects([0.75, 1.25, 1.75], [0.25] * 3)
+    assert mean is not None
+    assert analysis.numbers["observed"] == pytest.approx(mean.mean)
+    assert analysis.verdict == "benefit"
+    assert analysis.sentence.startswith("Benefit: the planned tests of 3 of 4 experiments give p = .006 (two-sided, ")
+    assert set(analysis.pictures) == {"forest.png"}
+    by_stouffer = _analysis(*tests, method="stouffer")
+    assert by_stouffer.numbers["p"] == pytest.approx(2 * stouffer(towards_better))
+
+
+def test_what_is_not_planned_or_not_tested_is_listed_and_not_counted() -> None:
+    analysis = _analysis(
+        _test(0, 0.01, 0.99),
+        _test(1, 0.01, 0.99, standing="exploratory"),
+        _test(2, 0.01, 0.99, kind="not a randomisation test"),
+    )
+
+    assert analysis.verdict == "no verdict"
+    assert "1 of 4 experiments have a planned randomization test" in analysis.sentence
+    assert [row["why"] for row in analysis.results["left out"]] == [
+        "it is exploratory, not planned",
+        "it made no randomization test",
+        "no randomization test is recorded",
+    ]
+    undeclared = _analysis(_test(0, 0.01, 0.99), _test(1, 0.01, 0.99, better=None), _test(2, 0.5, 0.5))
+    assert {"which way is better was not declared"} <= {row["why"] for row in undeclared.results["left out"]}
+    assert undeclared.numbers["experiments"] == 2
+
+
+def test_harm_is_what_goes_against_what_is_better() -> None:
+    analysis = _analysis(_test(0, 0.99, 0.01), _test(1, 0.98, 0.02))
+
+    assert analysis.verdict == "harm"
+    assert _analysis(_test(0, 0.3, 0.7), _test(1, 0.4, 0.6)).verdict == "not shown"
+
+
+def test_the_plan_of_a_protocol_with_a_group_plans_the_combination() -> None:
+    extract = planned(_MEMBERS[0], group="study", combination="stouffer", alpha=0.01, improvement="increase")
+    abab = KINDS["abab_randomization"]
+
+    assert planned_of(_KIND, extract) == {"method": "stouffer", "alpha": 0.01}
+    assert planned_of(abab, extract) == {"alpha": 0.01, "improvement": "increase"}
+    assert resolve(abab, {}, extract).model_dump()["alpha"] == 0.01
+    assert planned_of(_KIND, planned(_MEMBERS[0])) is None
+    joint = planned(_MEMBERS[0], type="MULTIPLE_BASELINE", group="study")
+    assert planned_of(_KIND, joint) is None
+    assert planned_of(KINDS["multiple_baseline"], joint) == {}
