@@ -78,8 +78,8 @@ class AnalysisTrigger:
 
         Raises:
             Problem: 409, the app's table cannot hold it; 422, the key came with another request; 429, the principal
-                has too many unfinished ones; 502, the app's
-                database or Dagster refuses; 503, one of them does not answer.
+                has too many unfinished ones; 502, the app's database or Dagster refuses; 503, one of them does not
+                answer.
         """
         target = self._settings.app if request.app_type is not None else None
         card = RequestCard(
@@ -99,6 +99,7 @@ class AnalysisTrigger:
         if target is None or request.app_type is None:
             return AcceptedRequest(self._with_run(card, is_new=is_new), is_new)
         is_new = self._insert(target, card, request.app_type, is_new=is_new)
+        self._unfinished.add(card)  # a check in between has not seen its row
         return AcceptedRequest(card, is_new, has_row=True)
 
     def _create_card(self, card: RequestCard) -> bool:
