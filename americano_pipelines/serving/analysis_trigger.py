@@ -78,8 +78,8 @@ class AnalysisTrigger:
 
         Raises:
             Problem: 409, the app's table cannot hold it; 422, the key came with another request; 429, the principal
-                has too many unfinished ones; 502, the app's
-                database or Dagster refuses; 503, one of them does not answer.
+                has too many unfinished ones; 502, the app's database or Dagster refuses; 503, one of them does not
+                answer.
         """
         target = self._settings.app if request.app_type is not None else None
         card = RequestCard(
@@ -88,7 +88,7 @@ class AnalysisTrigger:
             protocol_id=request.protocol_id,
             analysis=request.kind,
             parameters=request.parameters,
-            requested_at=_now(),
+            requested_at=datetime.now(UTC),
         )
         is_new = self._create_card(card)
         if not is_new:
@@ -99,6 +99,7 @@ class AnalysisTrigger:
         if target is None or request.app_type is None:
             return AcceptedRequest(self._with_run(card, is_new=is_new), is_new)
         is_new = self._insert(target, card, request.app_type, is_new=is_new)
+        self._unfinished.add(card)  # a check in between has not seen its row
         return AcceptedRequest(card, is_new, has_row=True)
 
     def _create_card(self, card: RequestCard) -> bool:
@@ -171,7 +172,9 @@ class AnalysisTrigger:
                 elif not may_have_started:
                     request_cards.replace_card(self._settings, card)  # as it was before the launch
                 dagster_problem(error)
-            card = card.model_copy(update={"dagster_run_id": run_id, "launched_at": card.launched_at or _now()})
+            card = card.model_copy(
+                update={"dagster_run_id": run_id, "launched_at": card.launched_at or datetime.now(UTC)}
+            )
             request_cards.replace_card(self._settings, card)
             self._unfinished.add(card)
         return card
@@ -184,7 +187,7 @@ class AnalysisTrigger:
         """
         if runs := self.dagster.tagged(REQUEST_TAG, card.request_id):
             return runs[-1].run_id
-        moment = _now()
+        moment = datetime.now(UTC)
         if card.launched_at is not None and moment - card.launched_at < _ANSWER_OVERDUE:
             detail = "Dagster was asked to start this analysis and has not answered yet; try again"
             raise _unavailable("dagster-unavailable", detail)
@@ -220,10 +223,6 @@ class AnalysisTrigger:
         """End the threads, without beginning what waits: the sensor starts it."""
         self._starter.shutdown(wait=True, cancel_futures=True)
         self.threads.shutdown(wait=True, cancel_futures=True)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def app_problem(error: AppRowError) -> NoReturn:

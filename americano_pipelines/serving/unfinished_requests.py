@@ -2,6 +2,8 @@
 
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 
 from americano_pipelines.app_database.requested_rows import unfinished_rows
@@ -43,8 +45,14 @@ class UnfinishedRequests:
             cards = self._of(principal)
             if len(cards) < MAX_UNFINISHED:
                 return
-            unfinished = self._unfinished(cards)
-            for request_id in cards.keys() - unfinished:
+            unfinished = self._unfinished_rows(cards)
+            runs = {card.dagster_run_id: name for name, card in cards.items() if card.dagster_run_id is not None}
+            kept = set(runs.values())
+            # Without Dagster nothing is known of its runs, and no new one starts.
+            with suppress(DagsterUnavailableError):
+                kept = {runs[run.run_id] for run in self._dagster.unfinished_of(list(runs))}
+                unfinished |= kept
+            for request_id in cards.keys() - unfinished - kept:
                 del cards[request_id]
         if len(unfinished) >= MAX_UNFINISHED:
             raise Problem(
@@ -62,16 +70,7 @@ class UnfinishedRequests:
                     self._cards[card.principal][card.request_id] = card
         return self._cards[principal]
 
-    def _unfinished(self, cards: dict[str, RequestCard]) -> set[str]:
-        """Those that have not ended: by their row, or without one by their Dagster run."""
-        unfinished: set[str] = set()
-        if self._settings.app is not None:
-            unfinished |= unfinished_rows(
-                self._settings.app, [name for name in cards if cards[name].launched_at is None]
-            )
-        runs = {card.dagster_run_id: name for name, card in cards.items() if card.dagster_run_id is not None}
-        try:
-            ids = {run.run_id for run in self._dagster.unfinished_of(list(runs))}
-        except DagsterUnavailableError:
-            return unfinished | set(runs.values())  # without Dagster none of them ends
-        return unfinished | {runs[run_id] for run_id in ids}
+    def _unfinished_rows(self, cards: Mapping[str, RequestCard]) -> set[str]:
+        """Those whose row is PENDING or RUNNING."""
+        with_row = [name for name, card in cards.items() if card.launched_at is None]
+        return unfinished_rows(self._settings.app, with_row) if self._settings.app is not None else set()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 from psycopg2 import sql
 
 from americano_pipelines.provenance import request_cards
+from americano_pipelines.provenance.request_cards import RequestCard
 from americano_pipelines.serving import analysis_trigger, unfinished_requests
 from americano_pipelines.serving.analysis_trigger import AnalysisTrigger
 from americano_pipelines.serving.dagster_client import DagsterClient, DagsterUnavailableError
@@ -414,6 +415,15 @@ def test_a_principal_has_so_many_unfinished_requests(requests: Requests, monkeyp
         again.accept(RESEARCHER, request, "after a restart")
     requests.app.execute("UPDATE analysis_runs SET status = 'COMPLETED' WHERE id = %s", (first[0],))
     assert again.accept(RESEARCHER, request, "after an end").is_new
+    # Dagster is away, so it is not known whether its runs have ended.
+    third, moment = replace(RESEARCHER, name="key 3"), datetime.now(UTC)
+    for number in range(4):
+        card = RequestCard(
+            request_id=f"c{number:024}", principal="key 3", protocol_id="protocol_1", analysis="change_points",
+            parameters={}, requested_at=moment, launched_at=moment, dagster_run_id=f"run {number}",
+        )  # fmt: skip
+        assert request_cards.create_card(requests.api.settings, card)
+    assert AnalysisTrigger(requests.api.settings).accept(third, request, "with a row").is_new
 
 
 @dataclass

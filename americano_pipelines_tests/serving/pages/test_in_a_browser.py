@@ -96,7 +96,8 @@ def test_verify_shows_what_is_compared(lab: Lab, browser: Any, tmp_path: Path) -
         page.goto(f"{api.url.removesuffix('/v1')}/analyses/{recorded.sha256}")
         page.get_by_role("button", name="Verify now").click()
         page.locator("#verified").wait_for()
-        table = page.get_by_role("group", name="What was compared")
+        page.get_by_text("comparisons agree").click()
+        table = page.get_by_role("group", name="What agrees")
         assert "match" in table.inner_text()
         assert "extract" in table.inner_text()
         assert recorded.record.standing is not None
