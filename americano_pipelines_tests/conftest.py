@@ -24,16 +24,17 @@ from americano_pipelines.demo.postgres.cluster import SUPERUSER
 from americano_pipelines.demo.postgres.embedded import EmbeddedPostgres
 from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
 from americano_pipelines.warehouse.research_models import ColumnLineage
-from americano_pipelines_tests.mlflow_server import MlflowServer
-from americano_pipelines_tests.sqlite_stores import open_sooner
 
 if TYPE_CHECKING:
+    from americano_pipelines_tests.mlflow_server import MlflowServer
     from americano_pipelines_tests.postgres_servers import Kinds
 
 
 SHARED = PROJECT_ROOT.parent / "shared"
 SYNC_ROLE = "americano_sync"
 VARIABLES = [name.upper() for name in Settings.model_fields]
+# Empty counts as unset. One thread of DuckDB: of tables this small a second one gets no part, and costs a third more.
+VALUES = {**dict.fromkeys(VARIABLES, ""), "AMERICANO_THREADS": "1"}
 # The files that take longest, longest first: the last one would run alone, while the other worker has nothing to do.
 LONGEST = (
     *("cli/test_demo.py", "cli/test_purge.py", "sync/test_faults.py", "sync/test_faults_on_disk.py"),
@@ -47,7 +48,9 @@ _RANKS = {name: rank for rank, name in enumerate(LONGEST)}
 
 
 def pytest_configure() -> None:
-    """Before a test module imports Dagster."""
+    """Patch what test modules import."""
+    from americano_pipelines_tests.sqlite_stores import open_sooner
+
     open_sooner()
 
 
@@ -59,21 +62,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
-    """Empty counts as unset and wins over `.env`, in this process and in those the tests start.
+    """An empty value wins over `.env` too, in this process and in those the tests start.
 
     For the session, because fixtures of a module read settings too: `make demo` writes a `.env` beside the tests.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for name in VARIABLES:
-            patch.setenv(name, "")
+        for name, value in VALUES.items():
+            patch.setenv(name, value)
         yield
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put back what the code under test sets in the environment."""
-    for name in VARIABLES:
-        monkeypatch.setenv(name, "")
+    for name, value in VALUES.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -244,8 +247,10 @@ def postgres_kinds(server: Server, server_folder: Path) -> Iterator["Kinds"]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(server: Server, server_folder: Path) -> Iterator[MlflowServer]:
+def mlflow_server(server: Server, server_folder: Path) -> Iterator["MlflowServer"]:
     """The service of docker-compose.yml with its records in a database of the suite's Postgres."""
+    from americano_pipelines_tests.mlflow_server import MlflowServer
+
     with closing(server.connect("postgres")) as link, link.cursor() as cursor:
         cursor.execute("CREATE DATABASE americano_mlflow")
     variables = {
@@ -351,7 +356,7 @@ def file_hashes(*folders: Path) -> dict[str, str]:
 def environment(data_dir: Path, **values: Any) -> dict[str, str]:
     """The environment of a process whose settings are these, and nothing from outside."""
     texts = {k.upper(): json.dumps(v) if isinstance(v, dict) else str(v) for k, v in values.items()}
-    return {**os.environ, **dict.fromkeys(VARIABLES, ""), "AMERICANO_DATA_DIR": str(data_dir), **texts}
+    return {**os.environ, **VALUES, "AMERICANO_DATA_DIR": str(data_dir), **texts}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import yaml
 from sqlalchemy import URL
 
 from americano_pipelines.settings import PROJECT_ROOT
-from americano_pipelines_tests.defs.conftest import wait_until
+from americano_pipelines_tests.waiting import wait_until
 
 COMPOSE = PROJECT_ROOT / "docker-compose.yml"
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")

@@ -14,17 +14,18 @@ from americano_pipelines.bench.sync_benchmark import PLAN
 
 
 def test_bench_measures_its_plan_and_cleans_up(americano: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
-    done = americano("bench", "sync", "--rows", "20000", "--json")
+    done = americano("bench", "sync", "--rows", "4000", "--json")
 
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["rows"] == 20000
+    assert result["rows"] == 4000
     assert [line["what"] for line in result["measured"]] == list(PLAN)
     assert all(line["seconds"] > 0 for line in result["measured"])
     assert {line["budget"] for line in result["measured"]} == {None}, "so few rows say nothing about a budget"
     assert not list((tmp_path / "data").glob(".tmp-bench-*"))
 
 
+@pytest.mark.slow
 def test_bench_times_every_query_whose_answers_agree(
     americano: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -24,8 +24,9 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from americano_pipelines_tests.conftest import Done, environment, free_port
-from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
+from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 from americano_pipelines_tests.service_processes import COMMAND, DEAF, end_family, family_of, listening_addresses
+from americano_pipelines_tests.waiting import wait_until
 
 FOREIGN = "/nowhere/foreign.parquet"
 CHROMIUM = "/usr/bin/chromium"
@@ -307,7 +308,10 @@ with exclusive_lock(Path(sys.argv[1]), "a test") as lock:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGKILL))],
+)
 def test_a_signal_while_services_start_leaves_none_of_them(number: signal.Signals, tmp_path: Path) -> None:
     seconds = f"9{os.getpid()}"
     for milliseconds in range(0, 24, 3):

@@ -63,6 +63,7 @@ def planned_protocols(settings: Settings) -> dict[str, set[str]]:
     return planned
 
 
+@pytest.mark.slow
 def test_the_plans_of_an_erased_learner_are_dropped_and_those_of_others_are_not(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     assert (kept(settings), snapshots.current(settings.paths)) == (before, published)
 
 
+@pytest.mark.slow
 def test_a_failed_sync_that_mentions_the_learner_is_removed_from_dagsters_records(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
@@ -413,6 +415,7 @@ def test_a_file_that_somebody_holds_is_looked_into_all_the_same(
         shell.communicate("")
 
 
+@pytest.mark.slow
 def test_an_id_that_no_file_shows_removes_nothing_unless_that_is_asked_for(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:

@@ -149,7 +149,10 @@ def test_no_principal_starts_what_is_outside_of_the_scope(api: Api, examples: in
     assert request_cards.read_cards(api.settings) == {}
 
 
-@pytest.mark.parametrize("asker", [Asker(("learner",), None, "learner-1"), Asker(("read",), ("school-1",))])
+@pytest.mark.parametrize(
+    "asker",
+    [Asker(("learner",), None, "learner-1"), pytest.param(Asker(("read",), ("school-1",)), marks=pytest.mark.slow)],
+)
 def test_no_route_in_no_format_shows_another_learner(api: Api, asker: Asker) -> None:
     """What the property above draws, one by one."""
     parts = [f"protocols/protocol-{learner}{part}" for learner in ("learner-1", "learner-2") for part in OF_PROTOCOL]

@@ -20,12 +20,12 @@ from americano_pipelines.provenance import request_cards
 from americano_pipelines.serving.dagster_client import DagsterClient, DagsterUnavailableError
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import Database, Server, cut, free_port
-from americano_pipelines_tests.defs.conftest import wait_until
 from americano_pipelines_tests.prisma_database import link_url
 from americano_pipelines_tests.provenance.records import kept_record
 from americano_pipelines_tests.serving.conftest import Api, start
 from americano_pipelines_tests.serving.test_api_examples import CURL, PYTHON, STARTS, of_service
 from americano_pipelines_tests.silent_server import silent_server
+from americano_pipelines_tests.waiting import wait_until
 from americano_pipelines_tests.warehouse.helpers import synced
 
 ABAB = {"protocol": "protocol_1", "kind": "abab_randomization", "parameters": {"direction": "increase"}}

@@ -83,7 +83,9 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("way", ["postgres", "scanner", "parquet"])
+@pytest.mark.parametrize(
+    "way", ["postgres", *(pytest.param(way, marks=pytest.mark.slow) for way in ("scanner", "parquet"))]
+)
 def test_a_fifth_table_is_synced(extended: Path, prisma: Database, tmp_path: Path, way: str) -> None:
     prisma.execute(TABLE)
     expected = prisma.execute('SELECT "answerId", "userId", "answeredAt", score FROM "SurveyAnswer" ORDER BY 3')

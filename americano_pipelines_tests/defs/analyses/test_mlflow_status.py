@@ -20,8 +20,8 @@ from americano_pipelines.defs.run_tags import OPEN, PID_TAG, STATUS_TAG
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment, free_port
-from americano_pipelines_tests.defs.conftest import wait_until
 from americano_pipelines_tests.mlflow_server import MlflowServer
+from americano_pipelines_tests.waiting import wait_until
 
 MODULE = "americano_pipelines_tests.defs.analyses.mlflow_jobs"
 Statuses = dict[str, str]
@@ -204,6 +204,7 @@ def test_a_step_s_process_that_is_killed_fails_the_run(location: Location) -> No
     )
 
 
+@pytest.mark.slow
 def test_assets_of_no_named_job_are_named_in_mlflow_and_end_too(location: Location) -> None:
     assert location.run("asset", "materialize", "--select", "by_protocol", "--partition", "p2") == 0, location.log()
 

@@ -39,7 +39,7 @@ def words(document: dict[str, list[list[str]]], status: str) -> str:
     return "\n".join(text for result, text in document["findings"] if result == status)
 
 
-@pytest.mark.parametrize("with_days", [True, False])
+@pytest.mark.parametrize("with_days", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_analysis_gives_a_valid_crate(lab: Lab, tmp_path: Path, kind: str, *, with_days: bool) -> None:
     recorded = lab.perform(KINDS[kind], **EPOCHS.get(kind, {})).recorded
