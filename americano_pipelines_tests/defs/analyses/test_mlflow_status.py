@@ -153,6 +153,7 @@ def test_failed_when_a_step_failed(location: Location, executor: str) -> None:
     assert location.after_the_next_command() == (dg.DagsterRunStatus.FAILURE, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_killed_when_it_was_cancelled(location: Location, executor: str) -> None:
     name = f"hangs_{executor}"
