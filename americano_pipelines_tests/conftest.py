@@ -1,5 +1,6 @@
 """What all tests share: a real Postgres, databases cut from templates, settings that see no `.env`."""
 
+import gc
 import hashlib
 import json
 import os
@@ -64,6 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files; within a file keep the order."""
     folder = Path(__file__).parent
     items.sort(key=lambda item: _RANKS.get(item.path.relative_to(folder).as_posix(), len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the imported modules and the tests out of each search for garbage: a twentieth of the time of a sync."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

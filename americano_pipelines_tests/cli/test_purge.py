@@ -160,9 +160,9 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
 ) -> None:
     values = prisma.variables()
     settings = settings_for(**values)
-    cli("sync", "--json", **values)
+    sync(settings)
     prisma.execute(ERASE)
-    cli("sync", "--full", "--json", **values)
+    sync(settings, full=True)
     before, published = kept(settings), snapshots.current(settings.paths)
 
     done = cli("purge", "--learner", LEARNER, "--dry-run", **values)

@@ -40,7 +40,9 @@ def words(document: dict[str, list[list[str]]], status: str) -> str:
 
 
 @pytest.mark.parametrize("with_days", [True, pytest.param(False, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "abab_randomization" else pytest.mark.slow) for kind in KINDS]
+)
 def test_every_analysis_gives_a_valid_crate(lab: Lab, tmp_path: Path, kind: str, *, with_days: bool) -> None:
     recorded = lab.perform(KINDS[kind], **EPOCHS.get(kind, {})).recorded
 
