@@ -349,6 +349,7 @@ def test_nothing_is_left_of_one_that_was_started_by_a_script(number: signal.Sign
     assert len(family) > 4
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_table_and_the_lineage(ui: Running) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
     if not Path(CHROMIUM).exists():

@@ -439,6 +439,7 @@ def test_an_id_that_no_file_shows_removes_nothing_unless_that_is_asked_for(
     assert len(cli("purge", "--learner", "learnr_5", "--unseen", "--json", **values).json["removed"]) == 1
 
 
+@pytest.mark.slow
 def test_files_under_another_name_are_said_not_to_have_been_looked_at(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:

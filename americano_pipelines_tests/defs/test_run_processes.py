@@ -393,6 +393,7 @@ with open_instance(load_settings()) as instance:
 """
 
 
+@pytest.mark.slow
 def test_two_first_starts_at_once_do_not_collide(settings_for: Callable[..., Settings], start: Start) -> None:
     settings = settings_for()
 

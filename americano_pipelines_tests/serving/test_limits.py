@@ -61,6 +61,7 @@ def test_a_query_ends_at_the_time_limit(slow_file: Settings, serve: Callable[...
     assert api.figure("americano_api_queries_running") == 0
 
 
+@pytest.mark.slow
 def test_too_many_queries_are_refused_and_the_service_goes_on(slow_file: Settings, serve: Callable[..., Api]) -> None:
     api = serve(slow_file, americano_api_timeout=6, americano_tenants="experiment_protocols.school")
     key = api.key("read", tenants=RESEARCHER)
@@ -79,6 +80,7 @@ def test_too_many_queries_are_refused_and_the_service_goes_on(slow_file: Setting
     assert api.figure("americano_api_queries_running") == 0
 
 
+@pytest.mark.slow
 def test_a_query_ends_when_its_client_is_gone(slow_file: Settings, serve: Callable[..., Api]) -> None:
     api = serve(slow_file, americano_api_timeout=120, americano_tenants="experiment_protocols.school")
     key = api.key("read", tenants=RESEARCHER)

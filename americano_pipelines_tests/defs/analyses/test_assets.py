@@ -453,6 +453,7 @@ def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: 
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_counted(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,6 +215,7 @@ def test_assets_of_no_named_job_are_named_in_mlflow_and_end_too(location: Locati
     assert location.run_data("of p2").tags["dagster_run_id"] == tags["dagster_run_id"]
 
 
+@pytest.mark.slow
 def test_an_upload_that_does_not_arrive_fails_the_run(location: Location) -> None:
     assert location.run("asset", "materialize", "--select", "uploading") != 0
 

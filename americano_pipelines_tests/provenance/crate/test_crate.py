@@ -51,6 +51,7 @@ def test_every_analysis_gives_a_valid_crate(lab: Lab, tmp_path: Path, kind: str,
     assert findings(crate, tmp_path / "cache") == []
 
 
+@pytest.mark.slow
 def test_the_validator_would_find_what_is_missing(lab: Lab, tmp_path: Path) -> None:
     folder = unpacked(written(lab, lab.analyse(), tmp_path), tmp_path / "crate")
     metadata = folder / "ro-crate-metadata.json"
