@@ -24,7 +24,7 @@ dev: .venv/.runtime ## The Dagster UI and daemon on http://127.0.0.1:3000.
 # Three at a time on two cores: most of it waits for servers and processes. A file stays together, for what its tests
 # share; the longest begin (conftest.py), not those with the most tests. Compiled once, not in each process that the
 # tests start.
-test: .venv/.dev ## The whole suite; SLOW=1 adds the long fault runs.
+test: .venv/.dev ## The quick part of the suite; SLOW=1 adds the long tests.
 	.venv/bin/python -m compileall -q americano_pipelines
 	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow")
 

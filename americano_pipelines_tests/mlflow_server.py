@@ -3,12 +3,13 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from sqlalchemy import URL
 
 from americano_pipelines.settings import PROJECT_ROOT
-from americano_pipelines_tests.defs.conftest import wait_until
+from americano_pipelines_tests.waiting import wait_until
 
 COMPOSE = PROJECT_ROOT / "docker-compose.yml"
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
@@ -88,7 +89,10 @@ class MlflowServer:
 
         def healthy() -> bool:
             assert running.poll() is None, (self.folder / "log").read_text()[-3000:]
-            return self.healthcheck() == 0
+            # The healthcheck is a process: while nothing listens yet it would only take time from the server's start.
+            with closing(socket.socket()) as probe:
+                listens = probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return listens and self.healthcheck() == 0
 
         wait_until(healthy, f"the MLflow server, see {self.folder / 'log'}", seconds=240)
 

@@ -19,7 +19,8 @@ import pytest
 
 from americano_pipelines.settings import PROJECT_ROOT
 from americano_pipelines_tests.conftest import VARIABLES, Database, free_port
-from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
+from americano_pipelines_tests.defs.conftest import events_query, write_parquet
+from americano_pipelines_tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 EVENTS = 1234

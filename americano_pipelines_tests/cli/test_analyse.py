@@ -32,6 +32,7 @@ def test_a_request_that_is_refused_or_has_to_wait_is_told(
     assert (again.code, again.out) == (0, "nothing to analyse\n")
 
 
+@pytest.mark.slow
 def test_what_people_typed_is_only_read_and_a_protocol_without_an_id_stops_no_other(
     cli: Callable[..., Done], prisma: Database, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_wrong_parameter_ends_with_two_before_anything_runs(
     assert not (tmp_path / "data" / "dagster_home").exists()
 
 
+@pytest.mark.slow
 def test_a_design_that_cannot_be_tested_is_no_failure(cli: Callable[..., Done], prisma: Database) -> None:
     prisma.execute("UPDATE experiment_protocols SET \"designType\" = 'MULTIPLE_BASELINE' WHERE id = 'protocol_1'")
     values = prisma.variables()

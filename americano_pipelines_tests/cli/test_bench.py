@@ -25,6 +25,7 @@ def test_bench_measures_its_plan_and_cleans_up(americano: Callable[..., Complete
     assert not list((tmp_path / "data").glob(".tmp-bench-*"))
 
 
+@pytest.mark.slow
 def test_bench_times_every_query_whose_answers_agree(
     americano: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ def line_of(out: str, title: str) -> str:
     return next(line for line in out.splitlines() if line.startswith(f" {title[:20]}")).rstrip()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1300)
 def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Command, server_folder: Path) -> None:
     data_dir = server_folder / "demo run"

@@ -24,8 +24,9 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from americano_pipelines_tests.conftest import Done, environment, free_port
-from americano_pipelines_tests.defs.conftest import events_query, wait_until, write_parquet
+from americano_pipelines_tests.defs.conftest import events_query, write_parquet
 from americano_pipelines_tests.service_processes import COMMAND, DEAF, end_family, family_of, listening_addresses
+from americano_pipelines_tests.waiting import wait_until
 
 FOREIGN = "/nowhere/foreign.parquet"
 CHROMIUM = "/usr/bin/chromium"
@@ -307,7 +308,10 @@ with exclusive_lock(Path(sys.argv[1]), "a test") as lock:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGKILL))],
+)
 def test_a_signal_while_services_start_leaves_none_of_them(number: signal.Signals, tmp_path: Path) -> None:
     seconds = f"9{os.getpid()}"
     for milliseconds in range(0, 24, 3):
@@ -345,6 +349,7 @@ def test_nothing_is_left_of_one_that_was_started_by_a_script(number: signal.Sign
     assert len(family) > 4
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_table_and_the_lineage(ui: Running) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
     if not Path(CHROMIUM).exists():

@@ -21,8 +21,8 @@ from americano_pipelines.mlflow_store.runs import get_or_create_parent_run
 from americano_pipelines.mlflow_store.tracking_server import find_experiment
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import Done, environment, free_port
-from americano_pipelines_tests.defs.conftest import wait_until
 from americano_pipelines_tests.service_processes import DEAF, end_family, family_of, listening_addresses
+from americano_pipelines_tests.waiting import wait_until
 
 EXPERIMENT = "Learning & more/Research"
 

@@ -63,6 +63,7 @@ def planned_protocols(settings: Settings) -> dict[str, set[str]]:
     return planned
 
 
+@pytest.mark.slow
 def test_the_plans_of_an_erased_learner_are_dropped_and_those_of_others_are_not(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
@@ -159,9 +160,9 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
 ) -> None:
     values = prisma.variables()
     settings = settings_for(**values)
-    cli("sync", "--json", **values)
+    sync(settings)
     prisma.execute(ERASE)
-    cli("sync", "--full", "--json", **values)
+    sync(settings, full=True)
     before, published = kept(settings), snapshots.current(settings.paths)
 
     done = cli("purge", "--learner", LEARNER, "--dry-run", **values)
@@ -172,6 +173,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     assert (kept(settings), snapshots.current(settings.paths)) == (before, published)
 
 
+@pytest.mark.slow
 def test_a_failed_sync_that_mentions_the_learner_is_removed_from_dagsters_records(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
@@ -413,6 +415,7 @@ def test_a_file_that_somebody_holds_is_looked_into_all_the_same(
         shell.communicate("")
 
 
+@pytest.mark.slow
 def test_an_id_that_no_file_shows_removes_nothing_unless_that_is_asked_for(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
@@ -436,6 +439,7 @@ def test_an_id_that_no_file_shows_removes_nothing_unless_that_is_asked_for(
     assert len(cli("purge", "--learner", "learnr_5", "--unseen", "--json", **values).json["removed"]) == 1
 
 
+@pytest.mark.slow
 def test_files_under_another_name_are_said_not_to_have_been_looked_at(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -103,15 +102,6 @@ def published(settings: Settings, query: str) -> list[tuple[Any, ...]]:
     """Ask the published file."""
     with duckdb.connect(str(settings.published_path.resolve()), read_only=True) as connection:
         return connection.execute(query).fetchall()
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-    """Wait for something to become true, not longer than that."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
-    return value
 
 
 def container(host: str) -> list[str]:

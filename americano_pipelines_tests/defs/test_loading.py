@@ -70,6 +70,7 @@ def test_a_code_server_loads_them(tmp_path: Path) -> None:
     assert "Validation successful for code location americano_pipelines" in done.stdout
 
 
+@pytest.mark.slow
 def test_dg_checks_and_lists_them(tmp_path: Path) -> None:
     pytest.importorskip("dagster_dg_cli")
     dg_command = str(Path(sys.executable).with_name("dg"))

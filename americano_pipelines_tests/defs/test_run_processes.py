@@ -42,9 +42,9 @@ from americano_pipelines_tests.defs.conftest import (
     container,
     events_query,
     published,
-    wait_until,
     write_parquet,
 )
+from americano_pipelines_tests.waiting import wait_until
 
 STARTED, FAILED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 HANGING_SYNC = """
@@ -393,6 +393,7 @@ with open_instance(load_settings()) as instance:
 """
 
 
+@pytest.mark.slow
 def test_two_first_starts_at_once_do_not_collide(settings_for: Callable[..., Settings], start: Start) -> None:
     settings = settings_for()
 
@@ -424,6 +425,7 @@ def test_dagster_home_is_honoured(settings_for: Callable[..., Settings], tmp_pat
     assert not (settings.data_dir / "dagster_home").exists()
 
 
+@pytest.mark.slow
 def test_two_data_folders_never_meet(runner: Callable[..., Runner], start: Start, tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "one.parquet", events_query(10))
     first = runner(americano_data_dir=tmp_path / "one", behavioral_events_parquet=str(file))

@@ -82,6 +82,7 @@ def test_a_purge_reads_the_reports_of_all_pages(monkeypatch: pytest.MonkeyPatch)
         assert sorted(report_texts(instance)) == ["a", "b", "c", "d", "e"]
 
 
+@pytest.mark.slow
 def test_removed_reports_leave_no_bytes_and_the_next_sync_reports_anew(
     prisma: Database, runner: Callable[..., Runner]
 ) -> None:

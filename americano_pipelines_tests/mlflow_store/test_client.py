@@ -181,6 +181,7 @@ print(get_or_create_parent_run(store, settings, "a-dagster-run", "job", {}))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_store_and_one_run(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for()
     both = [

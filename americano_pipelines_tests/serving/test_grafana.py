@@ -230,6 +230,7 @@ def program(name: str) -> str:
     return path
 
 
+@pytest.mark.slow
 def test_promtool_accepts_the_rules_and_every_expression(tmp_path: Path) -> None:
     promtool = program("promtool")
     rules = [{"record": "a:b", "expr": text.replace(INTERVAL, "1m")} for text in expressions().values()]

@@ -48,7 +48,16 @@ def test_without_a_mapping_tenants_match_nobody(example: Settings, serve: Callab
     assert learners(serve(example), "school-1") == set()
 
 
-@pytest.mark.parametrize("place", ["experiment_protocols.nothing", "nothing.school", "analysis_runs.status"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "nothing.school",
+        *(
+            pytest.param(place, marks=pytest.mark.slow)
+            for place in ("experiment_protocols.nothing", "analysis_runs.status")
+        ),
+    ],
+)
 def test_a_column_that_is_not_there_shows_nothing(example: Settings, serve: Callable[..., Api], place: str) -> None:
     api = serve(example, americano_tenants=place)
 

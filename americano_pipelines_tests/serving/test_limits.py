@@ -61,6 +61,7 @@ def test_a_query_ends_at_the_time_limit(slow_file: Settings, serve: Callable[...
     assert api.figure("americano_api_queries_running") == 0
 
 
+@pytest.mark.slow
 def test_too_many_queries_are_refused_and_the_service_goes_on(slow_file: Settings, serve: Callable[..., Api]) -> None:
     api = serve(slow_file, americano_api_timeout=6, americano_tenants="experiment_protocols.school")
     key = api.key("read", tenants=RESEARCHER)
@@ -79,6 +80,7 @@ def test_too_many_queries_are_refused_and_the_service_goes_on(slow_file: Setting
     assert api.figure("americano_api_queries_running") == 0
 
 
+@pytest.mark.slow
 def test_a_query_ends_when_its_client_is_gone(slow_file: Settings, serve: Callable[..., Api]) -> None:
     api = serve(slow_file, americano_api_timeout=120, americano_tenants="experiment_protocols.school")
     key = api.key("read", tenants=RESEARCHER)
@@ -121,7 +123,9 @@ def test_a_bucket_fills_evenly_and_has_a_bottom() -> None:
 
 
 @pytest.mark.parametrize("events", [LARGE, pytest.param(1_000_000, marks=[pytest.mark.slow])])
-@pytest.mark.parametrize("suffix", ["arrow", "parquet", "csv", "json"])
+@pytest.mark.parametrize(
+    "suffix", ["arrow", "json", *(pytest.param(name, marks=pytest.mark.slow) for name in ("parquet", "csv"))]
+)
 def test_a_large_answer_takes_bounded_memory(
     serve: Callable[..., Api],
     events: int,

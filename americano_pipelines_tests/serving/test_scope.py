@@ -19,7 +19,7 @@ from americano_pipelines.serving import answer_tables
 from americano_pipelines.serving.answer_tables import TABLES, AnswerTable, Statement
 from americano_pipelines.serving.principals import Principal, Scope
 from americano_pipelines.serving.problem_details import MEDIA_TYPE
-from americano_pipelines_tests.serving.conftest import Api
+from americano_pipelines_tests.serving.conftest import TLS, Api
 from americano_pipelines_tests.serving.published import LEARNERS, TENANT_OF, learner_of
 
 FORMATS = ("json", "csv", "arrow", "parquet")
@@ -135,8 +135,8 @@ def test_no_principal_starts_what_is_outside_of_the_scope(api: Api, examples: in
     def check(asker: Asker, learner: str, kind: str, once: str | None) -> None:
         headers = {"authorization": f"Bearer {asker.key(api)}"} | ({"idempotency-key": once} if once else {})
         body = {"protocol": f"protocol-{learner}", "kind": kind}
-        answer = httpx.post(f"{api.url}/analyses", json=body, headers=headers, timeout=60)
-        sync = httpx.post(f"{api.url}/syncs", headers=headers, timeout=60)
+        answer = httpx.post(f"{api.url}/analyses", json=body, headers=headers, timeout=60, verify=TLS)
+        sync = httpx.post(f"{api.url}/syncs", headers=headers, timeout=60, verify=TLS)
 
         may_start = bool({"trigger", "admin"} & {*asker.scopes}) and bool(
             {"read", "learner", "admin"} & {*asker.scopes}
@@ -149,7 +149,10 @@ def test_no_principal_starts_what_is_outside_of_the_scope(api: Api, examples: in
     assert request_cards.read_cards(api.settings) == {}
 
 
-@pytest.mark.parametrize("asker", [Asker(("learner",), None, "learner-1"), Asker(("read",), ("school-1",))])
+@pytest.mark.parametrize(
+    "asker",
+    [Asker(("learner",), None, "learner-1"), pytest.param(Asker(("read",), ("school-1",)), marks=pytest.mark.slow)],
+)
 def test_no_route_in_no_format_shows_another_learner(api: Api, asker: Asker) -> None:
     """What the property above draws, one by one."""
     parts = [f"protocols/protocol-{learner}{part}" for learner in ("learner-1", "learner-2") for part in OF_PROTOCOL]

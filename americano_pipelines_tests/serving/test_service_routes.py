@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from americano_pipelines.settings import Settings
@@ -263,6 +264,8 @@ def test_the_last_tick_of_a_schedule(line: str, moment: str, tick: str) -> None:
     assert result == datetime.fromisoformat(tick).replace(tzinfo=zone)
 
 
+# The first example imports Dagster.
+@examples(deadline=None)
 @given(
     minute=st.sampled_from(["*", "0", "*/17", "5-9"]),
     hour=st.sampled_from(["*", "2", "1-5/2", "22,3"]),

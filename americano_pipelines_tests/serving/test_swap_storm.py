@@ -65,7 +65,7 @@ def faults_of(answer: httpx.Response) -> list[str]:
 
 @pytest.mark.parametrize(
     ("publications", "answers"),
-    [(12, 300), pytest.param(200, 10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [(4, 60), pytest.param(200, 10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_no_answer_fails_or_mixes_files(
     tmp_path: Path, serve: Callable[..., Api], publications: int, answers: int

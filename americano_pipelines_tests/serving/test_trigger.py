@@ -29,12 +29,12 @@ from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.serving.requested_analysis import parse_request
 from americano_pipelines.settings import load_settings
 from americano_pipelines_tests.conftest import Database, Server, cut, free_port
-from americano_pipelines_tests.defs.conftest import wait_until
 from americano_pipelines_tests.prisma_database import link_url
 from americano_pipelines_tests.provenance.records import kept_record
-from americano_pipelines_tests.serving.conftest import Api, start
+from americano_pipelines_tests.serving.conftest import TLS, Api, start
 from americano_pipelines_tests.serving.test_api_examples import CURL, PYTHON, STARTS, of_service
 from americano_pipelines_tests.silent_server import silent_server
+from americano_pipelines_tests.waiting import wait_until
 from americano_pipelines_tests.warehouse.helpers import synced
 
 ABAB = {"protocol": "protocol_1", "kind": "abab_randomization", "parameters": {"direction": "increase"}}
@@ -52,7 +52,7 @@ class Requests:
         token = self.api.key("trigger", "admin") if key is None else key
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"content-type": "application/json", **names, **({"authorization": f"Bearer {token}"} if token else {})}
-        return httpx.post(f"{self.api.url}/analyses", content=content, headers=sent, timeout=60)
+        return httpx.post(f"{self.api.url}/analyses", content=content, headers=sent, timeout=60, verify=TLS)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """The app's rows that this service asked for."""

@@ -22,9 +22,9 @@ from americano_pipelines.serving.principals import Scope
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, environment, free_port
 from americano_pipelines_tests.defs.analyses.prepared_folder import prepare_analyses
-from americano_pipelines_tests.defs.conftest import wait_until
 from americano_pipelines_tests.prisma_database import row
 from americano_pipelines_tests.service_processes import COMMAND, end_family, family_of
+from americano_pipelines_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE = 300

@@ -29,6 +29,7 @@ def test_nothing_in_the_example_is_set() -> None:
 
 @pytest.mark.parametrize(("variable", "value"), LINES, ids=[name for name, _ in LINES])
 def test_the_value_shown_is_the_default(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "")
     default = meaning(load_settings(), variable)
     monkeypatch.setenv(variable, value)
 

@@ -57,7 +57,9 @@ def fill(older: Database) -> Iterator[Callable[..., None]]:
         yield make
 
 
-@pytest.mark.parametrize("id_type", IDS)
+@pytest.mark.parametrize(
+    "id_type", ["text", *(pytest.param(name, marks=pytest.mark.slow) for name in IDS if name != "text")]
+)
 @settings(
     max_examples=8,
     deadline=None,

@@ -171,7 +171,7 @@ GRANT SELECT ON phase_assignments TO {SYNC_ROLE};
 """
 
 
-@BOTH
+@SCANNER_SLOW
 def test_a_statement_that_takes_too_long_names_the_variable_to_raise(
     prisma: Database, settings_for: MakeSettings, commands: Commands, *, scanner: bool
 ) -> None:
@@ -205,7 +205,7 @@ LOST = {
 }
 
 
-@BOTH
+@SCANNER_SLOW
 @pytest.mark.parametrize(("lose", "give_back"), LOST.values(), ids=LOST)
 def test_a_permission_lost_between_two_syncs_fails_and_skips_nothing(
     prisma: Database, settings_for: MakeSettings, lose: str, give_back: str, *, scanner: bool

@@ -46,7 +46,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @SCANNER_SLOW
-@pytest.mark.parametrize("left_mb", [3, 9], ids=["for the export", "for the build"])
+@pytest.mark.parametrize(
+    "left_mb", [pytest.param(3, id="for the export", marks=pytest.mark.slow), pytest.param(9, id="for the build")]
+)
 def test_a_disk_that_is_full_is_told_and_the_next_sync_mends_it(
     prisma: Database,
     settings_for: MakeSettings,
@@ -123,7 +125,9 @@ READ_ONLY: dict[str, Callable[[Settings], Path]] = {
 }
 
 
-@pytest.mark.parametrize("what", ["data folder", pytest.param("lake", marks=pytest.mark.slow), "snapshots"])
+@pytest.mark.parametrize(
+    "what", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("data folder", "lake")), "snapshots"]
+)
 def test_a_folder_that_may_not_be_written_to_is_told_and_the_next_sync_mends_it(
     prisma: Database, settings_for: MakeSettings, commands_without_privilege: Commands, what: str, tmp_path: Path
 ) -> None:
@@ -195,7 +199,7 @@ def month_file(settings: Settings) -> Path:
     "damage",
     [
         "a month changed",
-        "a month gone",
+        pytest.param("a month gone", marks=pytest.mark.slow),
         "manifest garbage",
         pytest.param("manifest cut", marks=pytest.mark.slow),
         pytest.param("manifest of another shape", marks=pytest.mark.slow),
@@ -226,6 +230,7 @@ def test_a_damaged_lake_is_healed_from_the_source_and_that_is_said(
 # The clock
 
 
+@pytest.mark.slow
 @SCANNER_SLOW
 def test_under_a_clock_that_was_set_back_the_newest_file_is_current_and_stays(
     prisma: Database, settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch, *, scanner: bool

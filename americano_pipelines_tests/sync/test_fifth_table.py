@@ -72,7 +72,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with a fifth table."""
     root = tmp_path_factory.mktemp("project")
     for name in ("americano_pipelines", "dagster_home"):
-        ignored = shutil.ignore_patterns("__pycache__", "history", "storage", "schedules")
+        ignored = shutil.ignore_patterns("history", "storage", "schedules")
         shutil.copytree(PROJECT_ROOT / name, root / name, ignore=ignored)
     shutil.copy(PROJECT_ROOT / "pyproject.toml", root)
     package = root / "americano_pipelines"
@@ -83,7 +83,9 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("way", ["postgres", "scanner", "parquet"])
+@pytest.mark.parametrize(
+    "way", ["postgres", *(pytest.param(way, marks=pytest.mark.slow) for way in ("scanner", "parquet"))]
+)
 def test_a_fifth_table_is_synced(extended: Path, prisma: Database, tmp_path: Path, way: str) -> None:
     prisma.execute(TABLE)
     expected = prisma.execute('SELECT "answerId", "userId", "answeredAt", score FROM "SurveyAnswer" ORDER BY 3')

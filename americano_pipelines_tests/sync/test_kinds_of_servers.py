@@ -12,7 +12,7 @@ from americano_pipelines_tests.sync.support import sync
 @pytest.mark.slow
 def test_every_kind_of_server_is_read_whole(postgres_kinds: Kinds, settings_for: MakeSettings, kind: str) -> None:
     database = postgres_kinds(kind).database()
-    settings = settings_for(**database.variables(duckdb_use_postgres_scanner=True))
+    settings = settings_for(**database.variables(duckdb_use_postgres_scanner=True, americano_threads=4))
 
     assert sync(settings).blocked_by == []
     equal(settings, database)

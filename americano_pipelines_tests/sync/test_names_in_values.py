@@ -5,7 +5,7 @@ import pytest
 
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import SYNC_ROLE, Database
-from americano_pipelines_tests.sync.faults import BOTH, MakeSettings
+from americano_pipelines_tests.sync.faults import SCANNER_SLOW, MakeSettings
 from americano_pipelines_tests.sync.support import sync
 
 COLUMN = """
@@ -37,7 +37,7 @@ def texts(settings: Settings) -> list[tuple[str, int]]:
         return connection.execute("SELECT quiz, count(*) FROM analytics.behavioral_events GROUP BY 1").fetchall()
 
 
-@BOTH
+@SCANNER_SLOW
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_name_that_changes_elsewhere_changes_in_every_month(
     prisma: Database, settings_for: MakeSettings, change: tuple[str, ...], *, scanner: bool

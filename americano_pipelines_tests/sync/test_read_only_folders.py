@@ -21,6 +21,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield place
 
 
+@pytest.mark.slow
 def test_a_disk_without_a_byte_left_for_the_records_of_the_run_is_told(
     prisma: Database, settings_for: MakeSettings, commands: Commands, small_disk: Path
 ) -> None:
@@ -64,7 +65,7 @@ def test_a_plain_file_in_the_place_of_the_link_is_left_alone_until_it_is_moved_a
     synced(settings, prisma)
 
 
-@pytest.mark.parametrize("beside", ["the link", "the file"])
+@pytest.mark.parametrize("beside", [pytest.param("the link", marks=pytest.mark.slow), "the file"])
 def test_a_stale_log_beside_what_is_published_harms_nobody_after_the_next_sync(
     prisma: Database, settings_for: MakeSettings, commands: Commands, beside: str
 ) -> None:

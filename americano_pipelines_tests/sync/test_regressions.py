@@ -11,10 +11,8 @@ from americano_pipelines.errors import SourceError, TransientSourceError
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources import postgres_catalog
 from americano_pipelines_tests.conftest import SYNC_ROLE, Database
+from americano_pipelines_tests.sync.faults import BOTH, SCANNER_SLOW, MakeSettings
 from americano_pipelines_tests.sync.support import published_rows, source_rows, sync
-
-BOTH = pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
-MakeSettings = Callable[..., Settings]
 
 COPY_OF_PHASES = f"""
 CREATE TABLE fresh (LIKE phase_assignments INCLUDING ALL);
@@ -80,7 +78,7 @@ def check_nothing_is_published_until_the_next(
     assert len(rows) > 8
 
 
-@BOTH
+@SCANNER_SLOW
 @pytest.mark.parametrize("change", REPLACING.values(), ids=REPLACING)
 def test_a_table_replaced_after_the_snapshot_is_not_published_as_empty(
     prisma: Database,
@@ -216,7 +214,7 @@ def test_a_part_of_a_partitioned_table_replaced_after_the_snapshot_is_noticed(
     check_nothing_is_published_until_the_next(settings, prisma, "behavioral_events", monkeypatch)
 
 
-@BOTH
+@SCANNER_SLOW
 def test_a_column_dropped_and_added_again_is_seen(
     prisma: Database, settings_for: MakeSettings, *, scanner: bool
 ) -> None:
@@ -338,7 +336,7 @@ def test_phases_with_a_time_zone_cover_the_same_events_from_any_zone(
     assert starts == prisma.execute("""SELECT min("startDate") AT TIME ZONE 'UTC' FROM phase_assignments""")
 
 
-@BOTH
+@SCANNER_SLOW
 def test_rows_that_belong_to_no_month_come_change_and_go_like_any_others(
     prisma: Database, settings_for: MakeSettings, *, scanner: bool
 ) -> None:

@@ -165,7 +165,10 @@ def test_every_value_of_every_type_arrives_the_first_time_and_after_changes(
     each = {
         scanner: load_settings(
             **database.variables(
-                americano_data_dir=tmp_path / str(scanner), duckdb_use_postgres_scanner=scanner, log_level="WARNING"
+                americano_data_dir=tmp_path / str(scanner),
+                duckdb_use_postgres_scanner=scanner,
+                americano_threads=2,
+                log_level="WARNING",
             )
         )
         for scanner in (False, True)

@@ -60,14 +60,21 @@ def writing(database: Database) -> Iterator[Callable[[], int]]:
         thread.join()
 
 
-@pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
+@pytest.mark.parametrize(
+    ("syncs", "scanner"),
+    [
+        pytest.param(2, False, id="two"),
+        pytest.param(6, False, id="six", marks=pytest.mark.slow),
+        pytest.param(6, True, id="six, scanner", marks=pytest.mark.slow),
+    ],
+)
 def test_a_sync_among_writers_is_one_instant_across_tables(
-    prisma: Database, settings_for: Callable[..., Settings], *, scanner: bool
+    prisma: Database, settings_for: Callable[..., Settings], syncs: int, *, scanner: bool
 ) -> None:
-    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner))
+    settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner, americano_threads=4))
     counts = []
     with writing(prisma) as commits:
-        for _ in range(6):
+        for _ in range(syncs):
             before = commits()
             outcome = sync(settings)
             assert outcome.blocked_by == []

@@ -130,6 +130,7 @@ def _write_to(path: Path, *, checkpointed: bool) -> None:
     assert path.with_name(f"{path.name}.wal").exists() is not checkpointed
 
 
+@pytest.mark.slow
 def test_a_small_table_that_changes_each_day_is_patched_each_day(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:

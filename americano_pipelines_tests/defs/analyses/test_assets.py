@@ -423,6 +423,7 @@ def test_every_kind_has_an_asset(study: Study) -> None:
     assert {dg.AssetKey(["analysis", name]) for name in KINDS} <= set(assets.get_all_asset_keys())
 
 
+@pytest.mark.slow
 def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
     def actors(launched: Iterable[Launched]) -> set[str]:
         return {record_of(study, analysis.sha256).identity.actor for analysis in launched if analysis.sha256}
@@ -452,6 +453,7 @@ def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: 
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_counted(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

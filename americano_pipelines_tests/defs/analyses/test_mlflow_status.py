@@ -20,8 +20,8 @@ from americano_pipelines.defs.run_tags import OPEN, PID_TAG, STATUS_TAG
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment, free_port
-from americano_pipelines_tests.defs.conftest import wait_until
 from americano_pipelines_tests.mlflow_server import MlflowServer
+from americano_pipelines_tests.waiting import wait_until
 
 MODULE = "americano_pipelines_tests.defs.analyses.mlflow_jobs"
 Statuses = dict[str, str]
@@ -153,6 +153,7 @@ def test_failed_when_a_step_failed(location: Location, executor: str) -> None:
     assert location.after_the_next_command() == (dg.DagsterRunStatus.FAILURE, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_killed_when_it_was_cancelled(location: Location, executor: str) -> None:
     name = f"hangs_{executor}"
@@ -204,6 +205,7 @@ def test_a_step_s_process_that_is_killed_fails_the_run(location: Location) -> No
     )
 
 
+@pytest.mark.slow
 def test_assets_of_no_named_job_are_named_in_mlflow_and_end_too(location: Location) -> None:
     assert location.run("asset", "materialize", "--select", "by_protocol", "--partition", "p2") == 0, location.log()
 
@@ -213,6 +215,7 @@ def test_assets_of_no_named_job_are_named_in_mlflow_and_end_too(location: Locati
     assert location.run_data("of p2").tags["dagster_run_id"] == tags["dagster_run_id"]
 
 
+@pytest.mark.slow
 def test_an_upload_that_does_not_arrive_fails_the_run(location: Location) -> None:
     assert location.run("asset", "materialize", "--select", "uploading") != 0
 

@@ -29,7 +29,7 @@ from americano_pipelines.mlflow_store.data_folder import store_label
 from americano_pipelines.mlflow_store.runs import get_or_create_parent_run
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import environment, free_port
-from americano_pipelines_tests.defs.conftest import wait_until
+from americano_pipelines_tests.waiting import wait_until
 
 STATUS = dg.DagsterRunStatus
 

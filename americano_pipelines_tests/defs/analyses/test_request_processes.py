@@ -24,8 +24,9 @@ from americano_pipelines.provenance.archive import records
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, environment
 from americano_pipelines_tests.defs.analyses.prepared_folder import prepare_analyses
-from americano_pipelines_tests.defs.conftest import container, wait_until
+from americano_pipelines_tests.defs.conftest import container
 from americano_pipelines_tests.prisma_database import row
+from americano_pipelines_tests.waiting import wait_until
 
 MODULE = "americano_pipelines.definitions"
 ASSET = "analysis/abab_randomization"

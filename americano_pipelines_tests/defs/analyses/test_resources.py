@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from americano_pipelines.defs.analyses.resources import MlflowResource
 from americano_pipelines.defs.code_location import build_defs
@@ -28,6 +29,7 @@ dg.materialize([one], resources={"mlflow": MlflowResource(settings=load_settings
 """
 
 
+@pytest.mark.slow
 def test_nothing_that_is_done_with_mlflow_is_reported_to_anybody(tmp_path: Path, empty_store: Path) -> None:
     (tmp_path / "data" / "mlflow").mkdir(parents=True)
     shutil.copyfile(empty_store, tmp_path / "data" / "mlflow" / "mlflow.db")

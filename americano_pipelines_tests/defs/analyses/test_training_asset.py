@@ -141,7 +141,9 @@ def test_the_record_leads_to_the_very_rows_and_nobody_is_in_them(demo: Demo, dat
     assert (record.inputs[0].asset, record.inputs[0].rows) == ("analytics/behavioral_events", len(data.rows))
 
 
-@pytest.mark.parametrize("model_type", ["logistic_regression", "gradient_boosting"])
+@pytest.mark.parametrize(
+    "model_type", ["logistic_regression", pytest.param("gradient_boosting", marks=pytest.mark.slow)]
+)
 def test_the_registered_model_loads_and_predicts_what_was_measured(demo: Demo, model_type: str) -> None:
     import mlflow
 

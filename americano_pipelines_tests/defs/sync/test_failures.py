@@ -172,7 +172,8 @@ def commit_once_waited_for(database: Database, migration: Any) -> None:
     migration.commit()
 
 
-@pytest.mark.parametrize("scanner", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scanner", [False, True])
 def test_a_migration_is_outlasted_with_more_attempts_and_growing_pauses(
     prisma: Database, migration: Any, runner: Make, monkeypatch: pytest.MonkeyPatch, *, scanner: bool
 ) -> None:

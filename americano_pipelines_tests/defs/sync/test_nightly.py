@@ -27,6 +27,7 @@ from americano_pipelines_tests.defs.conftest import (
     versions,
     write_parquet,
 )
+from americano_pipelines_tests.sync.faults import SCANNER_SLOW
 
 Make = Callable[..., Runner]
 COMMENTS = """
@@ -163,7 +164,7 @@ def test_every_lineage_leads_to_an_asset_and_a_column_that_exist(lineages: dict[
                     assert dep.column_name in columns[upstream], f"{key}: {upstream} has no {dep.column_name}"
 
 
-@pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
+@SCANNER_SLOW
 def test_a_second_run_without_changes_says_so(prisma: Database, runner: Make, *, scanner: bool) -> None:
     project = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner))
     first = project.run()

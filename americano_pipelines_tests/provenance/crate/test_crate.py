@@ -39,8 +39,15 @@ def words(document: dict[str, list[list[str]]], status: str) -> str:
     return "\n".join(text for result, text in document["findings"] if result == status)
 
 
-@pytest.mark.parametrize("with_days", [True, False])
-@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.scope != "group"])
+@pytest.mark.parametrize("with_days", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(name, marks=[] if name == "abab_randomization" else pytest.mark.slow)
+        for name, kind in KINDS.items()
+        if kind.scope != "group"
+    ],
+)
 def test_every_analysis_gives_a_valid_crate(lab: Lab, tmp_path: Path, kind: str, *, with_days: bool) -> None:
     recorded = lab.perform(KINDS[kind], **EPOCHS.get(kind, {})).recorded
 
@@ -49,6 +56,7 @@ def test_every_analysis_gives_a_valid_crate(lab: Lab, tmp_path: Path, kind: str,
     assert findings(crate, tmp_path / "cache") == []
 
 
+@pytest.mark.slow
 def test_the_validator_would_find_what_is_missing(lab: Lab, tmp_path: Path) -> None:
     folder = unpacked(written(lab, lab.analyse(), tmp_path), tmp_path / "crate")
     metadata = folder / "ro-crate-metadata.json"

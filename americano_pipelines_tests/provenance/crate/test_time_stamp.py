@@ -69,6 +69,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_record_is_stamped_and_the_stamp_verifies(lab: Lab, authority: tuple[str, Path], tmp_path: Path) -> None:
     url, certificate = authority
     settings = settings_of(lab)

@@ -125,6 +125,7 @@ EDITS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_column_of_the_row_is_compared(lab: Lab, linked: Settings) -> None:
     recorded, row = analysis_with_row(lab, linked, "columns")
     clean = looked(linked, run_id(recorded))

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from americano_pipelines.provenance.module_bundle import bundle_of, kept_modules, present_modules
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import Recorded
@@ -80,6 +82,7 @@ def test_a_record_from_before_a_field_was_added_is_repeated_by_the_modules_of_th
     assert findings["modules that it ran with"]["status"] == "MATCH"
 
 
+@pytest.mark.slow
 def test_a_record_whose_numbers_were_changed_differs_by_the_modules_of_then_too(lab: Lab, tmp_path: Path) -> None:
     project = tomorrow(
         tmp_path / "project", ("errors.py", "Any other exception is a defect", "Any other exception is a bug")

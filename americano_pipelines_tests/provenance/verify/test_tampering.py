@@ -361,6 +361,7 @@ def test_snapshots_written_to_expired_and_purged(lab: Lab) -> None:
         (folder / ".aside").rename(folder / snapshot_id)
 
 
+@pytest.mark.slow
 def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
     recorded = lab.analyse("change_points")
     sha256 = recorded.record.extract_sha256

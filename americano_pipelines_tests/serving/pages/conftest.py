@@ -10,7 +10,7 @@ import pytest
 
 from americano_pipelines.provenance.archive import put, records_dir
 from americano_pipelines_tests.provenance.records import kept_record
-from americano_pipelines_tests.serving.conftest import Api, start
+from americano_pipelines_tests.serving.conftest import TLS, Api, start
 from americano_pipelines_tests.serving.published import publish_example, tables
 
 RUNNING, RECORDED = "learner-7", "learner-1"
@@ -33,7 +33,7 @@ class Visitor:
     """A browser without scripts: it keeps cookies, and sends forms as pages have them."""
 
     url: str
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, verify=TLS))
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         return self.client.get(self.url + path, headers={n.replace("_", "-"): v for n, v in headers.items()})
