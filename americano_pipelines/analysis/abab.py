@@ -24,9 +24,17 @@ from americano_pipelines.analysis.randomization_scheme import (
 )
 from americano_pipelines.analysis.registry import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.analysis.visual_analysis import draw_features, features_of, visual_results
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import combined
-from americano_pipelines.statistics.formulas import DEPENDENCE, TREND, Formula, effect_formulas, randomization_formulas
+from americano_pipelines.statistics.formulas import (
+    DEPENDENCE,
+    TREND,
+    VISUAL,
+    Formula,
+    effect_formulas,
+    randomization_formulas,
+)
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, shown_p
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import RandomizationTest
@@ -49,6 +57,11 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
     test, declared, scheme = results.test, results.declared, results.scheme
     verdict = _verdict(results, verdict_blockers(observations, scheme, as_of_us))
     trend = {**asdict(results.trend), "part of the difference": results.trend_part} if results.trend else None
+    features = None if is_alternation(observations) else features_of(observations, declared.better)
+    pictures = _pictures(observations, test, verdict, compliance)
+    if features is not None:
+        title = f"{observations.extract.protocol.title}: by eye, {compliance}"
+        pictures["visual.png"] = draw_features(observations, features, title=title)
     return Analysis(
         name="abab_randomization",
         version=ABAB_VERSION,
@@ -60,13 +73,14 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
             "missing days": jsonable({**asdict(results.missing), "shares differ": results.missing.is_unequal}),
             "effects": effect_results(observations, results.pairs, declared.better, declared.undeclared),
             "dependence": dependence_results(observations, declared.better, jsonable(trend)),
+            **({"visual analysis": visual_results(features)} if features is not None else {}),
             "appraisal": jsonable(asdict(results.appraisal)),
             "phases": jsonable(observations.phase_table()),
             "days": observations.day_definition(),
             "counts": jsonable(observations.counts()),
             "formulas": jsonable([asdict(formula) for formula in _formulas(results)]),
         },
-        pictures=_pictures(observations, test, verdict, compliance),
+        pictures=pictures,
         methods=methods_of(observations, parameters, scheme, declared),
         verdict=verdict.state,
         numbers=_numbers(results),
@@ -123,7 +137,8 @@ def _formulas(results: AbabResults) -> tuple[Formula, ...]:
     test, parameters = results.test, results.parameters
     tested = randomization_formulas(parameters.direction, test.two_sided) if test else ()
     trend = (TREND,) if results.trend else ()
-    return (*tested, *effect_formulas(outcome_scale(parameters)), *DEPENDENCE, *trend)
+    visual = () if is_alternation(results.observations) else VISUAL
+    return (*tested, *effect_formulas(outcome_scale(parameters)), *DEPENDENCE, *trend, *visual)
 
 
 def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, observations: Observations) -> JsonValue:

@@ -133,9 +133,9 @@ def baseline_corrected_tau(
     if before.size > 1:
         first, second = np.triu_indices(before.size, 1)
         slope = float(np.median((before[second] - before[first]) / (days[second] - days[first])))
-        level = outcome - slope * np.concatenate((days, treatment.days))
+        rest = outcome - slope * np.concatenate((days, treatment.days))
         # Of days on a line only rounding is left, which is no order.
-        level = np.asarray(np.round(level, _decimals(outcome)), dtype=np.float64)
+        level = np.asarray(np.round(rest, _decimals(outcome)), dtype=np.float64)
         wins = np.sign(level[before.size :] - level[: before.size, None])
         always = sign * float(wins.mean())
         outcome = level if removed else outcome
