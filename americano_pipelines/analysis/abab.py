@@ -32,12 +32,14 @@ from americano_pipelines.analysis.randomization_scheme import (
 )
 from americano_pipelines.analysis.registry import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.analysis.visual_analysis import draw_features, features_of, visual_results
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import combined
 from americano_pipelines.statistics.formulas import (
     DEPENDENCE,
     HOLM,
     TREND,
+    VISUAL,
     Formula,
     effect_formulas,
     randomization_formulas,
@@ -66,6 +68,11 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
     verdicts = _contrast_verdicts(results, as_of_us)
     verdict = _verdict(results, verdict_blockers(observations, scheme, as_of_us), verdicts)
     trend = {**asdict(results.trend), "part of the difference": results.trend_part} if results.trend else None
+    features = None if is_alternation(observations) else features_of(observations, declared.better)
+    pictures = _pictures(results, verdict, compliance)
+    if features is not None:
+        title = f"{observations.extract.protocol.title}: by eye, {compliance}"
+        pictures["visual.png"] = draw_features(observations, features, title=title)
     return Analysis(
         name="abab_randomization",
         version=ABAB_VERSION,
@@ -78,13 +85,14 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
             "missing days": jsonable({**asdict(results.missing), "shares differ": results.missing.is_unequal}),
             "effects": effect_results(observations, results.pairs, declared.better, declared.undeclared),
             "dependence": dependence_results(observations, declared.better, jsonable(trend)),
+            **({"visual analysis": visual_results(features)} if features is not None else {}),
             "appraisal": jsonable(asdict(results.appraisal)),
             "phases": jsonable(observations.phase_table()),
             "days": observations.day_definition(),
             "counts": jsonable(observations.counts()),
             "formulas": jsonable([asdict(formula) for formula in _formulas(results)]),
         },
-        pictures=_pictures(results, verdict, compliance),
+        pictures=pictures,
         methods=methods_of(observations, parameters, scheme, declared),
         verdict=verdict.state,
         numbers=_numbers(results),
@@ -204,7 +212,8 @@ def _formulas(results: AbabResults) -> tuple[Formula, ...]:
     tested = randomization_formulas(parameters.direction, test.two_sided, parameters.statistic) if test else ()
     trend = (TREND,) if results.trend else ()
     holm = (HOLM,) if results.contrasts else ()
-    return (*tested, *holm, *effect_formulas(outcome_scale(parameters)), *DEPENDENCE, *trend)
+    visual = () if is_alternation(results.observations) else VISUAL
+    return (*tested, *holm, *effect_formulas(outcome_scale(parameters)), *DEPENDENCE, *trend, *visual)
 
 
 def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, results: AbabResults) -> JsonValue:

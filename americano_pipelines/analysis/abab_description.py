@@ -111,7 +111,9 @@ def effect_results(
         "note": INDEPENDENCE,
     }
     if len(interventions) == 1 and (intervals := combine(pairs)):
-        results["combined with interval"] = jsonable({name: asdict(effect) for name, effect in intervals.items()})
+        results["combined with interval"] = jsonable(
+            [{"effect": name, **asdict(effect)} for name, effect in intervals.items()]
+        )
         results["combined interval note"] = DEPENDENT_DAYS
     if improvement is None:
         results["improvement note"] = f"{undeclared}; signs and overlap are those of higher values under treatment"

@@ -19,7 +19,13 @@ _STYLE = (
 
 
 def render_report(
-    analysis: Analysis, title: str, *, compliance: str, parameters: Mapping[str, Any], provenance: Mapping[str, Any]
+    analysis: Analysis,
+    title: str,
+    *,
+    compliance: str,
+    parameters: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    sections: Mapping[str, Any] | None = None,
 ) -> str:
     """Render the page.
 
@@ -29,22 +35,24 @@ def render_report(
         compliance: whether it is the planned analysis, in a sentence; shown right below the result.
         parameters: the resolved parameters; None for one that was not given.
         provenance: snapshot, extract, software and identifiers; shown at the end.
+        sections: what is shown after the parameters, by heading.
     """
     pictures = "".join(
         f'<img alt="{escape(name)}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
         for name, content in analysis.pictures.items()
     )
-    sections = "".join(
+    results = "".join(
         f"<h2>{escape(name.capitalize())}</h2>{_shown(value)}"
         for name, value in analysis.results.items()
         if name != "verdict"
     )
+    more = "".join(f"<h2>{escape(name)}</h2>{_shown(value)}" for name, value in (sections or {}).items())
     shown_parameters = {name: "not given" if value is None else value for name, value in parameters.items()}
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
         f'<p class="verdict">{escape(analysis.sentence)}</p><p class="standing">{escape(compliance)}</p>'
-        f"{pictures}<h2>Method</h2><p>{escape(analysis.methods)}</p>{sections}<h2>Parameters</h2>{_shown(shown_parameters)}"
+        f"{pictures}<h2>Method</h2><p>{escape(analysis.methods)}</p>{results}<h2>Parameters</h2>{_shown(shown_parameters)}{more}"
         f"<footer><h2>Provenance</h2>{_shown(dict(provenance))}</footer></body></html>"
     )
 
@@ -54,9 +62,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON
         rows = "".join(f"<tr><th>{escape(str(key))}</th><td>{_shown(item)}</td></tr>" for key, item in value.items())
         return f"<table>{rows}</table>"
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        header = "".join(f"<th>{escape(str(name))}</th>" for name in value[0])
-        rows = "".join(f"<tr>{''.join(f'<td>{_shown(cell)}</td>' for cell in row.values())}</tr>" for row in value)
-        return f"<table><tr>{header}</tr>{rows}</table>"
+        return _shown_rows([_flat(item) for item in value])
     if isinstance(value, list):
         shown = [_shown(item) for item in value[:_MAX_ITEMS]]
         return (", ".join(shown) or "none") + (f" … ({len(value)} in all)" if len(value) > _MAX_ITEMS else "")
@@ -67,5 +73,29 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON
     return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
+def _shown_rows(rows: list[dict[str, Any]]) -> str:
+    """A table with a row for each; few rows of many columns stand beside each other, so that they fit on the page."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(names) > _MAX_COLUMNS and len(rows) <= _MAX_COLUMNS:
+        lines = [[escape(name), *(_shown(row.get(name)) for row in rows)] for name in names]
+    else:
+        lines = [[escape(name) for name in names], *([_shown(row.get(name)) for name in names] for row in rows)]
+    first, *others = (list(line) for line in lines)
+    header = "".join(f"<th>{cell}</th>" for cell in first)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in others)
+    return f"<table><tr>{header}</tr>{body}</table>"
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose parts are columns of their own, such as `overlap.nap`."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict) and value:
+            flat |= {f"{name}.{inside}": item for inside, item in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
 # The results file holds long lists as a whole.
-_MAX_ITEMS = 12
+_MAX_ITEMS, _MAX_COLUMNS = 12, 8

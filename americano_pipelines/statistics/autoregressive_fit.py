@@ -14,7 +14,7 @@ from americano_pipelines.statistics.prefix_sums import Values
 
 # Beyond it days say almost nothing but how the series began, and the likelihood has no maximum.
 LARGEST = 0.98
-_GRID = 50
+_GRID, _DECIMALS = 50, 6
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,15 @@ def fit_autoregressive(outcome: Values, design: Values, days: NDArray[np.int64])
     grid = np.linspace(-LARGEST, LARGEST, _GRID)
     best = int(np.argmin([loss(float(correlation)) for correlation in grid]))
     bounds = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, _GRID - 1)])
-    correlation = float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x)
+    optimum = float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x)
+    # Where the likelihood is flat another processor ends some 1e-8 away, and every number after it would differ.
+    correlation = round(optimum, _DECIMALS)
     fit = _whitened(correlation, outcome, design, days)
     return AutoregressiveFit(
         coefficients=fit.coefficients,
         errors=np.sqrt(np.diag(fit.covariance)),
         autocorrelation=correlation,
-        at_limit=best in (0, _GRID - 1) and abs(correlation) > LARGEST - 1e-6,
+        at_limit=best in (0, _GRID - 1) and abs(correlation) > LARGEST - 1e-5,
         scale=fit.scale,
         log_likelihood=fit.log_likelihood,
     )

@@ -320,6 +320,30 @@ DEPENDENCE = (
         "What Works Clearinghouse (2022), Handbook 5.0, appendix I",
     ),
 )  # fmt: skip
+VISUAL = (
+    Formula("visual analysis, level", "mean and median of the days of a phase", "Kratochwill et al. (2010)"),
+    Formula("visual analysis, trend", "least squares slope of the days of a phase", "Kratochwill et al. (2010)"),
+    Formula(
+        "visual analysis, variability", "sd and range; stable where 80 % of the days lie within 25 % of the median",
+        "Gast and Ledford (2014)", "per cents of an outcome with a true zero: left out where a day is negative",
+    ),
+    Formula(
+        "visual analysis, immediacy",
+        "mean of the three B days nearest to the switch - mean of the three A days nearest to it",
+        "Kratochwill et al. (2010)",
+    ),
+    Formula("visual analysis, overlap", "NAP and PND, as with the effects", "Kratochwill et al. (2010)"),
+    Formula(
+        "visual analysis, consistency",
+        "level, slope and sd of a phase less those of an earlier phase of its condition; "
+        "level in sd: by the pooled sd of both", "Manolov, Tanious and Onghena (2022)",
+    ),
+    Formula(
+        "visual analysis, projection of the baseline", "B days less the least squares line of the A days before them",
+        "White and Haring (1980); Manolov and Solanas (2013), with least squares",
+        "a line through few days leads far from where it was drawn",
+    ),
+)  # fmt: skip
 SEGMENTED = (
     Formula(
         "regression.changes",

@@ -32,12 +32,16 @@ class PhaseDays:
         kind: what is compared with its like, such as `BASELINE`.
         condition: baseline or treatment.
         days: its days that have a value.
+        first: where it begins, in days since the experiment began.
+        end: where it ends, likewise.
     """
 
     label: str
     kind: str
     condition: Condition
     days: DatedValues
+    first: float
+    end: float
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,10 @@ class Line:
     def at(self, days: Values) -> Values:
         """Its values on these days."""
         return self.start + self.slope * days
+
+    def ends(self, phase: PhaseDays) -> tuple[float, float]:
+        """Its values where a phase begins and ends; a day counts at its middle."""
+        return self.start + self.slope * (phase.first - 0.5), self.start + self.slope * (phase.end - 0.5)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_the_demos_protocols_are_judged_as_their_generator_says(protocol: DemoPr
     analysis = analysed(extract_of(protocol), direction=protocol.direction)
 
     assert analysis.results["verdict"]["state"] == TRUTHS[protocol.name]  # type: ignore[index, call-overload]
-    assert analysis.pictures.keys() == {"phases.png", "distribution.png"}
+    assert analysis.pictures.keys() == {"phases.png", "visual.png", "distribution.png"}
     assert all(picture.startswith(b"\x89PNG") for picture in analysis.pictures.values())
     assert "recorded with the phases" in analysis.methods
 
@@ -46,7 +46,7 @@ def test_without_a_recorded_drawing_there_is_no_test_and_no_default() -> None:
     assert "the mean difference is +" in analysis.sentence
     assert analysis.results["test"] == {"kind": "not a randomisation test", "schedule from": "nowhere"}
     assert (analysis.numbers["p"], analysis.numbers["observed"]) == (None, None)
-    assert analysis.pictures.keys() == {"phases.png"}
+    assert analysis.pictures.keys() == {"phases.png", "visual.png"}
 
 
 def test_bounds_that_come_with_the_request_are_called_exploratory() -> None:
@@ -318,7 +318,7 @@ def test_the_page_holds_sentence_pictures_method_and_no_markup_from_outside() ->
 
     assert "<script>" not in page
     assert "&lt;b&gt;title&lt;/b&gt;" in page
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3
     assert "Benefit: treatment days differed" in page
     assert "not defined" in page
     assert (
@@ -341,7 +341,7 @@ def test_every_picture_of_an_exploratory_analysis_says_so() -> None:
     planned, exploratory = (analysed(extract_of(ONE), compliance=label) for label in ("planned", "exploratory"))
 
     assert planned.results == exploratory.results
-    assert planned.pictures.keys() == exploratory.pictures.keys() == {"phases.png", "distribution.png"}
+    assert planned.pictures.keys() == exploratory.pictures.keys() == {"phases.png", "visual.png", "distribution.png"}
     assert all(exploratory.pictures[name] != picture for name, picture in planned.pictures.items())
 
 
