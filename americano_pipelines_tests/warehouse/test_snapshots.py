@@ -13,9 +13,11 @@ import duckdb
 import pytest
 
 from americano_pipelines.common.hashing import file_sha256
+from americano_pipelines.common.stage_timer import StageTimer
 from americano_pipelines.errors import WarehouseUnavailableError
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
+from americano_pipelines.warehouse.refresh import refresh
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 from americano_pipelines.warehouse.snapshots import open_published
 from americano_pipelines_tests.conftest import environment
@@ -400,22 +402,20 @@ def test_a_reader_waits_for_a_shell_that_is_about_to_close(settings: Settings, s
         assert connection.execute(COUNT).fetchall() == [(100,)]
 
 
-def test_what_cannot_be_tidied_up_after_the_swap_does_not_undo_it(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced(settings)
-    calls: list[Settings] = []
+def test_what_cannot_be_tidied_up_after_the_swap_does_not_undo_it(settings: Settings) -> None:
+    first = synced(settings).path
+    assert first is not None
+    folders: list[Path] = []
 
-    def refuse(swept: Settings) -> None:
-        assert snapshots.current(swept.paths) != first
-        calls.append(swept)
+    def refuse(folder: Path) -> bool:
+        assert snapshots.current(settings.paths) != first
+        folders.append(folder)
         raise PermissionError(errno.EACCES, "not yours")
 
-    first = snapshots.current(settings.paths)
-    monkeypatch.setattr("americano_pipelines.warehouse.snapshots._sweep", refuse)
+    keeping_one = settings.model_copy(update={"americano_snapshots_kept": 1})
+    outcome = refresh(keeping_one, StageTimer(), full=True, may_remove=refuse)
 
-    outcome = synced(settings, full=True)
-
-    assert calls == [settings]
+    assert folders == [first.parent]
+    assert first.exists()
     assert outcome.changed
     assert snapshots.current(settings.paths) == outcome.path != first
