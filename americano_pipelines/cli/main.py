@@ -3,6 +3,8 @@
 Import the module of a command when the command runs, so that a sync does not load the analyses.
 """
 
+import atexit
+import gc
 import io
 import os
 import sys
@@ -68,6 +70,10 @@ def main() -> None:
     """Run the command line and exit with its code."""
     # Also before the settings are known, and for the processes that are started: see common/file_permissions.py.
     os.umask(0o077)
+    # Of a sync that changes nothing, looking for garbage among the modules took 1.1 of 4.6 s of CPU time, most of it
+    # when Python exits. Frozen objects are not looked at.
+    gc.set_threshold(50_000, 20, 20)
+    atexit.register(gc.freeze)
     try:
         # Without click's own handling, a code given to `context.exit` comes back as the result.
         sys.exit(group.main(standalone_mode=False) or 0)

@@ -107,12 +107,18 @@ def evaluate(
         if label is None:
             return outcome(check, passed=True, description="not evaluated: there are no phase labels to compare with")
         fragments |= {"phases": sql.quote("analytics", PHASES.name), "label": sql.quote(label.name)}
-    statement = f"check_{check.name}"
+    names = [f"check_{check.name}"]
     if check.name == "id_unique" and changed is not None:
-        statement = f"{statement}_of_changes"
+        names = ["check_id_unique_of_changes"]
         fragments["changed"] = bucket_filter(tables[check.table], changed)
-    statement = sql.render(sql.load("warehouse", statement), **fragments)
-    row = connection.execute(statement).fetchone() or ()
+    elif check.name == "id_unique":
+        # Half the CPU time; only where it finds two equal hashes are the ids themselves counted.
+        names.insert(0, "check_id_unique_by_hash")
+    row: tuple[int, ...] = ()
+    for name in names:
+        row = connection.execute(sql.render(sql.load("warehouse", name), **fragments)).fetchone() or ()
+        if not any(row):
+            break
     figures = dict(zip(evaluation.figures, map(int, row), strict=True))
     return outcome(check, passed=not any(row), description=evaluation.sentence.format(**figures), **figures)
 

@@ -72,3 +72,10 @@ def test_help_of_a_command_loads_no_engine(tmp_path: Path) -> None:
 
     assert others & ({"dagster", "duckdb"} | HEAVY) == set()
     assert {name for name in ours if name.startswith("cli.")} == SYNC_ONLY
+
+
+def test_the_list_of_commands_loads_no_engine(tmp_path: Path) -> None:
+    ours, others = loaded(tmp_path / "data", "--help")
+
+    assert others & ({"dagster", "duckdb", "sqlalchemy", "filelock"} | HEAVY) == set()
+    assert {"cli.records", "cli.relocate"} <= ours, "it has the help of each command"

@@ -33,8 +33,9 @@ import dagster
 with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
     from americano_pipelines.definitions import defs
+    storage = [name for name in ("sqlalchemy", "alembic") if name in sys.modules]
     dagster.Definitions.validate_loadable(defs())
-print([name for name in {HEAVY} if name in sys.modules], [str(warning.message) for warning in warned])
+print(storage + [name for name in {HEAVY} if name in sys.modules], [str(warning.message) for warning in warned])
 """
 
 
