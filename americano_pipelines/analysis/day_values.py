@@ -5,9 +5,10 @@ It holds no time of an event and no name, and is enough to compute the result ag
 
 from typing import Any
 
+from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.extract import BaseExtract, Extract
-from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, read_schemes
+from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, is_alternation, read_schemes
 from americano_pipelines.analysis.registry import AbabParameters, Parameters
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.common.json_values import jsonable
@@ -42,6 +43,8 @@ def day_values(extract: BaseExtract, parameters: Parameters) -> bytes | None:
         document["test"] = _tested(schemes[0])
         if others := schemes[1:]:
             document["contrasts"] = [_tested(scheme) for scheme in others]
+    if is_alternation(observations) and len(part := alternating_phases(observations)) < len(windows):
+        document["held"] = [window.label for place, window in enumerate(windows) if place not in part]
     return canonical_json(jsonable(document))
 
 

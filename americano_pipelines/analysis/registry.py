@@ -79,6 +79,13 @@ class AbabParameters(ProtocolParameters):
         description="What the conditions are compared by; immediacy: three days on either side of each switch.",
     )
 
+    band: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Only of a changing criterion: how far from its criterion a day conforms, in the outcome's unit.",
+    )
+
     @field_validator("contrasts", mode="before")
     @classmethod
     def _text_of_contrasts(cls, value: object) -> str | None:
@@ -91,7 +98,7 @@ class AbabParameters(ProtocolParameters):
 
 
 # Older records do not have these.
-_WHERE_SET = ("contrasts", "statistic")
+_WHERE_SET = ("contrasts", "statistic", "band")
 
 
 class SegmentedParameters(ProtocolParameters):
@@ -157,7 +164,7 @@ class TrainingParameters(Parameters):
 
 
 # Raise one where the same input gives other numbers or another sentence.
-ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "4", "2", "2", "2", "1"
+ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "5", "2", "2", "2", "1"
 
 
 @dataclass(frozen=True)

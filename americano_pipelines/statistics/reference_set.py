@@ -182,6 +182,9 @@ class Case:
 
         Of a statistic that is not linear it is that of the means: 1 where they treat the same days.
         """
+        if self.statistic == "distance":
+            observed = np.array(self.observed)
+            return lambda assignments: (assignments == observed).all(axis=1).astype(np.float64)
         return evaluator(self._linear, self.schedule, self.marks())
 
     @property
