@@ -652,7 +652,11 @@ def check_verdict(record: Mapping[str, Any], report: Report) -> None:
     if state not in {"no verdict", "not shown"}:
         report.add("unknown", "whether the plan was over, and nothing else forbade a verdict: the protocol is not here")
     for row in (results.get("contrasts") or [])[1:]:
-        own = row["test"] if row["p by Holm"] is None else {**row["test"], "p": row["p by Holm"]}
+        own = row["test"]
+        if row["p by Holm"] is not None:
+            factor, interval = row["p by Holm"] / own["p"], own["p_interval"]
+            corrected = None if interval is None else [factor * bound for bound in interval]
+            own = {**own, "p": row["p by Holm"], "p_interval": corrected}
         follows, why = derive_verdict({**results, **row, "test": own}, float(record["config"]["alpha"]))
         judged, name = row["verdict"]["state"], row["contrast"].replace("-", " against ")
         right = judged in {follows, "no verdict"} and f" {name}: {judged} (" in sentence
