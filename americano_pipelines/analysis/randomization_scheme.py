@@ -158,7 +158,7 @@ def read_scheme(
         problem = f"{contrast.words} cannot be tested, for the days of other conditions leave one possible assignment"
         return RandomizationScheme(schedule, recorded, observed, None, problem, contrast)
     try:
-        case = Case(_on_planned_days(values, sum(lengths)), schedule, observed, statistic)
+        case = Case(on_planned_days(values, sum(lengths)), schedule, observed, statistic)
         case.contrast()
     except AnalysisError as error:
         return RandomizationScheme(schedule, recorded, observed, None, str(error), contrast)
@@ -276,7 +276,7 @@ def _missing_bounds(observations: Observations) -> str:
     return f"no drawing is recorded of {', '.join(without)}: minDays and maxDays are missing there"
 
 
-def _on_planned_days(values: Values, total: int) -> Values:
+def on_planned_days(values: Values, total: int) -> Values:
     """The values of so many days; a day that did not take place has none."""
     return np.concatenate((values[:total], np.full(max(0, total - values.size), np.nan)))
 
