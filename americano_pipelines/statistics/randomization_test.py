@@ -151,16 +151,13 @@ def randomization_test(
     )
     # The observed assignment is one of all, and comes on top of a sample or of a set that does not hold it.
     observed_added = 0 if looked_at_all and admissible else 1
-    ties = max(case.ties for case in cases)
-    reference = ReferenceSet(observed, contrasts, shares, ties, observed_added)
+    ties, linear = max(case.ties for case in cases), all(is_linear(case.statistic) for case in cases)
+    reference = ReferenceSet(observed, contrasts, shares, ties, observed_added, linear)
     sides = two_sided if direction is None else None
     counted = _Counts.of(reference)
     as_extreme, always = counted.as_extreme(direction, sides)
     factor = 2 if sides == "doubled" else 1
     favoured = direction or _favoured(observed, counted.higher, counted.lower, sides)
-    no_interval = "" if admissible else "what was observed could not have been drawn"
-    if not all(is_linear(case.statistic) for case in cases):
-        no_interval = "the statistic is not linear in the values, so its test is not inverted"
     counts, edges = _histogram(contrasts[~np.isnan(contrasts)], observed, reference.ties, higher=favoured == "increase")
     return RandomizationTest(
         observed=observed,
@@ -179,7 +176,9 @@ def randomization_test(
         tolerance=reference.ties,
         seed=None if looked_at_all else seed,
         generator=None if looked_at_all else GENERATOR,
-        interval=Interval(None, None, 1 - level, no_interval) if no_interval else invert(reference, level, two_sided),
+        interval=invert(reference, level, two_sided)
+        if admissible
+        else Interval(None, None, 1 - level, "what was observed could not have been drawn"),
         edges=edges,
         counts=counts,
     )

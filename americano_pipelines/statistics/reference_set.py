@@ -37,6 +37,7 @@ class ReferenceSet:
         shares: their share of a constant effect on the treated days, 1 for the observed assignment; same shape.
         ties: differences between statistics up to it are none.
         observed_added: 1 when the observed assignment comes on top of these, because they are a sample; else 0.
+        linear: whether the statistic is linear in the values, so that the test can be inverted.
     """
 
     observed: float
@@ -44,6 +45,7 @@ class ReferenceSet:
     shares: Values
     ties: float
     observed_added: int
+    linear: bool = True
 
     @property
     def size(self) -> int:

@@ -188,3 +188,21 @@ def test_what_an_analysis_says_of_any_design_is_derived_again(design: str, monke
     if test.get("p") is not None:
         test["p"] /= 2
         assert faults(files, record) != []
+
+
+def test_a_further_contrast_that_is_made_better_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    extract, parameters = DESIGNS["three conditions alternating"]
+    files, record = crate_of(extract(), parameters, monkeypatch)
+    last = record["results"]["contrasts"][2]
+
+    for place, name, value in (
+        (last, "p by Holm", last["p by Holm"] / 2),
+        (last["test"], "p", last["test"]["p"] / 2),
+        (last["test"], "observed", last["test"]["observed"] + 1),
+        (last["verdict"], "state", "harm"),
+    ):
+        monkeypatch.setitem(place, name, value)
+        assert faults(files, record) != [], name
+        monkeypatch.undo()
+        monkeypatch.setattr(abab, "_pictures", lambda *_: {})
+    assert faults(files, record) == []
