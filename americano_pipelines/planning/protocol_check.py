@@ -147,8 +147,7 @@ def _randomization(observations: Observations, scheme: RandomizationScheme, para
     if rejects(smallest, parameters.alpha):
         return CheckedItem("randomization", complete=True, text=text)
     needed = ceil(sides / parameters.alpha - 1e-9)
-    free = isinstance(schedule, PhaseSchedule) and not schedule.starts and not isinstance(schedule, CriterionSchedule)
-    days = schedule.days_for(needed) if free else None
+    days = schedule.days_for(needed) if type(schedule) is PhaseSchedule and not schedule.starts else None
     remedy = f", with the same bounds in {days} days" if days else ""
     text += f", above the level of {parameters.alpha:g}: {needed} assignments are needed{remedy}"
     return CheckedItem("randomization", complete=False, text=text)
