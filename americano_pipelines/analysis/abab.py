@@ -7,9 +7,11 @@ from math import ceil
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.abab_description import (
+    days_by_condition,
     dependence_results,
     differences_by_intervention,
     effect_results,
+    neighbour_results,
     outcome_scale,
 )
 from americano_pipelines.analysis.abab_methods import MEASURES, methods_of, statistic_of
@@ -20,6 +22,9 @@ from americano_pipelines.analysis.abab_results import (
     missing_clause,
     missing_doubts,
 )
+from americano_pipelines.analysis.alternation_plot import draw_alternation
+from americano_pipelines.analysis.alternation_scheme import alternating_phases
+from americano_pipelines.analysis.criterion_conformity import conformity, criteria_lead, criteria_of
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_distribution, draw_phases
 from americano_pipelines.analysis.randomization_scheme import (
@@ -27,6 +32,7 @@ from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
     as_drawn,
     compared_names,
+    has_criteria,
     is_alternation,
     verdict_blockers,
 )
@@ -36,8 +42,10 @@ from americano_pipelines.analysis.visual_analysis import draw_features, features
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import combined
 from americano_pipelines.statistics.formulas import (
+    CONFORMITY,
     DEPENDENCE,
     HOLM,
+    NEIGHBOURS,
     TREND,
     VISUAL,
     Formula,
@@ -84,6 +92,8 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
             "declared improvement": jsonable(asdict(declared)),
             "missing days": jsonable({**asdict(results.missing), "shares differ": results.missing.is_unequal}),
             "effects": effect_results(observations, results.pairs, declared.better, declared.undeclared),
+            **({"neighbouring days": neighbour_results(observations, scheme)} if is_alternation(observations) else {}),
+            **({"criteria": conformity(observations, parameters.band)} if has_criteria(observations) else {}),
             "dependence": dependence_results(observations, declared.better, jsonable(trend)),
             **({"visual analysis": visual_results(features)} if features is not None else {}),
             "appraisal": jsonable(asdict(results.appraisal)),
@@ -105,7 +115,7 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
 
 def _verdict(results: AbabResults, blockers: tuple[str, ...], others: Sequence[Verdict]) -> Verdict:
     """The verdict of the protocol: that of its only or its primary contrast, with the others in the sentence."""
-    test, parameters, scheme = results.test, results.parameters, results.scheme
+    test, parameters, scheme, observations = results.test, results.parameters, results.scheme, results.observations
     beside = "".join(
         f" {other.contrast.words}: {verdict.state} ({_numbers_of_contrast(other)})."
         for other, verdict in zip(results.contrasts[1:], others, strict=True)
@@ -115,7 +125,7 @@ def _verdict(results: AbabResults, blockers: tuple[str, ...], others: Sequence[V
         sentence = f"No verdict: {'; '.join(blockers)}. Descriptively, {_described(results)}."
         return Verdict("no verdict", blockers[0], sentence + shortfall)
     remedy = ""
-    if isinstance(scheme.schedule, PhaseSchedule) and not scheme.schedule.starts:
+    if isinstance(scheme.schedule, PhaseSchedule) and not scheme.schedule.starts and not has_criteria(observations):
         days = scheme.schedule.days_for(ceil(test.sides / parameters.alpha - 1e-9))
         remedy = (
             ", and the bounds of the phases never admit so many"
@@ -130,6 +140,7 @@ def _verdict(results: AbabResults, blockers: tuple[str, ...], others: Sequence[V
         undeclared=results.declared.undeclared,
         compared=results.compared,
         measure=MEASURES[parameters.statistic],
+        criteria_lead=criteria_lead(results.observations) if has_criteria(results.observations) else None,
     )
     verdict = judge(test, level=parameters.alpha, improvement=results.declared.better, remarks=remarks)
     return replace(verdict, sentence=verdict.sentence + shortfall)
@@ -209,15 +220,19 @@ def _described(results: AbabResults) -> str:
 def _formulas(results: AbabResults) -> tuple[Formula, ...]:
     """The formulas of the numbers that this analysis gives."""
     test, parameters = results.test, results.parameters
-    tested = randomization_formulas(parameters.direction, test.two_sided, parameters.statistic) if test else ()
+    statistic = "distance" if has_criteria(results.observations) else parameters.statistic
+    tested = randomization_formulas(parameters.direction, test.two_sided, statistic) if test else ()
     trend = (TREND,) if results.trend else ()
+    neighbours = NEIGHBOURS if is_alternation(results.observations) else ()
     holm = (HOLM,) if results.contrasts else ()
+    criteria = (CONFORMITY,) if has_criteria(results.observations) else ()
     visual = () if is_alternation(results.observations) else VISUAL
-    return (*tested, *holm, *effect_formulas(outcome_scale(parameters)), *DEPENDENCE, *trend, *visual)
+    effects = effect_formulas(outcome_scale(parameters))
+    return (*tested, *criteria, *holm, *effects, *neighbours, *DEPENDENCE, *trend, *visual)
 
 
 def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, results: AbabResults) -> JsonValue:
-    compared = compared_names(scheme.contrast if results.contrasts else None)
+    compared, observations = compared_names(scheme.contrast if results.contrasts else None), results.observations
     kind = "randomisation test" if scheme.admissible and test is not None else NOT_A_TEST
     if test is None or scheme.schedule is None:
         problem: dict[str, JsonValue] = {"why": scheme.problem} if scheme.problem else {}
@@ -226,6 +241,7 @@ def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, r
         {
             "kind": kind,
             **asdict(test),
+            **({"criteria lead to": criteria_lead(observations)} if has_criteria(observations) else {}),
             "statistic": statistic_of(results.observations, results.parameters.statistic, compared),
             "schedule": {**recorded_fields(scheme.schedule), "assignments": scheme.schedule.count},
             "schedule from": scheme.source,
@@ -255,13 +271,19 @@ def _pictures(results: AbabResults, verdict: Verdict, compliance: str) -> dict[s
     observations, test = results.observations, results.test
     protocol, outcome = observations.extract.protocol, observations.extract.outcome
     title, bands = f"{protocol.title}: {verdict.state}, {compliance}", observations.bands()
-    if is_alternation(observations):  # a name for each day would cover the next one
-        title, bands = f"{title} (treatment days on orange)", [replace(band, label="") for band in bands]
-    pictures = {
-        "phases.png": draw_phases(
-            observations.days.values, bands, observations.days.switched, outcome=outcome, title=title
-        )
-    }
+    values = observations.days.values
+    if is_alternation(observations):
+        part, days = alternating_phases(observations), days_by_condition(observations)
+        held = [band for place, band in enumerate(bands) if place not in part]
+        figure = draw_alternation(values, list(days.items()), held, outcome=outcome, title=title)
+    else:
+        if has_criteria(observations):
+            tolerance, criteria = results.parameters.band or 0.0, criteria_of(observations)
+            bands = [
+                replace(band, criterion=own, tolerance=tolerance) for band, own in zip(bands, criteria, strict=True)
+            ]
+        figure = draw_phases(values, bands, observations.days.switched, outcome=outcome, title=title)
+    pictures = {"phases.png": figure}
     if test is not None:
         sides = "two-sided, twice the share" if test.direction is None else f"one-sided, {test.direction}"
         p = (
@@ -273,7 +295,9 @@ def _pictures(results: AbabResults, verdict: Verdict, compliance: str) -> dict[s
             test.edges,
             test.counts,
             test.observed,
-            unit=f"{' minus '.join(results.compared)}{MEASURES[results.parameters.statistic]}, {outcome}",
+            unit=f"mean distance from the criterion, {outcome}"
+            if has_criteria(observations)
+            else f"{' minus '.join(results.compared)}{MEASURES[results.parameters.statistic]}, {outcome}",
             title=f"{test.assignments:,} possible assignments, {p}",
             higher=test.favoured_direction == "increase",
         )

@@ -11,15 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from americano_pipelines.analysis.alternation_scheme import alternating_phases
+from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast, side_of
+from americano_pipelines.analysis.criterion_conformity import criteria_of
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
     as_drawn,
+    has_criteria,
     is_alternation,
     off_plan,
 )
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.common.json_values import jsonable
+from americano_pipelines.statistics.alternation_measures import neighbour_differences
 from americano_pipelines.statistics.autocorrelation import phase_dependence, residual_autocorrelations, reversal
 from americano_pipelines.statistics.combined_effects import DEPENDENT_DAYS, combine
 from americano_pipelines.statistics.design_appraisal import Appraisal, PlanKept, appraise
@@ -61,24 +66,31 @@ class ComparisonGroups:
         ]
 
 
-def comparison_groups(observations: Observations) -> ComparisonGroups:
-    """The groups of days that are compared in a protocol; the days of two interventions are never in one group."""
+def comparison_groups(observations: Observations, contrast: Contrast | None = None) -> ComparisonGroups:
+    """The groups of days that are compared in a protocol; the days of two interventions are never in one group.
+
+    Args:
+        observations: the protocol's days.
+        contrast: of days that alternate, the conditions of a declared contrast; None for all.
+    """
     windows = observations.timeline.windows
     values = tuple(observations.phase_values(index) for index in range(len(windows)))
     days = tuple(np.flatnonzero(observations.days.phase == index) for index in range(len(windows)))
     if not is_alternation(observations):
         return ComparisonGroups(observations.labels, tuple(window.condition for window in windows), values, days)
-    interventions = observations.timeline.interventions
-    names = {"baseline": "baseline days"} | {
+    part, interventions = alternating_phases(observations), observations.timeline.interventions
+    names = {BASELINE: "baseline days"} | {
         kind: "treatment days" if len(interventions) == 1 else f"{kind} days" for kind in interventions
     }
-    sides = [window.type if window.condition == "treatment" else "baseline" for window in windows]
-    members = [[index for index, other in enumerate(sides) if other == side] for side in names]
+    if contrast is not None:
+        names = {side: names.get(side, f"{side} days") for side in (contrast.second, contrast.first)}
+    sides = [side_of(window.type) for window in windows]
+    members = [[index for index in part if sides[index] == side] for side in names]
     pooled_values = tuple(np.concatenate([np.empty(0), *(values[index] for index in group)]) for group in members)
     pooled_days = tuple(
         np.concatenate([np.empty(0, dtype=np.int64), *(days[index] for index in group)]) for group in members
     )
-    conditions: list[Condition] = ["baseline", *(["treatment"] * len(interventions))]  # type: ignore[list-item]
+    conditions: list[Condition] = ["baseline", *(["treatment"] * (len(names) - 1))]  # type: ignore[list-item]
     return ComparisonGroups(tuple(names.values()), tuple(conditions), pooled_values, pooled_days)
 
 
@@ -87,9 +99,14 @@ def outcome_scale(parameters: AbabParameters) -> OutcomeScale:
     return OutcomeScale(parameters.ratio_scale, parameters.highest, parameters.goal)
 
 
-def effects(observations: Observations, parameters: AbabParameters, improvement: Direction | None) -> list[Pair]:
+def effects(
+    observations: Observations,
+    parameters: AbabParameters,
+    improvement: Direction | None,
+    contrast: Contrast | None = None,
+) -> list[Pair]:
     """The effect of every pair of groups that is compared; higher counts as better where no way is declared."""
-    groups = comparison_groups(observations)
+    groups = comparison_groups(observations, contrast)
     return compare(
         groups.labels,
         groups.conditions,
@@ -130,12 +147,16 @@ def differences_by_intervention(observations: Observations) -> dict[str, float |
     """
     windows = observations.timeline.windows
     means: dict[str, list[Values]] = {}
-    for index, window in enumerate(windows):
+    part = alternating_phases(observations) if is_alternation(observations) else range(len(windows))
+    for index in part:
+        window = windows[index]
         side = window.type if window.condition == "treatment" else window.condition
         means.setdefault(side, []).append(observations.phase_values(index, missing=False))
 
     def level(side: str) -> float | None:
-        parts = [np.concatenate(means[side])] if is_alternation(observations) else means.get(side, [])
+        parts = means.get(side, [])
+        if parts and is_alternation(observations):
+            parts = [np.concatenate(parts)]
         if not parts or any(not part.size for part in parts):
             return None
         return float(np.mean([part.mean() for part in parts]))
@@ -146,6 +167,27 @@ def differences_by_intervention(observations: Observations) -> dict[str, float |
         kind: treated - baseline if treated is not None and baseline is not None else None
         for kind, treated in levels.items()
     }
+
+
+def days_by_condition(observations: Observations) -> dict[str, NDArray[np.bool_]]:
+    """Whether each day is under each condition of the protocol, the baseline first."""
+    sides = [side_of(window.type) for window in observations.timeline.windows]
+    phase = observations.days.phase
+    order = [*([BASELINE] if BASELINE in sides else []), *observations.timeline.interventions]
+    return {name: np.isin(phase, [place for place, side in enumerate(sides) if side == name]) for name in order}
+
+
+def neighbour_results(observations: Observations, scheme: RandomizationScheme) -> JsonValue:
+    """Differences of neighbouring days of an alternation as JSON."""
+    part, phase = alternating_phases(observations), observations.days.phase
+    days = days_by_condition(observations)
+    contrast = scheme.contrast
+    treated = np.full(phase.size, np.nan)
+    if contrast is not None and contrast.first in days and contrast.second in days:
+        alternates = (phase >= part.start) & (phase < part.stop)
+        treated[days[contrast.first] & alternates] = 1.0
+        treated[days[contrast.second] & alternates] = 0.0
+    return jsonable(asdict(neighbour_differences(observations.days.values, treated)))
 
 
 def missing_by_condition(observations: Observations) -> MissingDays:
@@ -166,11 +208,10 @@ def dependence_results(observations: Observations, improvement: Direction | None
     groups, better = comparison_groups(observations), improvement or "increase"
     if is_alternation(observations):
         residuals = np.full_like(observations.days.values, np.nan)
-        treated = np.array([window.condition == "treatment" for window in observations.timeline.windows])[
-            observations.days.phase
-        ]
-        for side in (True, False):
-            on_side = ~np.isnan(observations.days.values) & (treated == side)
+        part = alternating_phases(observations)
+        alternates = (observations.days.phase >= part.start) & (observations.days.phase < part.stop)
+        for under in days_by_condition(observations).values():
+            on_side = ~np.isnan(observations.days.values) & under & alternates
             residuals[on_side] = (
                 observations.days.values[on_side] - observations.days.values[on_side].mean()
                 if on_side.any()
@@ -193,8 +234,18 @@ def dependence_results(observations: Observations, improvement: Direction | None
 def appraisal(observations: Observations, scheme: RandomizationScheme, missing: MissingDays) -> Appraisal:
     """Appraise the design."""
     deviations = observations.extract.protocol.deviations
-    groups = comparison_groups(observations)
-    conditions = [window.condition for window in observations.timeline.windows]
+    windows = observations.timeline.windows
+    contrast = scheme.contrast if len(observations.timeline.interventions) > 1 else None
+    groups = comparison_groups(observations, contrast)
+    conditions: list[str] = [window.condition for window in windows]
+    if has_criteria(observations):
+        conditions = [str(criterion) for criterion in criteria_of(observations)]
+    if is_alternation(observations):
+        conditions = [side_of(windows[place].type) for place in alternating_phases(observations)]
+        if contrast is not None:
+            conditions = [side for side in conditions if side in {contrast.first, contrast.second}]
+        elif len(observations.timeline.interventions) > 1:
+            conditions = [window.condition for window in windows]
     return appraise(
         [(label, int(group.values.size)) for label, group in zip(groups.labels, groups.present_values, strict=True)],
         switches=sum(previous != other for previous, other in pairwise(conditions)),

@@ -7,6 +7,7 @@ from americano_pipelines.analysis.randomization_scheme import (
     as_drawn,
     compared_names,
     declared_contrasts,
+    has_criteria,
     is_alternation,
 )
 from americano_pipelines.analysis.registry import AbabParameters
@@ -33,6 +34,8 @@ def statistic_of(observations: Observations, statistic: str, compared: tuple[str
         compared: the two conditions.
     """
     first, second = compared
+    if has_criteria(observations):
+        return "mean distance of the days from the criterion in force"
     if statistic == "nap":
         return (
             f"share of the pairs of a {first} and a {second} day in which the {first} day is higher, ties half, less .5"
@@ -74,16 +77,17 @@ def methods_of(
     )
     better = {"increase": "higher is better", "decrease": "lower is better", None: declared.undeclared}
     drawn = as_drawn(observations)
+    compared_days = "counted" if has_criteria(observations) else "compared between the conditions by the same test"
     worst = (
         ", and the test was repeated with the worst values on them, within the observed range"
-        if parameters.statistic == "mean"
+        if parameters.statistic == "mean" and not has_criteria(observations)
         else ""
     )
     return (
         f"One learner went {course}. The outcome, {observations.extract.outcome} ({better[declared.better]}), was "
         f"averaged by day, {observations.day_in_words}{cut}. Days without a value kept their place. "
         f"{f'{drawn[0].upper()}{drawn[1:]}. ' if drawn else ''}{_tested(observations, parameters, scheme)} Days "
-        f"without a value were compared between the conditions by the same test{worst}. "
+        f"without a value were {compared_days}{worst}. "
         "Overlap was measured by NAP with Newcombe's interval, which "
         "takes the days for independent. The formula of each number is listed with the results."
     )
@@ -103,7 +107,9 @@ def _tested(observations: Observations, parameters: AbabParameters, scheme: Rand
     if contrasts:
         every += ", with the days of all other conditions as they were"
     sides = (
-        "two-sided: p is twice the smaller of the two one-sided p values"
+        "one-sided (a smaller distance)"
+        if has_criteria(observations)
+        else "two-sided: p is twice the smaller of the two one-sided p values"
         if parameters.direction == "either"
         else f"one-sided ({parameters.direction})"
     )
@@ -119,7 +125,7 @@ def _tested(observations: Observations, parameters: AbabParameters, scheme: Rand
     interval = (
         f" The two-sided {percent(1 - parameters.alpha)} interval of the effect holds the constant effects that the "
         "two-sided test does not reject."
-        if is_linear(parameters.statistic)
+        if is_linear(parameters.statistic) and not has_criteria(observations)
         else ""
     )
     return (

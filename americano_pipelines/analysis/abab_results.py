@@ -14,6 +14,7 @@ from americano_pipelines.analysis.randomization_scheme import (
     as_drawn,
     compared_names,
     declared_contrasts,
+    has_criteria,
     is_alternation,
     read_schemes,
 )
@@ -150,16 +151,17 @@ def compute_abab_results(observations: Observations, parameters: AbabParameters)
     declared = declared_improvement(observations.extract, parameters.improvement, parameters.direction)
     test, missing = _tested(scheme, parameters)
     trend, trend_part = None, 0.0
-    if not is_alternation(observations):
+    if not is_alternation(observations) and not has_criteria(observations):
         treated = np.array([window.condition == "treatment" for window in observations.timeline.windows])
         trend = within_phase_trend(observations.days.values, observations.days.phase, treated)
     if trend is not None and scheme.case is not None:
         day_numbers = np.where(np.isnan(scheme.case.values), np.nan, np.arange(scheme.case.values.size))
         trend_part = trend.slope * Case(day_numbers, scheme.case.schedule, scheme.case.observed).contrast()
     missing = missing or missing_by_condition(observations)
+    contrast = scheme.contrast if declared_contrasts(observations, parameters) else None
     return AbabResults(
         observations, parameters, scheme, declared, test, missing, trend, trend_part,
-        effects(observations, parameters, declared.better), appraisal(observations, scheme, missing),
+        effects(observations, parameters, declared.better, contrast), appraisal(observations, scheme, missing),
         _contrasts(observations, parameters, [scheme, *others], test, missing),
     )  # fmt: skip
 
@@ -176,6 +178,8 @@ def _tested(
             [case], direction=direction, level=parameters.alpha, seed=parameters.seed, draws=parameters.draws
         )
 
+    if scheme.case.statistic == "distance":
+        return run_test(scheme.case, "decrease"), None
     test = run_test(scheme.case, None if parameters.direction == "either" else parameters.direction)
     return test, missing_days(scheme.case, test, run_test)
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.combined_extract import CombinedExtract
 from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.group_extract import GroupExtract
 from americano_pipelines.analysis.multiple_baseline_scheme import read_joint_scheme
-from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, read_schemes
+from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, is_alternation, read_schemes
 from americano_pipelines.analysis.registry import AbabParameters, Parameters
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.common.json_values import jsonable
@@ -52,12 +53,15 @@ def day_values(extract: BaseExtract, parameters: Parameters) -> bytes | None:
 def _days(observations: Observations) -> dict[str, Any]:
     """The days of a protocol with the phase that each belongs to."""
     windows = observations.timeline.windows
-    return {
+    document: dict[str, Any] = {
         "values": observations.days.values,
         "phase": observations.days.phase,
         "labels": [window.label for window in windows],
         "conditions": [window.condition for window in windows],
     }
+    if is_alternation(observations) and len(part := alternating_phases(observations)) < len(windows):
+        document["held"] = [window.label for place, window in enumerate(windows) if place not in part]
+    return document
 
 
 def _tested_jointly(cases: Sequence[Observations]) -> dict[str, Any] | None:

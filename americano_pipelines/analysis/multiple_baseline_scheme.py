@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from americano_pipelines.analysis.alternation_scheme import whole_days
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.group_extract import MULTIPLE_BASELINE_DESIGN
-from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, design_of, on_planned_days, whole_days
+from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, design_of, on_planned_days
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.joint_randomization import MultipleBaseline
 from americano_pipelines.statistics.start_schedules import StartSchedule

@@ -102,12 +102,16 @@ class Band:
         treated: whether it counts as treatment.
         first: its first day, counted from 0; a fraction when it does not begin with a day.
         end: the day on which it ends, exclusive.
+        criterion: what the outcome is to reach in it, None where nothing is set.
+        tolerance: how far from the criterion a day conforms.
     """
 
     label: str
     treated: bool
     first: float
     end: float
+    criterion: float | None = None
+    tolerance: float = 0.0
 
 
 def draw_phases(
@@ -163,12 +167,19 @@ def draw_phases(
             color=colour,
             fontsize=9,
         )
+    for band in bands:
+        if band.criterion is not None:
+            low, high = band.criterion - band.tolerance, band.criterion + band.tolerance
+            axes.hlines(band.criterion, band.first, band.end, color=INK, linewidth=1.2, linestyle=(0, (1, 1)), zorder=3)
+            axes.fill_between((band.first, band.end), low, high, color=INK, alpha=0.08, linewidth=0)
+    if any(band.criterion is not None for band in bands):
+        axes.plot([], [], color=INK, linewidth=1.2, linestyle=(0, (1, 1)), label="criterion")
     missing = [day for day in days[np.isnan(values)] if day not in set(excluded)]
     _ticks(axes, missing, SOFT, f"no value ({len(missing)})")
     _ticks(axes, excluded, INK, f"left out: a phase switches ({len(excluded)})")
     axes.set(xlabel="day since the first phase began", ylabel=outcome, xlim=(0, max(values.size, 1)))
     axes.set_title(title, loc="left", pad=20, fontsize=11)
-    if missing or excluded:
+    if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="outside lower right", frameon=False, fontsize=8)  # inside it covered days
     return png(figure)
 

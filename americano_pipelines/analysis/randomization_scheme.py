@@ -4,12 +4,8 @@
 #
 # - Phases: each phase has the bounds of its own length, `{"minDays": 7, "maxDays": 21}`. Every division of the planned
 #   days into phases within the bounds was equally likely.
-# - Design ALTERNATING: all phases have the same scheme, such as `{"scheme": "days", "treatedDays": 1, "blockDays": 2,
-#   "maxRunDays": 2}`: the number of treatment days in each block, the days of a block, and the most days in a row under
-#   one condition. Without `blockDays` all days are one block; without `maxRunDays` runs have no bound. A phase is then
-#   a run of days under one condition, of any length.
+# - Design ALTERNATING: see `alternation_scheme.py`.
 
-import reprlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
@@ -17,20 +13,22 @@ from typing import Any
 
 import numpy as np
 
+from americano_pipelines.analysis.alternation_scheme import read_alternation, recorded_schemes, whole_days, wrong_days
 from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast, contrasts_of, side_of
+from americano_pipelines.analysis.criterion_conformity import criteria_lead, criteria_of
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.statistics.alternating_schedules import Alternation
-from americano_pipelines.statistics.day_clock import MAX_DAYS
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
+from americano_pipelines.statistics.outcome_statistics import Statistic
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines.statistics.reference_set import Case, Schedule
 
 NOT_A_TEST = "not a randomisation test"
 _ABAB_SWITCHES = 3
-_BOUNDS, _ALTERNATION = ("minDays", "maxDays"), ("treatedDays", "blockDays", "maxRunDays")
-_ABAB, _ALTERNATING = "ABAB", "ALTERNATING"
+_BOUNDS = ("minDays", "maxDays")
+_ABAB, _ALTERNATING, _CHANGING_CRITERION = "ABAB", "ALTERNATING", "CHANGING_CRITERION"
 _INTERVENTION = "INTERVENTION_A"
 _WITHOUT_TEST = {
     "MULTIPLE_BASELINE": "its switches are drawn across several learners, and a protocol here has one",
@@ -89,6 +87,11 @@ def is_alternation(observations: Observations) -> bool:
     return design_of(observations) == _ALTERNATING
 
 
+def has_criteria(observations: Observations) -> bool:
+    """Whether the design changes a criterion from phase to phase."""
+    return design_of(observations) == _CHANGING_CRITERION
+
+
 def condition_names(observations: Observations) -> list[str]:
     """The condition of each phase: baseline or treatment, and by its type where there are two interventions."""
     windows = observations.timeline.windows
@@ -98,7 +101,9 @@ def condition_names(observations: Observations) -> list[str]:
 
 def declared_contrasts(observations: Observations, parameters: AbabParameters) -> tuple[Contrast, ...]:
     """The contrasts of a protocol with several interventions, the primary one first; of one intervention none."""
-    return contrasts_of(parameters.contrasts) if len(observations.timeline.interventions) > 1 else ()
+    if has_criteria(observations) or len(observations.timeline.interventions) <= 1:
+        return ()
+    return contrasts_of(parameters.contrasts)
 
 
 def compared_names(contrast: Contrast | None) -> tuple[str, str]:
@@ -119,6 +124,7 @@ def read_scheme(
         contrast: the conditions to compare; None for the primary contrast.
     """
     contrast = contrast or _primary(observations, parameters)
+    statistic: Statistic = "distance" if has_criteria(observations) else parameters.statistic
     lengths = observations.planned or observations.lengths
     sides = [side_of(window.type) for window in observations.timeline.windows]
     treated = tuple(
@@ -131,12 +137,13 @@ def read_scheme(
     problem = _untestable(observations, parameters, contrast)
     if problem or contrast is None:
         return RandomizationScheme(
-            None, all(_recorded(observations)), observed, case=None, problem=problem, contrast=contrast
+            None, all(recorded_schemes(observations)), observed, case=None, problem=problem, contrast=contrast
         )
     schedule: Schedule | None
     try:
         if is_alternation(observations):
-            schedule, recorded = _alternation(observations, sum(lengths)), True
+            schedule, recorded = read_alternation(observations, lengths, contrast), True
+            observed = tuple((np.array(observed) * schedule.compared_days).tolist())
             values = observations.days.values
         else:
             schedule, recorded = _phases(observations, parameters, contrast, lengths)
@@ -151,7 +158,7 @@ def read_scheme(
         problem = f"{contrast.words} cannot be tested, for the days of other conditions leave one possible assignment"
         return RandomizationScheme(schedule, recorded, observed, None, problem, contrast)
     try:
-        case = Case(on_planned_days(values, sum(lengths)), schedule, observed, parameters.statistic)
+        case = Case(on_planned_days(values, sum(lengths)), schedule, observed, statistic)
         case.contrast()
     except AnalysisError as error:
         return RandomizationScheme(schedule, recorded, observed, None, str(error), contrast)
@@ -221,6 +228,9 @@ def verdict_blockers(observations: Observations, scheme: RandomizationScheme, as
 def _untestable(observations: Observations, parameters: AbabParameters, contrast: Contrast | None) -> str | None:
     """Why the design has no test here, whatever was drawn."""
     design, interventions = design_of(observations), observations.timeline.interventions
+    if design == _CHANGING_CRITERION and all(None not in _bounds(scheme) for scheme in recorded_schemes(observations)):
+        lead = "the last criterion is the first one, or there are none, so following them leads no way"
+        return None if criteria_lead(observations) else lead
     if design in _WITHOUT_TEST:
         return f"a design of type {design} has no randomization test here: {_WITHOUT_TEST[design]}"
     if contrast is None and len(interventions) > 1:
@@ -257,19 +267,13 @@ def _not_a_test(observations: Observations, scheme: RandomizationScheme) -> str 
 
 def _missing_bounds(observations: Observations) -> str:
     """Which phases record no bounds of their length, or record what is no number of days."""
-    phases = list(zip(observations.extract.phases, _recorded(observations), strict=True))
-    if wrong := [words for phase, scheme in phases if (words := _wrong_days(str(phase.label), scheme, _BOUNDS))]:
+    phases = list(zip(observations.extract.phases, recorded_schemes(observations), strict=True))
+    if wrong := [words for phase, scheme in phases if (words := wrong_days(str(phase.label), scheme, _BOUNDS))]:
         return f"the recorded drawing is not understood: a number of whole days is needed ({', '.join(wrong)})"
     without = [str(phase.label) for phase, scheme in phases if None in _bounds(scheme)]
     if len(without) == len(phases):
         return "no drawing of the phases is recorded"
     return f"no drawing is recorded of {', '.join(without)}: minDays and maxDays are missing there"
-
-
-def _wrong_days(label: str, scheme: dict[str, Any], names: tuple[str, ...]) -> str:
-    """The entries of a scheme that are no number of whole days, in words; else nothing."""
-    wrong = [name for name in names if scheme.get(name) is not None and whole_days(scheme[name]) is None]
-    return " and ".join(f"{name} of {label} is {reprlib.repr(scheme[name])}" for name in wrong)
 
 
 def on_planned_days(values: Values, total: int) -> Values:
@@ -284,7 +288,7 @@ def _phases(
 
     Phases under a condition that is not compared keep their days, and so does the phase after them its beginning.
     """
-    bounds = [_bounds(scheme) for scheme in _recorded(observations)]
+    bounds = [_bounds(scheme) for scheme in recorded_schemes(observations)]
     low, high = [days for days, _ in bounds if days is not None], [days for _, days in bounds if days is not None]
     recorded = len(low) == len(high) == len(bounds)
     if not recorded:
@@ -292,6 +296,10 @@ def _phases(
             return None, False
         low, high = [parameters.min_days] * len(lengths), [parameters.max_days] * len(lengths)
     sides = [side_of(window.type) for window in observations.timeline.windows]
+    if has_criteria(observations):
+        treated, criteria = tuple(side != BASELINE for side in sides), tuple(criteria_of(observations))
+        cut = observations.timeline.cut
+        return CriterionSchedule(sum(lengths), treated, tuple(low), tuple(high), cut, criteria=criteria), recorded
     compared = [side in {contrast.first, contrast.second} for side in sides]
     first_days = (0, *accumulate(lengths))
     fixed = [not own or not before for before, own in pairwise((True, *compared))]
@@ -309,49 +317,3 @@ def _phases(
 def _bounds(scheme: dict[str, Any]) -> tuple[int | None, int | None]:
     """Fewest and most days of a phase, None where the scheme has no number of days."""
     return whole_days(scheme.get("minDays")), whole_days(scheme.get("maxDays"))
-
-
-def _alternation(observations: Observations, total: int) -> Alternation:
-    recorded = _recorded(observations)
-    scheme = next((scheme for scheme in recorded if _alternation_days(scheme, total)), None)
-    without = [
-        label
-        for label, other in zip(observations.labels, recorded, strict=True)
-        if scheme is None or other != scheme  # 7.0 and 7 are equal
-    ]
-    if scheme is None or without:
-        by_label = zip(observations.labels, recorded, strict=True)
-        wrong = [words for label, other in by_label if (words := _wrong_days(label, other, _ALTERNATION))]
-        where = (
-            f"a number of whole days is needed ({', '.join(wrong)})"
-            if wrong
-            else f"it is missing or another in {', '.join(without)}"
-        )
-        raise AnalysisError(
-            "a design of type ALTERNATING has no randomization test without its scheme: record it in "
-            'interventionParams.randomization of all its phases, such as {"scheme": "days", "treatedDays": 1, '
-            f'"blockDays": 2}}; {where}'
-        )
-    treated_days, block, longest_run = _alternation_days(scheme, total)
-    return Alternation(total, treated_days, block, longest_run)
-
-
-def _alternation_days(scheme: dict[str, Any], total: int) -> list[int]:
-    """Treatment days of a block, days of a block and longest run; empty where the scheme does not state them."""
-    defaults = {"treatedDays": None, "blockDays": total, "maxRunDays": total}
-    days = [whole_days(scheme.get(name, default)) for name, default in defaults.items()]
-    complete = [part for part in days if part is not None]
-    return complete if scheme.get("scheme") == "days" and len(complete) == len(days) else []
-
-
-def whole_days(value: object) -> int | None:
-    """A recorded number of days, 7.0 like 7; None for anything else, to which true and false belong."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_DAYS:
-        return None
-    return int(value) if value == int(value) else None
-
-
-def _recorded(observations: Observations) -> list[dict[str, Any]]:
-    """The scheme that each phase records, empty where it records none."""
-    schemes = [phase.stated("randomization") for phase in observations.extract.phases]
-    return [scheme if isinstance(scheme, dict) else {} for scheme in schemes]

@@ -98,6 +98,13 @@ class AbabParameters(RandomizationParameters):
         description="What the conditions are compared by; immediacy: three days on either side of each switch.",
     )
 
+    band: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Only of a changing criterion: how far from its criterion a day conforms, in the outcome's unit.",
+    )
+
     @field_validator("contrasts", mode="before")
     @classmethod
     def _text_of_contrasts(cls, value: object) -> str | None:
@@ -110,7 +117,7 @@ class AbabParameters(RandomizationParameters):
 
 
 # Older records do not have these.
-_WHERE_SET = ("contrasts", "statistic", "goal", "highest")
+_WHERE_SET = ("contrasts", "statistic", "goal", "highest", "band")
 
 
 class MultipleBaselineParameters(RandomizationParameters):
@@ -190,7 +197,7 @@ class TrainingParameters(Parameters):
 
 
 # Raise one where the same input gives other numbers or another sentence.
-ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "4", "3", "3", "2", "1"
+ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "5", "3", "3", "2", "1"
 MULTIPLE_BASELINE_VERSION, COMBINED_VERSION = "1", "1"
 
 Scope = Literal["protocol", "group", "all learners"]

@@ -12,11 +12,17 @@ from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.declared_improvement import declared_improvement
 from americano_pipelines.analysis.extract import Extract, events_instant
 from americano_pipelines.analysis.preregistration import plan_of, planned_of, resolve
-from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, read_scheme, verdict_blockers
+from americano_pipelines.analysis.randomization_scheme import (
+    RandomizationScheme,
+    declared_contrasts,
+    read_schemes,
+    verdict_blockers,
+)
 from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, AbabParameters
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.planning.planned_design import smallest_p
 from americano_pipelines.settings import Settings
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.effect_interval import rejects
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.warehouse import snapshots
@@ -80,11 +86,13 @@ def check_extract(extract: Extract, sighting: PlanSighting | None, as_of_us: int
     yield _planned_lengths(observations)
     parameters, item = _plan(extract)
     yield item
-    scheme = read_scheme(observations, parameters)
+    scheme, *others = read_schemes(observations, parameters)
     over = as_of_us >= observations.planned_end_us
     if not over and scheme.schedule is not None:
         scheme = replace(scheme, problem=None)  # a phase to come has no values yet
     yield _randomization(observations, scheme, parameters)
+    for other, contrast in zip(others, declared_contrasts(observations, parameters)[1:], strict=True):
+        yield replace(_randomization(observations, other, parameters), what=f"contrast {contrast.name}")
     obstacles = verdict_blockers(observations, scheme, max(as_of_us, observations.planned_end_us))
     yield CheckedItem("design", not obstacles, "; ".join(obstacles) or f"{extract.protocol.design}, complete")
     declared = declared_improvement(extract, parameters.improvement, parameters.direction)
@@ -133,13 +141,13 @@ def _randomization(observations: Observations, scheme: RandomizationScheme, para
     if not scheme.admissible:
         lengths = ", ".join(map(str, observations.planned or observations.lengths))
         return CheckedItem("randomization", complete=False, text=f"phases of {lengths} days could not have been drawn")
-    sides = 2 if parameters.direction == "either" else 1
-    smallest = smallest_p(schedule, two_sided=parameters.direction == "either")
+    two_sided = parameters.direction == "either" and not isinstance(schedule, CriterionSchedule)
+    sides, smallest = 2 if two_sided else 1, smallest_p(schedule, two_sided=two_sided)
     text = f"{schedule.count:,} assignments, the smallest p is {smallest:.2g}"
     if rejects(smallest, parameters.alpha):
         return CheckedItem("randomization", complete=True, text=text)
     needed = ceil(sides / parameters.alpha - 1e-9)
-    days = schedule.days_for(needed) if isinstance(schedule, PhaseSchedule) else None
+    days = schedule.days_for(needed) if type(schedule) is PhaseSchedule and not schedule.starts else None
     remedy = f", with the same bounds in {days} days" if days else ""
     text += f", above the level of {parameters.alpha:g}: {needed} assignments are needed{remedy}"
     return CheckedItem("randomization", complete=False, text=text)

@@ -68,6 +68,9 @@ def invert(reference: ReferenceSet, level: float, two_sided: TwoSided) -> Interv
         level: of the test, such as .05; the confidence is 1 - level.
         two_sided: how the test makes its p.
     """
+    if not reference.linear:
+        why = "the statistic is not linear in the values, so its test is not inverted"
+        return Interval(None, None, 1 - level, why)
     allowed = _allowed(reference.size, level, 2 if two_sided == "doubled" else 1)
     if np.nanmax(reference.shares, initial=0.0) > 1 + SHARE_TOLERANCE:
         return _smallest_interval(reference, allowed, level, two_sided)

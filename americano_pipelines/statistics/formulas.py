@@ -54,6 +54,12 @@ _STATISTICS = {
         "Michiels and Onghena (2019); Kratochwill et al. (2010) for three days",
         "days without a value among the three are left out",
     ),
+    "distance": Formula(
+        "observed",
+        "mean of |day - criterion in force| over the days of all phases with a criterion; smaller is more extreme",
+        "Onghena, Tanious and De (2019); Ferron, Rohrer and Levin (2023)",
+        "an effect has no size here, so there is no interval",
+    ),
     "nap": Formula(
         "observed",
         "share of all pairs of a treatment and a baseline day in which the treatment day is higher, ties half, - 1/2",
@@ -61,6 +67,27 @@ _STATISTICS = {
         "of all days of the conditions together, not of neighbouring phases; higher counts, whichever way is better",
     ),
 }
+NEIGHBOURS = (
+    Formula(
+        "neighbouring days, adiso",
+        "runs of days under one condition are paired in order; mean over the pairs of mean treatment - mean baseline, "
+        "weighted by days",
+        "Manolov (2019), A simulation study on two analytical techniques for alternating treatments designs",
+        "a last run without a partner belongs to the pair before it; days without a value are left out",
+    ),
+    Formula(
+        "neighbouring days, aliv",
+        "mean over the days on which one condition is measured and the other lies between two of its measured days of "
+        "treatment - baseline, the other one linearly interpolated",
+        "Manolov and Onghena (2018), Analyzing data from single-case alternating treatments designs",
+    ),
+)
+CONFORMITY = Formula(
+    "criteria, mean distance and share within the band",
+    "mean of |day - criterion| over the days of the phase; share of these days with |day - criterion| <= band",
+    "McDougall (2005), range-bound changing criterion; Onghena, Tanious and De (2019) for the mean distance",
+    "description only",
+)
 HOLM = Formula(
     "contrasts, p by Holm",
     "the k-th smallest of m p values times m - k + 1, at least the one before, at most 1",

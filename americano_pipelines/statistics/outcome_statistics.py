@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.prefix_sums import PrefixSums, Values, tolerance
 
-Statistic = Literal["mean", "median", "slope", "immediacy", "nap"]
+Statistic = Literal["mean", "median", "slope", "immediacy", "nap", "distance"]
 """
 mean, median, slope: of the treatment phases less those of the baseline phases; slope is that of least squares, a day.
 immediacy: of each switch the mean of three days on the treatment's side less that on the baseline's side.
+distance: of a changing criterion, the mean distance of the days from the criterion in force.
 nap: the share of the pairs of a treatment and a baseline day in which the treatment day is higher, ties half, less 1/2.
 """
 
@@ -56,6 +58,8 @@ def evaluator(statistic: Statistic, schedule: PhaseSchedule | Alternation, value
             raise AnalysisError(f"days that alternate are compared by {', '.join(_OF_DAYS)}, not by {statistic}")
         of_orders = {"mean": _mean_of_orders, "median": _median_of_orders, "nap": _nap_of_orders}[statistic]
         return of_orders(schedule, values)
+    if isinstance(schedule, CriterionSchedule):
+        return lambda lengths: schedule.distances(values, lengths.astype(np.int64))
     of_phases = {
         "mean": _mean_of_phases,
         "median": _median_of_phases,

@@ -56,12 +56,15 @@ class PhaseSchedule:
         sizes = {len(self.treated), len(self.shortest), len(self.longest), self._cut.size, self._compared.size}
         if len(sizes | {len(self._starts)}) != 1:
             raise AnalysisError("a schedule needs a condition and bounds for each phase")
-        if not self.sides[0].any() or not self.sides[1].any():
-            raise AnalysisError("a schedule needs treatment and baseline phases")
+        self._check_conditions()
         if any(not 1 <= low <= high for low, high in zip(self.shortest, self.longest, strict=True)):
             raise AnalysisError("a phase lasts at least one day, and its shortest length is not above its longest")
         if any(start is not None and not 0 <= start < self.total for start in self._starts):
             raise AnalysisError(f"a phase has to begin on one of {self.total} days")
+
+    def _check_conditions(self) -> None:
+        if not self.sides[0].any() or not self.sides[1].any():
+            raise AnalysisError("a schedule needs treatment and baseline phases")
 
     @property
     def days(self) -> int:

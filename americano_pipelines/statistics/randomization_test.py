@@ -151,10 +151,8 @@ def randomization_test(
     )
     # The observed assignment is one of all, and comes on top of a sample or of a set that does not hold it.
     observed_added = 0 if looked_at_all and admissible else 1
-    ties = max(case.ties for case in cases)
-    invertible = all(is_linear(case.statistic) for case in cases)
-    no_interval = "" if invertible else "the statistic is not linear in the values, so its test is not inverted"
-    reference = ReferenceSet(observed, contrasts, shares, ties, observed_added, no_interval)
+    ties, linear = max(case.ties for case in cases), all(is_linear(case.statistic) for case in cases)
+    reference = ReferenceSet(observed, contrasts, shares, ties, observed_added, linear)
     return compare_with_reference(
         reference,
         assignments=assignments,
@@ -190,7 +188,6 @@ def compare_with_reference(
     draws, seed = sample or (None, None)
     observed, contrasts = reference.observed, reference.contrasts
     observed_added = reference.observed_added
-    no_interval = reference.no_interval if admissible else "what was observed could not have been drawn"
     sides = two_sided if direction is None else None
     counted = _Counts.of(reference)
     as_extreme, always = counted.as_extreme(direction, sides)
@@ -214,7 +211,9 @@ def compare_with_reference(
         tolerance=reference.ties,
         seed=seed,
         generator=None if draws is None else GENERATOR,
-        interval=Interval(None, None, 1 - level, no_interval) if no_interval else invert(reference, level, two_sided),
+        interval=invert(reference, level, two_sided)
+        if admissible
+        else Interval(None, None, 1 - level, "what was observed could not have been drawn"),
         edges=edges,
         counts=counts,
     )

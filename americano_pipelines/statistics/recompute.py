@@ -13,6 +13,7 @@ import numpy as np
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.changepoint_search import change_points
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.effect_sizes import OutcomeScale, compare
 from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.joint_randomization import MultipleBaseline, joint_missing_days, joint_test
@@ -25,7 +26,9 @@ from americano_pipelines.statistics.reference_set import Case, Schedule
 from americano_pipelines.statistics.segmented_regression import segmented
 from americano_pipelines.statistics.start_schedules import StartSchedule
 
-_SCHEDULES: dict[str, Callable[..., Schedule]] = {kind.__name__: kind for kind in (PhaseSchedule, Alternation)}
+_SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    kind.__name__: kind for kind in (PhaseSchedule, Alternation, CriterionSchedule)
+}
 
 
 def recompute(analysis: str, document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -74,6 +77,8 @@ def _case(document: Mapping[str, Any], tested: Mapping[str, Any] | None) -> Case
     kind = _SCHEDULES[fields.pop("kind")]
     schedule = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
     statistic = document["parameters"].get("statistic", "mean")
+    if isinstance(schedule, CriterionSchedule):
+        statistic = "distance"
     return Case(_values(tested["values"]), schedule, tested["observed"], statistic)
 
 
@@ -88,7 +93,11 @@ def _declared_test(
     document: Mapping[str, Any], tested: Mapping[str, Any] | None
 ) -> tuple[Case, RandomizationTest] | None:
     direction, case = document["parameters"]["direction"], _case(document, tested)
-    return None if case is None else (case, _run_test(document, case, None if direction == "either" else direction))
+    if case is None:
+        return None
+    if case.statistic == "distance":
+        return case, _run_test(document, case, "decrease")
+    return case, _run_test(document, case, None if direction == "either" else direction)
 
 
 def _test(document: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -114,7 +123,7 @@ def _contrasts(document: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 def _missing_days(document: Mapping[str, Any]) -> dict[str, Any] | None:
     tested = _declared_test(document, document["test"])
-    if tested is None:
+    if tested is None or tested[0].statistic == "distance":
         return None
     missing = missing_days(*tested, partial(_run_test, document))
     return {**asdict(missing), "shares differ": missing.is_unequal}

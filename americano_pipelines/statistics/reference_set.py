@@ -37,7 +37,7 @@ class ReferenceSet:
         shares: their share of a constant effect on the treated days, 1 for the observed assignment; same shape.
         ties: differences between statistics up to it are none.
         observed_added: 1 when the observed assignment comes on top of these, because they are a sample; else 0.
-        no_interval: why the effect has no interval, because `shares` does not say what an effect adds; else empty.
+        linear: whether the statistic is linear in the values, so that the test can be inverted.
     """
 
     observed: float
@@ -45,7 +45,7 @@ class ReferenceSet:
     shares: Values
     ties: float
     observed_added: int
-    no_interval: str = ""
+    linear: bool = True
 
     @property
     def size(self) -> int:
@@ -184,6 +184,9 @@ class Case:
 
         Of a statistic that is not linear it is that of the means: 1 where they treat the same days.
         """
+        if self.statistic == "distance":
+            observed = np.array(self.observed)
+            return lambda assignments: (assignments == observed).all(axis=1).astype(np.float64)
         return evaluator(self._linear, self.schedule, self.marks())
 
     @property

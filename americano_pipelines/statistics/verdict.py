@@ -63,6 +63,7 @@ class Remarks:
         measure: what the number is where it is no difference of means, to be read after it.
         adjusted_p: p corrected for the number of contrasts, by which the test is judged; None where it is the only one,
             or the primary one.
+        criteria_lead: of a changing criterion, which way the outcome goes that follows it; None of any other design.
     """
 
     objections: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class Remarks:
     compared: tuple[str, str] = ("treatment", "baseline")
     measure: str = ""
     adjusted_p: float | None = None
+    criteria_lead: Direction | None = None
 
 
 def judge(
@@ -94,9 +96,12 @@ def judge(
         why, reason = obstacle
         return Verdict("no verdict", why, f"No verdict: {reason}. Descriptively, {numbers}.")
     if not rejects(p, level):
-        return Verdict("not shown", f"p = {shown_p(p)}", f"No effect was shown: {numbers}.{_other_way(test)}")
+        against = "" if remarks.criteria_lead else _other_way(test)
+        return Verdict("not shown", f"p = {shown_p(p)}", f"No effect was shown: {numbers}.{against}")
     observed_direction: Direction = "increase" if test.observed > 0 else "decrease"
-    if test.favoured_direction != observed_direction:
+    if remarks.criteria_lead is not None:
+        observed_direction = remarks.criteria_lead
+    elif test.favoured_direction != observed_direction:
         return Verdict(
             "no verdict",
             "the test and the difference point opposite ways",
@@ -167,6 +172,12 @@ def _describe(test: RandomizationTest, level: float, remarks: Remarks) -> str:
     limits = "".join(f"; {clause}" for clause in remarks.clauses)
     adjusted = "" if remarks.adjusted_p is None else f", by Holm {shown_p(remarks.adjusted_p)}"
     p = f"p = {shown_p(test.p)}, {doubled}{sides}{named}{adjusted}"
+    if remarks.criteria_lead is not None:
+        return (
+            f"the days lay {format_outcome(test.observed, decimals)} from the criterion in force on average; {looked}, "
+            f"{test.as_extreme:,} {'gives' if test.as_extreme == 1 else 'give'} a distance at least as small "
+            f"(p = {shown_p(test.p)}, one-sided{named}){limits}"
+        )
     first, second = remarks.compared
     return (
         f"{first} days differed from {second} days by {format_outcome(test.observed, decimals, sign=True)}"

@@ -115,6 +115,48 @@ def alternating(order: str, values: Sequence[float], randomization: dict[str, ob
     )
 
 
+TYPES = {"B": "BASELINE", "A": "INTERVENTION_A", "C": "INTERVENTION_B"}
+
+
+def alternating_part(
+    before: str, order: str, after: str, values: Sequence[float], randomization: dict[str, object]
+) -> Extract:
+    """Days that alternate after a phase and before another one, which record no scheme.
+
+    Args:
+        before: the days before, B for baseline, A and C for the interventions; empty for none.
+        order: of the days that alternate.
+        after: the days after them.
+        values: the outcome of each day.
+        randomization: what the phases that alternate record.
+    """
+    runs = [(side, len(list(days)), True) for side, days in groupby(order)]
+    phases_of = [(part[0], len(part), False) for part in (before,) if part]
+    phases_of += runs + [(part[0], len(part), False) for part in (after,) if part]
+    starts = np.cumsum([0, *(days for _, days, _ in phases_of)])
+    extract = alternating("TB" * len(phases_of), [0.0] * (2 * len(phases_of)), {})
+    listed = [
+        extract.phases[place].model_copy(
+            update={
+                "label": f"{side}{place}",
+                "type": TYPES[side],
+                "starts_us": ORIGIN + int(start) * DAY_US,
+                "planned_days": days,
+                "parameters": {"randomization": randomization} if alternates else {},
+            }
+        )
+        for place, ((side, days, alternates), start) in enumerate(zip(phases_of, starts, strict=False))
+    ]
+    return extract.model_copy(
+        update={
+            "phases": listed,
+            "times_us": [ORIGIN + day * DAY_US + DAY_US // 3 for day in range(len(values))],
+            "values": list(values),
+            "labels": [None] * len(values),
+        }
+    )
+
+
 def switching(days: Sequence[int], hours: Sequence[float], values: Sequence[float], bounds: tuple[int, int]) -> Extract:
     """A protocol of baseline and treatment in turn, whose phases may begin within a day, with four events a day.
 

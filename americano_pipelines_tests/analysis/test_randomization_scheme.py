@@ -1,12 +1,13 @@
 """What was drawn: switches within a day, two phases, days that alternate; all against brute force."""
 
-from itertools import combinations, product
+from itertools import combinations, groupby, permutations, product
 from typing import Any
 
 import numpy as np
 import pytest
 
 from americano_pipelines.analysis.abab import analyse_abab
+from americano_pipelines.analysis.condition_contrasts import contrasts_of
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.randomization_scheme import read_scheme
@@ -15,7 +16,7 @@ from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import randomization_test
-from americano_pipelines_tests.analysis.examples import LATER, ORIGIN, alternating, changed, switching
+from americano_pipelines_tests.analysis.examples import LATER, ORIGIN, alternating, alternating_part, changed, switching
 
 HOURS = (0, 9, 0, 14.5)
 DRAWN = PhaseSchedule(36, (False, True, False, True), (6,) * 4, (12,) * 4)
@@ -187,3 +188,62 @@ def test_an_alternation_that_was_not_kept_is_tested_as_drawn() -> None:
     assert drawn.verdict == kept.verdict == "benefit"
     assert "the days are compared as they were drawn, though not all were kept so" in drawn.sentence
     assert "as they were drawn" not in kept.sentence
+
+
+THREE = {"scheme": "days", "daysOf": {"BASELINE": 1, "INTERVENTION_A": 1, "INTERVENTION_B": 1}, "blockDays": 3}
+
+
+def test_phases_before_and_after_the_days_that_alternate_are_held() -> None:
+    order, pairs = "ABBAABBABAABABAB", {"scheme": "days", "treatedDays": 1, "blockDays": 2}
+    values = np.arange(27.0)
+    scheme = read_scheme(observe(alternating_part("BBBBBB", order, "AAAAA", values.tolist(), pairs)), AbabParameters())
+    alone = read_scheme(observe(alternating_part("", order, "", values[6:22].tolist(), pairs)), AbabParameters())
+
+    assert scheme.schedule is not None
+    assert alone.schedule is not None
+    assert scheme.schedule.count == alone.schedule.count == 2**8
+    assert scheme.observed == (0,) * 6 + alone.observed + (0,) * 5
+    assert scheme.case is not None
+    assert alone.case is not None
+    assert scheme.case.contrast() == alone.case.contrast()
+    assert scheme.drawn
+
+
+@pytest.mark.parametrize("longest", [9, 2])
+def test_pairs_of_three_conditions_are_compared_on_the_days_of_the_two(longest: int) -> None:
+    """The set of a pair holds the orders of all three that agree with the observed one on the days of the third."""
+    observed, sides = "BACCABBCAACB", {"INTERVENTION_A": "A", "INTERVENTION_B": "C", "BASELINE": "B"}
+    orders = ["".join(order) for order in product(*[["".join(block) for block in permutations("BAC")]] * 4)]
+    orders = [order for order in orders if max(len(list(days)) for _, days in groupby(order)) <= longest]
+    extract = alternating_part("", observed, "", [*range(12)], {**THREE, "maxRunDays": longest})
+    for contrast in contrasts_of(BOTH):
+        scheme = read_scheme(observe(extract), AbabParameters(contrasts=BOTH), contrast)
+        third = ({*"BAC"} - {sides[contrast.first], sides[contrast.second]}).pop()
+        agreeing = {order for order in orders
+                    if [day == third for day in order] == [day == third for day in observed]}  # fmt: skip
+        assert scheme.schedule is not None
+        assert scheme.schedule.count == len(agreeing)
+        assert scheme.admissible is (observed in orders)
+
+
+BOTH = "INTERVENTION_A-BASELINE, INTERVENTION_B-BASELINE, INTERVENTION_B-INTERVENTION_A"
+
+
+@pytest.mark.parametrize(
+    ("order", "scheme", "problem"),
+    [
+        ("BACCAB", {"scheme": "days", "treatedDays": 1, "blockDays": 3}, "has to say the days of each condition"),
+        ("BACBAC", {**THREE, "blockDays": 2}, "the days of the conditions, 3, are not the 2 days of a block"),
+        ("BACBA", THREE, "5 days are not a whole number of blocks of 3"),
+        ("BACBBA", THREE, "block 2 has 0 days of INTERVENTION_B, and 1 belong into it"),
+        ("BACBAC", {**THREE, "daysOf": {"BASELINE": 1, "INTERVENTION_A": 2}}, "has no days of INTERVENTION_B"),
+        ("BACCAB", {**THREE, "maxRunDays": 1}, "2 days of INTERVENTION_B in a row are more than the 1 that"),
+        ("BACBAC", {**THREE, "daysOf": {"BASELINE": "1"}}, "it is missing or another in"),
+    ],
+)
+def test_a_scheme_that_does_not_fit_is_refused_by_name(order: str, scheme: dict[str, object], problem: str) -> None:
+    extract = alternating_part("", order, "", [*range(len(order))], scheme)
+    read = read_scheme(observe(extract), AbabParameters(contrasts=BOTH))
+
+    assert read.case is None
+    assert problem in str(read.problem)

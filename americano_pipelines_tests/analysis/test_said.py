@@ -370,3 +370,37 @@ def test_the_learners_own_days_are_used_where_clocks_change() -> None:
     in_utc = analysed(at_home.model_copy(update={"time_zone": None}))
     assert plain.counts["days left out, a phase switches"] == 0
     assert in_utc.counts["days left out, a phase switches"] > 0, "phases after the change begin within a day in UTC"
+
+
+def test_a_changing_criterion_is_tested_where_its_switches_were_drawn() -> None:
+    values = np.repeat([0.0, 2.0, 4.0, 6.0], LENGTHS)
+    values[18:23] += 1.5
+    extract = daily(values)
+    protocol = extract.protocol.model_copy(update={"design": "CHANGING_CRITERION"})
+    extract = extract.model_copy(update={"protocol": protocol})
+    for place, criterion in ((1, 2), (2, 4), (3, 6)):
+        parameters = {**(extract.phases[place].parameters or {}), "criterion": criterion}
+        extract = changed(extract, place, parameters=parameters, type="INTERVENTION_A")
+
+    analysis = analysed(extract, band=0.5)
+
+    assert analysis.sentence.startswith(
+        "Benefit: the days lay 0.174 from the criterion in force on average; of 2,255 assignments that could have been "
+        "drawn, 7 give a distance at least as small (p = .003, one-sided)."
+    )
+    assert analysis.results["criteria"][0] == {  # type: ignore[index, call-overload]
+        "phase": "T1", "criterion": 2.0, "days with a value": 15, "mean distance": pytest.approx(0.5), "band": 0.5,
+        "share within the band": pytest.approx(10 / 15),
+    }  # fmt: skip
+    assert analysed(extract, improvement="decrease").verdict == "harm"
+    assert "criteria" not in analysed(daily(noise(2))).results
+
+    not_drawn = extract
+    for place in range(4):
+        not_drawn = changed(not_drawn, place, parameters={"criterion": 2 * place})
+    described = analysed(not_drawn)
+    assert described.verdict == "no verdict"
+    assert "its criteria are steps that nothing was drawn for" in described.sentence
+    assert len(described.results["criteria"]) == 4  # type: ignore[arg-type]
+    back = changed(extract, 3, parameters={**(extract.phases[3].parameters or {}), "criterion": 2})
+    assert "following them leads no way" in analysed(back).sentence

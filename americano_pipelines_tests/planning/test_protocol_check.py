@@ -70,3 +70,16 @@ def test_a_plan_that_was_seen_after_the_end_is_named() -> None:
 
     assert "first seen on 2090-01-01" in incomplete(COMPLETE, late)["seen"]
     assert "run `americano sync`" in incomplete(COMPLETE, None)["seen"]
+
+
+def test_each_declared_contrast_is_checked() -> None:
+    contrasts = [["INTERVENTION_A", "BASELINE"], ["INTERVENTION_B", "BASELINE"]]
+    two = planned(changed(COMPLETE, 3, type="INTERVENTION_B"), improvement="increase", contrasts=contrasts)
+
+    items = check(two)
+
+    assert items["randomization"].complete
+    # B follows one phase only, whose days and its own are divided in so many ways.
+    small = items["contrast INTERVENTION_B-BASELINE"]
+    assert not small.complete
+    assert "above the level of 0.05: 40 assignments are needed" in small.text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.outcome_statistics import Statistic
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import Direction, randomization_test
 from americano_pipelines.statistics.reference_set import Case, Schedule
@@ -63,6 +64,54 @@ def test_each_design_keeps_the_level(design: str, repetitions: int) -> None:
 
     print(f"calibration, {design}: {rate:.4f} of {repetitions}, nominal {nominal:.4f}, N = {assignments}")  # noqa: T201
     assert abs(rate - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / repetitions)
+
+
+ABABAC = (False, True, False, True, False, False)
+CONDITIONS: dict[str, tuple[Schedule, Statistic]] = {
+    "A against baseline": (PHASES, "mean"),
+    "A against baseline, medians": (PHASES, "median"),
+    "A against baseline, slopes": (PHASES, "slope"),
+    "A against baseline, switches": (PHASES, "immediacy"),
+    "A against baseline, NAP": (PHASES, "nap"),
+    "alternating after a baseline, NAP": (Alternation(24, 1, 2, 24, (True,) * 8 + (False,) * 16), "nap"),
+    "alternating after a baseline": (Alternation(24, 1, 2, 24, (True,) * 8 + (False,) * 16), "mean"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.5])
+def test_contrasts_and_statistics_keep_the_level(correlation: float) -> None:
+    """A against baseline beside an effect of a third condition; the joint assignment is drawn, the pair is tested."""
+    generator, repetitions, bounds = np.random.default_rng(11), 400, (4, 12)
+    joint = PhaseSchedule(44, ABABAC, (bounds[0],) * 6, (bounds[1],) * 6)
+    rejections = dict.fromkeys((*CONDITIONS, "ABABAC"), 0)
+    nominal = dict.fromkeys(rejections, 0.0)
+    for _ in range(repetitions):
+        lengths = joint.draw(generator, 1)[0].tolist()
+        starts = (None,) * 5 + (44 - lengths[5],)
+        third = PhaseSchedule(44, ABABAC, joint.shortest, joint.longest, (), (True,) * 5 + (False,), starts)
+        cases: dict[str, Case] = {"ABABAC": Case(_dependent(generator, 44, correlation), third, lengths)}
+        cases["ABABAC"].values[44 - lengths[5] :] += 5
+        for name, (schedule, statistic) in CONDITIONS.items():
+            drawn = schedule.draw(generator, 1)[0].tolist()
+            cases[name] = Case(_dependent(generator, schedule.days, correlation), schedule, drawn, statistic)
+        for name, case in cases.items():
+            rejections[name] += randomization_test([case], direction="increase").p <= LEVEL
+            nominal[name] += np.floor(LEVEL * case.schedule.count) / case.schedule.count / repetitions
+    for name, number in rejections.items():
+        rate = number / repetitions
+        print(f"calibration, {name}, AR(1) {correlation}: {rate:.3f}, nominal {nominal[name]:.3f}")  # noqa: T201
+        error = np.sqrt(nominal[name] * (1 - nominal[name]) / repetitions)
+        # NAP has many ties, and then rejects less often than the level.
+        assert rate <= nominal[name] + 3.5 * error
+        assert rate >= nominal[name] - 3.5 * error or "NAP" in name
+
+
+def _dependent(generator: np.random.Generator, number: int, correlation: float) -> np.ndarray:
+    values = generator.normal(size=number)
+    for day in range(1, number):
+        values[day] = correlation * values[day - 1] + np.sqrt(1 - correlation**2) * values[day]
+    return values
 
 
 @pytest.mark.parametrize("repetitions", [500, pytest.param(4000, marks=pytest.mark.slow)])

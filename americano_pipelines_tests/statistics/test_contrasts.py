@@ -7,6 +7,7 @@ import pytest
 
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.outcome_statistics import Statistic
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
@@ -178,3 +179,26 @@ def test_each_statistic_of_alternating_days_has_the_p_of_brute_force(statistic: 
 def test_the_correction_is_that_of_holm() -> None:
     # As p.adjust of R gives it.
     assert holm([0.03, 0.01, 0.5, 0.01, 0.02]) == pytest.approx([0.06, 0.05, 0.5, 0.05, 0.06])
+
+
+def test_a_changing_criterion_has_the_p_of_brute_force() -> None:
+    criteria, lengths = (None, 3.0, 5.0, 4.0), (4, 4, 4, 4)
+    schedule = CriterionSchedule(16, (False, True, True, True), (2,) * 4, (7,) * 4, SIMPLE.cut, criteria=criteria)
+    rows = [row for row in product(range(2, 8), repeat=4) if sum(row) == 16]
+
+    def distance(row: tuple[int, ...]) -> float:
+        ends = np.cumsum(row)
+        far = [
+            np.abs(SIMPLE_VALUES[end - days + (place == 2) : end] - (criteria[place] or 0.0))
+            for place, (days, end) in enumerate(zip(row, ends, strict=True))
+        ]
+        return float(np.nanmean(np.concatenate(far[1:])))
+
+    each = np.array([distance(row) for row in rows])
+    test = randomization_test([Case(SIMPLE_VALUES, schedule, lengths, "distance")], direction="decrease")
+
+    assert test.observed == pytest.approx(distance(lengths))
+    assert test.p == np.mean(each <= distance(lengths) + 1e-9)
+    assert test.smallest_p == pytest.approx(1 / len(rows))
+    with pytest.raises(AnalysisError, match="at least two criteria that differ"):
+        CriterionSchedule(16, (False, True), (2, 2), (9, 9), criteria=(None, 3.0))

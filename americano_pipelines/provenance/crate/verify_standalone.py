@@ -382,7 +382,7 @@ def repeat_test(
     if not close(recorded["observed"], observed):
         words = f"the difference is {observed!r}, recorded is {recorded['observed']!r}"
         report.add("FAULT", f"by numpy alone: {words}")
-    direction = days["parameters"]["direction"]
+    direction = "decrease" if test["schedule"]["kind"] == "CriterionSchedule" else days["parameters"]["direction"]
     names = ("twice the smaller side", "absolute value") if direction == "either" else (direction,)
     possible = {name: candidates[name] for name in names}
     right = [name for name, again in possible.items() if abs(again - p) <= margin(again, sampled, recorded["draws"])]
@@ -452,7 +452,15 @@ def count_assignments(
     """
     values = as_array(test["values"])
     schedule, observed = test["schedule"], np.array(test["observed"])
-    if schedule["kind"] == "PhaseSchedule":
+    if schedule["kind"] == "CriterionSchedule":
+        lengths = phase_lengths(schedule)
+        begins = [int(cut) for cut in schedule["cut"] or [False] * len(schedule["treated"])]
+
+        def difference(row: np.ndarray) -> float:
+            ends = np.cumsum(row)
+            phases = zip(ends - row + begins, ends, schedule["criteria"], strict=True)
+            return mean(np.concatenate([np.abs(values[a:b] - goal) for a, b, goal in phases if goal is not None]))
+    elif schedule["kind"] == "PhaseSchedule":
         lengths = phase_lengths(schedule)
         treated, cut = np.array(schedule["treated"]), np.array(schedule["cut"] or [False] * len(schedule["treated"]))
 
@@ -647,6 +655,7 @@ def check_effects(files: Files, record: Mapping[str, Any], report: Report) -> No
         if [pair["second"] for pair in pairs] != ["treatment days"]:
             report.add("unknown", "by numpy alone: effects of several treatments are not computed")
             return
+        groups = [group for group in groups if group[0] not in days.get("held", [])]
         groups = [(label, kind, np.concatenate([np.empty(0), *(part for _, other, part in groups if other == kind)]))
                   for label, kind in ((pairs[0]["first"], "baseline"), (pairs[0]["second"], "treatment"))]  # fmt: skip
     neighbours = [(first, second) for first, second in pairwise(groups) if first[1] != second[1]]
@@ -710,7 +719,11 @@ def check_verdict(record: Mapping[str, Any], report: Report) -> None:
     if state not in {"no verdict", "not shown"}:
         report.add("unknown", "whether the plan was over, and nothing else forbade a verdict: the protocol is not here")
     for row in (results.get("contrasts") or [])[1:]:
-        own = row["test"] if row["p by Holm"] is None else {**row["test"], "p": row["p by Holm"]}
+        own = row["test"]
+        if row["p by Holm"] is not None:
+            factor, interval = row["p by Holm"] / own["p"], own["p_interval"]
+            corrected = None if interval is None else [factor * bound for bound in interval]
+            own = {**own, "p": row["p by Holm"], "p_interval": corrected}
         follows, why = derive_verdict({**results, **row, "test": own}, float(record["config"]["alpha"]))
         judged, name = row["verdict"]["state"], row["contrast"].replace("-", " against ")
         right = judged in {follows, "no verdict"} and f" {name}: {judged} (" in sentence
@@ -740,8 +753,8 @@ def derive_verdict(results: Mapping[str, Any], level: float) -> tuple[str, str]:
 
 def derive_direction(results: Mapping[str, Any], test: Mapping[str, Any], level: float) -> tuple[str, str]:
     """The verdict of a test that rejects, and why."""
-    way = "increase" if test["observed"] > 0 else "decrease"
-    favoured = test["direction"] or way
+    way = test.get("criteria lead to") or ("increase" if test["observed"] > 0 else "decrease")
+    favoured = way if "criteria lead to" in test else test["direction"] or way
     if test["direction"] is None and test.get("two_sided") == "doubled" and test["p_higher"] != test["p_lower"]:
         favoured = "increase" if test["p_higher"] < test["p_lower"] else "decrease"
     missing, called_better = results.get("missing days") or {}, results["effects"]["improvement"]
@@ -825,10 +838,11 @@ STATES = {
     "No verdict: ": "no verdict",
 }
 WORDING = re.compile(
-    r"\S+ days differed from \S+ days by (?P<observed>\S+)(?: in [^(]*| about [^(]*)? \("
-    r"(?:two-sided \S+ interval (?P<low>\S+) to (?P<high>[^\s)]+)|no two-sided [^)]*)\); "
-    r"of (?P<of>[\d,]+) .*?, (?P<as_extreme>[\d,]+) gives? a difference at "
-    r"least as (?:extreme|far out) \(p = (?P<p>[^\s,)]+), "
+    r"(?:\S+ days differed from \S+ days by|the days lay) (?P<observed>\S+)(?: in [^(]*| about [^(]*)? "
+    r"(?:from the criterion in force on average|"
+    r"\((?:two-sided \S+ interval (?P<low>\S+) to (?P<high>[^\s)]+)|no two-sided [^)]*)\)); "
+    r"of (?P<of>[\d,]+) .*?, (?P<as_extreme>[\d,]+) gives? a (?:difference|distance) at "
+    r"least as (?:extreme|far out|small) \(p = (?P<p>[^\s,)]+), "
 )
 
 

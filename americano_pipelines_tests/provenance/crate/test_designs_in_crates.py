@@ -15,7 +15,15 @@ from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.provenance.crate import verify_standalone
 from americano_pipelines.statistics.recompute import recompute
-from americano_pipelines_tests.analysis.examples import LATER, ONE, alternating, changed, extract_of, switching
+from americano_pipelines_tests.analysis.examples import (
+    LATER,
+    ONE,
+    alternating,
+    alternating_part,
+    changed,
+    extract_of,
+    switching,
+)
 
 LENGTHS, PAIRS = (13, 15, 13, 15), {"scheme": "days", "treatedDays": 1, "blockDays": 2}
 NOISE = np.random.default_rng(7).normal(size=56)
@@ -38,6 +46,26 @@ def with_two(values: np.ndarray) -> Extract:
     days = (9,) * 6
     extract = switching(days, (0,) * 6, np.repeat(values[:54], 4).tolist(), (6, 12))
     return changed(changed(extract, 3, type="INTERVENTION_B"), 5, type="INTERVENTION_B")
+
+
+THREE = {"scheme": "days", "daysOf": {"BASELINE": 1, "INTERVENTION_A": 1, "INTERVENTION_B": 1}, "blockDays": 3}
+
+
+def part(before: str, order: str, after: str, scheme: dict[str, object]) -> Extract:
+    """Days that alternate between other phases, with an effect of 2 of A and of 4 of C."""
+    days = before + order + after
+    values = NOISE[: len(days)] + np.array([{"B": 0, "A": 2, "C": 4}[day] for day in days])
+    return alternating_part(before, order, after, values.tolist(), scheme)
+
+
+def stepped(values: np.ndarray) -> Extract:
+    """A changing criterion of 2, 4 and 6 after a baseline."""
+    extract = phased(values)
+    protocol = extract.protocol.model_copy(update={"design": "CHANGING_CRITERION"})
+    for place in (1, 2, 3):
+        parameters = {**(extract.phases[place].parameters or {}), "criterion": 2 * place}
+        extract = changed(extract, place, parameters=parameters, type="INTERVENTION_A")
+    return extract.model_copy(update={"protocol": protocol})
 
 
 BOTH = "INTERVENTION_B-BASELINE, INTERVENTION_A-BASELINE, INTERVENTION_B-INTERVENTION_A"
@@ -78,6 +106,25 @@ DESIGNS: dict[str, tuple[Callable[[], Extract], dict[str, object]]] = {
     ),
     "days that alternate, by medians": (
         lambda: alternating("TB" * 10, [*NOISE[:20]], PAIRS), {"direction": "either", "statistic": "median"}
+    ),
+    "alternating after a baseline": (
+        lambda: part("BBBBB", "ABBAABBABAABABAB", "AAAA", PAIRS), {"direction": "increase"}
+    ),
+    "two interventions alternating": (
+        lambda: part("BBBBB", "ACCACACAACACCAAC", "", {**THREE, "daysOf": {"INTERVENTION_A": 1, "INTERVENTION_B": 1},
+                                                       "blockDays": 2}),
+        {"direction": "either", "contrasts": "INTERVENTION_B-INTERVENTION_A, INTERVENTION_A-BASELINE"},
+    ),
+    "three conditions alternating": (
+        lambda: part("", "BACCABBCAACBCABABCBAC", "", {**THREE, "maxRunDays": 2}),
+        {"direction": "increase", "contrasts": BOTH},
+    ),
+    "changing criterion, followed": (
+        lambda: stepped(NOISE + np.repeat([0, 2, 4, 6], LENGTHS)), {"direction": "increase", "band": 1}
+    ),
+    "changing criterion, not followed": (lambda: stepped(NOISE + 3), {"direction": "either"}),
+    "changing criterion, undeclared, with missing days": (
+        lambda: without(stepped(NOISE + np.repeat([0, 2, 4, 6], LENGTHS)), slice(60, 72)), {"direction": "either"}
     ),
     "alternating": (lambda: alternating("TB" * 10, [*np.arange(20.0) % 2], PAIRS), {"direction": "either"}),
     "alternating, not drawn": (lambda: alternating("TB" * 10, [*NOISE[:20]], {}), {"direction": "increase"}),
@@ -141,3 +188,21 @@ def test_what_an_analysis_says_of_any_design_is_derived_again(design: str, monke
     if test.get("p") is not None:
         test["p"] /= 2
         assert faults(files, record) != []
+
+
+def test_a_further_contrast_that_is_made_better_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    extract, parameters = DESIGNS["three conditions alternating"]
+    files, record = crate_of(extract(), parameters, monkeypatch)
+    last = record["results"]["contrasts"][2]
+
+    for place, name, value in (
+        (last, "p by Holm", last["p by Holm"] / 2),
+        (last["test"], "p", last["test"]["p"] / 2),
+        (last["test"], "observed", last["test"]["observed"] + 1),
+        (last["verdict"], "state", "harm"),
+    ):
+        monkeypatch.setitem(place, name, value)
+        assert faults(files, record) != [], name
+        monkeypatch.undo()
+        monkeypatch.setattr(abab, "_pictures", lambda *_: {})
+    assert faults(files, record) == []

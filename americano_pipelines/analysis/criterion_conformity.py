@@ -1,0 +1,57 @@
+"""Describe a changing criterion design: how near the days of each phase lay to its criterion."""
+
+# Each phase with a criterion records it in `interventionParams.criterion`, a number in the outcome's unit. A phase
+# without one, such as a baseline, is not described.
+
+import math
+
+import numpy as np
+from pydantic import JsonValue
+
+from americano_pipelines.analysis.daily_series import Observations
+from americano_pipelines.statistics.randomization_test import Direction
+
+
+def criteria_of(observations: Observations) -> list[float | None]:
+    """The criterion of each phase, None where it records no finite number."""
+    stated = [phase.stated("criterion") for phase in observations.extract.phases]
+    return [
+        float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        else None
+        for value in stated
+    ]
+
+
+def criteria_lead(observations: Observations) -> Direction | None:
+    """The way from the first criterion to the last; None where both are the same."""
+    stated = [criterion for criterion in criteria_of(observations) if criterion is not None]
+    if not stated or stated[0] == stated[-1]:
+        return None
+    return "increase" if stated[-1] > stated[0] else "decrease"
+
+
+def conformity(observations: Observations, band: float | None) -> list[JsonValue]:
+    """Each phase with a criterion: days, mean distance from it, and the share of days within the band.
+
+    Args:
+        observations: the protocol's days.
+        band: days count as within if they are no farther from the criterion; None leaves the share out.
+    """
+    rows: list[JsonValue] = []
+    for place, (label, criterion) in enumerate(zip(observations.labels, criteria_of(observations), strict=True)):
+        if criterion is None:
+            continue
+        distances = np.abs(observations.phase_values(place, missing=False) - criterion)
+        share = float((distances <= band).mean()) if distances.size and band is not None else None
+        rows.append(
+            {
+                "phase": label,
+                "criterion": criterion,
+                "days with a value": int(distances.size),
+                "mean distance": float(distances.mean()) if distances.size else None,
+                "band": band,
+                "share within the band": share,
+            }
+        )
+    return rows
