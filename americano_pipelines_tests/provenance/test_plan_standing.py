@@ -128,11 +128,11 @@ def test_a_plan_that_was_replaced_counts_from_its_return(
     """It was called planned since its first sight, although another had been in force, and the data were known."""
     records = tuple(sighting(*text.split()[:1], plan=text.split()[1]) for text in earlier)
 
-    seen = merged(sighting(in_file, watched="2025-01-01", updated="2024-12-01"), PriorSightings(records))
+    sighted = merged(sighting(in_file, watched="2025-01-01", updated="2024-12-01"), PriorSightings(records))
 
-    assert seen is not None
-    assert (seen.first_seen_at[:10], seen.returned) == (first_seen, returned)
-    standing = apply_plan_sighting(PLANNED, seen, END_US)
+    assert sighted is not None
+    assert (sighted.first_seen_at[:10], sighted.returned) == (first_seen, returned)
+    standing = apply_plan_sighting(PLANNED, sighted, END_US)
     assert standing.label == ("planned" if first_seen < "2025-03-07" else "exploratory")
     assert f"its plan was {'taken up again' if returned else 'first seen'} on {first_seen}" in standing.sentence
 

@@ -85,7 +85,7 @@ def by_hand(statistic: Statistic, phases: list[np.ndarray]) -> float:
     """The statistic of baseline, treatment, baseline, treatment, written once more."""
     present = [phase[~np.isnan(phase)] for phase in phases]
     if statistic == "nap":
-        pairs = [(t > b) + 0.5 * (t == b) for one in (1, 3) for t in present[one] for other in (0, 2) for b in present[other]]  # fmt: skip # noqa: E501
+        pairs = [(t > b) + 0.5 * (t == b) for into in (1, 3) for t in present[into] for out in (0, 2) for b in present[out]]  # fmt: skip # noqa: E501
         return float(np.mean(pairs) - 0.5) if all(phase.size for phase in present) else NAN
     if statistic == "immediacy":
         switches = [np.nanmean(phases[k][:3]) - np.nanmean(phases[k - 1][-3:]) for k in (1, 2, 3)]
