@@ -229,8 +229,10 @@ def _untestable(observations: Observations, parameters: AbabParameters, contrast
     """Why the design has no test here, whatever was drawn."""
     design, interventions = design_of(observations), observations.timeline.interventions
     if design == _CHANGING_CRITERION and all(None not in _bounds(scheme) for scheme in recorded_schemes(observations)):
-        lead = "the last criterion is the first one, or there are none, so following them leads no way"
-        return None if criteria_lead(observations) else lead
+        why = "no criteria are recorded, or the last is the first one, so following them leads no way"
+        return (
+            None if criteria_lead(observations) else f"a design of type {design} has no randomization test here: {why}"
+        )
     if design in _WITHOUT_TEST:
         return f"a design of type {design} has no randomization test here: {_WITHOUT_TEST[design]}"
     if contrast is None and len(interventions) > 1:
