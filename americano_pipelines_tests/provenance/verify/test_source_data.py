@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.provenance.recorder import Recorded
@@ -94,6 +96,7 @@ def test_what_this_release_adds_to_an_extract_is_no_fault(lab: Lab) -> None:
     assert (read_again(lab, recorded).status, "another key" in read_again(lab, recorded).detail) == (Status.MATCH, True)
 
 
+@pytest.mark.slow
 def test_the_finding_is_kept_before_the_snapshot_expires(lab: Lab) -> None:
     clean, forged, late = lab.analyse(), made_up(lab), lab.analyse("change_points")
     keeps_one = load_settings(
