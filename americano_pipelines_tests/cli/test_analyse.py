@@ -55,6 +55,7 @@ def test_what_people_typed_is_only_read_and_a_protocol_without_an_id_stops_no_ot
     assert not {cell for cell in cells if cell.startswith("=")}
 
 
+@pytest.mark.slow
 def test_parameters_set_in_the_shell_are_those_of_the_record_and_make_it_exploratory(
     cli: Callable[..., Done], prisma: Database, tmp_path: Path
 ) -> None:

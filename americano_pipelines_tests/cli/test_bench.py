@@ -13,6 +13,7 @@ from americano_pipelines.bench.serving_benchmark import PLAN as SERVING_PLAN
 from americano_pipelines.bench.sync_benchmark import PLAN
 
 
+@pytest.mark.slow
 def test_bench_measures_its_plan_and_cleans_up(americano: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
     done = americano("bench", "sync", "--rows", "20000", "--json")
 

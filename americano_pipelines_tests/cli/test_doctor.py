@@ -179,6 +179,7 @@ def in_front_of(url: str, *, version: str | None = None, password: str | None = 
             server.shutdown()
 
 
+@pytest.mark.slow
 def test_an_mlflow_server_is_asked_as_an_analysis_asks_it(
     cli: Cli, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

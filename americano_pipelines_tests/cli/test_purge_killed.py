@@ -111,6 +111,7 @@ def holding(folder: Path, words: list[str]) -> dict[str, list[str]]:
     return {path: words for path, words in matches.items() if words}
 
 
+@pytest.mark.slow
 def test_a_copy_that_a_killed_purge_made_of_a_held_snapshot_goes_with_the_next_start(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:

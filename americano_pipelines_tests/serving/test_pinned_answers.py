@@ -260,6 +260,7 @@ def test_odd_values_have_a_form_in_every_format(tmp_path: Path, serve: Callable[
     assert pq.read_table(io.BytesIO(api.get("/v1/protocols.parquet").content)).num_rows == 3
 
 
+@pytest.mark.slow
 def test_a_file_without_runs_has_protocols_and_says_what_it_lacks(tmp_path: Path, serve: Callable[..., Api]) -> None:
     from americano_pipelines.settings import load_settings
     from americano_pipelines_tests.warehouse.helpers import synced, write_parquet
@@ -281,6 +282,7 @@ def test_a_file_without_runs_has_protocols_and_says_what_it_lacks(tmp_path: Path
     assert "research.analysis_runs" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_events_alone_have_reports_and_no_protocols(tmp_path: Path, serve: Callable[..., Api]) -> None:
     from americano_pipelines.settings import load_settings
     from americano_pipelines_tests.warehouse.helpers import synced, write_parquet

@@ -124,6 +124,7 @@ def test_names_that_lead_elsewhere_are_not_found(recording: Recording, name: str
     assert recording.api.get(f"/v1/analyses/{name}/provenance").status_code in {404, 422}
 
 
+@pytest.mark.slow
 def test_a_recorded_analysis_of_mlflow(lab: Lab, tmp_path: Path) -> None:  # noqa: F811
     """Report and pictures come from MLflow as the record has them; `verify` compares all copies."""
     recorded: Recorded = lab.analyse()

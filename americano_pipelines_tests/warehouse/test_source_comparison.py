@@ -76,6 +76,7 @@ def test_a_row_that_is_new_in_the_source_is_on_that_side_only(settings: Settings
     assert difference.rows == [("source", "late")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("settings")
 def test_the_command_says_the_same_and_ends_with_one_when_something_differs(
     prisma: Database, americano: Callable[..., CompletedProcess[str]]

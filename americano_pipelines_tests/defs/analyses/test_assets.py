@@ -239,6 +239,7 @@ def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(s
     assert "the plan is not over before 20" in entries["result of this run"]
 
 
+@pytest.mark.slow
 def test_the_page_of_a_second_look_says_first_that_it_is_exploratory(study: Study, tmp_path: Path) -> None:
     for _ in range(2):
         entries = shown(study.run("worked_examples", ABAB))
@@ -399,6 +400,7 @@ def test_partitions_follow_the_protocols(runner: Callable[..., Runner], prisma: 
     assert partitions(synced.instance) == ["protocol_1"]
 
 
+@pytest.mark.slow
 def test_a_row_without_an_app_is_recorded_and_not_taken(
     settings_for: Callable[..., Settings], prisma: Database
 ) -> None:
@@ -438,6 +440,7 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
     assert actor(again) == "a person, who had Dagster run r1 executed again"
 
 
+@pytest.mark.slow
 def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
     entries = shown(study.run("interleaved_practice", ABAB))
     path = records_dir(study.settings) / f"{sha256_of(entries)}.json"

@@ -143,6 +143,7 @@ def test_finished_when_every_step_succeeded(location: Location, executor: str) -
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_failed_when_a_step_failed(location: Location, executor: str) -> None:
     name = f"fails_{executor}"

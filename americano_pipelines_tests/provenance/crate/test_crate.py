@@ -235,6 +235,7 @@ def test_a_crate_without_days_names_no_learner_and_shows_no_day(lab: Lab, tmp_pa
     assert recorded.record.artifacts["days.json"].sha256 in withheld["identifier"]
 
 
+@pytest.mark.slow
 def test_this_project_verifies_a_crate_with_its_own_verifier(lab: Lab, tmp_path: Path) -> None:
     recorded = lab.analyse()
     crate = written(lab, recorded, tmp_path)

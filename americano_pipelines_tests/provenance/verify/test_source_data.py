@@ -108,6 +108,7 @@ def snapshot_folder(lab: Lab, recorded: Recorded) -> Path:
     return snapshots.snapshots_dir(lab.settings.paths) / recorded.record.inputs[0].snapshot_id
 
 
+@pytest.mark.slow
 def test_the_finding_is_kept_before_the_snapshot_expires(lab: Lab) -> None:
     clean, forged, late = lab.analyse(), made_up(lab), lab.analyse("change_points")
     folder, checks = snapshot_folder(lab, clean), lab.settings.paths.extract_checks
