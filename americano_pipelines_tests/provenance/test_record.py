@@ -55,6 +55,10 @@ PLAN_FIELDS = frozenset(
 )
 
 
+# Analyses of groups came after format 1.
+OLDER_KINDS = [name for name, kind in KINDS.items() if kind.scope != "group"]
+
+
 def text_of(kind: str) -> bytes:
     return (FOLDER / f"{kind}.json").read_bytes()
 
@@ -71,7 +75,7 @@ def fields(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, type(value).__name__
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OLDER_KINDS)
 def test_a_recorded_text_parses_and_is_written_the_same_again(kind: str) -> None:
     text = text_of(kind)
 
@@ -98,7 +102,7 @@ def test_a_recorded_extract_gives_the_recorded_results_again(kind: str) -> None:
     assert (analysis.sentence == record.sentence, analysis.verdict) == (kind not in CHANGED, record.verdict)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OLDER_KINDS)
 def test_a_new_record_has_the_fields_of_the_format(lab: Lab, kind: str) -> None:
     old = Record.parse(text_of(kind))
     new = lab.perform(KINDS[kind], **EPOCHS.get(kind, {})).recorded.record
