@@ -1,7 +1,7 @@
 """Prepare an analysis: capture its context, read its extract, resolve its parameters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -10,6 +10,7 @@ from americano_pipelines.analysis.extract import BaseExtract, Extract
 from americano_pipelines.analysis.preregistration import parse, resolve
 from americano_pipelines.analysis.registry import Kind, Parameters
 from americano_pipelines.provenance.capture import CapturedContext, capture_context
+from americano_pipelines.provenance.protocol_row import read_protocol_row
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.plan_history import PlanSighting, read_sighting
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
@@ -26,6 +27,7 @@ class PreparedAnalysis:
         document: the record of the published file that the extract is from.
         captured: code and environment, as they were before the extract was read.
         plan_seen: when the protocol's plan was first seen, None where no snapshot kept that.
+        protocol_row: the protocol's row with all columns, for the report; empty without one.
     """
 
     kind: Kind
@@ -34,6 +36,7 @@ class PreparedAnalysis:
     document: SnapshotRecord
     captured: CapturedContext
     plan_seen: PlanSighting | None = None
+    protocol_row: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def protocol(self) -> str | None:
@@ -71,4 +74,5 @@ def prepare(
     extract = kind.read_extract(connection, settings, document, protocol_id, overrides.get("outcome"))
     parameters = resolve(kind, overrides, extract) if isinstance(extract, Extract) else parse(kind, overrides)
     sighting = read_sighting(connection, document, protocol_id) if protocol_id is not None else None
-    return PreparedAnalysis(kind, parameters, extract, document, captured, sighting)
+    row = read_protocol_row(connection, document, protocol_id) if protocol_id is not None else {}
+    return PreparedAnalysis(kind, parameters, extract, document, captured, sighting, row)
