@@ -19,7 +19,7 @@ from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run, runs
 from americano_pipelines.mlflow_store.client import Store, open_store, open_store_to_read
 from americano_pipelines.mlflow_store.registered_models import MODEL
 from americano_pipelines.provenance.archive import extracts_dir, records
-from americano_pipelines.provenance.perform import REPORT, RESULTS
+from americano_pipelines.provenance.perform import MANUSCRIPT, REPORT, RESULTS
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT
 from americano_pipelines.settings import Settings
@@ -185,7 +185,7 @@ def shows_days(path: str, record: Record | None) -> bool:
     if path.startswith(_PROVENANCE):
         return path == EXTRACT
     return (
-        path in {DAILY, DAYS, RESULTS, REPORT}
+        path in {DAILY, DAYS, RESULTS, REPORT, MANUSCRIPT}
         or path.endswith(".png")
         or (record is not None and path in record.artifacts)
     )

@@ -27,13 +27,16 @@ from americano_pipelines.errors import AppRowError
 from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, log_model, make_candidate
 from americano_pipelines.provenance.capture import RunContext
+from americano_pipelines.provenance.manuscript_formats import markdown
+from americano_pipelines.provenance.manuscript_text import manuscript
 from americano_pipelines.provenance.plan_standing import apply_plan_sighting, merge_sightings
 from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.prior_runs import Subject, find_prior_runs, find_prior_sightings
 from americano_pipelines.provenance.recorder import Recorded, record
+from americano_pipelines.provenance.reporting_checklist import CHECKLIST_TITLE, ReportedAnalysis, fill_checklist
 from americano_pipelines.settings import Settings
 
-RESULTS, REPORT = "results.json", "report.html"
+RESULTS, REPORT, MANUSCRIPT = "results.json", "report.html", "manuscript.md"
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
         files[RESULTS] = canonical_json(results)
         days = day_values(prepared.extract, prepared.parameters)
         files |= {DAYS: days} if days is not None else {}
-        files[REPORT] = _report(run, prepared, context, analysis, compliance)
+        files |= _texts(run, prepared, context, analysis, compliance)
     if (model := analysis.model) is not None:
         registered = log_model(run, model.pipeline, model.example, model.name)
         results[MODEL] = registered.model_dump(mode="json")
@@ -150,21 +153,43 @@ def _subject(extract: BaseExtract) -> Subject:
     return Subject("protocol_id", extract.members[0].protocol.protocol_id)
 
 
-def _report(
+def _texts(
     run: AnalysisRun,
     prepared: PreparedAnalysis,
     context: RunContext,
     analysis: Analysis,
     compliance: PlanCompliance,
-) -> bytes:
+) -> dict[str, bytes]:
+    """The report, and the text to paste into a paper."""
+    provenance = _provenance(run, prepared, context)
+    sections, texts = {}, {}
+    if prepared.kind.scope == "protocol":
+        reported = ReportedAnalysis(
+            name=prepared.extract.title or prepared.title,
+            sentence=analysis.sentence,
+            standing=compliance.sentence,
+            results=analysis.recorded_results,
+            outcome=prepared.extract.members[0].outcome,
+            facts={name: _in_a_line(value) for name, value in provenance.items()},
+        )
+        sections[CHECKLIST_TITLE] = [
+            {"SCRIBE": item.number, "topic": item.topic, "CENT": item.cent, "from protocol and record": item.shown}
+            for item in fill_checklist(reported, prepared.protocol_row)
+        ]
+        texts[MANUSCRIPT] = markdown(manuscript(reported, prepared.protocol_row)).encode()
     page = render_report(
         analysis,
         prepared.title,
         compliance=compliance.sentence,
         parameters=prepared.parameters.recorded(),
-        provenance=_provenance(run, prepared, context),
+        provenance=provenance,
+        sections=sections,
     )
-    return page.encode()
+    return {REPORT: page.encode(), **texts}
+
+
+def _in_a_line(value: object) -> str:
+    return ", ".join(f"{name} {item}" for name, item in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _provenance(run: AnalysisRun, prepared: PreparedAnalysis, context: RunContext) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from americano_pipelines.analysis.preregistration import parse, resolve
 from americano_pipelines.analysis.registry import Kind, Parameters
 from americano_pipelines.provenance.capture import CapturedContext, capture_context
 from americano_pipelines.provenance.input_reading import InputRequest, read_input
+from americano_pipelines.provenance.protocol_row import read_protocol_row
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.plan_history import PlanSighting, read_sighting
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
@@ -27,6 +28,7 @@ class PreparedAnalysis:
         document: the record of the published file that the extract is from.
         captured: code and environment, as they were before the extract was read.
         plans_seen: when the plan of each protocol, by id, was first seen; None where no snapshot kept that.
+        protocol_row: the protocol's row with all columns, for the report; empty without one.
     """
 
     kind: Kind
@@ -35,6 +37,7 @@ class PreparedAnalysis:
     document: SnapshotRecord
     captured: CapturedContext
     plans_seen: Mapping[str, PlanSighting | None] = field(default_factory=dict)
+    protocol_row: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -69,4 +72,5 @@ def prepare(
     parameters = resolve(kind, overrides, extract) if extract.members else parse(kind, overrides)
     protocol_ids = [member.protocol.protocol_id for member in extract.members]
     sightings = {protocol_id: read_sighting(connection, document, protocol_id) for protocol_id in protocol_ids}
-    return PreparedAnalysis(kind, parameters, extract, document, captured, sightings)
+    row = read_protocol_row(connection, document, protocol_ids[0]) if kind.scope == "protocol" else {}
+    return PreparedAnalysis(kind, parameters, extract, document, captured, sightings, row)

@@ -1,14 +1,26 @@
 """A manuscript quotes the record, marks what people have to add, and acts on nothing in a name."""
 
+import io
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
+from docx import Document
 
 from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.provenance.manuscript_text import published_protocol, write_manuscript
+from americano_pipelines.provenance.manuscript_formats import markdown, word_document
+from americano_pipelines.provenance.manuscript_text import manuscript, reported_record
+from americano_pipelines.provenance.perform import MANUSCRIPT, REPORT
+from americano_pipelines.provenance.protocol_row import published_protocol
 from americano_pipelines.provenance.record import Record
 from americano_pipelines_tests.provenance.conftest import Lab
+
+
+def write_manuscript(record: Record, protocol: Mapping[str, Any], name: str) -> str:
+    return markdown(manuscript(reported_record(record, name), protocol))
 
 
 @pytest.mark.parametrize("kind", PROTOCOL_KINDS)
@@ -36,11 +48,13 @@ def test_the_checklist_has_what_protocol_and_record_know(lab: Lab) -> None:
 
     item = {line.split(" | ")[1]: line.split(" | ")[3].removesuffix(" |") for line in lines if line.count(" | ") == 3}
     assert item["Aims"] == "Walks help."
-    assert item["Selection of participants"] == "screened 3, enrolled 1"
+    assert item["Selection criteria"] == "screened 3, enrolled 1"
     assert item["Design"].startswith("ABAB: baseline_1 (BASELINE), ")
     assert item["Replication"] == "2 treatment and 2 baseline phases of one learner"
-    assert item["Funding"] == item["Blinding"] == "TO BE ADDED"
-    assert "were planned" in item["Changes of the procedure"] or "planned length" in item["Changes of the procedure"]
+    assert plain(item["Funding"]) == "TO BE ADDED: sources of funding, conflicts of interest"
+    assert plain(item["Blinding"]) == "TO BE ADDED: whether it was used, and of whom"
+    assert "Over pairs of phases: mean difference " in plain(item["Outcomes and estimation"])
+    assert "were planned" in item["Procedural changes"] or "planned length" in item["Procedural changes"]
     bare = write_manuscript(record, {}, "Walks")
     assert bare.count("TO BE ADDED") == 13 + 2, "hypothesis and participants are in the protocol's row only"
 
@@ -64,6 +78,32 @@ def test_an_analysis_without_methods_or_protocol_has_none(lab: Lab, record: Reco
         write_manuscript(record.model_copy(update={"results": results}), {}, "Walks")
     with pytest.raises(AnalysisError, match="of all learners"):
         write_manuscript(trained, {}, "")
+
+
+def test_the_file_for_a_word_processor_has_the_same_texts_and_tables(lab: Lab, record: Record) -> None:
+    blocks = manuscript(reported_record(record, "Walks\x07"), published_protocol(lab.settings, "protocol_1"))
+
+    document = Document(io.BytesIO(word_document(blocks)))
+
+    texts = [paragraph.text for paragraph in document.paragraphs]
+    assert texts[0].startswith("Walks"), "a character that XML cannot hold is shown as text"
+    assert record.results["methods"] in texts
+    checklist = next(table for table in document.tables if table.cell(0, 0).text == "SCRIBE")
+    assert [row.cells[0].text for row in checklist.rows] == ["SCRIBE", *(str(number) for number in range(1, 27))]
+    assert len(document.tables) == len(re.findall(r"^\|(?:---\|)+$", markdown(blocks), flags=re.MULTILINE))
+
+
+def test_an_analysis_leaves_the_text_and_the_checklist_behind(lab: Lab) -> None:
+    record = lab.analyse().record
+
+    assert {MANUSCRIPT, REPORT} <= record.artifacts.keys()
+    folder = lab.store.client.download_artifacts(str(record.tracking["run_id"]), "")
+    text, page = (Path(folder, name).read_text(encoding="utf-8") for name in (MANUSCRIPT, REPORT))
+    assert plain(str(record.results["methods"])) in plain(text)
+    assert plain(record.sentence) in plain(text)
+    assert "<h2>Checklist (SCRIBE 2016, with the items of CENT 2015)</h2>" in page
+    assert page.count("TO BE ADDED: ") == plain(text).count("TO BE ADDED: ")
+    assert "TO BE ADDED: sources of funding, conflicts of interest" in page
 
 
 def plain(text: str) -> str:

@@ -37,7 +37,7 @@ def posterior_on_a_grid(values: np.ndarray, phase: np.ndarray) -> list[tuple[flo
     units = np.array([1.0, used.sum() / 2] * 2)
     centre, scale = values[used & (phase == 0)].mean(), values[used].std(ddof=1)
     table = np.column_stack((design_matrix(phase, 2)[used] / units, (values[used] - centre) / scale))
-    gaps, fits = np.diff(np.flatnonzero(used)), []
+    gaps, nodes = np.diff(np.flatnonzero(used)), []
     for rho in np.linspace(-0.95, 0.95, 39):
         decay = rho**gaps
         spread = np.sqrt(1 - decay**2)
@@ -50,10 +50,10 @@ def posterior_on_a_grid(values: np.ndarray, phase: np.ndarray) -> list[tuple[flo
             weight += 0.5 * mean @ precision @ mean - 0.5 * np.linalg.slogdet(precision)[1]
             # The priors, and the grid of sigma is even in its logarithm.
             weight += -(sigma**2) / 2 - (rho / 0.5) ** 2 / 2 + np.log(sigma)
-            fits.append((weight, mean, np.sqrt(np.diag(np.linalg.inv(precision)))))
-    weights = np.exp(np.array([weight for weight, _, _ in fits]) - max(weight for weight, _, _ in fits))
+            nodes.append((weight, mean, np.sqrt(np.diag(np.linalg.inv(precision)))))
+    weights = np.exp(np.array([weight for weight, _, _ in nodes]) - max(weight for weight, _, _ in nodes))
     weights /= weights.sum()
-    means, deviations = (np.array([row[part] for row in fits]) for part in (1, 2))
+    means, deviations = (np.array([row[part] for row in nodes]) for part in (1, 2))
     changes = []
     for index, unit in ((2, units[2]), (3, units[3])):
         mean = weights @ means[:, index]

@@ -9,6 +9,7 @@ from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.statistics.overlap_measures import DatedValues
 from americano_pipelines.statistics.phase_windows import Condition
+from americano_pipelines.statistics.visual_columns import COLUMNS
 from americano_pipelines.statistics.visual_features import PhaseDays, visual_features
 from americano_pipelines_tests.analysis.examples import LATER, ONE, alternating, extract_of
 
@@ -106,9 +107,8 @@ def test_a_protocol_has_them_in_its_record_its_figure_and_its_report() -> None:
     tables = analysis.results["visual analysis"]
 
     assert isinstance(tables, dict)
-    assert list(tables) == [
-        "level", "trend", "variability", "immediacy", "overlap", "consistency", "projection of the baseline"
-    ]  # fmt: skip
+    assert {feature: tuple(rows[0]) for feature, rows in tables.items()} == COLUMNS  # type: ignore[arg-type, index]
+    assert list(tables) == list(COLUMNS)
     effects = analysis.results["effects"]
     assert [row["NAP"] for row in tables["overlap"]] == [  # type: ignore[union-attr, index, call-overload]
         pair["overlap"]["nap"]  # type: ignore[call-overload, index]

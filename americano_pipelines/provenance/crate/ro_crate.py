@@ -18,7 +18,7 @@ from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.provenance.crate.contents import GUIDE, LISTING, MODULES, RECORD_FILE, VERIFIER, CrateContents
 from americano_pipelines.provenance.crate.time_stamp import STAMP
-from americano_pipelines.provenance.perform import REPORT, RESULTS
+from americano_pipelines.provenance.perform import MANUSCRIPT, REPORT, RESULTS
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import DIFF, LOCK_FILE
 from americano_pipelines.settings import Settings
@@ -35,6 +35,7 @@ _DESCRIPTIONS = {
     DAYS: "A value a day and the phases: the input of the statistics, without times of events.",
     RESULTS: "The whole result.",
     REPORT: "Report for people.",
+    MANUSCRIPT: "Methods, results and checklist, to paste into a paper.",
     LOCK_FILE: "Locked versions of all packages.",
     DIFF: "Changes to the code that were not committed.",
     VERIFIER: "Checks this crate; needs Python and numpy only: python verify.py",

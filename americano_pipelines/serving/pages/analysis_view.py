@@ -12,6 +12,7 @@ from americano_pipelines.serving.pages.experiment_progress import Experiment, re
 from americano_pipelines.serving.pages.page_reader import PageReader
 from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.recorded_analyses import StoredRecord, visible_record
+from americano_pipelines.statistics.visual_columns import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,17 @@ class AnalysisView:
         """What a chart of the randomization distribution needs; None where nothing was tested, or before the end."""
         test = self.document.get("results", {}).get("test") if self.shows_results else None
         return randomization_test(test) if isinstance(test, dict) else None
+
+    @property
+    def visual_tables(self) -> Mapping[str, list[Mapping[str, Any]]]:
+        """A table for each feature of visual analysis; empty where the record has none, and before the end."""
+        tables = self.document.get("results", {}).get("visual analysis") if self.shows_results else None
+        if not isinstance(tables, dict):
+            return {}
+        return {
+            feature: [{name: row[name] for name in columns if name in row} for row in tables.get(feature, [])]
+            for feature, columns in COLUMNS.items()
+        }
 
     @property
     def numbers(self) -> dict[str, float | None]:

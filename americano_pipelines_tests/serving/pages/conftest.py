@@ -26,6 +26,10 @@ TEST = {
     "kind": "randomisation test",
     "p": 0.1,
 }
+VISUAL = {
+    "variability": [{"phase": "<i>base</i>", "sd": 1.25, "stable": True}],
+    "immediacy": [{"phases": "base and help", "nearest three days": None}],
+}
 
 
 @dataclass
@@ -90,7 +94,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     metrics = {"observed": 1.5, "interval_low": 0.5, "interval_high": 2.5, "p": 0.01}
     record = record.model_copy(
         update={
-            "results": {"test": TEST, "counts": {"days": 28}},
+            "results": {"test": TEST, "counts": {"days": 28}, "visual analysis": VISUAL},
             "logged": record.logged.model_copy(update={"metrics": {n: [(0, v)] for n, v in metrics.items()}}),
         }
     )

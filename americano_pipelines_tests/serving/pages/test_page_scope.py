@@ -144,7 +144,7 @@ def test_a_running_experiment_shows_progress_and_no_result(pages: Pages) -> None
 
     for path in shown:
         text = visitor.get(path).text
-        for result in ("It helps", "Too early", "benefit", "1.50", ".010"):
+        for result in ("It helps", "Too early", "benefit", "1.50", ".010", "Visual analysis"):
             assert result not in text, path
     text = visitor.get(protocol).text
     assert "10 of 28 days" in text
@@ -197,6 +197,9 @@ def test_an_experiment_that_is_over_shows_its_result(pages: Pages) -> None:
         ".010",
         "Randomization distribution",
         "50 possible",
+        "Visual analysis: level, trend",
+        '<th scope="row">&lt;i&gt;base&lt;/i&gt;</th><td class="num">1.25</td><td class="num">yes</td>',
+        '<th scope="row">base and help</th><td class="num">\N{EN DASH}</td>',
     ):
         assert shown in text
     for link in (f"/v1/analyses/{pages.record}/provenance", f"/v1/protocols/protocol-{RECORDED}/series.csv"):
