@@ -17,7 +17,10 @@ def query_chart(times: Sequence[QueryTimes], rows: int) -> bytes:
         axes.barh(places, [line.warm_ms[name] for line in times], height, label=name, color=colour)
     axes.set_yticks([number + 0.4 - height / 2 for number in range(len(times))], [line.title for line in times])
     axes.invert_yaxis()
+    axes.margins(y=0.01)
     axes.set_xscale("log")
+    # Plots have no mathematics, so the powers of ten of the default would read as their source.
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(f"milliseconds, median of repeated runs; {rows:,} events", color=INK)
-    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(_COLOURS), fontsize=8, frameon=False)
     return png(figure)

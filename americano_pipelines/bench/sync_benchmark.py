@@ -9,9 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from americano_pipelines.bench.dataset import Dataset
+from americano_pipelines.bench.sync_peers import peers, time_peer
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect
 from americano_pipelines.common.stage_timer import StageTimer, peak_memory_mb
@@ -20,6 +21,8 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.sources.postgres_snapshot import open_snapshot
 from americano_pipelines.warehouse.refresh import refresh
 
+P = ParamSpec("P")
+R = TypeVar("R")
 PANDAS_ROWS = 200_000
 # With fewer rows the fixed seconds of a sync decide, which the budgets are not about.
 MIN_ROWS_OF_BUDGETS = 1_000_000
@@ -62,13 +65,16 @@ class Measured:
         return None if self.budget is None or self.ratio is None else self.ratio <= self.budget
 
 
-def measure(data: Dataset, base: Settings, announce: Callable[[str], None]) -> list[Measured]:
+def measure(
+    data: Dataset, base: Settings, announce: Callable[[str], None], *, with_peers: bool = False
+) -> list[Measured]:
     """Take all measurements, each of ours in a process of its own so that its peak memory is its own.
 
     Args:
         data: the source.
         base: memory limit and threads.
         announce: called with the name of the next measurement.
+        with_peers: time the installed ones of `sync_peers.py` too; their ratios have no budget.
     """
     settings = data.settings(base)
     announce(PLAN[0])
@@ -99,6 +105,11 @@ def measure(data: Dataset, base: Settings, announce: Callable[[str], None]) -> l
     announce(PLAN[7])
     spent = _pandas(data)
     lines.append(Measured(PLAN[7], spent, note=f"{min(PANDAS_ROWS, data.rows) / spent:,.0f} rows a second"))
+    for name in peers() if with_peers else ():
+        announce(name)
+        copied, complete = _alone(time_peer, data, name)
+        lines.append(Measured(f"just the copy: {name}", copied, PLAN[1], copied / ours["seconds"]))
+        lines.append(Measured(f"same result: {name}", complete, PLAN[3], complete / full["seconds"]))
     return lines if data.rows >= MIN_ROWS_OF_BUDGETS else [replace(line, budget=None) for line in lines]
 
 
@@ -111,9 +122,9 @@ def _note(ours: dict[str, Any]) -> str:
     return f"{ours['bytes'] / 1e6:,.0f} MB, peak {ours['peak_mb']} MB, CPU {ours['cpu_s']:.1f} s"
 
 
-def _alone(work: Callable[..., dict[str, Any]], settings: Settings, **options: bool) -> dict[str, Any]:
+def _alone(work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, settings, **options).result()
+        return pool.submit(work, *arguments, **options).result()
 
 
 def _export(settings: Settings) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def _console() -> Console:
 @click.option("--rows", default=5_000_000, show_default=True, type=click.IntRange(1_000), help="Number of events.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--check", is_flag=True, help="Exit with 1 if a budget is missed.")
-def sync_(*, rows: int, as_json: bool, check: bool) -> None:
+@click.option("--peers", is_flag=True, help="Also time pandas and dlt, as far as they are installed.")
+def sync_(*, rows: int, as_json: bool, check: bool, peers: bool) -> None:
     """Time syncs and the same work in bare statements."""
     from americano_pipelines.bench.dataset import dataset
     from americano_pipelines.bench.sync_benchmark import PLAN, measure
@@ -60,7 +61,7 @@ def sync_(*, rows: int, as_json: bool, check: bool) -> None:
     stages = StageTimer()
 
     with progress("creating the data", enabled=not as_json), dataset(settings, rows, stages) as data:
-        lines = measure(data, settings, _announcer(stages))
+        lines = measure(data, settings, _announcer(stages), with_peers=peers)
     if as_json:
         shown = [dataclasses.asdict(line) | {"within": line.within} for line in lines]
         say_json({"rows": rows, "measured": shown})
@@ -90,7 +91,7 @@ def _show_measured(console: Console, lines: Sequence["Measured"], unit: str) -> 
         )
         for line in lines
     ]
-    show_table(console, ("what", unit, "against", "ratio", "budget", "note"), table)
+    show_table(console, ("what", unit, "against", "ratio", "budget", "note"), table, most_rows=len(table))
 
 
 @bench.command("commands")
@@ -158,7 +159,7 @@ def _show_queries(times: Sequence["QueryTimes"], rows: int) -> None:
     ]
     console = _console()
     header = ("query", "rows", *(f"{name}, ms" for name in names), "first run, ms", "ratio", "target")
-    show_table(console, header, table)
+    show_table(console, header, table, most_rows=len(table))
     if rows < MIN_ROWS_OF_TARGETS:
         say(f"the targets hold from {MIN_ROWS_OF_TARGETS:,} rows on")
 

@@ -17,7 +17,7 @@ from americano_pipelines.errors import DataError, SourceError, UnreadableRecordE
 from americano_pipelines.settings import DataFolder, LearnerIndex, Mode, Settings
 from americano_pipelines.sources.contracts import contract_sha256
 from americano_pipelines.warehouse import build, checks, research_models, snapshots
-from americano_pipelines.warehouse.build_plan import BuildPlan, decide_build
+from americano_pipelines.warehouse.build_plan import SMALL_BYTES, BuildPlan, decide_build
 from americano_pipelines.warehouse.id_consistency import check_identities
 from americano_pipelines.warehouse.input_selection import Source, attach_published, carried_over, open_source
 from americano_pipelines.warehouse.inputs import TableInput
@@ -150,9 +150,10 @@ def _open(paths: DataFolder, connection: duckdb.DuckDBPyConnection, path: Path, 
     # each took 1,188 MB at the commit, without it 537 MB.
     connection.execute(f"ATTACH '{sql.escape(str(path))}' AS {catalog} (RECOVERY_MODE no_wal_writes)")
     connection.execute(f"USE {catalog}")
-    # Merging row groups at the checkpoint costs more than it gives: 1 s of CPU time for 1 M rows, in a new file and at
-    # its first patch, and a new file then had a third of free blocks (97 MB instead of 68).
-    connection.execute("SET max_vacuum_tasks = 0")
+    # Merging row groups at the checkpoint cost 1 s of CPU time for 1 M rows, in a new file and at its first patch, and
+    # left a third of free blocks in a new file (97 MB instead of 68). A small file would double within some patches.
+    if build_plan.basis is None or build_plan.basis.bytes > SMALL_BYTES:
+        connection.execute("SET max_vacuum_tasks = 0")
     if build_plan.basis is None:
         connection.execute("CREATE SCHEMA analytics; CREATE SCHEMA meta")
 

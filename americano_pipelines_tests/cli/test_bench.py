@@ -11,16 +11,20 @@ from americano_pipelines.bench import command_benchmark
 from americano_pipelines.bench.query_benchmark import OURS, QUERIES
 from americano_pipelines.bench.serving_benchmark import PLAN as SERVING_PLAN
 from americano_pipelines.bench.sync_benchmark import PLAN
+from americano_pipelines.bench.sync_peers import peers
 
 
 @pytest.mark.slow
 def test_bench_measures_its_plan_and_cleans_up(americano: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
-    done = americano("bench", "sync", "--rows", "20000", "--json")
+    done = americano("bench", "sync", "--rows", "20000", "--json", "--peers")
 
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["rows"] == 20000
-    assert [line["what"] for line in result["measured"]] == list(PLAN)
+    # dlt is not among the development tools.
+    of_peers = [f"{kind}: {name}" for name in peers() for kind in ("just the copy", "same result")]
+    assert "same result: pandas" in of_peers
+    assert [line["what"] for line in result["measured"]] == [*PLAN, *of_peers]
     assert all(line["seconds"] > 0 for line in result["measured"])
     assert {line["budget"] for line in result["measured"]} == {None}, "so few rows say nothing about a budget"
     assert not list((tmp_path / "data").glob(".tmp-bench-*"))
