@@ -91,7 +91,7 @@ def _show_measured(console: Console, lines: Sequence["Measured"], unit: str) -> 
         )
         for line in lines
     ]
-    show_table(console, ("what", unit, "against", "ratio", "budget", "note"), table, most_rows=len(table))
+    show_table(console, ("what", unit, "against", "ratio", "budget", "note"), table, max_rows=len(table))
 
 
 @bench.command("commands")
@@ -159,7 +159,7 @@ def _show_queries(times: Sequence["QueryTimes"], rows: int) -> None:
     ]
     console = _console()
     header = ("query", "rows", *(f"{name}, ms" for name in names), "first run, ms", "ratio", "target")
-    show_table(console, header, table, most_rows=len(table))
+    show_table(console, header, table, max_rows=len(table))
     if rows < MIN_ROWS_OF_TARGETS:
         say(f"the targets hold from {MIN_ROWS_OF_TARGETS:,} rows on")
 
