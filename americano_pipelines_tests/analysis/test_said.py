@@ -116,7 +116,7 @@ def test_declared_contrasts_are_judged_one_by_one() -> None:
         "A-BASELINE, A-WITHDRAWAL",
         [["A-B", "BASELINE"]],
         [["A, B", "BASELINE"]],
-    ],  # fmt: skip
+    ],
 )
 def test_what_are_no_contrasts_is_refused(contrasts: object) -> None:
     with pytest.raises(ValueError, match="contrasts"):
