@@ -1,4 +1,4 @@
-"""Combine the planned tests of a group's protocols: p values, and the mean of their standardized effects."""
+"""Combine the tests of a group's protocols: p values, and the mean of their standardized effects."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +21,7 @@ from americano_pipelines.statistics.verdict import State, Verdict, shown_level
 
 _METHODS = {"edgington": edgington, "stouffer": stouffer}
 _NAMES = {"edgington": "Edgington's sum of p values", "stouffer": "Stouffer's sum of normal deviates"}
+_STANDINGS = {"planned": "planned", "declared": "planned and declared"}
 _FEWEST = 2
 _SHORT = 12
 
@@ -53,14 +54,14 @@ class _Counted:
 
 
 def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *, compliance: str) -> Analysis:
-    """Combine the planned tests of a group; fewer than two give no verdict.
+    """Combine the tests of a group that count; fewer than two give no verdict.
 
     Args:
         extract: the protocols and the records of their tests.
         parameters: the parameters.
         compliance: `planned`, `declared` or `exploratory`, for the figure.
     """
-    counted, left_out = _counted(extract)
+    counted, left_out = _counted(extract, parameters)
     combined = {name: _combine(counted, name) for name in _METHODS}
     with_effect = [case for case in counted if case.effect is not None and case.error is not None]
     mean = random_effects(
@@ -99,17 +100,17 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
     )
 
 
-def _counted(extract: CombinedExtract) -> tuple[list[_Counted], list[dict[str, str]]]:
+def _counted(extract: CombinedExtract, parameters: CombinedParameters) -> tuple[list[_Counted], list[dict[str, str]]]:
     """The test of each protocol that counts, and the records and protocols that do not, with the reason."""
-    counted, left_out = [], []
+    counted, left_out, later = [], [], "a later one was recorded"
     for title, member in zip(distinct_titles(extract.protocols), extract.protocols, strict=True):
         protocol_id = member.protocol.protocol_id
         tests = [test for test in extract.tests if test.protocol_id == protocol_id]
         # A second confirmatory record is only made if the first died before it was wholly recorded: the last counts.
-        counting = [test for test in tests if test.exclusion is None]
+        counting = [test for test in tests if test.exclusion(parameters.include) is None]
         counted += [_of_test(title, test) for test in counting[-1:]]
         left_out += [
-            {"protocol": title, "record": test.sha256, "why": test.exclusion or "a later one was recorded"}
+            {"protocol": title, "record": test.sha256, "why": test.exclusion(parameters.include) or later}
             for test in tests
             if test not in counting[-1:]
         ]
@@ -144,7 +145,8 @@ def _verdict(
 ) -> Verdict:
     of = f"{len(counted)} of {len(extract.protocols)} experiments"
     if combined is None:
-        why = f"{of} have a planned randomization test, and at least {_FEWEST} are combined"
+        standing = _STANDINGS[parameters.include].replace("and", "or")
+        why = f"{of} have a {standing} randomization test that counts, and at least {_FEWEST} are combined"
         return Verdict("no verdict", why, f"No verdict: {why}.")
     effect = (
         "the mean effect cannot be given"
@@ -154,8 +156,8 @@ def _verdict(
     )
     level = "" if parameters.alpha == CombinedParameters().alpha else f", level {shown_level(parameters.alpha)}"
     numbers = (
-        f"the planned tests of {of} give p = {shown_p(combined.p)} (two-sided, {_NAMES[parameters.method]}{level}); "
-        f"{effect}"
+        f"the {_STANDINGS[parameters.include]} tests of {of} give p = {shown_p(combined.p)} (two-sided, "
+        f"{_NAMES[parameters.method]}{level}); {effect}"
     )
     if not rejects(combined.p, parameters.alpha):
         return Verdict("not shown", f"p = {shown_p(combined.p)}", f"No effect was shown: {numbers}.")
@@ -204,8 +206,8 @@ def _methods(parameters: CombinedParameters, counted: Sequence[_Counted], mean: 
     """The methods paragraph."""
     records = ", ".join(f"{case.title} (record {case.test.sha256[:_SHORT]})" for case in counted)
     opening = (
-        f"The planned randomization tests of {len(counted)} experiments were combined: {records or 'none'}. Analyses "
-        "that were not planned were left out. "
+        f"The {_STANDINGS[parameters.include]} randomization tests of {len(counted)} experiments were combined: "
+        f"{records or 'none'}. Other analyses were left out. "
         f"The one-sided p values towards what each plan calls better were combined by {_NAMES[parameters.method]}, and "
         f"the other way likewise; p is twice the smaller one, at a level of {parameters.alpha:g}. p values of "
         "randomization tests are discrete, which makes the combined p too large, if anything."

@@ -11,12 +11,14 @@ from americano_pipelines.analysis.group_extract import GroupExtract, group_title
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.settings import Settings
+from americano_pipelines.statistics.verdict import REASONS_OF_NUMBERS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 TEST_KIND = "randomisation test"
 # The analysis whose records are combined.
 TESTED_KIND = "abab_randomization"
-_CONFIRMATORY = ("planned", "declared")
+# A changing criterion is tested by a distance, which has no side that is better.
+CRITERION_KIND = "test of a changing criterion"
 
 RecordsOf = Callable[[str], Sequence[tuple[str, Mapping[str, Any]]]]
 """The records of a protocol's tests by its id: hash, and the record as JSON with its standing's `label`."""
@@ -30,7 +32,8 @@ class RecordedTest(FrozenModel):
         sha256: hash of the record.
         standing: `planned`, `declared` or `exploratory`.
         verdict: the verdict's state.
-        kind: whether it was a randomization test.
+        why: its reason in a few words.
+        kind: `TEST_KIND`, `CRITERION_KIND`, or that it was no randomization test.
         observed: the tested difference, in outcome units; None where nothing was tested.
         p: its p; likewise.
         p_higher: the one-sided p of an increase; likewise.
@@ -44,6 +47,7 @@ class RecordedTest(FrozenModel):
     sha256: str
     standing: str
     verdict: str | None
+    why: str
     kind: str
     observed: float | None
     p: float | None
@@ -53,15 +57,22 @@ class RecordedTest(FrozenModel):
     effects: list[float]
     errors: list[float]
 
-    @property
-    def exclusion(self) -> str | None:
-        """Why it does not count, None where it counts."""
-        if self.standing not in _CONFIRMATORY:
+    def exclusion(self, include: Literal["planned", "declared"]) -> str | None:
+        """Why it does not count, None where it counts.
+
+        Args:
+            include: `planned` tests alone, or `declared` ones too.
+        """
+        if self.standing not in {"planned", include}:
             return f"it is {self.standing}, not planned"
+        if self.kind == CRITERION_KIND:
+            return "it tests a distance from criteria, of which no side is better"
         if self.kind != TEST_KIND or self.p is None:
             return "it made no randomization test"
         if self.better is None:
             return "which way is better was not declared"
+        if self.verdict == "no verdict" and self.why not in REASONS_OF_NUMBERS:
+            return f"it gave no verdict: {self.why}"
         return None
 
 
@@ -165,7 +176,8 @@ def _test(protocol_id: str, sha256: str, record: Mapping[str, Any]) -> RecordedT
         sha256=sha256,
         standing=record["standing"]["label"],
         verdict=record["verdict"],
-        kind=str(test.get("kind")),
+        why=str((results.get("verdict") or {}).get("why")),
+        kind=CRITERION_KIND if "criteria lead to" in test else str(test.get("kind")),
         observed=test.get("observed"),
         p=test.get("p"),
         p_higher=test.get("p_higher"),

@@ -54,6 +54,8 @@ def parse_contrasts(value: Any) -> str | None:  # noqa: ANN401 - JSON, or a text
         if not isinstance(pair, list | tuple) or len(pair) != _PAIR or not all(isinstance(part, str) for part in pair):
             raise ValueError(f"{pair!r} is no pair of conditions, such as INTERVENTION_A-BASELINE")
         first, second = (side_of(part.strip().upper()) for part in pair)
+        if {*first, *second} & {"-", ","}:
+            raise ValueError(f"{pair!r} is no pair of conditions, whose names have neither - nor a comma")
         if not first or not second or first in {second, BASELINE}:
             raise ValueError(f"{first}-{second} compares no condition with another one; the baseline comes second")
         contrasts.append(Contrast(first, second).name)

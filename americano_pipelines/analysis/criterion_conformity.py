@@ -4,6 +4,7 @@
 # without one, such as a baseline, is not described.
 
 import math
+import reprlib
 
 import numpy as np
 from pydantic import JsonValue
@@ -20,6 +21,16 @@ def criteria_of(observations: Observations) -> list[float | None]:
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         else None
         for value in stated
+    ]
+
+
+def wrong_criteria(observations: Observations) -> list[str]:
+    """What phases record as a criterion that is no finite number, in words."""
+    stated = [phase.stated("criterion") for phase in observations.extract.phases]
+    return [
+        f"{label}: {reprlib.repr(value)}"
+        for label, value, criterion in zip(observations.labels, stated, criteria_of(observations), strict=True)
+        if value is not None and criterion is None
     ]
 
 

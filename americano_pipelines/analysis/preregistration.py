@@ -26,7 +26,7 @@ from americano_pipelines.errors import AnalysisError
 from americano_pipelines.warehouse.plan_history import PlanSighting
 
 # Entries of a plan beside the parameters.
-_NO_PARAMETERS = frozenset({"type", "group", "combination"})
+_NO_PARAMETERS = frozenset({"type", "group", "combination", "include"})
 
 
 def plan_of(extract: Extract) -> dict[str, Any] | None:
@@ -102,7 +102,7 @@ def _plan_to_combine(plan: Mapping[str, Any] | None) -> dict[str, Any] | None:
     request = planned_kind(str(plan.get("type"))) if plan else None
     if plan is None or not plan.get("group") or request is None or KINDS[request[0]].scope != "protocol":
         return None
-    stated = {"method": plan.get("combination"), "alpha": plan.get("alpha")}
+    stated = {"method": plan.get("combination"), "alpha": plan.get("alpha"), "include": plan.get("include")}
     return {name: value for name, value in stated.items() if value is not None}
 
 

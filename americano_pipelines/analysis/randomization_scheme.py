@@ -15,7 +15,7 @@ import numpy as np
 
 from americano_pipelines.analysis.alternation_scheme import read_alternation, recorded_schemes, whole_days, wrong_days
 from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast, contrasts_of, side_of
-from americano_pipelines.analysis.criterion_conformity import criteria_lead, criteria_of
+from americano_pipelines.analysis.criterion_conformity import criteria_lead, criteria_of, wrong_criteria
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.errors import AnalysisError
@@ -31,7 +31,7 @@ _BOUNDS = ("minDays", "maxDays")
 _ABAB, _ALTERNATING, _CHANGING_CRITERION = "ABAB", "ALTERNATING", "CHANGING_CRITERION"
 _INTERVENTION = "INTERVENTION_A"
 _WITHOUT_TEST = {
-    "MULTIPLE_BASELINE": "its switches are drawn across several learners, and a protocol here has one",
+    "MULTIPLE_BASELINE": "its cases are tested together, as a group, by the analysis multiple_baseline",
     "CHANGING_CRITERION": "its criteria are steps that nothing was drawn for",
 }
 
@@ -100,10 +100,11 @@ def condition_names(observations: Observations) -> list[str]:
 
 
 def declared_contrasts(observations: Observations, parameters: AbabParameters) -> tuple[Contrast, ...]:
-    """The contrasts of a protocol with several interventions, the primary one first; of one intervention none."""
-    if has_criteria(observations) or len(observations.timeline.interventions) <= 1:
+    """The contrasts that are told apart, the primary one first; none where one intervention has one contrast."""
+    contrasts = contrasts_of(parameters.contrasts)
+    if has_criteria(observations) or (len(observations.timeline.interventions) <= 1 and len(contrasts) <= 1):
         return ()
-    return contrasts_of(parameters.contrasts)
+    return contrasts
 
 
 def compared_names(contrast: Contrast | None) -> tuple[str, str]:
@@ -228,6 +229,8 @@ def verdict_blockers(observations: Observations, scheme: RandomizationScheme, as
 def _untestable(observations: Observations, parameters: AbabParameters, contrast: Contrast | None) -> str | None:
     """Why the design has no test here, whatever was drawn."""
     design, interventions = design_of(observations), observations.timeline.interventions
+    if design == _CHANGING_CRITERION and (wrong := wrong_criteria(observations)):
+        return f"the recorded criteria are not understood: a number is needed ({', '.join(wrong)})"
     if design == _CHANGING_CRITERION and all(None not in _bounds(scheme) for scheme in recorded_schemes(observations)):
         why = "no criteria are recorded, or the last is the first one, so following them leads no way"
         return (

@@ -132,6 +132,9 @@ class CombinedParameters(Parameters):
         default="edgington", description="How the p values are combined; both are reported, this one is judged."
     )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="Level fixed before, such as 0.05.")
+    include: Literal["planned", "declared"] = Field(
+        default="planned", description="Which tests count: planned ones, or planned and declared ones."
+    )
 
 
 class SegmentedParameters(ProtocolParameters):
@@ -198,7 +201,7 @@ class TrainingParameters(Parameters):
 
 # Raise one where the same input gives other numbers or another sentence.
 ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "5", "3", "3", "2", "1"
-MULTIPLE_BASELINE_VERSION, COMBINED_VERSION = "1", "1"
+MULTIPLE_BASELINE_VERSION, COMBINED_VERSION = "1", "2"
 
 Scope = Literal["protocol", "group", "all learners"]
 """What an analysis is of: one protocol, a group of protocols, or all learners."""

@@ -18,7 +18,7 @@ from americano_pipelines.analysis.randomization_scheme import (
     read_schemes,
     verdict_blockers,
 )
-from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, AbabParameters
+from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, AbabParameters, planned_kind
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.planning.planned_design import smallest_p
 from americano_pipelines.settings import Settings
@@ -119,6 +119,9 @@ def _plan(extract: Extract) -> tuple[AbabParameters, CheckedItem]:
         text = "the phases record no plan, or different ones: set interventionParams.analysis, the same in each"
         return defaults, CheckedItem("plan", complete=False, text=text)
     if planned_of(_KIND, extract) is None:
+        if (request := planned_kind(str(plan.get("type")))) and KINDS[request[0]].scope == "group":
+            text = f"the planned analysis is the {KINDS[request[0]].title} of a group, which is not checked here"
+            return defaults, CheckedItem("plan", complete=False, text=text)
         text = f"the planned analysis is {plan.get('type')!r}; a verdict needs ABAB_RANDOMIZATION"
         if plan.get("type") not in REQUESTABLE:
             text += f" (there are {', '.join(REQUESTABLE)})"

@@ -13,14 +13,11 @@ class NeighbourDifferences:
     """Differences of neighbouring days, in outcome units; None where there are no such days.
 
     Attributes:
-        adiso: average difference between successive observations: runs of days under one condition are paired in order,
-            the first with the second and so on; the mean of the pairs' differences, weighted by their days.
         aliv: mean difference of actual and linearly interpolated values, over the days on which one condition has a
             value and the other one values before and after.
         aliv_days: number of these days.
     """
 
-    adiso: float | None
     aliv: float | None
     aliv_days: int
 
@@ -35,20 +32,9 @@ def neighbour_differences(values: Values, treated: NDArray[np.float64]) -> Neigh
     days = np.flatnonzero(~np.isnan(values) & ~np.isnan(treated))
     outcome, side = values[days], treated[days] == 1
     if not side.any() or side.all():
-        return NeighbourDifferences(None, None, 0)
+        return NeighbourDifferences(None, 0)
     differences = _interpolated(days, outcome, side)
-    return NeighbourDifferences(
-        _successive(outcome, side), float(differences.mean()) if differences.size else None, int(differences.size)
-    )
-
-
-def _successive(outcome: Values, side: NDArray[np.bool_]) -> float:
-    """Mean difference of paired runs; a last run without a partner belongs to the pair before it."""
-    runs = np.cumsum(np.concatenate(([0], np.diff(side.astype(np.int64)) != 0)))
-    pairs = np.minimum(runs // 2, max(0, (runs[-1] + 1) // 2 - 1))
-    members = [pairs == pair for pair in np.unique(pairs)]
-    differences = [outcome[own & side].mean() - outcome[own & ~side].mean() for own in members]
-    return float(np.average(differences, weights=[own.sum() for own in members]))
+    return NeighbourDifferences(float(differences.mean()) if differences.size else None, int(differences.size))
 
 
 def _interpolated(days: NDArray[np.int64], outcome: Values, side: NDArray[np.bool_]) -> Values:

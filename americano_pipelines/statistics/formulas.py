@@ -69,13 +69,6 @@ _STATISTICS = {
 }
 NEIGHBOURS = (
     Formula(
-        "neighbouring days, adiso",
-        "runs of days under one condition are paired in order; mean over the pairs of mean treatment - mean baseline, "
-        "weighted by days",
-        "Manolov (2019), A simulation study on two analytical techniques for alternating treatments designs",
-        "a last run without a partner belongs to the pair before it; days without a value are left out",
-    ),
-    Formula(
         "neighbouring days, aliv",
         "mean over the days on which one condition is measured and the other lies between two of its measured days of "
         "treatment - baseline, the other one linearly interpolated",

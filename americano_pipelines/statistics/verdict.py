@@ -32,6 +32,10 @@ State = Literal[
 STATES: tuple[State, ...] = get_args(State)
 UNDECLARED = "which way is better was not declared"
 _USUAL_LEVEL = 0.05
+_FEW, _INDISTINCT = "too few assignments", "too few assignments that can be told apart"
+_UNDECIDED, _OPPOSITE = "undecided: more draws are needed", "the test and the difference point opposite ways"
+# Reasons for no verdict that say nothing against p, so it may be combined with others.
+REASONS_OF_NUMBERS = frozenset({_FEW, _INDISTINCT, _UNDECIDED, _OPPOSITE})
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def judge(
     elif test.favoured_direction != observed_direction:
         return Verdict(
             "no verdict",
-            "the test and the difference point opposite ways",
+            _OPPOSITE,
             f"No verdict: among what could have been drawn the outcome speaks for an {test.favoured_direction}, yet "
             f"the difference itself is the other way, so the assignments cannot tell its size; {numbers}.",
         )
@@ -137,14 +141,14 @@ def _obstacle(test: RandomizationTest, level: float, remarks: Remarks) -> tuple[
             if few
             else "too many treat the same days, or just the others, or leave a phase without a value"
         )
-        return "too few assignments" if few else "too few assignments that can be told apart", (
+        return _FEW if few else _INDISTINCT, (
             f"with {test.assignments:,} possible assignments{cause} p cannot be smaller than "
             f"{shown_p(test.smallest_p)}, so a level of {shown_level(level)} is out of reach; {hint}"
         )
     factor = 1.0 if remarks.adjusted_p is None else remarks.adjusted_p / test.p
     if test.undecided(level / factor) and test.p_interval is not None and test.draws is not None:
         low, high = map(shown_p, test.p_interval)
-        return "undecided: more draws are needed", (
+        return _UNDECIDED, (
             f"p was estimated from {test.draws:,} draws, and its 99 % interval, {low} to {high}, holds the level of "
             f"{shown_level(level)}; draw more, with the parameter draws above {test.draws:,}"
         )

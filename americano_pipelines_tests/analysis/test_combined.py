@@ -2,16 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from americano_pipelines.analysis.combined_extract import CombinedExtract, RecordedTest
 from americano_pipelines.analysis.preregistration import planned_of, resolve
-from americano_pipelines.analysis.registry import KINDS, Basis, CombinedParameters
+from americano_pipelines.analysis.registry import KINDS, AbabParameters, Basis, CombinedParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.statistics.combined_p import edgington, stouffer
 from americano_pipelines.statistics.random_effects import random_effects
-from americano_pipelines_tests.analysis.examples import extract_of, planned
+from americano_pipelines_tests.analysis.examples import LATER, changed, extract_of, planned, switching
 
 _KIND = KINDS["combined"]
 _MEMBERS = [
@@ -23,11 +24,11 @@ _MEMBERS = [
 
 
 def _test(place: int, p_higher: float, p_lower: float, **others: Any) -> RecordedTest:
-    values = {"standing": "planned", "kind": "randomisation test", "better": "increase", "p": 0.1} | others
+    values = {"standing": "planned", "kind": "randomisation test", "better": "increase", "p": 0.1}
+    values |= {"verdict": "benefit", "why": "p = .1"} | others
     return RecordedTest(
         protocol_id=_MEMBERS[place].protocol.protocol_id,
         sha256=f"{place}" * 64,
-        verdict="benefit",
         observed=1.0,
         p_higher=p_higher,
         p_lower=p_lower,
@@ -46,7 +47,7 @@ def _analysis(*tests: RecordedTest, **parameters: Any) -> Analysis:
 
 
 def test_p_and_mean_effect_are_those_of_the_tests_that_count() -> None:
-    tests = [_test(0, 0.02, 0.99), _test(1, 0.97, 0.04, better="decrease"), _test(2, 0.2, 0.85, standing="declared")]
+    tests = [_test(0, 0.02, 0.99), _test(1, 0.97, 0.04, better="decrease"), _test(2, 0.2, 0.85)]
 
     analysis = _analysis(*tests)
 
@@ -74,7 +75,7 @@ def test_what_is_not_planned_or_not_tested_is_listed_and_not_counted() -> None:
     )
 
     assert analysis.verdict == "no verdict"
-    assert "1 of 4 experiments have a planned randomization test" in analysis.sentence
+    assert "1 of 4 experiments have a planned randomization test that counts" in analysis.sentence
     assert [row["why"] for row in analysis.results["left out"]] == [
         "it is exploratory, not planned",
         "it made no randomization test",
@@ -83,6 +84,66 @@ def test_what_is_not_planned_or_not_tested_is_listed_and_not_counted() -> None:
     undeclared = _analysis(_test(0, 0.01, 0.99), _test(1, 0.01, 0.99, better=None), _test(2, 0.5, 0.5))
     assert {"which way is better was not declared"} <= {row["why"] for row in undeclared.results["left out"]}
     assert undeclared.numbers["experiments"] == 2
+
+
+def test_declared_tests_count_where_the_plan_includes_them() -> None:
+    tests = [_test(0, 0.02, 0.99), _test(1, 0.04, 0.97, standing="declared"), _test(2, 0.2, 0.85)]
+
+    by_default = _analysis(*tests)
+    included = _analysis(*tests, include="declared")
+
+    assert by_default.numbers["p"] == pytest.approx(2 * edgington([0.02, 0.2]))
+    assert "the planned tests of 2 of 4 experiments" in by_default.sentence
+    assert "it is declared, not planned" in {row["why"] for row in by_default.results["left out"]}
+    assert included.numbers["p"] == pytest.approx(2 * edgington([0.02, 0.04, 0.2]))
+    assert "the planned and declared tests of 3 of 4 experiments" in included.sentence
+    assert "planned and declared randomization tests of 3 experiments" in str(included.methods)
+    extract = planned(_MEMBERS[0], group="study", include="declared", improvement="increase")
+    assert resolve(_KIND, {}, extract).model_dump()["include"] == "declared"
+    assert planned_of(KINDS["abab_randomization"], extract) == {"improvement": "increase"}
+
+
+def test_a_test_that_was_refused_a_verdict_does_not_count_unless_its_assignments_are_too_few() -> None:
+    refused = _test(1, 0.01, 0.99, verdict="no verdict", why="time between phases belongs to none of them")
+    few = _test(2, 0.1, 0.9, verdict="no verdict", why="too few assignments")
+
+    analysis = _analysis(_test(0, 0.02, 0.99), refused, few)
+
+    assert analysis.numbers["p"] == pytest.approx(2 * edgington([0.02, 0.1]))
+    assert "it gave no verdict: time between phases belongs to none of them" in {
+        row["why"] for row in analysis.results["left out"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("design", "verdict", "why"),
+    [
+        ("CHANGING_CRITERION", "benefit", "it tests a distance from criteria, of which no side is better"),
+        ("ABAB", "no verdict", "it gave no verdict: not a randomisation test, for the planned days are not recorded"),
+    ],
+)
+def test_a_recorded_test_whose_p_has_no_side_or_no_drawing_does_not_count(design: str, verdict: str, why: str) -> None:
+    """Of a criterion that is followed the distance is small, which is no decrease of the outcome."""
+    lengths = (13, 15, 13, 15)
+    days = np.random.default_rng(7).normal(size=56) + np.repeat([0, 2, 4, 6], lengths)
+    extract = switching(lengths, (0, 0, 0, 0), np.repeat(days, 4).tolist(), (7, 21))
+    extract = extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"design": design})})
+    if design == "CHANGING_CRITERION":
+        for place in (1, 2, 3):
+            parameters = {**(extract.phases[place].parameters or {}), "criterion": 2 * place}
+            extract = changed(extract, place, parameters=parameters, type="INTERVENTION_A")
+    else:
+        extract = changed(extract, 1, planned_days=None)
+    analysis = KINDS["abab_randomization"].analyse(
+        extract, AbabParameters(direction="increase", improvement="increase"), Basis("snapshot", LATER, "planned")
+    )
+    assert (analysis.verdict, analysis.results["test"]["kind"]) == (verdict, "randomisation test")
+    record = {"results": analysis.results, "verdict": analysis.verdict, "standing": {"label": "planned"}}
+    group = CombinedExtract(group="study", outcome="score", learners=["x"], protocols=[extract], tests=[])
+
+    (test,) = group.with_records(lambda _: [("0" * 64, record)]).tests
+
+    assert str(test.exclusion("planned")).startswith(why)
 
 
 def test_harm_is_what_goes_against_what_is_better() -> None:

@@ -98,12 +98,25 @@ def test_declared_contrasts_are_judged_one_by_one() -> None:
 
     absent = analysed(daily(noise(2)), contrasts=CONTRASTS[1:])
     assert "INTERVENTION_B against BASELINE cannot be compared: no phase is INTERVENTION_B" in absent.sentence
+    beside = analysed(daily(values), contrasts=CONTRASTS)
+    assert "INTERVENTION_B against BASELINE: no verdict (INTERVENTION_B against BASELINE cannot be" in beside.sentence
     alone = analysed(daily(noise(2)), contrasts=CONTRASTS[:1])
     assert alone.results == analysed(daily(noise(2))).results
 
 
 @pytest.mark.parametrize(
-    "contrasts", ["INTERVENTION_A", "A-B-C", [["A"]], 7, "BASELINE-A", "A-A", "A-BASELINE, A-WITHDRAWAL"]
+    "contrasts",
+    [
+        "INTERVENTION_A",
+        "A-B-C",
+        [["A"]],
+        7,
+        "BASELINE-A",
+        "A-A",
+        "A-BASELINE, A-WITHDRAWAL",
+        [["A-B", "BASELINE"]],
+        [["A, B", "BASELINE"]],
+    ],
 )
 def test_what_are_no_contrasts_is_refused(contrasts: object) -> None:
     with pytest.raises(ValueError, match="contrasts"):
@@ -402,5 +415,10 @@ def test_a_changing_criterion_is_tested_where_its_switches_were_drawn() -> None:
     assert described.verdict == "no verdict"
     assert "its criteria are steps that nothing was drawn for" in described.sentence
     assert len(described.results["criteria"]) == 4  # type: ignore[arg-type]
+    for wrong in ("4", True, [4, 6], {"score": 4}):
+        words = changed(extract, 2, parameters={**(extract.phases[2].parameters or {}), "criterion": wrong})
+        assert (
+            f"the recorded criteria are not understood: a number is needed (B2: {wrong!r})" in analysed(words).sentence
+        )
     back = changed(extract, 3, parameters={**(extract.phases[3].parameters or {}), "criterion": 2})
     assert "following them leads no way" in analysed(back).sentence

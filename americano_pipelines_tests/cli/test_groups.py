@@ -111,7 +111,7 @@ def test_planned_tests_of_a_group_are_combined_and_a_changed_record_is_found(
     cli: Cli, prisma: Database, tmp_path: Path
 ) -> None:
     prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
-    plan = '{"type": "ABAB_RANDOMIZATION", "group": "study", "improvement": "increase"}'
+    plan = '{"type": "ABAB_RANDOMIZATION", "group": "study", "improvement": "increase", "include": "declared"}'
     prisma.execute(
         'UPDATE phase_assignments SET "interventionParams" = %s',
         (f'{{"analysis": {plan}, "randomization": {{"minDays": 7, "maxDays": 21}}}}',),

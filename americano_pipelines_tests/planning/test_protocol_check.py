@@ -48,6 +48,11 @@ def test_a_running_protocol_without_values_lacks_nothing() -> None:
         (changed(COMPLETE, 1, parameters=None), "plan", "set interventionParams.analysis, the same in each"),
         (planned(COMPLETE, type="CHANGE_POINT_DETECTION"), "plan", "a verdict needs ABAB_RANDOMIZATION"),
         (planned(COMPLETE, type="GUESS"), "plan", "'GUESS'; a verdict needs ABAB_RANDOMIZATION (there are ABAB_"),
+        (
+            planned(COMPLETE, type="MULTIPLE_BASELINE", group="g"),
+            "plan",
+            "the multiple baseline of a group, which is not",
+        ),
         (planned(COMPLETE, alpha=7), "plan", "alpha of the plan"),
         (planned(COMPLETE), "better", "was not declared; add improvement to the plan"),
         (planned(COMPLETE, alpha=1e-9), "randomization", "above the level of 1e-09: 2000000000 assignments"),

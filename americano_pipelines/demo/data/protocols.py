@@ -17,7 +17,7 @@
 # | reminder_messages    | autocorrelated, no effect |      0 |           0 |    .5 |     6 | increase |
 # | interleaved_practice | autocorrelated, benefit   |    +10 |           0 |    .5 |     6 | increase |
 #
-# The three with a benefit form the group `study_techniques`, whose planned tests are combined: the truth is a benefit.
+# The three with a benefit form the group `study_techniques`, whose tests are combined: the truth is a benefit.
 #
 # "Declared" is the direction that the hypothesis names for a one-sided test. The plans of all of them declare that more
 # is better, so `phone_on_the_desk`, whose hypothesis is that the score falls, is a harm once it is found.

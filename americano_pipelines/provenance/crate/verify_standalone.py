@@ -382,7 +382,8 @@ def repeat_test(
     if not close(recorded["observed"], observed):
         words = f"the difference is {observed!r}, recorded is {recorded['observed']!r}"
         report.add("FAULT", f"by numpy alone: {words}")
-    direction = "decrease" if test["schedule"]["kind"] == "CriterionSchedule" else days["parameters"]["direction"]
+    follows = test["schedule"].get("kind") == "CriterionSchedule"  # a multiple baseline names no kind
+    direction = "decrease" if follows else days["parameters"]["direction"]
     names = ("twice the smaller side", "absolute value") if direction == "either" else (direction,)
     possible = {name: candidates[name] for name in names}
     right = [name for name, again in possible.items() if abs(again - p) <= margin(again, sampled, recorded["draws"])]
@@ -776,6 +777,8 @@ def check_combined(record: Mapping[str, Any], report: Report) -> None:
     """Combine the recorded p values and effects again, and derive the verdict."""
     results, rows = record["results"], record["results"]["experiments"]
     recorded, wrong = results["combined p"], []
+    counting = {"planned", record["config"].get("include", "declared")}  # older records counted declared ones
+    wrong += [f"{row['protocol']}, which is {row['standing']}" for row in rows if row["standing"] not in counting]
     for name, combine in (("edgington", edgington), ("stouffer", stouffer)):
         if len(rows) < FEWEST_COMBINED:
             wrong += [] if recorded[name] is None else [name]

@@ -91,6 +91,10 @@ DESIGNS: dict[str, tuple[Callable[[], Extract], dict[str, object]]] = {
     "a contrast with missing days": (
         lambda: without(with_two(NOISE[:54] + OF_BOTH), slice(48, 72)), {"direction": "either", "contrasts": BOTH}
     ),
+    "a contrast with a condition that does not occur": (
+        lambda: phased(NOISE + EFFECT),
+        {"direction": "increase", "contrasts": "INTERVENTION_A-BASELINE, INTERVENTION_B-BASELINE"},
+    ),
     "a contrast that cannot be tested": (
         lambda: with_two(NOISE), {"direction": "increase", "contrasts": "INTERVENTION_B-INTERVENTION_A"}
     ),
