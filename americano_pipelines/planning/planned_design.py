@@ -1,25 +1,25 @@
-"""Describe a design before it begins: which schedules it admits, and what the app has to record of them."""
+"""Describe a design before it begins: its conditions, and which schedules it admits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from itertools import groupby
+from itertools import pairwise
 from typing import Literal
 
-import numpy as np
 from pydantic import JsonValue
 
+from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast
+from americano_pipelines.analysis.randomization_scheme import contrast_schedule
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.reference_set import GENERATOR, Schedule
 
-DesignName = Literal["ABAB", "ALTERNATING"]
-# The app's column is a Postgres integer.
-MAX_SEED = 2**31 - 1
+AppDesign = Literal["ABAB", "ALTERNATING"]
+"""A design as the app's column has it."""
 
-_ABAB = (False, True, False, True)
-_TYPES = {False: "BASELINE", True: "INTERVENTION_A"}
-_LABELS = {False: "baseline", True: "intervention_A"}
+# The letters of a design in the literature: A is the baseline.
+CONDITIONS = {"A": BASELINE, "B": "INTERVENTION_A", "C": "INTERVENTION_B"}
+_FEWEST_PHASES = 4  # three switches, without which the analysis gives no verdict
 _BY_PHASES = "phase by phase, a length in proportion to the number of ways in which the later phases can follow it"
 _BY_DAYS = "day by day, a condition in proportion to the number of ways in which the later days can follow it"
 
@@ -29,14 +29,20 @@ class PlannedDesign:
     """A design with its bounds.
 
     Attributes:
-        name: as the app calls it.
+        name: as people call it, such as ABAC.
+        recorded_as: as the app's column has it.
         schedule: every schedule that it admits, equally likely.
-        randomization: what each phase records of it, in `interventionParams.randomization`.
+        randomization: what each phase that is drawn records of it, in `interventionParams.randomization`.
+        conditions: the type of each phase; of an alternation those of a treatment day and of another day.
+        contrasts: the conditions that are compared, the primary contrast first.
     """
 
-    name: DesignName
+    name: str
+    recorded_as: AppDesign
     schedule: Schedule
     randomization: dict[str, JsonValue]
+    conditions: tuple[str, ...]
+    contrasts: tuple[Contrast, ...]
 
     @property
     def days(self) -> int:
@@ -57,6 +63,22 @@ class PlannedDesign:
         how = _BY_DAYS if isinstance(self.schedule, Alternation) else _BY_PHASES
         return f"{how}; numpy {GENERATOR}"
 
+    @property
+    def declared_contrasts(self) -> tuple[Contrast, ...]:
+        """The contrasts that the plan has to declare: none where one intervention is compared with the baseline."""
+        return self.contrasts if len({*self.conditions} - {BASELINE}) > 1 else ()
+
+    def contrast_schedule(self, contrast: Contrast, assignment: Sequence[int]) -> Schedule:
+        """The assignments that a contrast is tested over, if this one was drawn.
+
+        Args:
+            contrast: the conditions that are compared.
+            assignment: the days of each phase, or for each day whether it is treated.
+        """
+        if isinstance(self.schedule, Alternation):
+            return self.schedule
+        return contrast_schedule(contrast, self.conditions, assignment, (self.schedule.shortest, self.schedule.longest))
+
     def resized(self, days: int) -> "PlannedDesign":
         """The same design over other days; the longest phase and the treatment days grow in proportion.
 
@@ -65,45 +87,69 @@ class PlannedDesign:
         """
         if isinstance(self.schedule, PhaseSchedule):
             longest = round(self.schedule.longest[0] * days / self.days)
-            return abab(days, self.schedule.shortest[0], longest)
+            return phase_design(self.name, days, self.schedule.shortest[0], longest, self.contrasts)
         whole = self.schedule.block == self.days
         treated = round(self.schedule.treated_days * days / self.days) if whole else self.schedule.treated_days
         longest_run = None if self.schedule.longest_run >= self.days else self.schedule.longest_run
         return alternating(days, treated, None if whole else self.schedule.block, longest_run)
 
+    def widened(self, shortest: int) -> "PlannedDesign":
+        """The same phases in the same days, each of at least so many days, without another bound on the longest.
 
-@dataclass(frozen=True)
-class DrawnPhase:
-    """A phase of a drawn schedule.
-
-    Attributes:
-        label: its label, as the app writes it.
-        type: `BASELINE` or `INTERVENTION_A`.
-        first_day: its first day, counted from 1.
-        days: its days.
-        starts: the date of its first day, None without a date to begin at.
-    """
-
-    label: str
-    type: str
-    first_day: int
-    days: int
-    starts: date | None
+        Raises:
+            AnalysisError: the design does not exist with these bounds, or has no phases.
+        """
+        longest = self.days - (len(self.conditions) - 1) * shortest
+        return phase_design(self.name, self.days, shortest, longest, self.contrasts)
 
 
-def abab(days: int, shortest: int, longest: int) -> PlannedDesign:
-    """The design ABAB: four phases, each between two bounds.
+def phase_design(
+    name: str, days: int, shortest: int, longest: int, contrasts: Sequence[Contrast] = ()
+) -> PlannedDesign:
+    """A design of phases, each between two bounds.
+
+    Args:
+        name: its phases, such as ABAB or ABAC: A is the baseline, B and C are interventions.
+        days: days of the experiment.
+        shortest: fewest days of a phase.
+        longest: most days of a phase.
+        contrasts: the conditions that are compared, the primary contrast first; needed of two interventions.
 
     Raises:
-        AnalysisError: no four phases within the bounds make so many days.
+        AnalysisError: this is no design, or no phases within the bounds make so many days.
     """
-    schedule = PhaseSchedule(days, _ABAB, (shortest,) * len(_ABAB), (longest,) * len(_ABAB))
+    if len(name) < _FEWEST_PHASES or not {*name} <= CONDITIONS.keys() or any(a == b for a, b in pairwise(name)):
+        raise AnalysisError(
+            f"{name} is no design: name {_FEWEST_PHASES} phases or more, each another condition than the one before; "
+            "A is the baseline, B and C are interventions"
+        )
+    conditions = tuple(CONDITIONS[letter] for letter in name)
+    contrasts = _checked(name, conditions, contrasts)
+    treated = tuple(condition == contrasts[0].first for condition in conditions)
+    number = len(conditions)
+    schedule = PhaseSchedule(days, treated, (shortest,) * number, (longest,) * number)
     if schedule.count == 0:
         raise AnalysisError(
-            f"no four phases of {shortest} to {longest} days make {days} days: "
-            f"choose between {4 * shortest} and {4 * longest} days, or other bounds"
+            f"no {number} phases of {shortest} to {longest} days make {days} days: "
+            f"choose between {number * shortest} and {number * longest} days, or other bounds"
         )
-    return PlannedDesign("ABAB", schedule, {"minDays": shortest, "maxDays": longest})
+    randomization: dict[str, JsonValue] = {"minDays": shortest, "maxDays": longest}
+    return PlannedDesign(name, "ABAB", schedule, randomization, conditions, contrasts)
+
+
+def _checked(name: str, conditions: Sequence[str], contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """The contrasts of a design, that of its only intervention if none is declared."""
+    interventions = sorted({*conditions} - {BASELINE})
+    if not contrasts and len(interventions) > 1:
+        raise AnalysisError(
+            f"{name} has two interventions: declare the contrasts, the primary one first, "
+            f"such as {interventions[1]}-{BASELINE if BASELINE in conditions else interventions[0]}"
+        )
+    if len(interventions) == 1 and any(contrast != Contrast(interventions[0], BASELINE) for contrast in contrasts):
+        raise AnalysisError(f"{name} compares {interventions[0]} with {BASELINE}, and has no other contrast")
+    if absent := sorted({side for pair in contrasts for side in (pair.first, pair.second)} - {*conditions}):
+        raise AnalysisError(f"no phase of {name} is {' or '.join(absent)}, so it cannot be compared")
+    return tuple(contrasts) or (Contrast(interventions[0], BASELINE),)
 
 
 def alternating(days: int, treated_days: int, block_days: int | None, longest_run: int | None) -> PlannedDesign:
@@ -122,48 +168,7 @@ def alternating(days: int, treated_days: int, block_days: int | None, longest_ru
     recorded: dict[str, JsonValue] = {"scheme": "days", "treatedDays": treated_days}
     recorded |= {"blockDays": block_days} if block_days else {}
     recorded |= {"maxRunDays": longest_run} if longest_run else {}
-    return PlannedDesign("ALTERNATING", schedule, recorded)
-
-
-def smallest_p(schedule: Schedule, *, two_sided: bool) -> float:
-    """The smallest p that a test over a schedule can give when every day has a value."""
-    return min(1.0, (2 if two_sided else 1) / schedule.count)
-
-
-def draw_schedule(design: PlannedDesign, seed: int, first_day: date | None = None) -> list[DrawnPhase]:
-    """Draw a schedule: each that the design admits is as likely as any other.
-
-    Args:
-        design: the design.
-        seed: of the draw, at most `MAX_SEED`; the same seed gives the same schedule.
-        first_day: date of the first day, None to leave the dates out.
-
-    Raises:
-        AnalysisError: the seed does not fit into the app's column.
-    """
-    if not 0 <= seed <= MAX_SEED:
-        raise AnalysisError(f"the seed {seed} is not between 0 and {MAX_SEED}, which the app's column holds")
-    assignment = design.schedule.draw(np.random.Generator(np.random.PCG64(seed)), 1)[0].tolist()
-    if isinstance(design.schedule, PhaseSchedule):
-        runs = list(zip(design.schedule.treated, assignment, strict=True))
-    else:
-        runs = [(bool(treated), len(list(days))) for treated, days in groupby(assignment)]
-    phases: list[DrawnPhase] = []
-    numbers, day = {False: 0, True: 0}, 1
-    for treated, days in runs:
-        numbers[treated] += 1
-        starts = None if first_day is None else first_day + timedelta(days=day - 1)
-        phases.append(DrawnPhase(f"{_LABELS[treated]}_{numbers[treated]}", _TYPES[treated], day, days, starts))
-        day += days
-    return phases
-
-
-def intervention_params(design: PlannedDesign, plan: dict[str, JsonValue], seed: int) -> dict[str, JsonValue]:
-    """What each phase records in `interventionParams`, so that the analysis is planned and testable.
-
-    Args:
-        design: the design.
-        plan: the parameters of the planned analysis.
-        seed: of the draw.
-    """
-    return {"randomization": design.randomization, "analysis": {"type": "ABAB_RANDOMIZATION", **plan}, "seed": seed}
+    contrast = Contrast("INTERVENTION_A", BASELINE)
+    return PlannedDesign(
+        "ALTERNATING", "ALTERNATING", schedule, recorded, (contrast.first, contrast.second), (contrast,)
+    )
