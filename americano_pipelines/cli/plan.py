@@ -1,5 +1,6 @@
 """Run `americano plan`: draw a schedule, simulate the power of its test, check what a protocol records."""
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from americano_pipelines.planning.schedule_draw import ContrastReach, DrawnPhase
 
 _TARGET = 0.8
+_FEW = 3  # labels that are listed
 _EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 _AUTOCORRELATIONS = (0.0, 0.3, 0.5)
 _DESIGN_OPTIONS = (
-    click.option("--design", required=True, help="ALTERNATING, or phases such as ABAB or ABAC."),
+    click.option("--design", required=True, help="ALTERNATING, CHANGING_CRITERION, or phases such as ABAB or ABAC."),
     click.option("--days", type=click.IntRange(min=2), required=True, help="Days of the experiment."),
     click.option("--min", "shortest", type=click.IntRange(min=1), help="Phases: fewest days of each."),
     click.option("--max", "longest", type=click.IntRange(min=1), help="Phases: most days of each."),
@@ -37,6 +39,15 @@ _DESIGN_OPTIONS = (
         "longest_run",
         type=click.IntRange(min=1),
         help="ALTERNATING: most days in a row under one condition.",
+    ),
+    click.option("--before", type=click.IntRange(min=1), help="ALTERNATING: baseline days before the first block."),
+    click.option("--after", type=click.IntRange(min=1), help="ALTERNATING: treatment days after the last block."),
+    click.option(
+        "--criterion",
+        "criteria",
+        multiple=True,
+        type=float,
+        help="CHANGING_CRITERION: the criterion of a phase after the baseline. Repeat it.",
     ),
     click.option(
         "--contrast",
@@ -56,6 +67,14 @@ _DESIGN_OPTIONS = (
         help="The level of the test.",
     ),
 )  # fmt: skip
+
+
+# The options of a design: those that it needs, and those that it may have.
+_PHASE_OPTIONS = ("--min", "--max"), ("--contrast",)
+_OPTIONS_OF = {
+    "ALTERNATING": (("--treated",), ("--block", "--run", "--before", "--after", "--contrast")),
+    "CHANGING_CRITERION": (("--min", "--max", "--criterion"), ()),
+}
 
 
 def design_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -102,7 +121,8 @@ def draw(
     planned: dict[str, JsonValue] = {"direction": direction, "alpha": alpha}
     planned |= {"improvement": improvement} if improvement else {}
     reaches = contrast_reaches(design, phases, two_sided=direction == "either")
-    parameters = intervention_params(design, planned, seed)
+    parameters = intervention_params(design, phases, planned, seed)
+    common = all(own == parameters[0] for own in parameters)
     if as_json:
         say_json(
             {
@@ -114,8 +134,10 @@ def draw(
                 "assignments": design.schedule.count,
                 "smallest_p": reaches[0].smallest_p,
                 "contrasts": [asdict(reach) for reach in reaches],
-                "phases": [asdict(phase) for phase in phases],
-                "interventionParams": parameters,
+                "phases": [
+                    {**asdict(phase), "interventionParams": own} for phase, own in zip(phases, parameters, strict=True)
+                ],
+                "interventionParams": parameters[0] if common else None,
             }
         )
         return
@@ -125,8 +147,10 @@ def draw(
     _show_reaches(console, design, reaches, alpha=alpha)
     if design.recorded_as != design.name:
         console.print(f"Record it in the app as a design {design.recorded_as}.")
-    console.print("interventionParams of each phase:")
-    say_json(parameters)
+    for own, labels in _by_parameters(phases, parameters):
+        several = f"the {len(labels)} phases {labels[0]} to {labels[-1]}" if len(labels) > _FEW else ", ".join(labels)
+        console.print(f"interventionParams of {'each phase' if common else several}:")
+        say_json(own)
 
 
 @plan.command("power")
@@ -275,22 +299,44 @@ def check(context: click.Context, *, protocol: str, as_json: bool) -> None:
 
 
 def _design(options: dict[str, Any]) -> "PlannedDesign":
-    from americano_pipelines.analysis.condition_contrasts import contrasts_of, parse_contrasts
-    from americano_pipelines.planning.planned_design import alternating, phase_design
+    from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast, contrasts_of, parse_contrasts
+    from americano_pipelines.planning.planned_design import alternating, changing_criterion, phase_design
 
-    name, days, phase_bounds = options["design"].upper(), options["days"], (options["shortest"], options["longest"])
-    alternation = (options["treated"], options["block"], options["longest_run"])
+    name, days = options["design"].upper(), options["days"]
+    stated = {
+        "--min": options["shortest"], "--max": options["longest"], "--treated": options["treated"],
+        "--block": options["block"], "--run": options["longest_run"], "--before": options["before"],
+        "--after": options["after"], "--criterion": options["criteria"], "--contrast": options["contrasts"],
+    }  # fmt: skip
+    needed, possible = _OPTIONS_OF.get(name, _PHASE_OPTIONS)
+    others = [option for option in stated if option not in {*needed, *possible}]
+    if any(not stated[option] for option in needed) or any(stated[option] for option in others):
+        raise AnalysisError(f"{name} needs {' and '.join(needed)}, and no {', '.join(others)}")
     try:
         contrasts = contrasts_of(parse_contrasts(",".join(options["contrasts"])))
     except ValueError as error:
         raise AnalysisError(f"--contrast: {error}") from None
-    if name == "ALTERNATING":
-        if alternation[0] is None or any(phase_bounds) or contrasts:
-            raise AnalysisError("ALTERNATING needs --treated, and no --min, --max or --contrast")
-        return alternating(days, *alternation)
-    if None in phase_bounds or any(alternation):
-        raise AnalysisError(f"{name} needs --min and --max, and no --treated, --block or --run")
-    return phase_design(name, days, *phase_bounds, contrasts)
+    if name == "CHANGING_CRITERION":
+        return changing_criterion(days, options["shortest"], options["longest"], options["criteria"])
+    if name != "ALTERNATING":
+        return phase_design(name, days, options["shortest"], options["longest"], contrasts)
+    if len(contrasts) > 1:
+        raise AnalysisError("ALTERNATING compares two conditions, so it has one --contrast")
+    compared = contrasts[0] if contrasts else Contrast("INTERVENTION_A", BASELINE)
+    return alternating(
+        days, options["treated"], options["block"], options["longest_run"],
+        contrast=compared, before=options["before"] or 0, after=options["after"] or 0,
+    )  # fmt: skip
+
+
+def _by_parameters(
+    phases: "Sequence[DrawnPhase]", parameters: Sequence[dict[str, JsonValue]]
+) -> list[tuple[dict[str, JsonValue], list[str]]]:
+    """Each `interventionParams` once, with the labels of its phases."""
+    labels: dict[str, list[str]] = {}
+    for phase, own in zip(phases, parameters, strict=True):
+        labels.setdefault(json.dumps(own), []).append(phase.label)
+    return [(json.loads(own), of_these) for own, of_these in labels.items()]
 
 
 def _show_phases(console: Console, phases: "Sequence[DrawnPhase]", *, title: str) -> None:
@@ -317,7 +363,8 @@ def _show_reaches(
             for reach in reaches
         ]
         show_table(console, ("contrast", "assignments", "smallest p", "as judged"), rows, max_rows=len(rows))
-        console.print("The first is the primary one; the p of the others is corrected by Holm.")
+        if len(reaches) > 1:
+            console.print("The first is the primary one; the p of the others is corrected by Holm.")
     else:
         console.print(f"{assignments}; the smallest p is {reaches[0].smallest_p:.2g}.")
     above = [reach.contrast for reach in reaches if not rejects(reach.corrected_p, alpha)]
@@ -354,7 +401,8 @@ def _show_power(
     assignments = f"{design.schedule.count:,} assignments"
     if design.declared_contrasts:
         console.print(f"{assignments}. An effect lies on the days of the first condition of a contrast.")
-        console.print("The first contrast is the primary one; the p of the others is corrected by Holm.")
+        if len(design.contrasts) > 1:
+            console.print("The first contrast is the primary one; the p of the others is corrected by Holm.")
     else:
         smallest = smallest_p(design.schedule, two_sided=direction == "either")
         console.print(f"{assignments}; the smallest p is {smallest:.2g}.")

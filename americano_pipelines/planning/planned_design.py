@@ -11,14 +11,16 @@ from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast
 from americano_pipelines.analysis.randomization_scheme import contrast_schedule
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.reference_set import GENERATOR, Schedule
 
-AppDesign = Literal["ABAB", "ALTERNATING"]
+AppDesign = Literal["ABAB", "ALTERNATING", "CHANGING_CRITERION"]
 """A design as the app's column has it."""
 
 # The letters of a design in the literature: A is the baseline.
 CONDITIONS = {"A": BASELINE, "B": "INTERVENTION_A", "C": "INTERVENTION_B"}
+_TREATMENT = Contrast("INTERVENTION_A", BASELINE)
 _FEWEST_PHASES = 4  # three switches, without which the analysis gives no verdict
 _BY_PHASES = "phase by phase, a length in proportion to the number of ways in which the later phases can follow it"
 _BY_DAYS = "day by day, a condition in proportion to the number of ways in which the later days can follow it"
@@ -35,6 +37,8 @@ class PlannedDesign:
         randomization: what each phase that is drawn records of it, in `interventionParams.randomization`.
         conditions: the type of each phase; of an alternation those of a treatment day and of another day.
         contrasts: the conditions that are compared, the primary contrast first.
+        before: baseline days before those that alternate.
+        after: days of the treatment after them.
     """
 
     name: str
@@ -43,6 +47,8 @@ class PlannedDesign:
     randomization: dict[str, JsonValue]
     conditions: tuple[str, ...]
     contrasts: tuple[Contrast, ...]
+    before: int = 0
+    after: int = 0
 
     @property
     def days(self) -> int:
@@ -55,7 +61,9 @@ class PlannedDesign:
         if isinstance(self.schedule, PhaseSchedule):
             return f"{self.schedule.shortest[0]}-{self.schedule.longest[0]} days a phase"
         words = f"{self.schedule.treated_days} of {self.schedule.block} days"
-        return words if self.schedule.longest_run >= self.days else f"{words}, runs of {self.schedule.longest_run}"
+        words += "" if self.schedule.longest_run >= self.days else f", runs of {self.schedule.longest_run}"
+        words += f", {self.before} days before" if self.before else ""
+        return f"{words}, {self.after} days after" if self.after else words
 
     @property
     def algorithm(self) -> str:
@@ -75,7 +83,7 @@ class PlannedDesign:
             contrast: the conditions that are compared.
             assignment: the days of each phase, or for each day whether it is treated.
         """
-        if isinstance(self.schedule, Alternation):
+        if isinstance(self.schedule, Alternation | CriterionSchedule):
             return self.schedule
         return contrast_schedule(contrast, self.conditions, assignment, (self.schedule.shortest, self.schedule.longest))
 
@@ -88,10 +96,17 @@ class PlannedDesign:
         if isinstance(self.schedule, PhaseSchedule):
             longest = round(self.schedule.longest[0] * days / self.days)
             return phase_design(self.name, days, self.schedule.shortest[0], longest, self.contrasts)
-        whole = self.schedule.block == self.days
-        treated = round(self.schedule.treated_days * days / self.days) if whole else self.schedule.treated_days
-        longest_run = None if self.schedule.longest_run >= self.days else self.schedule.longest_run
-        return alternating(days, treated, None if whole else self.schedule.block, longest_run)
+        alternate, resized = self.days - self.before - self.after, days - self.before - self.after
+        whole, treated = self.schedule.block == alternate, self.schedule.treated_days
+        return alternating(
+            days,
+            round(treated * resized / alternate) if whole else treated,
+            None if whole else self.schedule.block,
+            None if self.schedule.longest_run >= self.days else self.schedule.longest_run,
+            contrast=self.contrasts[0],
+            before=self.before,
+            after=self.after,
+        )
 
     def widened(self, shortest: int) -> "PlannedDesign":
         """The same phases in the same days, each of at least so many days, without another bound on the longest.
@@ -128,13 +143,8 @@ def phase_design(
     treated = tuple(condition == contrasts[0].first for condition in conditions)
     number = len(conditions)
     schedule = PhaseSchedule(days, treated, (shortest,) * number, (longest,) * number)
-    if schedule.count == 0:
-        raise AnalysisError(
-            f"no {number} phases of {shortest} to {longest} days make {days} days: "
-            f"choose between {number * shortest} and {number * longest} days, or other bounds"
-        )
-    randomization: dict[str, JsonValue] = {"minDays": shortest, "maxDays": longest}
-    return PlannedDesign(name, "ABAB", schedule, randomization, conditions, contrasts)
+    _check_count(schedule)
+    return PlannedDesign(name, "ABAB", schedule, _bounds(shortest, longest), conditions, contrasts)
 
 
 def _checked(name: str, conditions: Sequence[str], contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
@@ -152,23 +162,82 @@ def _checked(name: str, conditions: Sequence[str], contrasts: Sequence[Contrast]
     return tuple(contrasts) or (Contrast(interventions[0], BASELINE),)
 
 
-def alternating(days: int, treated_days: int, block_days: int | None, longest_run: int | None) -> PlannedDesign:
-    """The design ALTERNATING: treatment and baseline days in any order that the scheme admits.
+def alternating(
+    days: int,
+    treated_days: int,
+    block_days: int | None,
+    longest_run: int | None,
+    *,
+    contrast: Contrast = _TREATMENT,
+    before: int = 0,
+    after: int = 0,
+) -> PlannedDesign:
+    """The design ALTERNATING: days of two conditions in any order that the scheme admits.
 
     Args:
         days: days of the experiment.
-        treated_days: treatment days in each block.
-        block_days: days of a block, None where all days are one block.
+        treated_days: days of the first condition in each block.
+        block_days: days of a block, None where all days that alternate are one block.
         longest_run: most days in a row under one condition, None without a bound.
+        contrast: the two conditions.
+        before: baseline days before those that alternate.
+        after: days of the first condition after them.
 
     Raises:
         AnalysisError: the parts do not fit together; the message says which.
     """
-    schedule = Alternation(days, treated_days, block_days or days, longest_run or days)
-    recorded: dict[str, JsonValue] = {"scheme": "days", "treatedDays": treated_days}
+    alternate = days - before - after
+    if alternate < 1:
+        raise AnalysisError(f"{before} days before and {after} after leave none of {days} days to alternate")
+    held = (True,) * before + (False,) * alternate + (True,) * after
+    block = block_days or alternate
+    schedule = Alternation(days, treated_days, block, longest_run or days, held if before or after else ())
+    recorded: dict[str, JsonValue] = {"scheme": "days"}
+    if contrast.second == BASELINE:
+        recorded["treatedDays"] = treated_days
+    else:
+        recorded["daysOf"] = {contrast.first: treated_days, contrast.second: block - treated_days}
     recorded |= {"blockDays": block_days} if block_days else {}
     recorded |= {"maxRunDays": longest_run} if longest_run else {}
-    contrast = Contrast("INTERVENTION_A", BASELINE)
-    return PlannedDesign(
-        "ALTERNATING", "ALTERNATING", schedule, recorded, (contrast.first, contrast.second), (contrast,)
-    )
+    conditions = (contrast.first, contrast.second)
+    return PlannedDesign("ALTERNATING", "ALTERNATING", schedule, recorded, conditions, (contrast,), before, after)
+
+
+def changing_criterion(days: int, shortest: int, longest: int, criteria: Sequence[float]) -> PlannedDesign:
+    """The design CHANGING_CRITERION: a baseline, then a phase of each criterion, each between two bounds.
+
+    Args:
+        days: days of the experiment.
+        shortest: fewest days of a phase.
+        longest: most days of a phase.
+        criteria: the criterion of each phase after the baseline, in outcome units.
+
+    Raises:
+        AnalysisError: the criteria lead no way, or no phases within the bounds make so many days.
+    """
+    if not criteria or criteria[0] == criteria[-1] or any(one == other for one, other in pairwise(criteria)):
+        raise AnalysisError(
+            "a changing criterion needs at least two criteria, each another than the one before, and the last another "
+            "than the first"
+        )
+    number = len(criteria) + 1
+    treated, bounds = (False,) + (True,) * len(criteria), ((shortest,) * number, (longest,) * number)
+    schedule = CriterionSchedule(days, treated, *bounds, criteria=(None, *criteria))
+    _check_count(schedule)
+    conditions = (BASELINE,) + (_TREATMENT.first,) * len(criteria)
+    name: AppDesign = "CHANGING_CRITERION"
+    return PlannedDesign(name, name, schedule, _bounds(shortest, longest), conditions, (_TREATMENT,))
+
+
+def _check_count(schedule: PhaseSchedule) -> None:
+    """Refuse bounds within which no phases make the days."""
+    number, shortest, longest = len(schedule.treated), schedule.shortest[0], schedule.longest[0]
+    if schedule.count == 0:
+        raise AnalysisError(
+            f"no {number} phases of {shortest} to {longest} days make {schedule.days} days: "
+            f"choose between {number * shortest} and {number * longest} days, or other bounds"
+        )
+
+
+def _bounds(shortest: int, longest: int) -> dict[str, JsonValue]:
+    return {"minDays": shortest, "maxDays": longest}

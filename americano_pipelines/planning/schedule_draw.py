@@ -8,9 +8,10 @@ from itertools import groupby
 import numpy as np
 from pydantic import JsonValue
 
-from americano_pipelines.analysis.condition_contrasts import Contrast
+from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.planning.planned_design import PlannedDesign
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.reference_set import Schedule
@@ -102,7 +103,10 @@ def _runs(design: PlannedDesign, assignment: Sequence[int]) -> list[tuple[str, i
     if isinstance(design.schedule, PhaseSchedule):
         return list(zip(design.conditions, assignment, strict=True))
     treatment, other = design.conditions
-    return [(treatment if treated else other, len(list(days))) for treated, days in groupby(assignment)]
+    order = assignment[design.before : design.days - design.after]
+    runs = [(treatment if treated else other, len(list(days))) for treated, days in groupby(order)]
+    before, after = [(BASELINE, design.before)], [(treatment, design.after)]
+    return [(condition, days) for condition, days in (*before, *runs, *after) if days]
 
 
 def contrast_reaches(design: PlannedDesign, drawn: Sequence[DrawnPhase], *, two_sided: bool) -> list[ContrastReach]:
@@ -111,10 +115,12 @@ def contrast_reaches(design: PlannedDesign, drawn: Sequence[DrawnPhase], *, two_
     Args:
         design: the design.
         drawn: the phases that were drawn.
-        two_sided: whether the tests are.
+        two_sided: whether tests of means are.
     """
     lengths = [phase.days for phase in drawn]
     schedules = [design.contrast_schedule(contrast, lengths) for contrast in design.contrasts]
+    # A changing criterion is tested for days nearer to it, so on one side.
+    two_sided = two_sided and not isinstance(design.schedule, CriterionSchedule)
     smallest = [smallest_p(schedule, two_sided=two_sided) for schedule in schedules]
     # Holm's p falls with each of the others, so none is smaller than with all at their smallest.
     judged = [smallest[0], *holm(smallest)[1:]]
@@ -124,18 +130,29 @@ def contrast_reaches(design: PlannedDesign, drawn: Sequence[DrawnPhase], *, two_
     ]
 
 
-def intervention_params(design: PlannedDesign, plan: dict[str, JsonValue], seed: int) -> dict[str, JsonValue]:
+def intervention_params(
+    design: PlannedDesign, drawn: Sequence[DrawnPhase], plan: dict[str, JsonValue], seed: int
+) -> list[dict[str, JsonValue]]:
     """What each phase records in `interventionParams`, so that the analysis is planned and testable.
 
     Args:
         design: the design.
+        drawn: its phases.
         plan: the parameters of the planned analysis, beside its contrasts.
         seed: of the draw.
     """
     analysis: dict[str, JsonValue] = {"type": "ABAB_RANDOMIZATION", **plan}
     if design.declared_contrasts:
         analysis["contrasts"] = [_pair(contrast) for contrast in design.declared_contrasts]
-    return {"randomization": design.randomization, "analysis": analysis, "seed": seed}
+    recorded = []
+    for place, phase in enumerate(drawn):
+        own: dict[str, JsonValue] = {}
+        if design.before < phase.first_day <= design.days - design.after:
+            own["randomization"] = design.randomization
+        if isinstance(design.schedule, CriterionSchedule) and design.schedule.criteria[place] is not None:
+            own["criterion"] = design.schedule.criteria[place]
+        recorded.append({**own, "analysis": analysis, "seed": seed})
+    return recorded
 
 
 def _pair(contrast: Contrast) -> JsonValue:

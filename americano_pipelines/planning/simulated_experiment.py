@@ -13,6 +13,7 @@ import numpy as np
 from americano_pipelines.analysis.condition_contrasts import Contrast
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.planning.planned_design import PlannedDesign
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.outcome_statistics import (
     Assignments,
@@ -172,7 +173,12 @@ def simulate_experiments(
     """Simulate so many experiments without an effect, each with an assignment of its own.
 
     Where the assignments of a schedule are sampled, the experiments share the sample.
+
+    Raises:
+        AnalysisError: the design changes a criterion.
     """
+    if isinstance(design.schedule, CriterionSchedule):
+        raise AnalysisError(f"the power of a design {design.name} is not simulated: draw it with `americano plan draw`")
     drawn: Assignments = design.schedule.draw(generator, number)
     values = _days(generator, assumptions, number, design.days)
     compared: dict[Schedule, Assignments] = {}

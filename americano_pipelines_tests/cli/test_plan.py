@@ -56,6 +56,27 @@ def test_two_interventions_are_drawn_and_simulated_with_their_contrasts(cli: Cli
     assert "INTERVENTION_B against BASELINE; two-sided" in power.out
 
 
+def test_phases_that_record_different_parameters_are_shown_apart(cli: Cli) -> None:
+    criteria = ("--design", "CHANGING_CRITERION", "--days", "30", "--min", "4", "--max", "16")
+    criteria += ("--criterion", "10", "--criterion", "20", "--seed", "5", "--improvement", "increase")
+    pair = ("--contrast", "INTERVENTION_B-INTERVENTION_A")
+    part = cli("plan", "draw", "--design", "ALTERNATING", "--days", "20", "--treated", "1", "--block", "2",
+               "--before", "6", "--after", "4", *pair, "--seed", "5", "--json").json  # fmt: skip
+    shown, as_json = cli("plan", "draw", *criteria), cli("plan", "draw", *criteria, "--json").json
+
+    assert [own["interventionParams"].get("criterion") for own in as_json["phases"]] == [None, 10, 20]
+    assert as_json["interventionParams"] is None
+    assert as_json["smallest_p"] == 1 / as_json["assignments"], "the test has one side"
+    assert "interventionParams of baseline_1:" in shown.out
+    assert "interventionParams of intervention_A_2:" in shown.out
+    assert (part["phases"][0]["type"], part["phases"][0]["days"]) == ("BASELINE", 6)
+    assert (part["phases"][-1]["type"], part["phases"][-1]["days"]) == ("INTERVENTION_B", 4)
+    assert part["phases"][1]["interventionParams"]["randomization"]["daysOf"] == {
+        "INTERVENTION_B": 1, "INTERVENTION_A": 1,
+    }  # fmt: skip
+    assert part["assignments"] == 2**5
+
+
 def test_power_is_shown_with_what_would_be_enough(cli: Cli, tmp_path: Path) -> None:
     few, picture = ("--simulations", "100", "--autocorrelation", "0", "--effect", "0.5"), tmp_path / "power.png"
 
@@ -79,7 +100,8 @@ def test_power_is_shown_with_what_would_be_enough(cli: Cli, tmp_path: Path) -> N
         (("draw", "--design", "ABAB", "--days", "56", "--min", "7", "--max", "9"), "choose between 28 and 36 days"),
         (("draw", *ABAC), "ABAC has two interventions: declare the contrasts, the primary one first, such as"),
         (("draw", *ABAC, "--contrast", "A"), "--contrast: ['A'] is no pair of conditions"),
-        (("draw", *DAYS, *PAIRS), "ALTERNATING needs --treated, and no --min, --max or --contrast"),
+        (("draw", *DAYS, *PAIRS), "ALTERNATING compares two conditions, so it has one --contrast"),
+        (("draw", *DAYS, "--min", "2"), "ALTERNATING needs --treated, and no --min, --max, --criterion"),
         (("draw", "--design", "CROSSOVER", "--days", "28", "--min", "4", "--max", "12"), "CROSSOVER is no design"),
         (("draw", *ABAB, "--seed", "-1"), "the seed -1 is not between 0 and"),
         (("power", *ABAB, "--missing", "1.5"), "missing days 1.5"),

@@ -27,7 +27,6 @@ def planned_extract(
         plan: the parameters of the planned analysis.
         values: of each day, NaN where it has none; None before the first day.
     """
-    parameters = intervention_params(design, plan, 7)
     days = np.flatnonzero(~np.isnan(values)) if values is not None else np.array([], dtype=np.int64)
     return Extract(
         outcome="score",
@@ -53,7 +52,7 @@ def planned_extract(
                 parameters=parameters,
                 seed=7,
             )
-            for phase in drawn
+            for phase, parameters in zip(drawn, intervention_params(design, drawn, plan, 7), strict=True)
         ],
         times_us=[BEGINS_US + int(day) * DAY_US + DAY_US // 2 for day in days],
         values=[] if values is None else values[days].tolist(),

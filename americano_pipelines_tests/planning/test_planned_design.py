@@ -1,5 +1,6 @@
 """A drawn schedule is one of the design's, each as likely as any other, and what it records makes it testable."""
 
+import json
 from collections import Counter
 from datetime import date
 from itertools import pairwise
@@ -10,7 +11,7 @@ from scipy.stats import chisquare
 
 from americano_pipelines.analysis.condition_contrasts import contrasts_of
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.planning.planned_design import PlannedDesign, alternating, phase_design
+from americano_pipelines.planning.planned_design import PlannedDesign, alternating, changing_criterion, phase_design
 from americano_pipelines.planning.protocol_check import check_extract
 from americano_pipelines.planning.schedule_draw import (
     MAX_SEED,
@@ -19,6 +20,7 @@ from americano_pipelines.planning.schedule_draw import (
     intervention_params,
     smallest_p,
 )
+from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines.statistics.effect_interval import rejects
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
@@ -34,20 +36,28 @@ DESIGNS = {
     "any order": alternating(14, 7, None, None),
     "pairs": alternating(14, 1, 2, None),
     "runs of two": alternating(12, 6, 12, 2),
+    "after a baseline": alternating(24, 1, 2, 2, before=5, after=3),
+    "two that alternate": alternating(26, 7, None, None, contrast=ABABC[0], before=7, after=5),
+    "criteria": changing_criterion(40, 5, 15, (10.0, 15.0, 20.0)),
 }
-
-
-def days_of(design: PlannedDesign, seed: int) -> list[str]:
-    return [phase.type for phase in draw_schedule(design, seed) for _ in range(phase.days)]
 
 
 @pytest.mark.parametrize(
     "design",
-    [phase_design("ABAB", 12, 2, 5), phase_design("ABAC", 12, 2, 5, ABAC), alternating(6, 3, None, 2)],
-    ids=["phases", "two interventions", "days"],
+    [
+        phase_design("ABAB", 12, 2, 5),
+        phase_design("ABAC", 12, 2, 5, ABAC),
+        alternating(6, 3, None, 2),
+        alternating(9, 2, None, None, contrast=ABABC[0], before=3, after=2),
+        changing_criterion(10, 2, 4, (1.0, 2.0)),
+    ],
+    ids=["phases", "two interventions", "days", "days between others", "criteria"],
 )
 def test_each_schedule_is_as_likely_as_any_other(design: PlannedDesign) -> None:
-    drawn = Counter(tuple(days_of(design, seed)) for seed in range(100 * design.schedule.count))
+    drawn = Counter(
+        tuple((phase.type, phase.days) for phase in draw_schedule(design, seed))
+        for seed in range(100 * design.schedule.count)
+    )
 
     assert len(drawn) == design.schedule.count
     assert chisquare(list(drawn.values())).pvalue > 0.001
@@ -58,8 +68,11 @@ def test_a_schedule_is_one_of_the_design_and_the_seed_gives_it_again(design: Pla
     drawn = draw_schedule(design, 7, date(2027, 1, 4))
 
     assert drawn == draw_schedule(design, 7, date(2027, 1, 4)) != draw_schedule(design, 8, date(2027, 1, 4))
-    treated = [condition != "BASELINE" for condition in days_of(design, 7)]
-    observed = [phase.days for phase in drawn] if isinstance(design.schedule, PhaseSchedule) else treated
+    observed = [phase.days for phase in drawn]
+    if isinstance(design.schedule, Alternation):
+        treated = np.repeat([phase.type == design.contrasts[0].first for phase in drawn], observed)
+        assert treated[design.days - design.after :].all(), "the last phase is under the treatment"
+        observed = (treated & design.schedule.compared_days).tolist()
     assert design.schedule.contains(observed)
     assert sum(phase.days for phase in drawn) == design.days
     assert len({phase.label for phase in drawn}) == len(drawn)
@@ -114,13 +127,28 @@ def test_a_contrast_is_tested_over_the_assignments_that_keep_the_other_days() ->
     assert [reach.smallest_p for reach in reaches] == [2 / same_last, 2 / same_first]
     assert reaches[0].corrected_p == reaches[0].smallest_p, "the primary contrast is judged as it is"
     assert reaches[1].corrected_p == max(2 * reaches[0].smallest_p, reaches[1].smallest_p)
-    assert intervention_params(design, {}, 3)["analysis"] == {
+    (analysis,) = {json.dumps(own["analysis"]) for own in intervention_params(design, drawn, {}, 3)}
+    assert json.loads(analysis) == {
         "type": "ABAB_RANDOMIZATION",
         "contrasts": [["INTERVENTION_A", "BASELINE"], ["INTERVENTION_B", "BASELINE"]],
     }
 
 
-@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+def test_each_phase_records_what_concerns_it() -> None:
+    criteria, part = DESIGNS["criteria"], DESIGNS["two that alternate"]
+
+    of_criteria = intervention_params(criteria, draw_schedule(criteria, 3), {}, 3)
+    before, *alternate, after = intervention_params(part, draw_schedule(part, 3), {}, 3)
+
+    assert [own.get("criterion") for own in of_criteria] == [None, 10.0, 15.0, 20.0]
+    assert all(own["randomization"] == {"minDays": 5, "maxDays": 15} for own in of_criteria)
+    assert before == after
+    assert "randomization" not in before
+    days_of = {"INTERVENTION_B": 7, "INTERVENTION_A": 7}
+    assert all(own == {**before, "randomization": {"scheme": "days", "daysOf": days_of}} for own in alternate)
+
+
+@pytest.mark.parametrize("design", [d for d in DESIGNS.values() if d.name != "CHANGING_CRITERION"])
 def test_a_longer_design_keeps_its_bounds(design: PlannedDesign) -> None:
     longer = design.resized(2 * design.days)
 
@@ -144,6 +172,11 @@ def test_what_cannot_be_drawn_says_why() -> None:
         phase_design("BCBC", 56, 7, 21, ABAC)
     with pytest.raises(AnalysisError, match="ABAB compares INTERVENTION_A with BASELINE"):
         phase_design("ABAB", 56, 7, 21, ABAC)
+    for criteria in ((), (1.0,), (1.0, 2.0, 1.0), (1.0, 1.0, 2.0)):
+        with pytest.raises(AnalysisError, match="a changing criterion needs at least two criteria"):
+            changing_criterion(40, 5, 15, criteria)
+    with pytest.raises(AnalysisError, match="10 days before and 4 after leave none of 14 days"):
+        alternating(14, 7, None, None, before=10, after=4)
     with pytest.raises(AnalysisError, match="14 days are not a whole number of blocks of 4"):
         alternating(14, 2, 4, None)
     with pytest.raises(AnalysisError, match=f"the seed {MAX_SEED + 1} is not between 0 and {MAX_SEED}"):

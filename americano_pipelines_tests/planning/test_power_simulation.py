@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from americano_pipelines.analysis.abab_results import compute_abab_results
-from americano_pipelines.analysis.condition_contrasts import contrasts_of
+from americano_pipelines.analysis.condition_contrasts import Contrast, contrasts_of
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.preregistration import resolve
 from americano_pipelines.analysis.registry import KINDS, AbabParameters
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.planning import simulated_experiment
-from americano_pipelines.planning.planned_design import PlannedDesign, alternating, phase_design
+from americano_pipelines.planning.planned_design import PlannedDesign, alternating, changing_criterion, phase_design
 from americano_pipelines.planning.power_plot import draw_power
 from americano_pipelines.planning.power_search import search_designs
 from americano_pipelines.planning.power_simulation import Scenario, simulate_power
@@ -25,6 +25,9 @@ DESIGNS = {
     "days": alternating(10, 5, None, 3),
     "blocks": alternating(16, 2, 4, None),
 }
+DESIGNS["days between others"] = alternating(
+    22, 2, 4, None, contrast=Contrast("INTERVENTION_B", "INTERVENTION_A"), before=4, after=2
+)
 DESIGNS["two interventions"] = phase_design("ABAC", 32, 4, 20, CONTRASTS)
 
 
@@ -116,6 +119,13 @@ def test_what_cannot_be_simulated_says_why() -> None:
     for assumptions, words in (((1.0,), "autocorrelation 1"), ((0, 0, 1.0), "missing days 1"), ((0, np.inf), "trend")):
         with pytest.raises(AnalysisError, match=words):
             Assumptions(*assumptions)
+
+
+def test_the_power_of_a_changing_criterion_is_not_simulated() -> None:
+    design = changing_criterion(40, 5, 15, (10.0, 20.0))
+
+    with pytest.raises(AnalysisError, match="the power of a design CHANGING_CRITERION is not simulated"):
+        simulate_power(design, Scenario(PlannedTest(), Assumptions(), simulations=1), (1.0,))
 
 
 def test_the_picture_is_a_png_and_the_same_each_time() -> None:
