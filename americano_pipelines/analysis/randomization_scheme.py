@@ -6,6 +6,7 @@
 #   days into phases within the bounds was equally likely.
 # - Design ALTERNATING: see `alternation_scheme.py`.
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
@@ -286,13 +287,41 @@ def on_planned_days(values: Values, total: int) -> Values:
     return np.concatenate((values[:total], np.full(max(0, total - values.size), np.nan)))
 
 
+def contrast_schedule(
+    contrast: Contrast,
+    sides: Sequence[str],
+    lengths: Sequence[int],
+    bounds: tuple[Sequence[int], Sequence[int]],
+    cut: tuple[bool, ...] = (),
+) -> PhaseSchedule:
+    """The divisions into phases that a contrast is tested over.
+
+    Phases under a condition that is not compared keep their days, and so does the phase after them its beginning.
+
+    Args:
+        contrast: the conditions that are compared.
+        sides: the condition of each phase.
+        lengths: the days of each phase that were drawn.
+        bounds: fewest and most days of each phase.
+        cut: whether each phase begins within a day; empty when none does.
+
+    Raises:
+        AnalysisError: the parts do not fit together.
+    """
+    compared = [side in {contrast.first, contrast.second} for side in sides]
+    treated = tuple(side == contrast.first for side in sides)
+    shortest, longest = (tuple(days) for days in bounds)
+    if all(compared):
+        return PhaseSchedule(sum(lengths), treated, shortest, longest, cut)
+    fixed = [not own or not before for before, own in pairwise((True, *compared))]
+    starts = tuple(day if stays else None for day, stays in zip((0, *accumulate(lengths)), fixed, strict=False))
+    return PhaseSchedule(sum(lengths), treated, shortest, longest, cut, tuple(compared), starts)
+
+
 def _phases(
     observations: Observations, parameters: AbabParameters, contrast: Contrast, lengths: tuple[int, ...]
 ) -> tuple[PhaseSchedule | None, bool]:
-    """The schedules of phases that could have been drawn, and whether they are recorded.
-
-    Phases under a condition that is not compared keep their days, and so does the phase after them its beginning.
-    """
+    """The schedules of phases that could have been drawn, and whether they are recorded."""
     bounds = [_bounds(scheme) for scheme in recorded_schemes(observations)]
     low, high = [days for days, _ in bounds if days is not None], [days for _, days in bounds if days is not None]
     recorded = len(low) == len(high) == len(bounds)
@@ -305,18 +334,7 @@ def _phases(
         treated, criteria = tuple(side != BASELINE for side in sides), tuple(criteria_of(observations))
         cut = observations.timeline.cut
         return CriterionSchedule(sum(lengths), treated, tuple(low), tuple(high), cut, criteria=criteria), recorded
-    compared = [side in {contrast.first, contrast.second} for side in sides]
-    first_days = (0, *accumulate(lengths))
-    fixed = [not own or not before for before, own in pairwise((True, *compared))]
-    return PhaseSchedule(
-        sum(lengths),
-        tuple(side == contrast.first for side in sides),
-        tuple(low),
-        tuple(high),
-        observations.timeline.cut,
-        () if all(compared) else tuple(compared),
-        () if all(compared) else tuple(day if stays else None for day, stays in zip(first_days, fixed, strict=False)),
-    ), recorded
+    return contrast_schedule(contrast, sides, lengths, (low, high), observations.timeline.cut), recorded
 
 
 def _bounds(scheme: dict[str, Any]) -> tuple[int | None, int | None]:

@@ -1,5 +1,6 @@
 """Run `americano plan`: draw a schedule, simulate the power of its test, check what a protocol records."""
 
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,16 +19,19 @@ from americano_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
     from americano_pipelines.planning.planned_design import PlannedDesign
-    from americano_pipelines.planning.power_simulation import Power, TriedDesign
+    from americano_pipelines.planning.power_search import TriedDesign
+    from americano_pipelines.planning.power_simulation import Power
+    from americano_pipelines.planning.schedule_draw import ContrastReach, DrawnPhase
 
 _TARGET = 0.8
+_FEW = 3  # labels that are listed
 _EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 _AUTOCORRELATIONS = (0.0, 0.3, 0.5)
 _DESIGN_OPTIONS = (
-    click.option("--design", type=click.Choice(["ABAB", "ALTERNATING"]), required=True, help="The design."),
+    click.option("--design", required=True, help="ALTERNATING, CHANGING_CRITERION, or phases such as ABAB or ABAC."),
     click.option("--days", type=click.IntRange(min=2), required=True, help="Days of the experiment."),
-    click.option("--min", "shortest", type=click.IntRange(min=1), help="ABAB: fewest days of a phase."),
-    click.option("--max", "longest", type=click.IntRange(min=1), help="ABAB: most days of a phase."),
+    click.option("--min", "shortest", type=click.IntRange(min=1), help="Phases: fewest days of each."),
+    click.option("--max", "longest", type=click.IntRange(min=1), help="Phases: most days of each."),
     click.option("--treated", type=click.IntRange(min=1), help="ALTERNATING: treatment days in each block."),
     click.option("--block", type=click.IntRange(min=2), help="ALTERNATING: days of a block. Without it, all days."),
     click.option(
@@ -35,6 +39,21 @@ _DESIGN_OPTIONS = (
         "longest_run",
         type=click.IntRange(min=1),
         help="ALTERNATING: most days in a row under one condition.",
+    ),
+    click.option("--before", type=click.IntRange(min=1), help="ALTERNATING: baseline days before the first block."),
+    click.option("--after", type=click.IntRange(min=1), help="ALTERNATING: treatment days after the last block."),
+    click.option(
+        "--criterion",
+        "criteria",
+        multiple=True,
+        type=float,
+        help="CHANGING_CRITERION: the criterion of a phase after the baseline. Repeat it.",
+    ),
+    click.option(
+        "--contrast",
+        "contrasts",
+        multiple=True,
+        help="A pair to compare, such as INTERVENTION_B-BASELINE. Can be repeated, the primary one first.",
     ),
     click.option(
         "--direction",
@@ -48,6 +67,14 @@ _DESIGN_OPTIONS = (
         help="The level of the test.",
     ),
 )  # fmt: skip
+
+
+# The options of a design: those that it needs, and those that it may have.
+_PHASE_OPTIONS = ("--min", "--max"), ("--contrast",)
+_OPTIONS_OF = {
+    "ALTERNATING": (("--treated",), ("--block", "--run", "--before", "--after", "--contrast")),
+    "CHANGING_CRITERION": (("--min", "--max", "--criterion"), ()),
+}
 
 
 def design_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -77,8 +104,12 @@ def draw(
 
     Record the phases and their interventionParams in the app before the first day: then the analysis is planned.
     """
-    from americano_pipelines.planning.planned_design import MAX_SEED, draw_schedule, intervention_params, smallest_p
-    from americano_pipelines.statistics.effect_interval import rejects
+    from americano_pipelines.planning.schedule_draw import (
+        MAX_SEED,
+        contrast_reaches,
+        draw_schedule,
+        intervention_params,
+    )
 
     try:
         design = _design(bounds)
@@ -89,37 +120,37 @@ def draw(
         context.exit(WRONG_USE)
     planned: dict[str, JsonValue] = {"direction": direction, "alpha": alpha}
     planned |= {"improvement": improvement} if improvement else {}
-    smallest = smallest_p(design.schedule, two_sided=direction == "either")
-    parameters = intervention_params(design, planned, seed)
+    reaches = contrast_reaches(design, phases, two_sided=direction == "either")
+    parameters = intervention_params(design, phases, planned, seed)
+    common = all(own == parameters[0] for own in parameters)
     if as_json:
         say_json(
             {
                 "design": design.name,
+                "recorded_as": design.recorded_as,
                 "days": design.days,
                 "seed": seed,
                 "algorithm": design.algorithm,
                 "assignments": design.schedule.count,
-                "smallest_p": smallest,
-                "phases": [asdict(phase) for phase in phases],
-                "interventionParams": parameters,
+                "smallest_p": reaches[0].smallest_p,
+                "contrasts": [asdict(reach) for reach in reaches],
+                "phases": [
+                    {**asdict(phase), "interventionParams": own} for phase, own in zip(phases, parameters, strict=True)
+                ],
+                "interventionParams": parameters[0] if common else None,
             }
         )
         return
     console = Console(highlight=False)
-    dated = start is not None
-    header = ("phase", "type", "first day", "days", *(("begins",) if dated else ()))
-    rows = [
-        (phase.label, phase.type, phase.first_day, phase.days, *((f"{phase.starts:%Y-%m-%d}",) if phase.starts else ()))
-        for phase in phases
-    ]
-    show_table(console, header, rows, title=f"{design.name}, {design.days} days, seed {seed}", max_rows=len(rows))
+    _show_phases(console, phases, title=f"{design.name}, {design.days} days, seed {seed}")
     console.print(f"Drawn {design.algorithm}.")
-    console.print(f"One of {design.schedule.count:,} assignments; the smallest p is {smallest:.2g}.")
-    if not rejects(smallest, alpha):
-        remedy = f"Choose more days or {'wider bounds' if design.name == 'ABAB' else 'larger blocks'}"
-        console.print(f"[red]That is above alpha {alpha:g}[/]: this design cannot show an effect. {remedy}.")
-    console.print("interventionParams of each phase:")
-    say_json(parameters)
+    _show_reaches(console, design, reaches, alpha=alpha)
+    if design.recorded_as != design.name:
+        console.print(f"Record it in the app as a design {design.recorded_as}.")
+    for own, labels in _by_parameters(phases, parameters):
+        several = f"the {len(labels)} phases {labels[0]} to {labels[-1]}" if len(labels) > _FEW else ", ".join(labels)
+        console.print(f"interventionParams of {'each phase' if common else several}:")
+        say_json(own)
 
 
 @plan.command("power")
@@ -172,14 +203,10 @@ def power(
     Effects are in standard deviations of a day's value. Each experiment is drawn, simulated and tested anew.
     """
     from americano_pipelines.common.stage_timer import StageTimer
-    from americano_pipelines.planning.planned_design import smallest_p
-    from americano_pipelines.planning.power_simulation import (
-        Assumptions,
-        PlannedTest,
-        Scenario,
-        search_designs,
-        simulate_power,
-    )
+    from americano_pipelines.planning.power_search import search_designs
+    from americano_pipelines.planning.power_simulation import Scenario, simulate_power
+    from americano_pipelines.planning.schedule_draw import smallest_p
+    from americano_pipelines.planning.simulated_experiment import Assumptions, PlannedTest
 
     powers: list[Power] = []
     searched: list[TriedDesign] = []
@@ -201,8 +228,11 @@ def power(
     if plot is not None:
         from americano_pipelines.planning.power_plot import draw_power
 
+        primary = design.contrasts[0]
         title = f"{design.name}, {design.days} days, {design.bounds}: {simulations:,} simulated experiments"
-        plot.write_bytes(draw_power(powers, title=title, alpha=alpha, target=_TARGET))
+        title += f", {primary.words}" if design.declared_contrasts else ""
+        drawn = [figure for figure in powers if figure.contrast == primary.name]
+        plot.write_bytes(draw_power(drawn, title=title, alpha=alpha, target=_TARGET))
     if as_json:
         say_json(
             {
@@ -210,7 +240,10 @@ def power(
                 "days": design.days,
                 "randomization": design.randomization,
                 "assignments": design.schedule.count,
-                "smallest_p": smallest_p(design.schedule, two_sided=direction == "either"),
+                "smallest_p": None
+                if design.declared_contrasts  # it depends on the days that are drawn of the other conditions
+                else smallest_p(design.schedule, two_sided=direction == "either"),
+                "contrasts": [contrast.name for contrast in design.contrasts],
                 "simulations": simulations,
                 "seed": options["seed"],
                 "power": [asdict(figure) for figure in powers],
@@ -266,17 +299,79 @@ def check(context: click.Context, *, protocol: str, as_json: bool) -> None:
 
 
 def _design(options: dict[str, Any]) -> "PlannedDesign":
-    from americano_pipelines.planning.planned_design import abab, alternating
+    from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast, contrasts_of, parse_contrasts
+    from americano_pipelines.planning.planned_design import alternating, changing_criterion, phase_design
 
-    days, phase_bounds = options["days"], (options["shortest"], options["longest"])
-    alternation = (options["treated"], options["block"], options["longest_run"])
-    if options["design"] == "ABAB":
-        if None in phase_bounds or any(alternation):
-            raise AnalysisError("ABAB needs --min and --max, and no --treated, --block or --run")
-        return abab(days, *phase_bounds)
-    if alternation[0] is None or any(phase_bounds):
-        raise AnalysisError("ALTERNATING needs --treated, and no --min or --max")
-    return alternating(days, *alternation)
+    name, days = options["design"].upper(), options["days"]
+    stated = {
+        "--min": options["shortest"], "--max": options["longest"], "--treated": options["treated"],
+        "--block": options["block"], "--run": options["longest_run"], "--before": options["before"],
+        "--after": options["after"], "--criterion": options["criteria"], "--contrast": options["contrasts"],
+    }  # fmt: skip
+    needed, possible = _OPTIONS_OF.get(name, _PHASE_OPTIONS)
+    others = [option for option in stated if option not in {*needed, *possible}]
+    if any(not stated[option] for option in needed) or any(stated[option] for option in others):
+        raise AnalysisError(f"{name} needs {' and '.join(needed)}, and no {', '.join(others)}")
+    try:
+        contrasts = contrasts_of(parse_contrasts(",".join(options["contrasts"])))
+    except ValueError as error:
+        raise AnalysisError(f"--contrast: {error}") from None
+    if name == "CHANGING_CRITERION":
+        return changing_criterion(days, options["shortest"], options["longest"], options["criteria"])
+    if name != "ALTERNATING":
+        return phase_design(name, days, options["shortest"], options["longest"], contrasts)
+    if len(contrasts) > 1:
+        raise AnalysisError("ALTERNATING compares two conditions, so it has one --contrast")
+    compared = contrasts[0] if contrasts else Contrast("INTERVENTION_A", BASELINE)
+    return alternating(
+        days, options["treated"], options["block"], options["longest_run"],
+        contrast=compared, before=options["before"] or 0, after=options["after"] or 0,
+    )  # fmt: skip
+
+
+def _by_parameters(
+    phases: "Sequence[DrawnPhase]", parameters: Sequence[dict[str, JsonValue]]
+) -> list[tuple[dict[str, JsonValue], list[str]]]:
+    """Each `interventionParams` once, with the labels of its phases."""
+    labels: dict[str, list[str]] = {}
+    for phase, own in zip(phases, parameters, strict=True):
+        labels.setdefault(json.dumps(own), []).append(phase.label)
+    return [(json.loads(own), of_these) for own, of_these in labels.items()]
+
+
+def _show_phases(console: Console, phases: "Sequence[DrawnPhase]", *, title: str) -> None:
+    dated = phases[0].starts is not None
+    header = ("phase", "type", "first day", "days", *(("begins",) if dated else ()))
+    rows = [
+        (phase.label, phase.type, phase.first_day, phase.days, *((f"{phase.starts:%Y-%m-%d}",) if phase.starts else ()))
+        for phase in phases
+    ]
+    show_table(console, header, rows, title=title, max_rows=len(rows))
+
+
+def _show_reaches(
+    console: Console, design: "PlannedDesign", reaches: "Sequence[ContrastReach]", *, alpha: float
+) -> None:
+    """Show how many assignments there are and the smallest p, and say which contrast cannot show an effect."""
+    from americano_pipelines.statistics.effect_interval import rejects
+
+    assignments = f"One of {design.schedule.count:,} assignments"
+    if design.declared_contrasts:
+        console.print(f"{assignments}. Each contrast is tested over those that agree on the days of other conditions:")
+        rows = [
+            (reach.contrast, f"{reach.assignments:,}", f"{reach.smallest_p:.2g}", f"{reach.corrected_p:.2g}")
+            for reach in reaches
+        ]
+        show_table(console, ("contrast", "assignments", "smallest p", "as judged"), rows, max_rows=len(rows))
+        if len(reaches) > 1:
+            console.print("The first is the primary one; the p of the others is corrected by Holm.")
+    else:
+        console.print(f"{assignments}; the smallest p is {reaches[0].smallest_p:.2g}.")
+    above = [reach.contrast for reach in reaches if not rejects(reach.corrected_p, alpha)]
+    if above:
+        remedy = f"Choose more days or {'larger blocks' if design.name == 'ALTERNATING' else 'wider bounds'}"
+        subject = ", ".join(above) if design.declared_contrasts else "this design"
+        console.print(f"[red]That is above alpha {alpha:g}[/]: {subject} cannot show an effect. {remedy}.")
 
 
 def _show_power(
@@ -288,21 +383,29 @@ def _show_power(
     alpha: float,
     simulations: int,
 ) -> None:
-    from americano_pipelines.planning.planned_design import smallest_p
+    from americano_pipelines.planning.schedule_draw import smallest_p
 
     correlations = list(dict.fromkeys(figure.autocorrelation for figure in powers))
-    figures = {(figure.effect, figure.autocorrelation): figure for figure in powers}
+    figures = {(figure.contrast, figure.effect, figure.autocorrelation): figure for figure in powers}
     header = ("effect in SD", *(f"autocorrelation {correlation:g}" for correlation in correlations))
-    rows = [
-        (f"{effect:g}", *(_shares(figures[effect, correlation]) for correlation in correlations))
-        for effect in dict.fromkeys(figure.effect for figure in powers)
-    ]
     sides = "two-sided" if direction == "either" else f"one-sided, {direction}"
-    title = f"{design.name}, {design.days} days, {design.bounds}; {sides}, alpha {alpha:g}: share that finds the effect"
-    show_table(console, header, rows, title=title, max_rows=len(rows))
+    for contrast in design.contrasts:
+        rows = [
+            (f"{effect:g}", *(_shares(figures[contrast.name, effect, correlation]) for correlation in correlations))
+            for effect in dict.fromkeys(figure.effect for figure in powers)
+        ]
+        words = f"; {contrast.words}" if design.declared_contrasts else ""
+        title = f"{design.name}, {design.days} days, {design.bounds}{words}; {sides}, alpha {alpha:g}"
+        show_table(console, header, rows, title=f"{title}: share that finds the effect", max_rows=len(rows))
     console.print(f"{simulations:,} simulated experiments each, with the 99 % interval of the simulation.")
-    smallest = smallest_p(design.schedule, two_sided=direction == "either")
-    console.print(f"{design.schedule.count:,} assignments; the smallest p is {smallest:.2g}.")
+    assignments = f"{design.schedule.count:,} assignments"
+    if design.declared_contrasts:
+        console.print(f"{assignments}. An effect lies on the days of the first condition of a contrast.")
+        if len(design.contrasts) > 1:
+            console.print("The first contrast is the primary one; the p of the others is corrected by Holm.")
+    else:
+        smallest = smallest_p(design.schedule, two_sided=direction == "either")
+        console.print(f"{assignments}; the smallest p is {smallest:.2g}.")
 
 
 def _show_options(console: Console, options: "Sequence[TriedDesign]", effect: float) -> None:

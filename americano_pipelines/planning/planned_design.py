@@ -1,25 +1,27 @@
-"""Describe a design before it begins: which schedules it admits, and what the app has to record of them."""
+"""Describe a design before it begins: its conditions, and which schedules it admits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from itertools import groupby
+from itertools import pairwise
 from typing import Literal
 
-import numpy as np
 from pydantic import JsonValue
 
+from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast
+from americano_pipelines.analysis.randomization_scheme import contrast_schedule
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
+from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.reference_set import GENERATOR, Schedule
 
-DesignName = Literal["ABAB", "ALTERNATING"]
-# The app's column is a Postgres integer.
-MAX_SEED = 2**31 - 1
+AppDesign = Literal["ABAB", "ALTERNATING", "CHANGING_CRITERION"]
+"""A design as the app's column has it."""
 
-_ABAB = (False, True, False, True)
-_TYPES = {False: "BASELINE", True: "INTERVENTION_A"}
-_LABELS = {False: "baseline", True: "intervention_A"}
+# The letters of a design in the literature: A is the baseline.
+CONDITIONS = {"A": BASELINE, "B": "INTERVENTION_A", "C": "INTERVENTION_B"}
+_TREATMENT = Contrast("INTERVENTION_A", BASELINE)
+_FEWEST_PHASES = 4  # three switches, without which the analysis gives no verdict
 _BY_PHASES = "phase by phase, a length in proportion to the number of ways in which the later phases can follow it"
 _BY_DAYS = "day by day, a condition in proportion to the number of ways in which the later days can follow it"
 
@@ -29,14 +31,24 @@ class PlannedDesign:
     """A design with its bounds.
 
     Attributes:
-        name: as the app calls it.
+        name: as people call it, such as ABAC.
+        recorded_as: as the app's column has it.
         schedule: every schedule that it admits, equally likely.
-        randomization: what each phase records of it, in `interventionParams.randomization`.
+        randomization: what each phase that is drawn records of it, in `interventionParams.randomization`.
+        conditions: the type of each phase; of an alternation those of a treatment day and of another day.
+        contrasts: the conditions that are compared, the primary contrast first.
+        before: baseline days before those that alternate.
+        after: days of the treatment after them.
     """
 
-    name: DesignName
+    name: str
+    recorded_as: AppDesign
     schedule: Schedule
     randomization: dict[str, JsonValue]
+    conditions: tuple[str, ...]
+    contrasts: tuple[Contrast, ...]
+    before: int = 0
+    after: int = 0
 
     @property
     def days(self) -> int:
@@ -49,13 +61,31 @@ class PlannedDesign:
         if isinstance(self.schedule, PhaseSchedule):
             return f"{self.schedule.shortest[0]}-{self.schedule.longest[0]} days a phase"
         words = f"{self.schedule.treated_days} of {self.schedule.block} days"
-        return words if self.schedule.longest_run >= self.days else f"{words}, runs of {self.schedule.longest_run}"
+        words += "" if self.schedule.longest_run >= self.days else f", runs of {self.schedule.longest_run}"
+        words += f", {self.before} days before" if self.before else ""
+        return f"{words}, {self.after} days after" if self.after else words
 
     @property
     def algorithm(self) -> str:
         """How a schedule is drawn, in words."""
         how = _BY_DAYS if isinstance(self.schedule, Alternation) else _BY_PHASES
         return f"{how}; numpy {GENERATOR}"
+
+    @property
+    def declared_contrasts(self) -> tuple[Contrast, ...]:
+        """The contrasts that the plan has to declare: none where one intervention is compared with the baseline."""
+        return self.contrasts if len({*self.conditions} - {BASELINE}) > 1 else ()
+
+    def contrast_schedule(self, contrast: Contrast, assignment: Sequence[int]) -> Schedule:
+        """The assignments that a contrast is tested over, if this one was drawn.
+
+        Args:
+            contrast: the conditions that are compared.
+            assignment: the days of each phase, or for each day whether it is treated.
+        """
+        if isinstance(self.schedule, Alternation | CriterionSchedule):
+            return self.schedule
+        return contrast_schedule(contrast, self.conditions, assignment, (self.schedule.shortest, self.schedule.longest))
 
     def resized(self, days: int) -> "PlannedDesign":
         """The same design over other days; the longest phase and the treatment days grow in proportion.
@@ -65,105 +95,149 @@ class PlannedDesign:
         """
         if isinstance(self.schedule, PhaseSchedule):
             longest = round(self.schedule.longest[0] * days / self.days)
-            return abab(days, self.schedule.shortest[0], longest)
-        whole = self.schedule.block == self.days
-        treated = round(self.schedule.treated_days * days / self.days) if whole else self.schedule.treated_days
-        longest_run = None if self.schedule.longest_run >= self.days else self.schedule.longest_run
-        return alternating(days, treated, None if whole else self.schedule.block, longest_run)
+            return phase_design(self.name, days, self.schedule.shortest[0], longest, self.contrasts)
+        alternate, resized = self.days - self.before - self.after, days - self.before - self.after
+        whole, treated = self.schedule.block == alternate, self.schedule.treated_days
+        return alternating(
+            days,
+            round(treated * resized / alternate) if whole else treated,
+            None if whole else self.schedule.block,
+            None if self.schedule.longest_run >= self.days else self.schedule.longest_run,
+            contrast=self.contrasts[0],
+            before=self.before,
+            after=self.after,
+        )
+
+    def widened(self, shortest: int) -> "PlannedDesign":
+        """The same phases in the same days, each of at least so many days, without another bound on the longest.
+
+        Raises:
+            AnalysisError: the design does not exist with these bounds, or has no phases.
+        """
+        longest = self.days - (len(self.conditions) - 1) * shortest
+        return phase_design(self.name, self.days, shortest, longest, self.contrasts)
 
 
-@dataclass(frozen=True)
-class DrawnPhase:
-    """A phase of a drawn schedule.
+def phase_design(
+    name: str, days: int, shortest: int, longest: int, contrasts: Sequence[Contrast] = ()
+) -> PlannedDesign:
+    """A design of phases, each between two bounds.
 
-    Attributes:
-        label: its label, as the app writes it.
-        type: `BASELINE` or `INTERVENTION_A`.
-        first_day: its first day, counted from 1.
-        days: its days.
-        starts: the date of its first day, None without a date to begin at.
-    """
-
-    label: str
-    type: str
-    first_day: int
-    days: int
-    starts: date | None
-
-
-def abab(days: int, shortest: int, longest: int) -> PlannedDesign:
-    """The design ABAB: four phases, each between two bounds.
+    Args:
+        name: its phases, such as ABAB or ABAC: A is the baseline, B and C are interventions.
+        days: days of the experiment.
+        shortest: fewest days of a phase.
+        longest: most days of a phase.
+        contrasts: the conditions that are compared, the primary contrast first; needed of two interventions.
 
     Raises:
-        AnalysisError: no four phases within the bounds make so many days.
+        AnalysisError: this is no design, or no phases within the bounds make so many days.
     """
-    schedule = PhaseSchedule(days, _ABAB, (shortest,) * len(_ABAB), (longest,) * len(_ABAB))
-    if schedule.count == 0:
+    if len(name) < _FEWEST_PHASES or not {*name} <= CONDITIONS.keys() or any(a == b for a, b in pairwise(name)):
         raise AnalysisError(
-            f"no four phases of {shortest} to {longest} days make {days} days: "
-            f"choose between {4 * shortest} and {4 * longest} days, or other bounds"
+            f"{name} is no design: name {_FEWEST_PHASES} phases or more, each another condition than the one before; "
+            "A is the baseline, B and C are interventions"
         )
-    return PlannedDesign("ABAB", schedule, {"minDays": shortest, "maxDays": longest})
+    conditions = tuple(CONDITIONS[letter] for letter in name)
+    contrasts = _checked(name, conditions, contrasts)
+    treated = tuple(condition == contrasts[0].first for condition in conditions)
+    number = len(conditions)
+    schedule = PhaseSchedule(days, treated, (shortest,) * number, (longest,) * number)
+    _check_count(schedule)
+    return PlannedDesign(name, "ABAB", schedule, _bounds(shortest, longest), conditions, contrasts)
 
 
-def alternating(days: int, treated_days: int, block_days: int | None, longest_run: int | None) -> PlannedDesign:
-    """The design ALTERNATING: treatment and baseline days in any order that the scheme admits.
+def _checked(name: str, conditions: Sequence[str], contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """The contrasts of a design, that of its only intervention if none is declared."""
+    interventions = sorted({*conditions} - {BASELINE})
+    if not contrasts and len(interventions) > 1:
+        raise AnalysisError(
+            f"{name} has two interventions: declare the contrasts, the primary one first, "
+            f"such as {interventions[1]}-{BASELINE if BASELINE in conditions else interventions[0]}"
+        )
+    if len(interventions) == 1 and any(contrast != Contrast(interventions[0], BASELINE) for contrast in contrasts):
+        raise AnalysisError(f"{name} compares {interventions[0]} with {BASELINE}, and has no other contrast")
+    if absent := sorted({side for pair in contrasts for side in (pair.first, pair.second)} - {*conditions}):
+        raise AnalysisError(f"no phase of {name} is {' or '.join(absent)}, so it cannot be compared")
+    return tuple(contrasts) or (Contrast(interventions[0], BASELINE),)
+
+
+def alternating(
+    days: int,
+    treated_days: int,
+    block_days: int | None,
+    longest_run: int | None,
+    *,
+    contrast: Contrast = _TREATMENT,
+    before: int = 0,
+    after: int = 0,
+) -> PlannedDesign:
+    """The design ALTERNATING: days of two conditions in any order that the scheme admits.
 
     Args:
         days: days of the experiment.
-        treated_days: treatment days in each block.
-        block_days: days of a block, None where all days are one block.
+        treated_days: days of the first condition in each block.
+        block_days: days of a block, None where all days that alternate are one block.
         longest_run: most days in a row under one condition, None without a bound.
+        contrast: the two conditions.
+        before: baseline days before those that alternate.
+        after: days of the first condition after them.
 
     Raises:
         AnalysisError: the parts do not fit together; the message says which.
     """
-    schedule = Alternation(days, treated_days, block_days or days, longest_run or days)
-    recorded: dict[str, JsonValue] = {"scheme": "days", "treatedDays": treated_days}
+    alternate = days - before - after
+    if alternate < 1:
+        raise AnalysisError(f"{before} days before and {after} after leave none of {days} days to alternate")
+    held = (True,) * before + (False,) * alternate + (True,) * after
+    block = block_days or alternate
+    schedule = Alternation(days, treated_days, block, longest_run or days, held if before or after else ())
+    recorded: dict[str, JsonValue] = {"scheme": "days"}
+    if contrast.second == BASELINE:
+        recorded["treatedDays"] = treated_days
+    else:
+        recorded["daysOf"] = {contrast.first: treated_days, contrast.second: block - treated_days}
     recorded |= {"blockDays": block_days} if block_days else {}
     recorded |= {"maxRunDays": longest_run} if longest_run else {}
-    return PlannedDesign("ALTERNATING", schedule, recorded)
+    conditions = (contrast.first, contrast.second)
+    return PlannedDesign("ALTERNATING", "ALTERNATING", schedule, recorded, conditions, (contrast,), before, after)
 
 
-def smallest_p(schedule: Schedule, *, two_sided: bool) -> float:
-    """The smallest p that a test over a schedule can give when every day has a value."""
-    return min(1.0, (2 if two_sided else 1) / schedule.count)
-
-
-def draw_schedule(design: PlannedDesign, seed: int, first_day: date | None = None) -> list[DrawnPhase]:
-    """Draw a schedule: each that the design admits is as likely as any other.
+def changing_criterion(days: int, shortest: int, longest: int, criteria: Sequence[float]) -> PlannedDesign:
+    """The design CHANGING_CRITERION: a baseline, then a phase of each criterion, each between two bounds.
 
     Args:
-        design: the design.
-        seed: of the draw, at most `MAX_SEED`; the same seed gives the same schedule.
-        first_day: date of the first day, None to leave the dates out.
+        days: days of the experiment.
+        shortest: fewest days of a phase.
+        longest: most days of a phase.
+        criteria: the criterion of each phase after the baseline, in outcome units.
 
     Raises:
-        AnalysisError: the seed does not fit into the app's column.
+        AnalysisError: the criteria lead no way, or no phases within the bounds make so many days.
     """
-    if not 0 <= seed <= MAX_SEED:
-        raise AnalysisError(f"the seed {seed} is not between 0 and {MAX_SEED}, which the app's column holds")
-    assignment = design.schedule.draw(np.random.Generator(np.random.PCG64(seed)), 1)[0].tolist()
-    if isinstance(design.schedule, PhaseSchedule):
-        runs = list(zip(design.schedule.treated, assignment, strict=True))
-    else:
-        runs = [(bool(treated), len(list(days))) for treated, days in groupby(assignment)]
-    phases: list[DrawnPhase] = []
-    numbers, day = {False: 0, True: 0}, 1
-    for treated, days in runs:
-        numbers[treated] += 1
-        starts = None if first_day is None else first_day + timedelta(days=day - 1)
-        phases.append(DrawnPhase(f"{_LABELS[treated]}_{numbers[treated]}", _TYPES[treated], day, days, starts))
-        day += days
-    return phases
+    if not criteria or criteria[0] == criteria[-1] or any(one == other for one, other in pairwise(criteria)):
+        raise AnalysisError(
+            "a changing criterion needs at least two criteria, each another than the one before, and the last another "
+            "than the first"
+        )
+    number = len(criteria) + 1
+    treated, bounds = (False,) + (True,) * len(criteria), ((shortest,) * number, (longest,) * number)
+    schedule = CriterionSchedule(days, treated, *bounds, criteria=(None, *criteria))
+    _check_count(schedule)
+    conditions = (BASELINE,) + (_TREATMENT.first,) * len(criteria)
+    name: AppDesign = "CHANGING_CRITERION"
+    return PlannedDesign(name, name, schedule, _bounds(shortest, longest), conditions, (_TREATMENT,))
 
 
-def intervention_params(design: PlannedDesign, plan: dict[str, JsonValue], seed: int) -> dict[str, JsonValue]:
-    """What each phase records in `interventionParams`, so that the analysis is planned and testable.
+def _check_count(schedule: PhaseSchedule) -> None:
+    """Refuse bounds within which no phases make the days."""
+    number, shortest, longest = len(schedule.treated), schedule.shortest[0], schedule.longest[0]
+    if schedule.count == 0:
+        raise AnalysisError(
+            f"no {number} phases of {shortest} to {longest} days make {schedule.days} days: "
+            f"choose between {number * shortest} and {number * longest} days, or other bounds"
+        )
 
-    Args:
-        design: the design.
-        plan: the parameters of the planned analysis.
-        seed: of the draw.
-    """
-    return {"randomization": design.randomization, "analysis": {"type": "ABAB_RANDOMIZATION", **plan}, "seed": seed}
+
+def _bounds(shortest: int, longest: int) -> dict[str, JsonValue]:
+    return {"minDays": shortest, "maxDays": longest}

@@ -20,7 +20,7 @@ from americano_pipelines.analysis.randomization_scheme import (
 )
 from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, AbabParameters, planned_kind
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.planning.planned_design import smallest_p
+from americano_pipelines.planning.schedule_draw import smallest_p
 from americano_pipelines.settings import Settings
 from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.effect_interval import rejects

@@ -10,6 +10,8 @@ from americano_pipelines_tests.conftest import Database, Done
 
 Cli = Callable[..., Done]
 ABAB = ("--design", "ABAB", "--days", "28", "--min", "4", "--max", "12")
+ABAC = ("--design", "ABAC", "--days", "40", "--min", "4", "--max", "16")
+PAIRS = ("--contrast", "INTERVENTION_A-BASELINE", "--contrast", "INTERVENTION_B-BASELINE")
 DAYS = ("--design", "ALTERNATING", "--days", "12", "--treated", "1", "--block", "2")
 
 
@@ -30,6 +32,49 @@ def test_a_draw_can_be_repeated_and_is_complete(cli: Cli) -> None:
     assert shown.code == 0
     assert '"improvement": "increase"' in shown.out
     assert "the smallest p is 0.031" in shown.out
+
+
+def test_two_interventions_are_drawn_and_simulated_with_their_contrasts(cli: Cli) -> None:
+    as_json = cli("plan", "draw", *ABAC, *PAIRS, "--seed", "5", "--json").json
+    shown = cli("plan", "draw", *ABAC, *PAIRS, "--seed", "5")
+    few = ("--simulations", "100", "--autocorrelation", "0", "--effect", "4")
+    power = cli("plan", "power", *ABAC, *PAIRS, *few)
+
+    assert [phase["type"] for phase in as_json["phases"]] == [
+        "BASELINE", "INTERVENTION_A", "BASELINE", "INTERVENTION_B",
+    ]  # fmt: skip
+    assert as_json["recorded_as"] == "ABAB"
+    assert as_json["interventionParams"]["analysis"]["contrasts"] == [
+        ["INTERVENTION_A", "BASELINE"], ["INTERVENTION_B", "BASELINE"],
+    ]  # fmt: skip
+    assert [reach["contrast"] for reach in as_json["contrasts"]] == [*PAIRS[1::2]]
+    assert as_json["smallest_p"] == 2 / as_json["contrasts"][0]["assignments"] > 2 / as_json["assignments"]
+    assert "INTERVENTION_B-BASELINE cannot show an effect. Choose more days or wider bounds." in shown.out
+    assert "Record it in the app as a design ABAB." in shown.out
+    assert power.code == 0, power.err
+    assert "INTERVENTION_A against BASELINE; two-sided" in power.out
+    assert "INTERVENTION_B against BASELINE; two-sided" in power.out
+
+
+def test_phases_that_record_different_parameters_are_shown_apart(cli: Cli) -> None:
+    criteria = ("--design", "CHANGING_CRITERION", "--days", "30", "--min", "4", "--max", "16")
+    criteria += ("--criterion", "10", "--criterion", "20", "--seed", "5", "--improvement", "increase")
+    pair = ("--contrast", "INTERVENTION_B-INTERVENTION_A")
+    part = cli("plan", "draw", "--design", "ALTERNATING", "--days", "20", "--treated", "1", "--block", "2",
+               "--before", "6", "--after", "4", *pair, "--seed", "5", "--json").json  # fmt: skip
+    shown, as_json = cli("plan", "draw", *criteria), cli("plan", "draw", *criteria, "--json").json
+
+    assert [own["interventionParams"].get("criterion") for own in as_json["phases"]] == [None, 10, 20]
+    assert as_json["interventionParams"] is None
+    assert as_json["smallest_p"] == 1 / as_json["assignments"], "the test has one side"
+    assert "interventionParams of baseline_1:" in shown.out
+    assert "interventionParams of intervention_A_2:" in shown.out
+    assert (part["phases"][0]["type"], part["phases"][0]["days"]) == ("BASELINE", 6)
+    assert (part["phases"][-1]["type"], part["phases"][-1]["days"]) == ("INTERVENTION_B", 4)
+    assert part["phases"][1]["interventionParams"]["randomization"]["daysOf"] == {
+        "INTERVENTION_B": 1, "INTERVENTION_A": 1,
+    }  # fmt: skip
+    assert part["assignments"] == 2**5
 
 
 def test_power_is_shown_with_what_would_be_enough(cli: Cli, tmp_path: Path) -> None:
@@ -53,6 +98,11 @@ def test_power_is_shown_with_what_would_be_enough(cli: Cli, tmp_path: Path) -> N
         (("draw", *ABAB, "--treated", "2"), "ABAB needs --min and --max, and no --treated"),
         (("draw", "--design", "ALTERNATING", "--days", "12"), "ALTERNATING needs --treated"),
         (("draw", "--design", "ABAB", "--days", "56", "--min", "7", "--max", "9"), "choose between 28 and 36 days"),
+        (("draw", *ABAC), "ABAC has two interventions: declare the contrasts, the primary one first, such as"),
+        (("draw", *ABAC, "--contrast", "A"), "--contrast: ['A'] is no pair of conditions"),
+        (("draw", *DAYS, *PAIRS), "ALTERNATING compares two conditions, so it has one --contrast"),
+        (("draw", *DAYS, "--min", "2"), "ALTERNATING needs --treated, and no --min, --max, --criterion"),
+        (("draw", "--design", "CROSSOVER", "--days", "28", "--min", "4", "--max", "12"), "CROSSOVER is no design"),
         (("draw", *ABAB, "--seed", "-1"), "the seed -1 is not between 0 and"),
         (("power", *ABAB, "--missing", "1.5"), "missing days 1.5"),
         (("check", "nothing"), "no protocol matches 'nothing'"),

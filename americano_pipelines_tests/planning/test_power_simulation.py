@@ -3,56 +3,72 @@
 import numpy as np
 import pytest
 
+from americano_pipelines.analysis.abab_results import compute_abab_results
+from americano_pipelines.analysis.condition_contrasts import Contrast, contrasts_of
+from americano_pipelines.analysis.daily_series import observe
+from americano_pipelines.analysis.preregistration import resolve
+from americano_pipelines.analysis.registry import KINDS, AbabParameters
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.planning import power_simulation
-from americano_pipelines.planning.planned_design import PlannedDesign, abab, alternating
+from americano_pipelines.planning import simulated_experiment
+from americano_pipelines.planning.planned_design import PlannedDesign, alternating, changing_criterion, phase_design
 from americano_pipelines.planning.power_plot import draw_power
-from americano_pipelines.planning.power_simulation import (
-    Assumptions,
-    PlannedTest,
-    Scenario,
-    search_designs,
-    simulate_batch,
-    simulate_power,
-)
-from americano_pipelines.statistics.phase_schedules import PhaseSchedule
-from americano_pipelines.statistics.randomization_test import randomization_test
-from americano_pipelines.statistics.reference_set import Case
+from americano_pipelines.planning.power_search import search_designs
+from americano_pipelines.planning.power_simulation import Scenario, simulate_power
+from americano_pipelines.planning.schedule_draw import phases_of
+from americano_pipelines.planning.simulated_experiment import Assumptions, PlannedTest, simulate_experiments
+from americano_pipelines.statistics.prefix_sums import Values
+from americano_pipelines_tests.planning.planned_extracts import planned_extract
 
-DESIGNS = {"phases": abab(28, 4, 12), "days": alternating(10, 5, None, 3), "blocks": alternating(16, 2, 4, None)}
+CONTRASTS = contrasts_of("INTERVENTION_A-BASELINE, INTERVENTION_B-BASELINE")
+DESIGNS = {
+    "phases": phase_design("ABAB", 28, 4, 12),
+    "days": alternating(10, 5, None, 3),
+    "blocks": alternating(16, 2, 4, None),
+}
+DESIGNS["days between others"] = alternating(
+    22, 2, 4, None, contrast=Contrast("INTERVENTION_B", "INTERVENTION_A"), before=4, after=2
+)
+DESIGNS["two interventions"] = phase_design("ABAC", 32, 4, 20, CONTRASTS)
+
+
+def analysed_p(design: PlannedDesign, assignment: list[int], values: Values, test: PlannedTest) -> list[float]:
+    """The p by which the analysis judges each contrast of an experiment that was recorded as it was planned."""
+    plan = {"direction": test.direction, "alpha": test.alpha, "statistic": test.statistic}
+    extract = planned_extract(design, phases_of(design, assignment), plan, values)
+    parameters = resolve(KINDS["abab_randomization"], {}, extract)
+    assert isinstance(parameters, AbabParameters)
+    results = compute_abab_results(observe(extract), parameters)
+    primary = 1.0 if results.test is None else results.test.p
+    return [primary, *(other.adjusted_p or 1.0 for other in results.contrasts[1:])]
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("direction", ["increase", "decrease", "either"])
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 def test_each_p_is_that_of_the_analysis(design: PlannedDesign, direction: str, missing: float) -> None:
-    test, schedule = PlannedTest(direction), design.schedule  # type: ignore[arg-type]
-    generator = np.random.default_rng(4)
-    batch = simulate_batch(schedule, Assumptions(0.4, 1.0, missing), 12, generator)
+    test = PlannedTest(direction)  # type: ignore[arg-type]
+    experiments = simulate_experiments(design, Assumptions(0.4, 1.0, missing), 3, np.random.default_rng(4))
 
-    for effect in (0.0, 1.5):
-        for row, p in enumerate(batch.p_values(effect, test).tolist()):
-            treated = batch.treated[row]
-            lengths = np.diff(np.flatnonzero(np.diff(treated, prepend=-1.0, append=-1.0))).tolist()
-            observed = lengths if isinstance(schedule, PhaseSchedule) else treated.astype(int).tolist()
-            case = Case(batch.values[row] + effect * treated, schedule, observed)
-            try:
-                expected = randomization_test([case], direction=test.one_sided).p
-            except AnalysisError:
-                expected = 1.0  # a phase has no value
-            assert p == pytest.approx(expected, abs=1e-12)
+    for experiment in experiments:
+        p = experiment.p_values((0.0, 1.5), test)
+        assignment = experiment.contrasts[0].assignments[0].tolist()
+        for place, target in enumerate(experiment.contrasts):
+            for column, effect in enumerate((0.0, 1.5)):
+                values = experiment.values + effect * target.effect_days("mean")
+                expected = analysed_p(design, assignment, values, test)
+                assert p[place, column] == pytest.approx(expected[place], abs=1e-12)
 
 
 def test_a_sample_of_the_assignments_gives_a_valid_p(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(power_simulation, "MAX_ENUMERATED", 10)
+    monkeypatch.setattr(simulated_experiment, "MAX_ENUMERATED", 10)
     scenario = Scenario(PlannedTest("increase"), Assumptions(0.3), simulations=600)
 
     none, large = simulate_power(DESIGNS["phases"], scenario, (0.0, 4.0))
 
     assert none.low <= 0.05
     assert large.power > 0.95
-    batch = simulate_batch(DESIGNS["phases"].schedule, Assumptions(), 5, np.random.default_rng(1))
-    assert batch.p_values(50.0, PlannedTest("increase")).min() >= 1 / (power_simulation.SAMPLE + 1)
+    for experiment in simulate_experiments(DESIGNS["phases"], Assumptions(), 5, np.random.default_rng(1)):
+        assert experiment.p_values((50.0,), PlannedTest("increase")).min() >= 1 / (simulated_experiment.SAMPLE + 1)
 
 
 @pytest.mark.parametrize("direction", ["increase", "decrease", "either"])
@@ -68,7 +84,9 @@ def test_without_an_effect_the_level_is_kept_and_power_grows(direction: str) -> 
 
 def test_the_published_power_of_the_slow_suite_is_met() -> None:
     """56 days, phases of 7 to 21 days, 1 SD: .50 two-sided, by the tests of `test_what_is_said_simulated.py`."""
-    (power,) = simulate_power(abab(56, 7, 21), Scenario(PlannedTest(), Assumptions(), simulations=600), (1.0,))
+    (power,) = simulate_power(
+        phase_design("ABAB", 56, 7, 21), Scenario(PlannedTest(), Assumptions(), simulations=600), (1.0,)
+    )
 
     assert power.low <= 0.5 <= power.high
 
@@ -76,7 +94,7 @@ def test_the_published_power_of_the_slow_suite_is_met() -> None:
 def test_a_search_ends_with_the_shortest_that_is_enough() -> None:
     scenario = Scenario(PlannedTest("increase"), Assumptions(), simulations=200)
 
-    options = search_designs(abab(16, 2, 8), scenario, 1.5, 0.8)
+    options = search_designs(phase_design("ABAB", 16, 2, 8), scenario, 1.5, 0.8)
 
     enough = [option for option in options if option.power.power >= 0.8]
     shortest = min(enough, key=lambda option: option.design.days)
@@ -90,14 +108,24 @@ def test_a_search_ends_with_the_shortest_that_is_enough() -> None:
 def test_a_search_looks_at_no_longer_design_where_it_is_not_needed_or_no_use() -> None:
     scenario = Scenario(PlannedTest("increase"), Assumptions(), simulations=100)
 
-    assert {option.design.days for option in search_designs(abab(28, 4, 12), scenario, 5, 0.8)} == {28}
-    assert {option.design.days for option in search_designs(abab(28, 4, 12), scenario, 0.01, 0.8)} == {28, 84}
+    assert {option.design.days for option in search_designs(phase_design("ABAB", 28, 4, 12), scenario, 5, 0.8)} == {28}
+    assert {option.design.days for option in search_designs(phase_design("ABAB", 28, 4, 12), scenario, 0.01, 0.8)} == {
+        28,
+        84,
+    }
 
 
 def test_what_cannot_be_simulated_says_why() -> None:
     for assumptions, words in (((1.0,), "autocorrelation 1"), ((0, 0, 1.0), "missing days 1"), ((0, np.inf), "trend")):
         with pytest.raises(AnalysisError, match=words):
             Assumptions(*assumptions)
+
+
+def test_the_power_of_a_changing_criterion_is_not_simulated() -> None:
+    design = changing_criterion(40, 5, 15, (10.0, 20.0))
+
+    with pytest.raises(AnalysisError, match="the power of a design CHANGING_CRITERION is not simulated"):
+        simulate_power(design, Scenario(PlannedTest(), Assumptions(), simulations=1), (1.0,))
 
 
 def test_the_picture_is_a_png_and_the_same_each_time() -> None:
