@@ -67,7 +67,7 @@ def _location(what: str, sha256: str, actual: str | None, why_none: str = "") ->
 def _dagster(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> Finding:
     """Compare with Dagster's materializations. A retried step has one per completed attempt."""
     hashes = in_dagster(subject.record)
-    if not hashes and subject.record.identity.partition is not None and purged(settings, subject.record):
+    if not hashes and subject.record.identity.partition is not None and purged(settings.paths, subject.record):
         return Finding("record", _DAGSTER, Status.PURGED)  # its events show pictures of the learner's days
     if subject.sha256 in hashes:
         return Finding("record", _DAGSTER, Status.MATCH)

@@ -140,7 +140,7 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
     what = f"{record.identity.analysis} on its extract"
     text = _extract(settings, subject)
     if text is None:
-        why = "was purged" if purged(settings, record) else "has no intact copy in the archive or in MLflow"
+        why = "was purged" if purged(settings.paths, record) else "has no intact copy in the archive or in MLflow"
         yield Finding("rerun", what, Status.NOT_REPEATED, f"the extract {why}")
         return
     request = _request(record, text)

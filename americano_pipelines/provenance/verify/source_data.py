@@ -174,7 +174,7 @@ def _without_finding(settings: Settings, record: Record, expiry: ExpiryChain, ga
     """Why there is no finding of a snapshot that is gone."""
     snapshot_id = input_snapshot(record)[0]
     card = expiry.last_of(snapshot_id)
-    if snapshot_purged(settings, snapshot_id, record):
+    if snapshot_purged(settings.paths, snapshot_id, record):
         return _expired(Status.NOT_RECORDED, "the snapshot was erased, and no finding was kept")
     if record.chain is None:
         return _expired(Status.NOT_RECORDED, "the snapshot is gone, and no finding was kept, as for all older records")
