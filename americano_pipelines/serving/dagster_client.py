@@ -187,8 +187,8 @@ class DagsterClient:
         ends = [_reason(event) for event in events if event["__typename"] == "RunFailureEvent"]
         return "; ".join(filter(None, steps or ends)) or None
 
-    def _runs(self, wanted: Mapping[str, Any], limit: int) -> list[LaunchedRun]:
-        answer = self._query(_RUNS, {"filter": wanted, "limit": limit}, _READ_SECONDS)["runsOrError"]
+    def _runs(self, filter_fields: Mapping[str, Any], limit: int) -> list[LaunchedRun]:
+        answer = self._query(_RUNS, {"filter": filter_fields, "limit": limit}, _READ_SECONDS)["runsOrError"]
         if answer["__typename"] != "Runs":
             raise DagsterUnavailableError(f"Dagster cannot list runs: {answer.get('message')}")
         return [

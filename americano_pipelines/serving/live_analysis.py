@@ -31,8 +31,8 @@ from americano_pipelines.settings import Settings
 
 _TYPES: dict[str, pa.DataType] = {"number": pa.float64(), "date-time": pa.timestamp("us")}
 _RESULTS = ("verdict", "standing", "effect", "interval_low", "interval_high", "p", "sentence")
-_OF_REQUEST = ("analysis_run_id", "run_name", "analysis_type", "parameters")
-_OF_RECORD = (*_RESULTS, "mlflow_run_id", "record_sha256")
+_REQUEST_FIELDS = ("analysis_run_id", "run_name", "analysis_type", "parameters")
+_RECORD_FIELDS = (*_RESULTS, "mlflow_run_id", "record_sha256")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def read_live(
     elif entry is not None and entry.protocol_id == protocol_id and not _shown(published, "record_sha256"):
         facts = _facts_of_record(entry, card)
         if published is not None:
-            facts = {key: value for key, value in facts.items() if key not in _OF_REQUEST}
+            facts = {key: value for key, value in facts.items() if key not in _REQUEST_FIELDS}
     elif card is not None and published is None:
         facts = _facts_of_request(trigger, card)
     if published is None:
@@ -215,7 +215,7 @@ def _facts_of_row(
         return {**facts, **_results(entry)}
     if (row.status, row.record_sha256) == (_shown(published, "status"), _shown(published, "record_sha256") or None):
         return facts  # the file has the results of this row
-    return {**facts, **dict.fromkeys(_OF_RECORD), "record_sha256": row.record_sha256}
+    return {**facts, **dict.fromkeys(_RECORD_FIELDS), "record_sha256": row.record_sha256}
 
 
 def _facts_of_record(entry: IndexEntry, card: RequestCard | None) -> dict[str, Any]:

@@ -77,7 +77,7 @@ TABLES = (
     ),
 )
 # Of an event, from `research.events`: its outcome, and what else analyses read.
-_OF_EVENT = ("score", "engagement", "completion_quality")
+_EVENT_COLUMNS = ("score", "engagement", "completion_quality")
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _make_tables(connection: duckdb.DuckDBPyConnection, record: SnapshotRecord, 
         joined = ""
         if table.name == "events":
             types = columns_of(connection, "research", "events")
-            selected += [text_without_id("event", name, types[name]) for name in _OF_EVENT]
+            selected += [text_without_id("event", name, types[name]) for name in _EVENT_COLUMNS]
             joined = (
                 f"LEFT JOIN {sql.quote(catalog, 'research', 'events')} AS event ON event.event_id = entry.event_id "
                 "AND event.learner_id = entry.learner_id AND event.event_time = entry.event_time"

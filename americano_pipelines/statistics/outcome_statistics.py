@@ -29,7 +29,7 @@ Evaluate = Callable[[Assignments], Values]
 IMMEDIATE_DAYS = 3
 _NAP_TIES = 1e-9
 _LINEAR: tuple[Statistic, ...] = ("mean", "slope", "immediacy")
-_OF_DAYS: tuple[Statistic, ...] = ("mean", "median", "nap")
+_DAY_STATISTICS: tuple[Statistic, ...] = ("mean", "median", "nap")
 
 
 def is_linear(statistic: Statistic) -> bool:
@@ -54,8 +54,8 @@ def evaluator(statistic: Statistic, schedule: PhaseSchedule | Alternation, value
         AnalysisError: the schedule has no such statistic.
     """
     if isinstance(schedule, Alternation):
-        if statistic not in _OF_DAYS:
-            raise AnalysisError(f"days that alternate are compared by {', '.join(_OF_DAYS)}, not by {statistic}")
+        if statistic not in _DAY_STATISTICS:
+            raise AnalysisError(f"days that alternate are compared by {', '.join(_DAY_STATISTICS)}, not by {statistic}")
         of_orders = {"mean": _mean_of_orders, "median": _median_of_orders, "nap": _nap_of_orders}[statistic]
         return of_orders(schedule, values)
     if isinstance(schedule, CriterionSchedule):

@@ -21,7 +21,7 @@ Starts = NDArray[np.int64]
 """The day on which treatment starts in each case, counted from 0; shape (assignments, cases)."""
 
 # The count of staggered starts is by subsets of the cases: 2 ** 12 of them for each day.
-_MOST_STAGGERED_CASES = 12
+_MAX_STAGGERED_CASES = 12
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class StartSchedule:
             raise AnalysisError("windows that cases are permuted over come one after another and do not overlap")
         if self.distance < 0 or (self.permuted and self.distance):
             raise AnalysisError("a distance between starts is a number of days, and is not for permuted cases")
-        if self.distance and len(self.days) > _MOST_STAGGERED_CASES:
-            raise AnalysisError(f"staggered starts are counted for at most {_MOST_STAGGERED_CASES} cases")
+        if self.distance and len(self.days) > _MAX_STAGGERED_CASES:
+            raise AnalysisError(f"staggered starts are counted for at most {_MAX_STAGGERED_CASES} cases")
 
     @cached_property
     def count(self) -> int:

@@ -19,7 +19,7 @@ from americano_pipelines.statistics.prefix_sums import Values
 
 TREND_LEVEL = 0.01
 BASELINE_LEVEL = 0.05
-_MOST_AUTOCORRELATION = 0.95
+_MAX_AUTOCORRELATION = 0.95
 # Fewer days a phase leave nothing to correct the autocorrelation with.
 _MIN_DAYS = 4
 
@@ -103,7 +103,7 @@ def _line(values: Values, phase: NDArray[np.int64]) -> Line | None:
     later, earlier = residuals[1:][neighbours], residuals[:-1][neighbours]
     scale = float(np.sqrt((later**2).sum() * (earlier**2).sum()))
     raw, length = (float((later * earlier).sum()) / scale if scale else 0.0), number / phases
-    correlation = min(_MOST_AUTOCORRELATION, max(0.0, (length * raw + 1) / (length - 3)))
+    correlation = min(_MAX_AUTOCORRELATION, max(0.0, (length * raw + 1) / (length - 3)))
     se = float(np.sqrt((residuals**2).sum() / degrees / spread * (1 + correlation) / (1 - correlation)))
     p = float(2 * student.sf(abs(slope) / se, degrees))
     return Line(slope, se, correlation, p)
