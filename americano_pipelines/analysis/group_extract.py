@@ -8,7 +8,8 @@ from typing import Literal
 
 import duckdb
 
-from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead, decode_json_text, read_extract
+from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead, decode_json_text
+from americano_pipelines.analysis.extract_reading import read_extract
 from americano_pipelines.analysis.registry import COMBINED, MULTIPLE_BASELINE
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
