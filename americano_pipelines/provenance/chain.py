@@ -1,7 +1,6 @@
-"""Chain the records: each names the hash of the one before, so a record that is removed leaves a gap.
+"""Chain the records: each names the hash of the one before, so a record that is removed leaves a gap."""
 
-The head's card names the last record, which no later one names. An erasure removes no record and leaves no gap.
-"""
+# The head's card names the last record, which no later one names. An erasure removes no record and leaves no gap.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

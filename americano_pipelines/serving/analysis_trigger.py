@@ -1,9 +1,8 @@
-"""Start analyses and syncs that principals request: a PENDING row of the app, or a run of Dagster.
+"""Start analyses and syncs that principals request: a PENDING row of the app, or a run of Dagster."""
 
-A request's id is derived from the principal and the Idempotency-Key: a repeated request has the same id, and no
-principal reaches a request of another. With an app, the row decides: Dagster is notified at once, and of two runs for
-one row only one claims it. Without a row, an earlier run is looked up by its tag before a new one starts.
-"""
+# A request's id is derived from the principal and the Idempotency-Key: a repeated request has the same id, and no
+# principal reaches a request of another. With an app, the row decides: Dagster is notified at once, and of two runs for
+# one row only one claims it. Without a row, an earlier run is looked up by its tag before a new one starts.
 
 import logging
 import secrets

@@ -1,8 +1,7 @@
-"""Create, list, find and revoke API keys.
+"""Create, list, find and revoke API keys."""
 
-A key has 256 random bits and is shown once. Its file is named by the key's SHA-256, so that a key is read without
-reading the others, and two commands at the same time lose nothing.
-"""
+# A key has 256 random bits and is shown once. Its file is named by the key's SHA-256, so that a key is read without
+# reading the others, and two commands at the same time lose nothing.
 
 import os
 import secrets

@@ -1,10 +1,10 @@
 """Start runs by the GraphQL of Dagster's web server, and read how far runs are. Dagster itself is not imported.
 
-The web server knows no users and listens on this machine only. Its guard (defs/request_guard.py) answers a program
-that names it as Host and sends no Origin.
-
 https://docs.dagster.io/api/graphql
 """
+
+# The web server knows no users and listens on this machine only. Its guard (defs/request_guard.py) answers a program
+# that names it as Host and sends no Origin.
 
 import http.client
 import json

@@ -1,8 +1,7 @@
-"""Write the rows of a tenant or of a protocol into files that may be handed out, with pseudonyms.
+"""Write the rows of a tenant or of a protocol into files that may be handed out, with pseudonyms."""
 
-Texts that people write freely, such as names and plans, are left out. A learner's id is also replaced where it is part
-of an id or a label, if it has six characters or more.
-"""
+# Texts that people write freely, such as names and plans, are left out. A learner's id is also replaced where it is
+# part of an id or a label, if it has six characters or more.
 
 import errno
 import shutil

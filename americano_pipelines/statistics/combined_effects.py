@@ -1,10 +1,9 @@
-"""Combine the effects of the pairs of a design: their mean, with its standard error and interval.
+"""Combine the effects of the pairs of a design: their mean, with its standard error and interval."""
 
-Pairs that go from baseline to treatment share no phase, so their errors add up. Every pair counts alike, as with
-SingleCaseES (weighting "equal"). The interval is by t with the degrees of freedom of Satterthwaite (1946): of phases of
-5 to 14 independent days without an effect, 95 % intervals of the mean difference held it 95 times of 100, and 93 or 94
-times with the normal distribution.
-"""
+# Pairs that go from baseline to treatment share no phase, so their errors add up. Every pair counts alike, as with
+# SingleCaseES (weighting "equal"). The interval is by t with the degrees of freedom of Satterthwaite (1946): of phases
+# of 5 to 14 independent days without an effect, 95 % intervals of the mean difference held it 95 times of 100, and 93
+# or 94 times with the normal distribution.
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,9 +1,8 @@
-"""Test a multiple baseline across cases against all joint starts of treatment that could have been drawn.
+"""Test a multiple baseline across cases against all joint starts of treatment that could have been drawn."""
 
-The statistic of an assignment is the mean over the cases of treatment mean less baseline mean. A case's part depends on
-its own start day alone, so it is looked up in a table of that case: a few hundred differences of means serve any number
-of assignments.
-"""
+# The statistic of an assignment is the mean over the cases of treatment mean less baseline mean. A case's part depends
+# on its own start day alone, so it is looked up in a table of that case: a few hundred differences of means serve any
+# number of assignments.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

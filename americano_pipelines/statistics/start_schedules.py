@@ -1,10 +1,9 @@
-"""Count, list and draw the joint start days of treatment in a multiple baseline across cases.
+"""Count, list and draw the joint start days of treatment in a multiple baseline across cases."""
 
-- *Independent*: each case draws its start within its own window (Marascuilo and Busk 1988).
-- *Staggered*: the same, and any two starts lie at least some days apart.
-- *Permuted windows*: the cases are permuted over windows that do not overlap, and each draws its start within the one
-  it got (Koehler and Levin 1998). Windows of one day are fixed start points (Wampold and Worsham 1986).
-"""
+# - *Independent*: each case draws its start within its own window (Marascuilo and Busk 1988).
+# - *Staggered*: the same, and any two starts lie at least some days apart.
+# - *Permuted windows*: the cases are permuted over windows that do not overlap, and each draws its start within the one
+#   it got (Koehler and Levin 1998). Windows of one day are fixed start points (Wampold and Worsham 1986).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

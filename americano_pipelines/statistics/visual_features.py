@@ -1,9 +1,11 @@
 """Measure what visual analysis looks at: level, trend, variability, immediacy, overlap, consistency.
 
-Kratochwill et al. (2010) for the six features; Gast and Ledford (2014) for the stability envelope; White and Haring
-(1980) for the projected baseline; Manolov, Tanious and Onghena (2022) for the consistency of level, trend and
-variability. They describe; none of them judges.
+The features describe; none of them judges.
 """
+
+# Kratochwill et al. (2010) for the six features; Gast and Ledford (2014) for the stability envelope; White and Haring
+# (1980) for the projected baseline; Manolov, Tanious and Onghena (2022) for the consistency of level, trend and
+# variability.
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,13 +1,12 @@
-"""Look for a trend within phases, where neither treatment nor switch can make one.
+"""Look for a trend within phases, where neither treatment nor switch can make one."""
 
-A line with one slope for all phases and a level for each. Dependent days make its error too small, so that error is
-multiplied by sqrt((1 + r) / (1 - r)), r being the autocorrelation of the residuals at lag 1, corrected for the bias
-that removing a level from phases of n days brings: r = (n r0 + 1) / (n - 3), from Kendall (1954).
-
-An effect that grows within the treatment phases makes such a slope too. So a trend is seen only where the baseline
-phases alone show it, and the treatment phases have the same sign. At most 1 of 100 series without a trend and 4 of 100
-with an effect that grows have one then, at AR(1) 0 to .5 and for 40 and 56 days.
-"""
+# A line with one slope for all phases and a level for each. Dependent days make its error too small, so that error is
+# multiplied by sqrt((1 + r) / (1 - r)), r being the autocorrelation of the residuals at lag 1, corrected for the bias
+# that removing a level from phases of n days brings: r = (n r0 + 1) / (n - 3), from Kendall (1954).
+#
+# An effect that grows within the treatment phases makes such a slope too. So a trend is seen only where the baseline
+# phases alone show it, and the treatment phases have the same sign. At most 1 of 100 series without a trend and 4 of
+# 100 with an effect that grows have one then, at AR(1) 0 to .5 and for 40 and 56 days.
 
 from dataclasses import dataclass
 
