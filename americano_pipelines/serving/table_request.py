@@ -1,4 +1,4 @@
-"""Define what a request for a table is about."""
+"""Describe a request for the rows of a table."""
 
 from dataclasses import dataclass
 

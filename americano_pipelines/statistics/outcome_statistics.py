@@ -182,11 +182,11 @@ def _median_of_orders(schedule: Alternation, values: Values) -> Evaluate:
 def _row_medians(days: Values, chosen: NDArray[np.bool_]) -> Values:
     """The median of the chosen days in each row, NaN where none is."""
     ordered, number = np.sort(np.where(chosen, days, np.inf), axis=1), chosen.sum(axis=1)
-    middle = [np.clip(place, 0, None) for place in ((number - 1) // 2, number // 2)]
+    middle = [np.clip(rank, 0, None) for rank in ((number - 1) // 2, number // 2)]
     rows = np.arange(len(chosen))
     if not days.size:
         return np.full(len(chosen), np.nan)
-    low, high = (ordered[rows, np.minimum(place, days.size - 1)] for place in middle)
+    low, high = (ordered[rows, np.minimum(rank, days.size - 1)] for rank in middle)
     return np.where(number == 0, np.nan, (low + high) / 2)
 
 

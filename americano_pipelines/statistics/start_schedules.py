@@ -92,8 +92,8 @@ class StartSchedule:
         # Starts in each window, then the case that each window is for.
         for inside in self._products(size):
             orders = permutations(range(cases))
-            while some := list(islice(orders, max(1, size // len(inside)))):
-                yield inside[:, np.array(some)].reshape(-1, cases)
+            while block := list(islice(orders, max(1, size // len(inside)))):
+                yield inside[:, np.array(block)].reshape(-1, cases)
 
     def draw(self, generator: np.random.Generator, number: int) -> Starts:
         """Draw independently, each as likely as any other.
@@ -165,11 +165,11 @@ class StartSchedule:
                     for case, (first, last) in enumerate(self.windows)
                     if waiting >> case & 1 and first <= day <= last
                 ]
-                upto, shares = 0, []
+                cumulated, shares = 0, []
                 for case in starting:
-                    upto += self._ways[waiting ^ (1 << case)][day + self.distance]
+                    cumulated += self._ways[waiting ^ (1 << case)][day + self.distance]
                     # Whole numbers of any size, divided once: the shares are right to the last bit.
-                    shares.append(upto / total)
+                    shares.append(cumulated / total)
                 chosen = np.searchsorted(shares, generator.random(rows.size), side="right")
                 for index, case in enumerate(starting):
                     of_case = rows[chosen == index]
