@@ -16,7 +16,7 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.erasure.snapshot_files import snapshots_without
 from americano_pipelines.erasure.store import ErasureAction, ExtractSummary, Item, Learner
-from americano_pipelines.provenance.archive import extracts_dir, records
+from americano_pipelines.provenance.archive import records
 from americano_pipelines.provenance.purge_cards import PurgedExtract
 from americano_pipelines.settings import DataFolder, Settings
 
@@ -77,7 +77,7 @@ def purged_extracts(paths: DataFolder) -> dict[str, str | None]:
 
 def kept_extracts(settings: Settings) -> Iterator[tuple[str, Path, bytes]]:
     """Hash, path and bytes of every extract, finished or not."""
-    for path in sorted(extracts_dir(settings).glob("*")):
+    for path in sorted(settings.paths.extracts.glob("*")):
         if path.is_file() and _NAMES.fullmatch(path.name):
             yield path.name.lstrip(".")[:_HASH_DIGITS], path, path.read_bytes()
 

@@ -27,7 +27,7 @@ from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.record_listing import sentence_of, type_in_tables
 from americano_pipelines.serving.route_parameters import AnswerOptions
 from americano_pipelines.serving.service import Service
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import PostgresTarget, Settings
 
 _TYPES: dict[str, pa.DataType] = {"number": pa.float64(), "date-time": pa.timestamp("us")}
 _RESULTS = ("verdict", "standing", "effect", "interval_low", "interval_high", "p", "sentence")
@@ -97,8 +97,8 @@ def read_live(
     cursor = snapshot.cursor()
     try:
         published = _published(cursor, snapshot, principal, name)
-        card = read_card(settings, name)
-        row = _row(settings, name, is_known=published is not None)
+        card = read_card(settings.paths, name)
+        row = _row(settings.app, name, is_known=published is not None)
         entry = _entry(settings, name, card, row)
         protocol_id = _protocol_of(row, published, entry, card)
         plan = _plan(cursor, snapshot, principal, protocol_id)
@@ -138,12 +138,12 @@ def _shown(published: pa.Table | None, column: str) -> str | None:
     return value
 
 
-def _row(settings: Settings, name: str, *, is_known: bool) -> RequestProgress | None:
+def _row(app: PostgresTarget | None, name: str, *, is_known: bool) -> RequestProgress | None:
     """The app's row as it is; None without an app, and where the app is away and the file has the row."""
-    if settings.app is None or "\0" in name:
+    if app is None or "\0" in name:
         return None
     try:
-        return read_progress(settings.app, name)
+        return read_progress(app, name)
     except AppRowError as error:
         if is_known:
             return None

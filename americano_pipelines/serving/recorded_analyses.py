@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -54,7 +55,9 @@ def _visible_record(service: Service, snapshot: OpenSnapshot, principal: Princip
         sha256 = _record_of_run(cursor, snapshot, principal, name) or _record_since(service, name)
         if sha256 is None and SHA256.fullmatch(name):
             sha256 = name
-        content = None if sha256 is None or not SHA256.fullmatch(sha256) else _kept(service, "records", sha256)
+        content = (
+            None if sha256 is None or not SHA256.fullmatch(sha256) else _kept(service.settings.paths.records, sha256)
+        )
         if sha256 is None or content is None:
             raise not_found("analysis with a record")
         document = json.loads(content)
@@ -97,13 +100,12 @@ def _is_visible(
     return cursor.execute(PROTOCOL_IS_VISIBLE.text, values).fetchone() is not None
 
 
-def _kept(service: Service, folder: str, sha256: str) -> bytes | None:
-    """The bytes of a kept file, None where there is none."""
-    from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
+def _kept(folder: Path, sha256: str) -> bytes | None:
+    """The bytes of a file in a folder of the archive, None where there is none."""
+    from americano_pipelines.provenance.archive import get
 
-    place = records_dir if folder == "records" else extracts_dir
     try:
-        return get(place(service.settings), sha256)
+        return get(folder, sha256)
     except FileNotFoundError:
         return None
     except AmericanoError as error:
@@ -117,7 +119,7 @@ async def extract_of(service: Service, record: StoredRecord) -> tuple[str, bytes
         Problem: 404, it was erased; 500, it was changed.
     """
     sha256 = str(record.document["extract_sha256"])
-    content = await asyncio.to_thread(_kept, service, "extracts", sha256)
+    content = await asyncio.to_thread(_kept, service.settings.paths.extracts, sha256)
     if content is None:
         raise not_found("extract")
     return sha256, content

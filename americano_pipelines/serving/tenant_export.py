@@ -112,7 +112,7 @@ def export_for(
     """
     path = path.absolute()
     check_place(settings.paths, path)
-    mapping = TenantMapping.configured(settings)
+    mapping = TenantMapping.configured(settings.americano_tenants)
     if tenant is not None and mapping is None:
         raise ConfigError("AMERICANO_TENANTS is not set, so there are no tenants: set it, or name a --protocol")
     published = current(settings.paths)

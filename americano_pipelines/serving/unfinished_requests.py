@@ -65,7 +65,7 @@ class UnfinishedRequests:
     def _cards_of(self, principal: str) -> dict[str, RequestCard]:
         if self._cards is None:
             self._cards = defaultdict(dict)
-            for card in read_cards(self._settings).values():
+            for card in read_cards(self._settings.paths).values():
                 if card is not None:
                     self._cards[card.principal][card.request_id] = card
         return self._cards[principal]

@@ -9,7 +9,6 @@ from americano_pipelines.mlflow_store.artifacts import ArtifactFolder, MlflowRun
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG
-from americano_pipelines.provenance.archive import extracts_dir
 from americano_pipelines.provenance.module_bundle import differing_modules, kept_modules
 from americano_pipelines.provenance.purge_cards import PurgedExtract, PurgedSnapshot
 from americano_pipelines.provenance.record import Record
@@ -156,7 +155,7 @@ def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
 
 def data(settings: Settings, record: Record) -> Iterator[Finding]:
     """Hash the extract and the snapshots that it was read from."""
-    path = extracts_dir(settings) / f"{record.extract_sha256}.json"
+    path = settings.paths.extracts / f"{record.extract_sha256}.json"
     what = f"extract {record.extract_sha256[:12]}"
     if path.exists():
         yield compare_values("data", what, record.extract_sha256, sha256_hex(path.read_bytes()))
@@ -172,7 +171,7 @@ def modules(settings: Settings, record: Record) -> Finding:
     if sha256 is None:
         return Finding("data", what, Status.NOT_RECORDED, "from before modules were kept; the record has their hashes")
     try:
-        bundle_modules = kept_modules(settings, sha256)
+        bundle_modules = kept_modules(settings.paths, sha256)
     except FileNotFoundError:
         return Finding("data", what, Status.MISSING)
     except TamperedError as error:
@@ -211,7 +210,7 @@ def _snapshot(settings: Settings, snapshot_id: str, sha256: str, record: Record)
     if not folder.is_dir():
         if snapshot_purged(settings.paths, snapshot_id, record):
             return Finding("data", what, Status.PURGED)
-        expired = read_expiry(settings).last_of(snapshot_id) is not None
+        expired = read_expiry(settings.paths).last_of(snapshot_id) is not None
         detail = "" if expired else "it is gone, and no card says that retention removed it"
         return Finding("data", what, Status.EXPIRED, detail)
     path = folder / snapshots.file_name(settings.paths)

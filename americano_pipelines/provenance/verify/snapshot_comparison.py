@@ -12,7 +12,7 @@ from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import AmericanoError, PseudonymKeyError, TamperedError
-from americano_pipelines.provenance.archive import extracts_dir, get
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.input_reading import read_input, recorded_request
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status
@@ -94,7 +94,7 @@ def _read_again(settings: Settings, record: Record, kind: Kind, path: Path) -> B
 def _differing(settings: Settings, record: Record, present: Mapping[str, Any]) -> Finding:
     """Whether the rows differ, or only what this release adds to an extract, or the key of the pseudonyms."""
     try:
-        recorded = json.loads(get(extracts_dir(settings), record.extract_sha256))
+        recorded = json.loads(get(settings.paths.extracts, record.extract_sha256))
     except (FileNotFoundError, TamperedError):
         return _finding(Status.DRIFT, "the snapshot gives another extract, and the recorded one is gone")
     if names := sorted(_differences("", recorded, present)):
