@@ -35,7 +35,7 @@ def recorded_schemes(observations: Observations) -> list[dict[str, Any]]:
 
 def alternating_phases(observations: Observations) -> range:
     """The phases whose days alternate: from the first to the last that records a scheme; all where none does."""
-    recorded = [place for place, scheme in enumerate(recorded_schemes(observations)) if scheme]
+    recorded = [index for index, scheme in enumerate(recorded_schemes(observations)) if scheme]
     return range(recorded[0], recorded[-1] + 1) if recorded else range(len(observations.timeline.windows))
 
 
@@ -52,15 +52,15 @@ def read_alternation(observations: Observations, lengths: Sequence[int], contras
     """
     part = alternating_phases(observations)
     sides = [side_of(window.type) for window in observations.timeline.windows]
-    total = sum(lengths[place] for place in part)
+    total = sum(lengths[index] for index in part)
     scheme = _common_scheme(observations, part, total)
     block = whole_days(scheme.get("blockDays", total)) or 0
     if block < 1 or total % block:
         raise AnalysisError(f"{total} days are not a whole number of blocks of {block}")
-    days_of = _days_of(scheme, {sides[place] for place in part}, block)
+    days_of = _days_of(scheme, {sides[index] for index in part}, block)
     if absent := [name for name in (contrast.first, contrast.second) if not days_of.get(name)]:
         raise AnalysisError(f"{contrast.words} cannot be tested, for no day of {' or '.join(absent)} was drawn")
-    order = np.repeat([sides[place] for place in part], [lengths[place] for place in part])
+    order = np.repeat([sides[index] for index in part], [lengths[index] for index in part])
     for number, days in enumerate(order.reshape(-1, block), start=1):
         for name in sorted(days_of.keys() - {contrast.first, contrast.second}):
             if (counted := int((days == name).sum())) != days_of[name]:
@@ -71,7 +71,7 @@ def read_alternation(observations: Observations, lengths: Sequence[int], contras
             raise AnalysisError(
                 f"{in_a_row} days of {name} in a row are more than the {longest_run} that the scheme admits"
             )
-    compared = [place in part and sides[place] in {contrast.first, contrast.second} for place in range(len(sides))]
+    compared = [index in part and sides[index] in {contrast.first, contrast.second} for index in range(len(sides))]
     held = ~np.repeat(compared, lengths)
     first, second = days_of[contrast.first], days_of[contrast.second]
     return Alternation(sum(lengths), first, first + second, longest_run, tuple(held.tolist()) if held.any() else ())
@@ -79,8 +79,8 @@ def read_alternation(observations: Observations, lengths: Sequence[int], contras
 
 def _common_scheme(observations: Observations, part: range, total: int) -> dict[str, Any]:
     """The scheme that all phases of the part record."""
-    recorded = [recorded_schemes(observations)[place] for place in part]
-    labels = [observations.labels[place] for place in part]
+    recorded = [recorded_schemes(observations)[index] for index in part]
+    labels = [observations.labels[index] for index in part]
     scheme = next((scheme for scheme in recorded if _is_complete(scheme, total)), None)
     without = [
         label

@@ -20,14 +20,14 @@ from americano_pipelines.statistics.random_effects import RandomEffects, random_
 from americano_pipelines.statistics.verdict import State, Verdict, shown_level
 
 _METHODS = {"edgington": edgington, "stouffer": stouffer}
-_NAMES = {"edgington": "Edgington's sum of p values", "stouffer": "Stouffer's sum of normal deviates"}
+_METHOD_NAMES = {"edgington": "Edgington's sum of p values", "stouffer": "Stouffer's sum of normal deviates"}
 _STANDINGS = {"planned": "planned", "declared": "planned and declared"}
-_FEWEST = 2
-_SHORT = 12
+_MIN_TESTS = 2
+_HASH_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class _Combined:
+class _CombinedP:
     """The p values of one method.
 
     Attributes:
@@ -42,7 +42,7 @@ class _Combined:
 
 
 @dataclass(frozen=True)
-class _Counted:
+class _CountedTest:
     """A test that counts, with its effect."""
 
     title: str
@@ -61,7 +61,7 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
         parameters: the parameters.
         compliance: `planned`, `declared` or `exploratory`, for the figure.
     """
-    counted, left_out = _counted(extract, parameters)
+    counted, left_out = _count_tests(extract, parameters)
     combined = {name: _combine(counted, name) for name in _METHODS}
     with_effect = [case for case in counted if case.effect is not None and case.error is not None]
     mean = random_effects(
@@ -100,7 +100,9 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
     )
 
 
-def _counted(extract: CombinedExtract, parameters: CombinedParameters) -> tuple[list[_Counted], list[dict[str, str]]]:
+def _count_tests(
+    extract: CombinedExtract, parameters: CombinedParameters
+) -> tuple[list[_CountedTest], list[dict[str, str]]]:
     """The test of each protocol that counts, and the records and protocols that do not, with the reason."""
     counted, left_out, later = [], [], "a later one was recorded"
     for title, member in zip(distinct_titles(extract.protocols), extract.protocols, strict=True):
@@ -108,7 +110,7 @@ def _counted(extract: CombinedExtract, parameters: CombinedParameters) -> tuple[
         tests = [test for test in extract.tests if test.protocol_id == protocol_id]
         # A second confirmatory record is only made if the first died before it was wholly recorded: the last counts.
         counting = [test for test in tests if test.exclusion(parameters.include) is None]
-        counted += [_of_test(title, test) for test in counting[-1:]]
+        counted += [_effect_of_test(title, test) for test in counting[-1:]]
         left_out += [
             {"protocol": title, "record": test.sha256, "why": test.exclusion(parameters.include) or later}
             for test in tests
@@ -119,34 +121,34 @@ def _counted(extract: CombinedExtract, parameters: CombinedParameters) -> tuple[
     return counted, left_out
 
 
-def _of_test(title: str, test: RecordedTest) -> _Counted:
+def _effect_of_test(title: str, test: RecordedTest) -> _CountedTest:
     higher, lower = test.p_higher or 1.0, test.p_lower or 1.0
     p_benefit, p_harm = (higher, lower) if test.better == "increase" else (lower, higher)
     number = len(test.effects)
     effect = fsum(test.effects) / number if number else None
     error = sqrt(fsum(error**2 for error in test.errors)) / number if number else None
-    return _Counted(title, test, p_benefit, p_harm, effect, error or None)
+    return _CountedTest(title, test, p_benefit, p_harm, effect, error or None)
 
 
-def _combine(counted: Sequence[_Counted], method: str) -> _Combined | None:
-    if len(counted) < _FEWEST:
+def _combine(counted: Sequence[_CountedTest], method: str) -> _CombinedP | None:
+    if len(counted) < _MIN_TESTS:
         return None
     benefit = _METHODS[method]([case.p_benefit for case in counted])
     harm = _METHODS[method]([case.p_harm for case in counted])
-    return _Combined(min(1.0, 2 * min(benefit, harm)), benefit, harm)
+    return _CombinedP(min(1.0, 2 * min(benefit, harm)), benefit, harm)
 
 
 def _verdict(
     extract: CombinedExtract,
     parameters: CombinedParameters,
-    counted: Sequence[_Counted],
-    combined: _Combined | None,
+    counted: Sequence[_CountedTest],
+    combined: _CombinedP | None,
     mean: RandomEffects | None,
 ) -> Verdict:
-    of = f"{len(counted)} of {len(extract.protocols)} experiments"
+    experiments = f"{len(counted)} of {len(extract.protocols)} experiments"
     if combined is None:
         standing = _STANDINGS[parameters.include].replace("and", "or")
-        why = f"{of} have a {standing} randomization test that counts, and at least {_FEWEST} are combined"
+        why = f"{experiments} have a {standing} randomization test that counts, and at least {_MIN_TESTS} are combined"
         return Verdict("no verdict", why, f"No verdict: {why}.")
     effect = (
         "the mean effect cannot be given"
@@ -156,8 +158,8 @@ def _verdict(
     )
     level = "" if parameters.alpha == CombinedParameters().alpha else f", level {shown_level(parameters.alpha)}"
     numbers = (
-        f"the {_STANDINGS[parameters.include]} tests of {of} give p = {shown_p(combined.p)} (two-sided, "
-        f"{_NAMES[parameters.method]}{level}); {effect}"
+        f"the {_STANDINGS[parameters.include]} tests of {experiments} give p = {shown_p(combined.p)} (two-sided, "
+        f"{_METHOD_NAMES[parameters.method]}{level}); {effect}"
     )
     if not rejects(combined.p, parameters.alpha):
         return Verdict("not shown", f"p = {shown_p(combined.p)}", f"No effect was shown: {numbers}.")
@@ -165,7 +167,7 @@ def _verdict(
     return Verdict(state, f"p = {shown_p(combined.p)}", f"{state.capitalize()}: {numbers}.")
 
 
-def _table(counted: Sequence[_Counted]) -> JsonValue:
+def _table(counted: Sequence[_CountedTest]) -> JsonValue:
     return jsonable(
         [
             {
@@ -186,7 +188,7 @@ def _table(counted: Sequence[_Counted]) -> JsonValue:
 
 def _pictures(
     extract: CombinedExtract,
-    with_effect: Sequence[_Counted],
+    with_effect: Sequence[_CountedTest],
     mean: RandomEffects | None,
     verdict: Verdict,
     compliance: str,
@@ -202,14 +204,15 @@ def _pictures(
     return {"forest.png": draw_forest(rows, mean, unit=unit, title=title)}
 
 
-def _methods(parameters: CombinedParameters, counted: Sequence[_Counted], mean: RandomEffects | None) -> str:
+def _methods(parameters: CombinedParameters, counted: Sequence[_CountedTest], mean: RandomEffects | None) -> str:
     """The methods paragraph."""
-    records = ", ".join(f"{case.title} (record {case.test.sha256[:_SHORT]})" for case in counted)
+    records = ", ".join(f"{case.title} (record {case.test.sha256[:_HASH_DIGITS]})" for case in counted)
     opening = (
         f"The {_STANDINGS[parameters.include]} randomization tests of {len(counted)} experiments were combined: "
         f"{records or 'none'}. Other analyses were left out. "
-        f"The one-sided p values towards what each plan calls better were combined by {_NAMES[parameters.method]}, and "
-        f"the other way likewise; p is twice the smaller one, at a level of {parameters.alpha:g}. p values of "
+        "The one-sided p values towards what each plan calls better were combined by "
+        f"{_METHOD_NAMES[parameters.method]}, and the other way likewise; p is twice the smaller one, "
+        f"at a level of {parameters.alpha:g}. p values of "
         "randomization tests are discrete, which makes the combined p too large, if anything."
     )
     if mean is None:

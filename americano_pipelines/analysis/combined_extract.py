@@ -1,4 +1,4 @@
-"""The extract of a combined analysis: the plans of a group's protocols, and the recorded tests of these protocols."""
+"""Describe and read the extract of a combined analysis: the plans of a group's protocols and their recorded tests."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

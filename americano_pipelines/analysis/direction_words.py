@@ -23,7 +23,7 @@ _NAMES = {
     ),
 }  # fmt: skip
 # Names of the way that the test looks; the others name what is expected.
-_OF_TEST = frozenset({"direction", "alternative"})
+_TEST_WORDS = frozenset({"direction", "alternative"})
 # Names that say it by true or false.
 _FLAGS: dict[str, tuple[Way, Way]] = {
     "higherisbetter": ("increase", "decrease"),
@@ -98,7 +98,7 @@ def direction_problem(values: Mapping[str, Any]) -> str:
     }
     named = ", ".join(f"{name}: {value}" for name, (_, value) in stated.items())
     ways = {way for way, _ in stated.values()}
-    sides = {way for name, (way, _) in stated.items() if _folded(name) in _OF_TEST}
+    sides = {way for name, (way, _) in stated.items() if _folded(name) in _TEST_WORDS}
     if None in ways:
         return f"the direction is not understood ({named})"
     if {"increase", "decrease"} <= ways or len(sides) > 1:

@@ -1,4 +1,4 @@
-"""The extract: the exact pseudonymised input of one analysis, read out of a published file."""
+"""Describe the exact pseudonymised input of one analysis as a document with a canonical text, the extract."""
 
 import json
 from abc import ABC, abstractmethod
@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-import duckdb
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from americano_pipelines.analysis.pseudonym import pseudonym
+from americano_pipelines.analysis.extract_statements import events_statement, protocol_statement
 from americano_pipelines.common import sql
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
-from americano_pipelines.errors import AnalysisError
-from americano_pipelines.settings import Mode, Settings
-from americano_pipelines.sources.column_roles import SourceTable
+from americano_pipelines.settings import Mode
 from americano_pipelines.sources.contracts import EVENTS
-from americano_pipelines.warehouse.research_models import outcome_columns, role_value
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 UNREAD_PLAN_NOTE = (
@@ -248,117 +244,6 @@ class Extract(BaseExtract):
         ]
 
 
-_ROLES = ("id", "time", "phase", "protocol")
-# Types of ids of which a text means one value.
-_EXACT_IDS = ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UUID")
-
-
-def read_extract(
-    connection: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    document: SnapshotRecord,
-    protocol_id: str,
-    outcome: str | None,
-) -> Extract:
-    """Read the extract of a protocol.
-
-    Args:
-        connection: the published file, open for reading.
-        settings: the data folder, whose key makes the pseudonym.
-        document: the file's record.
-        protocol_id: the protocol.
-        outcome: the events column that is the outcome; None for the protocol's primary outcome.
-
-    Raises:
-        AnalysisError: there is no such protocol, it has no phases, the outcome is no column of numbers, or the time
-            zone is none.
-    """
-    for name in ("protocols", "phases"):
-        if name not in document.models:
-            reason = document.skipped.get(f"research.{name}", "it was not built")
-            raise AnalysisError(f"research.{name} is missing in snapshot {document.snapshot_id}: {reason}")
-    row = connection.execute(protocol_statement(document), [protocol_id]).fetchone()
-    if row is None:
-        raise AnalysisError(f"protocol {protocol_id!r} is not in snapshot {document.snapshot_id}")
-    _, learner, name, design, primary, starts, ends, plan, deviations, improvement, stated_zone = row
-    phases = [
-        Phase(
-            phase_id=phase_id,
-            label=label,
-            type=kind,
-            starts_us=start,
-            ends_us=end,
-            planned_days=days,
-            parameters=json.loads(parameters) if parameters else None,
-            seed=seed,
-        )
-        for phase_id, label, kind, start, end, days, parameters, seed in connection.execute(
-            sql.load("analysis", "phases"), [protocol_id]
-        ).fetchall()
-    ]
-    if not phases or learner is None:
-        raise AnalysisError(f"protocol {protocol_id!r} has no {'phases' if learner else 'learner'}")
-    outcome = outcome or primary
-    if outcome is None:
-        raise AnalysisError(f"protocol {protocol_id!r} states no primary outcome: name one in the configuration")
-    # It loads numpy, which the definitions do not need.
-    from americano_pipelines.statistics.day_clock import HOUR_US
-
-    zone, zone_from = _time_zone(settings.americano_time_zone, stated_zone, phases)
-    # The view ends an open phase after days of 24 hours, and where clocks change the last one may end an hour later.
-    margin_us = HOUR_US if zone and phases[-1].ends_us is None else 0
-    events = _events(connection, document, outcome, protocol_id, str(learner), margin_us)
-    return Extract(
-        outcome=outcome,
-        protocol=Protocol(
-            protocol_id=protocol_id,
-            learner=pseudonym(settings, str(learner)),
-            name=name,
-            design=design,
-            primary_outcome=primary,
-            starts_us=starts,
-            ends_us=ends,
-            plan=plan,
-            deviations=json.loads(deviations) if deviations else None,
-            improvement=improvement,
-        ),
-        phases=phases,
-        times_us=[time for time, _, _ in events],
-        values=[value for _, value, _ in events],
-        labels=[label for _, _, label in events],
-        time_zone=zone,
-        time_zone_from=zone_from,
-    )
-
-
-def protocol_statement(document: SnapshotRecord) -> str:
-    """The statement that reads a protocol; a column that an older snapshot lacks reads as NULL."""
-    columns = document.models["protocols"].columns
-    names = ("improvement", "time_zone")
-    return sql.render(sql.load("analysis", "protocol"), **{name: name if name in columns else "NULL" for name in names})
-
-
-def _time_zone(default: str, stated: str | None, phases: Sequence[Phase]) -> tuple[str | None, str | None]:
-    """The time zone of a protocol's days and where it is from: the protocol, its phases, the setting; else None."""
-    from americano_pipelines.statistics.day_clock import time_zone
-    from americano_pipelines.statistics.phase_windows import UTC_ZONE
-
-    recorded = [phase.stated("timeZone") for phase in phases]
-    zones = {str(zone) for zone in recorded if zone is not None}
-    if stated:
-        zone, source = stated, "stated by the protocol"
-    elif zones:
-        if len(zones) > 1:
-            raise AnalysisError(f"the phases record different time zones: {', '.join(sorted(zones))}")
-        zone, source = zones.pop(), "recorded with the phases"
-    elif default != UTC_ZONE:
-        zone, source = default, "the setting AMERICANO_TIME_ZONE"
-    else:
-        return None, None
-    time_zone(zone)
-    return zone, source
-
-
 def decode_json_text(value: object) -> object:
     """The object that a text holds as JSON, also as JSON within JSON; any other value as it is."""
     decoded = value
@@ -375,56 +260,3 @@ def decode_json_text(value: object) -> object:
 def _without_absent(document: dict[str, Any], *names: str) -> dict[str, Any]:
     """The document without these keys where they have no value."""
     return {key: value for key, value in document.items() if key not in names or value is not None}
-
-
-def events_statement(document: SnapshotRecord, outcome: str) -> str:
-    """The statement that reads a learner's events from a published file.
-
-    Args:
-        document: the file's record.
-        outcome: the events column that is the outcome.
-
-    Raises:
-        AnalysisError: the file has no events with a learner, or the outcome is no column of numbers.
-    """
-    built = document.tables.get(EVENTS.name)
-    if built is None or "learner" not in built.roles:
-        raise AnalysisError(f"snapshot {document.snapshot_id} has no {EVENTS.name} with a learner")
-    numbers = sorted(outcome_columns(built.columns))
-    if outcome not in numbers:
-        raise AnalysisError(
-            f"{outcome!r} is no outcome: {EVENTS.name} has no column of that name that holds numbers "
-            f"(it has {', '.join(numbers)})"
-        )
-    table = SourceTable(EVENTS, built.found_as, tuple(built.columns), built.roles)
-    roles = {role: role_value(table, role) if role in built.roles else "NULL" for role in _ROLES}
-    return sql.render(
-        sql.load("analysis", "events"), outcome=sql.quote(outcome), of_learner=_of_learner(table), **roles
-    )
-
-
-def _of_learner(table: SourceTable) -> str:
-    """SQL of the condition that the learner's id has the text $1.
-
-    A filter over a cast skips no row group. 3 M rows in the order of a number: 0.07 s with the cast alone, 0.001 s
-    with the number too.
-    """
-    column = table.column("learner")
-    name = sql.quote(table.roles["learner"])
-    if column is None or column.type == "VARCHAR":
-        return f"{name} = $1"
-    same_text = f"CAST({name} AS VARCHAR) = $1"
-    return f"{name} = TRY_CAST($1 AS {column.type}) AND {same_text}" if column.type in _EXACT_IDS else same_text
-
-
-def _events(
-    connection: duckdb.DuckDBPyConnection,
-    document: SnapshotRecord,
-    outcome: str,
-    protocol_id: str,
-    learner: str,
-    margin_us: int,
-) -> list[tuple[int, float | None, str | None]]:
-    statement = events_statement(document, outcome)
-    first_us, last_us = connection.execute(sql.load("analysis", "bounds"), [protocol_id]).fetchone() or (0, 0)
-    return connection.execute(statement, [learner, first_us, last_us + margin_us, protocol_id]).fetchall()

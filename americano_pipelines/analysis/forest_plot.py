@@ -39,14 +39,14 @@ def draw_forest(rows: Sequence[ForestRow], mean: RandomEffects, *, unit: str, ti
         title: title of the figure.
     """
     figure, axes = new_axes(8.4, 1.7 + 0.42 * (len(rows) + 1))
-    reach = NormalDist().inv_cdf((1 + mean.confidence) / 2)
+    quantile = NormalDist().inv_cdf((1 + mean.confidence) / 2)
     axes.axvline(0, color=INK, linewidth=0.9)
     axes.axvline(mean.mean, color=TREATMENT, linewidth=0.9, linestyle=(0, (4, 3)))
-    for place, row in enumerate(rows):
-        low, high = row.effect - reach * row.error, row.effect + reach * row.error
-        axes.hlines(place, low, high, color=BASELINE, linewidth=1.4)
-        axes.plot(row.effect, place, "s", color=BASELINE, markersize=4 + 12 * row.weight)
-        _annotate(axes, place, f"{row.effect:.2f} [{low:.2f}, {high:.2f}]")
+    for position, row in enumerate(rows):
+        low, high = row.effect - quantile * row.error, row.effect + quantile * row.error
+        axes.hlines(position, low, high, color=BASELINE, linewidth=1.4)
+        axes.plot(row.effect, position, "s", color=BASELINE, markersize=4 + 12 * row.weight)
+        _annotate(axes, position, f"{row.effect:.2f} [{low:.2f}, {high:.2f}]")
     below = len(rows) + 0.3
     low, high = mean.interval
     axes.fill([low, mean.mean, high, mean.mean], [below, below - 0.22, below, below + 0.22], color=TREATMENT)
@@ -64,10 +64,10 @@ def draw_forest(rows: Sequence[ForestRow], mean: RandomEffects, *, unit: str, ti
     return png(figure)
 
 
-def _annotate(axes: "Axes", place: float, text: str) -> None:
+def _annotate(axes: "Axes", position: float, text: str) -> None:
     axes.annotate(
         text,
-        (1.01, place),
+        (1.01, position),
         xycoords=("axes fraction", "data"),
         ha="left",
         va="center",

@@ -1,4 +1,4 @@
-"""The extract of a group: the extracts of all protocols that declare the same group in their plans."""
+"""Describe and read the extract of a group: the extracts of all protocols whose plans declare the same group."""
 
 # The phases of each protocol declare it beside the plan, in `interventionParams.analysis.group`.
 
@@ -8,7 +8,8 @@ from typing import Literal
 
 import duckdb
 
-from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead, decode_json_text, read_extract
+from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead, decode_json_text
+from americano_pipelines.analysis.extract_reading import read_extract
 from americano_pipelines.analysis.registry import COMBINED, MULTIPLE_BASELINE
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
@@ -102,8 +103,8 @@ def _joined(reads: Sequence[TableRead]) -> TableRead:
 def published_groups(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     """Each group that a published file declares, with the ids of its protocols, both sorted.
 
-    A protocol belongs to every group that one of its phases names; that its phases name different ones is for its
-    analysis to say.
+    A protocol belongs to every group that one of its phases names. Where they name different ones, its analysis reports
+    that.
     """
     has_phases = connection.execute(
         "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'research' AND table_name = 'phases'"

@@ -36,14 +36,6 @@ def analyse_bayesian(observations: Observations, parameters: SegmentedParameters
     """
     fit = bayesian(observations.days.values, observations.days.phase, observations.labels, seed=parameters.seed)
     level, slope = fit.changes[:2]
-    picture = draw_lines(
-        observations.days.values,
-        observations.bands(),
-        fit.fitted,
-        fit.counterfactual,
-        outcome=observations.extract.outcome,
-        title=f"{observations.extract.protocol.title}: segmented regression, posterior means",
-    )
     return Analysis(
         name="interrupted_time_series",
         version=BAYESIAN_VERSION,
@@ -52,7 +44,7 @@ def analyse_bayesian(observations: Observations, parameters: SegmentedParameters
             "posterior": jsonable(asdict(fit)),
             **_common_results(observations, POSTERIOR),
         },
-        pictures={"lines.png": picture},
+        pictures={"lines.png": _picture(observations, fit, "segmented regression, posterior means")},
         methods=_methods(observations, fit),
         verdict=None,
         numbers={
@@ -69,6 +61,18 @@ def analyse_bayesian(observations: Observations, parameters: SegmentedParameters
         files={DAILY: observations.daily_csv()},
         seed=fit.seed,
         generator=f"NUTS, PyMC {fit.pymc}",
+    )
+
+
+def _picture(observations: Observations, fit: BayesianSegmented | Segmented, title: str) -> bytes:
+    """The days with the fitted lines and the counterfactual."""
+    return draw_lines(
+        observations.days.values,
+        observations.bands(),
+        fit.fitted,
+        fit.counterfactual,
+        outcome=observations.extract.outcome,
+        title=f"{observations.extract.protocol.title}: {title}",
     )
 
 
@@ -182,14 +186,6 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
     )
     if fit.days < _SHORT:
         sentence += f" With {fit.days} days this series is short."
-    picture = draw_lines(
-        observations.days.values,
-        observations.bands(),
-        fit.fitted,
-        fit.counterfactual,
-        outcome=observations.extract.outcome,
-        title=f"{observations.extract.protocol.title}: segmented regression",
-    )
     methods = (
         f"{observations.extract.outcome} was averaged by day, {observations.day_in_words}, "
         "and regressed on time, with a change of level at the "
@@ -209,7 +205,7 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
             "regression": jsonable({**asdict(fit), "lag rule": LAG_RULE if parameters.hac_lag is None else "given"}),
             **_common_results(observations, SEGMENTED),
         },
-        pictures={"lines.png": picture},
+        pictures={"lines.png": _picture(observations, fit, "segmented regression")},
         methods=methods,
         verdict=None,
         numbers={

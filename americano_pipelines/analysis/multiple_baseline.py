@@ -185,11 +185,11 @@ def _daily_csv(results: MultipleBaselineResults) -> bytes:
     """The days of all cases, with the case in the first column."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    for place, case in enumerate(results.cases):
+    for index, case in enumerate(results.cases):
         header, *rows = csv.reader(io.StringIO(case.daily_csv().decode()))
-        if place == 0:
+        if index == 0:
             writer.writerow(["case", *header])
-        writer.writerows([place + 1, *row] for row in rows)
+        writer.writerows([index + 1, *row] for row in rows)
     return stream.getvalue().encode()
 
 

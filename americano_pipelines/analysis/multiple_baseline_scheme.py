@@ -22,7 +22,7 @@ from americano_pipelines.statistics.joint_randomization import MultipleBaseline
 from americano_pipelines.statistics.start_schedules import StartSchedule
 
 _PHASES = ("baseline", "treatment")
-_FEWEST_CASES = 2
+_MIN_CASES = 2
 _HELP = 'record minDays and maxDays of each phase, or {"scheme": "cases", "baselineDays": [...]} in all of them'
 
 
@@ -113,8 +113,8 @@ def _lengths(case: Observations) -> tuple[int, ...]:
 
 def _untestable(cases: Sequence[Observations]) -> str | None:
     """Why these cases make no multiple baseline, whatever was drawn."""
-    if len(cases) < _FEWEST_CASES:
-        return f"a multiple baseline has at least {_FEWEST_CASES} cases, and this group has {len(cases)}"
+    if len(cases) < _MIN_CASES:
+        return f"a multiple baseline has at least {_MIN_CASES} cases, and this group has {len(cases)}"
     for case in cases:
         conditions = tuple(window.condition for window in case.timeline.windows)
         if conditions != _PHASES:

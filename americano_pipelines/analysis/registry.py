@@ -265,7 +265,7 @@ def _read_protocol(
     protocol_id: str | None,
     outcome: str | None,
 ) -> "Extract":
-    from americano_pipelines.analysis.extract import read_extract
+    from americano_pipelines.analysis.extract_reading import read_extract
 
     return read_extract(connection, settings, document, protocol_id or "", outcome)
 

@@ -46,29 +46,29 @@ def draw_tiers(tiers: Sequence[Tier], *, outcome: str, title: str) -> bytes:
     ordered = sorted(tiers, key=lambda tier: tier.start)
     figure = Figure(figsize=(8.4, 1.2 + 1.9 * len(ordered)), layout="constrained")
     FigureCanvasAgg(figure)
-    every = figure.subplots(len(ordered), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    panels = figure.subplots(len(ordered), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     line: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (4, 3))}
-    for tier, axes in zip(ordered, every, strict=True):
+    for tier, axes in zip(ordered, panels, strict=True):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9)
         _draw_days(axes, tier)
         axes.axvline(tier.start, **line)
-    for place in range(len(ordered) - 1):
-        upper, lower = every[place].get_xaxis_transform(), every[place + 1].get_xaxis_transform()
-        start = ordered[place].start
+    for index in range(len(ordered) - 1):
+        upper, lower = panels[index].get_xaxis_transform(), panels[index + 1].get_xaxis_transform()
+        start = ordered[index].start
         # Down to the next tier, and there along its upper edge to its own start.
         figure.add_artist(
             ConnectionPatch(xyA=(start, 0), coordsA=upper, xyB=(start, 1.12), coordsB=lower, arrowstyle="-", **line)
         )
-        axes = every[place + 1]
-        later = ordered[place + 1].start
+        axes = panels[index + 1]
+        later = ordered[index + 1].start
         axes.plot([start, later, later], [1.12, 1.12, 1], transform=lower, clip_on=False, scalex=False, **line)
     last = max(tier.values.size for tier in ordered)
-    every[-1].set(xlabel="day since the baseline of each case began", xlim=(0, max(last, 1)))
+    panels[-1].set(xlabel="day since the baseline of each case began", xlim=(0, max(last, 1)))
     figure.supylabel(outcome, fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    handles, labels = every[0].get_legend_handles_labels()
-    for axes in every[1:]:
+    handles, labels = panels[0].get_legend_handles_labels()
+    for axes in panels[1:]:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             if label not in labels:
                 handles, labels = [*handles, handle], [*labels, label]
@@ -100,13 +100,19 @@ def _draw_days(axes: "Axes", tier: Tier) -> None:
                 zorder=4,
             )
     missing = [day for day in days[np.isnan(tier.values)] if day not in set(tier.excluded)]
-    for places, colour, label in (
+    for marked, colour, label in (
         (missing, SOFT, "no value"),
         (tier.excluded, INK, "left out: treatment starts within it"),
     ):
-        if len(places):
-            at = [day + 0.5 for day in places]
+        if len(marked):
+            positions = [day + 0.5 for day in marked]
             axes.plot(
-                at, [0.02] * len(at), "|", color=colour, markersize=8, transform=axes.get_xaxis_transform(), label=label
+                positions,
+                [0.02] * len(positions),
+                "|",
+                color=colour,
+                markersize=8,
+                transform=axes.get_xaxis_transform(),
+                label=label,
             )
     axes.set_title(tier.title, loc="right", fontsize=9, color=INK, pad=2)

@@ -25,12 +25,12 @@ _TABLE = "behavioral_events"
 
 def peers() -> dict[str, Callable[[Dataset, Path], None]]:
     """Each peer that is installed, with the function that copies the table to a Parquet file."""
-    ways: dict[str, tuple[tuple[str, ...], Callable[[Dataset, Path], None]]] = {
+    copies: dict[str, tuple[tuple[str, ...], Callable[[Dataset, Path], None]]] = {
         "pandas": (("pandas", "pyarrow"), _copy_by_pandas),
         "dlt with pyarrow": (("dlt", "pyarrow"), partial(_copy_by_dlt, backend="pyarrow")),
         "dlt with connectorx": (("dlt", "connectorx"), partial(_copy_by_dlt, backend="connectorx")),
     }
-    return {name: copy for name, (modules, copy) in ways.items() if all(find_spec(module) for module in modules)}
+    return {name: copy for name, (modules, copy) in copies.items() if all(find_spec(module) for module in modules)}
 
 
 def time_peer(data: Dataset, name: str) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def _copy_by_pandas(data: Dataset, target: Path) -> None:
     import pyarrow.parquet as pq
 
     with closing(data.connect()) as connection, warnings.catch_warnings():
-        # pandas would rather have SQLAlchemy.
+        # pandas warns of every connection that is not SQLAlchemy's.
         warnings.simplefilter("ignore")
         connection.autocommit = False
         writer: pq.ParquetWriter | None = None

@@ -100,7 +100,7 @@ def list_keys(*, as_json: bool) -> None:
     """List the keys, without the keys themselves."""
     from americano_pipelines.serving.api_keys import stored_keys
 
-    keys = stored_keys(load_settings())
+    keys = stored_keys(load_settings().paths)
     if as_json:
         say_json([{"id": stored.key_id, **stored.card.model_dump(mode="json")} for stored in keys])
         return
@@ -123,4 +123,4 @@ def revoke(key_id: str) -> None:
     """
     from americano_pipelines.serving.api_keys import revoke_key
 
-    say(f"revoked: {revoke_key(load_settings(), key_id).name}")
+    say(f"revoked: {revoke_key(load_settings().paths, key_id).name}")

@@ -34,9 +34,9 @@ def crate(run: str, output: Path, *, without_data: bool, doi: str | None, timest
         if timestamp is not None:
             stamp = request_stamp(timestamp, contents.files[RECORD_FILE])
             contents = replace(contents, files={**contents.files, STAMP: stamp})
-        written = write_crate(settings, contents, options, output)
+        written = write_crate(settings.paths, contents, options, output)
         if contents.has_days:
-            write_card(settings, contents, output, written.sha256)
+            write_card(settings.paths, contents, output, written.sha256)
     if as_json:
         report = {
             "file": str(output),

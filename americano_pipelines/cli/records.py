@@ -1,6 +1,5 @@
 """Run `americano runs`, `compare` and `link`: list recorded analyses, compare two, link one to the app."""
 
-import re
 from dataclasses import asdict
 from itertools import groupby
 from textwrap import wrap
@@ -24,6 +23,7 @@ from americano_pipelines.cli.output import (
     show_table,
     standing_cell,
 )
+from americano_pipelines.common.hashing import SHA256
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.text_output import one_line
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 _MAX_CHARACTERS = 200
 # Of a name and two values that fit a line of 80 characters.
 _SHORT_WIDTHS = (32, 20, 20)
-_HASH = re.compile("[0-9a-f]{64}")
 _LISTED = 100
 
 
@@ -128,7 +127,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - JSON
     if value is None:
         return "-"
     text = one_line(f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
-    if _HASH.fullmatch(text):
+    if SHA256.fullmatch(text):
         return f"{text[:12]}…"
     return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"
 

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from americano_pipelines.errors import AnalysisError
 
+SHA256 = re.compile("[0-9a-f]{64}")
 _CHUNK = 1 << 20
 
 

@@ -40,7 +40,7 @@ class ApiAccess:
 
     def _requests(self, learner: Learner) -> list[Item]:
         items = []
-        for path, card in request_cards.read_cards(self._settings).items():
+        for path, card in request_cards.read_cards(self._settings.paths).items():
             if card is None:
                 reason = f"{path} cannot be read, so it is not known whose protocol it names: remove it"
                 items.append(Item(REQUEST, path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))

@@ -26,7 +26,7 @@ class Crates:
         """The crates of the learner's protocols and extracts, and cards that cannot be read."""
         extracts = {item.extract_sha256 for item in learner.items if item.kind == EXTRACT and item.names_learner}
         items = []
-        for path, card in read_cards(self._settings).items():
+        for path, card in read_cards(self._settings.paths).items():
             if card is None:
                 reason = f"{path} cannot be read, so its learner is unknown: check the crate, then remove both"
                 items.append(Item(KIND, path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))
@@ -36,7 +36,7 @@ class Crates:
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Remove crates for good, and then their cards."""
-        cards = {card.path: path for path, card in read_cards(self._settings).items() if card is not None}
+        cards = {card.path: path for path, card in read_cards(self._settings.paths).items() if card is not None}
         for item in items:
             if item.path is None:
                 continue

@@ -26,7 +26,7 @@ class Exports:
     def find(self, learner: Learner) -> list[Item]:
         """The files with rows of the learner, those that may have some, and records that cannot be read."""
         items: list[Item] = []
-        for path, card in read_cards(self._settings).items():
+        for path, card in read_cards(self._settings.paths).items():
             if card is None:
                 reason = f"{path} cannot be read, so it is not known whose rows were handed out: find and remove them"
                 items.append(Item(KIND, path.stem, reason, ErasureAction.CANNOT_REMOVE, path=path))
@@ -47,9 +47,9 @@ class Exports:
                 sweep(item.path.parent)
             elif item.path is not None:
                 atomic_files.remove_durably(item.path)
-        for path, card in read_cards(self._settings).items():
+        for path, card in read_cards(self._settings.paths).items():
             if card is not None and 0 < files[path] == len(card.files):
-                mark_purged(self._settings, path, card)
+                mark_purged(self._settings.paths, path, card)
         return []
 
 

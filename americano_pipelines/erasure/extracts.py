@@ -16,7 +16,8 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.erasure.snapshot_files import snapshots_without
 from americano_pipelines.erasure.store import ErasureAction, ExtractSummary, Item, Learner
-from americano_pipelines.provenance.archive import extracts_dir, records
+from americano_pipelines.provenance.archive import records
+from americano_pipelines.provenance.purge_cards import PurgedExtract
 from americano_pipelines.settings import DataFolder, Settings
 
 KIND = "extract"
@@ -59,16 +60,14 @@ class Extracts:
 
 
 def write_card(paths: DataFolder, item: Item) -> None:
-    """Write that an extract was purged; `americano verify` and later erasures read it."""
-    folder = paths.purged_extracts
-    folder.mkdir(parents=True, exist_ok=True)
-    card = {
-        "extract_sha256": item.extract_sha256,
-        "protocol_id": item.protocol_id,
-        "reason": item.reason,
-        "purged_at": datetime.now(UTC).isoformat(),
-    }
-    atomic_files.write_text(folder / f"{item.extract_sha256}.json", json.dumps(card, indent=1))
+    """Write that the extract of an item was purged; `americano verify` and later erasures read it."""
+    card = PurgedExtract(
+        extract_sha256=str(item.extract_sha256),
+        protocol_id=item.protocol_id,
+        reason=item.reason,
+        purged_at=datetime.now(UTC),
+    )
+    card.write(paths.purged_extracts / f"{card.extract_sha256}.json")
 
 
 def purged_extracts(paths: DataFolder) -> dict[str, str | None]:
@@ -78,7 +77,7 @@ def purged_extracts(paths: DataFolder) -> dict[str, str | None]:
 
 def kept_extracts(settings: Settings) -> Iterator[tuple[str, Path, bytes]]:
     """Hash, path and bytes of every extract, finished or not."""
-    for path in sorted(extracts_dir(settings).glob("*")):
+    for path in sorted(settings.paths.extracts.glob("*")):
         if path.is_file() and _NAMES.fullmatch(path.name):
             yield path.name.lstrip(".")[:_HASH_DIGITS], path, path.read_bytes()
 

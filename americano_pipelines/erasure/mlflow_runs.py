@@ -18,7 +18,7 @@ from americano_pipelines.errors import TrackingError
 from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run, runs_with_data
 from americano_pipelines.mlflow_store.client import Store, open_store, open_store_to_read
 from americano_pipelines.mlflow_store.registered_models import MODEL
-from americano_pipelines.provenance.archive import extracts_dir, records
+from americano_pipelines.provenance.archive import records
 from americano_pipelines.provenance.perform import MANUSCRIPT, REPORT, RESULTS
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT
@@ -65,7 +65,7 @@ class MlflowRuns:
             return [_not_cleaned(item, str(error)) for item in items]
         left = []
         for item in items:
-            if not (extracts_dir(self._settings) / f"{item.extract_sha256}.json").exists():
+            if not (self._settings.paths.extracts / f"{item.extract_sha256}.json").exists():
                 write_card(self._settings.paths, item)
             try:
                 if (run := find_run(store, item.name, deleted=True)) is not None:
@@ -76,7 +76,7 @@ class MlflowRuns:
         return left
 
     def _runs(self, store: Store, learner: Learner, to_remove: dict[str, Item]) -> list[Item]:
-        kept = {path.stem for path in extracts_dir(self._settings).glob("[!.]*.json")} - to_remove.keys()
+        kept = {path.stem for path in self._settings.paths.extracts.glob("[!.]*.json")} - to_remove.keys()
         recorded = {str(record.tracking["run_id"]): record for _, record in records(self._settings)}
         runs, items = runs_with_data(store), []
         for run_id, record in recorded.items():

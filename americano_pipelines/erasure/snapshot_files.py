@@ -4,15 +4,14 @@
 # in `snapshots/purged/` says that it was purged, so that it does not count as lost or expired. Files that were patched
 # go too, whatever their tables show: DuckDB leaves a deleted row's bytes where they were.
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from americano_pipelines.common import atomic_files
 from americano_pipelines.erasure.store import ErasureAction, Item, Learner
 from americano_pipelines.erasure.table_search import in_snapshot, owners_in
 from americano_pipelines.errors import UnreadableRecordError
+from americano_pipelines.provenance.purge_cards import PurgedSnapshot
 from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.warehouse import snapshots
 
@@ -44,10 +43,8 @@ class SnapshotFiles:
         for item in items:
             if item.path is None:
                 continue
-            card = {"snapshot_id": item.name, "reason": item.reason, "purged_at": datetime.now(UTC).isoformat()}
-            folder = self._settings.paths.purged_snapshots
-            folder.mkdir(exist_ok=True)
-            atomic_files.write_text(folder / f"{item.name}.json", json.dumps(card, indent=1))
+            card = PurgedSnapshot(snapshot_id=item.name, reason=item.reason, purged_at=datetime.now(UTC))
+            card.write(self._settings.paths.purged_snapshots / f"{item.name}.json")
             snapshots.remove_snapshot(item.path)
         return []
 

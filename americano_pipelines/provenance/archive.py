@@ -13,16 +13,6 @@ from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
 
 
-def records_dir(settings: Settings) -> Path:
-    """Where provenance records lie."""
-    return settings.paths.records
-
-
-def extracts_dir(settings: Settings) -> Path:
-    """Where extracts lie; they are kept although snapshots expire."""
-    return settings.paths.extracts
-
-
 def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
     """Write a content-addressed file, durably and read-only; one that is there already is left as it is.
 
@@ -72,9 +62,9 @@ def get(folder: Path, sha256: str) -> bytes:
 
 def records(settings: Settings) -> Iterator[tuple[str, Record]]:
     """Every intact record with its hash, in no order."""
-    for path in list(records_dir(settings).glob("[!.]*.json")):
+    for path in list(settings.paths.records.glob("[!.]*.json")):
         try:
-            yield path.stem, Record.parse(get(records_dir(settings), path.stem))
+            yield path.stem, Record.parse(get(settings.paths.records, path.stem))
         except (TamperedError, AnalysisError, OSError):
             continue
 

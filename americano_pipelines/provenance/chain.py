@@ -1,7 +1,6 @@
-"""Chain the records: each names the hash of the one before, so a record that is removed leaves a gap.
+"""Chain the records: each names the hash of the one before, so a record that is removed leaves a gap."""
 
-The head's card names the last record, which no later one names. An erasure removes no record and leaves no gap.
-"""
+# The head's card names the last record, which no later one names. An erasure removes no record and leaves no gap.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError, LockHeldError, TamperedError
-from americano_pipelines.provenance.archive import get, put, records_dir
+from americano_pipelines.provenance.archive import get, put
 from americano_pipelines.provenance.record import ChainLink, ExpiryHead, Record
 from americano_pipelines.provenance.record_index import IndexEntry, all_entries, update_index
 from americano_pipelines.provenance.snapshot_expiry import read_expiry
@@ -118,7 +117,7 @@ def _link(settings: Settings, chain: Chain, number: int) -> ChainLink | None:
     """The link of an intact record with a number."""
     for entry in chain.links.get(number, []):
         try:
-            return Record.parse(get(records_dir(settings), entry.sha256)).chain
+            return Record.parse(get(settings.paths.records, entry.sha256)).chain
         except (OSError, TamperedError, AnalysisError):
             continue
     return None
@@ -131,7 +130,7 @@ def locked(settings: Settings) -> Iterator[None]:
     Raises:
         LockHeldError: another process writes a record, and does not end.
     """
-    folder = records_dir(settings)
+    folder = settings.paths.records
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, timeout=_LOCK_SECONDS)
     try:
@@ -162,7 +161,7 @@ def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) 
         TamperedError, ResourceError: as `archive.put`.
     """
     with locked(settings):
-        folder, link = records_dir(settings), _next_link(read_chain(settings), read_expiry(settings).end)
+        folder, link = settings.paths.records, _next_link(read_chain(settings), read_expiry(settings.paths).end)
         record = build(link)
         path, sha256 = put(folder, record.canonical(), mode)
         # After the record: a process that dies in between leaves a card that is one behind, which the next one mends.
@@ -184,6 +183,6 @@ def _next_link(chain: Chain, expiry: ExpiryHead | None) -> ChainLink:
 
 def _read_head(settings: Settings) -> Head | None:
     try:
-        return Head.model_validate_json((records_dir(settings) / _HEAD).read_bytes())
+        return Head.model_validate_json((settings.paths.records / _HEAD).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None

@@ -15,7 +15,7 @@ from americano_pipelines.common.file_permissions import file_mode
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import TamperedError
 from americano_pipelines.provenance import archive
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 
 
 class HandedOutFile(FrozenModel):
@@ -69,10 +69,10 @@ def keep_card(settings: Settings, card: ExportCard) -> str:
     return archive.put(settings.paths.export_cards, content.encode(), file_mode(settings.americano_group))[1]
 
 
-def read_cards(settings: Settings) -> dict[Path, ExportCard | None]:
+def read_cards(paths: DataFolder) -> dict[Path, ExportCard | None]:
     """Path of each record to its content; None where it was changed or cannot be read."""
     cards: dict[Path, ExportCard | None] = {}
-    for path in sorted(settings.paths.export_cards.glob("[!.]*.json")):
+    for path in sorted(paths.export_cards.glob("[!.]*.json")):
         try:
             cards[path] = ExportCard.model_validate_json(archive.get(path.parent, path.stem))
         except (TamperedError, ValidationError):
@@ -80,7 +80,7 @@ def read_cards(settings: Settings) -> dict[Path, ExportCard | None]:
     return cards
 
 
-def mark_purged(settings: Settings, path: Path, card: ExportCard) -> None:
+def mark_purged(paths: DataFolder, path: Path, card: ExportCard) -> None:
     """Replace a record by what stays of it: what was written, when and from which snapshot, but not of whom."""
     of_one_learner = len(card.learners) == 1
     remainder = {
@@ -94,7 +94,7 @@ def mark_purged(settings: Settings, path: Path, card: ExportCard) -> None:
         "files": [{"sha256": file.sha256, "bytes": file.bytes} for file in card.files],
         "purged_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    settings.paths.purged_exports.mkdir(parents=True, exist_ok=True)
-    atomic_files.write_text(settings.paths.purged_exports / path.name, json.dumps(remainder, indent=1))
+    paths.purged_exports.mkdir(parents=True, exist_ok=True)
+    atomic_files.write_text(paths.purged_exports / path.name, json.dumps(remainder, indent=1))
     path.unlink()
     atomic_files.sync_folder(path.parent)

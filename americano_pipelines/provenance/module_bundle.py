@@ -17,7 +17,7 @@ from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.common.process_errors import last_error_line
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.provenance.archive import get, put
-from americano_pipelines.settings import PACKAGE, Settings
+from americano_pipelines.settings import PACKAGE, DataFolder
 
 _FOLDERS = ("analysis", "statistics", "warehouse", "lake", "sources", "common", "settings")
 _FILES = ("__init__.py", "errors.py", "text_output.py")
@@ -38,22 +38,22 @@ def bundle_of(modules: Mapping[str, str]) -> bytes:
     return canonical_json(dict(modules))
 
 
-def keep_bundle(settings: Settings, bundle: bytes, mode: int) -> str:
+def keep_bundle(paths: DataFolder, bundle: bytes, mode: int) -> str:
     """Keep a bundle, unless it is there; its hash.
 
     Raises:
         TamperedError, ResourceError: as `archive.put`.
     """
-    return put(settings.paths.module_bundles, bundle, mode)[1]
+    return put(paths.module_bundles, bundle, mode)[1]
 
 
-def kept_modules(settings: Settings, sha256: str) -> dict[str, str]:
+def kept_modules(paths: DataFolder, sha256: str) -> dict[str, str]:
     """The modules of a kept bundle.
 
     Raises:
         FileNotFoundError: it is gone; TamperedError: it was changed.
     """
-    modules: dict[str, str] = json.loads(get(settings.paths.module_bundles, sha256))
+    modules: dict[str, str] = json.loads(get(paths.module_bundles, sha256))
     return modules
 
 
@@ -72,9 +72,9 @@ def write_modules(folder: Path, modules: Mapping[str, str]) -> None:
         target.write_text(text, encoding="utf-8")
 
 
-def repeat_with(settings: Settings, modules: Mapping[str, str], request: Request) -> Reply:
+def repeat_with(paths: DataFolder, modules: Mapping[str, str], request: Request) -> Reply:
     """Repeat an analysis with kept modules, in a process that imports no other ones of this package."""
-    with reader_temporary_folder(settings.spill_dir, "repeat") as folder:
+    with reader_temporary_folder(paths.spill, "repeat") as folder:
         write_modules(folder, modules)
         request_path, reply_path = folder / "request.json", folder / "reply.json"
         request_path.write_text(request.model_dump_json(), encoding="utf-8")

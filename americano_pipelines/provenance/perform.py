@@ -34,7 +34,7 @@ from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.prior_runs import Subject, find_prior_runs, find_prior_sightings
 from americano_pipelines.provenance.recorder import Recorded, record
 from americano_pipelines.provenance.reporting_checklist import CHECKLIST_TITLE, ReportedAnalysis, fill_checklist
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import PostgresTarget, Settings
 
 RESULTS, REPORT, MANUSCRIPT = "results.json", "report.html", "manuscript.md"
 
@@ -71,7 +71,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
         AnalysisError: the analysis cannot be done on these data; TrackingError: MLflow refuses it.
     """
     as_of_us = round(events_instant(prepared.document).timestamp() * 1_000_000)
-    hash_places, context = _recorded_hash_places(settings, prepared, context)
+    hash_places, context = _recorded_hash_places(settings.app, prepared, context)
     compliance = _compliance(run, settings, prepared, as_of_us, hash_places)
     basis = Basis(prepared.document.snapshot_id, as_of_us, compliance.label if compliance else None)
     analysis = prepared.kind.analyse(prepared.extract, prepared.parameters, basis)
@@ -92,7 +92,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
 
 
 def _recorded_hash_places(
-    settings: Settings, prepared: PreparedAnalysis, context: RunContext
+    app: PostgresTarget | None, prepared: PreparedAnalysis, context: RunContext
 ) -> tuple[dict[str, str], RunContext]:
     """Hash to place of the protocol's records that Dagster's log and the app's rows name.
 
@@ -100,10 +100,10 @@ def _recorded_hash_places(
     """
     places = dict.fromkeys(context.recorded_before, "Dagster's log")
     # No row of the app shows an analysis of a group.
-    if settings.app is not None and prepared.kind.scope == "protocol":
+    if app is not None and prepared.kind.scope == "protocol":
         (extract,) = prepared.extract.members
         try:
-            rows = recorded_hashes(settings.app, extract.protocol.protocol_id)
+            rows = recorded_hashes(app, extract.protocol.protocol_id)
         except AppRowError as error:
             return places, replace(context, not_searched={"standing.app_rows": str(error)})
         places |= {sha256: f"the app's row {row}" for sha256, row in rows.items()}

@@ -3,7 +3,6 @@
 What one of these places, or the chain of records, knows of a record that is gone makes the next run exploratory.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from americano_pipelines.analysis.preregistration import PriorRun, PriorRuns
 from americano_pipelines.analysis.registry import GROUP_KINDS
+from americano_pipelines.common.hashing import SHA256
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import (
     ASSET_TAG,
@@ -30,8 +30,6 @@ from americano_pipelines.sources.contracts import EVENTS
 
 if TYPE_CHECKING:
     from americano_pipelines.mlflow_store.runs import Run
-
-_HASH = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _vanished(
         if sha256 in files or sha256 in counted_hashes:
             continue
         runs_with_hash = (
-            search(store, store.experiment_id, f"tags.`{HASH_TAG}` = '{sha256}'") if _HASH.fullmatch(sha256) else []
+            search(store, store.experiment_id, f"tags.`{HASH_TAG}` = '{sha256}'") if SHA256.fullmatch(sha256) else []
         )
         is_of_subject = sha256 in hash_places
         if is_of_subject or not runs_with_hash or any(_is_of(run, subject) for run in runs_with_hash):

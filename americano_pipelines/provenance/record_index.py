@@ -15,7 +15,7 @@ from urllib.parse import quote
 from americano_pipelines.analysis.preregistration import Standing
 from americano_pipelines.common import sql
 from americano_pipelines.errors import AnalysisError, TamperedError
-from americano_pipelines.provenance.archive import get, records_dir
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
 
@@ -158,7 +158,7 @@ def find_records(settings: Settings, column: Column, *values: str) -> list[tuple
     matching = []
     for entry in find_entries(settings, column, *values):
         with suppress(TamperedError, AnalysisError, OSError):
-            matching.append((entry.sha256, Record.parse(get(records_dir(settings), entry.sha256))))
+            matching.append((entry.sha256, Record.parse(get(settings.paths.records, entry.sha256))))
     return matching
 
 
@@ -167,7 +167,7 @@ def update_index(settings: Settings) -> None:
 
     An index that cannot be written is left as it is: readers then read the files that it lacks.
     """
-    path = records_dir(settings) / INDEX
+    path = settings.paths.records / INDEX
     try:
         _update(path, settings)
     except sqlite3.OperationalError:
@@ -196,7 +196,7 @@ def _update(path: Path, settings: Settings) -> None:
 def open_entries(settings: Settings) -> Iterator[sqlite3.Connection]:
     """A connection in whose view `entries` every record file has a row, as the file is now; writes nothing."""
     with closing(sqlite3.connect("file::memory:", uri=True)) as connection:
-        known = _attach(connection, records_dir(settings) / INDEX)
+        known = _attach(connection, settings.paths.records / INDEX)
         present = _present(settings)
         connection.executescript(sql.load("provenance", "record_index"))
         connection.executemany(_INSERT, map(astuple, _read(settings, present, known)))
@@ -233,7 +233,7 @@ def _known(connection: sqlite3.Connection, schema: str) -> dict[str, tuple[int, 
 def _present(settings: Settings) -> dict[str, tuple[int, int]]:
     """Hash to size and change time of every file, intact or not."""
     present = {}
-    with suppress(FileNotFoundError), os.scandir(records_dir(settings)) as files:
+    with suppress(FileNotFoundError), os.scandir(settings.paths.records) as files:
         for file in files:
             if file.name.endswith(".json") and not file.name.startswith("."):
                 status = file.stat()
@@ -249,7 +249,7 @@ def _read(
         if known.get(sha256) == (size, changed_ns):
             continue
         try:
-            record = Record.parse(get(records_dir(settings), sha256))
+            record = Record.parse(get(settings.paths.records, sha256))
         except (TamperedError, AnalysisError, OSError):
             yield IndexEntry(sha256, size, changed_ns, readable=False)
             continue

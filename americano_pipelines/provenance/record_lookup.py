@@ -3,7 +3,7 @@
 import re
 
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.provenance.archive import get, records_dir
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import open_entries
 from americano_pipelines.settings import Settings
@@ -27,7 +27,7 @@ def find_record(settings: Settings, name: str) -> tuple[str, Record]:
         AnalysisError: there is none, more than one begins like this, or the Dagster run has several.
         TamperedError: the hash is that of a record that was changed after it was written.
     """
-    folder = records_dir(settings)
+    folder = settings.paths.records
     runs = _beginning_with(settings, name)
     if name in runs:
         return runs[name], Record.parse(get(folder, runs[name]))

@@ -26,7 +26,7 @@ from americano_pipelines.mlflow_store.runs import (
     SERVICE,
     as_tag_values,
 )
-from americano_pipelines.provenance.archive import extracts_dir, put
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.provenance.capture import LOCK, CapturedContext, RunContext, utc_now
 from americano_pipelines.provenance.chain import append
 from americano_pipelines.provenance.module_bundle import keep_bundle
@@ -84,7 +84,9 @@ def record(
     extract_sha256 = sha256_hex(extract)
     inputs = [_input(prepared.document, read, analysis) for read in prepared.extract.reads(prepared.document)]
     outcome_tags = _outcome_tags(prepared, analysis, compliance)
-    logged = _log(run, settings, prepared, context, analysis, outcome_tags | {"data.sha256": extract_sha256})
+    logged = _log(
+        run, settings.environment, prepared, context, analysis, outcome_tags | {"data.sha256": extract_sha256}
+    )
     files = {**analysis.files, **analysis.pictures, EXTRACT: extract, **_lock()}
     if captured.code.diff:
         files[DIFF] = captured.code.diff.encode()
@@ -92,7 +94,7 @@ def record(
     # In the data folder: a killed process leaves the files behind, and only the data folder is swept.
     with temporary_folder(settings.spill_dir, "upload") as folder:
         artifacts = {name: _upload(run, folder, name, content) for name, content in files.items()}
-        extract_path, _ = put(extracts_dir(settings), extract, mode)
+        extract_path, _ = put(settings.paths.extracts, extract, mode)
         partial = Record(
             version=2,
             identity=Identity(
@@ -141,7 +143,7 @@ def record(
             logged=logged,
             artifacts=artifacts,
             not_captured=_not_captured(run, captured, context),
-            module_bundle_sha256=keep_bundle(settings, captured.module_bundle, mode),
+            module_bundle_sha256=keep_bundle(settings.paths, captured.module_bundle, mode),
         )
         new_record, path, sha256 = append(settings, lambda link: partial.model_copy(update={"chain": link}), mode)
         _upload(run, folder, RECORD, new_record.canonical())
@@ -176,7 +178,7 @@ def _range(times_us: Sequence[int]) -> tuple[str, str] | None:
 
 def _log(
     run: AnalysisRun,
-    settings: Settings,
+    environment: str,
     prepared: PreparedAnalysis,
     context: RunContext,
     analysis: Analysis,
@@ -190,7 +192,7 @@ def _log(
         "dvc.lock.sha256": captured.dvc_lock_sha256,
         "analysis_run_id": context.analysis_run_id,
         "service": SERVICE,
-        "env": settings.environment,
+        "env": environment,
         DAGSTER_RUN_TAG: context.dagster_run_id,
         ASSET_TAG: context.asset_key,
         PROTOCOL_TAG: context.partition,

@@ -1,7 +1,7 @@
-"""Fill the SCRIBE 2016 checklist of an analysis from its protocol and its results; name what people have to add.
+"""Fill the SCRIBE 2016 checklist of an analysis from its protocol and its results; name what people have to add."""
 
-Items: Tate et al. (2016), Single-Case Reporting guideline In BEhavioural interventions. CENT 2015: Vohra et al. (2015).
-"""
+# Items: Tate et al. (2016), Single-Case Reporting guideline In BEhavioural interventions. CENT 2015: Vohra et al.
+# (2015).
 
 from collections.abc import Mapping
 from dataclasses import dataclass

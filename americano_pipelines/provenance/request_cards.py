@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, JsonValue, ValidationError
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 _REQUEST_ID = re.compile("c[0-9a-z]{24}")
 
@@ -45,39 +45,39 @@ class RequestCard(FrozenModel):
         return self.model_dump(include=names) == other.model_dump(include=names)
 
 
-def create_card(settings: Settings, card: RequestCard) -> bool:
+def create_card(paths: DataFolder, card: RequestCard) -> bool:
     """Keep a card, unless there is one of this id; whether it was kept."""
-    settings.paths.request_cards.mkdir(parents=True, exist_ok=True)
-    return atomic_files.create_text(_path(settings, card.request_id), card.model_dump_json(indent=1))
+    paths.request_cards.mkdir(parents=True, exist_ok=True)
+    return atomic_files.create_text(_path(paths, card.request_id), card.model_dump_json(indent=1))
 
 
-def replace_card(settings: Settings, card: RequestCard) -> None:
+def replace_card(paths: DataFolder, card: RequestCard) -> None:
     """Keep a card in the place of the one of its id."""
-    atomic_files.write_text(_path(settings, card.request_id), card.model_dump_json(indent=1))
+    atomic_files.write_text(_path(paths, card.request_id), card.model_dump_json(indent=1))
 
 
-def remove_card(settings: Settings, request_id: str) -> None:
+def remove_card(paths: DataFolder, request_id: str) -> None:
     """Forget a request that nothing came of."""
-    _path(settings, request_id).unlink(missing_ok=True)
+    _path(paths, request_id).unlink(missing_ok=True)
 
 
-def read_card(settings: Settings, request_id: str) -> RequestCard | None:
+def read_card(paths: DataFolder, request_id: str) -> RequestCard | None:
     """The card of an id; None where there is none, or it cannot be read."""
     if not _REQUEST_ID.fullmatch(request_id):
         return None
-    return _read(_path(settings, request_id))
+    return _read(_path(paths, request_id))
 
 
-def read_cards(settings: Settings) -> dict[Path, RequestCard | None]:
+def read_cards(paths: DataFolder) -> dict[Path, RequestCard | None]:
     """Path of each card to its content; None where it cannot be read."""
-    return {path: _read(path) for path in sorted(settings.paths.request_cards.glob("[!.]*.json"))}
+    return {path: _read(path) for path in sorted(paths.request_cards.glob("[!.]*.json"))}
 
 
 @contextmanager
-def launch_lock(settings: Settings) -> Iterator[None]:
+def launch_lock(paths: DataFolder) -> Iterator[None]:
     """Let no other thread or process look for a run and start it during the block."""
-    settings.paths.request_cards.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(settings.paths.request_cards, os.O_RDONLY)
+    paths.request_cards.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(paths.request_cards, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -85,8 +85,8 @@ def launch_lock(settings: Settings) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _path(settings: Settings, request_id: str) -> Path:
-    return settings.paths.request_cards / f"{request_id}.json"
+def _path(paths: DataFolder, request_id: str) -> Path:
+    return paths.request_cards / f"{request_id}.json"
 
 
 def _read(path: Path) -> RequestCard | None:

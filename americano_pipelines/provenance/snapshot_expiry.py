@@ -16,7 +16,7 @@ from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.provenance.record import ExpiryHead
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 
 class ExpiryCard(FrozenModel):
@@ -90,17 +90,17 @@ class ExpiryChain:
         return ""
 
 
-def read_expiry(settings: Settings) -> ExpiryChain:
+def read_expiry(paths: DataFolder) -> ExpiryChain:
     """Read the cards; one that cannot be read counts as gone."""
     cards: dict[int, tuple[ExpiryCard, str]] = {}
-    for path in _files(settings):
+    for path in _files(paths):
         with suppress(OSError):
             cards |= _read(path)
     return ExpiryChain(cards)
 
 
-def _files(settings: Settings) -> Iterator[Path]:
-    return settings.paths.expired_snapshots.glob("[!.]*.json")
+def _files(paths: DataFolder) -> Iterator[Path]:
+    return paths.expired_snapshots.glob("[!.]*.json")
 
 
 def _read(path: Path) -> dict[int, tuple[ExpiryCard, str]]:
@@ -113,40 +113,40 @@ def _read(path: Path) -> dict[int, tuple[ExpiryCard, str]]:
     return {card.number: (card, sha256_hex(content))} if path.name == f"{card.number}.json" else {}
 
 
-def add_card(settings: Settings, snapshot_id: str, findings: Mapping[str, str]) -> None:
+def add_card(paths: DataFolder, snapshot_id: str, findings: Mapping[str, str]) -> None:
     """Add a card to the chain.
 
     Args:
-        settings: whose archive.
+        paths: whose archive.
         snapshot_id: the snapshot that expires.
         findings: hash of a record to the hash of its finding.
 
     Raises:
         OSError: a card cannot be read at the moment, so its hash cannot be named, or none can be written.
     """
-    folder = settings.paths.expired_snapshots
+    folder = paths.expired_snapshots
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         cards: dict[int, tuple[ExpiryCard, str]] = {}
-        for path in _files(settings):
+        for path in _files(paths):
             cards |= _read(path)
         end = ExpiryChain(cards).end
         # A card that was changed keeps its number, and shows as a gap.
-        numbers = [int(path.stem) for path in _files(settings) if path.stem.isdecimal()]
+        numbers = [int(path.stem) for path in _files(paths) if path.stem.isdecimal()]
         card = ExpiryCard(
             number=max(numbers, default=0) + 1,
             previous=None if end is None else end.sha256,
             snapshot_id=snapshot_id,
             checked_at=datetime.now(UTC),
             findings=dict(findings),
-            earlier=_findings_without_card(settings, findings) if end is None else {},
+            earlier=_findings_without_card(paths, findings) if end is None else {},
         )
         # Another process may have taken the number.
         if atomic_files.create_text(folder / f"{card.number}.json", card.model_dump_json(indent=1)):
             return
 
 
-def _findings_without_card(settings: Settings, findings: Mapping[str, str]) -> dict[str, str]:
+def _findings_without_card(paths: DataFolder, findings: Mapping[str, str]) -> dict[str, str]:
     """The findings from before there were cards."""
-    paths = settings.paths.extract_checks.glob("[!.]*.json")
-    return {path.stem: sha256_hex(path.read_bytes()) for path in paths if path.stem not in findings}
+    files = paths.extract_checks.glob("[!.]*.json")
+    return {path.stem: sha256_hex(path.read_bytes()) for path in files if path.stem not in findings}

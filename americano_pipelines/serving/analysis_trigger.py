@@ -1,9 +1,8 @@
-"""Start analyses and syncs that principals request: a PENDING row of the app, or a run of Dagster.
+"""Start analyses and syncs that principals request: a PENDING row of the app, or a run of Dagster."""
 
-A request's id is derived from the principal and the Idempotency-Key: a repeated request has the same id, and no
-principal reaches a request of another. With an app, the row decides: Dagster is notified at once, and of two runs for
-one row only one claims it. Without a row, an earlier run is looked up by its tag before a new one starts.
-"""
+# A request's id is derived from the principal and the Idempotency-Key: a repeated request has the same id, and no
+# principal reaches a request of another. With an app, the row decides: Dagster is notified at once, and of two runs for
+# one row only one claims it. Without a row, an earlier run is looked up by its tag before a new one starts.
 
 import logging
 import secrets
@@ -92,7 +91,7 @@ class AnalysisTrigger:
         )
         is_new = self._create_card(card)
         if not is_new:
-            kept = request_cards.read_card(self._settings, card.request_id)
+            kept = request_cards.read_card(self._settings.paths, card.request_id)
             if kept is not None and not kept.asks_for_same(card):
                 raise _other_request()
             card = kept or card
@@ -104,13 +103,13 @@ class AnalysisTrigger:
 
     def _create_card(self, card: RequestCard) -> bool:
         """Keep the card of a request that is not known, within the bound of its principal; whether it was kept."""
-        if request_cards.read_card(self._settings, card.request_id) is not None:
+        if request_cards.read_card(self._settings.paths, card.request_id) is not None:
             return False
         try:
             self._unfinished.check(card.principal)
         except AppRowError as error:
             app_problem(error)
-        is_new = request_cards.create_card(self._settings, card)
+        is_new = request_cards.create_card(self._settings.paths, card)
         if is_new:
             self._unfinished.add(card)
         return is_new
@@ -129,7 +128,7 @@ class AnalysisTrigger:
                     raise _other_request()
         except AppRowError as error:
             if is_new:
-                request_cards.remove_card(self._settings, card.request_id)
+                request_cards.remove_card(self._settings.paths, card.request_id)
             app_problem(error)
         return inserted
 
@@ -144,7 +143,7 @@ class AnalysisTrigger:
 
     def _begin(self, card: RequestCard) -> None:
         try:
-            with request_cards.launch_lock(self._settings):
+            with request_cards.launch_lock(self._settings.paths):
                 if not self.dagster.tagged(REQUEST_TAG, card.request_id):
                     self._launch(card, {ROW_FIELD: card.request_id})
         except (DagsterUnavailableError, DagsterRefusalError) as error:
@@ -160,22 +159,22 @@ class AnalysisTrigger:
         """
         if card.dagster_run_id is not None:
             return card
-        with request_cards.launch_lock(self._settings):
+        with request_cards.launch_lock(self._settings.paths):
             # Another thread may have launched it meanwhile.
-            card = request_cards.read_card(self._settings, card.request_id) or card
+            card = request_cards.read_card(self._settings.paths, card.request_id) or card
             try:
                 run_id = self._run_of(card)
             except (DagsterUnavailableError, DagsterRefusalError) as error:
                 may_have_started = isinstance(error, DagsterUnavailableError) and error.may_have_started
                 if is_new and not may_have_started:
-                    request_cards.remove_card(self._settings, card.request_id)
+                    request_cards.remove_card(self._settings.paths, card.request_id)
                 elif not may_have_started:
-                    request_cards.replace_card(self._settings, card)  # as it was before the launch
+                    request_cards.replace_card(self._settings.paths, card)  # as it was before the launch
                 dagster_problem(error)
             card = card.model_copy(
                 update={"dagster_run_id": run_id, "launched_at": card.launched_at or datetime.now(UTC)}
             )
-            request_cards.replace_card(self._settings, card)
+            request_cards.replace_card(self._settings.paths, card)
             self._unfinished.add(card)
         return card
 
@@ -192,7 +191,7 @@ class AnalysisTrigger:
             detail = "Dagster was asked to start this analysis and has not answered yet; try again"
             raise _unavailable("dagster-unavailable", detail)
         # Kept before the launch, whose answer may be missing.
-        request_cards.replace_card(self._settings, card.model_copy(update={"launched_at": moment}))
+        request_cards.replace_card(self._settings.paths, card.model_copy(update={"launched_at": moment}))
         return self._launch(card, {})
 
     def _launch(self, card: RequestCard, config: Mapping[str, Any]) -> str:
@@ -210,7 +209,7 @@ class AnalysisTrigger:
         Raises:
             Problem: 409, it is under way; 502, Dagster refuses; 503, it does not answer.
         """
-        with request_cards.launch_lock(self._settings):
+        with request_cards.launch_lock(self._settings.paths):
             try:
                 if unfinished := self.dagster.unfinished(NIGHTLY):
                     raise _under_way(unfinished[0])

@@ -1,4 +1,4 @@
-"""Name what an answer is of, by its headers: the snapshot, the instant, a strong ETag."""
+"""Write the headers that identify an answer: the snapshot, the instant, a strong ETag."""
 
 from email.utils import format_datetime
 from importlib.metadata import version

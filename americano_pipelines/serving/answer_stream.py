@@ -30,7 +30,7 @@ _SLICE_ROWS = 100_000
 
 
 class CutShortError(Exception):
-    """An answer ends before its end: its client is gone or reads nothing, or its time is up after it began."""
+    """An answer was cut short: its client is gone or reads nothing, or the time limit came after the first bytes."""
 
 
 class AnswerStream:
@@ -55,35 +55,40 @@ class AnswerStream:
         self._seconds_left = float(service.settings.americano_api_timeout)
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Send the answer; raises Problem as long as nothing was sent, and CutShortError since."""
-        gone = asyncio.create_task(_until_disconnected(receive))
+        """Send the answer.
+
+        Raises:
+            Problem: it failed before anything was sent.
+            CutShortError: it failed later, or the client is gone.
+        """
+        disconnected = asyncio.create_task(_until_disconnected(receive))
         cursor = self._snapshot.cursor()
         parts = self._parts(cursor)
         try:
-            body, is_complete = await self._in_thread(parts, cursor, gone)
+            body, is_complete = await self._in_thread(parts, cursor, disconnected)
             if is_complete:
                 await self._finish(send, body)
                 return
-            await send({"type": "http.response.start", "status": 200, "headers": _raw(self._headers)})
+            await send({"type": "http.response.start", "status": 200, "headers": _header_bytes(self._headers)})
             await _send_part(send, body)
             del body
-            await self._send_rest(send, parts, cursor, gone)
+            await self._send_rest(send, parts, cursor, disconnected)
         finally:
-            gone.cancel()
+            disconnected.cancel()
             cursor.close()
 
     async def _send_rest(
-        self, send: Send, parts: Iterator[bytes], cursor: duckdb.DuckDBPyConnection, gone: "asyncio.Task[None]"
+        self, send: Send, parts: Iterator[bytes], cursor: duckdb.DuckDBPyConnection, disconnected: "asyncio.Task[None]"
     ) -> None:
-        """Send what follows the first part; on an error the connection is closed before the end, which clients notice.
+        """Send what follows the first part.
 
         Raises:
-            CutShortError: there was one.
+            CutShortError: it failed; the connection is then closed before the end, which clients notice.
         """
         is_complete = False
         try:
             while not is_complete:
-                body, is_complete = await self._in_thread(parts, cursor, gone)
+                body, is_complete = await self._in_thread(parts, cursor, disconnected)
                 if body:
                     await _send_part(send, body)
         except (Problem, duckdb.Error) as error:
@@ -97,7 +102,7 @@ class AnswerStream:
         await send_whole(send, kept)
 
     async def _in_thread(
-        self, parts: Iterator[bytes], cursor: duckdb.DuckDBPyConnection, gone: "asyncio.Task[None]"
+        self, parts: Iterator[bytes], cursor: duckdb.DuckDBPyConnection, disconnected: "asyncio.Task[None]"
     ) -> tuple[bytes, bool]:
         """Do a part of the work in a thread, ended at the time limit and when the client is gone.
 
@@ -109,21 +114,21 @@ class AnswerStream:
             CutShortError: the client is gone.
         """
         started = time.monotonic()
-        future = asyncio.wrap_future(self._service.threads.submit(_gathered, parts))
-        waited: set[asyncio.Future[Any]] = {future, gone}
+        future = asyncio.wrap_future(self._service.threads.submit(_next_bytes, parts))
+        waited: set[asyncio.Future[Any]] = {future, disconnected}
         try:
             await asyncio.wait(waited, timeout=self._seconds_left, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            await _interrupted(future, cursor)  # the cursor is closed next, and no thread may use it then
+            await _interrupt(future, cursor)  # the cursor is closed next, and no thread may use it then
             raise
         self._seconds_left -= time.monotonic() - started
-        if future.done() and not gone.done():
+        if future.done() and not disconnected.done():
             try:
                 return future.result()
             except duckdb.OutOfMemoryException:
                 raise busy("the query needs more than AMERICANO_MEMORY_LIMIT; request less", 60) from None
-        await _interrupted(future, cursor)
-        if gone.done():
+        await _interrupt(future, cursor)
+        if disconnected.done():
             raise CutShortError
         limit = self._service.settings.americano_api_timeout
         raise Problem(504, "time-limit", f"the query took longer than {limit} s (AMERICANO_API_TIMEOUT); request less")
@@ -203,15 +208,15 @@ class AnswerStream:
         cursor: duckdb.DuckDBPyConnection,
         statement: Statement,
         limit: int | None = None,
-        **more: Any,  # noqa: ANN401 - values
+        **slice_values: Any,  # noqa: ANN401 - values
     ) -> duckdb.DuckDBPyConnection:
         request = self._request
-        least = request.principal.least_learners(self._service.settings.americano_min_learners)
+        least_learners = request.principal.least_learners(self._service.settings.americano_min_learners)
         values: dict[str, Any] = {
             "scope": request.principal.visible,
-            "least_learners": least,
+            "least_learners": least_learners,
             **request.filters,
-            **more,
+            **slice_values,
         }
         if self._recorded is not None:
             values["records"] = self._recorded.text
@@ -229,22 +234,25 @@ def _statement(table: AnswerTable, snapshot: OpenSnapshot) -> Statement:
     Raises:
         Problem: 404, it lacks one that all statements need.
     """
-    lacking: list[str] = []
+    missing: list[str] = []
     subject_needs = table.subject.needs if table.subject is not None else ()
     for statement in table.statements:
         needs = dict.fromkeys((*subject_needs, *statement.needs))
-        lacking = [name for name in needs if f"research.{name}" not in snapshot.relations]
-        if not lacking:
+        missing = [name for name in needs if f"research.{name}" not in snapshot.relations]
+        if not missing:
             return statement
     reasons = "; ".join(
         f"research.{name}: {snapshot.record.skipped.get(f'research.{name}', 'this snapshot is of an earlier release')}"
-        for name in lacking
+        for name in missing
     )
     raise Problem(404, "not-in-snapshot", f"the published file does not have this table: {reasons}")
 
 
-def _gathered(parts: Iterator[bytes]) -> tuple[bytes, bool]:
-    """As many parts as a kept answer may have; in one go, because each change of threads takes time."""
+def _next_bytes(parts: Iterator[bytes]) -> tuple[bytes, bool]:
+    """The next bytes, as many as a kept answer may have, and whether they are the last.
+
+    All in one go, because each change of threads takes time.
+    """
     collected, size = [], 0
     for part in parts:
         collected.append(part)
@@ -254,7 +262,7 @@ def _gathered(parts: Iterator[bytes]) -> tuple[bytes, bool]:
     return b"".join(collected), True
 
 
-async def _interrupted(future: "asyncio.Future[tuple[bytes, bool]]", cursor: duckdb.DuckDBPyConnection) -> None:
+async def _interrupt(future: "asyncio.Future[tuple[bytes, bool]]", cursor: duckdb.DuckDBPyConnection) -> None:
     """End the work in a thread. An interrupt before the query has begun has no effect, so again until it ends."""
     while not future.done():
         cursor.interrupt()
@@ -269,7 +277,7 @@ async def _until_disconnected(receive: Receive) -> None:
 
 async def send_whole(send: Send, answer: KeptAnswer) -> None:
     """Send a finished answer."""
-    headers = _raw({**answer.headers, "content-length": str(len(answer.body))})
+    headers = _header_bytes({**answer.headers, "content-length": str(len(answer.body))})
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 
@@ -282,5 +290,5 @@ async def _send_part(send: Send, part: bytes) -> None:
         raise CutShortError from None
 
 
-def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def _header_bytes(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

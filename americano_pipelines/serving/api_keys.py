@@ -1,8 +1,7 @@
-"""Create, list, find and revoke API keys.
+"""Create, list, find and revoke API keys."""
 
-A key has 256 random bits and is shown once. Its file is named by the key's SHA-256, so that a key is read without
-reading the others, and two commands at the same time lose nothing.
-"""
+# A key has 256 random bits and is shown once. Its file is named by the key's SHA-256, so that a key is read without
+# reading the others, and two commands at the same time lose nothing.
 
 import os
 import secrets
@@ -17,7 +16,7 @@ from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import ConfigError
 from americano_pipelines.serving.principals import Principal, Scope
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 
 PREFIX = "americano_"
 ID_DIGITS = 12
@@ -74,7 +73,7 @@ def create_key(settings: Settings, card: KeyCard) -> str:
     key = PREFIX + secrets.token_urlsafe(_BYTES)
     file_permissions.protect(settings)
     settings.paths.api_keys.mkdir(mode=0o700, exist_ok=True)
-    atomic_files.create_text(_path(settings, sha256_hex(key.encode())), card.model_dump_json(indent=1))
+    atomic_files.create_text(_path(settings.paths, sha256_hex(key.encode())), card.model_dump_json(indent=1))
     return key
 
 
@@ -89,30 +88,30 @@ def _check(card: KeyCard) -> None:
         raise ConfigError("--scope admin shows all rows, whatever --tenant says; leave one of them out")
 
 
-def stored_keys(settings: Settings) -> list[StoredKey]:
+def stored_keys(paths: DataFolder) -> list[StoredKey]:
     """All stored keys, oldest first; files that are none are left out."""
     keys = []
-    for path in settings.paths.api_keys.glob("[!.]*.json"):
+    for path in paths.api_keys.glob("[!.]*.json"):
         card = _read(path)
         if card is not None:
             keys.append(StoredKey(path.stem[:ID_DIGITS], card))
     return sorted(keys, key=lambda key: key.card.created_at)
 
 
-def revoke_key(settings: Settings, key_id: str) -> KeyCard:
+def revoke_key(paths: DataFolder, key_id: str) -> KeyCard:
     """Remove a key; a running service refuses it from the next request on.
 
     Raises:
         ConfigError: no key has this id, or more than one begins with it.
     """
-    paths = [path for path in settings.paths.api_keys.glob("[!.]*.json") if path.stem.startswith(key_id) and key_id]
-    if len(paths) != 1:
+    matches = [path for path in paths.api_keys.glob("[!.]*.json") if path.stem.startswith(key_id) and key_id]
+    if len(matches) != 1:
         raise ConfigError(
-            f"{len(paths) or 'no'} keys have an id that begins with {key_id!r}; `americano api key list` lists them"
+            f"{len(matches) or 'no'} keys have an id that begins with {key_id!r}; `americano api key list` lists them"
         )
-    card = _read(paths[0])
-    paths[0].unlink()
-    atomic_files.sync_folder(paths[0].parent)
+    card = _read(matches[0])
+    matches[0].unlink()
+    atomic_files.sync_folder(matches[0].parent)
     return card or KeyCard(name="unreadable", scopes=frozenset(), created_at=datetime.now(UTC))
 
 
@@ -143,8 +142,8 @@ class KeyRing:
         return Principal(f"key {sha256[:ID_DIGITS]}", card.scopes, card.tenants, card.learner)
 
 
-def _path(settings: Settings, sha256: str) -> Path:
-    return settings.paths.api_keys / f"{sha256}.json"
+def _path(paths: DataFolder, sha256: str) -> Path:
+    return paths.api_keys / f"{sha256}.json"
 
 
 def _read(path: Path) -> KeyCard | None:

@@ -64,4 +64,4 @@ def build_application(settings: Settings) -> ASGIApp:
     for router in (SERVICE, table_router(), RECORDS, TRIGGERS, PAGES, CHARTS, SIGN_IN):
         app.include_router(router)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    return HeadRequests(HostGuard(app, settings, service.metrics))
+    return HeadRequests(HostGuard(app, settings.americano_api_hosts, service.metrics))

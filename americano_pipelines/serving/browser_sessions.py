@@ -1,8 +1,7 @@
-"""Keep who is signed in to the pages, and check that a form comes from one of them.
+"""Keep who is signed in to the pages, and check that a form comes from one of them."""
 
-The cookie is a random key. The service keeps the API key or token encrypted with it, so neither of the two alone holds
-a credential, and each request is authenticated anew: a session ends with its key or token.
-"""
+# The cookie is a random key. The service keeps the API key or token encrypted with it, so neither of the two alone
+# holds a credential, and each request is authenticated anew: a session ends with its key or token.
 
 import base64
 import hmac

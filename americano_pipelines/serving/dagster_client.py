@@ -1,10 +1,10 @@
 """Start runs by the GraphQL of Dagster's web server, and read how far runs are. Dagster itself is not imported.
 
-The web server knows no users and listens on this machine only. Its guard (defs/request_guard.py) answers a program
-that names it as Host and sends no Origin.
-
 https://docs.dagster.io/api/graphql
 """
+
+# The web server knows no users and listens on this machine only. Its guard (defs/request_guard.py) answers a program
+# that names it as Host and sends no Origin.
 
 import http.client
 import json
@@ -187,8 +187,8 @@ class DagsterClient:
         ends = [_reason(event) for event in events if event["__typename"] == "RunFailureEvent"]
         return "; ".join(filter(None, steps or ends)) or None
 
-    def _runs(self, wanted: Mapping[str, Any], limit: int) -> list[LaunchedRun]:
-        answer = self._query(_RUNS, {"filter": wanted, "limit": limit}, _READ_SECONDS)["runsOrError"]
+    def _runs(self, filter_fields: Mapping[str, Any], limit: int) -> list[LaunchedRun]:
+        answer = self._query(_RUNS, {"filter": filter_fields, "limit": limit}, _READ_SECONDS)["runsOrError"]
         if answer["__typename"] != "Runs":
             raise DagsterUnavailableError(f"Dagster cannot list runs: {answer.get('message')}")
         return [

@@ -20,7 +20,7 @@ class HeadRequests:
         async def send_head(message: Message) -> None:
             await send({**message, "body": b"", "more_body": False} if "body" in message else message)
             if message.get("more_body", False):
-                raise CutShortError  # the rest of a streamed answer is not wanted
+                raise CutShortError  # nobody reads the rest of a streamed answer
 
         # A copy, because the server looks at the method of its own when it sends.
         await self._app({**scope, "method": "GET"}, receive, send_head)

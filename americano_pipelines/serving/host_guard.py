@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from americano_pipelines.serving.answer_stream import CutShortError
 from americano_pipelines.serving.problem_details import Problem
 from americano_pipelines.serving.service_metrics import ServiceMetrics
-from americano_pipelines.settings import Settings
 
 # As nginx logs it: the client got no whole answer.
 _CUT_SHORT = 499
@@ -32,9 +31,9 @@ _log = logging.getLogger("americano.api")
 class HostGuard:
     """Wrap an app."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: ServiceMetrics) -> None:
+    def __init__(self, app: ASGIApp, hosts: str, metrics: ServiceMetrics) -> None:
         self._app, self._metrics = app, metrics
-        self._hosts = {name.strip().lower() for name in settings.americano_api_hosts.split(",")}
+        self._hosts = {name.strip().lower() for name in hosts.split(",")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""

@@ -9,7 +9,7 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import PROJECT_ROOT, Settings
+from americano_pipelines.settings import PROJECT_ROOT
 from americano_pipelines.warehouse.snapshot_record import BuiltTable
 
 _READERS = {".csv": "read_csv($1, header = true, all_varchar = true)", ".parquet": "read_parquet($1)"}
@@ -30,13 +30,15 @@ class TenantMapping:
     column: str | None = None
 
     @classmethod
-    def configured(cls, settings: Settings) -> "TenantMapping | None":
-        """The mapping of the settings, None without one.
+    def configured(cls, place: str | None) -> "TenantMapping | None":
+        """The mapping that the setting names, None where it is not set.
+
+        Args:
+            place: the setting AMERICANO_TENANTS.
 
         Raises:
             ConfigError: it is neither a file that can be read nor `table.column`.
         """
-        place = settings.americano_tenants
         if place is None:
             return None
         if Path(place).suffix in _READERS:

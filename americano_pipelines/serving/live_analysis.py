@@ -27,12 +27,12 @@ from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.record_listing import sentence_of, type_in_tables
 from americano_pipelines.serving.route_parameters import AnswerOptions
 from americano_pipelines.serving.service import Service
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import PostgresTarget, Settings
 
 _TYPES: dict[str, pa.DataType] = {"number": pa.float64(), "date-time": pa.timestamp("us")}
 _RESULTS = ("verdict", "standing", "effect", "interval_low", "interval_high", "p", "sentence")
-_OF_REQUEST = ("analysis_run_id", "run_name", "analysis_type", "parameters")
-_OF_RECORD = (*_RESULTS, "mlflow_run_id", "record_sha256")
+_REQUEST_FIELDS = ("analysis_run_id", "run_name", "analysis_type", "parameters")
+_RECORD_FIELDS = (*_RESULTS, "mlflow_run_id", "record_sha256")
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def read_live(
     cursor = snapshot.cursor()
     try:
         published = _published(cursor, snapshot, principal, name)
-        card = read_card(settings, name)
-        row = _row(settings, name, is_known=published is not None)
+        card = read_card(settings.paths, name)
+        row = _row(settings.app, name, is_known=published is not None)
         entry = _entry(settings, name, card, row)
         protocol_id = _protocol_of(row, published, entry, card)
         plan = _plan(cursor, snapshot, principal, protocol_id)
@@ -112,7 +112,7 @@ def read_live(
     elif entry is not None and entry.protocol_id == protocol_id and not _shown(published, "record_sha256"):
         facts = _facts_of_record(entry, card)
         if published is not None:
-            facts = {key: value for key, value in facts.items() if key not in _OF_REQUEST}
+            facts = {key: value for key, value in facts.items() if key not in _REQUEST_FIELDS}
     elif card is not None and published is None:
         facts = _facts_of_request(trigger, card)
     if published is None:
@@ -138,12 +138,12 @@ def _shown(published: pa.Table | None, column: str) -> str | None:
     return value
 
 
-def _row(settings: Settings, name: str, *, is_known: bool) -> RequestProgress | None:
+def _row(app: PostgresTarget | None, name: str, *, is_known: bool) -> RequestProgress | None:
     """The app's row as it is; None without an app, and where the app is away and the file has the row."""
-    if settings.app is None or "\0" in name:
+    if app is None or "\0" in name:
         return None
     try:
-        return read_progress(settings.app, name)
+        return read_progress(app, name)
     except AppRowError as error:
         if is_known:
             return None
@@ -215,7 +215,7 @@ def _facts_of_row(
         return {**facts, **_results(entry)}
     if (row.status, row.record_sha256) == (_shown(published, "status"), _shown(published, "record_sha256") or None):
         return facts  # the file has the results of this row
-    return {**facts, **dict.fromkeys(_OF_RECORD), "record_sha256": row.record_sha256}
+    return {**facts, **dict.fromkeys(_RECORD_FIELDS), "record_sha256": row.record_sha256}
 
 
 def _facts_of_record(entry: IndexEntry, card: RequestCard | None) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class PublishedPool:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._mapping = TenantMapping.configured(settings)
+        self._mapping = TenantMapping.configured(settings.americano_tenants)
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._open: dict[Path, OpenSnapshot] = {}

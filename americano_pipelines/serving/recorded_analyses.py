@@ -1,14 +1,14 @@
 """Read records, extracts and files of analyses, for principals who may see the protocol."""
 
 import asyncio
-import hashlib
 import json
-import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from americano_pipelines.common.hashing import SHA256, sha256_hex
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.serving.answer_tables import ANALYSIS, PROTOCOL_IS_VISIBLE
 from americano_pipelines.serving.principals import Principal
@@ -16,8 +16,6 @@ from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.record_worker import is_shown
 from americano_pipelines.serving.service import Service
-
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,11 @@ def _visible_record(service: Service, snapshot: OpenSnapshot, principal: Princip
     cursor = snapshot.cursor()
     try:
         sha256 = _record_of_run(cursor, snapshot, principal, name) or _record_since(service, name)
-        if sha256 is None and _SHA256.fullmatch(name):
+        if sha256 is None and SHA256.fullmatch(name):
             sha256 = name
-        content = None if sha256 is None or not _SHA256.fullmatch(sha256) else _kept(service, "records", sha256)
+        content = (
+            None if sha256 is None or not SHA256.fullmatch(sha256) else _kept(service.settings.paths.records, sha256)
+        )
         if sha256 is None or content is None:
             raise not_found("analysis with a record")
         document = json.loads(content)
@@ -100,13 +100,12 @@ def _is_visible(
     return cursor.execute(PROTOCOL_IS_VISIBLE.text, values).fetchone() is not None
 
 
-def _kept(service: Service, folder: str, sha256: str) -> bytes | None:
-    """The bytes of a kept file, None where there is none."""
-    from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
+def _kept(folder: Path, sha256: str) -> bytes | None:
+    """The bytes of a file in a folder of the archive, None where there is none."""
+    from americano_pipelines.provenance.archive import get
 
-    place = records_dir if folder == "records" else extracts_dir
     try:
-        return get(place(service.settings), sha256)
+        return get(folder, sha256)
     except FileNotFoundError:
         return None
     except AmericanoError as error:
@@ -120,26 +119,26 @@ async def extract_of(service: Service, record: StoredRecord) -> tuple[str, bytes
         Problem: 404, it was erased; 500, it was changed.
     """
     sha256 = str(record.document["extract_sha256"])
-    content = await asyncio.to_thread(_kept, service, "extracts", sha256)
+    content = await asyncio.to_thread(_kept, service.settings.paths.extracts, sha256)
     if content is None:
         raise not_found("extract")
     return sha256, content
 
 
-async def file_of(service: Service, record: StoredRecord, wanted: str) -> tuple[str, bytes]:
+async def file_of(service: Service, record: StoredRecord, file_name: str) -> tuple[str, bytes]:
     """Hash and bytes of a report or picture of an analysis, as the record has them.
 
     Args:
         service: where it is.
         record: of the analysis.
-        wanted: the file's name without folders.
+        file_name: the file's name without folders.
 
     Raises:
         Problem: 404, there is none; 502, MLflow does not answer or its file is not the recorded one.
     """
     artifacts = record.document["artifacts"]
     shown = {path: entry["sha256"] for path, entry in artifacts.items() if is_shown(path, int(entry["bytes"]))}
-    path = next((path for path in shown if path.rpartition("/")[2] == wanted), None)
+    path = next((path for path in shown if path.rpartition("/")[2] == file_name), None)
     if path is None:
         raise not_found("file")
     sha256 = str(shown[path])
@@ -147,7 +146,7 @@ async def file_of(service: Service, record: StoredRecord, wanted: str) -> tuple[
         # All at once, because starting the process takes most of the time.
         contents = await service.worker.files(str(record.document["tracking"]["run_id"]), list(shown))
         for file in contents.values():
-            service.files.put(hashlib.sha256(file).hexdigest(), file)
+            service.files.put(sha256_hex(file), file)
         content = service.files.get(sha256)
     if content is None:
         raise Problem(502, "changed", f"MLflow has no {path} as it was recorded; `americano verify` says more")

@@ -57,5 +57,5 @@ def parse_request(protocol_id: str, kind: str, parameters: Mapping[str, JsonValu
     return AnalysisRequest(protocol_id, name, values, app_type(name, checked))
 
 
-def _field(place: tuple[int | str, ...]) -> str:
-    return ".".join(["parameters", *map(str, place)])
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(["parameters", *map(str, location)])

@@ -49,7 +49,7 @@ class AnswerOptions:
         if_none_match: the header.
         key: what decides how the request is parsed.
         route: the declared route.
-        snapshot_id: the wanted snapshot, None for the current one.
+        snapshot_id: the requested snapshot, None for the current one.
         limit: rows of a page, None for all rows.
         page: the token of a page.
     """
@@ -87,12 +87,12 @@ async def _listed(
     return replace(options, limit=MAX_LIMIT if limit is None and page is not None else limit, page=page)
 
 
-def _options(request: Request, allowed: set[str], snapshot_id: str | None, wanted: Format | None) -> AnswerOptions:
+def _options(request: Request, allowed: set[str], snapshot_id: str | None, parameter: Format | None) -> AnswerOptions:
     path, suffix = str(request.scope["path"]), request.path_params.get("suffix")
     if suffix is not None:
         if suffix not in set(Format):
             raise not_found("format")
-        if wanted not in {None, suffix}:
+        if parameter not in {None, suffix}:
             raise invalid("the suffix names another format than this parameter", [("format", f"not {suffix}")])
         path = path.removesuffix(f".{suffix}")
     counts = Counter(name for name, _ in request.query_params.multi_items())
@@ -101,7 +101,7 @@ def _options(request: Request, allowed: set[str], snapshot_id: str | None, wante
         names=frozenset(request.query_params),
         repeated=frozenset(name for name, count in counts.items() if count > 1),
         allowed=frozenset(allowed),
-        format=wanted or (Format(suffix) if suffix else negotiated(listed_header(request, "accept"))),
+        format=parameter or (Format(suffix) if suffix else negotiated(listed_header(request, "accept"))),
         if_none_match=listed_header(request, "if-none-match"),
         key=request_key(request),
         route=request.scope["route"],

@@ -1,4 +1,4 @@
-"""Define what a request for a table is about."""
+"""Describe a request for the rows of a table."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class TableRequest:
         format: of the answer.
         filters: values that the statement binds; None for a filter that is not set.
         in_path: the filter whose value is in the path, or that cannot be set.
-        snapshot_id: the wanted snapshot, None for the current one.
+        snapshot_id: the requested snapshot, None for the current one.
         limit: rows of a page, None for all rows.
         page: the token of a page.
     """

@@ -1,8 +1,7 @@
-"""Write the rows of a tenant or of a protocol into files that may be handed out, with pseudonyms.
+"""Write the rows of a tenant or of a protocol into files that may be handed out, with pseudonyms."""
 
-Texts that people write freely, such as names and plans, are left out. A learner's id is also replaced where it is part
-of an id or a label, if it has six characters or more.
-"""
+# Texts that people write freely, such as names and plans, are left out. A learner's id is also replaced where it is
+# part of an id or a label, if it has six characters or more.
 
 import errno
 import shutil
@@ -77,7 +76,7 @@ TABLES = (
     ),
 )
 # Of an event, from `research.events`: its outcome, and what else analyses read.
-_OF_EVENT = ("score", "engagement", "completion_quality")
+_EVENT_COLUMNS = ("score", "engagement", "completion_quality")
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def export_for(
     """
     path = path.absolute()
     check_place(settings.paths, path)
-    mapping = TenantMapping.configured(settings)
+    mapping = TenantMapping.configured(settings.americano_tenants)
     if tenant is not None and mapping is None:
         raise ConfigError("AMERICANO_TENANTS is not set, so there are no tenants: set it, or name a --protocol")
     published = current(settings.paths)
@@ -196,7 +195,7 @@ def _make_tables(connection: duckdb.DuckDBPyConnection, record: SnapshotRecord, 
         joined = ""
         if table.name == "events":
             types = columns_of(connection, "research", "events")
-            selected += [text_without_id("event", name, types[name]) for name in _OF_EVENT]
+            selected += [text_without_id("event", name, types[name]) for name in _EVENT_COLUMNS]
             joined = (
                 f"LEFT JOIN {sql.quote(catalog, 'research', 'events')} AS event ON event.event_id = entry.event_id "
                 "AND event.learner_id = entry.learner_id AND event.event_time = entry.event_time"

@@ -139,9 +139,9 @@ async def _request_analysis(
         raise Problem(HTTPStatus.FORBIDDEN, "forbidden", detail)
     body = await _body(request)
     await _check_visible(service, principal, body.protocol)
-    wanted = parse_request(body.protocol, body.kind, body.parameters)
+    requested = parse_request(body.protocol, body.kind, body.parameters)
     trigger = service.trigger
-    accepted = await _in_thread(service, trigger.accept, principal, wanted, idempotency_key)
+    accepted = await _in_thread(service, trigger.accept, principal, requested, idempotency_key)
     state = await _state(service, principal, accepted)
     headers = {"location": f"/v1/analyses/{accepted.card.request_id}", "cache-control": "no-store"}
     if state["status"] in _ENDED:

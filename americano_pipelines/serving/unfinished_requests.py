@@ -29,7 +29,7 @@ class UnfinishedRequests:
     def add(self, card: RequestCard) -> None:
         """Count a new request, or one whose run is known now."""
         with self._lock:
-            self._of(card.principal)[card.request_id] = card
+            self._cards_of(card.principal)[card.request_id] = card
 
     def check(self, principal: str) -> None:
         """Refuse another request of a principal who has too many.
@@ -42,7 +42,7 @@ class UnfinishedRequests:
             AppRowError: the app's table cannot be read.
         """
         with self._lock:
-            cards = self._of(principal)
+            cards = self._cards_of(principal)
             if len(cards) < MAX_UNFINISHED:
                 return
             unfinished = self._unfinished_rows(cards)
@@ -62,15 +62,15 @@ class UnfinishedRequests:
                 headers={"Retry-After": "60"},
             )
 
-    def _of(self, principal: str) -> dict[str, RequestCard]:
+    def _cards_of(self, principal: str) -> dict[str, RequestCard]:
         if self._cards is None:
             self._cards = defaultdict(dict)
-            for card in read_cards(self._settings).values():
+            for card in read_cards(self._settings.paths).values():
                 if card is not None:
                     self._cards[card.principal][card.request_id] = card
         return self._cards[principal]
 
     def _unfinished_rows(self, cards: Mapping[str, RequestCard]) -> set[str]:
-        """Those whose row is PENDING or RUNNING."""
+        """Ids of the requests whose row is PENDING or RUNNING."""
         with_row = [name for name, card in cards.items() if card.launched_at is None]
         return unfinished_rows(self._settings.app, with_row) if self._settings.app is not None else set()

@@ -1,10 +1,9 @@
-"""Count, list and draw the schedules of designs that alternate treatments from day to day.
+"""Count, list and draw the schedules of designs that alternate treatments from day to day."""
 
-Schemes: a number of treatment days in any order, the same within blocks, and no run longer than a bound.
-
-**Days that are held** are under another condition, before, after or amid the days that are compared. They keep their
-place under every assignment and have no part in the statistic; a block is counted without them, and a run ends there.
-"""
+# Schemes: a number of treatment days in any order, the same within blocks, and no run longer than a bound.
+#
+# **Days that are held** are under another condition, before, after or amid the days that are compared. They keep their
+# place under every assignment and have no part in the statistic; a block is counted without them, and a run ends there.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

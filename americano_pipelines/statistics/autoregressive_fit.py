@@ -1,9 +1,8 @@
-"""Fit a line with errors of first-order autoregression, AR(1), by restricted maximum likelihood (REML).
+"""Fit a line with errors of first-order autoregression, AR(1), by restricted maximum likelihood (REML)."""
 
-The error of a day is r times that of the day before, and something new; of days with a gap of g days between them r^g.
-REML as in Pinheiro and Bates (2000), chapter 5, which nlme's `gls(correlation = corAR1(form = ~ day))` computes: the
-coefficients and the variance are profiled out, and the likelihood that is left is searched over r alone.
-"""
+# The error of a day is r times that of the day before, and something new; of days with a gap of g days between them
+# r^g. REML as in Pinheiro and Bates (2000), chapter 5, which nlme's `gls(correlation = corAR1(form = ~ day))` computes:
+# the coefficients and the variance are profiled out, and the likelihood that is left is searched over r alone.
 
 from dataclasses import dataclass
 

@@ -1,13 +1,13 @@
 """Fit the piecewise line of an interrupted time series by Bayesian regression.
 
 PyMC is an optional extra; without it the request fails, since another method would answer another question.
-
-Model, in units of the outcome's standard deviation s, y centred at the first phase's mean, time in mean phase
-lengths: start, slope, every step and every ramp ~ Normal(0, 2.5), sigma ~ HalfNormal(1), r ~ Normal(0, 0.5) within
--1 and 1. The error of a day is r^g times that of g days before and something new, its standard deviation is sigma. So
-the priors follow the data's scale and are wide: one step in three that they draw is larger than 2.5 s. Vehtari et al.
-(2021) for R-hat, the effective sample size and the limits 1.01 and 400.
 """
+
+# Model, in units of the outcome's standard deviation s, y centred at the first phase's mean, time in mean phase
+# lengths: start, slope, every step and every ramp ~ Normal(0, 2.5), sigma ~ HalfNormal(1), r ~ Normal(0, 0.5) within -1
+# and 1. The error of a day is r^g times that of g days before and something new, its standard deviation is sigma. So
+# the priors follow the data's scale and are wide: one step in three that they draw is larger than 2.5 s. Vehtari et al.
+# (2021) for R-hat, the effective sample size and the limits 1.01 and 400.
 
 from collections.abc import Sequence
 from dataclasses import dataclass

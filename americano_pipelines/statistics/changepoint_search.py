@@ -1,9 +1,9 @@
 """Search for change points of a series, and show how the result depends on the penalty.
 
 Give no p and no verdict: it is exploration, and under autocorrelation false alarms are the rule.
-
-Killick, Fearnhead and Eckley (2012) for PELT; Truong, Oudre and Vayatis (2020) for the library.
 """
+
+# Killick, Fearnhead and Eckley (2012) for PELT; Truong, Oudre and Vayatis (2020) for the library.
 
 from dataclasses import dataclass
 

@@ -1,10 +1,9 @@
-"""Combine the effects of the pairs of a design: their mean, with its standard error and interval.
+"""Combine the effects of the pairs of a design: their mean, with its standard error and interval."""
 
-Pairs that go from baseline to treatment share no phase, so their errors add up. Every pair counts alike, as with
-SingleCaseES (weighting "equal"). The interval is by t with the degrees of freedom of Satterthwaite (1946): of phases of
-5 to 14 independent days without an effect, 95 % intervals of the mean difference held it 95 times of 100, and 93 or 94
-times with the normal distribution.
-"""
+# Pairs that go from baseline to treatment share no phase, so their errors add up. Every pair counts alike, as with
+# SingleCaseES (weighting "equal"). The interval is by t with the degrees of freedom of Satterthwaite (1946): of phases
+# of 5 to 14 independent days without an effect, 95 % intervals of the mean difference held it 95 times of 100, and 93
+# or 94 times with the normal distribution.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,18 +57,18 @@ def combine(pairs: Sequence[Pair]) -> dict[str, CombinedEffect]:
     """
     from scipy.stats import t as student
 
-    into = [pair for pair in pairs if pair.into_treatment]
+    treatment_pairs = [pair for pair in pairs if pair.into_treatment]
     results = {}
     for name, error in _ERRORS.items():
-        value = combined(into, name)
-        errors = [combined([pair], error) for pair in into]
+        value = combined(treatment_pairs, name)
+        errors = [combined([pair], error) for pair in treatment_pairs]
         variances = np.array([number**2 for number in errors if number is not None])
-        if value is None or variances.size < len(into) or not variances.any():
+        if value is None or variances.size < len(treatment_pairs) or not variances.any():
             continue
-        freedom = np.array([pair.baseline_days + pair.treatment_days - 2 for pair in into])
-        se = float(np.sqrt(variances.sum())) / len(into)
+        freedom = np.array([pair.baseline_days + pair.treatment_days - 2 for pair in treatment_pairs])
+        se = float(np.sqrt(variances.sum())) / len(treatment_pairs)
         width = se * float(student.ppf(0.975, variances.sum() ** 2 / (variances**2 / freedom).sum()))
         low, high = _BOUNDS.get(name, (-np.inf, np.inf))
         interval = (max(low, value - width), min(high, value + width))
-        results[name] = CombinedEffect(value, se, interval, len(into))
+        results[name] = CombinedEffect(value, se, interval, len(treatment_pairs))
     return results

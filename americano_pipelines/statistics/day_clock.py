@@ -1,8 +1,7 @@
-"""Count the days of a protocol: each begins at the local time of day at which the first phase began.
+"""Count the days of a protocol: each begins at the local time of day at which the first phase began."""
 
-In a time zone that changes its clocks a day has 23 or 25 hours where they change, as the learner's own day has. A day
-whose time of beginning the clocks skip begins by the old clock; one whose time comes twice begins at the first.
-"""
+# In a time zone that changes its clocks a day has 23 or 25 hours where they change, as the learner's own day has. A day
+# whose time of beginning the clocks skip begins by the old clock; one whose time comes twice begins at the first.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

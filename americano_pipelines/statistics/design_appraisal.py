@@ -11,9 +11,9 @@ from americano_pipelines.statistics.missing_days import MissingDays
 
 Rating = Literal["meets", "meets with reservations", "does not meet"]
 ATTEMPTS, ENOUGH_DAYS, MIN_DAYS = 3, 5, 3
-_MOST_MISSING = _MOST_OFF_PLAN = 0.2
+_MAX_MISSING = _MAX_OFF_PLAN = 0.2
 # Between the shares of missing days of both conditions.
-_SMALL_GAP, _MOST_GAP = 0.1, 0.2
+_SMALL_GAP, _MAX_GAP = 0.1, 0.2
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def appraise(
         Point(
             "Was the plan kept?",
             "does not meet"
-            if kept.off_plan > _MOST_OFF_PLAN
+            if kept.off_plan > _MAX_OFF_PLAN
             else "meets"
             if kept.as_planned and not kept.deviations
             else "meets with reservations",
@@ -106,10 +106,10 @@ def appraise(
 
 
 def _missing_rating(missing: MissingDays) -> Rating:
-    if missing.gap > _MOST_GAP:
+    if missing.gap > _MAX_GAP:
         return "does not meet"
     unequal = missing.is_unequal or missing.gap > _SMALL_GAP
-    return "meets with reservations" if unequal or missing.largest_share > _MOST_MISSING else "meets"
+    return "meets with reservations" if unequal or missing.largest_share > _MAX_MISSING else "meets"
 
 
 def _number(count: int, singular: str, plural: str) -> str:

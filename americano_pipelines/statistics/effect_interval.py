@@ -1,19 +1,18 @@
-"""Invert a randomization test: the interval holds exactly the effects that the test does not reject.
+"""Invert a randomization test: the interval holds exactly the effects that the test does not reject."""
 
-If each treated day had d more than it would have had, then taking d off the treated days leaves days to which the
-hypothesis of no effect applies. The statistic is linear: an assignment with statistic s and a share c of the treated
-days' effect then has s - c d, and the observed one o - d.
-
-- It is as high as the observed one exactly when d is at least r = (o - s) / (1 - c), and as low when d is at most
-  that. So the limits of the doubled test are two of these ratios, and no search is needed.
-- Its absolute value is as large exactly when d lies between r and (o + s) / (1 + c). All these ranges hold o, so the
-  effects that the absolute test leaves are an interval too.
-
-Where c is 1 nothing depends on d: the assignment treats the same days, or divides phases of one condition otherwise.
-
-An effect on the slope may be larger under another assignment than under the observed one: c is above 1, and the
-assignment is as high when d is at most r. Then the interval is the smallest that holds all effects that are left.
-"""
+# If each treated day had d more than it would have had, then taking d off the treated days leaves days to which the
+# hypothesis of no effect applies. The statistic is linear: an assignment with statistic s and a share c of the treated
+# days' effect then has s - c d, and the observed one o - d.
+#
+# - It is as high as the observed one exactly when d is at least r = (o - s) / (1 - c), and as low when d is at most
+#   that. So the limits of the doubled test are two of these ratios, and no search is needed.
+# - Its absolute value is as large exactly when d lies between r and (o + s) / (1 + c). All these ranges hold o, so the
+#   effects that the absolute test leaves are an interval too.
+#
+# Where c is 1 nothing depends on d: the assignment treats the same days, or divides phases of one condition otherwise.
+#
+# An effect on the slope may be larger under another assignment than under the observed one: c is above 1, and the
+# assignment is as high when d is at most r. Then the interval is the smallest that holds all effects that are left.
 
 from dataclasses import dataclass
 from typing import Literal

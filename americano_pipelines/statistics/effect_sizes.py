@@ -1,9 +1,11 @@
 """Compute effect sizes of neighbouring phases: differences, standardised differences, ratios, overlap.
 
-Return None for an undefined value. Formulas: Pustejovsky (2018) and SingleCaseES for the response ratio and the
-small-sample corrections; Pustejovsky (2015) for the log odds ratio; Bonett and Price (2020) for the ratio of medians;
-Ferron, Goldstein, Olszewski and Rohrer (2020) for the percent of goal obtained.
+Return None for an undefined value.
 """
+
+# Formulas: Pustejovsky (2018) and SingleCaseES for the response ratio and the small-sample corrections; Pustejovsky
+# (2015) for the log odds ratio; Bonett and Price (2020) for the ratio of medians; Ferron, Goldstein, Olszewski and
+# Rohrer (2020) for the percent of goal obtained.
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,9 +1,8 @@
-"""Test a multiple baseline across cases against all joint starts of treatment that could have been drawn.
+"""Test a multiple baseline across cases against all joint starts of treatment that could have been drawn."""
 
-The statistic of an assignment is the mean over the cases of treatment mean less baseline mean. A case's part depends on
-its own start day alone, so it is looked up in a table of that case: a few hundred differences of means serve any number
-of assignments.
-"""
+# The statistic of an assignment is the mean over the cases of treatment mean less baseline mean. A case's part depends
+# on its own start day alone, so it is looked up in a table of that case: a few hundred differences of means serve any
+# number of assignments.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -144,7 +143,7 @@ def joint_test(
         (look_up(tables, starts), look_up(shares, starts))
         for starts in start_blocks(schedule, None if is_exact else draws, seed)
     ]
-    contrasts, parts = (np.concatenate(some) for some in zip(*looked_up, strict=True))
+    contrasts, parts = (np.concatenate(arrays) for arrays in zip(*looked_up, strict=True))
     observed_added = 0 if is_exact and experiment.admissible else 1
     reference = ReferenceSet(observed, contrasts, parts, tolerance(*experiment.values), observed_added)
     return compare_with_reference(
@@ -202,8 +201,8 @@ def joint_missing_days(
         return MissingDays.count(all_missing, treated, 1.0, test.p, test.p)
 
     def retest(values: Sequence[Values], direction: Direction | None) -> RandomizationTest:
-        again = replace(experiment, values=tuple(values))
-        return joint_test(again, direction=direction, level=level, seed=seed, draws=draws)
+        refilled = replace(experiment, values=tuple(values))
+        return joint_test(refilled, direction=direction, level=level, seed=seed, draws=draws)
 
     difference = retest([flags.astype(np.float64) for flags in missing], None)
     direction = test.direction or test.favoured_direction

@@ -1,11 +1,10 @@
-"""Compare days without a value between the conditions, and test again with the worst values on them.
+"""Compare days without a value between the conditions, and test again with the worst values on them."""
 
-Missing days may have had any value between the lowest and the highest observed one; see `worst_fill.py`.
-
-A test is exact if whether a day has a value does not depend on what was drawn. Where the lowest 40 of 100 treatment
-days have none, a two-sided test at .05 finds an effect in 24 of 100 series without one (56 days, independent), a
-one-sided test in 37.
-"""
+# Missing days may have had any value between the lowest and the highest observed one; see `worst_fill.py`.
+#
+# A test is exact if whether a day has a value does not depend on what was drawn. Where the lowest 40 of 100 treatment
+# days have none, a two-sided test at .05 finds an effect in 24 of 100 series without one (56 days, independent), a
+# one-sided test in 37.
 
 from collections.abc import Callable
 from dataclasses import dataclass

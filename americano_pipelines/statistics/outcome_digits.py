@@ -9,7 +9,7 @@ from math import floor, isfinite, log10
 # Below 1 three digits count, and two behind the point are enough up to 1000.
 _DIGITS, _LARGE = 3, 1000
 # With more behind the point a number is read better with an exponent.
-_MOST_DECIMALS = 8
+_MAX_DECIMALS = 8
 
 
 def decimals_for(values: Iterable[float | None]) -> int:
@@ -24,7 +24,7 @@ def format_outcome(value: float, decimals: int, *, sign: bool = False) -> str:
     """A number with so many digits behind the point; one that is not 0 never reads as 0."""
     plus = "+" if sign else ""
     text = f"{value:{plus}.{decimals}f}"
-    if decimals > _MOST_DECIMALS:
+    if decimals > _MAX_DECIMALS:
         return f"{value:{plus}.{_DIGITS}g}"
     return f"{value:{plus}.2g}" if value and not float(text) else text
 

@@ -29,7 +29,7 @@ Evaluate = Callable[[Assignments], Values]
 IMMEDIATE_DAYS = 3
 _NAP_TIES = 1e-9
 _LINEAR: tuple[Statistic, ...] = ("mean", "slope", "immediacy")
-_OF_DAYS: tuple[Statistic, ...] = ("mean", "median", "nap")
+_DAY_STATISTICS: tuple[Statistic, ...] = ("mean", "median", "nap")
 
 
 def is_linear(statistic: Statistic) -> bool:
@@ -54,8 +54,8 @@ def evaluator(statistic: Statistic, schedule: PhaseSchedule | Alternation, value
         AnalysisError: the schedule has no such statistic.
     """
     if isinstance(schedule, Alternation):
-        if statistic not in _OF_DAYS:
-            raise AnalysisError(f"days that alternate are compared by {', '.join(_OF_DAYS)}, not by {statistic}")
+        if statistic not in _DAY_STATISTICS:
+            raise AnalysisError(f"days that alternate are compared by {', '.join(_DAY_STATISTICS)}, not by {statistic}")
         of_orders = {"mean": _mean_of_orders, "median": _median_of_orders, "nap": _nap_of_orders}[statistic]
         return of_orders(schedule, values)
     if isinstance(schedule, CriterionSchedule):
@@ -182,11 +182,11 @@ def _median_of_orders(schedule: Alternation, values: Values) -> Evaluate:
 def _row_medians(days: Values, chosen: NDArray[np.bool_]) -> Values:
     """The median of the chosen days in each row, NaN where none is."""
     ordered, number = np.sort(np.where(chosen, days, np.inf), axis=1), chosen.sum(axis=1)
-    middle = [np.clip(place, 0, None) for place in ((number - 1) // 2, number // 2)]
+    middle = [np.clip(rank, 0, None) for rank in ((number - 1) // 2, number // 2)]
     rows = np.arange(len(chosen))
     if not days.size:
         return np.full(len(chosen), np.nan)
-    low, high = (ordered[rows, np.minimum(place, days.size - 1)] for place in middle)
+    low, high = (ordered[rows, np.minimum(rank, days.size - 1)] for rank in middle)
     return np.where(number == 0, np.nan, (low + high) / 2)
 
 

@@ -1,13 +1,12 @@
-"""Count, list and draw the schedules of designs whose phase switches were randomised.
+"""Count, list and draw the schedules of designs whose phase switches were randomised."""
 
-**A day in which a phase switches** belongs to neither phase. Another assignment would have switched on another day,
-so each leaves out its own, and the day that was cut in fact counts wherever it lies within a phase of that
-assignment: without an effect it is a day like any other. Leaving out the same days under every assignment is no
-exact test: on data without an effect it rejected .011 to .080 of 2000 where .050 was due.
-
-**Phases that are not compared** keep their days under every assignment: that two conditions do not differ says nothing
-about the days of a third one. The set is then that of the assignments which agree on these days.
-"""
+# **A day in which a phase switches** belongs to neither phase. Another assignment would have switched on another day,
+# so each leaves out its own, and the day that was cut in fact counts wherever it lies within a phase of that
+# assignment: without an effect it is a day like any other. Leaving out the same days under every assignment is no exact
+# test: on data without an effect it rejected .011 to .080 of 2000 where .050 was due.
+#
+# **Phases that are not compared** keep their days under every assignment: that two conditions do not differ says
+# nothing about the days of a third one. The set is then that of the assignments which agree on these days.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

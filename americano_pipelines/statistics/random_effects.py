@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_FEWEST, _FEWEST_TO_PREDICT = 2, 3
+_MIN_EFFECTS, _MIN_EFFECTS_TO_PREDICT = 2, 3
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def random_effects(effects: Sequence[float], errors: Sequence[float], confidence
     from statsmodels.stats.meta_analysis import combine_effects
 
     number = len(effects)
-    if number < _FEWEST:
+    if number < _MIN_EFFECTS:
         return None
     values, variances = np.array(effects, dtype=np.float64), np.array(errors, dtype=np.float64) ** 2
     combined = combine_effects(values, variances, method_re="iterated")
@@ -65,16 +65,16 @@ def random_effects(effects: Sequence[float], errors: Sequence[float], confidence
     # The mean square of the standardized residuals; below 1 it would make the error too small.
     scale = float(precisions @ (values - mean) ** 2) / (number - 1)
     se = plain_se * float(np.sqrt(max(1.0, scale)))
-    half = float(t.ppf((1 + confidence) / 2, number - 1)) * se
+    half_width = float(t.ppf((1 + confidence) / 2, number - 1)) * se
     prediction = None
-    if number >= _FEWEST_TO_PREDICT:
-        reach = float(t.ppf((1 + confidence) / 2, number - 2)) * float(np.sqrt(tau2 + plain_se**2))
-        prediction = mean - reach, mean + reach
+    if number >= _MIN_EFFECTS_TO_PREDICT:
+        prediction_half_width = float(t.ppf((1 + confidence) / 2, number - 2)) * float(np.sqrt(tau2 + plain_se**2))
+        prediction = mean - prediction_half_width, mean + prediction_half_width
     q = float(combined.q)
     return RandomEffects(
         mean=mean,
         se=se,
-        interval=(mean - half, mean + half),
+        interval=(mean - half_width, mean + half_width),
         tau=float(np.sqrt(tau2)),
         i2=max(0.0, 1 - (number - 1) / q) if q > 0 else 0.0,
         q=q,

@@ -1,14 +1,16 @@
 """Test by randomization: how extreme is the observed difference among all that could have been drawn?
 
-The null distribution comes from the schedule that was really drawn from, never from shuffled days: these depend on
-each other, and shuffling them takes chance for effect (23 % false alarms at AR(1) .5 where 5 % are claimed).
-
-A two-sided p is twice the smaller one-sided p (`doubled`), so that each way has half of the level whatever trend the
-days follow. The absolute value of the statistic (`absolute`), which published examples use, has more power without a
-trend, and on a trend looks one way only. `effect_interval.py` inverts the test that was made, so p and interval agree.
-
-Edgington and Onghena, Randomization Tests (2007); Phipson and Smyth (2010) for (b + 1) / (m + 1).
+The null distribution comes from the schedule that was really drawn from, never from shuffled days.
 """
+
+# Days depend on each other, and shuffling them takes chance for effect (23 % false alarms at AR(1) .5 where 5 % are
+# claimed).
+#
+# A two-sided p is twice the smaller one-sided p (`doubled`), so that each way has half of the level whatever trend the
+# days follow. The absolute value of the statistic (`absolute`), which published examples use, has more power without a
+# trend, and on a trend looks one way only. `effect_interval.py` inverts the same test, so p and interval agree.
+#
+# Edgington and Onghena, Randomization Tests (2007); Phipson and Smyth (2010) for (b + 1) / (m + 1).
 
 from collections.abc import Sequence
 from dataclasses import dataclass

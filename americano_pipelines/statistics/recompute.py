@@ -1,7 +1,9 @@
 """Compute the results of an analysis again from its days alone, as far as the installed libraries allow.
 
-It needs numpy only; what needs another library that is missing is left out. `analysis/day_values.py` writes the days.
+It needs numpy only; what needs another library that is missing is left out.
 """
+
+# `analysis/day_values.py` writes the days.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict

@@ -12,5 +12,5 @@ WHERE_USED = {"recorded": "where used"}
 
 def recorded_fields(instance: "DataclassInstance") -> dict[str, Any]:
     """The fields by name; of those marked `WHERE_USED` only those that are not empty."""
-    later = {part.name for part in fields(instance) if part.metadata == WHERE_USED}
-    return {name: value for name, value in asdict(instance).items() if name not in later or value}
+    newer_fields = {field.name for field in fields(instance) if field.metadata == WHERE_USED}
+    return {name: value for name, value in asdict(instance).items() if name not in newer_fields or value}

@@ -1,12 +1,13 @@
 """Fit an interrupted time series: a line through each phase, and the changes where phases meet.
 
-Describe only: the randomization test judges. Days without a value are left out of the fit and keep their place in
-time; for statistics of neighbouring residuals (Newey and West, Durbin-Watson, Ljung-Box) the days on both sides of
-a gap are neighbours.
-
-Wagner et al. (2002) for the model; Newey and West (1987) for errors under autocorrelation; Pinheiro and Bates (2000)
-for AR(1) errors by REML; Turner et al. (2020) for how little each can be trusted on short series.
+Describe only: the randomization test judges.
 """
+
+# Days without a value are left out of the fit and keep their place in time; for statistics of neighbouring residuals
+# (Newey and West, Durbin-Watson, Ljung-Box) the days on both sides of a gap are neighbours.
+#
+# Wagner et al. (2002) for the model; Newey and West (1987) for errors under autocorrelation; Pinheiro and Bates (2000)
+# for AR(1) errors by REML; Turner et al. (2020) for how little each can be trusted on short series.
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,10 +1,9 @@
-"""Count, list and draw the joint start days of treatment in a multiple baseline across cases.
+"""Count, list and draw the joint start days of treatment in a multiple baseline across cases."""
 
-- *Independent*: each case draws its start within its own window (Marascuilo and Busk 1988).
-- *Staggered*: the same, and any two starts lie at least some days apart.
-- *Permuted windows*: the cases are permuted over windows that do not overlap, and each draws its start within the one
-  it got (Koehler and Levin 1998). Windows of one day are fixed start points (Wampold and Worsham 1986).
-"""
+# - *Independent*: each case draws its start within its own window (Marascuilo and Busk 1988).
+# - *Staggered*: the same, and any two starts lie at least some days apart.
+# - *Permuted windows*: the cases are permuted over windows that do not overlap, and each draws its start within the one
+#   it got (Koehler and Levin 1998). Windows of one day are fixed start points (Wampold and Worsham 1986).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ Starts = NDArray[np.int64]
 """The day on which treatment starts in each case, counted from 0; shape (assignments, cases)."""
 
 # The count of staggered starts is by subsets of the cases: 2 ** 12 of them for each day.
-_MOST_STAGGERED_CASES = 12
+_MAX_STAGGERED_CASES = 12
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ class StartSchedule:
             raise AnalysisError("windows that cases are permuted over come one after another and do not overlap")
         if self.distance < 0 or (self.permuted and self.distance):
             raise AnalysisError("a distance between starts is a number of days, and is not for permuted cases")
-        if self.distance and len(self.days) > _MOST_STAGGERED_CASES:
-            raise AnalysisError(f"staggered starts are counted for at most {_MOST_STAGGERED_CASES} cases")
+        if self.distance and len(self.days) > _MAX_STAGGERED_CASES:
+            raise AnalysisError(f"staggered starts are counted for at most {_MAX_STAGGERED_CASES} cases")
 
     @cached_property
     def count(self) -> int:
@@ -93,8 +92,8 @@ class StartSchedule:
         # Starts in each window, then the case that each window is for.
         for inside in self._products(size):
             orders = permutations(range(cases))
-            while some := list(islice(orders, max(1, size // len(inside)))):
-                yield inside[:, np.array(some)].reshape(-1, cases)
+            while block := list(islice(orders, max(1, size // len(inside)))):
+                yield inside[:, np.array(block)].reshape(-1, cases)
 
     def draw(self, generator: np.random.Generator, number: int) -> Starts:
         """Draw independently, each as likely as any other.
@@ -166,11 +165,11 @@ class StartSchedule:
                     for case, (first, last) in enumerate(self.windows)
                     if waiting >> case & 1 and first <= day <= last
                 ]
-                upto, shares = 0, []
+                cumulated, shares = 0, []
                 for case in starting:
-                    upto += self._ways[waiting ^ (1 << case)][day + self.distance]
+                    cumulated += self._ways[waiting ^ (1 << case)][day + self.distance]
                     # Whole numbers of any size, divided once: the shares are right to the last bit.
-                    shares.append(upto / total)
+                    shares.append(cumulated / total)
                 chosen = np.searchsorted(shares, generator.random(rows.size), side="right")
                 for index, case in enumerate(starting):
                     of_case = rows[chosen == index]

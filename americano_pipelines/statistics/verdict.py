@@ -1,17 +1,17 @@
 """Turn a test into a verdict: benefit, harm, differs, not shown, or no verdict and why not.
 
 Use only the test and what was fixed before it: no effect size and no figure can make a verdict.
-
-Benefit and harm need a declaration of which way is better. Without one the verdict says only which way the outcome
-differs.
-
-A one-sided test looks one way only. When the outcome went the other way nothing was shown, however far it went: to
-test that too would be a second look, and doubles the rate of false alarms. What was tested for may well be the
-harmful direction; then finding it is the verdict harm. A two-sided test may find either.
-
-p compares with what else could have been drawn, not with zero. Where all assignments differ one way, the test may
-find an increase although the treatment days lie lower: then there is no verdict.
 """
+
+# Benefit and harm need a declaration of which way is better. Without one the verdict says only which way the outcome
+# differs.
+#
+# A one-sided test looks one way only. When the outcome went the other way nothing was shown, however far it went: to
+# test that too would be a second look, and doubles the rate of false alarms. What was tested for may well be the
+# harmful direction; then finding it is the verdict harm. A two-sided test may find either.
+#
+# p compares with what else could have been drawn, not with zero. Where all assignments differ one way, the test may
+# find an increase although the treatment days lie lower: then there is no verdict.
 
 from dataclasses import dataclass
 from math import ceil

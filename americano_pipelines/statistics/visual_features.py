@@ -1,9 +1,11 @@
 """Measure what visual analysis looks at: level, trend, variability, immediacy, overlap, consistency.
 
-Kratochwill et al. (2010) for the six features; Gast and Ledford (2014) for the stability envelope; White and Haring
-(1980) for the projected baseline; Manolov, Tanious and Onghena (2022) for the consistency of level, trend and
-variability. They describe; none of them judges.
+The features describe; none of them judges.
 """
+
+# Kratochwill et al. (2010) for the six features; Gast and Ledford (2014) for the stability envelope; White and Haring
+# (1980) for the projected baseline; Manolov, Tanious and Onghena (2022) for the consistency of level, trend and
+# variability.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -214,20 +216,20 @@ def visual_features(phases: Sequence[PhaseDays], improvement: Direction) -> Visu
         phases: the phases, in order.
         improvement: which way is better.
     """
-    features = [_of_phase(phase) if phase.days.values.size else None for phase in phases]
+    features = [_phase_features(phase) if phase.days.values.size else None for phase in phases]
     switches = [
-        _of_switch(first, second, improvement)
+        _switch_features(first, second, improvement)
         for first, second in pairwise(features)
         if first is not None and second is not None and first.phase.condition != second.phase.condition
     ]
     return VisualFeatures(tuple(phase for phase in features if phase is not None), tuple(switches))
 
 
-def _of_phase(phase: PhaseDays) -> PhaseFeatures:
+def _phase_features(phase: PhaseDays) -> PhaseFeatures:
     values, days = phase.days.values, phase.days.days.astype(np.float64)
     median = float(np.median(values))
     trend = _least_squares(days, values) if values.size >= _MIN_TREND_DAYS else None
-    reach = ENVELOPE * median if values.min() >= 0 and median > 0 else None
+    margin = ENVELOPE * median if values.min() >= 0 and median > 0 else None
     return PhaseFeatures(
         phase=phase,
         mean=float(values.mean()),
@@ -236,15 +238,15 @@ def _of_phase(phase: PhaseDays) -> PhaseFeatures:
         sd=float(values.std(ddof=1)) if values.size > 1 else None,
         lowest=float(values.min()),
         highest=float(values.max()),
-        envelope=None if reach is None else (median - reach, median + reach),
-        within=None if reach is None else _share_within(values - median, reach),
-        within_trend=None if reach is None or trend is None else _share_within(values - trend.at(days), reach),
+        envelope=None if margin is None else (median - margin, median + margin),
+        within=None if margin is None else _share_within(values - median, margin),
+        within_trend=None if margin is None or trend is None else _share_within(values - trend.at(days), margin),
     )
 
 
-def _share_within(distances: Values, reach: float) -> float:
+def _share_within(distances: Values, margin: float) -> float:
     # 1e-9: a day on the bound is within, whatever rounding does.
-    return float((np.abs(distances) <= reach * (1 + 1e-9)).mean())
+    return float((np.abs(distances) <= margin * (1 + 1e-9)).mean())
 
 
 def _least_squares(days: Values, values: Values) -> Line:
@@ -253,7 +255,7 @@ def _least_squares(days: Values, values: Values) -> Line:
     return Line(slope, float(values.mean()) - slope * float(days.mean()))
 
 
-def _of_switch(first: PhaseFeatures, second: PhaseFeatures, improvement: Direction) -> SwitchFeatures:
+def _switch_features(first: PhaseFeatures, second: PhaseFeatures, improvement: Direction) -> SwitchFeatures:
     into = second.phase.condition == "treatment"
     before, after = (first, second) if into else (second, first)
     baseline, treatment = before.phase.days, after.phase.days
@@ -263,8 +265,11 @@ def _of_switch(first: PhaseFeatures, second: PhaseFeatures, improvement: Directi
     assert shared is not None  # noqa: S101 - phases without a value were left out
     above = beyond = None
     if into and before.trend is not None:
-        rest = treatment.values - before.trend.at(treatment.days.astype(np.float64))
-        above, beyond = float(rest.mean()), float((rest > 0 if improvement == "increase" else rest < 0).mean())
+        residuals = treatment.values - before.trend.at(treatment.days.astype(np.float64))
+        above, beyond = (
+            float(residuals.mean()),
+            float((residuals > 0 if improvement == "increase" else residuals < 0).mean()),
+        )
     return SwitchFeatures(
         first=first,
         second=second,

@@ -1,13 +1,12 @@
-"""Look for a trend within phases, where neither treatment nor switch can make one.
+"""Look for a trend within phases, where neither treatment nor switch can make one."""
 
-A line with one slope for all phases and a level for each. Dependent days make its error too small, so that error is
-multiplied by sqrt((1 + r) / (1 - r)), r being the autocorrelation of the residuals at lag 1, corrected for the bias
-that removing a level from phases of n days brings: r = (n r0 + 1) / (n - 3), from Kendall (1954).
-
-An effect that grows within the treatment phases makes such a slope too. So a trend is seen only where the baseline
-phases alone show it, and the treatment phases have the same sign. At most 1 of 100 series without a trend and 4 of 100
-with an effect that grows have one then, at AR(1) 0 to .5 and for 40 and 56 days.
-"""
+# A line with one slope for all phases and a level for each. Dependent days make its error too small, so that error is
+# multiplied by sqrt((1 + r) / (1 - r)), r being the autocorrelation of the residuals at lag 1, corrected for the bias
+# that removing a level from phases of n days brings: r = (n r0 + 1) / (n - 3), from Kendall (1954).
+#
+# An effect that grows within the treatment phases makes such a slope too. So a trend is seen only where the baseline
+# phases alone show it, and the treatment phases have the same sign. At most 1 of 100 series without a trend and 4 of
+# 100 with an effect that grows have one then, at AR(1) 0 to .5 and for 40 and 56 days.
 
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from americano_pipelines.statistics.prefix_sums import Values
 
 TREND_LEVEL = 0.01
 BASELINE_LEVEL = 0.05
-_MOST_AUTOCORRELATION = 0.95
+_MAX_AUTOCORRELATION = 0.95
 # Fewer days a phase leave nothing to correct the autocorrelation with.
 _MIN_DAYS = 4
 
@@ -103,7 +102,7 @@ def _line(values: Values, phase: NDArray[np.int64]) -> Line | None:
     later, earlier = residuals[1:][neighbours], residuals[:-1][neighbours]
     scale = float(np.sqrt((later**2).sum() * (earlier**2).sum()))
     raw, length = (float((later * earlier).sum()) / scale if scale else 0.0), number / phases
-    correlation = min(_MOST_AUTOCORRELATION, max(0.0, (length * raw + 1) / (length - 3)))
+    correlation = min(_MAX_AUTOCORRELATION, max(0.0, (length * raw + 1) / (length - 3)))
     se = float(np.sqrt((residuals**2).sum() / degrees / spread * (1 + correlation) / (1 - correlation)))
     p = float(2 * student.sf(abs(slope) / se, degrees))
     return Line(slope, se, correlation, p)

@@ -1,16 +1,16 @@
-"""Search the values on missing days that make p largest, and bound the p of all values in the observed range.
+"""Search the values on missing days that make p largest, and bound the p of all values in the observed range."""
 
-A test for an increase counts the assignments whose statistic s is at least the observed o. With values x on the missing
-days, s - o is a number plus the sum of d x, where d is the difference between the day's weights in s and in o.
-
-- The largest s - o of one assignment has the highest observed value on each day with d > 0 and the lowest on the
-  others. An assignment that falls short even then never counts, so the others bound p from above.
-- In an alternation a day weighs alike under every assignment that treats it. Then the lowest value on all treatment
-  days and the highest on all baseline days is the worst for each assignment, and the bound is reached.
-- Of phases, whose lengths are weights too, no values need be the worst for all assignments. A search begins at these
-  values and changes a day while that adds to the count. What it finds is a p that values do give: the largest one is
-  at least that, and at most the bound.
-"""
+# A test for an increase counts the assignments whose statistic s is at least the observed o. With values x on the
+# missing days, s - o is a number plus the sum of d x, where d is the difference between the day's weights in s and in
+# o.
+#
+# - The largest s - o of one assignment has the highest observed value on each day with d > 0 and the lowest on the
+#   others. An assignment that falls short even then never counts, so the others bound p from above.
+# - In an alternation a day weighs alike under every assignment that treats it. Then the lowest value on all treatment
+#   days and the highest on all baseline days is the worst for each assignment, and the bound is reached.
+# - Of phases, whose lengths are weights too, no values need be the worst for all assignments. A search begins at these
+#   values and changes a day while that adds to the count. What it finds is a p that values do give: the largest one is
+#   at least that, and at most the bound.
 
 from collections.abc import Iterator
 from dataclasses import dataclass

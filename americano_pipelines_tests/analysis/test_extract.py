@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.analysis.extract import Extract, events_statement, protocol_statement, read_extract
+from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.extract_reading import read_extract
+from americano_pipelines.analysis.extract_statements import events_statement, protocol_statement
 from americano_pipelines.analysis.pseudonym import pseudonym
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings

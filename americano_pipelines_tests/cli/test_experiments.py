@@ -9,7 +9,7 @@ import pytest
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
 from americano_pipelines.cli.experiments import unambiguous_length
-from americano_pipelines.provenance.archive import put, records_dir
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.provenance.record import Logged
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, Done
@@ -39,8 +39,8 @@ def keep(
             "logged": Logged(params={}, metrics=points, tags={}),
         }
     )
-    (records_dir(settings) / f"{record.sha256}.json").unlink()
-    return put(records_dir(settings), changed.canonical())[1]
+    (settings.paths.records / f"{record.sha256}.json").unlink()
+    return put(settings.paths.records, changed.canonical())[1]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from americano_pipelines.defs.job_names import ANALYSES
 from americano_pipelines.erasure.extracts import Extracts
 from americano_pipelines.erasure.learner import identify
 from americano_pipelines.erasure.store import ErasureAction
-from americano_pipelines.provenance.archive import extracts_dir, put, records
+from americano_pipelines.provenance.archive import put, records
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, Done, free_port
@@ -156,12 +156,12 @@ def test_of_an_erased_learner_only_the_records_stay(
     assert after == {}
     # What is not theirs stays.
     assert artifacts(root, others[0]) == kept_of_other
-    assert {path.stem for path in extracts_dir(settings).glob("*.json")} == {others[0].extract_sha256}
+    assert {path.stem for path in settings.paths.extracts.glob("*.json")} == {others[0].extract_sha256}
     for record in theirs:
         assert set(artifacts(root, record)) <= STAY
         assert "provenance/record.json" in artifacts(root, record)
     assert len(of(settings, PROTOCOL)) == 2
-    card = json.loads((extracts_dir(settings) / "purged" / f"{theirs[0].extract_sha256}.json").read_text())
+    card = json.loads((settings.paths.extracts / "purged" / f"{theirs[0].extract_sha256}.json").read_text())
     assert card.keys() == {"extract_sha256", "protocol_id", "reason", "purged_at"}
     check_dagster(settings, theirs[0], others[0])
 
@@ -188,7 +188,7 @@ def test_a_server_that_did_not_answer_is_cleaned_by_the_next_purge(
 
     assert first.code == 1
     assert "what MLflow runs have was not looked at: MLFLOW_TRACKING_URI" in first.err
-    assert not list(extracts_dir(settings).glob("*.json")), "what could be done is done"
+    assert not list(settings.paths.extracts.glob("*.json")), "what could be done is done"
     assert "daily.csv" in artifacts(mlflow_server.artifacts, record)
 
     second = cli("purge", "--learner", LEARNER, "--json", **values)
@@ -206,7 +206,7 @@ def test_runs_that_failed_before_they_were_recorded_are_judged_by_the_extract_th
     values = app.variables()
     settings = settings_for(**values)
     cli("sync", "--json", **values)
-    in_the_way = extracts_dir(settings)
+    in_the_way = settings.paths.extracts
     in_the_way.write_text("no folder")
     failed = {protocol_id: analyse(settings, protocol_id, KINDS[0]) for protocol_id in (PROTOCOL, OTHER)}
     in_the_way.unlink()
@@ -232,7 +232,7 @@ def test_while_the_source_has_the_learner_their_extracts_stay(
 ) -> None:
     values = app.variables()
     settings = settings_for(**values)
-    kept, _ = put(extracts_dir(settings), extract_of(settings, LEARNER))
+    kept, _ = put(settings.paths.extracts, extract_of(settings, LEARNER))
 
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 
@@ -253,7 +253,7 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
     settings_for: Callable[..., Settings],
 ) -> None:
     settings = settings_for()
-    folder = extracts_dir(settings)
+    folder = settings.paths.extracts
     uuid = "0B5F1C9E-7A4B-4D0E-9C7A-2D4F6A8B0C1D"
     theirs, _ = put(folder, extract_of(settings, uuid.lower()))
     among, _ = put(folder, json.dumps({"learners": ["x", pseudonym(settings, uuid)], "rows": []}).encode())
@@ -284,7 +284,7 @@ def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}"])
 def test_a_card_that_cannot_be_read_is_named(settings_for: Callable[..., Settings], content: bytes) -> None:
     settings = settings_for()
-    card = extracts_dir(settings) / "purged" / f"{'a' * 64}.json"
+    card = settings.paths.extracts / "purged" / f"{'a' * 64}.json"
     card.parent.mkdir(parents=True)
     card.write_bytes(content)
 
@@ -302,7 +302,7 @@ def test_a_trainings_input_goes_unless_its_snapshot_is_clean_and_its_model_is_na
     settings = settings_for(**values)
     cli("sync", "--json", **values)
     train(settings)
-    (before,) = extracts_dir(settings).glob("*.json")
+    (before,) = settings.paths.extracts.glob("*.json")
     erase(app)
 
     first = cli("purge", "--learner", LEARNER, "--json", **values)
@@ -314,7 +314,7 @@ def test_a_trainings_input_goes_unless_its_snapshot_is_clean_and_its_model_is_na
         text.startswith("model americano_high_performance version 1 was trained") for text in first.json["remains"]
     )
     train(settings)
-    (after,) = extracts_dir(settings).glob("*.json")
+    (after,) = settings.paths.extracts.glob("*.json")
     second = cli("purge", "--learner", LEARNER, "--json", **values)
     assert (second.code, second.json["found"]) == (0, []), second.err
     assert after.exists()

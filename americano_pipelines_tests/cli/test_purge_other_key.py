@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from americano_pipelines.analysis.pseudonym import pseudonym
-from americano_pipelines.provenance.archive import extracts_dir, put
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database, Done
 from americano_pipelines_tests.sync.support import sync
@@ -22,7 +22,7 @@ DELETE FROM experiment_protocols WHERE "userId" = 'learner_1'"""
 def extract_of(settings: Settings, learner: str, protocol_id: str) -> Path:
     """Keep an extract as far as it says whose it is."""
     text = {"protocol": {"learner": pseudonym(settings, learner), "protocol_id": protocol_id}}
-    return put(extracts_dir(settings), json.dumps(text).encode())[0]
+    return put(settings.paths.extracts, json.dumps(text).encode())[0]
 
 
 @pytest.mark.parametrize(

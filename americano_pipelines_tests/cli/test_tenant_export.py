@@ -165,7 +165,7 @@ def test_a_purge_removes_the_files_and_what_names_the_learner(tmp_path: Path) ->
     assert {item.path for item in items} == {*written, interrupted}
     assert not any(path.exists() for path in (item.path for item in items) if path)
     assert Path(other.card.files[0].path).exists()
-    assert [path.stem for path in export_cards.read_cards(settings)] == [other.sha256]
+    assert [path.stem for path in export_cards.read_cards(settings.paths)] == [other.sha256]
     remains = sorted(settings.paths.purged_exports.iterdir())
     assert [path.stem for path in remains] == sorted([export.sha256, alone.sha256])
     for path in remains:
@@ -185,7 +185,7 @@ def test_a_file_that_was_moved_is_reported(tmp_path: Path) -> None:
 
     assert item.action is ErasureAction.CANNOT_REMOVE
     assert export.sha256 in item.reason
-    assert export.sha256 in {path.stem for path in export_cards.read_cards(settings)}
+    assert export.sha256 in {path.stem for path in export_cards.read_cards(settings.paths)}
 
 
 def test_a_purge_removes_keys_and_requests_of_the_learner(tmp_path: Path) -> None:
@@ -201,14 +201,14 @@ def test_a_purge_removes_keys_and_requests_of_the_learner(tmp_path: Path) -> Non
             parameters={},
             requested_at=created,
         )
-        assert request_cards.create_card(settings, card)
+        assert request_cards.create_card(settings.paths, card)
     create_key(settings, KeyCard(name="all", scopes=frozenset({Scope.ADMIN}), created_at=created))
 
     items = purged(settings, "learner-1", ApiAccess(settings))
 
     assert [item.kind for item in items] == ["API key", "API request"]
-    assert {stored.card.learner for stored in stored_keys(settings)} == {"learner-2", None}
-    cards = request_cards.read_cards(settings).values()
+    assert {stored.card.learner for stored in stored_keys(settings.paths)} == {"learner-2", None}
+    cards = request_cards.read_cards(settings.paths).values()
     assert [card.protocol_id for card in cards if card] == ["protocol-learner-2"]
 
 

@@ -15,7 +15,7 @@ from americano_pipelines.defs.verdict_table import (
     report_texts,
     report_verdicts,
 )
-from americano_pipelines.provenance.archive import put, records_dir
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.defs.conftest import Runner
@@ -32,13 +32,13 @@ def reports(instance: dg.DagsterInstance) -> list[dict[str, str]]:
 def keep(settings: Settings, *, planned: bool, **record: object) -> None:
     """Keep a record of an analysis of `protocol_0`."""
     sha256, kept = kept_record(settings, **record)  # type: ignore[arg-type]
-    (records_dir(settings) / f"{sha256}.json").unlink()
+    (settings.paths.records / f"{sha256}.json").unlink()
     compliance = PlanCompliance(
         planned=planned, reasons=() if planned else ("a test",), earlier_runs=0, unrecorded_runs=0, plan_over=True
     )
     metrics = {"p": [(0, 0.012345)], "observed": [(0, 3.14159)], "interval_low": [(0, 1.0)]}
     logged = kept.logged.model_copy(update={"metrics": metrics})
-    put(records_dir(settings), kept.model_copy(update={"standing": compliance, "logged": logged}).canonical())
+    put(settings.paths.records, kept.model_copy(update={"standing": compliance, "logged": logged}).canonical())
 
 
 def test_a_sync_reports_each_protocol_and_again_only_what_changed(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from americano_pipelines.provenance.archive import put, records_dir
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.provenance.chain import append
 from americano_pipelines.provenance.record import CodePart, Identity, Logged, Record
 from americano_pipelines.settings import Settings
@@ -57,5 +57,5 @@ def kept_record(
     if chained:
         linked, _, sha256 = append(settings, lambda link: record.model_copy(update={"chain": link}), 0o600)
         return sha256, linked
-    _, sha256 = put(records_dir(settings), record.canonical())
+    _, sha256 = put(settings.paths.records, record.canonical())
     return sha256, record

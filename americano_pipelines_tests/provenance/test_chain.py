@@ -8,7 +8,7 @@ import pytest
 
 from americano_pipelines.erasure.extracts import Extracts
 from americano_pipelines.erasure.store import ErasureAction, Learner
-from americano_pipelines.provenance.archive import put, records_dir
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.provenance.chain import earlier_records, read_chain
 from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.provenance.verify.hash_locations import CHAIN, hash_locations
@@ -35,7 +35,7 @@ def chain_finding(settings: Settings, sha256: str) -> Finding:
     from americano_pipelines.provenance.archive import get
     from americano_pipelines.provenance.record import Record
 
-    record = Record.parse(get(records_dir(settings), sha256))
+    record = Record.parse(get(settings.paths.records, sha256))
     subject = Target(record, sha256, "the archive", None, ())
     (finding,) = [item for item in hash_locations(settings, subject, lambda _: []) if item.what == CHAIN]
     return finding
@@ -55,7 +55,7 @@ def test_each_record_names_the_one_before(settings: Settings) -> None:
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_record_that_is_removed_or_changed_leaves_a_gap_for_those_after_it(settings: Settings, which: int) -> None:
     hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(3)]
-    path = records_dir(settings) / f"{hashes[which]}.json"
+    path = settings.paths.records / f"{hashes[which]}.json"
     content = path.read_bytes()
     path.unlink()
 
@@ -71,7 +71,7 @@ def test_a_record_that_is_removed_or_changed_leaves_a_gap_for_those_after_it(set
 
 def test_the_last_record_that_is_removed_is_known_by_the_heads_card(settings: Settings) -> None:
     hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(2)]
-    (records_dir(settings) / f"{hashes[1]}.json").unlink()
+    (settings.paths.records / f"{hashes[1]}.json").unlink()
     assert read_chain(settings).missing() == {2: hashes[1]}
 
     sha256, record = kept_record(settings, chained=True, mlflow_run="m2")
@@ -84,7 +84,7 @@ def test_the_last_record_that_is_removed_is_known_by_the_heads_card(settings: Se
 def test_a_card_that_is_lost_or_damaged_is_made_anew_from_the_records(settings: Settings) -> None:
     first = kept_record(settings, chained=True, mlflow_run="m0")[0]
     for content in (b"", b"{}", None):
-        card = records_dir(settings) / "chain.head"
+        card = settings.paths.records / "chain.head"
         if content is None:
             card.unlink()
         else:
@@ -105,7 +105,7 @@ def test_records_from_before_the_chain_stay_valid_and_are_named_once(settings: S
 
     assert earlier_records(settings, read_chain(settings)) == sorted(old)
     assert chain_finding(settings, old[0]).status is Status.MATCH
-    (records_dir(settings) / f"{old[1]}.json").unlink()
+    (settings.paths.records / f"{old[1]}.json").unlink()
     gap = chain_finding(settings, sha256)
     assert (gap.status, old[1][:12] in gap.detail) == (Status.MISSING, True)
 
@@ -120,10 +120,10 @@ def test_a_record_that_claims_to_be_from_before_the_chain_is_found(settings: Set
 def test_a_record_in_the_place_of_another_is_found(settings: Settings) -> None:
     hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}") for number in range(2)]
     forged = hashes[0][1].model_copy(update={"sentence": "A benefit."})
-    _, sha256 = put(records_dir(settings), forged.canonical())
+    _, sha256 = put(settings.paths.records, forged.canonical())
 
     assert chain_finding(settings, sha256).status is Status.DRIFT
-    (records_dir(settings) / f"{hashes[0][0]}.json").unlink()
+    (settings.paths.records / f"{hashes[0][0]}.json").unlink()
     assert chain_finding(settings, sha256).status is Status.DRIFT, "the next record names the one that was there"
     assert chain_finding(settings, hashes[1][0]).status is Status.MISSING
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.record_index import (
     INDEX,
     find_entries,
@@ -45,7 +44,7 @@ def opened_records() -> list[str]:
 
 
 def _files(settings: Settings) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(records_dir(settings).iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(settings.paths.records.iterdir())}
 
 
 def test_a_reader_opens_only_the_records_that_match(settings: Settings) -> None:
@@ -86,13 +85,13 @@ def test_a_record_that_was_changed_or_removed_is_no_record(settings: Settings) -
     changed, record = kept_record(settings, mlflow_run="m1")
     removed, _ = kept_record(settings, mlflow_run="m2")
     update_index(settings)
-    path = records_dir(settings) / f"{changed}.json"
+    path = settings.paths.records / f"{changed}.json"
     status = path.stat()
     path.chmod(0o600)
     path.write_bytes(record.canonical().replace(b"It helped.", b"It harmed."))
     # Same size, and the time of change set back.
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    (records_dir(settings) / f"{removed}.json").unlink()
+    (settings.paths.records / f"{removed}.json").unlink()
 
     assert newest_entries(settings) == []
     assert [entry.sha256 for entry in find_entries(settings, "readable", False)] == [changed]  # noqa: FBT003
@@ -104,7 +103,7 @@ def test_a_record_that_was_changed_or_removed_is_no_record(settings: Settings) -
 def test_an_index_that_is_damaged_is_not_used_and_made_anew(settings: Settings, damage: str) -> None:
     hashes = {kept_record(settings, mlflow_run=f"m{number}")[0] for number in range(3)}
     update_index(settings)
-    index = records_dir(settings) / INDEX
+    index = settings.paths.records / INDEX
     if damage == "no database":
         index.write_bytes(b"x" * 10_000)
     elif damage == "another version":

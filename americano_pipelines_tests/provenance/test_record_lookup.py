@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 
 from americano_pipelines.errors import AnalysisError, TamperedError
-from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.record_lookup import find_record
 from americano_pipelines.settings import Settings
 from americano_pipelines_tests.provenance.records import kept_record
@@ -40,7 +39,7 @@ def test_of_a_row_that_was_carried_out_again_the_last_is_found(settings: Setting
 def test_a_hash_that_is_not_told_in_full_enough_names_those_it_may_be(settings: Settings) -> None:
     first, _ = kept_record(settings)
     other = first[:8] + secrets.token_hex(28)
-    (records_dir(settings) / f"{other}.json").write_text("another")
+    (settings.paths.records / f"{other}.json").write_text("another")
 
     with pytest.raises(AnalysisError, match=f"2 records have a hash that begins with {first[:8]}"):
         find_record(settings, first[:8])
@@ -48,7 +47,7 @@ def test_a_hash_that_is_not_told_in_full_enough_names_those_it_may_be(settings: 
 
 def test_a_record_that_was_changed_says_so(settings: Settings) -> None:
     sha256, _ = kept_record(settings)
-    path = records_dir(settings) / f"{sha256}.json"
+    path = settings.paths.records / f"{sha256}.json"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b"It helped.", b"It harmed."))
 

@@ -17,16 +17,16 @@ RECORD, FINDING = "a" * 64, "b" * 64
 def settings(tmp_path: Path) -> Settings:
     settings = load_settings(americano_data_dir=tmp_path / "data")
     for number in range(3):
-        add_card(settings, f"snapshot {number}", {RECORD: FINDING} if number == 1 else {})
+        add_card(settings.paths, f"snapshot {number}", {RECORD: FINDING} if number == 1 else {})
     return settings
 
 
 def gap(settings: Settings, end: ExpiryHead | None, start: int = 1) -> str:
-    return read_expiry(settings).gap(end, start)
+    return read_expiry(settings.paths).gap(end, start)
 
 
 def test_each_card_names_the_one_before_and_records_name_the_last(settings: Settings) -> None:
-    chain = read_expiry(settings)
+    chain = read_expiry(settings.paths)
     assert [chain.cards[number][0].previous for number in (1, 2, 3)] == [None, chain.cards[1][1], chain.cards[2][1]]
     assert chain.findings == {RECORD: (2, FINDING)}
 
@@ -39,7 +39,7 @@ def test_each_card_names_the_one_before_and_records_name_the_last(settings: Sett
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("removed", [True, False])
 def test_a_card_that_is_changed_or_removed_shows(settings: Settings, number: int, *, removed: bool) -> None:
-    end, path = read_expiry(settings).end, settings.paths.expired_snapshots / f"{number}.json"
+    end, path = read_expiry(settings.paths).end, settings.paths.expired_snapshots / f"{number}.json"
     text = path.read_text()
     path.unlink()
     if not removed:
@@ -52,12 +52,12 @@ def test_a_card_that_is_changed_or_removed_shows(settings: Settings, number: int
 
 
 def test_all_cards_that_are_removed_or_written_anew_are_known_by_a_record(settings: Settings) -> None:
-    end = read_expiry(settings).end
+    end = read_expiry(settings.paths).end
     for path in settings.paths.expired_snapshots.iterdir():
         path.unlink()
     assert gap(settings, end) == "card 3 of the snapshots that expired is gone or was changed"
     for number in range(4):
-        add_card(settings, f"snapshot {number}", {RECORD: "c" * 64})
+        add_card(settings.paths, f"snapshot {number}", {RECORD: "c" * 64})
 
     assert gap(settings, end) == "card 4 of the snapshots that expired was changed"
     assert gap(settings, None) == "", "no record names a card: nothing shows it"
@@ -69,9 +69,9 @@ def test_the_first_card_names_the_findings_from_before_there_were_cards(tmp_path
     for name in ("old", "new"):
         (settings.paths.extract_checks / f"{name}.json").write_text(name)
 
-    add_card(settings, "snapshot", {"new": FINDING})
+    add_card(settings.paths, "snapshot", {"new": FINDING})
 
-    (card, _) = read_expiry(settings).cards[1]
+    (card, _) = read_expiry(settings.paths).cards[1]
     assert (list(card.earlier), card.findings) == (["old"], {"new": FINDING})
 
 
@@ -82,10 +82,12 @@ def test_a_card_that_cannot_be_read_keeps_its_number_and_stops_no_other(settings
     (folder / "3.json").chmod(0o600)
     (folder / "3.json").write_text(content)
 
-    add_card(settings, "snapshot 3", {})
+    add_card(settings.paths, "snapshot 3", {})
 
     assert sorted(path.name for path in folder.iterdir()) == ["1.json", "2.json", "3.json", "4.json"]
-    assert gap(settings, read_expiry(settings).end) == "card 3 of the snapshots that expired is gone or was changed"
+    assert (
+        gap(settings, read_expiry(settings.paths).end) == "card 3 of the snapshots that expired is gone or was changed"
+    )
 
 
 def test_no_card_follows_one_that_cannot_be_read_at_the_moment(settings: Settings) -> None:
@@ -95,9 +97,9 @@ def test_no_card_follows_one_that_cannot_be_read_at_the_moment(settings: Setting
     card.mkdir()
 
     with pytest.raises(OSError, match=r"3\.json"):
-        add_card(settings, "snapshot 3", {})
+        add_card(settings.paths, "snapshot 3", {})
 
     card.rmdir()
     aside.rename(card)
-    add_card(settings, "snapshot 3", {})
-    assert gap(settings, read_expiry(settings).end) == ""
+    add_card(settings.paths, "snapshot 3", {})
+    assert gap(settings, read_expiry(settings.paths).end) == ""

@@ -56,7 +56,7 @@ def test_a_revoked_key_is_refused_at_once(api: Api) -> None:
     card = KeyCard(name="to revoke", scopes=frozenset({Scope.READ}), created_at=datetime.now(UTC))
     key = create_key(api.settings, card)
     before = api.get("/v1/protocols", key)
-    revoke_key(api.settings, sha256(key.encode()).hexdigest()[:12])
+    revoke_key(api.settings.paths, sha256(key.encode()).hexdigest()[:12])
     after = api.get("/v1/protocols", key)
 
     assert (before.status_code, after.status_code) == (200, 401)
@@ -132,7 +132,7 @@ def test_revoking_takes_an_id_that_means_one_key(settings_for: Callable[..., Set
 
     for wrong in ("", "zz"):
         with pytest.raises(ConfigError, match="key list"):
-            revoke_key(settings, wrong)
+            revoke_key(settings.paths, wrong)
     assert len(list(settings.paths.api_keys.iterdir())) == 2
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines_tests.provenance.conftest import Lab, lab  # noqa: F401 - a fixture
 from americano_pipelines_tests.provenance.records import kept_record
@@ -35,10 +35,10 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
     hashes = {}
     for learner in ("learner-1", "learner-2"):
         content = json.dumps({"days of": learner}).encode()
-        _, extract = put(extracts_dir(settings), content)
+        _, extract = put(settings.paths.extracts, content)
         _, record = kept_record(settings, protocol_id=f"protocol-{learner}", actor=learner)
         record = record.model_copy(update={"extract_sha256": extract})
-        _, hashes[learner] = put(records_dir(settings), record.canonical())
+        _, hashes[learner] = put(settings.paths.records, record.canonical())
     of_all, _ = kept_record(settings, protocol_id=None, row=None, actor="all learners")
     # The app's rows name the records; that of learner-3 names a record of learner-1.
     of_run = hashes | {"learner-3": hashes["learner-1"]}

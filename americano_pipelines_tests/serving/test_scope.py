@@ -146,7 +146,7 @@ def test_no_principal_starts_what_is_outside_of_the_scope(api: Api, examples: in
         assert sync.status_code == (503 if "admin" in asker.scopes else 403)
 
     check()
-    assert request_cards.read_cards(api.settings) == {}
+    assert request_cards.read_cards(api.settings.paths) == {}
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_a_key_of_another_request_is_refused(requests: Requests) -> None:
         assert (answer.status_code, answer.json()["code"]) == (422, "key-in-use")
     assert len(requests.rows()) == 1
     # Where the card is gone, such as on another machine, the row says so.
-    for path in request_cards.read_cards(requests.api.settings):
+    for path in request_cards.read_cards(requests.api.settings.paths):
         path.unlink()
     assert requests.post({**ABAB, "protocol": "protocol_0"}, idempotency_key="taken").status_code == 422
     assert len(requests.rows()) == 1
@@ -287,14 +287,14 @@ def test_without_a_key_nothing_of_a_body_is_read(requests: Requests) -> None:
 def test_what_has_no_row_needs_dagster(requests: Requests) -> None:
     """The app's enum has no word for it."""
     body = {"protocol": "protocol_1", "kind": "interrupted_time_series"}
-    before = request_cards.read_cards(requests.api.settings)
+    before = request_cards.read_cards(requests.api.settings.paths)
 
     answer = requests.post(body, idempotency_key="away")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "dagster-unavailable")
     assert answer.headers["retry-after"]
     assert "americano dev" in answer.json()["detail"]
-    assert request_cards.read_cards(requests.api.settings).keys() == before.keys()
+    assert request_cards.read_cards(requests.api.settings.paths).keys() == before.keys()
     assert requests.rows() == []
 
 
@@ -332,7 +332,7 @@ def test_a_page_of_another_site_starts_nothing(requests: Requests, headers: dict
 
 def test_an_app_that_is_away_is_said(requests: Requests) -> None:
     row_id = requests.post(ABAB).json()["id"]
-    before = request_cards.read_cards(requests.api.settings)
+    before = request_cards.read_cards(requests.api.settings.paths)
     requests.app.execute("ALTER ROLE americano_link CONNECTION LIMIT 0")
     try:
         answer = requests.post(ABAB)
@@ -343,7 +343,7 @@ def test_an_app_that_is_away_is_said(requests: Requests) -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (503, "app-unavailable")
     assert requests.app.name not in answer.text
-    assert request_cards.read_cards(requests.api.settings).keys() == before.keys()
+    assert request_cards.read_cards(requests.api.settings.paths).keys() == before.keys()
     assert known["status"] == "PENDING"
     assert unknown.status_code == 503
     assert requests.state_of(row_id)["status"] == "PENDING"
@@ -422,7 +422,7 @@ def test_a_principal_has_so_many_unfinished_requests(requests: Requests, monkeyp
             request_id=f"c{number:024}", principal="key 3", protocol_id="protocol_1", analysis="change_points",
             parameters={}, requested_at=moment, launched_at=moment, dagster_run_id=f"run {number}",
         )  # fmt: skip
-        assert request_cards.create_card(requests.api.settings, card)
+        assert request_cards.create_card(requests.api.settings.paths, card)
     assert AnalysisTrigger(requests.api.settings).accept(third, request, "with a row").is_new
 
 

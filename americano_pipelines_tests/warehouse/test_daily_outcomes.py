@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from americano_pipelines.analysis.daily_series import observe
-from americano_pipelines.analysis.extract import read_extract
+from americano_pipelines.analysis.extract_reading import read_extract
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
 from americano_pipelines.statistics.phase_windows import CONDITIONS

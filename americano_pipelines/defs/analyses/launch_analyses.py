@@ -28,7 +28,7 @@ from americano_pipelines.defs.run_tags import COMMAND_TAG
 from americano_pipelines.defs.sync.launch_sync import console_level
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.mlflow_store.data_folder import check_location
-from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import newest_entries
 from americano_pipelines.settings import Settings
@@ -91,9 +91,9 @@ def read_launched(
 
 
 def _recorded(settings: Settings, protocol_id: str, sha256: str) -> Launched:
-    record = Record.parse(get(records_dir(settings), sha256))
+    record = Record.parse(get(settings.paths.records, sha256))
     kind, compliance = KINDS[record.identity.analysis], record.standing
-    extract = kind.parse_extract(get(extracts_dir(settings), record.extract_sha256))
+    extract = kind.parse_extract(get(settings.paths.extracts, record.extract_sha256))
     return Launched(
         protocol_id=protocol_id,
         protocol=one_line(extract.title or ""),

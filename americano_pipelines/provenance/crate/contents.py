@@ -75,7 +75,7 @@ def collect_contents(settings: Settings, name: str, *, with_days: bool) -> Crate
         contents[path] = content
     if record.module_bundle_sha256 is not None:
         try:
-            modules = kept_modules(settings, record.module_bundle_sha256)
+            modules = kept_modules(settings.paths, record.module_bundle_sha256)
         except FileNotFoundError:
             raise AnalysisError(f"the modules that record {sha256[:12]} ran with are gone") from None
         contents |= {f"{MODULES}americano_pipelines/{path}": text.encode() for path, text in modules.items()}

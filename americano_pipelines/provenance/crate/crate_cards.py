@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, ValidationError
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.provenance.crate.contents import CrateContents
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 
 class CrateCard(FrozenModel):
@@ -31,12 +31,12 @@ class CrateCard(FrozenModel):
     written_at: AwareDatetime
 
 
-def write_card(settings: Settings, contents: CrateContents, target: Path, sha256: str) -> None:
+def write_card(paths: DataFolder, contents: CrateContents, target: Path, sha256: str) -> None:
     """Note a crate with days; the card of one that it replaced goes."""
-    for path, card in read_cards(settings).items():
+    for path, card in read_cards(paths).items():
         if card is not None and card.path == str(target.absolute()):
             path.unlink(missing_ok=True)
-    folder = settings.paths.crate_cards
+    folder = paths.crate_cards
     folder.mkdir(parents=True, exist_ok=True)
     card = CrateCard(
         path=str(target.absolute()),
@@ -49,10 +49,10 @@ def write_card(settings: Settings, contents: CrateContents, target: Path, sha256
     atomic_files.write_text(folder / f"{sha256}.json", card.model_dump_json(indent=1))
 
 
-def read_cards(settings: Settings) -> dict[Path, CrateCard | None]:
+def read_cards(paths: DataFolder) -> dict[Path, CrateCard | None]:
     """Path of each card to its content; None where it cannot be read."""
     cards: dict[Path, CrateCard | None] = {}
-    for path in sorted(settings.paths.crate_cards.glob("[!.]*.json")):
+    for path in sorted(paths.crate_cards.glob("[!.]*.json")):
         try:
             cards[path] = CrateCard.model_validate_json(path.read_bytes())
         except ValidationError:

@@ -11,7 +11,6 @@ from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.common.process_errors import last_error_line
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.crate.contents import RECORD_FILE, VERIFIER, verifier
 from americano_pipelines.provenance.crate.time_stamp import STAMP, stamped_at
 from americano_pipelines.provenance.crate.unpack import unpack
@@ -79,7 +78,7 @@ def check_crate(settings: Settings, crate: Path) -> CrateCheck:
 
 def _known(settings: Settings, record_sha256: str, folder: Path) -> Iterator[tuple[str, str]]:
     """What this project and its archive know of a crate."""
-    if (records_dir(settings) / f"{record_sha256}.json").is_file():
+    if (settings.paths.records / f"{record_sha256}.json").is_file():
         yield "ok", "this archive has the record"
     else:
         yield "unknown", "this archive has no such record"

@@ -21,7 +21,7 @@ from americano_pipelines.provenance.crate.time_stamp import STAMP
 from americano_pipelines.provenance.perform import MANUSCRIPT, REPORT, RESULTS
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import DIFF, LOCK_FILE
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 
 if TYPE_CHECKING:
     from rocrate.model.entity import Entity
@@ -112,11 +112,11 @@ class WrittenCrate:
     contents_sha256: str
 
 
-def write_crate(settings: Settings, contents: CrateContents, options: CrateOptions, target: Path) -> WrittenCrate:
+def write_crate(paths: DataFolder, contents: CrateContents, options: CrateOptions, target: Path) -> WrittenCrate:
     """Write a crate.
 
     Args:
-        settings: whose data folder is used for the work.
+        paths: whose data folder is used for the work.
         contents: what goes into it.
         options: who made it and on what terms.
         target: the ZIP file; one that is there is replaced.
@@ -124,7 +124,7 @@ def write_crate(settings: Settings, contents: CrateContents, options: CrateOptio
     Returns:
         Its hashes.
     """
-    with reader_temporary_folder(settings.spill_dir, "crate") as folder:
+    with reader_temporary_folder(paths.spill, "crate") as folder:
         inside = folder / "crate"
         for name, content in {**contents.files, GUIDE: _guide(contents, options)}.items():
             path = inside / name

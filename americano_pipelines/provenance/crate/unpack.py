@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from americano_pipelines.errors import AnalysisError
 
 # A crate has some hundred files and some megabytes.
-_MOST_FILES, _MOST_BYTES = 10_000, 1 << 30
+_MAX_FILES, _MAX_BYTES = 10_000, 1 << 30
 _BLOCK = 1 << 20
 
 
@@ -25,7 +25,7 @@ def unpack(crate: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(crate) as archive:
             _check(archive.infolist())
-            left = _MOST_BYTES
+            left = _MAX_BYTES
             for entry in archive.infolist():
                 left = _write(archive, entry, folder, left)
     # RuntimeError: encrypted; NotImplementedError: an unknown compression; ValueError: a name with a null.
@@ -39,10 +39,10 @@ def _check(entries: list[zipfile.ZipInfo]) -> None:
     Raises:
         zipfile.BadZipFile: with the reason.
     """
-    if len(entries) > _MOST_FILES:
-        raise zipfile.BadZipFile(f"it has {len(entries):,} files, and a crate has at most {_MOST_FILES:,}")
-    if sum(entry.file_size for entry in entries) > _MOST_BYTES:
-        raise zipfile.BadZipFile(f"unpacked it has more than {_MOST_BYTES:,} bytes")
+    if len(entries) > _MAX_FILES:
+        raise zipfile.BadZipFile(f"it has {len(entries):,} files, and a crate has at most {_MAX_FILES:,}")
+    if sum(entry.file_size for entry in entries) > _MAX_BYTES:
+        raise zipfile.BadZipFile(f"unpacked it has more than {_MAX_BYTES:,} bytes")
     names = set()
     for entry in entries:
         # The name as it is in the file: Python cuts it at a null, and other programs may not.
@@ -71,6 +71,6 @@ def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, left:
         while block := source.read(_BLOCK):
             left -= len(block)
             if left < 0:
-                raise zipfile.BadZipFile(f"unpacked it has more than {_MOST_BYTES:,} bytes")
+                raise zipfile.BadZipFile(f"unpacked it has more than {_MAX_BYTES:,} bytes")
             copy.write(block)
     return left

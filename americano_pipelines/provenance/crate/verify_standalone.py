@@ -1,9 +1,8 @@
-"""Verify a crate: python verify.py [FOLDER]. It needs Python and numpy, and nothing else of the project that wrote it.
+"""Verify a crate: python verify.py [FOLDER]. It needs Python and numpy, and nothing of the project that wrote it."""
 
-One file, so that it can be read and moved alone. The record is the root: its hash names it in the project's archive,
-in MLflow and in the app. All other files are compared with the record, and results and verdict are derived again. The
-modules in the crate are run, in a process of their own; look at them first if you do not trust their author.
-"""
+# One file, so that it can be read and moved alone. The record is the root: its hash names it in the project's archive,
+# in MLflow and in the app. All other files are compared with the record, and results and verdict are derived again. The
+# modules in the crate are run, in a process of their own; look at them first if you do not trust their author.
 
 import sys
 

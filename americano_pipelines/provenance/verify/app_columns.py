@@ -15,13 +15,13 @@ from americano_pipelines.provenance.app_link import row_values
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status, short
 from americano_pipelines.provenance.verify.target import app_row_id
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import PostgresTarget
 
 # The app's columns hold milliseconds.
 _MILLISECOND = 0.001
 
 
-def compare_columns(settings: Settings, record: Record) -> Iterator[Finding]:
+def compare_columns(app: PostgresTarget | None, record: Record) -> Iterator[Finding]:
     """Compare every column that a recorded analysis fills; nothing without an app or without the row.
 
     The row must show this record: `hash_locations` says so.
@@ -29,10 +29,10 @@ def compare_columns(settings: Settings, record: Record) -> Iterator[Finding]:
     Raises:
         AppRowError: the app's database cannot be read; TransientAppRowError: it cannot be reached.
     """
-    if settings.app is None:
+    if app is None:
         return
     expected = _expected(record)
-    row = read_columns(settings.app, app_row_id(record), tuple(expected))
+    row = read_columns(app, app_row_id(record), tuple(expected))
     if row is None:
         return
     for name, value in expected.items():
@@ -45,16 +45,16 @@ def compare_columns(settings: Settings, record: Record) -> Iterator[Finding]:
             yield _compared(what, value, row.values[name])
 
 
-def other_rows(settings: Settings, sha256: str, record: Record) -> Iterator[Finding]:
+def other_rows(app: PostgresTarget | None, sha256: str, record: Record) -> Iterator[Finding]:
     """Rows that show the record beside its own: whatever they say, no analysis wrote it. Nothing without an app.
 
     Raises:
         TransientAppRowError: the app's database cannot be reached.
     """
-    if settings.app is None:
+    if app is None:
         return
     try:
-        rows = rows_showing(settings.app, sha256, str(record.tracking["run_id"]))
+        rows = rows_showing(app, sha256, str(record.tracking["run_id"]))
     except TransientAppRowError:
         raise
     except AppRowError as error:

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.mlflow_store.runs import HASH_TAG
-from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.chain import Chain, earlier_records, read_chain
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import INDEX as INDEX_FILE
@@ -16,7 +15,7 @@ from americano_pipelines.provenance.recorder import RECORD
 from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.provenance.verify.integrity import purged
 from americano_pipelines.provenance.verify.target import DagsterHashes, Target, app_hash
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 
 _FILE, _TAG, _ARTIFACT = "file in the archive", f"MLflow tag {HASH_TAG}", f"MLflow artifact {RECORD}"
 _DAGSTER, ROW, CHAIN = "Dagster's metadata", "the app's row", "chain of records"
@@ -34,7 +33,7 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
     Raises:
         TrackingError: MLflow does not answer; AppRowError: the app's database does not.
     """
-    path = records_dir(settings) / f"{subject.sha256}.json"
+    path = settings.paths.records / f"{subject.sha256}.json"
     kept = sha256_hex(path.read_bytes()) if path.exists() else None
     yield _location(_FILE, subject.sha256, kept)
     run = subject.run
@@ -43,7 +42,7 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
         _TAG, subject.sha256, run.record_tag if run else None, never if run and HASH_TAG in run.tags else ""
     )
     yield _location(_ARTIFACT, subject.sha256, run.sha256(RECORD) if run else None)
-    dagsters = _dagster(settings, subject, in_dagster)
+    dagsters = _dagster(settings.paths, subject, in_dagster)
     yield dagsters
     # Accept a later analysis in the row only if Dagster confirms this record, because an earlier record can be forged.
     yield _row(settings, subject, may_be_superseded=dagsters.status in {Status.MATCH, Status.PURGED})
@@ -64,10 +63,10 @@ def _location(what: str, sha256: str, actual: str | None, why_none: str = "") ->
     return Finding("record", what, Status.DRIFT, f"{actual} is there")
 
 
-def _dagster(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> Finding:
+def _dagster(paths: DataFolder, subject: Target, in_dagster: DagsterHashes) -> Finding:
     """Compare with Dagster's materializations. A retried step has one per completed attempt."""
     hashes = in_dagster(subject.record)
-    if not hashes and subject.record.identity.partition is not None and purged(settings, subject.record):
+    if not hashes and subject.record.identity.partition is not None and purged(paths, subject.record):
         return Finding("record", _DAGSTER, Status.PURGED)  # its events show pictures of the learner's days
     if subject.sha256 in hashes:
         return Finding("record", _DAGSTER, Status.MATCH)
@@ -76,7 +75,7 @@ def _dagster(settings: Settings, subject: Target, in_dagster: DagsterHashes) -> 
 
 def _row(settings: Settings, subject: Target, *, may_be_superseded: bool) -> Finding:
     """The app's row, which has the hash of the last analysis only that answered it."""
-    row = app_hash(settings, subject.record)
+    row = app_hash(settings.app, subject.record)
     if row.not_recorded is not None:
         return Finding("record", ROW, Status.NOT_RECORDED, row.not_recorded)
     if may_be_superseded and row.sha256 is not None and row.sha256 != subject.sha256:
@@ -99,7 +98,7 @@ def _indexed(settings: Settings, chain: Chain) -> Finding:
         "record",
         INDEX,
         Status.DRIFT,
-        f"it shows something else of {names}: remove {records_dir(settings) / INDEX_FILE}",
+        f"it shows something else of {names}: remove {settings.paths.records / INDEX_FILE}",
     )
 
 

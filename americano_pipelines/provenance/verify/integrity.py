@@ -3,22 +3,20 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-
 from americano_pipelines.common.hashing import file_sha256, sha256_hex
 from americano_pipelines.errors import TamperedError
 from americano_pipelines.mlflow_store.artifacts import ArtifactFolder, MlflowRun
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.registered_models import MODEL, RegisteredModel, hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG
-from americano_pipelines.provenance.archive import extracts_dir
 from americano_pipelines.provenance.module_bundle import differing_modules, kept_modules
+from americano_pipelines.provenance.purge_cards import PurgedExtract, PurgedSnapshot
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT, NAME_TAG, RECORD
 from americano_pipelines.provenance.snapshot_expiry import read_expiry
 from americano_pipelines.provenance.verify.findings import Finding, Status, compare_mappings, compare_values
 from americano_pipelines.provenance.verify.target import Target
-from americano_pipelines.settings import Settings, redact
+from americano_pipelines.settings import DataFolder, Settings, redact
 from americano_pipelines.warehouse import snapshots
 
 
@@ -73,35 +71,13 @@ def _folder(store: Store, model: RegisteredModel) -> ArtifactFolder | None:
 
 
 # Tags that MLflow sets by itself, and those that `mlflow_page` compares.
-_OF_MLFLOW = frozenset(
+_MLFLOW_TAGS = frozenset(
     f"mlflow.{name}"
     for name in (
         *("runName", "parentRunId", "user", "source.name", "source.type", "source.git.commit", "note.content"),
         *("log-model.history", "modelVersions", "artifactLocation", "loggedArtifacts", "runSourceType"),
     )
 )
-
-
-class _Card(BaseModel):
-    """What an erasure writes of a thing that it removes."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field(min_length=1)
-    purged_at: AwareDatetime
-
-
-class _ExtractCard(_Card):
-    """What `erasure/extracts.py` writes."""
-
-    extract_sha256: str
-    protocol_id: str | None
-
-
-class _SnapshotCard(_Card):
-    """What `erasure/snapshot_files.py` writes."""
-
-    snapshot_id: str
 
 
 def mlflow_run(subject: Target) -> Iterator[Finding]:
@@ -147,7 +123,7 @@ def _metrics(run: MlflowRun, recorded: dict[str, list[tuple[int, float]]]) -> It
 
 def _is_unrecorded_tag(tag: str) -> bool:
     """Whether a tag is MLflow's own, or the one that a record cannot hold: its own hash."""
-    return tag in _OF_MLFLOW or tag == HASH_TAG
+    return tag in _MLFLOW_TAGS or tag == HASH_TAG
 
 
 def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
@@ -168,7 +144,7 @@ def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
             yield Finding(
                 "artifacts", path, Status.MISSING, "MLflow lists it but cannot return its content (a link, for example)"
             )
-        elif purged(settings, record) and (path == EXTRACT or not path.startswith("provenance/")):
+        elif purged(settings.paths, record) and (path == EXTRACT or not path.startswith("provenance/")):
             yield Finding("artifacts", path, Status.PURGED)
         else:
             yield Finding("artifacts", path, Status.MISSING)
@@ -179,12 +155,12 @@ def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
 
 def data(settings: Settings, record: Record) -> Iterator[Finding]:
     """Hash the extract and the snapshots that it was read from."""
-    path = extracts_dir(settings) / f"{record.extract_sha256}.json"
+    path = settings.paths.extracts / f"{record.extract_sha256}.json"
     what = f"extract {record.extract_sha256[:12]}"
     if path.exists():
         yield compare_values("data", what, record.extract_sha256, sha256_hex(path.read_bytes()))
     else:
-        yield Finding("data", what, Status.PURGED if purged(settings, record) else Status.MISSING)
+        yield Finding("data", what, Status.PURGED if purged(settings.paths, record) else Status.MISSING)
     for snapshot_id, sha256 in sorted({source.snapshot_id: source.snapshot_sha256 for source in record.inputs}.items()):
         yield _snapshot(settings, snapshot_id, sha256, record)
 
@@ -195,7 +171,7 @@ def modules(settings: Settings, record: Record) -> Finding:
     if sha256 is None:
         return Finding("data", what, Status.NOT_RECORDED, "from before modules were kept; the record has their hashes")
     try:
-        bundle_modules = kept_modules(settings, sha256)
+        bundle_modules = kept_modules(settings.paths, sha256)
     except FileNotFoundError:
         return Finding("data", what, Status.MISSING)
     except TamperedError as error:
@@ -204,39 +180,37 @@ def modules(settings: Settings, record: Record) -> Finding:
     return Finding("data", what, Status.DRIFT if differing_paths else Status.MATCH, ", ".join(differing_paths))
 
 
-def purged(settings: Settings, record: Record) -> bool:
+def purged(paths: DataFolder, record: Record) -> bool:
     """Whether the extract was removed on purpose; what shows the learner's days went with it.
 
     A card that does not say so of this extract, of another protocol, or from before the analysis, is none.
     """
-    try:
-        path = settings.paths.purged_extracts / f"{record.extract_sha256}.json"
-        card = _ExtractCard.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return False
+    card = PurgedExtract.read(paths.purged_extracts / f"{record.extract_sha256}.json")
     return (
-        card.extract_sha256 == record.extract_sha256
+        card is not None
+        and card.extract_sha256 == record.extract_sha256
         # Where it was not sure whose events an extract holds, its card names no protocol.
         and card.protocol_id in {None, record.identity.protocol_id}
         and card.purged_at >= datetime.fromisoformat(record.identity.started_at)
     )
 
 
-def snapshot_purged(settings: Settings, snapshot_id: str, record: Record) -> bool:
+def snapshot_purged(paths: DataFolder, snapshot_id: str, record: Record) -> bool:
     """Whether a snapshot was removed on purpose, after the analysis that read it; another card is none."""
-    try:
-        card = _SnapshotCard.model_validate_json((settings.paths.purged_snapshots / f"{snapshot_id}.json").read_bytes())
-    except (OSError, ValidationError):
-        return False
-    return card.snapshot_id == snapshot_id and card.purged_at >= datetime.fromisoformat(record.identity.started_at)
+    card = PurgedSnapshot.read(paths.purged_snapshots / f"{snapshot_id}.json")
+    return (
+        card is not None
+        and card.snapshot_id == snapshot_id
+        and card.purged_at >= datetime.fromisoformat(record.identity.started_at)
+    )
 
 
 def _snapshot(settings: Settings, snapshot_id: str, sha256: str, record: Record) -> Finding:
     folder, what = snapshots.snapshots_dir(settings.paths) / snapshot_id, f"snapshot {snapshot_id}"
     if not folder.is_dir():
-        if snapshot_purged(settings, snapshot_id, record):
+        if snapshot_purged(settings.paths, snapshot_id, record):
             return Finding("data", what, Status.PURGED)
-        expired = read_expiry(settings).last_of(snapshot_id) is not None
+        expired = read_expiry(settings.paths).last_of(snapshot_id) is not None
         detail = "" if expired else "it is gone, and no card says that retention removed it"
         return Finding("data", what, Status.EXPIRED, detail)
     path = folder / snapshots.file_name(settings.paths)

@@ -12,7 +12,7 @@ from americano_pipelines.analysis.repeat import Reply, Request, repeat
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.errors import TamperedError
 from americano_pipelines.mlflow_store.registered_models import MODEL
-from americano_pipelines.provenance.archive import extracts_dir, get
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.capture import capture_code, capture_environment
 from americano_pipelines.provenance.module_bundle import bundle_of, kept_modules, present_modules, repeat_with
 from americano_pipelines.provenance.record import Record
@@ -140,7 +140,7 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
     what = f"{record.identity.analysis} on its extract"
     text = _extract(settings, subject)
     if text is None:
-        why = "was purged" if purged(settings, record) else "has no intact copy in the archive or in MLflow"
+        why = "was purged" if purged(settings.paths, record) else "has no intact copy in the archive or in MLflow"
         yield Finding("rerun", what, Status.NOT_REPEATED, f"the extract {why}")
         return
     request = _request(record, text)
@@ -153,11 +153,11 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
         yield from _compared(record, what, repeat(request))
         return
     try:
-        modules = kept_modules(settings, record.module_bundle_sha256)
+        modules = kept_modules(settings.paths, record.module_bundle_sha256)
     except (FileNotFoundError, TamperedError):
         yield Finding("rerun", what, Status.NOT_REPEATED, "the modules that it ran with are gone or were changed")
     else:
-        yield from _compared(record, what, repeat_with(settings, modules, request))
+        yield from _compared(record, what, repeat_with(settings.paths, modules, request))
     yield _current_code_finding(record, repeat(request))
 
 
@@ -230,7 +230,7 @@ def _extract(settings: Settings, subject: Target) -> bytes | None:
     """The extract as it was, wherever it is left."""
     sha256 = subject.record.extract_sha256
     try:
-        return get(extracts_dir(settings), sha256)
+        return get(settings.paths.extracts, sha256)
     except (FileNotFoundError, TamperedError):
         run = subject.run
         text = run.content(EXTRACT) if run else None

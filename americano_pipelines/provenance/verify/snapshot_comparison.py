@@ -1,4 +1,4 @@
-"""Read an extract again from its snapshot and compare: one whose hash agrees with its record may still be made up."""
+"""Read an extract again from its snapshot and compare the two: a hash that agrees does not show where rows are from."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from americano_pipelines.analysis.registry import KINDS, Kind
 from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.temporary_folders import reader_temporary_folder
 from americano_pipelines.errors import AmericanoError, PseudonymKeyError, TamperedError
-from americano_pipelines.provenance.archive import extracts_dir, get
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.input_reading import read_input, recorded_request
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status
@@ -21,7 +21,7 @@ from americano_pipelines.warehouse import snapshots
 
 FINDING_NAME = "extract, read again from its snapshot"
 # The file is locked by a process that has it open for writing, or the machine lacks memory or room.
-_PASSING = (OSError, duckdb.IOException, duckdb.OutOfMemoryException)
+_TRANSIENT = (OSError, duckdb.IOException, duckdb.OutOfMemoryException)
 
 
 def input_snapshot(record: Record) -> tuple[str, str]:
@@ -52,7 +52,7 @@ def compare_with_snapshot(settings: Settings, record: Record, path: Path) -> Fin
         return _finding(Status.UNKNOWN, f"there is no analysis {record.identity.analysis!r} any more")
     try:
         extract = _read_again(settings, record, kind, path)
-    except _PASSING:
+    except _TRANSIENT:
         raise
     except duckdb.Error as error:
         return _finding(Status.UNKNOWN, f"this release cannot read the snapshot: {error}")
@@ -67,10 +67,10 @@ def compare_with_snapshot(settings: Settings, record: Record, path: Path) -> Fin
 
 
 def compare_with_snapshot_now(settings: Settings, record: Record, path: Path) -> Finding:
-    """The same; a file that cannot be read at the moment is a finding too."""
+    """Compare an extract with the rows of its snapshot; a file that cannot be read at the moment is a finding too."""
     try:
         return compare_with_snapshot(settings, record, path)
-    except _PASSING as error:
+    except _TRANSIENT as error:
         return _finding(Status.UNKNOWN, f"the snapshot cannot be read now: {error}")
 
 
@@ -94,7 +94,7 @@ def _read_again(settings: Settings, record: Record, kind: Kind, path: Path) -> B
 def _differing(settings: Settings, record: Record, present: Mapping[str, Any]) -> Finding:
     """Whether the rows differ, or only what this release adds to an extract, or the key of the pseudonyms."""
     try:
-        recorded = json.loads(get(extracts_dir(settings), record.extract_sha256))
+        recorded = json.loads(get(settings.paths.extracts, record.extract_sha256))
     except (FileNotFoundError, TamperedError):
         return _finding(Status.DRIFT, "the snapshot gives another extract, and the recorded one is gone")
     if names := sorted(_differences("", recorded, present)):
@@ -105,16 +105,16 @@ def _differing(settings: Settings, record: Record, present: Mapping[str, Any]) -
 def _differences(path: str, recorded: Mapping[str, Any], present: Mapping[str, Any]) -> Iterator[str]:
     """Names of recorded fields that the snapshot gives otherwise; without pseudonyms, which another key may make."""
     for name, value in recorded.items():
-        place, other = f"{path}{name}", present.get(name)
+        field, other = f"{path}{name}", present.get(name)
         if isinstance(value, dict) and isinstance(other, dict):
-            yield from _differences(f"{place}.", value, other)
-        elif name == "learner" or place == "learners":
+            yield from _differences(f"{field}.", value, other)
+        elif name == "learner" or field == "learners":
             continue
         elif isinstance(value, list) and isinstance(other, list) and _all_objects(value, other):
             for index, (item, counterpart) in enumerate(zip(value, other, strict=True)):
-                yield from _differences(f"{place}[{index}].", item, counterpart)
+                yield from _differences(f"{field}[{index}].", item, counterpart)
         elif repr(value) != repr(other):  # NaN is equal to itself here
-            yield place
+            yield field
 
 
 def _all_objects(recorded: list[Any], present: list[Any]) -> bool:

@@ -12,7 +12,6 @@ from pydantic import AwareDatetime, ValidationError
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import sha256_hex
-from americano_pipelines.provenance.archive import extracts_dir
 from americano_pipelines.provenance.chain import locked, named_expiry, read_chain
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
@@ -26,7 +25,7 @@ from americano_pipelines.provenance.verify.snapshot_comparison import (
     input_snapshot,
     intact_file,
 )
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.warehouse import snapshots
 
 
@@ -64,7 +63,7 @@ def compare_extract(settings: Settings, sha256: str, record: Record) -> Iterator
         )
         return
     path = intact_file(settings, record)
-    if path is not None and (extracts_dir(settings) / f"{record.extract_sha256}.json").exists():
+    if path is not None and (settings.paths.extracts / f"{record.extract_sha256}.json").exists():
         yield compare_with_snapshot_now(settings, record, path)
     elif path is None and not (snapshots.snapshots_dir(settings.paths) / input_snapshot(record)[0]).is_dir():
         yield _expired_finding(settings, sha256, record)
@@ -89,15 +88,15 @@ def keep_findings(settings: Settings, folder: Path) -> int:
     files: dict[str, Path | None] = {}
     while True:
         with locked(settings):  # a record that is added later names the card
-            expiry = read_expiry(settings)
+            expiry = read_expiry(settings.paths)
             pending = [
                 (sha256, record)
                 for sha256, record in find_records(settings, "snapshot_id", folder.name)
-                if sha256 not in findings and not (sha256 in expiry.findings and _path(settings, sha256).exists())
+                if sha256 not in findings and not (sha256 in expiry.findings and _path(settings.paths, sha256).exists())
             ]
             if not pending:
                 if findings or expiry.last_of(folder.name) is None:
-                    add_card(settings, folder.name, findings)
+                    add_card(settings.paths, folder.name, findings)
                 return len(findings)
         for sha256, record in pending:
             snapshot_sha256 = input_snapshot(record)[1]
@@ -106,8 +105,8 @@ def keep_findings(settings: Settings, folder: Path) -> int:
             findings[sha256] = _keep(settings, sha256, record, files[snapshot_sha256])
 
 
-def _path(settings: Settings, sha256: str) -> Path:
-    return settings.paths.extract_checks / f"{sha256}.json"
+def _path(paths: DataFolder, sha256: str) -> Path:
+    return paths.extract_checks / f"{sha256}.json"
 
 
 def _keep(settings: Settings, sha256: str, record: Record, snapshot: Path | None) -> str:
@@ -129,7 +128,7 @@ def _keep(settings: Settings, sha256: str, record: Record, snapshot: Path | None
         read_at=datetime.now(UTC),
     )
     content = kept.model_dump_json(indent=1).encode()
-    path = _path(settings, sha256)
+    path = _path(settings.paths, sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.atomic_write_path(path) as aside:
         aside.touch(mode=0o600)
@@ -139,7 +138,7 @@ def _keep(settings: Settings, sha256: str, record: Record, snapshot: Path | None
 
 def _expired_finding(settings: Settings, sha256: str, record: Record) -> Finding:
     """The finding that was kept of a snapshot that is gone, or whether there should be one."""
-    path, expiry = _path(settings, sha256), read_expiry(settings)
+    path, expiry = _path(settings.paths, sha256), read_expiry(settings.paths)
     number, named_sha256 = expiry.findings.get(sha256, (1, None))
     gap = expiry.gap(named_expiry(settings, read_chain(settings, from_files=True)), number)
     if named_sha256 is not None and not path.exists():
@@ -174,7 +173,7 @@ def _without_finding(settings: Settings, record: Record, expiry: ExpiryChain, ga
     """Why there is no finding of a snapshot that is gone."""
     snapshot_id = input_snapshot(record)[0]
     card = expiry.last_of(snapshot_id)
-    if snapshot_purged(settings, snapshot_id, record):
+    if snapshot_purged(settings.paths, snapshot_id, record):
         return _expired(Status.NOT_RECORDED, "the snapshot was erased, and no finding was kept")
     if record.chain is None:
         return _expired(Status.NOT_RECORDED, "the snapshot is gone, and no finding was kept, as for all older records")

@@ -13,12 +13,11 @@ from americano_pipelines.errors import AmericanoError, AnalysisError, TamperedEr
 from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import HASH_TAG, UNKNOWN, search
-from americano_pipelines.provenance.archive import records_dir
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
 from americano_pipelines.provenance.record_lookup import find_record
 from americano_pipelines.provenance.recorder import RECORD
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import PostgresTarget, Settings
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,15 @@ def app_row_id(record: Record) -> str:
     )
 
 
-def app_hash(settings: Settings, record: Record) -> AppHash:
+def app_hash(app: PostgresTarget | None, record: Record) -> AppHash:
     """Read the row of a recorded analysis.
 
     Raises:
         AppRowError: the app's database cannot be read; TransientAppRowError: it cannot be reached.
     """
-    if settings.app is None:
+    if app is None:
         return AppHash(None, "ANALYSIS_RUNS_DATABASE_URL is not set")
-    row = statements.read_row(settings.app, app_row_id(record))
+    row = statements.read_row(app, app_row_id(record))
     if row is None and record.identity.analysis_run_id is None:
         return AppHash(None, "the app has no row for it")
     if row is not None and SUMMARY not in row:
@@ -108,7 +107,7 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
             sha256, record = find_record(settings, named.run_id)
         except AnalysisError:
             sha256, record = _record_from_mlflow(settings, named, in_dagster)
-            why = "was changed" if (records_dir(settings) / f"{sha256}.json").exists() else "is gone"
+            why = "was changed" if (settings.paths.records / f"{sha256}.json").exists() else "is gone"
             return Target(record, sha256, f"MLflow's copy, because the archive's copy {why}", named, ())
     run = find_run(store, str(record.tracking["run_id"]))
     intact = {sha256: record} | dict(find_records(settings, "mlflow_run_id", str(record.tracking["run_id"])))
@@ -128,7 +127,7 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
 def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -> MlflowRun:
     """The MLflow run that a name means when no intact record of the archive has it."""
     prefix = name.lower() if len(name) >= 8 and set(name.lower()) <= set("0123456789abcdef") else None  # noqa: PLR2004
-    if prefix and len(list(records_dir(settings).glob(f"{prefix}*.json"))) > 1:
+    if prefix and len(list(settings.paths.records.glob(f"{prefix}*.json"))) > 1:
         raise error
     quoted = name.replace("'", "")
     runs = [run] if (run := find_run(store, name)) else []
@@ -159,13 +158,13 @@ def _record_from_mlflow(settings: Settings, run: MlflowRun, in_dagster: DagsterH
                 "to its end is recorded; `americano runs` lists them"
             )
         raise TamperedError(
-            f"the record of MLflow run {run.run_id} is gone from {records_dir(settings)} and from its artifacts: only "
+            f"the record of MLflow run {run.run_id} is gone from {settings.paths.records} and from its artifacts: only "
             f"its hash is left, {run.record_tag}"
         )
     sha256 = sha256_hex(text)
-    kept = (records_dir(settings) / f"{sha256}.json").exists()
+    kept = (settings.paths.records / f"{sha256}.json").exists()
     record = Record.parse(text)
-    vouched = kept or run.record_tag == sha256 or sha256 in {*in_dagster(record), app_hash(settings, record).sha256}
+    vouched = kept or run.record_tag == sha256 or sha256 in {*in_dagster(record), app_hash(settings.app, record).sha256}
     if not vouched:
         raise TamperedError(
             f"MLflow run {run.run_id} has a record that hashes to {sha256}, and no other place knows that hash (its "

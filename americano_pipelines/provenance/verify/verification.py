@@ -84,8 +84,8 @@ def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: b
     shown = any(finding.what == ROW and finding.status is Status.MATCH for finding in located)
     findings = [
         *located,
-        *(app_columns.compare_columns(settings, subject.record) if shown else ()),
-        *app_columns.other_rows(settings, subject.sha256, subject.record),
+        *(app_columns.compare_columns(settings.app, subject.record) if shown else ()),
+        *app_columns.other_rows(settings.app, subject.sha256, subject.record),
         *integrity.mlflow_run(subject),
         *mlflow_page.compare_run_page(subject),
         *integrity.version(store, subject.record),

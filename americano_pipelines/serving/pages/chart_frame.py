@@ -1,8 +1,7 @@
-"""Define what all charts share: sizes, colours and the frame of a Vega-Lite specification.
+"""Define what all charts share: sizes, colours and the frame of a Vega-Lite specification."""
 
-Colours are CSS variables, which `chart_drawing` defines: one drawing serves light, dark and print. Treatment and
-baseline also differ in shape, for readers who do not see hues.
-"""
+# Colours are CSS variables, which `chart_drawing` defines: one drawing serves light, dark and print. Treatment and
+# baseline also differ in shape, for readers who do not see hues.
 
 from typing import Any
 

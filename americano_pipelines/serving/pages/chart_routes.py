@@ -14,7 +14,7 @@ from americano_pipelines.serving.pages.chart_frame import NARROW, WIDE, Spec
 from americano_pipelines.serving.pages.experiment_progress import read_experiment
 from americano_pipelines.serving.pages.page_answers import PageRoute
 from americano_pipelines.serving.pages.page_reader import PageReader, reading
-from americano_pipelines.serving.pages.page_routes import LearnerId, morning_window, recent_days
+from americano_pipelines.serving.pages.page_routes import LearnerId, overview_window, recent_days
 from americano_pipelines.serving.pages.page_tables import LEARNER_DAYS
 from americano_pipelines.serving.problem_details import not_found
 from americano_pipelines.serving.route_parameters import AnalysisId, ProtocolId, Reader, SnapshotId, TheService
@@ -55,7 +55,7 @@ _Chart = Annotated[ChartRequest, Depends(_chart_request)]
 @ROUTER.get("/rows/{width}.svg")
 async def _rows(chart: _Chart) -> Response:
     days = [row for row in (await recent_days(chart.reader))[0] if row["events"] is not None]
-    spec = activity_charts.rows_by_day_chart(days, morning_window(chart.reader), chart.width)
+    spec = activity_charts.rows_by_day_chart(days, overview_window(chart.reader), chart.width)
     return await chart.answer("Events by day", spec)
 
 

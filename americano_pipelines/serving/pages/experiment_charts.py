@@ -55,7 +55,7 @@ def series_chart(
     pixels = (width - _MARGIN) / end
     layers.append(
         {
-            "data": {"values": [_band(phase) | {"label": _fitting(phase, pixels)} for phase in phases]},
+            "data": {"values": [_band(phase) | {"label": _fitted_label(phase, pixels)} for phase in phases]},
             "mark": {"type": "text", "baseline": "bottom", "fontSize": 12, "fill": INK},
             "encoding": {"x": {**x, "field": "middle"}, "y": {"value": -4}, "text": {"field": "label"}},
         }
@@ -141,8 +141,8 @@ def overlay_chart(series: Sequence[Sequence[Day]], outcome: str, width: int) -> 
         width: in pixels.
     """
     rows = [
-        {"at": day.number + 0.5, "value": day.value, "which": "AB"[place]}
-        for place, days in enumerate(series)
+        {"at": day.number + 0.5, "value": day.value, "which": "AB"[index]}
+        for index, days in enumerate(series)
         for day in days
         if day.phase_number is not None
     ]
@@ -187,8 +187,8 @@ def _band(phase: Phase) -> Spec:
     }  # fmt: skip
 
 
-def _fitting(phase: Phase, pixels: float) -> str:
-    """As much of a phase's label as fits above it; nothing where that says nothing."""
+def _fitted_label(phase: Phase, pixels: float) -> str:
+    """As much of a phase's label as fits above it; nothing where fewer than three letters fit."""
     letters = int(phase.days * pixels / _LETTER)
     if len(phase.label) <= letters:
         return phase.label

@@ -1,6 +1,5 @@
 """Render pages from packaged templates, with their headers; errors become pages too, and 401 leads to the sign-in."""
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
+from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.serving.answer_headers import SNAPSHOT_HEADER, is_not_modified, strong_etag
 from americano_pipelines.serving.browser_sessions import COOKIE
 from americano_pipelines.serving.pages import text_filters
@@ -54,7 +54,7 @@ def _templates() -> Environment:
         finalize=_shown,
     )
     environment.filters.update(text_filters.FILTERS)
-    sheet = hashlib.sha256(static_file("pages.css")).hexdigest()[:12]
+    sheet = sha256_hex(static_file("pages.css"))[:12]
     environment.globals.update(style=f"/static/pages.css?v={sheet}")
     return environment
 
@@ -98,7 +98,7 @@ async def answer_page(
     if snapshot is not None:
         answer_headers[SNAPSHOT_HEADER] = snapshot.record.snapshot_id
     if status == HTTPStatus.OK and request.method == "GET":
-        answer_headers["etag"] = strong_etag("page", name, hashlib.sha256(body.encode()).hexdigest())
+        answer_headers["etag"] = strong_etag("page", name, sha256_hex(body.encode()))
         if is_not_modified(listed_header(request, "if-none-match"), answer_headers["etag"]):
             return Response(status_code=304, headers=answer_headers)
     return Response(body, status, answer_headers, "text/html; charset=utf-8")

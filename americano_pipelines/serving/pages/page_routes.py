@@ -1,4 +1,4 @@
-"""Route the pages: the morning, experiments, analyses, their comparison and verification, learners."""
+"""Route the pages: the overview, experiments, analyses, their comparison and verification, learners."""
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
@@ -20,7 +20,7 @@ from americano_pipelines.serving.route_parameters import AnalysisId, ProtocolId,
 from americano_pipelines.serving.service_routes import snapshot_age
 from americano_pipelines.text_output import age_text
 
-MORNING_DAYS = 60
+OVERVIEW_DAYS = 60
 _MAX_COMPARABLE, _WAIT_SECONDS = 300, "3"
 _RESEARCHER, _PIPELINE = (Scope.READ, Scope.ADMIN), (Scope.READ, Scope.ADMIN, Scope.OPERATOR)
 LearnerId = Annotated[str, Path(pattern=r"^[^/\x00]{1,200}$")]
@@ -29,7 +29,7 @@ ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False, default_respo
 
 
 @ROUTER.get("/")
-async def _morning(request: Request, service: TheService) -> Response:
+async def _overview(request: Request, service: TheService) -> Response:
     principal = await requires(*ROW_SCOPES, Scope.OPERATOR)(request)
     if not principal.scopes & {*_PIPELINE}:
         return RedirectResponse("/protocols", 303)
@@ -43,7 +43,7 @@ async def _morning(request: Request, service: TheService) -> Response:
         record, moment = reader.snapshot.record, datetime.now(UTC)
         return await answer_page(
             request,
-            "morning.html",
+            "overview.html",
             principal=principal,
             snapshot=reader.snapshot,
             headers={"refresh": _WAIT_SECONDS} if collecting else {},
@@ -56,7 +56,7 @@ async def _morning(request: Request, service: TheService) -> Response:
             skipped=record.skipped,
             days=days,
             last_day=last_day,
-            day_count=MORNING_DAYS,
+            day_count=OVERVIEW_DAYS,
             reads=reads_rows,
             requests=requests,
             pipeline=pipeline,
@@ -65,15 +65,15 @@ async def _morning(request: Request, service: TheService) -> Response:
         )
 
 
-def morning_window(reader: PageReader) -> tuple[date, date]:
+def overview_window(reader: PageReader) -> tuple[date, date]:
     """The first and the last of the 60 days."""
     last = reader.snapshot.instant.astimezone(UTC).date()
-    return last - timedelta(days=MORNING_DAYS - 1), last
+    return last - timedelta(days=OVERVIEW_DAYS - 1), last
 
 
 async def recent_days(reader: PageReader) -> tuple[Rows, str | None]:
     """The days of the last 60 until the instant of the data that have events, and the last day that has."""
-    first, last = morning_window(reader)
+    first, last = overview_window(reader)
     rows = await reader.rows(DAILY)
     dated = [row for row in rows if row["day"] is not None]
     recent = [row for row in dated if first <= date.fromisoformat(row["day"]) <= last]

@@ -1,4 +1,4 @@
-"""Write times, numbers and sizes as the pages show them."""
+"""Write times, numbers and values as the pages show them."""
 
 import math
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from typing import Any
 
 from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.statistics.outcome_digits import effect_texts, shown_p
+from americano_pipelines.text_output import size_text
 
 NONE = "\N{EN DASH}"
 _DAY_CHARACTERS, _MINUTE_CHARACTERS = 10, 16
@@ -43,16 +44,6 @@ def p_value(value: float | None) -> str:
     return NONE if value is None else shown_p(value)
 
 
-def size(value: float) -> str:
-    """An amount of bytes."""
-    amount = float(value)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000:  # noqa: PLR2004 - decimal units
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
 def kind(name: str | None) -> str:
     """A kind of analysis in words."""
     if name is None:
@@ -73,4 +64,7 @@ def shown(value: Any) -> str:  # noqa: ANN401 - JSON
     return number(value) if isinstance(value, bool | int | float) else str(value)
 
 
-FILTERS = {function.__name__: function for function in (day, minute, number, effect, p_value, size, kind, shown)}
+FILTERS = {
+    **{function.__name__: function for function in (day, minute, number, effect, p_value, kind, shown)},
+    "size": size_text,
+}

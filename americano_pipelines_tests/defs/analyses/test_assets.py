@@ -32,7 +32,7 @@ from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
 from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 from americano_pipelines.mlflow_store.client import open_store
-from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings, load_settings
 from americano_pipelines.warehouse.snapshots import open_published
@@ -117,7 +117,7 @@ def row_of(entries: dict[str, Any]) -> str:
 
 
 def record_of(study: Study, sha256: str) -> Record:
-    return Record.parse(get(records_dir(study.settings), sha256))
+    return Record.parse(get(study.settings.paths.records, sha256))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
@@ -168,12 +168,12 @@ def test_what_is_shown_is_what_is_recorded_in_every_place(study: Study) -> None:
     assert len(used.dataset.digest) == 36
     assert row["dataVersionHash"] == record.extract_sha256 == run.data.tags["data.sha256"]
     assert run.data.tags["data.snapshot_id"] == entries["snapshot"] == record.inputs[0].snapshot_id
-    assert (extracts_dir(study.settings) / f"{record.extract_sha256}.json").is_file()
+    assert (study.settings.paths.extracts / f"{record.extract_sha256}.json").is_file()
     assert set(record.artifacts) >= {"phases.png", "distribution.png", "daily.csv", "report.html", "results.json",
                                      "provenance/extract.json", "provenance/requirements.lock"}  # fmt: skip
     learner = study.ask('SELECT "userId" FROM experiment_protocols WHERE id = %s', IDS["worked_examples"])[0]["userId"]
     assert learner not in record.canonical().decode()
-    assert learner not in get(extracts_dir(study.settings), record.extract_sha256).decode()
+    assert learner not in get(study.settings.paths.extracts, record.extract_sha256).decode()
 
 
 def test_the_exact_tags_are_on_every_run_and_unknown_is_said(study: Study) -> None:
@@ -443,7 +443,7 @@ def test_what_launched_an_analysis_is_recorded(study: Study) -> None:
 @pytest.mark.slow
 def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: Study) -> None:
     entries = shown(study.run("interleaved_practice", ABAB))
-    path = records_dir(study.settings) / f"{sha256_of(entries)}.json"
+    path = study.settings.paths.records / f"{sha256_of(entries)}.json"
     content = path.read_bytes()
     path.unlink()
     assert "it is not the first of its kind" in own_result(shown(study.run("interleaved_practice", ABAB)))
@@ -461,13 +461,13 @@ def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_coun
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = int(shown(study.run("phone_on_the_desk", ABAB))["earlier analyses"])
-    kept = len(list(records_dir(study.settings).glob("*.json")))
+    kept = len(list(study.settings.paths.records.glob("*.json")))
     with monkeypatch.context() as patch:
         # After the record is kept, before its hash is anywhere.
         patch.setattr(AnalysisRun, "log_dataset", lambda *_, **__: 1 / 0)
         for _ in range(2):
             assert not study.run("phone_on_the_desk", ABAB).success
-    assert len(list(records_dir(study.settings).glob("*.json"))) == kept + 2
+    assert len(list(study.settings.paths.records.glob("*.json"))) == kept + 2
 
     entries = shown(study.run("phone_on_the_desk", ABAB))
 

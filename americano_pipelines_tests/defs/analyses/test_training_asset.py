@@ -21,7 +21,7 @@ from americano_pipelines.defs.run_tags import RECORD_SHA256
 from americano_pipelines.mlflow_store.client import Store, open_store
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, process_tracking_uri
 from americano_pipelines.mlflow_store.runs import TAGS
-from americano_pipelines.provenance.archive import extracts_dir, get, records_dir
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
@@ -118,7 +118,7 @@ def test_everything_arrives_and_the_page_says_it(demo: Demo) -> None:
     facts = json.loads(demo.artifact(run_id, "metadata.json"))
     assert (facts["snapshot"], facts["data sha256"]) == (document.snapshot_id, tags["data.sha256"])
 
-    assert shown["result"] == f"{Record.parse(get(records_dir(demo.settings), tags['provenance.sha256'])).sentence}"
+    assert shown["result"] == f"{Record.parse(get(demo.settings.paths.records, tags['provenance.sha256'])).sentence}"
     assert shown["learning_curve"].startswith("![learning_curve.png](data:image/png;base64,")
     assert shown["final validation accuracy"] == float(f"{run.data.metrics['final_validation_accuracy']:.4g}")
     assert (shown["model"], shown["model version"], shown["snapshot"]) == (MODEL_NAME, "1", document.snapshot_id)
@@ -128,12 +128,12 @@ def test_the_record_leads_to_the_very_rows_and_nobody_is_in_them(demo: Demo, dat
     result = demo.run()
 
     tags = demo.nested(result).data.tags
-    text = get(extracts_dir(demo.settings), tags["data.sha256"])
+    text = get(demo.settings.paths.extracts, tags["data.sha256"])
     data = TrainingData.parse(text)
     assert data.sha256 == tags["data.sha256"]
     assert database.execute('SELECT count("sessionPerformanceScore") FROM behavioral_events') == [(len(data.rows),)]
     assert b"learner_" not in text
-    record = Record.parse(get(records_dir(demo.settings), tags["provenance.sha256"]))
+    record = Record.parse(get(demo.settings.paths.records, tags["provenance.sha256"]))
     model = record.results["model"]
     assert isinstance(model, dict)
     assert (model["name"], model["version"]) == (MODEL_NAME, "1")
@@ -155,7 +155,7 @@ def test_the_registered_model_loads_and_predicts_what_was_measured(demo: Demo, m
     assert [f"models:/{output.model_id}" for output in run.outputs.model_outputs] == [version.source]
     with process_tracking_uri(demo.store.uri):
         loaded = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}@{CANDIDATE}")
-    data = TrainingData.parse(get(extracts_dir(demo.settings), run.data.tags["data.sha256"]))
+    data = TrainingData.parse(get(demo.settings.paths.extracts, run.data.tags["data.sha256"]))
     inputs = loaded.metadata.get_input_schema()
     assert inputs.input_names() == [name for name in data.features if name in inputs.input_names()]
     assert loaded.metadata.get_output_schema() is not None
@@ -173,8 +173,8 @@ def test_the_candidate_is_the_latest_that_is_on_record(demo: Demo) -> None:
     first = metadata(demo.run(epochs=1), KEY)
     second = metadata(demo.run(epochs=2), KEY)
     # A file where the folder of records belongs: the model is registered, its record is not kept.
-    shutil.rmtree(records_dir(demo.settings))
-    records_dir(demo.settings).write_text("in the way")
+    shutil.rmtree(demo.settings.paths.records)
+    demo.settings.paths.records.write_text("in the way")
     assert not demo.run(epochs=3).success
 
     assert (first["model version"], second["model version"]) == ("1", "2")

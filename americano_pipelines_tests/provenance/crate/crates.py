@@ -43,7 +43,7 @@ def written(lab: Lab, recorded: Recorded, folder: Path, *, with_days: bool = Tru
     """The crate of a record."""
     settings, target = settings_of(lab), folder / "crate.zip"
     contents = collect_contents(settings, recorded.sha256, with_days=with_days)
-    write_crate(settings, contents, crate_options(settings, None), target)
+    write_crate(settings.paths, contents, crate_options(settings, None), target)
     return target
 
 

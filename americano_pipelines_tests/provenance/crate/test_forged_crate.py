@@ -61,7 +61,7 @@ def test_a_crate_of_an_older_record_and_without_a_list_of_files_verifies(
     files = {"record.json": record.canonical(), "results.json": canonical_json(record.results), "verify.py": verifier()}
     contents = CrateContents(record, record.sha256, files, tuple(record.artifacts))
     settings = load_settings(americano_data_dir=tmp_path / "data", **NAMES)
-    write_crate(settings, contents, crate_options(settings, None), tmp_path / "crate.zip")
+    write_crate(settings.paths, contents, crate_options(settings, None), tmp_path / "crate.zip")
     folder = unpacked(tmp_path / "crate.zip", tmp_path / "crate")
     assert verify(folder) == (0, "")
 

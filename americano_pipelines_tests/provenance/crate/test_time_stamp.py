@@ -76,7 +76,7 @@ def test_a_record_is_stamped_and_the_stamp_verifies(lab: Lab, authority: tuple[s
     contents = collect_contents(settings, lab.analyse("change_points").sha256, with_days=True)
     contents.files[STAMP] = request_stamp(url, contents.files[RECORD_FILE])
     target = tmp_path / "stamped.zip"
-    write_crate(settings, contents, crate_options(settings, None), target)
+    write_crate(settings.paths, contents, crate_options(settings, None), target)
 
     with zipfile.ZipFile(target) as archive:
         archive.extractall(tmp_path)
@@ -87,7 +87,7 @@ def test_a_record_is_stamped_and_the_stamp_verifies(lab: Lab, authority: tuple[s
     assert findings(target, tmp_path / "cache") == []
 
     contents.files[STAMP] = request_stamp(url, b"another record")
-    write_crate(settings, contents, crate_options(settings, None), target)
+    write_crate(settings.paths, contents, crate_options(settings, None), target)
     assert ("FAULT", f"{STAMP} is the time stamp of another record") in check_crate(settings, target).findings
     assert not check_crate(settings, target).verified
 

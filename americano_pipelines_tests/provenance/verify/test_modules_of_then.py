@@ -92,9 +92,9 @@ def test_a_record_whose_numbers_were_changed_differs_by_the_modules_of_then_too(
         update={"results": {**recorded.record.results, "change points": {"penalty": 1.0}}}
     )
     content = recorded.path.read_bytes()
-    from americano_pipelines.provenance.archive import put, records_dir
+    from americano_pipelines.provenance.archive import put
 
-    path, sha256 = put(records_dir(lab.settings), forged.canonical())
+    path, sha256 = put(lab.settings.paths.records, forged.canonical())
     recorded.path.unlink()
     try:
         findings = verified_by(project, lab, Recorded(forged, sha256, path))
@@ -140,7 +140,7 @@ def test_modules_are_kept_once_and_hold_what_is_recorded_of_each(lab: Lab) -> No
     hashes = {lab.analyse("change_points").record.module_bundle_sha256 for _ in range(2)}
     (sha256,) = hashes
     assert sha256 is not None
-    kept = kept_modules(lab.settings, sha256)
+    kept = kept_modules(lab.settings.paths, sha256)
     assert kept == present_modules()
     assert bundle_of(kept) == (lab.settings.paths.module_bundles / f"{sha256}.json").read_bytes()
     assert "analysis/repeat.py" in kept

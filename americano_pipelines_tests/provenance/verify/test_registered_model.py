@@ -9,7 +9,7 @@ import pytest
 
 from americano_pipelines.mlflow_store.client import open_store
 from americano_pipelines.mlflow_store.registered_models import CANDIDATE, MODEL, RegisteredModel
-from americano_pipelines.provenance.archive import put, records_dir
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
 from americano_pipelines.settings import load_settings
@@ -138,7 +138,7 @@ def test_a_record_from_before_files_were_hashed_can_be_verified(lab: Lab) -> Non
     record = done.recorded.record
     model = {name: value for name, value in done.registered.model_dump(mode="json").items() if name != "files"}
     older = record.model_copy(update={"results": {**record.results, MODEL: model}})
-    put(records_dir(lab.settings), older.canonical())
+    put(lab.settings.paths.records, older.canonical())
 
     verification = lab.verify(older.sha256)
 

@@ -120,7 +120,7 @@ def test_the_finding_is_kept_before_the_snapshot_expires(lab: Lab) -> None:
     assert sorted(path.name for path in lab.settings.paths.expired_snapshots.iterdir()) == ["1.json"]
     later = lab.analyse("change_points").record
     assert later.chain is not None
-    assert later.chain.expiry == read_expiry(lab.settings).end, "a later record names the last card"
+    assert later.chain.expiry == read_expiry(lab.settings.paths).end, "a later record names the last card"
     with without_snapshot(lab, clean):
         kept = read_again(lab, clean, EXPIRED)
         assert (kept.status, kept.detail.startswith("on 20")) == (Status.MATCH, True)
@@ -152,7 +152,7 @@ def test_a_snapshot_that_somebody_removes_is_not_one_that_expired(lab: Lab, tmp_
     snapshot = f"snapshot {recorded.record.inputs[0].snapshot_id}"
     with without_snapshot(lab, recorded):
         verification = lab.verify(run_id(recorded))
-        add_card(lab.settings, recorded.record.inputs[0].snapshot_id, {})
+        add_card(lab.settings.paths, recorded.record.inputs[0].snapshot_id, {})
         expired_meanwhile = lab.verify(run_id(recorded))
         card = {"snapshot_id": recorded.record.inputs[0].snapshot_id, "reason": "", "purged_at": "2099-01-01T00:00:00Z"}
         purged = lab.settings.paths.purged_snapshots / f"{card['snapshot_id']}.json"
@@ -199,7 +199,7 @@ def test_a_snapshot_that_cannot_be_read_at_the_moment_gets_no_finding(lab: Lab, 
         reader.communicate()
 
     assert not (lab.settings.paths.extract_checks / f"{expiring.sha256}.json").exists()
-    assert read_expiry(lab.settings).last_of(folder.name) is None
+    assert read_expiry(lab.settings.paths).last_of(folder.name) is None
 
 
 def test_a_finding_that_was_written_and_not_named_is_no_false_fault(lab: Lab, expiring: Recorded) -> None:

@@ -11,7 +11,7 @@ from americano_pipelines.erasure.extracts import write_card
 from americano_pipelines.erasure.store import Item
 from americano_pipelines.mlflow_store.analysis_run import AnalysisRun
 from americano_pipelines.mlflow_store.runs import HASH_TAG
-from americano_pipelines.provenance.archive import extracts_dir, put, records_dir
+from americano_pipelines.provenance.archive import put
 from americano_pipelines.provenance.verify.findings import FAULTS, Status
 from americano_pipelines.provenance.verify.hash_locations import CHAIN, INDEX
 from americano_pipelines.warehouse import snapshots
@@ -233,7 +233,7 @@ def test_the_record_file_altered_or_gone_is_found_by_mlflows_copy(lab: Lab, *, g
 
 def test_the_extract_altered_and_gone(lab: Lab) -> None:
     recorded = lab.analyse()
-    path = extracts_dir(lab.settings) / f"{recorded.record.extract_sha256}.json"
+    path = lab.settings.paths.extracts / f"{recorded.record.extract_sha256}.json"
     changed = json.loads(path.read_bytes())
     changed["values"] = [value and value + 1 for value in changed["values"]]
     what = f"extract {recorded.record.extract_sha256[:12]}"
@@ -267,7 +267,7 @@ def test_the_tag_that_names_another_record(lab: Lab) -> None:
 def test_a_forged_record_in_every_place_but_dagsters(lab: Lab) -> None:
     recorded = lab.analyse()
     forged = recorded.record.model_copy(update={"sentence": "A benefit."})
-    path, sha256 = put(records_dir(lab.settings), forged.canonical())
+    path, sha256 = put(lab.settings.paths.records, forged.canonical())
     lab.store.client.set_tag(run_id(recorded), HASH_TAG, sha256)
     lab.artifact(recorded, "provenance/record.json").write_bytes(forged.canonical())
 
@@ -365,12 +365,12 @@ def test_snapshots_written_to_expired_and_purged(lab: Lab) -> None:
 def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
     recorded = lab.analyse("change_points")
     sha256 = recorded.record.extract_sha256
-    card = extracts_dir(lab.settings) / "purged" / f"{sha256}.json"
+    card = lab.settings.paths.extracts / "purged" / f"{sha256}.json"
     write_card(lab.settings.paths, Item("extract", sha256, "theirs", protocol_id="protocol_1", extract_sha256=sha256))
     for path in ("provenance/extract.json", "daily.csv", "report.html", "phases.png"):
         lab.artifact(recorded, path).unlink()
 
-    with altered(extracts_dir(lab.settings) / f"{sha256}.json", None):
+    with altered(lab.settings.paths.extracts / f"{sha256}.json", None):
         verification = lab.verify(run_id(recorded), lambda _: [])
         again = lab.verify(run_id(recorded), again=True)
         written = json.loads(card.read_text())
@@ -399,7 +399,7 @@ def test_a_purged_extract_and_what_went_with_it_is_no_fault(lab: Lab) -> None:
 def test_an_index_that_lists_another_result_is_found(lab: Lab) -> None:
     """`runs` and `verdicts` print what the index has, and open no record."""
     recorded = lab.analyse()
-    index = records_dir(lab.settings) / "index.sqlite3"
+    index = lab.settings.paths.records / "index.sqlite3"
     assert finding(lab.verify(run_id(recorded)), INDEX).status is Status.MATCH
     with closing(sqlite3.connect(index)) as connection, connection:
         connection.execute("UPDATE entries SET verdict = 'benefit', p = 0.0004 WHERE sha256 = ?", (recorded.sha256,))
@@ -414,7 +414,7 @@ def test_an_index_that_lists_another_result_is_found(lab: Lab) -> None:
 
 def test_an_earlier_record_that_was_changed_is_found_although_the_index_calls_it_intact(lab: Lab) -> None:
     earlier, later = lab.analyse(), lab.analyse()
-    path, index = earlier.path, records_dir(lab.settings) / "index.sqlite3"
+    path, index = earlier.path, lab.settings.paths.records / "index.sqlite3"
     with altered(path, path.read_bytes().replace(b'"sentence":"', b'"sentence":"Really: ', 1)):
         status = path.stat()
         with closing(sqlite3.connect(index)) as connection, connection:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from americano_pipelines.provenance.archive import put, records_dir
+from americano_pipelines.provenance.archive import put
 from americano_pipelines_tests.provenance.records import kept_record
 from americano_pipelines_tests.serving.conftest import TLS, Api, start
 from americano_pipelines_tests.serving.published import publish_example, tables
@@ -90,7 +90,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     bare, record = kept_record(
         settings, protocol_id=f"protocol-{RECORDED}", row=f"run-{RECORDED}", actor="<b>a test</b>"
     )
-    (records_dir(settings) / f"{bare}.json").unlink()
+    (settings.paths.records / f"{bare}.json").unlink()
     metrics = {"observed": 1.5, "interval_low": 0.5, "interval_high": 2.5, "p": 0.01}
     record = record.model_copy(
         update={
@@ -98,10 +98,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
             "logged": record.logged.model_copy(update={"metrics": {n: [(0, v)] for n, v in metrics.items()}}),
         }
     )
-    _, sha256 = put(records_dir(settings), record.canonical())
+    _, sha256 = put(settings.paths.records, record.canonical())
     # Of the running experiment too, as an analysis before the end would be.
     early = record.identity.model_copy(update={"protocol_id": f"protocol-{RUNNING}", "analysis_run_id": None})
-    put(records_dir(settings), record.model_copy(update={"identity": early, "sentence": "Too early."}).canonical())
+    put(settings.paths.records, record.model_copy(update={"identity": early, "sentence": "Too early."}).canonical())
     runs = queries["analysis_runs"].replace("'COMPLETED' AS", "IF(i = 6, 'FAILED', 'COMPLETED') AS")
     queries["analysis_runs"] = f"""
         SELECT * REPLACE (IF(id = 'run-{RECORDED}', replace("resultsSummary", '"provenance_sha256": ""',

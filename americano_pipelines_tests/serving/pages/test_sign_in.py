@@ -118,7 +118,7 @@ def test_a_session_ends_with_its_key(pages: Pages) -> None:
         assert visitor.sign_in(key).status_code == 303
         assert visitor.get("/v1/protocols").status_code == 200
 
-    revoke_key(pages.api.settings, sha256_hex(keys[0].encode())[:12])
+    revoke_key(pages.api.settings.paths, sha256_hex(keys[0].encode())[:12])
     time.sleep(2.6)
 
     for visitor in visitors:
