@@ -142,6 +142,10 @@ class CombinedExtract(BaseExtract):
         ]
         return self.model_copy(update={"tests": tests})
 
+    def is_tested(self, protocol_id: str) -> bool:
+        """Whether a test of a protocol is recorded, whatever its standing."""
+        return any(test.protocol_id == protocol_id for test in self.tests)
+
     def _as_group(self) -> GroupExtract:
         return GroupExtract(group=self.group, outcome=self.outcome, learners=self.learners, protocols=self.protocols)
 

@@ -161,11 +161,13 @@ class PriorRun:
         analysis: its kind.
         outcome: its outcome.
         data_instant_us: the instant of its data, microseconds since 1970 UTC; None when it is no longer known.
+        complete: whether it had all its input; a combined analysis lacks the tests that were not made before it.
     """
 
     analysis: str
     outcome: str
     data_instant_us: int | None
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ def assess_compliance(
     elif any(
         # Against the present end: a run on the same data counts, although the plan may have been longer at its time.
         (prior.data_instant_us is None or prior.data_instant_us >= min(ends_us, data_end_us or ends_us))
-        and (prior.analysis, prior.outcome) == (kind.name, extract.outcome)
+        and (prior.analysis, prior.outcome, prior.complete) == (kind.name, extract.outcome, True)
         for prior in prior_runs.recorded
     ):
         reasons.append("it is not the first of its kind after the end")

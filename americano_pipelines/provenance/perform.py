@@ -134,8 +134,11 @@ def _compliance(
             data_end_us=max(data_ends_us),
             prior_runs=prior_runs,
         )
+        protocol_id = member.protocol.protocol_id
+        if isinstance(prepared.extract, CombinedExtract) and not prepared.extract.is_tested(protocol_id):
+            reasons = (*compliance.reasons, "no randomization test is recorded yet")
+            compliance = compliance.model_copy(update={"planned": False, "reasons": reasons})
         if planned_of(prepared.kind, member) is not None:
-            protocol_id = member.protocol.protocol_id
             earlier = find_prior_sightings(settings, protocol_id)
             sighting = merge_sightings(
                 prepared.plans_seen.get(protocol_id), earlier, document.snapshot_id, document.instant

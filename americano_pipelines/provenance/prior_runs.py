@@ -157,7 +157,9 @@ def _of_record(record: Record) -> PriorRun:
     of_events = [source for source in record.inputs if source.asset == events] or record.inputs
     instants = [datetime.fromisoformat(source.instant) for source in of_events]
     known_to = round(max(instants).timestamp() * 1_000_000) if instants else None
-    return PriorRun(record.identity.analysis, str(record.config.get("outcome")), known_to)
+    left_out = record.results.get("left out")
+    untested = isinstance(left_out, list) and any(isinstance(row, dict) and row["record"] == "none" for row in left_out)
+    return PriorRun(record.identity.analysis, str(record.config.get("outcome")), known_to, complete=not untested)
 
 
 def _of_run(run: "Run") -> PriorRun:

@@ -119,6 +119,10 @@ def test_planned_tests_of_a_group_are_combined_and_a_changed_record_is_found(
     values = prisma.variables()
     assert cli("sync", **values).code == 0
 
+    early = cli("analyse", "combined", "study", "--json", **values).json[0]
+    assert early["standing"] == "exploratory"
+    assert "no randomization test is recorded yet" in early["sentence"]
+
     done = cli("analyse", "--all", "--only", "abab_randomization", "--only", "combined", "--json", **values)
 
     assert done.code == 0, done.out + done.err
