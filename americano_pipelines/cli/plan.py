@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from americano_pipelines.planning.power_search import TriedDesign
     from americano_pipelines.planning.power_simulation import Power
     from americano_pipelines.planning.schedule_draw import ContrastReach, DrawnPhase
+    from americano_pipelines.planning.simulated_experiment import PlannedTest
 
 _TARGET = 0.8
 _FEW = 3  # labels that are listed
 _EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+# An effect on slopes grows every day.
+_SLOPES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 _AUTOCORRELATIONS = (0.0, 0.3, 0.5)
 _DESIGN_OPTIONS = (
     click.option("--design", required=True, help="ALTERNATING, CHANGING_CRITERION, or phases such as ABAB or ABAC."),
@@ -65,6 +68,13 @@ _DESIGN_OPTIONS = (
     click.option(
         "--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
         help="The level of the test.",
+    ),
+    click.option(
+        "--statistic",
+        type=click.Choice(["mean", "median", "slope", "immediacy", "nap"]),
+        default="mean",
+        show_default=True,
+        help="What the conditions are compared by.",
     ),
 )  # fmt: skip
 
@@ -112,13 +122,15 @@ def draw(
     )
 
     try:
-        design = _design(bounds)
+        design, statistic = _design(bounds), bounds["statistic"]
+        design.check_statistic(statistic)
         seed = secrets.randbelow(MAX_SEED + 1) if seed is None else seed
         phases = draw_schedule(design, seed, start.date() if start else None)
     except AnalysisError as error:
         say(str(error), err=True)
         context.exit(WRONG_USE)
     planned: dict[str, JsonValue] = {"direction": direction, "alpha": alpha}
+    planned |= {} if statistic == "mean" else {"statistic": statistic}
     planned |= {"improvement": improvement} if improvement else {}
     reaches = contrast_reaches(design, phases, two_sided=direction == "either")
     parameters = intervention_params(design, phases, planned, seed)
@@ -211,28 +223,33 @@ def power(
     powers: list[Power] = []
     searched: list[TriedDesign] = []
     direction, alpha, simulations = options["direction"], options["alpha"], options["simulations"]
+    test, timer = PlannedTest(direction, alpha, options["statistic"]), StageTimer()
+    slopes = test.statistic == "slope"
+    effects = effects or (_SLOPES if slopes else _EFFECTS)
     try:
-        design, test, timer = _design(options), PlannedTest(direction, alpha), StageTimer()
+        design = _design(options)
         scenarios = [
             Scenario(test, Assumptions(correlation, options["trend"], options["missing"]), simulations, options["seed"])
             for correlation in autocorrelations or _AUTOCORRELATIONS
         ]
         with progress("simulating experiments", enabled=not as_json):
             for scenario in scenarios:
-                powers += simulate_power(design, scenario, effects or _EFFECTS, timer)
+                powers += simulate_power(design, scenario, effects, timer)
             if effect is not None:
                 searched = search_designs(design, scenarios[0], effect, _TARGET, timer)
     except AnalysisError as error:
         say(str(error), err=True)
         context.exit(WRONG_USE)
     if plot is not None:
-        from americano_pipelines.planning.power_plot import draw_power
+        from americano_pipelines.planning.power_plot import SD, draw_power
 
         primary = design.contrasts[0]
         title = f"{design.name}, {design.days} days, {design.bounds}: {simulations:,} simulated experiments"
         title += f", {primary.words}" if design.declared_contrasts else ""
         drawn = [figure for figure in powers if figure.contrast == primary.name]
-        plot.write_bytes(draw_power(drawn, title=title, alpha=alpha, target=_TARGET))
+        title += "" if test.statistic == "mean" else f", {test.statistic}"
+        unit = f"{SD}, a day" if slopes else SD
+        plot.write_bytes(draw_power(drawn, title=title, alpha=alpha, target=_TARGET, unit=unit))
     if as_json:
         say_json(
             {
@@ -244,6 +261,7 @@ def power(
                 if design.declared_contrasts  # it depends on the days that are drawn of the other conditions
                 else smallest_p(design.schedule, two_sided=direction == "either"),
                 "contrasts": [contrast.name for contrast in design.contrasts],
+                "statistic": test.statistic,
                 "simulations": simulations,
                 "seed": options["seed"],
                 "power": [asdict(figure) for figure in powers],
@@ -252,7 +270,7 @@ def power(
         )
         return
     console = Console(highlight=False)
-    _show_power(console, design, powers, direction=direction, alpha=alpha, simulations=simulations)
+    _show_power(console, design, powers, test, simulations=simulations)
     if effect is not None:
         _show_options(console, searched, effect)
     if plot is not None:
@@ -378,24 +396,25 @@ def _show_power(
     console: Console,
     design: "PlannedDesign",
     powers: "Sequence[Power]",
+    test: "PlannedTest",
     *,
-    direction: str,
-    alpha: float,
     simulations: int,
 ) -> None:
     from americano_pipelines.planning.schedule_draw import smallest_p
 
     correlations = list(dict.fromkeys(figure.autocorrelation for figure in powers))
     figures = {(figure.contrast, figure.effect, figure.autocorrelation): figure for figure in powers}
-    header = ("effect in SD", *(f"autocorrelation {correlation:g}" for correlation in correlations))
-    sides = "two-sided" if direction == "either" else f"one-sided, {direction}"
+    unit = "SD a day" if test.statistic == "slope" else "SD"
+    header = (f"effect in {unit}", *(f"autocorrelation {correlation:g}" for correlation in correlations))
+    sides = "two-sided" if test.one_sided is None else f"one-sided, {test.direction}"
+    sides = sides if test.statistic == "mean" else f"{test.statistic}, {sides}"
     for contrast in design.contrasts:
         rows = [
             (f"{effect:g}", *(_shares(figures[contrast.name, effect, correlation]) for correlation in correlations))
             for effect in dict.fromkeys(figure.effect for figure in powers)
         ]
         words = f"; {contrast.words}" if design.declared_contrasts else ""
-        title = f"{design.name}, {design.days} days, {design.bounds}{words}; {sides}, alpha {alpha:g}"
+        title = f"{design.name}, {design.days} days, {design.bounds}{words}; {sides}, alpha {test.alpha:g}"
         show_table(console, header, rows, title=f"{title}: share that finds the effect", max_rows=len(rows))
     console.print(f"{simulations:,} simulated experiments each, with the 99 % interval of the simulation.")
     assignments = f"{design.schedule.count:,} assignments"
@@ -404,7 +423,7 @@ def _show_power(
         if len(design.contrasts) > 1:
             console.print("The first contrast is the primary one; the p of the others is corrected by Holm.")
     else:
-        smallest = smallest_p(design.schedule, two_sided=direction == "either")
+        smallest = smallest_p(design.schedule, two_sided=test.one_sided is None)
         console.print(f"{assignments}; the smallest p is {smallest:.2g}.")
 
 

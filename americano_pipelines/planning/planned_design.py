@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast
@@ -12,6 +13,7 @@ from americano_pipelines.analysis.randomization_scheme import contrast_schedule
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.alternating_schedules import Alternation
 from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
+from americano_pipelines.statistics.outcome_statistics import Statistic, evaluator
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.reference_set import GENERATOR, Schedule
 
@@ -86,6 +88,18 @@ class PlannedDesign:
         if isinstance(self.schedule, Alternation | CriterionSchedule):
             return self.schedule
         return contrast_schedule(contrast, self.conditions, assignment, (self.schedule.shortest, self.schedule.longest))
+
+    def check_statistic(self, statistic: Statistic) -> None:
+        """Refuse a statistic by which the analysis does not compare such conditions.
+
+        Raises:
+            AnalysisError: it is one; the message says why.
+        """
+        if isinstance(self.schedule, CriterionSchedule) and statistic != "mean":
+            raise AnalysisError(f"a changing criterion is tested by the distance from it, not by {statistic}")
+        (assignment,) = next(iter(self.schedule.blocks(1))).tolist()[:1]
+        for contrast in self.contrasts:
+            evaluator(statistic, self.contrast_schedule(contrast, assignment), np.zeros(self.days))
 
     def resized(self, days: int) -> "PlannedDesign":
         """The same design over other days; the longest phase and the treatment days grow in proportion.

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from americano_pipelines.analysis.plots import BASELINE, INK, SOFT, TREATMENT, new_axes, png
 from americano_pipelines.planning.power_simulation import Power
 
+SD = "standard deviations of a day's value"
 _LINES = ("-", "--", ":", "-.")
 
 
-def draw_power(powers: Sequence[Power], *, title: str, alpha: float, target: float) -> bytes:
+def draw_power(powers: Sequence[Power], *, title: str, alpha: float, target: float, unit: str = SD) -> bytes:
     """Draw power by effect, a line for each autocorrelation, with its 99 % interval as a band.
 
     Args:
@@ -16,6 +17,7 @@ def draw_power(powers: Sequence[Power], *, title: str, alpha: float, target: flo
         title: title of the figure.
         alpha: the level of the test, a thin line.
         target: the power that is wanted, another.
+        unit: of the effects, in words.
     """
     figure, axes = new_axes(7.5, 4.2)
     for level, words in ((target, f"{target:.0%}"), (alpha, f"level {alpha:g}")):
@@ -37,7 +39,7 @@ def draw_power(powers: Sequence[Power], *, title: str, alpha: float, target: flo
             markersize=3.5, label=f"autocorrelation {correlation:g}",
         )  # fmt: skip
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("effect, in standard deviations of a day's value", fontsize=9)
+    axes.set_xlabel(f"effect, in {unit}", fontsize=9)
     axes.set_ylabel("share of experiments that find it", fontsize=9)
     axes.set_title(title, fontsize=10, loc="left")
     axes.legend(fontsize=8, frameon=False, loc="upper left")

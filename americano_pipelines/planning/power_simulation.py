@@ -72,6 +72,7 @@ def simulate_power(
         AnalysisError: the design has no test by this statistic.
     """
     test, simulations = scenario.test, scenario.simulations
+    design.check_statistic(test.statistic)
     generator = np.random.Generator(np.random.PCG64(scenario.seed))
     rejections = np.zeros((len(design.contrasts), len(effects)), dtype=np.int64)
     signed = [-effect if test.direction == "decrease" else effect for effect in effects]

@@ -1,7 +1,7 @@
 """Simulate experiments of a design, and test each as the analysis would.
 
 Effects are in standard deviations of a day's value around the trend, and lie on the days of a contrast's first
-condition.
+condition. Where slopes are compared, the outcome rises by the effect each day of such a phase.
 """
 
 from collections.abc import Iterator, Sequence

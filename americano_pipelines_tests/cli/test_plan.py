@@ -56,6 +56,19 @@ def test_two_interventions_are_drawn_and_simulated_with_their_contrasts(cli: Cli
     assert "INTERVENTION_B against BASELINE; two-sided" in power.out
 
 
+def test_another_statistic_is_part_of_the_plan_and_simulated(cli: Cli) -> None:
+    few = ("--statistic", "slope", "--simulations", "100", "--autocorrelation", "0")
+
+    draw = cli("plan", "draw", *ABAB, "--statistic", "nap", "--json").json
+    shown, as_json = cli("plan", "power", *ABAB, *few), cli("plan", "power", *ABAB, *few, "--json").json
+
+    assert draw["interventionParams"]["analysis"]["statistic"] == "nap"
+    assert "effect in SD a day" in shown.out
+    assert "slope, two-sided, alpha 0.05" in shown.out
+    assert as_json["statistic"] == "slope"
+    assert max(figure["effect"] for figure in as_json["power"]) == 0.3
+
+
 def test_phases_that_record_different_parameters_are_shown_apart(cli: Cli) -> None:
     criteria = ("--design", "CHANGING_CRITERION", "--days", "30", "--min", "4", "--max", "16")
     criteria += ("--criterion", "10", "--criterion", "20", "--seed", "5", "--improvement", "increase")
@@ -103,6 +116,10 @@ def test_power_is_shown_with_what_would_be_enough(cli: Cli, tmp_path: Path) -> N
         (("draw", *DAYS, *PAIRS), "ALTERNATING compares two conditions, so it has one --contrast"),
         (("draw", *DAYS, "--min", "2"), "ALTERNATING needs --treated, and no --min, --max, --criterion"),
         (("draw", "--design", "CROSSOVER", "--days", "28", "--min", "4", "--max", "12"), "CROSSOVER is no design"),
+        (
+            ("draw", *DAYS, "--statistic", "slope"),
+            "days that alternate are compared by mean, median, nap, not by slope",
+        ),
         (("draw", *ABAB, "--seed", "-1"), "the seed -1 is not between 0 and"),
         (("power", *ABAB, "--missing", "1.5"), "missing days 1.5"),
         (("check", "nothing"), "no protocol matches 'nothing'"),

@@ -33,6 +33,8 @@ DESIGNS = {
     "phases": phase_design("ABAB", 56, 7, 21),
     "two interventions": phase_design("ABAC", 70, 7, 40, ABAC),
     "the second last": phase_design("ABABC", 70, 7, 21, ABABC),
+    "without a baseline": phase_design("BCBC", 40, 5, 20, ABABC[:1]),
+    "the second intervention alone": phase_design("ACAC", 40, 5, 20),
     "any order": alternating(14, 7, None, None),
     "pairs": alternating(14, 1, 2, None),
     "runs of two": alternating(12, 6, 12, 2),
@@ -155,7 +157,7 @@ def test_a_longer_design_keeps_its_bounds(design: PlannedDesign) -> None:
     assert longer.days == 2 * design.days
     assert np.log(longer.schedule.count) > np.log(design.schedule.count)
     if isinstance(longer.schedule, PhaseSchedule):
-        assert longer.randomization == {"minDays": 7, "maxDays": 2 * design.randomization["maxDays"]}  # type: ignore[operator]
+        assert longer.randomization == {**design.randomization, "maxDays": 2 * design.randomization["maxDays"]}  # type: ignore[operator]
     assert (longer.name, longer.contrasts) == (design.name, design.contrasts)
 
 

@@ -1,5 +1,7 @@
 """The simulation makes the very test of the analysis, and its figures are those of independent work."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from americano_pipelines.planning.power_search import search_designs
 from americano_pipelines.planning.power_simulation import Scenario, simulate_power
 from americano_pipelines.planning.schedule_draw import phases_of
 from americano_pipelines.planning.simulated_experiment import Assumptions, PlannedTest, simulate_experiments
+from americano_pipelines.statistics.outcome_statistics import Statistic
 from americano_pipelines.statistics.prefix_sums import Values
 from americano_pipelines_tests.planning.planned_extracts import planned_extract
 
@@ -46,7 +49,21 @@ def analysed_p(design: PlannedDesign, assignment: list[int], values: Values, tes
 @pytest.mark.parametrize("direction", ["increase", "decrease", "either"])
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 def test_each_p_is_that_of_the_analysis(design: PlannedDesign, direction: str, missing: float) -> None:
-    test = PlannedTest(direction)  # type: ignore[arg-type]
+    check_each_p(design, PlannedTest(direction), missing)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "statistic"),
+    [
+        *product(("phases", "two interventions"), ("median", "slope", "immediacy", "nap")),
+        *product(("blocks", "days between others"), ("median", "nap")),
+    ],
+)
+def test_each_p_of_another_statistic_is_that_of_the_analysis(name: str, statistic: Statistic) -> None:
+    check_each_p(DESIGNS[name], PlannedTest(statistic=statistic), missing=0.15)
+
+
+def check_each_p(design: PlannedDesign, test: PlannedTest, missing: float) -> None:
     experiments = simulate_experiments(design, Assumptions(0.4, 1.0, missing), 3, np.random.default_rng(4))
 
     for experiment in experiments:
@@ -54,7 +71,7 @@ def test_each_p_is_that_of_the_analysis(design: PlannedDesign, direction: str, m
         assignment = experiment.contrasts[0].assignments[0].tolist()
         for place, target in enumerate(experiment.contrasts):
             for column, effect in enumerate((0.0, 1.5)):
-                values = experiment.values + effect * target.effect_days("mean")
+                values = experiment.values + effect * target.effect_days(test.statistic)
                 expected = analysed_p(design, assignment, values, test)
                 assert p[place, column] == pytest.approx(expected[place], abs=1e-12)
 
@@ -126,6 +143,18 @@ def test_the_power_of_a_changing_criterion_is_not_simulated() -> None:
 
     with pytest.raises(AnalysisError, match="the power of a design CHANGING_CRITERION is not simulated"):
         simulate_power(design, Scenario(PlannedTest(), Assumptions(), simulations=1), (1.0,))
+
+
+def test_a_statistic_that_the_design_does_not_have_is_refused() -> None:
+    apart = phase_design("ABAC", 32, 4, 20, contrasts_of("INTERVENTION_B-INTERVENTION_A"))
+
+    for design, statistic, words in (
+        (DESIGNS["days"], "slope", "days that alternate are compared by mean, median, nap, not by slope"),
+        (apart, "immediacy", "no phase of one condition follows one of the other"),
+        (changing_criterion(40, 5, 15, (10.0, 20.0)), "nap", "tested by the distance from it, not by nap"),
+    ):
+        with pytest.raises(AnalysisError, match=words):
+            design.check_statistic(statistic)  # type: ignore[arg-type]
 
 
 def test_the_picture_is_a_png_and_the_same_each_time() -> None:
