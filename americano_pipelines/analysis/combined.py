@@ -20,13 +20,13 @@ from americano_pipelines.statistics.random_effects import RandomEffects, random_
 from americano_pipelines.statistics.verdict import State, Verdict, shown_level
 
 _METHODS = {"edgington": edgington, "stouffer": stouffer}
-_METHOD_NAMES = {"edgington": "Edgington's sum of p values", "stouffer": "Stouffer's sum of normal deviates"}
-_MIN_TESTS = 2
-_HASH_DIGITS = 12
+_NAMES = {"edgington": "Edgington's sum of p values", "stouffer": "Stouffer's sum of normal deviates"}
+_FEWEST = 2
+_SHORT = 12
 
 
 @dataclass(frozen=True)
-class _CombinedP:
+class _Combined:
     """The p values of one method.
 
     Attributes:
@@ -41,7 +41,7 @@ class _CombinedP:
 
 
 @dataclass(frozen=True)
-class _CountedTest:
+class _Counted:
     """A test that counts, with its effect."""
 
     title: str
@@ -60,7 +60,7 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
         parameters: the parameters.
         compliance: `planned`, `declared` or `exploratory`, for the figure.
     """
-    counted, left_out = _count_tests(extract)
+    counted, left_out = _counted(extract)
     combined = {name: _combine(counted, name) for name in _METHODS}
     with_effect = [case for case in counted if case.effect is not None and case.error is not None]
     mean = random_effects(
@@ -99,15 +99,15 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
     )
 
 
-def _count_tests(extract: CombinedExtract) -> tuple[list[_CountedTest], list[dict[str, str]]]:
+def _counted(extract: CombinedExtract) -> tuple[list[_Counted], list[dict[str, str]]]:
     """The test of each protocol that counts, and the records and protocols that do not, with the reason."""
     counted, left_out = [], []
     for title, member in zip(distinct_titles(extract.protocols), extract.protocols, strict=True):
         protocol_id = member.protocol.protocol_id
         tests = [test for test in extract.tests if test.protocol_id == protocol_id]
-        # There is a second confirmatory record only if the run of the first died before it ended: the last one counts.
+        # A second confirmatory record is only made if the first died before it was wholly recorded: the last counts.
         counting = [test for test in tests if test.exclusion is None]
-        counted += [_effect_of_test(title, test) for test in counting[-1:]]
+        counted += [_of_test(title, test) for test in counting[-1:]]
         left_out += [
             {"protocol": title, "record": test.sha256, "why": test.exclusion or "a later one was recorded"}
             for test in tests
@@ -118,33 +118,33 @@ def _count_tests(extract: CombinedExtract) -> tuple[list[_CountedTest], list[dic
     return counted, left_out
 
 
-def _effect_of_test(title: str, test: RecordedTest) -> _CountedTest:
+def _of_test(title: str, test: RecordedTest) -> _Counted:
     higher, lower = test.p_higher or 1.0, test.p_lower or 1.0
     p_benefit, p_harm = (higher, lower) if test.better == "increase" else (lower, higher)
     number = len(test.effects)
     effect = fsum(test.effects) / number if number else None
     error = sqrt(fsum(error**2 for error in test.errors)) / number if number else None
-    return _CountedTest(title, test, p_benefit, p_harm, effect, error or None)
+    return _Counted(title, test, p_benefit, p_harm, effect, error or None)
 
 
-def _combine(counted: Sequence[_CountedTest], method: str) -> _CombinedP | None:
-    if len(counted) < _MIN_TESTS:
+def _combine(counted: Sequence[_Counted], method: str) -> _Combined | None:
+    if len(counted) < _FEWEST:
         return None
     benefit = _METHODS[method]([case.p_benefit for case in counted])
     harm = _METHODS[method]([case.p_harm for case in counted])
-    return _CombinedP(min(1.0, 2 * min(benefit, harm)), benefit, harm)
+    return _Combined(min(1.0, 2 * min(benefit, harm)), benefit, harm)
 
 
 def _verdict(
     extract: CombinedExtract,
     parameters: CombinedParameters,
-    counted: Sequence[_CountedTest],
-    combined: _CombinedP | None,
+    counted: Sequence[_Counted],
+    combined: _Combined | None,
     mean: RandomEffects | None,
 ) -> Verdict:
-    experiments = f"{len(counted)} of {len(extract.protocols)} experiments"
+    of = f"{len(counted)} of {len(extract.protocols)} experiments"
     if combined is None:
-        why = f"{experiments} have a planned randomization test, and at least {_MIN_TESTS} are combined"
+        why = f"{of} have a planned randomization test, and at least {_FEWEST} are combined"
         return Verdict("no verdict", why, f"No verdict: {why}.")
     effect = (
         "the mean effect cannot be given"
@@ -154,8 +154,8 @@ def _verdict(
     )
     level = "" if parameters.alpha == CombinedParameters().alpha else f", level {shown_level(parameters.alpha)}"
     numbers = (
-        f"the planned tests of {experiments} give p = {shown_p(combined.p)} (two-sided, "
-        f"{_METHOD_NAMES[parameters.method]}{level}); {effect}"
+        f"the planned tests of {of} give p = {shown_p(combined.p)} (two-sided, {_NAMES[parameters.method]}{level}); "
+        f"{effect}"
     )
     if not rejects(combined.p, parameters.alpha):
         return Verdict("not shown", f"p = {shown_p(combined.p)}", f"No effect was shown: {numbers}.")
@@ -163,7 +163,7 @@ def _verdict(
     return Verdict(state, f"p = {shown_p(combined.p)}", f"{state.capitalize()}: {numbers}.")
 
 
-def _table(counted: Sequence[_CountedTest]) -> JsonValue:
+def _table(counted: Sequence[_Counted]) -> JsonValue:
     return jsonable(
         [
             {
@@ -184,7 +184,7 @@ def _table(counted: Sequence[_CountedTest]) -> JsonValue:
 
 def _pictures(
     extract: CombinedExtract,
-    with_effect: Sequence[_CountedTest],
+    with_effect: Sequence[_Counted],
     mean: RandomEffects | None,
     verdict: Verdict,
     compliance: str,
@@ -200,15 +200,14 @@ def _pictures(
     return {"forest.png": draw_forest(rows, mean, unit=unit, title=title)}
 
 
-def _methods(parameters: CombinedParameters, counted: Sequence[_CountedTest], mean: RandomEffects | None) -> str:
+def _methods(parameters: CombinedParameters, counted: Sequence[_Counted], mean: RandomEffects | None) -> str:
     """The methods paragraph."""
-    records = ", ".join(f"{case.title} (record {case.test.sha256[:_HASH_DIGITS]})" for case in counted)
+    records = ", ".join(f"{case.title} (record {case.test.sha256[:_SHORT]})" for case in counted)
     opening = (
         f"The planned randomization tests of {len(counted)} experiments were combined: {records or 'none'}. Analyses "
         "that were not planned were left out. "
-        "The one-sided p values towards what each plan calls better were combined by "
-        f"{_METHOD_NAMES[parameters.method]}, and the other way likewise; p is twice the smaller one, "
-        f"at a level of {parameters.alpha:g}. p values of "
+        f"The one-sided p values towards what each plan calls better were combined by {_NAMES[parameters.method]}, and "
+        f"the other way likewise; p is twice the smaller one, at a level of {parameters.alpha:g}. p values of "
         "randomization tests are discrete, which makes the combined p too large, if anything."
     )
     if mean is None:

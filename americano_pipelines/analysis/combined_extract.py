@@ -1,4 +1,4 @@
-"""Describe and read the extract of a combined analysis: the plans of a group's protocols and their recorded tests."""
+"""The extract of a combined analysis: the plans of a group's protocols, and the recorded tests of these protocols."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ class RecordedTest(FrozenModel):
 
     @property
     def exclusion(self) -> str | None:
-        """Why the test is left out, None where it counts."""
+        """Why it does not count, None where it counts."""
         if self.standing not in _CONFIRMATORY:
             return f"it is {self.standing}, not planned"
         if self.kind != TEST_KIND or self.p is None:
