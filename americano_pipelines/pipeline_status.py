@@ -146,10 +146,10 @@ def _disk(paths: DataFolder) -> dict[str, int]:
 
 def _bytes_below(folder: Path) -> int:
     total = 0
-    for place, _, names in os.walk(folder):
+    for subfolder, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - a Path for each file takes longer
+                total += os.lstat(os.path.join(subfolder, name)).st_size  # noqa: PTH118 - a Path for each file takes longer
             except OSError:
                 continue  # removed meanwhile
     return total

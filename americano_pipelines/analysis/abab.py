@@ -182,14 +182,14 @@ def _numbers_of_contrast(other: ContrastResults) -> str:
 def _contrast_results(results: AbabResults, verdict: Verdict, others: Sequence[Verdict]) -> JsonValue:
     """All declared contrasts as JSON; the test and the verdict of the primary one are beside them already."""
     rows: list[JsonValue] = []
-    for place, (own, judged) in enumerate(zip(results.contrasts, (verdict, *others), strict=True)):
+    for index, (own, judged) in enumerate(zip(results.contrasts, (verdict, *others), strict=True)):
         row: dict[str, JsonValue] = {
             "contrast": own.contrast.name,
-            "primary": place == 0,
+            "primary": index == 0,
             "p": own.test.p if own.test else None,
             "p by Holm": own.adjusted_p,
         }
-        if place:
+        if index:
             row |= {
                 "verdict": jsonable(asdict(judged)),
                 "test": _test_results(own.test, own.scheme, results),
@@ -274,7 +274,7 @@ def _pictures(results: AbabResults, verdict: Verdict, compliance: str) -> dict[s
     values = observations.days.values
     if is_alternation(observations):
         part, days = alternating_phases(observations), days_by_condition(observations)
-        held = [band for place, band in enumerate(bands) if place not in part]
+        held = [band for index, band in enumerate(bands) if index not in part]
         figure = draw_alternation(values, list(days.items()), held, outcome=outcome, title=title)
     else:
         if has_criteria(observations):

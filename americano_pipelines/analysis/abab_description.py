@@ -174,7 +174,7 @@ def days_by_condition(observations: Observations) -> dict[str, NDArray[np.bool_]
     sides = [side_of(window.type) for window in observations.timeline.windows]
     phase = observations.days.phase
     order = [*([BASELINE] if BASELINE in sides else []), *observations.timeline.interventions]
-    return {name: np.isin(phase, [place for place, side in enumerate(sides) if side == name]) for name in order}
+    return {name: np.isin(phase, [index for index, side in enumerate(sides) if side == name]) for name in order}
 
 
 def neighbour_results(observations: Observations, scheme: RandomizationScheme) -> JsonValue:
@@ -241,7 +241,7 @@ def appraisal(observations: Observations, scheme: RandomizationScheme, missing: 
     if has_criteria(observations):
         conditions = [str(criterion) for criterion in criteria_of(observations)]
     if is_alternation(observations):
-        conditions = [side_of(windows[place].type) for place in alternating_phases(observations)]
+        conditions = [side_of(windows[index].type) for index in alternating_phases(observations)]
         if contrast is not None:
             conditions = [side for side in conditions if side in {contrast.first, contrast.second}]
         elif len(observations.timeline.interventions) > 1:

@@ -50,10 +50,10 @@ def conformity(observations: Observations, band: float | None) -> list[JsonValue
         band: days count as within if they are no farther from the criterion; None leaves the share out.
     """
     rows: list[JsonValue] = []
-    for index, (label, criterion) in enumerate(zip(observations.labels, criteria_of(observations), strict=True)):
+    for place, (label, criterion) in enumerate(zip(observations.labels, criteria_of(observations), strict=True)):
         if criterion is None:
             continue
-        distances = np.abs(observations.phase_values(index, missing=False) - criterion)
+        distances = np.abs(observations.phase_values(place, missing=False) - criterion)
         share = float((distances <= band).mean()) if distances.size and band is not None else None
         rows.append(
             {

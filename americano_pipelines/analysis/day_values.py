@@ -60,7 +60,7 @@ def _days(observations: Observations) -> dict[str, Any]:
         "conditions": [window.condition for window in windows],
     }
     if is_alternation(observations) and len(part := alternating_phases(observations)) < len(windows):
-        document["held"] = [window.label for place, window in enumerate(windows) if place not in part]
+        document["held"] = [window.label for index, window in enumerate(windows) if index not in part]
     return document
 
 

@@ -203,8 +203,8 @@ def _prepare(data: Dataset, settings: Settings, stages: StageTimer) -> tuple[dic
         open_snapshot(connection, settings.postgres) as snapshot,
     ):
         for file, table in zip(parquet.values(), _SOURCE_TABLES, strict=True):
-            copied, place = snapshot.relation("public", table), sql.escape(str(file))
-            connection.execute(f"COPY (FROM {copied}) TO '{place}' (FORMAT parquet, COMPRESSION zstd)")
+            copied, target_path = snapshot.relation("public", table), sql.escape(str(file))
+            connection.execute(f"COPY (FROM {copied}) TO '{target_path}' (FORMAT parquet, COMPRESSION zstd)")
     with stages.stage("load an unsorted table"), connect(settings, unsorted) as connection:
         for name, file in parquet.items():
             connection.execute(f"CREATE TABLE {name} AS FROM read_parquet($1)", [str(file)])

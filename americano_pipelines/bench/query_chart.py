@@ -13,8 +13,8 @@ def query_chart(times: Sequence[QueryTimes], rows: int) -> bytes:
     figure, axes = new_axes(9, 0.55 * len(times) + 1.2)
     height = 0.8 / len(_COLOURS)
     for position, (name, colour) in enumerate(_COLOURS.items()):
-        places = [number + position * height for number in range(len(times))]
-        axes.barh(places, [line.warm_ms[name] for line in times], height, label=name, color=colour)
+        positions = [number + position * height for number in range(len(times))]
+        axes.barh(positions, [line.warm_ms[name] for line in times], height, label=name, color=colour)
     axes.set_yticks([number + 0.4 - height / 2 for number in range(len(times))], [line.title for line in times])
     axes.invert_yaxis()
     axes.margins(y=0.01)

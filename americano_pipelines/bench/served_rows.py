@@ -122,7 +122,7 @@ def datasette(program: str, folder: Path, published: Path, settings: Settings) -
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("CREATE TABLE days (day INTEGER, starts_at TEXT, phase TEXT, condition TEXT, value REAL, n)")
         texts = [
-            tuple(str(cell) if cell is not None and place == 1 else cell for place, cell in enumerate(row))
+            tuple(str(cell) if cell is not None and index == 1 else cell for index, cell in enumerate(row))
             for row in rows
         ]
         database.executemany("INSERT INTO days VALUES (?, ?, ?, ?, ?, ?)", texts)

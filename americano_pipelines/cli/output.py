@@ -61,12 +61,12 @@ def say(text: object, *, err: bool = False) -> None:
 def broken_between_words(text: str, width: int) -> str:
     """A text with line ends in place of spaces where a line is too long; a longer word, such as a path, stays whole."""
     characters, start, space = list(text), 0, None
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         if character == "\n":
-            start, space = place + 1, None
-        elif character == " " and text[start:place].strip():
-            space = place
-        if space is not None and cell_len(text[start : place + 1].rstrip()) > width:
+            start, space = index + 1, None
+        elif character == " " and text[start:index].strip():
+            space = index
+        if space is not None and cell_len(text[start : index + 1].rstrip()) > width:
             characters[space] = "\n"
             start, space = space + 1, None
     return "".join(characters)

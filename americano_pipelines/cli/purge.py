@@ -108,14 +108,14 @@ def _show(erasure: "ErasureReport", others: list[str], *, dry_run: bool, is_know
             show_table(console, header, lines, title=heading, max_rows=len(lines), unbroken=unbroken)
     if not erasure.to_remove:
         console.print("nothing to remove: no kept file holds this learner, or could hold them")
-    for place, count in erasure.in_source.items():
+    for column, count in erasure.in_source.items():
         if dry_run:
             console.print(
-                f"[yellow]published now[/] {escape(place)}: {count:,} rows; a purge makes a full sync first, and "
+                f"[yellow]published now[/] {escape(column)}: {count:,} rows; a purge makes a full sync first, and "
                 "removes this file if the source has erased them",
             )
         else:
-            console.print(f"[bold red]still there[/] {escape(place)}: {count:,} rows")
+            console.print(f"[bold red]still there[/] {escape(column)}: {count:,} rows")
     for text in erasure.remains():
         console.print(f"[yellow]remains[/] {escape(text)}")
     for path in others:

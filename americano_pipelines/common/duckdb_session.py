@@ -63,9 +63,9 @@ def resource_errors(settings: Settings) -> Iterator[None]:
         if error.errno not in REMEDIES:
             raise
         # With two names, as when a file is copied, the second is written.
-        place = error.filename2 or error.filename or settings.paths.root
+        failed = error.filename2 or error.filename or settings.paths.root
         remedy = REMEDIES[error.errno]
-        raise ResourceError(f"{place}: {error.strerror}. Nothing was published; {remedy} and run this again") from None
+        raise ResourceError(f"{failed}: {error.strerror}. Nothing was published; {remedy} and run this again") from None
 
 
 def _short_of(settings: Settings, message: str) -> str:
@@ -205,14 +205,15 @@ def reduced_memory_limit(connection: duckdb.DuckDBPyConnection, at_least: int = 
         connection: the session.
         at_least: bytes below which the limit is not lowered.
     """
-    whole = memory_limit(connection)
-    connection.execute(f"SET memory_limit = '{max(whole // 2, min(whole, max(at_least, _MIN_REDUCED_LIMIT)))}B'")
+    full_limit = memory_limit(connection)
+    reduced_limit = max(full_limit // 2, min(full_limit, max(at_least, _MIN_REDUCED_LIMIT)))
+    connection.execute(f"SET memory_limit = '{reduced_limit}B'")
     try:
         yield
     finally:
         # A session of its own: a failed transaction accepts no statement, and the error would hide why it failed.
         with closing(connection.cursor()) as session:
-            session.execute(f"SET memory_limit = '{whole}B'")
+            session.execute(f"SET memory_limit = '{full_limit}B'")
 
 
 def load_postgres_extension(connection: duckdb.DuckDBPyConnection) -> None:

@@ -100,18 +100,18 @@ def _close(path: Path, group: int | None, *, passable: bool = False) -> None:
             return
         # The key is never the group's: with it, learners are known also in extracts that leave this machine. Nor are
         # the cards of the API's keys, which say who sees what.
-        theirs = None if path.name == PSEUDONYM_KEY or API_KEYS in {path.name, path.parent.name} else group
-        if theirs is not None and status.st_gid != theirs:
-            os.chown(path, -1, theirs)
+        file_group = None if path.name == PSEUDONYM_KEY or API_KEYS in {path.name, path.parent.name} else group
+        if file_group is not None and status.st_gid != file_group:
+            os.chown(path, -1, file_group)
         mode = stat.S_IMODE(status.st_mode)
         if mode & stat.S_ISVTX:
             return  # a folder for everybody, such as /tmp: none that this project makes is one
         if stat.S_ISDIR(status.st_mode):
             # New files inherit the group by the set-group-id bit. A folder that its owner closed stays closed.
-            private_mode = (mode & 0o700) | (0 if theirs is None else 0o2050)
+            private_mode = (mode & 0o700) | (0 if file_group is None else 0o2050)
         else:
-            private_mode = mode & (0o700 if theirs is None else 0o750)
-            private_mode |= 0 if theirs is None else 0o040
+            private_mode = mode & (0o700 if file_group is None else 0o750)
+            private_mode |= 0 if file_group is None else 0o040
         private_mode |= stat.S_IXOTH if passable else 0
         if mode != private_mode:
             path.chmod(private_mode)

@@ -50,8 +50,8 @@ class DagsterRuns:
 
     def find(self, learner: Learner) -> list[Item]:
         """The ended runs of the learner's protocols, and those that recorded an extract which is or was purged."""
-        gone = purged_extracts(self._settings.paths)
-        gone |= {
+        purged = purged_extracts(self._settings.paths)
+        purged |= {
             item.extract_sha256: item.protocol_id
             for item in learner.items
             if item.extract_sha256 is not None and item.action is ErasureAction.REMOVE
@@ -59,11 +59,13 @@ class DagsterRuns:
         recorded = {
             str(record.orchestrator["dagster_run_id"])
             for _, record in records(self._settings)
-            if record.extract_sha256 in gone and record.identity.partition is not None
+            if record.extract_sha256 in purged and record.identity.partition is not None
         }
         # A run that was killed before it had an extract has only its protocol.
-        theirs = {protocol_id for protocol_id in learner.protocols if len(learner.owners.get(protocol_id, "1")) == 1}
-        protocols = theirs | {protocol_id for protocol_id in gone.values() if protocol_id is not None}
+        own_protocols = {
+            protocol_id for protocol_id in learner.protocols if len(learner.owners.get(protocol_id, "1")) == 1
+        }
+        protocols = own_protocols | {protocol_id for protocol_id in purged.values() if protocol_id is not None}
         self._had_analyses = bool(protocols or recorded)
         try:
             with open_instance_to_read(self._settings) as instance:

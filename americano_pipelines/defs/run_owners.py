@@ -49,19 +49,19 @@ def is_gone(home: Path, tags: Mapping[str, str]) -> bool | None:
     """Whether the process that these tags name has ended; None if its lock file cannot be checked from here."""
     if BOOT_TAG not in tags or HOME_TAG not in tags:
         return None
-    own, theirs = _identity(home), tags[HOME_TAG]
+    own, recorded = _identity(home), tags[HOME_TAG]
     same_start = tags[BOOT_TAG] == boot()
     kind, options = _file_system(home)
     if (
         tags.get(OWNER_TAG, NO_OWNER) != NO_OWNER
-        and own == theirs
+        and own == recorded
         and (same_start or _locks_visible_across_machines(kind, options))
     ):
         with suppress(OSError):  # a file system without locks
             return not is_held(home / _FOLDER / tags[OWNER_TAG])
         return None
     # The home is on a disk of this machine, or is a copy of it: what wrote to it before this start has ended.
-    same_home = own.partition(".")[0] == theirs.partition(".")[0]
+    same_home = own.partition(".")[0] == recorded.partition(".")[0]
     if (
         not same_start
         and same_home

@@ -63,10 +63,10 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     rename_legacy_tags(instance)
     unfinished = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
-    ours = [run for run in unfinished if run.tags.get(RUN_TAG) == run.run_id]
+    own_runs = [run for run in unfinished if run.tags.get(RUN_TAG) == run.run_id]
     home = Path(instance.root_directory)
     # Read after the process is known to be gone: it may have finished the run just before it ended.
-    orphans = [instance.get_run_by_id(run.run_id) for run in ours if _is_dead(home, run.tags)]
+    orphans = [instance.get_run_by_id(run.run_id) for run in own_runs if _is_dead(home, run.tags)]
     dead = [run for run in orphans if run is not None and run.status in _UNFINISHED]
     for run in dead:
         message = f"process {run.tags[PID_TAG]} on {run.tags[HOST_TAG]} ended without finishing this run"

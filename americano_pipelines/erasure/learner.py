@@ -36,22 +36,24 @@ def identify(settings: Settings, learner_id: str, owners: Mapping[str, set[str]]
         problem = str(error)
     if problem is None and named:
         problem = _other_key(named, key, owners)
-    theirs = _under(key, ids)
+    own_pseudonyms = _under(key, ids)
     others = _under(key, {owner for owner_ids in owners.values() for owner in owner_ids} - ids)
     if problem is not None:
         for protocol_id, pseudonyms in named.items():
             owner_ids = owners.get(protocol_id, set())
             if owner_ids and owner_ids <= ids:
-                theirs |= pseudonyms
+                own_pseudonyms |= pseudonyms
             elif owner_ids and ids.isdisjoint(owner_ids):
                 others |= pseudonyms
         # A protocol with several owners does not identify one.
-        theirs, others = theirs - others, others - theirs
-    of_theirs = {protocol_id for protocol_id, pseudonyms in named.items() if pseudonyms and pseudonyms <= theirs}
+        own_pseudonyms, others = own_pseudonyms - others, others - own_pseudonyms
+    of_theirs = {
+        protocol_id for protocol_id, pseudonyms in named.items() if pseudonyms and pseudonyms <= own_pseudonyms
+    }
     return Learner(
         id=learner_id,
         owners=owners,
-        pseudonyms=frozenset(theirs),
+        pseudonyms=frozenset(own_pseudonyms),
         protocols=frozenset(protocols | (of_theirs - owners.keys())),
         other_protocols=frozenset(owners.keys() - protocols),
         other_pseudonyms=frozenset(others),

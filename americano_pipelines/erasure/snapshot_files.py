@@ -85,14 +85,14 @@ def items_in_source(counts: dict[str, int], prefix: str = "") -> list[Item]:
         prefix: what comes before that in the name.
     """
     return [
-        Item("row", f"{prefix}{place}", "the source has it", ErasureAction.IN_SOURCE, names_learner=True, rows=rows)
-        for place, rows in counts.items()
+        Item("row", f"{prefix}{column}", "the source has it", ErasureAction.IN_SOURCE, names_learner=True, rows=rows)
+        for column, rows in counts.items()
     ]
 
 
 def describe_rows(counts: dict[str, int]) -> str:
     """Why a file goes that has rows of the learner."""
-    return f"holds rows of the learner: {', '.join(f'{place} {rows:,}' for place, rows in counts.items())}"
+    return f"holds rows of the learner: {', '.join(f'{column} {rows:,}' for column, rows in counts.items())}"
 
 
 def size_of_folder(folder: Path) -> int:

@@ -170,13 +170,13 @@ class Writer:
 
     def _move_into_lake(self, staged: Path, table: str, bucket: str, part: int) -> LakeFile:
         """Move a finished file to its place."""
-        place = self._lake / table / bucket / f"{self.snapshot_id}-{part}.parquet"
+        target = self._lake / table / bucket / f"{self.snapshot_id}-{part}.parquet"
         query = "SELECT num_rows FROM parquet_file_metadata($1)"
         (rows,) = self._snapshot.connection.execute(query, [sql.literal_path(staged)]).fetchone() or (0,)
-        atomic_files.move(staged, place)
+        atomic_files.move(staged, target)
         return LakeFile(
-            path=place.relative_to(self._lake).as_posix(),
+            path=target.relative_to(self._lake).as_posix(),
             rows=rows,
-            bytes=place.stat().st_size,
-            sha256=file_sha256(place),
+            bytes=target.stat().st_size,
+            sha256=file_sha256(target),
         )

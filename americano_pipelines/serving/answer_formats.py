@@ -45,11 +45,11 @@ def negotiated(accept: str | None) -> Format:
         Problem: 406, it names none of the formats.
     """
     wishes = []
-    for place, part in enumerate((accept or "*/*").split(",")):
+    for position, part in enumerate((accept or "*/*").split(",")):
         media_type, *parameters = (text.strip().lower() for text in part.split(";"))
         quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
         try:
-            wishes.append((-float(quality), place, media_type))
+            wishes.append((-float(quality), position, media_type))
         except ValueError:
             continue
     for negative, _, wish in sorted(wishes):

@@ -31,10 +31,10 @@ _ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed2551
 class PublicKeys:
     """An issuer's public keys, from a file or an address; kept for five minutes and read again for an unknown key."""
 
-    def __init__(self, place: str) -> None:
-        parts = urlsplit(place)
-        self._address = place if parts.scheme in {"http", "https"} else None
-        self._file = None if self._address else PROJECT_ROOT / Path(place).expanduser()
+    def __init__(self, setting: str) -> None:
+        parts = urlsplit(setting)
+        self._address = setting if parts.scheme in {"http", "https"} else None
+        self._file = None if self._address else PROJECT_ROOT / Path(setting).expanduser()
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ConfigError("AMERICANO_JWT_JWKS: is an http address; only https shows whose keys these are")
         self._lock = threading.Lock()

@@ -30,25 +30,25 @@ class TenantMapping:
     column: str | None = None
 
     @classmethod
-    def configured(cls, place: str | None) -> "TenantMapping | None":
+    def configured(cls, setting: str | None) -> "TenantMapping | None":
         """The mapping that the setting names, None where it is not set.
 
         Args:
-            place: the setting AMERICANO_TENANTS.
+            setting: the value of AMERICANO_TENANTS.
 
         Raises:
             ConfigError: it is neither a file that can be read nor `table.column`.
         """
-        if place is None:
+        if setting is None:
             return None
-        if Path(place).suffix in _READERS:
-            file = PROJECT_ROOT / Path(place).expanduser()
+        if Path(setting).suffix in _READERS:
+            file = PROJECT_ROOT / Path(setting).expanduser()
             if not file.is_file():
                 raise ConfigError(f"AMERICANO_TENANTS: {file} is not there")
             return cls(file=file)
-        table, _, column = place.partition(".")
+        table, _, column = setting.partition(".")
         if not table or not column:
-            raise ConfigError(f"AMERICANO_TENANTS: {place!r} is neither a .csv or .parquet file nor table.column")
+            raise ConfigError(f"AMERICANO_TENANTS: {setting!r} is neither a .csv or .parquet file nor table.column")
         return cls(table=table, column=column)
 
     @property

@@ -297,8 +297,8 @@ def _empty() -> pa.Table:
 def _with_facts(table: pa.Table, facts: dict[str, Any]) -> pa.Table:
     """The table with other values in some columns."""
     for name, value in facts.items():
-        place = table.schema.get_field_index(name)
+        index = table.schema.get_field_index(name)
         kind = ANALYSIS.columns[name].kind
         column = pa.array([value], _TYPES.get(kind, pa.string()))
-        table = table.set_column(place, name, column)
+        table = table.set_column(index, name, column)
     return table

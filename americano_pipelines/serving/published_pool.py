@@ -194,8 +194,8 @@ class PublishedPool:
         with self._lock:
             others = [snapshot for snapshot in self._open.values() if snapshot is not self._current]
             others.sort(key=lambda snapshot: snapshot.used_at, reverse=True)
-            for place, snapshot in enumerate(others):
-                if place >= _IDLE_KEPT or not snapshot.path.exists():
+            for index, snapshot in enumerate(others):
+                if index >= _IDLE_KEPT or not snapshot.path.exists():
                     self._retired.append(self._open.pop(snapshot.path))
             closing = [snapshot for snapshot in self._retired if snapshot.uses == 0]
             self._retired = [snapshot for snapshot in self._retired if snapshot.uses > 0]

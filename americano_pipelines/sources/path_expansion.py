@@ -64,20 +64,21 @@ def _expand(location: Path) -> list[Path]:
         matches, above = _below(location), len(location.parts)
     else:
         matches, above = _matches(location), len(root_of(location).parts)
-    by_place: dict[str, Path] = {}
+    by_real_path: dict[str, Path] = {}
     folders: dict[Path, str] = {}
     for path in sorted(path for path in matches if not _is_hidden(path.parts[above:])):
         if not path.is_file():
             raise _leads_nowhere(path)
         _refuse_other_encoding(path)
         if path.is_symlink():
-            place = os.path.realpath(path)
+            real_path = os.path.realpath(path)
         else:
             # By folder, not by file: for 10,000 files that takes a second.
             folder = path.parent
-            place = os.path.join(folders.get(folder) or folders.setdefault(folder, os.path.realpath(folder)), path.name)  # noqa: PTH118
-        _refuse_other_values(by_place.setdefault(place, path), path, above)
-    return list(by_place.values())
+            real_folder = folders.get(folder) or folders.setdefault(folder, os.path.realpath(folder))
+            real_path = os.path.join(real_folder, path.name)  # noqa: PTH118
+        _refuse_other_values(by_real_path.setdefault(real_path, path), path, above)
+    return list(by_real_path.values())
 
 
 def _matches(pattern: Path) -> list[Path]:
@@ -103,13 +104,13 @@ def _below(folder: Path) -> list[Path]:
     paths: list[Path] = []
     visited: dict[str, Path] = {}
     for name, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        place = os.path.realpath(name)
-        if place in visited:
-            if not Path(os.path.realpath(Path(name).parent)).is_relative_to(place):  # else it leads in a circle
-                _refuse_other_values(visited[place] / "*", Path(name, "*"), len(folder.parts))
+        real_path = os.path.realpath(name)
+        if real_path in visited:
+            if not Path(os.path.realpath(Path(name).parent)).is_relative_to(real_path):  # else it leads in a circle
+                _refuse_other_values(visited[real_path] / "*", Path(name, "*"), len(folder.parts))
             folders.clear()
             continue
-        visited[place] = Path(name)
+        visited[real_path] = Path(name)
         folders[:] = [part for part in folders if not _is_hidden((part,))]
         for file in files:
             if file.lower().endswith(_ENDINGS):

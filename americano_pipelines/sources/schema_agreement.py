@@ -115,12 +115,12 @@ def _roles(
             for path in paths:
                 columns_given[path][name] = roles[role]
         having = {path for paths in columns.values() for path in paths}
-        lacking = [path for path in footers if path not in having]
-        if lacking and role in _IN_EVERY_FILE:
+        incomplete = [path for path in footers if path not in having]
+        if incomplete and role in _IN_EVERY_FILE:
             other = next(iter(columns.values()))[0]
             raise SourceError(
-                f"{lacking[0]} has no {role} column (none of {', '.join(contract.role(role).aliases)} is among its "
-                f"columns {', '.join(names_of[lacking[0]])}), but {other} has {roles[role]!r}. Rename the column in "
+                f"{incomplete[0]} has no {role} column (none of {', '.join(contract.role(role).aliases)} is among its "
+                f"columns {', '.join(names_of[incomplete[0]])}), but {other} has {roles[role]!r}. Rename the column in "
                 "the file that lacks it; nothing was published"
             )
     return roles, columns_given

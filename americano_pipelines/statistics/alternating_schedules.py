@@ -128,7 +128,7 @@ class Alternation:
     def _places(self) -> list[int | None]:
         """The place of each day in its block, None for a day that is held."""
         before: list[int] = (np.cumsum(self.compared_days) - self.compared_days).tolist()
-        return [None if held else place % self.block for held, place in zip(self._held, before, strict=True)]
+        return [None if held else position % self.block for held, position in zip(self._held, before, strict=True)]
 
     @cached_property
     def _ways(self) -> list[dict[State, int]]:
@@ -147,15 +147,15 @@ class Alternation:
     def _step(self, day: int, state: State, *, treated: bool) -> State | None:
         """The state after a day under a condition, None when the scheme does not admit it."""
         used, run, last = state
-        place = self._places[day]
-        if place is None:
+        position = self._places[day]
+        if position is None:
             return None if treated else (used, 0, False)
         used += treated
         if self.longest_run >= self.days:  # runs make no difference, and would only multiply the states
             run, treated_last = 0, False
         else:
             run, treated_last = (run + 1 if run and treated == last else 1), treated
-        left = self.block - 1 - place
+        left = self.block - 1 - position
         if run > self.longest_run or used > self.treated_days or used + left < self.treated_days:
             return None
         return (0 if left == 0 else used, run, treated_last)

@@ -75,9 +75,9 @@ def invert(reference: ReferenceSet, level: float, two_sided: TwoSided) -> Interv
         return _smallest_interval(reference, allowed, level, two_sided)
     lowest, highest = _doubled(reference) if two_sided == "doubled" else _absolute(reference)
     # A bound is the first effect at which more are as extreme than the level allows.
-    place = allowed - reference.observed_added
-    low = float(np.sort(lowest)[place]) if place >= 0 else -np.inf
-    high = float(np.sort(highest)[-place - 1]) if place >= 0 else np.inf
+    index = allowed - reference.observed_added
+    low = float(np.sort(lowest)[index]) if index >= 0 else -np.inf
+    high = float(np.sort(highest)[-index - 1]) if index >= 0 else np.inf
     missing = not np.isfinite(low) or not np.isfinite(high)
     why = f"more than {allowed:,} of {reference.size:,} assignments are as extreme whatever the effect"
     return Interval(

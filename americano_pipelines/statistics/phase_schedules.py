@@ -125,9 +125,9 @@ class PhaseSchedule:
         for phase, (low, high) in enumerate(zip(self.shortest, self.longest, strict=True)):
             follow = self._ways[phase + 1]
             for rest in np.unique(left).tolist():
-                upto = list(accumulate(follow[rest - days] for days in range(low, min(high, rest) + 1)))
+                cumulated = list(accumulate(follow[rest - days] for days in range(low, min(high, rest) + 1)))
                 # Whole numbers of any size, divided once: the shares are right to the last bit.
-                shares = [ways / upto[-1] for ways in upto]
+                shares = [ways / cumulated[-1] for ways in cumulated]
                 rows = np.flatnonzero(left == rest)
                 chosen[rows, phase] = low + np.searchsorted(shares, generator.random(rows.size), side="right")
             left -= chosen[:, phase]

@@ -115,9 +115,9 @@ def _contrasts(document: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     tests = [None if case is None else _declared_test(document, case) for case in cases]
     adjusted = holm([1.0 if tested is None else tested[1].p for tested in tests])
     rows: list[dict[str, Any]] = []
-    for place, (case, tested, p) in enumerate(zip(cases, tests, adjusted, strict=True)):
+    for index, (case, tested, p) in enumerate(zip(cases, tests, adjusted, strict=True)):
         row: dict[str, Any] = {"p": tested[1].p if tested else None, "p by Holm": p if tested else None}
-        if place and tested:
+        if index and tested:
             row |= {"test": asdict(tested[1]), "missing days": _missing_days({**document, "test": case})}
         rows.append(row)
     return rows

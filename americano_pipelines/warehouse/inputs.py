@@ -190,8 +190,8 @@ class ScannerInput:
     @property
     def _folder(self) -> Path:
         """A folder in the session's own spill folder, which is removed with the session."""
-        (place,) = self.snapshot.connection.execute("SELECT current_setting('temp_directory')").fetchone() or ("",)
-        return Path(str(place)) / f"rows-{self.table.name}"
+        (spill,) = self.snapshot.connection.execute("SELECT current_setting('temp_directory')").fetchone() or ("",)
+        return Path(str(spill)) / f"rows-{self.table.name}"
 
     def figures(
         self,

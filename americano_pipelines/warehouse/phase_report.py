@@ -142,11 +142,13 @@ def _comparison(settings: Settings, connection: duckdb.DuckDBPyConnection, *, co
             columns = {"time": sql.quote(time_column.name), "learner": sql.quote(learner.name)}
             source_query = sql.render(template, relation=sql.quote(table.schema, table.relation), **columns)
             published_query = sql.render(template, relation=sql.quote("analytics", table.name), **columns)
-            theirs = _timed(lambda: (["day", "events", "learners"], snapshot.query(source_query, table.found_as)))
-        ours = _timed(lambda: _fetch(connection, published_query))
+            source_answer = _timed(
+                lambda: (["day", "events", "learners"], snapshot.query(source_query, table.found_as))
+            )
+        published_answer = _timed(lambda: _fetch(connection, published_query))
     except (AmericanoError, duckdb.Error) as error:
         return Pattern(name, title, skipped=f"the comparison failed: {error}")
-    return Pattern(name, title, ours, theirs, same=ours.rows == theirs.rows)
+    return Pattern(name, title, published_answer, source_answer, same=published_answer.rows == source_answer.rows)
 
 
 def _fetch(

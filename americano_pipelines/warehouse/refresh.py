@@ -121,8 +121,8 @@ def _refresh(
     if outcome.blocked_by:
         return outcome
     with stages.stage("publish"):
-        place, document = snapshots.publish(settings, path, document, may_remove)
-    return replace(outcome, document=document, path=place)
+        published_path, document = snapshots.publish(settings, path, document, may_remove)
+    return replace(outcome, document=document, path=published_path)
 
 
 def _check_nothing_is_lost(settings: Settings, damage: UnreadableRecordError, source: Source) -> None:

@@ -133,13 +133,13 @@ def publish(
         update={"bytes": size, "sha256": file_sha256(built), "fresh_bytes": document.fresh_bytes or size}
     )
     atomic_files.write_text(built.parent / SNAPSHOT_RECORD, complete.model_dump_json(indent=1))
-    place = snapshots_dir(settings.paths) / document.snapshot_id
-    atomic_files.move(built.parent, place)
-    atomic_files.swap_link(settings.paths.published, place / built.name)
+    snapshot_folder = snapshots_dir(settings.paths) / document.snapshot_id
+    atomic_files.move(built.parent, snapshot_folder)
+    atomic_files.swap_link(settings.paths.published, snapshot_folder / built.name)
     # From here on it is published. The next sync removes what cannot be removed now.
     with suppress(OSError):
         _sweep(settings, may_remove)
-    return place / built.name, complete
+    return snapshot_folder / built.name, complete
 
 
 def as_published(path: Path, document: SnapshotRecord) -> bool:

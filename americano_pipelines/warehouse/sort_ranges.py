@@ -173,8 +173,8 @@ class _Ranges:
         for last, is_single, size, at_once in self._connection.execute(statement, parameters).fetchall():
             self.bytes_at_once = max(self.bytes_at_once, int(at_once))
             value = f"CAST('{sql.escape(str(last))}' AS {key.type})"
-            upto = f"{key.expression} IS NULL" if last is None else f"{key.expression} <= {value}"
-            condition = upto if last is None or not before else f"{key.expression} > {before} AND {upto}"
+            upper_bound = f"{key.expression} IS NULL" if last is None else f"{key.expression} <= {value}"
+            condition = upper_bound if last is None or not before else f"{key.expression} > {before} AND {upper_bound}"
             part: Chunk = (f"(FROM {relation} WHERE {condition})", parameters)
             chunks += self.cut(part, others) if is_single and size > self._budget and others else [part]
             before = before if last is None else value

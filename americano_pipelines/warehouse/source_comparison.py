@@ -132,9 +132,9 @@ def compare_with_source(settings: Settings, stages: StageTimer, *, deep: bool) -
                     continue
                 relation = sql.quote(_PUBLISHED, "analytics", name)
                 with stages.stage(f"compare {name}"):
-                    ours = duckdb_checksums(connection, side.table, relation)
-                compared[name] = len(side.figures.keys() | ours.keys())
-                table_differences = _differing(side, built, side.figures, ours)
+                    published_figures = duckdb_checksums(connection, side.table, relation)
+                compared[name] = len(side.figures.keys() | published_figures.keys())
+                table_differences = _differing(side, built, side.figures, published_figures)
                 if deep:
                     with stages.stage(f"compare the rows of {name}"):
                         table_differences = _deep(connection, side, built, relation)

@@ -139,7 +139,7 @@ def read_training_data(
     left_out = {
         name: f"no column plays the role {role}" for name, role in FEATURES.items() if role and role not in played
     }
-    kept = [place for place, name in enumerate(FEATURES) if name not in left_out]
+    kept = [index for index, name in enumerate(FEATURES) if name not in left_out]
     return TrainingData(
         outcome=outcome,
         features=[name for name in FEATURES if name not in left_out],
@@ -148,7 +148,7 @@ def read_training_data(
         learners=sorted(pseudonym(settings, learner) for learner in {row[3] for row in records} if learner is not None),
         times_us=[row[1] for row in records],
         scores=[row[2] for row in records],
-        rows=[[row[4 + place] for place in kept] for row in records],
+        rows=[[row[4 + index] for index in kept] for row in records],
     )
 
 

@@ -25,18 +25,18 @@ def reconcile_all(settings: Settings, instance: dg.DagsterInstance) -> tuple[lis
     Returns:
         What was reconciled, and the problems; the next pass tries those again.
     """
-    done: list[str] = []
+    changes: list[str] = []
     problems = waiting_elsewhere(settings, instance)
     try:
-        done += reconcile_mlflow_runs(settings, instance)
+        changes += reconcile_mlflow_runs(settings, instance)
     except TrackingError as error:
         problems.append(f"MLflow does not show yet how some runs ended: {error}")
     try:
         rows = reconcile_app_rows(settings, instance)
     except AppRowError as error:
         rows = ReconciledRows(problems=[f"the app does not show yet how some runs ended: {error}"])
-    done += [f"row {row_id}" for row_id in rows.rows]
-    return done, problems + rows.problems
+    changes += [f"row {row_id}" for row_id in rows.rows]
+    return changes, problems + rows.problems
 
 
 def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
@@ -57,7 +57,7 @@ def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
         dead = fail_dead_runs(context.instance)
         # Runs in another MLflow wait for a person, who may have left it for good: no failure of each tick.
         elsewhere = waiting_elsewhere(settings, context.instance)
-        done, problems = reconcile_all(settings, context.instance)
+        changes, problems = reconcile_all(settings, context.instance)
         failures = [problem for problem in problems if problem not in elsewhere]
         removed: list[str] = []
         if time.monotonic() - removed_at > _REMOVE_EVERY_SECONDS:
@@ -66,7 +66,7 @@ def build_run_outcome(settings: Settings) -> dg.SensorDefinition:
             removed_at = removed_at if removed else time.monotonic()
         messages = [
             f"runs marked failed because their process is gone: {len(dead)}" if dead else "",
-            ", ".join(done),
+            ", ".join(changes),
             *elsewhere,
             f"{len(removed)} old runs of syncs removed" if removed else "",
         ]

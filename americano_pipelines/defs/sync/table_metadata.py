@@ -149,7 +149,7 @@ def _lineage_table(lineage: ColumnLineage, upstream: str) -> dg.MarkdownMetadata
         (column, ", ".join(f"{key_of(table, upstream).to_user_string()}.{name}" for table, name in sources) or "-")
         for column, sources in lineage.items()
     ]
-    width = sum(max((len(row[place]) for row in rows), default=0) for place in (0, 1))
+    width = sum(max((len(row[index]) for row in rows), default=0) for index in (0, 1))
     return _fitting(markdown_table(("column", "comes from"), rows), width)
 
 

@@ -74,7 +74,7 @@ def behavioral_events() -> Table:
     }
     rows = list(zip(*columns.values(), strict=True))
     arrival = np.argsort(events.time + late, kind="stable")
-    return Table("behavioral_events", tuple(columns), [rows[place] for place in arrival.tolist()])
+    return Table("behavioral_events", tuple(columns), [rows[index] for index in arrival.tolist()])
 
 
 def _scores(rng: np.random.Generator, events: Events) -> list[Value]:
@@ -103,9 +103,9 @@ def _phase_labels(rng: np.random.Generator, events: Events) -> tuple[list[Value]
         for phase in phases(protocol):
             first = (phase.first - FIRST_DAY).days
             inside = (events.learner == protocol.learner) & (events.day >= first) & (events.day < first + phase.days)
-            for place in np.flatnonzero(inside).tolist():
-                labels[place] = None if forgotten[place] else phase.label
-                seeds[place] = protocol.seed
+            for index in np.flatnonzero(inside).tolist():
+                labels[index] = None if forgotten[index] else phase.label
+                seeds[index] = protocol.seed
     return labels, seeds
 
 
@@ -151,9 +151,9 @@ def _payloads(rng: np.random.Generator, events: Events, scores: list[Value], off
     return texts
 
 
-def _words(words: Iterable[str | None], places: NDArray[np.int64]) -> list[Value]:
+def _words(words: Iterable[str | None], indexes: NDArray[np.int64]) -> list[Value]:
     table = list(words)
-    return [table[place] for place in places.tolist()]
+    return [table[index] for index in indexes.tolist()]
 
 
 def _kept(values: NDArray[np.generic], known: NDArray[np.bool_]) -> list[Value]:

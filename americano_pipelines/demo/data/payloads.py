@@ -91,8 +91,8 @@ def _session_ended(moment: Moment) -> Payload:
 def _mission(moment: Moment) -> Payload:
     topic = moment.pick(_TOPICS, 5)
     objectives = [
-        {"id": moment.number(9999, 9 + place), "done": None if place else moment.score is not None}
-        for place in range(1 + moment.number(3, 2))
+        {"id": moment.number(9999, 9 + index), "done": None if index else moment.score is not None}
+        for index in range(1 + moment.number(3, 2))
     ]
     return {
         "mission": {"title": f"Mission «{topic}»", "objectives": objectives},

@@ -141,7 +141,7 @@ def days_of(rows: Sequence[Row], phases: Sequence[Phase], instant: datetime) -> 
         if start is None or start + _DAY > instant:
             continue
         middle = row["day"] + 0.5
-        numbers = [place for place, phase in enumerate(phases) if phase.first < middle < phase.end]
+        numbers = [index for index, phase in enumerate(phases) if phase.first < middle < phase.end]
         days.append(
             Day(
                 number=row["day"],
@@ -160,8 +160,8 @@ def days_of(rows: Sequence[Row], phases: Sequence[Phase], instant: datetime) -> 
 def lines_of(days: Sequence[Day], phases: Sequence[Phase]) -> list[PhaseLines]:
     """Level, trend and range of each phase that has days with a value."""
     lines = []
-    for place, phase in enumerate(phases):
-        points = [(day.number + 0.5, day.value) for day in days if day.phase_number == place and day.value is not None]
+    for index, phase in enumerate(phases):
+        points = [(day.number + 0.5, day.value) for day in days if day.phase_number == index and day.value is not None]
         if not points:
             continue
         at, values = zip(*points, strict=True)
