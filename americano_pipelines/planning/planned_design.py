@@ -229,7 +229,7 @@ def changing_criterion(days: int, shortest: int, longest: int, criteria: Sequenc
     Raises:
         AnalysisError: the criteria lead no way, or no phases within the bounds make so many days.
     """
-    if not criteria or criteria[0] == criteria[-1] or any(one == other for one, other in pairwise(criteria)):
+    if not criteria or criteria[0] == criteria[-1] or any(before == after for before, after in pairwise(criteria)):
         raise AnalysisError(
             "a changing criterion needs at least two criteria, each another than the one before, and the last another "
             "than the first"

@@ -32,7 +32,7 @@ SURVEYS = TableContract(
 CONTRACTS = (EVENTS, PROTOCOLS, PHASES, RUNS, SURVEYS)
 """
 SETTING = """
-    survey_answers_parquet: Annotated[str | None, AfterValidator(_place)] = Field(
+    survey_answers_parquet: Annotated[str | None, AfterValidator(check_path)] = Field(
         default=None, description="Parquet mode: the surveys' export; a file, a folder or a glob."
     )
     duckdb_use_postgres_scanner: bool = Field("""
