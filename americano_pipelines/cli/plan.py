@@ -245,9 +245,10 @@ def power(
 
         primary = design.contrasts[0]
         title = f"{design.name}, {design.days} days, {design.bounds}: {simulations:,} simulated experiments"
-        title += f", {primary.words}" if design.declared_contrasts else ""
+        about = [primary.words] if design.declared_contrasts else []
+        about += [] if test.statistic == "mean" else [test.statistic]
+        title += f"\n{', '.join(about)}" if about else ""
         drawn = [figure for figure in powers if figure.contrast == primary.name]
-        title += "" if test.statistic == "mean" else f", {test.statistic}"
         unit = f"{SD}, a day" if slopes else SD
         plot.write_bytes(draw_power(drawn, title=title, alpha=alpha, target=_TARGET, unit=unit))
     if as_json:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 from typing import Literal
 
 import numpy as np
@@ -200,6 +201,8 @@ def alternating(
     Raises:
         AnalysisError: the parts do not fit together; the message says which.
     """
+    if unknown := sorted({contrast.first, contrast.second} - {*CONDITIONS.values()}):
+        raise AnalysisError(f"{' and '.join(unknown)} is none of {', '.join(CONDITIONS.values())}")
     alternate = days - before - after
     if alternate < 1:
         raise AnalysisError(f"{before} days before and {after} after leave none of {days} days to alternate")
@@ -227,8 +230,10 @@ def changing_criterion(days: int, shortest: int, longest: int, criteria: Sequenc
         criteria: the criterion of each phase after the baseline, in outcome units.
 
     Raises:
-        AnalysisError: the criteria lead no way, or no phases within the bounds make so many days.
+        AnalysisError: the criteria lead no way or are not finite, or no phases within the bounds make so many days.
     """
+    if not all(map(isfinite, criteria)):
+        raise AnalysisError("a criterion is a finite number")
     if not criteria or criteria[0] == criteria[-1] or any(before == after for before, after in pairwise(criteria)):
         raise AnalysisError(
             "a changing criterion needs at least two criteria, each another than the one before, and the last another "
