@@ -10,7 +10,7 @@ from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.recorded_rows import recorded_hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG, PROTOCOL_TAG
 from americano_pipelines.provenance import app_link
-from americano_pipelines.provenance.prior_runs import find_prior_runs
+from americano_pipelines.provenance.prior_runs import Subject, find_prior_runs
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
 from americano_pipelines.settings import Settings, load_settings
@@ -59,7 +59,7 @@ def test_a_record_counts_once_by_the_archive_or_by_mlflow_alone(lab: Lab, first:
     """Whoever can write to one of them hid an analysis by what they removed there."""
 
     def prior() -> PriorRuns:
-        return find_prior_runs(lab.settings, lab.store, "protocol_1", "of nobody", {})
+        return find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "of nobody", {})
 
     both = prior()
     assert both.vanished == ()
