@@ -1,11 +1,13 @@
 """Write the methods paragraph of a randomization test, as a paper could print it."""
 
+from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement
 from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
     as_drawn,
     compared_names,
+    condition_names,
     declared_contrasts,
     has_criteria,
     is_alternation,
@@ -64,11 +66,11 @@ def methods_of(
         scheme: the randomization scheme.
         declared: which way is better.
     """
-    days, phases = sum(observations.planned or observations.lengths), ", ".join(observations.labels)
+    phases, lengths = ", ".join(observations.labels), ", ".join(map(str, observations.lengths))
     course = (
-        f"through {days} days of baseline and treatment in a drawn order"
+        _alternating_course(observations)
         if is_alternation(observations)
-        else f"through {len(observations.labels)} phases ({phases}) of {', '.join(map(str, observations.lengths))} days"
+        else f"through {len(observations.labels)} phases ({phases}) of {lengths} days"
     )
     cut = (
         "; days in which a phase switched were left out, under each assignment its own"
@@ -93,6 +95,21 @@ def methods_of(
     )
 
 
+def _alternating_course(observations: Observations) -> str:
+    """The days that alternate, and the phases before and after them, whose days were not drawn."""
+    part, lengths = alternating_phases(observations), observations.planned or observations.lengths
+    names = [name.replace("BASELINE", "baseline") for name in condition_names(observations)]
+    beside = [
+        f"{place} {sum(lengths[index] for index in held)} days of {' and '.join(dict.fromkeys(names[i] for i in held))}"
+        for place, held in (("after", range(part.start)), ("before", range(part.stop, len(lengths))))
+        if held
+    ]
+    *others, last = dict.fromkeys(sorted((names[index] for index in part), key="baseline".__ne__))
+    conditions = f"{', '.join(others)} and {last}" if others else last
+    days = sum(lengths[index] for index in part)
+    return ", ".join([f"through {days} days of {conditions} in a drawn order", *beside])
+
+
 def _tested(observations: Observations, parameters: AbabParameters, scheme: RandomizationScheme) -> str:
     if scheme.case is None:
         why = f": {scheme.problem}" if scheme.problem else ", for no drawing is recorded that these phases could be"
@@ -115,6 +132,8 @@ def _tested(observations: Observations, parameters: AbabParameters, scheme: Rand
     )
     compared = "was tested by a randomization test" if scheme.admissible else "was compared, which is no test,"
     effect = f"The difference between {first} and {second}" if contrasts else "The effect of the treatment"
+    if has_criteria(observations):
+        effect = "Whether the outcome follows the criteria"
     corrected = (
         f" Beside this primary contrast, {', '.join(contrast.words for contrast in contrasts[1:])} "
         f"{'was' if len(contrasts) == _WITH_ANOTHER else 'were'} tested in the same way, with p corrected for "

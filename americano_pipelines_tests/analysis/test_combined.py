@@ -1,5 +1,6 @@
 """The combined analysis: what counts, what it gives, and its plan."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from americano_pipelines.analysis.preregistration import planned_of, resolve
 from americano_pipelines.analysis.registry import KINDS, AbabParameters, Basis, CombinedParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.demo.data.protocols import PROTOCOLS
+from americano_pipelines.provenance.crate.verify_standalone import Report, check_combined
 from americano_pipelines.statistics.combined_p import edgington, stouffer
 from americano_pipelines.statistics.random_effects import random_effects
 from americano_pipelines_tests.analysis.examples import LATER, changed, extract_of, planned, switching
@@ -101,6 +103,28 @@ def test_declared_tests_count_where_the_plan_includes_them() -> None:
     extract = planned(_MEMBERS[0], group="study", include="declared", improvement="increase")
     assert resolve(_KIND, {}, extract).model_dump()["include"] == "declared"
     assert planned_of(KINDS["abab_randomization"], extract) == {"improvement": "increase"}
+
+
+@pytest.mark.parametrize(
+    ("config", "row", "fault"),
+    [
+        ({}, {}, False),
+        ({"include": "planned"}, {}, True),
+        ({}, {"standing": "exploratory"}, True),
+        ({}, {"p_benefit": 0.01}, True),
+        ({}, {"effect": 2.0}, True),
+    ],
+)
+def test_a_crate_tells_which_tests_do_not_count(config: dict[str, Any], row: dict[str, Any], fault: bool) -> None:  # noqa: FBT001
+    analysis = _analysis(_test(0, 0.02, 0.99), _test(1, 0.04, 0.97, standing="declared"), include="declared")
+    record = json.loads(json.dumps({"results": analysis.results, "verdict": analysis.verdict}))
+    record |= {"sentence": analysis.sentence, "config": CombinedParameters(include="declared").recorded() | config}
+    record["results"]["experiments"][1] |= row
+    report = Report()
+
+    report.check("the combination", check_combined, record)
+
+    assert bool(report.faults) is fault, report.lines
 
 
 def test_a_test_that_was_refused_a_verdict_does_not_count_unless_its_assignments_are_too_few() -> None:

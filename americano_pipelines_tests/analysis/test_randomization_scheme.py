@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from americano_pipelines.analysis.abab import analyse_abab
+from americano_pipelines.analysis.abab_methods import methods_of
 from americano_pipelines.analysis.condition_contrasts import contrasts_of
 from americano_pipelines.analysis.daily_series import observe
+from americano_pipelines.analysis.declared_improvement import declared_improvement
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.randomization_scheme import read_scheme
 from americano_pipelines.analysis.registry import AbabParameters
@@ -207,6 +209,9 @@ def test_phases_before_and_after_the_days_that_alternate_are_held() -> None:
     assert alone.case is not None
     assert scheme.case.contrast() == alone.case.contrast()
     assert scheme.drawn
+    held = observe(alternating_part("BBBBBB", order, "AAAAA", values.tolist(), pairs))
+    methods = methods_of(held, AbabParameters(), scheme, declared_improvement(held.extract, "increase", "either"))
+    assert "16 days of baseline and treatment in a drawn order, after 6 days of baseline, before 5 days of" in methods
 
 
 @pytest.mark.parametrize("longest", [9, 2])

@@ -405,6 +405,7 @@ def test_a_changing_criterion_is_tested_where_its_switches_were_drawn() -> None:
         "phase": "T1", "criterion": 2.0, "days with a value": 15, "mean distance": pytest.approx(0.5), "band": 0.5,
         "share within the band": pytest.approx(10 / 15),
     }  # fmt: skip
+    assert "Whether the outcome follows the criteria was tested" in analysis.methods
     assert analysed(extract, improvement="decrease").verdict == "harm"
     assert "criteria" not in analysed(daily(noise(2))).results
 
