@@ -195,7 +195,7 @@ def _pseudonym_key(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _mlflow(settings: Settings) -> Iterator[Diagnosis]:
-    """A sync needs no MLflow, so what is wrong with it is a warning; an analysis would fail of it."""
+    """A sync needs no MLflow, so what is wrong with it is a warning; an analysis would fail because of it."""
     from americano_pipelines.mlflow_store.client import has_tables, open_store_to_read, try_writing
 
     file = sqlite_file(settings.tracking_uri)

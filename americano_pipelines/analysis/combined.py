@@ -77,7 +77,9 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
         results={
             "verdict": jsonable(asdict(verdict)),
             "method": parameters.method,
-            "combined p": jsonable({name: asdict(each) if each else None for name, each in combined.items()}),
+            "combined p": jsonable(
+                {name: asdict(p_values) if p_values else None for name, p_values in combined.items()}
+            ),
             "random effects": jsonable(asdict(mean)) if mean else None,
             "experiments": _table(counted),
             "left out": jsonable(left_out),

@@ -11,7 +11,7 @@ from americano_pipelines.analysis.group_extract import GroupExtract, group_title
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.settings import Settings
-from americano_pipelines.statistics.verdict import REASONS_OF_NUMBERS
+from americano_pipelines.statistics.verdict import COMBINABLE_REASONS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 TEST_KIND = "randomisation test"
@@ -71,7 +71,7 @@ class RecordedTest(FrozenModel):
             return "it made no randomization test"
         if self.better is None:
             return "which way is better was not declared"
-        if self.verdict == "no verdict" and self.why not in REASONS_OF_NUMBERS:
+        if self.verdict == "no verdict" and self.why not in COMBINABLE_REASONS:
             return f"it gave no verdict: {self.why}"
         return None
 

@@ -66,12 +66,14 @@ def joint_improvement(
 ) -> DeclaredImprovement:
     """Which way is better for all protocols of a group; none where their declarations differ."""
     declared = [declared_improvement(extract, improvement, direction) for extract in extracts]
-    declarations = tuple(dict.fromkeys(entry for each in declared for entry in each.declarations))
-    ways = {each.better for each in declared}
+    declarations = tuple(dict.fromkeys(entry for declaration in declared for entry in declaration.declarations))
+    ways = {declaration.better for declaration in declared}
     if len(ways) == 1:
         return DeclaredImprovement(declared[0].better, declarations, declared[0].undeclared)
     undeclared = [
-        extract.protocol.title for extract, each in zip(extracts, declared, strict=True) if each.better is None
+        extract.protocol.title
+        for extract, declaration in zip(extracts, declared, strict=True)
+        if declaration.better is None
     ]
     named = f" ({', '.join(undeclared)})" if undeclared else ""
     reason = f"{UNDECLARED} for every case{named}" if undeclared else "the cases declare different ways to be better"
@@ -109,10 +111,10 @@ def _missing_by_condition(cases: Sequence[Observations]) -> MissingDays:
     """Days without a value by condition, where there is no set of assignments to test them against."""
     counted = [missing_by_condition(case) for case in cases]
     return MissingDays(
-        treatment_days=sum(each.treatment_days for each in counted),
-        treatment_missing=sum(each.treatment_missing for each in counted),
-        baseline_days=sum(each.baseline_days for each in counted),
-        baseline_missing=sum(each.baseline_missing for each in counted),
+        treatment_days=sum(missing.treatment_days for missing in counted),
+        treatment_missing=sum(missing.treatment_missing for missing in counted),
+        baseline_days=sum(missing.baseline_days for missing in counted),
+        baseline_missing=sum(missing.baseline_missing for missing in counted),
         p=None,
         worst_case_p=None,
         worst_case_bound=None,

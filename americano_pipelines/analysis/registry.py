@@ -199,7 +199,7 @@ class TrainingParameters(Parameters):
         return {**super().recorded(), "learning_rate": self.rate}
 
 
-# Raise one where the same input gives other numbers or another sentence.
+# Increase a version when the same input gives other numbers or another sentence.
 ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "5", "3", "3", "2", "1"
 MULTIPLE_BASELINE_VERSION, COMBINED_VERSION = "1", "2"
 

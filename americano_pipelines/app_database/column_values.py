@@ -141,8 +141,8 @@ def error_text(table: "Table", text: str) -> str:
 
     kind = table.c["errorMessage"].type if "errorMessage" in table.c else None
     limit = kind.length if isinstance(kind, String) else None
-    most = min(_MAX_ERROR_CHARACTERS, limit or _MAX_ERROR_CHARACTERS)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    max_length = min(_MAX_ERROR_CHARACTERS, limit or _MAX_ERROR_CHARACTERS)
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 def derived_row_id(dagster_run_id: str, asset_key: str, partition: str | None) -> str:

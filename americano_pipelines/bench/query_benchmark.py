@@ -30,7 +30,7 @@ from americano_pipelines.warehouse.refresh import refresh
 # With fewer rows the fixed milliseconds of a connection decide, which the targets are not about.
 MIN_ROWS_OF_TARGETS = 5_000_000
 WARM_RUNS = 7
-POSTGRES, OURS = "Postgres", "published file"
+POSTGRES, PUBLISHED = "Postgres", "published file"
 _TABLES = ("events", "protocols", "phases")
 _SOURCE_TABLES = ("behavioral_events", "experiment_protocols", "phase_assignments")
 
@@ -93,7 +93,7 @@ class QueryTimes:
     @property
     def ratio(self) -> float:
         """How many times faster than Postgres the published file is."""
-        return self.warm_ms[POSTGRES] / self.warm_ms[OURS]
+        return self.warm_ms[POSTGRES] / self.warm_ms[PUBLISHED]
 
     @property
     def within(self) -> bool | None:
@@ -215,9 +215,9 @@ def _prepare(data: Dataset, settings: Settings, stages: StageTimer) -> tuple[dic
         POSTGRES: _Contender(partial(_postgres_session, data), postgres, "%s"),
         "plain Parquet": _Contender(partial(_duckdb_session, settings), files),
         "unsorted table": _Contender(partial(_duckdb_session, settings, unsorted), {n: n for n in _TABLES}),
-        OURS: _Contender(partial(_duckdb_session, settings, published), mirrors),
+        PUBLISHED: _Contender(partial(_duckdb_session, settings, published), mirrors),
     }
-    with contenders[OURS].session() as session:
+    with contenders[PUBLISHED].session() as session:
         counted = session.rows(sql.load("bench", "learners_by_events"), [])
     chosen = {"rare": counted[0], "median": counted[len(counted) // 2], "heaviest": counted[-1]}
     return contenders, {name: str(learner) for name, (learner, _) in chosen.items()}
@@ -228,7 +228,7 @@ def _time(
 ) -> QueryTimes:
     statements = {name: contender.statement(query) for name, contender in contenders.items()}
     if query.rollup:
-        statements[OURS] = query.rollup
+        statements[PUBLISHED] = query.rollup
     answers, cold = {}, {}
     runs: dict[str, list[float]] = {name: [] for name in contenders}
     with ExitStack() as stack:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from americano_pipelines.analysis.plots import INK, new_axes, png
-from americano_pipelines.bench.query_benchmark import OURS, POSTGRES, QueryTimes
+from americano_pipelines.bench.query_benchmark import POSTGRES, PUBLISHED, QueryTimes
 
-_COLOURS = {POSTGRES: "#5b6c7d", "plain Parquet": "#c9b458", "unsorted table": "#9fc0d6", OURS: "#c8642b"}
+_COLOURS = {POSTGRES: "#5b6c7d", "plain Parquet": "#c9b458", "unsorted table": "#9fc0d6", PUBLISHED: "#c8642b"}
 
 
 def query_chart(times: Sequence[QueryTimes], rows: int) -> bytes:

@@ -262,7 +262,7 @@ def _stream(server: Server, rows: int) -> float:
 
 
 def _new_snapshot(server: Server, folder: Path, base: Settings, rows: int) -> ServingFigure:
-    """From the moment when it is published to the first answer that is of it."""
+    """The time from the publication of a snapshot to the first answer from it."""
     before = _answer(server, _SERIES)[1]["x-americano-snapshot"]
     publish(folder, base, rows + 1)
     started = time.perf_counter()

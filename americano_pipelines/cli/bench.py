@@ -143,15 +143,15 @@ def queries(*, rows: int, as_json: bool, chart: Path | None, check: bool) -> Non
 
 
 def _show_queries(times: Sequence["QueryTimes"], rows: int) -> None:
-    from americano_pipelines.bench.query_benchmark import MIN_ROWS_OF_TARGETS, OURS
+    from americano_pipelines.bench.query_benchmark import MIN_ROWS_OF_TARGETS, PUBLISHED
 
-    names = [name for name in times[0].warm_ms if name != OURS] + [OURS]
+    names = [name for name in times[0].warm_ms if name != PUBLISHED] + [PUBLISHED]
     table = [
         (
             line.title,
             f"{line.rows:,}",
             *(f"{line.warm_ms[name]:.1f}" for name in names),
-            f"{line.cold_ms[OURS]:.1f}",
+            f"{line.cold_ms[PUBLISHED]:.1f}",
             f"{line.ratio:.1f}",
             "-" if line.target is None else f"{line.target:.0f} {'met' if line.within else 'MISSED'}",
         )

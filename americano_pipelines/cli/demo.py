@@ -146,7 +146,7 @@ def run(context: click.Context, *, keep: bool) -> None:
         names = {protocol.protocol_id: protocol.title for protocol in read_protocols(settings)}
         reporting.show(reporting.run_report(settings, compare=True), names)
         launched = run_analyses(settings)
-        # Else `research.verdicts` would have the app's rows of before the analyses.
+        # Without a second sync `research.verdicts` would lack these analyses.
         if launched and not (again := syncing.run_sync(settings, full=False)).success:
             say(f"failed: {again.error}", err=True)
             context.exit(FAILED)

@@ -353,9 +353,9 @@ def _by_parameters(
 ) -> list[tuple[dict[str, JsonValue], list[str]]]:
     """Each `interventionParams` once, with the labels of its phases."""
     labels: dict[str, list[str]] = {}
-    for phase, own in zip(phases, parameters, strict=True):
-        labels.setdefault(json.dumps(own), []).append(phase.label)
-    return [(json.loads(own), of_these) for own, of_these in labels.items()]
+    for phase, own_parameters in zip(phases, parameters, strict=True):
+        labels.setdefault(json.dumps(own_parameters), []).append(phase.label)
+    return [(json.loads(own_parameters), phase_labels) for own_parameters, phase_labels in labels.items()]
 
 
 def _show_phases(console: Console, phases: "Sequence[DrawnPhase]", *, title: str) -> None:

@@ -9,7 +9,7 @@ from americano_pipelines.settings import Settings
 
 
 def stores(settings: Settings) -> list[Store]:
-    """Every store that may have something of a learner, each after those that it is found by.
+    """Every store that may have something of a learner, each after the stores that are needed to search it.
 
     Snapshots say whose a protocol is, extracts which MLflow runs are theirs, and both which Dagster runs.
     """

@@ -100,7 +100,7 @@ class RunFigures:
         failed: runs that failed since a time.
         unfinished: runs that have not ended.
         sync_failed: whether the last sync that ended failed, None before the first.
-        sync_succeeded_at: when the last good sync ended, seconds since 1970, None before the first.
+        sync_succeeded_at: when the last successful sync ended, seconds since 1970, None before the first.
     """
 
     failed: int
@@ -122,12 +122,12 @@ def run_figures(settings: Settings, since: datetime) -> RunFigures | None:
     with open_instance_to_read(settings) as instance:
         if instance is None:
             return None
-        last, good = _last_sync(instance, _SUCCESS, _FAILED), _last_sync(instance, _SUCCESS)
+        last, last_success = _last_sync(instance, _SUCCESS, _FAILED), _last_sync(instance, _SUCCESS)
         return RunFigures(
             instance.get_runs_count(dg.RunsFilter(statuses=[_FAILED], created_after=since)),
             instance.get_runs_count(dg.RunsFilter(statuses=_UNFINISHED)),
             None if last is None else last.dagster_run.status is _FAILED,
-            None if good is None else good.end_time or good.update_timestamp.timestamp(),
+            None if last_success is None else last_success.end_time or last_success.update_timestamp.timestamp(),
         )
 
 

@@ -36,32 +36,32 @@ def identify(settings: Settings, learner_id: str, owners: Mapping[str, set[str]]
         problem = str(error)
     if problem is None and named:
         problem = _other_key(named, key, owners)
-    own_pseudonyms = _under(key, ids)
-    others = _under(key, {owner for owner_ids in owners.values() for owner in owner_ids} - ids)
+    own_pseudonyms = _pseudonyms_with_key(key, ids)
+    other_pseudonyms = _pseudonyms_with_key(key, {owner for owner_ids in owners.values() for owner in owner_ids} - ids)
     if problem is not None:
         for protocol_id, pseudonyms in named.items():
             owner_ids = owners.get(protocol_id, set())
             if owner_ids and owner_ids <= ids:
                 own_pseudonyms |= pseudonyms
             elif owner_ids and ids.isdisjoint(owner_ids):
-                others |= pseudonyms
+                other_pseudonyms |= pseudonyms
         # A protocol with several owners does not identify one.
-        own_pseudonyms, others = own_pseudonyms - others, others - own_pseudonyms
-    of_theirs = {
+        own_pseudonyms, other_pseudonyms = own_pseudonyms - other_pseudonyms, other_pseudonyms - own_pseudonyms
+    protocols_by_pseudonym = {
         protocol_id for protocol_id, pseudonyms in named.items() if pseudonyms and pseudonyms <= own_pseudonyms
     }
     return Learner(
         id=learner_id,
         owners=owners,
         pseudonyms=frozenset(own_pseudonyms),
-        protocols=frozenset(protocols | (of_theirs - owners.keys())),
+        protocols=frozenset(protocols | (protocols_by_pseudonym - owners.keys())),
         other_protocols=frozenset(owners.keys() - protocols),
-        other_pseudonyms=frozenset(others),
+        other_pseudonyms=frozenset(other_pseudonyms),
         key_problem=problem,
     )
 
 
-def _under(key: bytes | None, ids: Collection[str]) -> set[str]:
+def _pseudonyms_with_key(key: bytes | None, ids: Collection[str]) -> set[str]:
     return {pseudonym_under(key, learner_id) for learner_id in ids} if key is not None else set()
 
 
@@ -85,7 +85,7 @@ def _other_key(named: Mapping[str, set[str]], key: bytes | None, owners: Mapping
         return "pseudonym.key is missing, and analyses were made with one: restore it from a backup"
     for protocol_id, pseudonyms in named.items():
         ids = {spelled for owner in owners.get(protocol_id, ()) for spelled in spellings(owner)}
-        if ids and not pseudonyms <= _under(key, ids):
+        if ids and not pseudonyms <= _pseudonyms_with_key(key, ids):
             return (
                 f"an analysis of protocol {protocol_id} was not made with the present pseudonym.key: restore the key "
                 "that made it from a backup"

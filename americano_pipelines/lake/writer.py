@@ -117,8 +117,8 @@ class Writer:
             name = self._bucket(table, staged.parent.name.partition("=")[2])
             part = len(files.setdefault(name, []))
             files[name].append(self._move_into_lake(staged, table.name, name, part))
-        if strange := files.keys() - set(exported):
-            raise DataError(f"{table.found_as}: {', '.join(strange)} exported, but Postgres counted no such rows")
+        if uncounted := files.keys() - set(exported):
+            raise DataError(f"{table.found_as}: {', '.join(uncounted)} exported, but Postgres counted no such rows")
         return files
 
     def _bound(self, reading: Reading) -> None:

@@ -125,8 +125,8 @@ class AnalysisRun:
     def _log_points(self, points: Sequence[tuple[str, float | None, int]]) -> None:
         from mlflow.entities import Metric
 
-        if strange := [name for name, value, _ in points if value is not None and not math.isfinite(value)]:
-            raise TrackingError(f"metric {strange[0]!r} is not finite; what is undefined is None, and left out")
+        if not_finite := [name for name, value, _ in points if value is not None and not math.isfinite(value)]:
+            raise TrackingError(f"metric {not_finite[0]!r} is not finite; what is undefined is None, and left out")
         time_ms = int(time.time() * 1000)
         self._log(
             metrics=[Metric(name, float(value), time_ms, step) for name, value, step in points if value is not None]

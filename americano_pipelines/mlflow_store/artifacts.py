@@ -166,7 +166,7 @@ def find_run(store: Store, run_id: str, *, deleted: bool = False) -> MlflowRun |
 
 
 def runs_with_data(store: Store) -> dict[str, MlflowRun]:
-    """Id to run of all in the experiment that say which extract they are of, deleted ones too.
+    """The runs of the experiment whose tags name an extract, by id, deleted ones too.
 
     Raises:
         TrackingError: MLflow does not answer.

@@ -52,12 +52,12 @@ def check_version(uri: str) -> None:
         credentials, "/version", "GET", timeout=VERSION_SECONDS, max_retries=0, raise_on_status=False
     )
     server_version = response.text.strip()
-    major, mine = server_version.partition(".")[0], VERSION.partition(".")[0]
-    if response.ok and major.isdecimal() and major != mine:
+    major, needed = server_version.partition(".")[0], VERSION.partition(".")[0]
+    if response.ok and major.isdecimal() and major != needed:
         raise TrackingError(
-            f"MLFLOW_TRACKING_URI={redact(uri)} is an MLflow server {server_version}, and this project needs {mine}.x "
-            f"(its client is {VERSION}; versions that far apart do not understand each other). Upgrade that server, or "
-            "name another one"
+            f"MLFLOW_TRACKING_URI={redact(uri)} is an MLflow server {server_version}, and this project needs "
+            f"{needed}.x (its client is {VERSION}; versions that far apart do not understand each other). Upgrade that "
+            "server, or name another one"
         )
 
 

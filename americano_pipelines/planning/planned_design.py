@@ -24,7 +24,7 @@ AppDesign = Literal["ABAB", "ALTERNATING", "CHANGING_CRITERION"]
 # The letters of a design in the literature: A is the baseline.
 CONDITIONS = {"A": BASELINE, "B": "INTERVENTION_A", "C": "INTERVENTION_B"}
 _TREATMENT = Contrast("INTERVENTION_A", BASELINE)
-_FEWEST_PHASES = 4  # three switches, without which the analysis gives no verdict
+_MIN_PHASES = 4  # three switches, without which the analysis gives no verdict
 _BY_PHASES = "phase by phase, a length in proportion to the number of ways in which the later phases can follow it"
 _BY_DAYS = "day by day, a condition in proportion to the number of ways in which the later days can follow it"
 
@@ -148,9 +148,9 @@ def phase_design(
     Raises:
         AnalysisError: this is no design, or no phases within the bounds make so many days.
     """
-    if len(name) < _FEWEST_PHASES or not {*name} <= CONDITIONS.keys() or any(a == b for a, b in pairwise(name)):
+    if len(name) < _MIN_PHASES or not {*name} <= CONDITIONS.keys() or any(a == b for a, b in pairwise(name)):
         raise AnalysisError(
-            f"{name} is no design: name {_FEWEST_PHASES} phases or more, each another condition than the one before; "
+            f"{name} is no design: name {_MIN_PHASES} phases or more, each another condition than the one before; "
             "A is the baseline, B and C are interventions"
         )
     conditions = tuple(CONDITIONS[letter] for letter in name)

@@ -9,7 +9,7 @@ from americano_pipelines.planning.planned_design import PlannedDesign
 from americano_pipelines.planning.power_simulation import Power, Scenario, simulate_power
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 
-_LONGEST = 3  # times the planned days
+_MAX_LENGTH_FACTOR = 3  # times the planned days
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ def search_designs(
     def evaluate(candidate: PlannedDesign) -> TriedDesign:
         return TriedDesign(candidate, simulate_power(candidate, scenario, (effect,), timer)[0])
 
-    options = [evaluate(candidate) for candidate in (design, *_wider(design))]
+    options = [evaluate(candidate) for candidate in (design, *_wider_bounds(design))]
     if options[0].power.power >= target:
         return options
-    longer = _longer(design)
+    longer = _longer_designs(design)
     options.append(evaluate(longer[-1]))
     # If even the longest design lacks the power, skip the bisection.
     low, high = 0, len(longer) - 2 if options[-1].power.power >= target else -1
@@ -65,7 +65,7 @@ def search_designs(
     return sorted(options, key=lambda option: (option.design.days, option.power.power))
 
 
-def _wider(design: PlannedDesign) -> list[PlannedDesign]:
+def _wider_bounds(design: PlannedDesign) -> list[PlannedDesign]:
     """The same days with the shortest phase at half and at a quarter of its days, and no other bound on the longest."""
     if not isinstance(design.schedule, PhaseSchedule):
         return []
@@ -74,10 +74,10 @@ def _wider(design: PlannedDesign) -> list[PlannedDesign]:
     return [candidate for candidate in wider if candidate != design]
 
 
-def _longer(design: PlannedDesign) -> list[PlannedDesign]:
+def _longer_designs(design: PlannedDesign) -> list[PlannedDesign]:
     """The same design over more days, by days."""
     designs = []
-    for days in range(design.days + 1, _LONGEST * design.days + 1):
+    for days in range(design.days + 1, _MAX_LENGTH_FACTOR * design.days + 1):
         try:
             designs.append(design.resized(days))
         except AnalysisError:

@@ -37,7 +37,7 @@ class CheckedItem:
     """One thing that a protocol has to record.
 
     Attributes:
-        what: it in a word or two.
+        what: its name, in a word or two.
         complete: whether it is there and right.
         text: what is recorded, or what is missing and what to do.
     """

@@ -118,11 +118,11 @@ def _compliance(
         return None
     subject = _subject(prepared.extract)
     prior_runs = find_prior_runs(settings, run.store, subject, run.run_id, hash_places)
-    windows = [phase_timeline(member) for member in members]
+    timelines = [phase_timeline(member) for member in members]
     # The protocol's end may lie later, or be moved: what counts for the plan's age is when all data were in.
     document = prepared.document
-    data_ends_us = [of_member.windows[-1].ends_us for of_member in windows]
-    ends_us = max(planned_end_us(member, of_member) for member, of_member in zip(members, windows, strict=True))
+    data_ends_us = [timeline.windows[-1].ends_us for timeline in timelines]
+    ends_us = max(planned_end_us(member, timeline) for member, timeline in zip(members, timelines, strict=True))
     assessed = []
     for member, data_end_us in zip(members, data_ends_us, strict=True):
         compliance = assess_compliance(

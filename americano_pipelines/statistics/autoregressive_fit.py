@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from americano_pipelines.statistics.prefix_sums import Values
 
-# Beyond it days say almost nothing but how the series began, and the likelihood has no maximum.
-LARGEST = 0.98
+# Beyond this autocorrelation the days tell almost only the first value, and the likelihood has no maximum.
+MAX_AUTOCORRELATION = 0.98
 _GRID, _DECIMALS = 50, 6
 
 
@@ -51,7 +51,7 @@ def fit_autoregressive(outcome: Values, design: Values, days: NDArray[np.int64])
         return -_whitened(correlation, outcome, design, days).log_likelihood
 
     # There may be two maxima: the best of a grid, then between its neighbours.
-    grid = np.linspace(-LARGEST, LARGEST, _GRID)
+    grid = np.linspace(-MAX_AUTOCORRELATION, MAX_AUTOCORRELATION, _GRID)
     best = int(np.argmin([loss(float(correlation)) for correlation in grid]))
     bounds = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, _GRID - 1)])
     optimum = float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x)
@@ -62,7 +62,7 @@ def fit_autoregressive(outcome: Values, design: Values, days: NDArray[np.int64])
         coefficients=fit.coefficients,
         errors=np.sqrt(np.diag(fit.covariance)),
         autocorrelation=correlation,
-        at_limit=best in (0, _GRID - 1) and abs(correlation) > LARGEST - 1e-5,
+        at_limit=best in (0, _GRID - 1) and abs(correlation) > MAX_AUTOCORRELATION - 1e-5,
         scale=fit.scale,
         log_likelihood=fit.log_likelihood,
     )
@@ -82,7 +82,7 @@ def _whitened(correlation: float, outcome: Values, design: Values, days: NDArray
     decay = correlation ** np.diff(days)
     spread = np.sqrt(1 - decay**2)
     table = np.column_stack((design, outcome))
-    # Each day less what follows from the one before, in units of what is new in it.
+    # Each day less its prediction from the day before, divided by the relative error of that prediction.
     table[1:] = (table[1:] - decay[:, None] * table[:-1]) / spread[:, None]
     base, triangle = np.linalg.qr(table[:, :-1])
     coefficients = np.linalg.solve(triangle, base.T @ table[:, -1])

@@ -75,7 +75,7 @@ class DayClock:
         return DayClock(time_us, self.zone).start(days)
 
     def odd_days(self, number: int) -> dict[int, float]:
-        """Of the first days those that do not have 24 hours: day to hours."""
+        """The days without 24 hours among the first `number`: day to hours."""
         if self._zone is None:
             return {}
         starts = [self.start(day) for day in range(number + 1)]

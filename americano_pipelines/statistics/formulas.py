@@ -91,7 +91,7 @@ HOLM = Formula(
 
 
 def randomization_formulas(direction: str, two_sided: TwoSided | None, statistic: str = "mean") -> tuple[Formula, ...]:
-    """Of a randomization test.
+    """The formulas of a randomization test.
 
     Args:
         direction: `increase`, `decrease` or `either`.
@@ -148,7 +148,7 @@ def randomization_formulas(direction: str, two_sided: TwoSided | None, statistic
 
 
 def multiple_baseline_formulas(direction: str) -> tuple[Formula, ...]:
-    """Of the randomization test of a multiple baseline, in this direction: `increase`, `decrease` or `either`."""
+    """The formulas of the test of a multiple baseline; the direction is `increase`, `decrease` or `either`."""
     observed = Formula(
         "observed",
         "mean over the cases of (mean of the case's treatment days - mean of its baseline days)",
@@ -193,7 +193,7 @@ TREND = Formula(
 
 
 def effect_formulas(scale: OutcomeScale) -> tuple[Formula, ...]:
-    """Of effect sizes of neighbouring phases.
+    """The formulas of effect sizes of neighbouring phases.
 
     Args:
         scale: what is known of the scale of the outcome: ratios, odds and goals are only of some.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values corrected for their number: the smallest times all of them, the next times one less, and so on.
+    """Holm's correction of m p values: the smallest times m, the next times m - 1, and so on.
 
     None is smaller than one before it, or above 1.
     """

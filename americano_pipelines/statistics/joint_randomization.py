@@ -118,7 +118,7 @@ def joint_test(
     level: float = 0.05,
     seed: int = 0,
     draws: int = DRAWS,
-    most_exact: int = MAX_EXACT_ASSIGNMENTS,
+    max_exact: int = MAX_EXACT_ASSIGNMENTS,
 ) -> RandomizationTest:
     """Test the hypothesis that in no case any day's outcome depends on when treatment started.
 
@@ -128,7 +128,7 @@ def joint_test(
         level: the level of the test; the interval of the effect has a confidence of 1 - level.
         seed: of the draws, if there are too many assignments to look at all.
         draws: how many to draw then.
-        most_exact: how many may be looked at.
+        max_exact: how many may be looked at.
 
     Raises:
         AnalysisError: nothing could have been drawn, or a phase has no value.
@@ -137,7 +137,7 @@ def joint_test(
     observed = float(np.mean(experiment.contrasts()))
     if not schedule.count:
         raise AnalysisError("no starts within the recorded windows lie as far apart as was recorded: check both")
-    is_exact = schedule.count <= most_exact
+    is_exact = schedule.count <= max_exact
     tables, shares = experiment.tables(), experiment.share_tables()
     looked_up = [
         (look_up(tables, starts), look_up(shares, starts))

@@ -165,7 +165,7 @@ def _fewest_removed(before: Values, after: Values) -> int:
 
 
 def _unbiased_error(wins: NDArray[np.float64], nap: float) -> float | None:
-    """Of NAP, without bias; the product is kept off 0 by half a pair, else an error of 0 would be claimed."""
+    """The unbiased standard error of NAP; half a pair keeps the product off 0, else the error would be 0."""
     m, n = wins.shape
     if m < 2 or n < 2:  # noqa: PLR2004 - a variance
         return None

@@ -22,7 +22,7 @@ class PrefixSums:
 
     @classmethod
     def of(cls, values: Values) -> "PrefixSums":
-        """Of the days' values; a day without one counts nowhere."""
+        """Prefix sums of the days' values; days without a value are left out."""
         present = ~np.isnan(values)
         centre = values[present].mean() if present.any() else 0.0
         filled = np.where(present, values - centre, 0.0)
@@ -30,7 +30,7 @@ class PrefixSums:
 
     @classmethod
     def of_series(cls, series: Iterable[Values]) -> "PrefixSums":
-        """Of several series of the same number of days."""
+        """Prefix sums of several series of the same number of days."""
         prefixes = [cls.of(values) for values in series]
         return cls(np.stack([prefix.sums for prefix in prefixes]), np.stack([prefix.numbers for prefix in prefixes]))
 

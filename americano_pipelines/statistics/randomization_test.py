@@ -120,7 +120,7 @@ def randomization_test(
     two_sided: TwoSided = "doubled",
     seed: int = 0,
     draws: int = DRAWS,
-    most_exact: int = MAX_EXACT_ASSIGNMENTS,
+    max_exact: int = MAX_EXACT_ASSIGNMENTS,
 ) -> RandomizationTest:
     """Test the hypothesis that no day's outcome depends on whether it was treated.
 
@@ -132,7 +132,7 @@ def randomization_test(
         two_sided: how a two-sided p and the interval are made.
         seed: of the draws, if there are too many assignments to look at all.
         draws: how many to draw then.
-        most_exact: how many may be looked at.
+        max_exact: how many may be looked at.
 
     Raises:
         AnalysisError: nothing could have been drawn, or what was observed is no plan for these days, or a phase of it
@@ -145,7 +145,7 @@ def randomization_test(
     admissible = all(case.admissible for case in cases)
     schedules = [case.schedule for case in cases]
     statistics = [(case.evaluate, case.evaluate_share) for case in cases]
-    looked_at_all = assignments <= most_exact
+    looked_at_all = assignments <= max_exact
     contrasts, shares = (
         enumerate_assignments(schedules, statistics)
         if looked_at_all

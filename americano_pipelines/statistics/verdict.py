@@ -35,7 +35,7 @@ _USUAL_LEVEL = 0.05
 _FEW, _INDISTINCT = "too few assignments", "too few assignments that can be told apart"
 _UNDECIDED, _OPPOSITE = "undecided: more draws are needed", "the test and the difference point opposite ways"
 # Reasons for no verdict that say nothing against p, so it may be combined with others.
-REASONS_OF_NUMBERS = frozenset({_FEW, _INDISTINCT, _UNDECIDED, _OPPOSITE})
+COMBINABLE_REASONS = frozenset({_FEW, _INDISTINCT, _UNDECIDED, _OPPOSITE})
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def judge(
         why, reason = obstacle
         return Verdict("no verdict", why, f"No verdict: {reason}. Descriptively, {numbers}.")
     if not rejects(p, level):
-        against = "" if remarks.criteria_lead else _other_way(test)
+        against = "" if remarks.criteria_lead else _opposite_note(test)
         return Verdict("not shown", f"p = {shown_p(p)}", f"No effect was shown: {numbers}.{against}")
     observed_direction: Direction = "increase" if test.observed > 0 else "decrease"
     if remarks.criteria_lead is not None:
@@ -122,7 +122,9 @@ def judge(
         reason = f" It is called neither benefit nor harm, for {remarks.undeclared}."
     else:
         state, reason = ("benefit" if observed_direction == improvement else "harm"), ""
-    return Verdict(state, f"p = {shown_p(p)}", f"{state[0].upper()}{state[1:]}: {numbers}.{_wider(test)}{reason}")
+    return Verdict(
+        state, f"p = {shown_p(p)}", f"{state[0].upper()}{state[1:]}: {numbers}.{_interval_note(test)}{reason}"
+    )
 
 
 def _obstacle(test: RandomizationTest, level: float, remarks: Remarks) -> tuple[str, str] | None:
@@ -195,14 +197,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.10g}%"
 
 
-def _other_way(test: RandomizationTest) -> str:
+def _opposite_note(test: RandomizationTest) -> str:
     """The sentence for an outcome that went against the declared direction."""
     if test.direction is None or test.observed == 0 or (test.observed > 0) is (test.direction == "increase"):
         return ""
     return f" The difference went the other way than the {test.direction} that was declared, which was not tested."
 
 
-def _wider(test: RandomizationTest) -> str:
+def _interval_note(test: RandomizationTest) -> str:
     """The sentence for a one-sided test that finds an effect where the two-sided interval holds 0."""
     interval = test.interval
     if test.direction is None or interval.low is interval.high is None or not interval.holds_zero:

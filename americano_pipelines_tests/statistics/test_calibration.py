@@ -121,7 +121,7 @@ def test_an_estimated_p_keeps_the_level_however_few_the_draws(repetitions: int) 
     rate = rejected(
         [PHASES],
         repetitions,
-        lambda cases: randomization_test(cases, direction="increase", most_exact=1, draws=19, seed=next(seeds)).p,
+        lambda cases: randomization_test(cases, direction="increase", max_exact=1, draws=19, seed=next(seeds)).p,
     )
 
     print(f"calibration, 19 draws: {rate:.4f} of {repetitions}, nominal .05, N = {PHASES.count}")  # noqa: T201

@@ -40,9 +40,9 @@ def test_the_interval_holds_exactly_the_effects_that_are_not_rejected(case: Case
 @given(cases(), WAYS, st.sampled_from([0.05, 0.1, 0.2, 1 - 0.7, 0.5]), st.sampled_from([1, 10**6]))
 @settings(max_examples=200, deadline=None)
 def test_p_is_at_the_level_exactly_where_the_interval_leaves_0_out(
-    case: Case, two_sided: TwoSided, level: float, most_exact: int
+    case: Case, two_sided: TwoSided, level: float, max_exact: int
 ) -> None:
-    test = randomization_test([case], direction=None, level=level, two_sided=two_sided, most_exact=most_exact, draws=59)
+    test = randomization_test([case], direction=None, level=level, two_sided=two_sided, max_exact=max_exact, draws=59)
 
     assert rejects(test.p, level) is not test.interval.holds_zero
 

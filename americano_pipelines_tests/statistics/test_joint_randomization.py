@@ -173,7 +173,7 @@ def test_independent_starts_are_those_of_the_engine_for_one_case_each() -> None:
     assert (ours.p, ours.assignments, ours.as_extreme) == (theirs.p, theirs.assignments, theirs.as_extreme)
     assert ours.observed == pytest.approx(theirs.observed)
     assert (ours.interval.low, ours.interval.high) == pytest.approx((theirs.interval.low, theirs.interval.high))
-    drawn = joint_test(experiment, direction=None, most_exact=10, draws=20_000, seed=4)
+    drawn = joint_test(experiment, direction=None, max_exact=10, draws=20_000, seed=4)
     assert drawn.draws == 20_000
     assert drawn.p_interval is not None
     assert drawn.p_interval[0] <= ours.p <= drawn.p_interval[1]

@@ -120,7 +120,7 @@ def test_a_schedule_that_is_drawn_from_is_bounded_by_the_same_draws() -> None:
     case = Case(days(0.8, *GONE), SCHEDULE, LENGTHS)
 
     def sampled(case: Case, direction: Direction | None) -> RandomizationTest:
-        return randomization_test([case], direction=direction, draws=2000, most_exact=1, seed=5)
+        return randomization_test([case], direction=direction, draws=2000, max_exact=1, seed=5)
 
     drawn, exact = missing_days(case, sampled(case, "increase"), sampled), compared(case.values, "increase")[1]
 

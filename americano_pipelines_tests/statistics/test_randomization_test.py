@@ -123,8 +123,8 @@ def test_the_order_of_cases_does_not_matter() -> None:
 
 def test_a_sample_agrees_with_the_whole_and_says_how_sure_it_is() -> None:
     exact = randomization_test([MORITZ], direction="increase")
-    drawn = randomization_test([MORITZ], direction="increase", most_exact=100, draws=20_000, seed=3)
-    again = randomization_test([MORITZ], direction="increase", most_exact=100, draws=20_000, seed=3)
+    drawn = randomization_test([MORITZ], direction="increase", max_exact=100, draws=20_000, seed=3)
+    again = randomization_test([MORITZ], direction="increase", max_exact=100, draws=20_000, seed=3)
 
     assert drawn.p == (drawn.as_extreme + 1) / 20_001 == again.p
     assert drawn.p_interval is not None
@@ -134,11 +134,11 @@ def test_a_sample_agrees_with_the_whole_and_says_how_sure_it_is() -> None:
     assert not drawn.undecided(0.05)
     assert drawn.interval.low == pytest.approx(exact.interval.low, rel=0.1)
     never = Case(np.arange(60.0), PhaseSchedule(60, ABAB, (5,) * 4, (60,) * 4), [15, 15, 15, 15])
-    assert randomization_test([never], direction="decrease", most_exact=1, draws=99).p >= 1 / 100
+    assert randomization_test([never], direction="decrease", max_exact=1, draws=99).p >= 1 / 100
 
 
 def test_several_cases_are_drawn_from_independently() -> None:
-    drawn = randomization_test(SCAN, direction="increase", most_exact=100, draws=50_000)
+    drawn = randomization_test(SCAN, direction="increase", max_exact=100, draws=50_000)
 
     assert drawn.assignments == 1331
     assert drawn.p_interval is not None
@@ -163,7 +163,7 @@ def test_the_doubled_p_is_twice_the_smaller_side_and_says_which_that_is() -> Non
 
 def test_a_drawn_two_sided_p_and_its_interval_are_doubled_too() -> None:
     exact = randomization_test([MORITZ], direction=None)
-    drawn = randomization_test([MORITZ], direction=None, most_exact=100, draws=20_000, seed=3)
+    drawn = randomization_test([MORITZ], direction=None, max_exact=100, draws=20_000, seed=3)
 
     assert drawn.p == 2 * (drawn.as_extreme + 1) / 20_001
     assert drawn.p_interval is not None

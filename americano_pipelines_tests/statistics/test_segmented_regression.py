@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from americano_pipelines.errors import AnalysisError
-from americano_pipelines.statistics.autoregressive_fit import LARGEST, fit_autoregressive
+from americano_pipelines.statistics.autoregressive_fit import MAX_AUTOCORRELATION, fit_autoregressive
 from americano_pipelines.statistics.segmented_regression import design_matrix, segmented
 
 # Published: the 24-month example of the Global Health Research course on interrupted time series.
@@ -95,7 +95,7 @@ def test_a_likelihood_without_a_maximum_gives_no_change() -> None:
 
     assert regression.reml is not None
     assert regression.reml.at_limit
-    assert regression.reml.autocorrelation == pytest.approx(LARGEST)
+    assert regression.reml.autocorrelation == pytest.approx(MAX_AUTOCORRELATION)
     assert [change.reml for change in regression.changes] == [None, None]
 
 

@@ -100,13 +100,13 @@ def test_an_estimate_that_cannot_tell_is_undecided() -> None:
     schedule = PhaseSchedule(40, ABAB, (5,) * 4, (40,) * 4)
     case = Case(values, schedule, [10, 10, 10, 10])
     exact = randomization_test([case], direction="increase")
-    drawn = randomization_test([case], direction="increase", most_exact=10, draws=200)
+    drawn = randomization_test([case], direction="increase", max_exact=10, draws=200)
 
     verdict = judge(drawn, level=exact.p, improvement="increase")
 
     assert (verdict.state, verdict.why) == ("no verdict", "undecided: more draws are needed")
     assert "draw more, with the parameter draws above 200." in verdict.sentence
-    more = randomization_test([case], direction="increase", most_exact=10, draws=400_000)
+    more = randomization_test([case], direction="increase", max_exact=10, draws=400_000)
     assert judge(more, level=0.05, improvement="increase").why != verdict.why
 
 

@@ -39,11 +39,11 @@ METADATA, GUIDE, STAMP, VERIFIER, LISTING = (
 # What the record cannot hold the hash of, for it is written after it.
 WRITTEN_AFTER = (METADATA, GUIDE, STAMP, VERIFIER, LISTING)
 ABAB = "abab_randomization"
-COMBINED, FEWEST_COMBINED = "combined", 2
+COMBINED, MIN_COMBINED = "combined", 2
 TESTS = frozenset({ABAB, "multiple_baseline"})
 RELATIVE, ABSOLUTE = 1e-9, 1e-9
-MOST_ASSIGNMENTS, DRAWN = 5_000_000, 200_000
-MOST_BYTES, MOST_FILES = 1 << 30, 10_000
+MAX_ASSIGNMENTS, DRAWN = 5_000_000, 200_000
+MAX_BYTES, MAX_FILES = 1 << 30, 10_000
 MODULE_SECONDS = 1800
 LACKING = object()
 
@@ -99,12 +99,12 @@ class Report:
 def read_files(folder: Path, report: Report) -> dict[str, bytes]:
     """Read every file once; all checks are of these bytes. Links and special files are faults, and not read."""
     files: dict[str, bytes] = {}
-    left, entries = MOST_BYTES, 0
+    left, entries = MAX_BYTES, 0
     for path in sorted(folder.rglob("*")):
         name, kind = path.relative_to(folder).as_posix(), path.lstat()
         entries, left = entries + 1, left - kind.st_size
-        if left < 0 or entries > MOST_FILES:
-            report.add("FAULT", f"the rest is not read: a crate has at most {MOST_FILES} files and {MOST_BYTES} bytes")
+        if left < 0 or entries > MAX_FILES:
+            report.add("FAULT", f"the rest is not read: a crate has at most {MAX_FILES} files and {MAX_BYTES} bytes")
             break
         if stat.S_ISREG(kind.st_mode):
             files[name] = path.read_bytes()
@@ -205,7 +205,7 @@ def modules_of(files: Files) -> dict[str, str]:
     return {name.removeprefix(MODULES): content.decode() for name, content in files.items() if is_module(name)}
 
 
-# Results by the modules of then
+# Results, computed by the recorded modules
 
 CHILD = """
 import json, sys
@@ -512,9 +512,9 @@ def joint_starts(schedule: Mapping[str, Any], rng: np.random.Generator) -> tuple
     windows, number = schedule["windows"], len(schedule["windows"])
     orders = list(permutations(range(number))) if schedule["permuted"] and math.factorial(number) <= DRAWN else []
     inside = math.prod(last - first + 1 for first, last in windows)
-    drawn = inside * max(1, len(orders)) > MOST_ASSIGNMENTS or (schedule["permuted"] and not orders)
+    drawn = inside * max(1, len(orders)) > MAX_ASSIGNMENTS or (schedule["permuted"] and not orders)
     if drawn:
-        rows = np.stack([rng.integers(first, last + 1, size=MOST_ASSIGNMENTS) for first, last in windows], axis=1)
+        rows = np.stack([rng.integers(first, last + 1, size=MAX_ASSIGNMENTS) for first, last in windows], axis=1)
         rows = rng.permuted(rows[:DRAWN], axis=1) if schedule["permuted"] else rows
     else:
         grid = np.meshgrid(*(np.arange(first, last + 1) for first, last in windows), indexing="ij")
@@ -606,7 +606,7 @@ def phase_lengths(schedule: Mapping[str, Any]) -> np.ndarray | None:
     # A phase whose first day and end are fixed has one length.
     bounds = [choice if None in {start, end} else range(end - start, end - start + (end - start in choice))
               for choice, start, end in zip(bounds, [0, *starts[1:]], ends, strict=True)]  # fmt: skip
-    if math.prod(len(choice) for choice in bounds[:-1]) > MOST_ASSIGNMENTS:
+    if math.prod(len(choice) for choice in bounds[:-1]) > MAX_ASSIGNMENTS:
         return None
     rows = []
     for first in product(*bounds[:-1]):
@@ -622,7 +622,7 @@ def day_orders(schedule: Mapping[str, Any]) -> np.ndarray | None:
     orders: list[tuple[int, ...]] = [()]
     for _ in range(schedule["days"]):
         orders = [(*order, day) for order in orders for day in (0, 1) if admitted((*order, day), schedule)]
-        if len(orders) > MOST_ASSIGNMENTS // 10:
+        if len(orders) > MAX_ASSIGNMENTS // 10:
             return None
     return np.array(orders)
 
@@ -779,14 +779,14 @@ def check_combined(record: Mapping[str, Any], report: Report) -> None:
     counting = {"planned", record["config"].get("include", "declared")}  # older records counted declared ones
     wrong += [f"{row['protocol']}, which is {row['standing']}" for row in rows if row["standing"] not in counting]
     for name, combine in (("edgington", edgington), ("stouffer", stouffer)):
-        if len(rows) < FEWEST_COMBINED:
+        if len(rows) < MIN_COMBINED:
             wrong += [] if recorded[name] is None else [name]
             continue
         benefit, harm = (combine([row[side] for row in rows]) for side in ("p_benefit", "p_harm"))
         again = {"p": min(1.0, 2 * min(benefit, harm)), "p_benefit": benefit, "p_harm": harm}
         wrong += [f"{part} by {name}" for part, value in again.items() if not close(recorded[name][part], value)]
     mean, effects = results["random effects"], [row for row in rows if None not in (row["effect"], row["se"])]
-    if (mean is None) != (len(effects) < FEWEST_COMBINED):
+    if (mean is None) != (len(effects) < MIN_COMBINED):
         wrong.append("random effects")
     elif mean is not None:
         precisions = np.array([1 / (row["se"] ** 2 + mean["tau"] ** 2) for row in effects])
@@ -905,7 +905,7 @@ def same_number(shown: float | None, value: float | None) -> bool:
     return shown is value if shown is None or value is None else close(float(shown), float(value))
 
 
-# All of it
+# The whole verification
 
 
 def verify(folder: Path) -> tuple[dict[str, str], Report]:

@@ -96,9 +96,11 @@ def mlflow_run(subject: Target) -> Iterator[Finding]:
     yield compare_values(
         "MLflow", "experiment", subject.record.tracking["experiment_id"], str(run.run.info.experiment_id)
     )
-    ours = {name: text for name, text in run.tags.items() if name in logged.tags or not _is_unrecorded_tag(name)}
-    yield from compare_mappings("MLflow", "tag", logged.tags, ours)
-    if NAME_TAG in logged.tags and ours.get(NAME_TAG) == logged.tags[NAME_TAG] != run.run.info.run_name:
+    present_tags = {
+        name: text for name, text in run.tags.items() if name in logged.tags or not _is_unrecorded_tag(name)
+    }
+    yield from compare_mappings("MLflow", "tag", logged.tags, present_tags)
+    if NAME_TAG in logged.tags and present_tags.get(NAME_TAG) == logged.tags[NAME_TAG] != run.run.info.run_name:
         # MLflow keeps the name that it shows apart from the tag.
         yield compare_values("MLflow", "name, as shown", logged.tags[NAME_TAG], run.run.info.run_name)
     yield from compare_mappings("MLflow", "parameter", logged.params, dict(run.run.data.params))

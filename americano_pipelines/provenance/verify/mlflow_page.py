@@ -38,15 +38,15 @@ def _datasets(run: MlflowRun, record: Record) -> Iterator[Finding]:
     """The one data set that the recorder logs, and those that people added."""
     expected = record.extract_sha256[:MAX_DIGEST_LENGTH]
     listed = [used.dataset for used in run.run.inputs.dataset_inputs] if run.run.inputs else []
-    ours = [dataset for dataset in listed if dataset.name == DATASET]
-    if expected in {dataset.digest for dataset in ours}:
+    recorder_datasets = [dataset for dataset in listed if dataset.name == DATASET]
+    if expected in {dataset.digest for dataset in recorder_datasets}:
         yield Finding("MLflow", f"data set {DATASET}", Status.MATCH)
-    elif ours:
-        yield compare_values("MLflow", f"data set {DATASET}", expected, ours[0].digest)
+    elif recorder_datasets:
+        yield compare_values("MLflow", f"data set {DATASET}", expected, recorder_datasets[0].digest)
     else:
         yield Finding("MLflow", f"data set {DATASET}", Status.NOT_RECORDED, "MLflow's page lists none")
     for dataset in listed:
-        if dataset.name != DATASET or (dataset.digest != expected and dataset is not ours[0]):
+        if dataset.name != DATASET or (dataset.digest != expected and dataset is not recorder_datasets[0]):
             yield Finding("MLflow", f"data set {dataset.name}", Status.EXTRA, dataset.digest)
 
 

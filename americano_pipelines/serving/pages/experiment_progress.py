@@ -170,7 +170,7 @@ async def read_experiment(reader: PageReader, protocol_id: str) -> ExperimentDay
 
 
 async def best_entries(reader: PageReader, protocol_ids: Sequence[str]) -> "dict[str, IndexEntry]":
-    """Of each protocol the entry of the record that answers for it, as the archive is now."""
+    """The index entry of the record that decides each protocol's verdict, as the archive is now."""
     entries = await asyncio.to_thread(record_entries.best, reader.service.settings)
     return {name: entries[name] for name in protocol_ids if name in entries}
 

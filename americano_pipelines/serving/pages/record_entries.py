@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def best(settings: Settings) -> "dict[str, IndexEntry]":
-    """Of each protocol the entry of the record that answers for it."""
+    """The index entry of the record that decides each protocol's verdict."""
     from americano_pipelines.provenance.verdict_listing import list_verdicts
 
     listed = list_verdicts(settings, [])
