@@ -24,7 +24,7 @@ from americano_pipelines.analysis.abab_results import (
 )
 from americano_pipelines.analysis.alternation_plot import draw_alternation
 from americano_pipelines.analysis.alternation_scheme import alternating_phases
-from americano_pipelines.analysis.criterion_conformity import conformity, criteria_lead, criteria_of
+from americano_pipelines.analysis.criterion_conformity import conformity, criteria_lead, criteria_of, outcome_moves
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.plots import draw_distribution, draw_phases
 from americano_pipelines.analysis.randomization_scheme import (
@@ -221,7 +221,9 @@ def _formulas(results: AbabResults) -> tuple[Formula, ...]:
     """The formulas of the numbers that this analysis gives."""
     test, parameters = results.test, results.parameters
     statistic = "distance" if has_criteria(results.observations) else parameters.statistic
-    tested = randomization_formulas(parameters.direction, test.two_sided, statistic) if test else ()
+    # A small distance from the criteria is as extreme, whatever way the outcome was expected to go.
+    direction = "decrease" if has_criteria(results.observations) else parameters.direction
+    tested = randomization_formulas(direction, test.two_sided, statistic) if test else ()
     trend = (TREND,) if results.trend else ()
     neighbours = NEIGHBOURS if is_alternation(results.observations) else ()
     holm = (HOLM,) if results.contrasts else ()
@@ -241,7 +243,11 @@ def _test_results(test: RandomizationTest | None, scheme: RandomizationScheme, r
         {
             "kind": kind,
             **asdict(test),
-            **({"criteria lead to": criteria_lead(observations)} if has_criteria(observations) else {}),
+            **(
+                {"criteria lead to": criteria_lead(observations), "outcome moves": outcome_moves(observations)}
+                if has_criteria(observations)
+                else {}
+            ),
             "statistic": statistic_of(results.observations, results.parameters.statistic, compared),
             "schedule": {**recorded_fields(scheme.schedule), "assignments": scheme.schedule.count},
             "schedule from": scheme.source,

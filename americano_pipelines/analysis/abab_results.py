@@ -7,6 +7,7 @@ import numpy as np
 
 from americano_pipelines.analysis.abab_description import appraisal, effects, missing_by_condition
 from americano_pipelines.analysis.condition_contrasts import Contrast
+from americano_pipelines.analysis.criterion_conformity import criterion_doubts
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement, declared_improvement
 from americano_pipelines.analysis.randomization_scheme import (
@@ -89,7 +90,11 @@ class AbabResults:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why a verdict that the test would give is not given."""
-        return missing_doubts(self.missing, self.parameters.alpha) if self.test is not None else ()
+        if self.test is None:
+            return ()
+        if has_criteria(self.observations):
+            return criterion_doubts(self.observations, self.missing)
+        return missing_doubts(self.missing, self.parameters.alpha)
 
     @property
     def compared(self) -> tuple[str, str]:

@@ -152,6 +152,10 @@ def _verdict(
         standing = _STANDINGS[parameters.include].replace("and", "or")
         why = f"{experiments} have a {standing} randomization test that counts, and at least {_MIN_TESTS} are combined"
         return Verdict("no verdict", why, f"No verdict: {why}.")
+    interventions = sorted({name for case in counted for name in case.test.interventions})
+    if len(interventions) > 1:
+        why = f"{' and '.join(interventions)} are different treatments, and are not pooled"
+        return Verdict("no verdict", why, f"No verdict: {why}.")
     effect = (
         "the mean effect cannot be given"
         if mean is None
@@ -176,6 +180,7 @@ def _table(counted: Sequence[_CountedTest]) -> JsonValue:
                 "protocol": case.title,
                 "record": case.test.sha256,
                 "standing": case.test.standing,
+                "interventions": case.test.interventions,
                 "verdict": case.test.verdict,
                 "p": case.test.p,
                 "p_benefit": case.p_benefit,

@@ -41,6 +41,8 @@ class RecordedTest(FrozenModel):
         better: which way is better; None where that was not declared.
         effects: standardized differences, positive is better, of each pair of baseline and following treatment.
         errors: their standard errors.
+        interventions: types of the treatment phases.
+        shares_differ: whether the conditions lack values on unequal shares of their days.
     """
 
     protocol_id: str
@@ -56,6 +58,8 @@ class RecordedTest(FrozenModel):
     better: Literal["increase", "decrease"] | None
     effects: list[float]
     errors: list[float]
+    interventions: list[str]
+    shares_differ: bool
 
     def exclusion(self, include: Literal["planned", "declared"]) -> str | None:
         """Why it does not count, None where it counts.
@@ -63,17 +67,16 @@ class RecordedTest(FrozenModel):
         Args:
             include: `planned` tests alone, or `declared` ones too.
         """
-        if self.standing not in {"planned", include}:
-            return f"it is {self.standing}, not planned"
-        if self.kind == CRITERION_KIND:
-            return "it tests a distance from criteria, of which no side is better"
-        if self.kind != TEST_KIND or self.p is None:
-            return "it made no randomization test"
-        if self.better is None:
-            return "which way is better was not declared"
-        if self.verdict == "no verdict" and self.why not in COMBINABLE_REASONS:
-            return f"it gave no verdict: {self.why}"
-        return None
+        reasons = {
+            f"it is {self.standing}, not planned": self.standing not in {"planned", include},
+            "it tests a distance from criteria, of which no side is better": self.kind == CRITERION_KIND,
+            "it made no randomization test": self.kind != TEST_KIND or self.p is None,
+            "which way is better was not declared": self.better is None,
+            # Whatever p is: leaving these out only where p rejects would choose by the result.
+            "its conditions lack values on unequal shares of their days": self.shares_differ,
+            f"it gave no verdict: {self.why}": self.verdict == "no verdict" and self.why not in COMBINABLE_REASONS,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 class CombinedExtract(BaseExtract):
@@ -189,4 +192,6 @@ def _test(protocol_id: str, sha256: str, record: Mapping[str, Any]) -> RecordedT
         better=(results.get("declared improvement") or {}).get("better"),
         effects=[part["value"] for part in standardized] if complete else [],
         errors=[part["se"] for part in standardized] if complete else [],
+        interventions=sorted({phase["type"] for phase in results["phases"] if phase["condition"] == "treatment"}),
+        shares_differ=bool((results.get("missing days") or {}).get("shares differ")),
     )

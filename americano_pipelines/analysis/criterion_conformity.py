@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.daily_series import Observations
+from americano_pipelines.statistics.missing_days import MissingDays
 from americano_pipelines.statistics.randomization_test import Direction
 
 
@@ -40,6 +41,31 @@ def criteria_lead(observations: Observations) -> Direction | None:
     if not stated or stated[0] == stated[-1]:
         return None
     return "increase" if stated[-1] > stated[0] else "decrease"
+
+
+def outcome_moves(observations: Observations) -> Direction | None:
+    """The way from the mean of the first phase to that of the last; None where they are the same or have no value."""
+    first, last = (observations.phase_values(place, missing=False) for place in (0, len(observations.labels) - 1))
+    if not first.size or not last.size or first.mean() == last.mean():
+        return None
+    return "increase" if last.mean() > first.mean() else "decrease"
+
+
+def criterion_doubts(observations: Observations, missing: MissingDays) -> tuple[str, ...]:
+    """Why a test that rejects gives no verdict: its p says that the days lie near their own criteria, and no more.
+
+    Args:
+        observations: the protocol's days.
+        missing: its days without a value; which of them are missing may depend on the criteria.
+    """
+    number, days = missing.treatment_missing + missing.baseline_missing, missing.treatment_days + missing.baseline_days
+    doubts = []
+    way = criteria_lead(observations)
+    if outcome_moves(observations) != way:
+        doubts.append(f"from the first phase to the last the outcome does not {way} as the criteria do")
+    if number:
+        doubts.append(f"{number} of {days} days have no value, and missing days cannot be compared with criteria")
+    return tuple(doubts)
 
 
 def conformity(observations: Observations, band: float | None) -> list[JsonValue]:

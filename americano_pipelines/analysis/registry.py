@@ -201,7 +201,7 @@ class TrainingParameters(Parameters):
 
 # Increase a version when the same input gives other numbers or another sentence.
 ABAB_VERSION, SEGMENTED_VERSION, BAYESIAN_VERSION, CHANGE_POINTS_VERSION, TRAINING_VERSION = "5", "3", "3", "2", "1"
-MULTIPLE_BASELINE_VERSION, COMBINED_VERSION = "1", "2"
+MULTIPLE_BASELINE_VERSION, COMBINED_VERSION = "1", "3"
 
 Scope = Literal["protocol", "group", "all learners"]
 """What an analysis is of: one protocol, a group of protocols, or all learners."""

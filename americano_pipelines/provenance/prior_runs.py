@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from americano_pipelines.analysis.preregistration import PriorRun, PriorRuns
 from americano_pipelines.analysis.registry import GROUP_KINDS
 from americano_pipelines.common.hashing import SHA256
+from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import (
     ASSET_TAG,
@@ -21,6 +22,7 @@ from americano_pipelines.mlflow_store.runs import (
     record_hash,
     search,
 )
+from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.chain import earlier_records, read_chain
 from americano_pipelines.provenance.plan_standing import PriorSightings
 from americano_pipelines.provenance.record import Record
@@ -65,7 +67,9 @@ def find_prior_runs(
     """
     runs = {run.info.run_id: run for run in _runs(store, subject) if run.info.run_id != run_id}
     recorded = []
-    for sha256, record in find_records(settings, subject.column, subject.name):
+    listed = dict(find_records(settings, subject.column, subject.name))
+    unlisted = _unlisted_records(settings, subject, hash_places.keys() - listed.keys())
+    for sha256, record in [*listed.items(), *unlisted]:
         run = runs.get(str(record.tracking["run_id"]))
         if run is None or record_hash(run) is not None or sha256 in hash_places:
             recorded.append(_of_record(record))
@@ -76,6 +80,20 @@ def find_prior_runs(
     counted_hashes = {record_hash(run) for run in runs.values()}
     vanished = tuple(_vanished(settings, store, subject, counted_hashes, hash_places))
     return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed), vanished=vanished)
+
+
+def _unlisted_records(settings: Settings, subject: Subject, hashes: Collection[str]) -> Iterator[tuple[str, Record]]:
+    """The records of the subject that the index does not list as such; the index is a file that can be edited."""
+    for sha256 in hashes:
+        if SHA256.fullmatch(sha256) is None:
+            continue
+        try:
+            record = Record.parse(get(settings.paths.records, sha256))
+        except (OSError, TamperedError, AnalysisError):
+            continue  # what is gone or changed is counted as such
+        named = record.identity.protocol_id if subject.column == "protocol_id" else record.identity.group
+        if named == subject.name:
+            yield sha256, record
 
 
 def find_prior_sightings(settings: Settings, protocol_id: str) -> PriorSightings:

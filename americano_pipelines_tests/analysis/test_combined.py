@@ -27,7 +27,12 @@ _MEMBERS = [
 
 def _test(place: int, p_higher: float, p_lower: float, **others: Any) -> RecordedTest:
     values = {"standing": "planned", "kind": "randomisation test", "better": "increase", "p": 0.1}
-    values |= {"verdict": "benefit", "why": "p = .1"} | others
+    values |= {
+        "verdict": "benefit",
+        "why": "p = .1",
+        "interventions": ["INTERVENTION_A"],
+        "shares_differ": False,
+    } | others
     return RecordedTest(
         protocol_id=_MEMBERS[place].protocol.protocol_id,
         sha256=f"{place}" * 64,
@@ -188,3 +193,15 @@ def test_the_plan_of_a_protocol_with_a_group_plans_the_combination() -> None:
     joint = planned(_MEMBERS[0], type="MULTIPLE_BASELINE", group="study")
     assert planned_of(_KIND, joint) is None
     assert planned_of(KINDS["multiple_baseline"], joint) == {}
+
+
+def test_missing_days_leave_a_test_out_whatever_its_p_and_different_treatments_are_not_pooled() -> None:
+    unequal = _test(1, 0.6, 0.4, verdict="not shown", why="p = .6", shares_differ=True)
+    analysis = _analysis(_test(0, 0.02, 0.99), unequal, _test(2, 0.2, 0.85))
+    assert len(analysis.results["experiments"]) == 2  # type: ignore[arg-type]
+    assert "unequal shares of their days" in str(analysis.results["left out"])
+
+    other = _test(1, 0.01, 0.99, interventions=["INTERVENTION_B"])
+    pooled = _analysis(_test(0, 0.01, 0.99), other, _test(2, 0.01, 0.99))
+    why = "INTERVENTION_A and INTERVENTION_B are different treatments, and are not pooled"
+    assert pooled.sentence == f"No verdict: {why}."

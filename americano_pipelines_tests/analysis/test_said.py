@@ -385,15 +385,34 @@ def test_the_learners_own_days_are_used_where_clocks_change() -> None:
     assert in_utc.counts["days left out, a phase switches"] > 0, "phases after the change begin within a day in UTC"
 
 
-def test_a_changing_criterion_is_tested_where_its_switches_were_drawn() -> None:
-    values = np.repeat([0.0, 2.0, 4.0, 6.0], LENGTHS)
-    values[18:23] += 1.5
+def with_criteria(values: np.ndarray) -> Extract:
+    """A changing criterion of 2, 4 and 6 after a baseline."""
     extract = daily(values)
     protocol = extract.protocol.model_copy(update={"design": "CHANGING_CRITERION"})
     extract = extract.model_copy(update={"protocol": protocol})
     for place, criterion in ((1, 2), (2, 4), (3, 6)):
         parameters = {**(extract.phases[place].parameters or {}), "criterion": criterion}
         extract = changed(extract, place, parameters=parameters, type="INTERVENTION_A")
+    return extract
+
+
+def test_a_changing_criterion_that_is_not_followed_or_lacks_days_gets_no_verdict() -> None:
+    values = np.repeat([0.0, 2.0, 4.0, 6.0], LENGTHS)
+    assert analysed(with_criteria(values)).verdict == "benefit"
+
+    away = analysed(with_criteria(np.repeat([12.0, 2.0, 4.0, 6.0], LENGTHS)))
+    assert away.verdict == "no verdict"
+    assert "from the first phase to the last the outcome does not increase as the criteria do" in away.sentence
+    values[20] = np.nan
+    missing = analysed(with_criteria(values))
+    assert missing.verdict == "no verdict"
+    assert "1 of 56 days have no value, and missing days cannot be compared with criteria" in missing.sentence
+
+
+def test_a_changing_criterion_is_tested_where_its_switches_were_drawn() -> None:
+    values = np.repeat([0.0, 2.0, 4.0, 6.0], LENGTHS)
+    values[18:23] += 1.5
+    extract = with_criteria(values)
 
     analysis = analysed(extract, band=0.5)
 

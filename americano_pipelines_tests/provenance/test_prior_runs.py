@@ -1,6 +1,8 @@
 """A first analysis cannot vanish: what any of four places knows of a record that is gone makes the next exploratory."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -11,6 +13,7 @@ from americano_pipelines.app_database.recorded_rows import recorded_hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG, PROTOCOL_TAG
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.prior_runs import Subject, find_prior_runs
+from americano_pipelines.provenance.record_index import INDEX
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
 from americano_pipelines.settings import Settings, load_settings
@@ -160,3 +163,19 @@ def test_a_record_whose_hash_was_taken_from_its_run_counts_by_dagsters_log(lab: 
     assert unknown.record.standing is not None
     assert known.record.standing is not None
     assert known.record.standing.earlier_runs == unknown.record.standing.earlier_runs + 2
+
+
+def test_an_edited_index_hides_no_record_that_another_place_names(lab: Lab, first: Recorded) -> None:
+    index = lab.settings.paths.records / INDEX
+    find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "another", {})
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute("UPDATE entries SET protocol_id = 'x' WHERE sha256 = ?", [first.sha256])
+    lab.store.client.delete_run(run_id(first))
+    try:
+        named = {first.sha256: "Dagster's log"}
+        prior = find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "another", named)
+        unnamed = find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "another", {})
+    finally:
+        index.unlink()
+        lab.store.client.restore_run(run_id(first))
+    assert len(prior.recorded) == len(unnamed.recorded) + 1

@@ -762,7 +762,10 @@ def derive_direction(results: Mapping[str, Any], test: Mapping[str, Any], level:
     obstacles = {
         "test and difference point opposite ways": favoured != way,
         "days are missing unequally": missing.get("shares differ")
-        and (missing["worst_case_p"] is None or missing["worst_case_p"] > level),
+        and (missing["worst_case_p"] is None or missing.get("worst_case_bound", missing["worst_case_p"]) > level),
+        "the outcome does not move as criteria do": test.get("outcome moves", way) != way,
+        "days are missing beside criteria": "outcome moves" in test
+        and missing["treatment_missing"] + missing["baseline_missing"] > 0,
         "two ways are called better": better != called_better,
     }
     if why := first_that_holds(obstacles):
@@ -802,6 +805,8 @@ def check_combined(record: Mapping[str, Any], report: Report) -> None:
     if chosen is not None:
         better = "benefit" if chosen["p_benefit"] < chosen["p_harm"] else "harm"
         expected = better if chosen["p"] <= level else "not shown"
+    if len({name for row in rows for name in row.get("interventions", ())}) > 1:
+        expected = "no verdict"
     verdict = results["verdict"]
     same = record["verdict"] == verdict["state"] == expected and record["sentence"] == verdict["sentence"]
     report.compare(same, f"the verdict follows from the numbers: {expected}", f"the numbers give {expected}")
