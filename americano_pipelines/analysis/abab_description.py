@@ -238,19 +238,23 @@ def appraisal(observations: Observations, scheme: RandomizationScheme, missing: 
     contrast = scheme.contrast if len(observations.timeline.interventions) > 1 else None
     groups = comparison_groups(observations, contrast)
     conditions: list[str] = [window.condition for window in windows]
+    compared = "baseline and treatment"
     if has_criteria(observations):
-        conditions = [str(criterion) for criterion in criteria_of(observations)]
+        conditions, compared = [str(criterion) for criterion in criteria_of(observations)], "criteria"
+    elif contrast is not None:
+        conditions, compared = [side_of(window.type) for window in windows], f"{contrast.first} and {contrast.second}"
     if is_alternation(observations):
         conditions = [side_of(windows[index].type) for index in alternating_phases(observations)]
-        if contrast is not None:
-            conditions = [side for side in conditions if side in {contrast.first, contrast.second}]
-        elif len(observations.timeline.interventions) > 1:
+        if contrast is None and len(observations.timeline.interventions) > 1:
             conditions = [window.condition for window in windows]
+    if contrast is not None:
+        conditions = [side for side in conditions if side in {contrast.first, contrast.second}]
     return appraise(
         [(label, int(group.values.size)) for label, group in zip(groups.labels, groups.present_values, strict=True)],
         switches=sum(previous != other for previous, other in pairwise(conditions)),
         randomised=scheme.drawn,
         missing=missing,
+        compared=compared,
         kept=PlanKept(
             observations.planned is not None and not as_drawn(observations) and not observations.timeline.gaps,
             off_plan(observations),

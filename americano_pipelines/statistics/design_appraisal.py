@@ -60,7 +60,13 @@ class PlanKept:
 
 
 def appraise(
-    days: Sequence[tuple[str, int]], *, switches: int, randomised: bool, missing: MissingDays, kept: PlanKept
+    days: Sequence[tuple[str, int]],
+    *,
+    switches: int,
+    randomised: bool,
+    missing: MissingDays,
+    kept: PlanKept,
+    compared: str = "baseline and treatment",
 ) -> Appraisal:
     """Appraise a design.
 
@@ -70,13 +76,14 @@ def appraise(
         randomised: whether the switches were drawn, and from what is recorded.
         missing: days without a value by condition.
         kept: how the plan was kept.
+        compared: what the switches are between, in words.
     """
     shortest, least = min(days, key=lambda entry: entry[1])
     points = (
         Point(
             "Are there three attempts to show an effect at three points in time?",
             "meets" if switches >= ATTEMPTS else "does not meet",
-            f"{_number(switches, 'switch', 'switches')} between baseline and treatment, {ATTEMPTS} are needed",
+            f"{_number(switches, 'switch', 'switches')} between {compared}, {ATTEMPTS} are needed",
         ),
         Point(
             "Has all that is compared enough days?",

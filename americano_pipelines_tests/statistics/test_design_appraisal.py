@@ -61,5 +61,5 @@ def test_two_phases_are_too_few_attempts_and_the_fewest_days_are_named() -> None
 
 def test_no_result_can_get_into_it() -> None:
     assert set(inspect.signature(appraise).parameters) == {
-        "days", "switches", "randomised", "missing", "kept"
+        "days", "switches", "randomised", "missing", "kept", "compared"
     }  # fmt: skip
