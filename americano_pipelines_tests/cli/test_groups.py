@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from americano_pipelines_tests.conftest import Database, Done
-from americano_pipelines_tests.provenance.crate.crates import NAMES
+from americano_pipelines_tests.provenance.crate.crates import NAMES, findings
 
 Cli = Callable[..., Done]
 _PLAN = '{"type": "MULTIPLE_BASELINE", "group": "spelling", "improvement": "increase", "alpha": 0.2}'
@@ -97,6 +97,7 @@ def _check_crate(cli: Cli, folder: Path, sha256: str, values: dict[str, Any]) ->
     crate, inside = folder / f"{sha256}.zip", folder / sha256
     written = cli("crate", sha256, "--output", str(crate), **values, **NAMES)
     assert written.code == 0, written.err
+    assert findings(crate, folder / "profiles") == []
     with zipfile.ZipFile(crate) as archive:
         archive.extractall(inside)
     command = [sys.executable, "verify.py", "--json"]

@@ -713,7 +713,7 @@ def check_verdict(record: Mapping[str, Any], report: Report) -> None:
     same = record["verdict"] == state and record["sentence"] == sentence
     report.compare(same, "verdict and sentence of the record are those of its results",
                    "verdict or sentence of the record are not those of its results")  # fmt: skip
-    expected, why = derive_verdict(results, float(record["config"]["alpha"]))
+    expected, why = derive_verdict(results, record["config"])
     if state == "no verdict" and expected != state:
         report.add("unknown", f"why no verdict was given is not derived again: {verdict['why']}")
     else:
@@ -727,7 +727,7 @@ def check_verdict(record: Mapping[str, Any], report: Report) -> None:
             factor, interval = row["p by Holm"] / own["p"], own["p_interval"]
             corrected = None if interval is None else [factor * bound for bound in interval]
             own = {**own, "p": row["p by Holm"], "p_interval": corrected}
-        follows, why = derive_verdict({**results, **row, "test": own}, float(record["config"]["alpha"]))
+        follows, why = derive_verdict({**results, **row, "test": own}, record["config"])
         judged, name = row["verdict"]["state"], row["contrast"].replace("-", " against ")
         right = judged in {follows, "no verdict"} and f" {name}: {judged} (" in sentence
         report.compare(right, f"the verdict of {name} follows from its numbers, and the sentence names it",
@@ -736,9 +736,9 @@ def check_verdict(record: Mapping[str, Any], report: Report) -> None:
     check_metrics(record, report)
 
 
-def derive_verdict(results: Mapping[str, Any], level: float) -> tuple[str, str]:
+def derive_verdict(results: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, str]:
     """The verdict that the numbers give, and why; what else forbids a verdict cannot be seen here."""
-    test, level = results.get("test") or {}, level * (1 + RELATIVE)
+    test, level = results.get("test") or {}, float(config["alpha"]) * (1 + RELATIVE)
     if test.get("p") is None:
         return "no verdict", "nothing was tested"
     low, high = test["p_interval"] or (1.0, 0.0)
@@ -751,12 +751,14 @@ def derive_verdict(results: Mapping[str, Any], level: float) -> tuple[str, str]:
         return "no verdict", why
     if test["p"] > level:
         return "not shown", f"p is {test['p']!r}"
-    return derive_direction(results, test, level)
+    return derive_direction(results, test, level, config.get("improvement"))
 
 
-def derive_direction(results: Mapping[str, Any], test: Mapping[str, Any], level: float) -> tuple[str, str]:
-    """The verdict of a test that rejects, and why."""
-    way = test.get("criteria lead to") or ("increase" if test["observed"] > 0 else "decrease")
+def derive_direction(
+    results: Mapping[str, Any], test: Mapping[str, Any], level: float, parameter: str | None
+) -> tuple[str, str]:
+    """The verdict of a test that rejects, and why; `parameter` is the way that the parameters call better."""
+    way = criteria_way(test) or ("increase" if test["observed"] > 0 else "decrease")
     favoured = way if "criteria lead to" in test else test["direction"] or way
     if test["direction"] is None and test.get("two_sided") == "doubled" and test["p_higher"] != test["p_lower"]:
         favoured = "increase" if test["p_higher"] < test["p_lower"] else "decrease"
@@ -769,13 +771,20 @@ def derive_direction(results: Mapping[str, Any], test: Mapping[str, Any], level:
         "the outcome does not move as criteria do": test.get("outcome moves", way) != way,
         "days are missing beside criteria": "outcome moves" in test
         and missing["treatment_missing"] + missing["baseline_missing"] > 0,
-        "two ways are called better": better != called_better,
+        "two ways are called better": better != called_better or (parameter is not None and better != parameter),
+        "the criteria lead another way": test.get("criteria lead to", way) != way,
     }
     if why := first_that_holds(obstacles):
         return "no verdict", why
     if better is None:
         return f"differs, {'higher' if way == 'increase' else 'lower'} under treatment", "no way is called better"
     return "benefit" if better == way else "harm", f"better is an {better}, and the difference is an {way}"
+
+
+def criteria_way(test: Mapping[str, Any]) -> str | None:
+    """The way from the first criterion to the last, None where phases have none."""
+    stated = [criterion for criterion in test["schedule"].get("criteria") or () if criterion is not None]
+    return ("increase" if stated[-1] > stated[0] else "decrease") if stated else None
 
 
 def check_combined(record: Mapping[str, Any], report: Report) -> None:

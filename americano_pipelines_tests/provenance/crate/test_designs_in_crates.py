@@ -210,3 +210,20 @@ def test_a_further_contrast_that_is_made_better_is_a_fault(monkeypatch: pytest.M
         monkeypatch.undo()
         monkeypatch.setattr(abab, "_pictures", lambda *_: {})
     assert faults(files, record) == []
+
+
+def test_the_better_way_is_that_of_the_parameters_and_of_the_criteria(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forged(design: str, change: Callable[[dict[str, Any]], object]) -> list[str]:
+        extract, parameters = DESIGNS[design]
+        files, record = crate_of(extract(), parameters, monkeypatch)
+        record["verdict"] = record["results"]["verdict"]["state"] = "harm"
+        record["sentence"] = record["results"]["verdict"]["sentence"] = record["sentence"].replace("Benefit:", "Harm:")
+        change(record["results"])
+        return [words for words in faults(files, record) if words.startswith("the verdict is harm")]
+
+    def declare_decrease(results: dict[str, Any]) -> None:
+        results["declared improvement"]["better"] = results["effects"]["improvement"] = "decrease"
+
+    assert forged("benefit", declare_decrease) != []
+    turned = {"criteria lead to": "decrease", "outcome moves": "decrease"}
+    assert forged("changing criterion, followed", lambda results: results["test"].update(turned)) != []
