@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from americano_pipelines.bench import command_benchmark
-from americano_pipelines.bench.query_benchmark import OURS, QUERIES
+from americano_pipelines.bench.query_benchmark import PUBLISHED, QUERIES
 from americano_pipelines.bench.serving_benchmark import PLAN as SERVING_PLAN
 from americano_pipelines.bench.sync_benchmark import PLAN
 from americano_pipelines.bench.sync_peers import peers
@@ -41,7 +41,7 @@ def test_bench_times_every_query_whose_answers_agree(
     assert done.returncode == 0, done.stderr
     lines = json.loads(done.stdout)["queries"]
     assert [line["title"] for line in lines] == [query.title for query in QUERIES]
-    assert all(line["rows"] > 0 and line["warm_ms"][OURS] > 0 and line["target"] is None for line in lines)
+    assert all(line["rows"] > 0 and line["warm_ms"][PUBLISHED] > 0 and line["target"] is None for line in lines)
     assert chart.read_bytes().startswith(b"\x89PNG")
     assert not list((tmp_path / "data").glob(".tmp-bench-*"))
 
