@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import duckdb
 
-from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead
-from americano_pipelines.analysis.group_extract import GroupExtract, group_title, read_group
+from americano_pipelines.analysis.extract import TableRead
+from americano_pipelines.analysis.group_extract import BaseGroupExtract, read_group
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.settings import Settings
@@ -79,23 +79,15 @@ class RecordedTest(FrozenModel):
         return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-class CombinedExtract(BaseExtract):
-    """The exact input of a combined analysis.
+class CombinedExtract(BaseGroupExtract):
+    """The exact input of a combined analysis: the protocols without events, and their recorded tests.
 
     Attributes:
         version: version of this format.
-        group: the group's key.
-        outcome: the outcome of all protocols.
-        learners: pseudonyms of the learners, sorted; a purge finds them here.
-        protocols: the protocols with their phases and plans, by id; without events.
         tests: the records of their tests before this analysis, by protocol and time.
     """
 
     version: Literal[1] = 1
-    group: str
-    outcome: str
-    learners: list[str]
-    protocols: list[Extract]
     tests: list[RecordedTest]
 
     def canonical(self) -> bytes:
@@ -108,33 +100,13 @@ class CombinedExtract(BaseExtract):
         return cls.model_validate(json.loads(text))
 
     @property
-    def members(self) -> Sequence[Extract]:
-        """The protocols, without events."""
-        return self.protocols
-
-    @property
-    def title(self) -> str:
-        """The group in words."""
-        return group_title(self.group)
-
-    @property
     def outcomes(self) -> Sequence[float | None]:
         """None: the events are those of the records."""
         return ()
 
-    @property
-    def protocol_sha256(self) -> str:
-        """Hash of all protocols."""
-        return self._as_group().protocol_sha256
-
-    @property
-    def phases_sha256(self) -> str:
-        """Hash of the phases of all protocols."""
-        return self._as_group().phases_sha256
-
     def reads(self, document: SnapshotRecord) -> list[TableRead]:
         """The protocols and their phases."""
-        return self._as_group().reads(document)[:2]
+        return super().reads(document)[:2]
 
     def with_records(self, records_of: RecordsOf) -> "CombinedExtract":
         """The same with the tests that records hold."""
@@ -149,9 +121,6 @@ class CombinedExtract(BaseExtract):
         """Whether a test of a protocol is recorded, whatever its standing."""
         return any(test.protocol_id == protocol_id for test in self.tests)
 
-    def _as_group(self) -> GroupExtract:
-        return GroupExtract(group=self.group, outcome=self.outcome, learners=self.learners, protocols=self.protocols)
-
 
 def read_combined(
     connection: duckdb.DuckDBPyConnection,
@@ -161,14 +130,9 @@ def read_combined(
     outcome: str | None,
 ) -> CombinedExtract:
     """Read the protocols of a group; arguments and errors as of `read_group`."""
-    read = read_group(connection, settings, document, group, outcome)
-    without_events: dict[str, list[Any]] = {"times_us": [], "values": [], "labels": []}
+    read = read_group(connection, settings, document, group, outcome, with_events=False)
     return CombinedExtract(
-        group=read.group,
-        outcome=read.outcome,
-        learners=read.learners,
-        protocols=[extract.model_copy(update=without_events) for extract in read.protocols],
-        tests=[],
+        group=read.group, outcome=read.outcome, learners=read.learners, protocols=read.protocols, tests=[]
     )
 
 

@@ -20,6 +20,8 @@ def read_extract(
     document: SnapshotRecord,
     protocol_id: str,
     outcome: str | None,
+    *,
+    with_events: bool = True,
 ) -> Extract:
     """Read the extract of a protocol.
 
@@ -29,6 +31,7 @@ def read_extract(
         document: the file's record.
         protocol_id: the protocol.
         outcome: the events column that is the outcome; None for the protocol's primary outcome.
+        with_events: whether the events are read, and not the protocol and its phases alone.
 
     Raises:
         AnalysisError: there is no such protocol, it has no phases, the outcome is no column of numbers, or the time
@@ -68,7 +71,8 @@ def read_extract(
     zone, zone_from = _time_zone(settings.americano_time_zone, stated_zone, phases)
     # The view ends an open phase after days of 24 hours, and where clocks change the last one may end an hour later.
     margin_us = HOUR_US if zone and phases[-1].ends_us is None else 0
-    events = _events(connection, document, outcome, protocol_id, str(learner), margin_us)
+    statement = events_statement(document, outcome)
+    events = _events(connection, statement, protocol_id, str(learner), margin_us) if with_events else []
     return Extract(
         outcome=outcome,
         protocol=Protocol(
@@ -114,13 +118,7 @@ def _time_zone(default: str, stated: str | None, phases: Sequence[Phase]) -> tup
 
 
 def _events(
-    connection: duckdb.DuckDBPyConnection,
-    document: SnapshotRecord,
-    outcome: str,
-    protocol_id: str,
-    learner: str,
-    margin_us: int,
+    connection: duckdb.DuckDBPyConnection, statement: str, protocol_id: str, learner: str, margin_us: int
 ) -> list[tuple[int, float | None, str | None]]:
-    statement = events_statement(document, outcome)
     first_us, last_us = connection.execute(sql.load("analysis", "bounds"), [protocol_id]).fetchone() or (0, 0)
     return connection.execute(statement, [learner, first_us, last_us + margin_us, protocol_id]).fetchall()

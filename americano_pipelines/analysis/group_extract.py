@@ -20,31 +20,20 @@ from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 MULTIPLE_BASELINE_DESIGN = "MULTIPLE_BASELINE"
 
 
-class GroupExtract(BaseExtract):
-    """The exact input of an analysis of a group.
+class BaseGroupExtract(BaseExtract):
+    """What the extracts of all analyses of a group have.
 
     Attributes:
-        version: version of this format.
         group: the group's key.
         outcome: the events column that is the outcome of all protocols.
         learners: pseudonyms of the learners, sorted; a purge finds them here.
         protocols: the extracts of its protocols, by id.
     """
 
-    version: Literal[1] = 1
     group: str
     outcome: str
     learners: list[str]
     protocols: list[Extract]
-
-    def canonical(self) -> bytes:
-        """The canonical text of these contents; an outcome may be NaN."""
-        return canonical_json(self.model_dump(), allow_nan=True)
-
-    @classmethod
-    def parse(cls, text: bytes) -> "GroupExtract":
-        """Parse a canonical text."""
-        return cls.model_validate(json.loads(text))
 
     @property
     def members(self) -> Sequence[Extract]:
@@ -55,11 +44,6 @@ class GroupExtract(BaseExtract):
     def title(self) -> str:
         """The group in words."""
         return group_title(self.group)
-
-    @property
-    def outcomes(self) -> Sequence[float | None]:
-        """The outcome of each event of all protocols."""
-        return [value for extract in self.protocols for value in extract.values]
 
     @property
     def protocol_sha256(self) -> str:
@@ -76,6 +60,30 @@ class GroupExtract(BaseExtract):
         """Of each table what was read for all protocols: the statement once, with what was bound each time."""
         by_table = zip(*(extract.reads(document) for extract in self.protocols), strict=True)
         return [_joined(reads) for reads in by_table]
+
+
+class GroupExtract(BaseGroupExtract):
+    """The exact input of an analysis of the days of a group.
+
+    Attributes:
+        version: version of this format.
+    """
+
+    version: Literal[1] = 1
+
+    def canonical(self) -> bytes:
+        """The canonical text of these contents; an outcome may be NaN."""
+        return canonical_json(self.model_dump(), allow_nan=True)
+
+    @classmethod
+    def parse(cls, text: bytes) -> "GroupExtract":
+        """Parse a canonical text."""
+        return cls.model_validate(json.loads(text))
+
+    @property
+    def outcomes(self) -> Sequence[float | None]:
+        """The outcome of each event of all protocols."""
+        return [value for extract in self.protocols for value in extract.values]
 
 
 def distinct_titles(members: Sequence[Extract]) -> list[str]:
@@ -137,6 +145,8 @@ def read_group(
     document: SnapshotRecord,
     group: str,
     outcome: str | None,
+    *,
+    with_events: bool = True,
 ) -> GroupExtract:
     """Read the extract of a group.
 
@@ -146,6 +156,7 @@ def read_group(
         document: the file's record.
         group: the group's key.
         outcome: the events column that is the outcome; None for the primary outcome of the protocols.
+        with_events: whether the events are read, and not the protocols and their phases alone.
 
     Raises:
         AnalysisError: no protocol declares the group, one cannot be read, or they have different outcomes.
@@ -158,7 +169,9 @@ def read_group(
             f"no protocol in snapshot {document.snapshot_id} declares the group {group!r} in "
             "interventionParams.analysis.group of its phases"
         )
-    extracts = [read_extract(connection, settings, document, name, outcome) for name in protocol_ids]
+    extracts = [
+        read_extract(connection, settings, document, name, outcome, with_events=with_events) for name in protocol_ids
+    ]
     if len(outcomes := {extract.outcome for extract in extracts}) > 1:
         raise AnalysisError(
             f"the protocols of {group_title(group)} have different outcomes, {', '.join(sorted(outcomes))}: name one "

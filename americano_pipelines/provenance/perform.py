@@ -11,7 +11,7 @@ from americano_pipelines.analysis.combined_extract import CombinedExtract
 from americano_pipelines.analysis.daily_series import phase_timeline, planned_end_us
 from americano_pipelines.analysis.day_values import DAYS, day_values
 from americano_pipelines.analysis.extract import BaseExtract, events_instant
-from americano_pipelines.analysis.group_extract import GroupExtract, distinct_titles
+from americano_pipelines.analysis.group_extract import BaseGroupExtract, distinct_titles
 from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.preregistration import (
     PlanCompliance,
@@ -145,13 +145,13 @@ def _compliance(
             )
             compliance = apply_plan_sighting(compliance, sighting, data_end_us)
         assessed.append(compliance)
-    if isinstance(prepared.extract, GroupExtract | CombinedExtract):
+    if isinstance(prepared.extract, BaseGroupExtract):
         return merge_compliance(distinct_titles(members), assessed)
     return assessed[0]
 
 
 def _subject(extract: BaseExtract) -> Subject:
-    if isinstance(extract, GroupExtract | CombinedExtract):
+    if isinstance(extract, BaseGroupExtract):
         return Subject("group_key", extract.group)
     return Subject("protocol_id", extract.members[0].protocol.protocol_id)
 

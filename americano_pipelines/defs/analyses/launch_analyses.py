@@ -163,7 +163,7 @@ def run_analyses(
                 f"no protocol {', '.join(unknown)} is published; there are {', '.join(published) or 'none at all'}"
             )
         job = build_defs(settings).resolve_job_def(ANALYSES)
-        config = {"ops": {f"{PREFIX}__{kind}": {"config": dict(values)} for kind, values in (parameters or {}).items()}}
+        config = _config(parameters or {})
         for protocol_id in dict.fromkeys(published if protocol_ids is None else protocol_ids):
             with StageTimer().stage(f"analyse {published[protocol_id]}"):
                 yield from _run(settings, instance, job, protocol_id, keys, config, {COMMAND_TAG: command})
@@ -201,14 +201,11 @@ def run_group_analyses(
         job = build_defs(settings).resolve_job_def(GROUP_ANALYSES)
         for group in dict.fromkeys(fitting if groups is None else groups):
             keys = [dg.AssetKey([PREFIX, kind]) for kind in dict.fromkeys(kinds or fitting[group])]
-            config = {
-                "ops": {
-                    f"{PREFIX}__{key.path[-1]}": {"config": dict((parameters or {}).get(key.path[-1], {}))}
-                    for key in keys
-                }
+            chosen = {
+                kind: values for kind, values in (parameters or {}).items() if dg.AssetKey([PREFIX, kind]) in keys
             }
             with StageTimer().stage(f"analyse {group_title(group)}"):
-                yield from _run(settings, instance, job, group, keys, config, {COMMAND_TAG: command})
+                yield from _run(settings, instance, job, group, keys, _config(chosen), {COMMAND_TAG: command})
 
 
 def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
@@ -226,18 +223,16 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
         entries = newest_entries(settings)
         recorded = {(entry.protocol_id, entry.analysis) for entry in entries}
         recorded_groups = {(entry.group_key, entry.analysis) for entry in entries}
-        job = build_defs(settings).resolve_job_def(ANALYSES)
+        definitions = build_defs(settings)
+        job, group_job = definitions.resolve_job_def(ANALYSES), definitions.resolve_job_def(GROUP_ANALYSES)
         for protocol_id, title in _published(settings, instance)[0].items():
             if keys := [dg.AssetKey([PREFIX, kind]) for kind in PROTOCOL_KINDS if (protocol_id, kind) not in recorded]:
                 with StageTimer().stage(f"analyse {title}"):
                     yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
-        missing = {
-            group: [kind for kind in kinds if (group, kind) not in recorded_groups]
-            for group, kinds in _published_groups(settings, instance).items()
-        }
-    for group, kinds in missing.items():
-        if kinds:
-            yield from run_group_analyses(settings, [group], kinds, command=command)
+        for group, kinds in _published_groups(settings, instance).items():
+            if keys := [dg.AssetKey([PREFIX, kind]) for kind in kinds if (group, kind) not in recorded_groups]:
+                with StageTimer().stage(f"analyse {group_title(group)}"):
+                    yield from _run(settings, instance, group_job, group, keys, {}, {COMMAND_TAG: command})
 
 
 def run_requests(settings: Settings, *, command: str) -> Iterator[Launched]:
@@ -284,6 +279,11 @@ def _published_groups(settings: Settings, instance: dg.DagsterInstance) -> dict[
             group: planned_kinds(connection, protocol_ids)
             for group, protocol_ids in sync_group_partitions(instance, connection).items()
         }
+
+
+def _config(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The run config that sets the parameters of each kind."""
+    return {"ops": {f"{PREFIX}__{kind}": {"config": dict(values)} for kind, values in parameters.items()}}
 
 
 def _run(
