@@ -66,9 +66,9 @@ def _mode(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _data_folder(settings: Settings) -> Iterator[Diagnosis]:
-    atomic_files.try_writing(settings.data_dir)
-    yield Diagnosis("ok", "data folder", str(settings.data_dir))
-    atomic_files.try_writing(settings.published_path.parent)
+    atomic_files.try_writing(settings.paths.root)
+    yield Diagnosis("ok", "data folder", str(settings.paths.root))
+    atomic_files.try_writing(settings.paths.published.parent)
     if exposed := open_to_others(settings):
         names = ", ".join(map(str, exposed))
         yield Diagnosis(
@@ -155,7 +155,7 @@ def _read_one(snapshot: Snapshot, table: PostgresTable) -> None:
 
 
 def _published(settings: Settings) -> Iterator[Diagnosis]:
-    link = settings.published_path
+    link = settings.paths.published
     if link.exists() and not link.is_symlink():
         yield Diagnosis(
             "FAIL",
@@ -169,7 +169,7 @@ def _published(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", "published file", str(error))
         return
     if document is None or path is None:
-        yield Diagnosis("warn", "published file", f"nothing at {settings.published_path} yet; run `americano sync`")
+        yield Diagnosis("warn", "published file", f"nothing at {settings.paths.published} yet; run `americano sync`")
         return
     try:
         with open_published(settings, wait_seconds=0):
@@ -185,9 +185,9 @@ def _dagster_home(settings: Settings) -> Iterator[Diagnosis]:
     with open_instance_to_read(settings) as instance:
         try_writing(settings)
         if instance is None:
-            yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, which the first run installs")
+            yield Diagnosis("ok", "Dagster home", f"{settings.paths.dagster_home}, which the first run installs")
             return
-        yield Diagnosis("ok", "Dagster home", f"{settings.dagster_dir}, {instance.get_runs_count()} runs")
+        yield Diagnosis("ok", "Dagster home", f"{settings.paths.dagster_home}, {instance.get_runs_count()} runs")
 
 
 def _pseudonym_key(settings: Settings) -> Iterator[Diagnosis]:

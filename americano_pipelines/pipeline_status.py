@@ -100,7 +100,7 @@ def pipeline_status(settings: Settings) -> PipelineStatus:
         for verdict in list_verdicts(settings, protocols)
         if verdict.entry is not None and verdict.protocol in protocols
     ]
-    existing = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
+    existing = next(folder for folder in (settings.paths.root, *settings.paths.root.parents) if folder.exists())
     return PipelineStatus(
         published=published,
         runs=runs,

@@ -91,7 +91,7 @@ def api(settings: Settings) -> Iterator[Server]:
         **os.environ,
         **{name.upper(): "" for name in Settings.model_fields},
         "AMERICANO_ROOT": str(PROJECT_ROOT),
-        "AMERICANO_DATA_DIR": str(settings.data_dir),
+        "AMERICANO_DATA_DIR": str(settings.paths.root),
         "AMERICANO_MEMORY_LIMIT": settings.americano_memory_limit,
         "AMERICANO_THREADS": str(settings.americano_threads),
         "AMERICANO_API_RATE": "1000000",

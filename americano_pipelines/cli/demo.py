@@ -96,7 +96,7 @@ def demo() -> None:
 @demo.command()
 def up() -> None:
     """Start the demo's Postgres; create and seed it if needed."""
-    _up(load_settings().data_dir)
+    _up(load_settings().paths.root)
 
 
 @demo.command()
@@ -104,7 +104,7 @@ def down() -> None:
     """Stop the demo's Postgres and keep its data."""
     from americano_pipelines.demo.server import DemoServer
 
-    server = DemoServer(load_settings().data_dir)
+    server = DemoServer(load_settings().paths.root)
     say("stopped" if server.is_running() else "was not running")
     server.down()
 
@@ -115,7 +115,7 @@ def env(*, write: bool) -> None:
     """Print the settings that select the demo's Postgres."""
     from americano_pipelines.demo.server import DemoServer
 
-    text = _env_text(DemoServer(load_settings().data_dir).environment())
+    text = _env_text(DemoServer(load_settings().paths.root).environment())
     if write:
         _write_env(text)
     else:
@@ -132,10 +132,10 @@ def run(context: click.Context, *, keep: bool) -> None:
     from americano_pipelines.demo.server import DemoServer
     from americano_pipelines.warehouse.published_protocols import read_protocols
 
-    server = DemoServer(load_settings().data_dir)
+    server = DemoServer(load_settings().paths.root)
     was_running = server.is_running()
-    _up(load_settings().data_dir)
-    write_first_env(load_settings().data_dir)
+    _up(load_settings().paths.root)
+    write_first_env(load_settings().paths.root)
     try:
         settings = demo_settings()
         summary = syncing.run_sync(settings, full=False)
@@ -154,7 +154,7 @@ def run(context: click.Context, *, keep: bool) -> None:
     finally:
         if not keep and not was_running:
             server.down()
-    _what_next(settings.published_path, running=keep or was_running)
+    _what_next(settings.paths.published, running=keep or was_running)
 
 
 def demo_settings() -> Settings:
@@ -162,7 +162,7 @@ def demo_settings() -> Settings:
     from americano_pipelines.demo.server import DemoServer
 
     base = load_settings()
-    environment = DemoServer(base.data_dir).environment()
+    environment = DemoServer(base.paths.root).environment()
     # An empty variable takes back what `.env` sets; leaving it out would not.
     others = ("DATABASE_URL", "DUCKDB_USE_POSTGRES_SCANNER", "PG_EVENTS_TABLE", "AMERICANO_COLUMNS")
     os.environ.update(dict.fromkeys(others, "") | environment)
@@ -200,7 +200,7 @@ def _server_in_use(settings: Settings) -> "DemoServer | None":
         return None
     from americano_pipelines.demo.server import DemoServer
 
-    server = DemoServer(settings.data_dir)
+    server = DemoServer(settings.paths.root)
     return server if settings.postgres.host == server.environment()["PG_HOST"] else None
 
 

@@ -39,7 +39,7 @@ def dev(context: click.Context, *, port: int, api_port: int) -> None:
     check_location(settings)
     if is_unconfigured(settings):
         settings = demo_settings()
-    server = DemoServer(settings.data_dir)
+    server = DemoServer(settings.paths.root)
     if settings.postgres is not None and settings.postgres.host == server.environment()["PG_HOST"]:
         server.up()
         say(f"demo Postgres is up at {settings.postgres.label}")
@@ -53,11 +53,11 @@ def dev(context: click.Context, *, port: int, api_port: int) -> None:
         except LockHeldError as error:
             # Two daemons on one home would start each scheduled run twice.
             raise click.UsageError(f"`americano dev` runs already on this Dagster home: {error}") from None
-        say(f"Dagster on http://127.0.0.1:{port}, home {settings.dagster_dir}")
+        say(f"Dagster on http://127.0.0.1:{port}, home {settings.paths.dagster_home}")
         # Where they start, Dagster's commands let a `.env` win over the environment, so not in the project's folder:
         # the UI would read another source than `americano sync`.
         os.environ[ROOT_VARIABLE] = str(PROJECT_ROOT)
-        os.chdir(settings.dagster_dir)
+        os.chdir(settings.paths.dagster_home)
         os.environ["DAGSTER_IS_DEV_CLI"] = "1"  # as `dagster dev` does
         if "americano_dagster_url" not in settings.model_fields_set:
             os.environ["AMERICANO_DAGSTER_URL"] = f"http://127.0.0.1:{port}"

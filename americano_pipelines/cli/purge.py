@@ -47,7 +47,7 @@ def purge(context: click.Context, *, learner: str, dry_run: bool, unseen: bool, 
         with ExitStack() as syncing:
             if is_known or unseen:
                 others = {protocol_id for protocol_id, owner_ids in owners.items() if ids.isdisjoint(owner_ids)}
-                syncing.enter_context(dropping_plans(settings.spill_dir, others=others))
+                syncing.enter_context(dropping_plans(settings.paths.spill, others=others))
             summary = run_sync(settings, full=True, quiet=as_json)
         if not summary.success:
             say(f"nothing was purged, for the sync before it failed: {summary.error}", err=True)

@@ -30,7 +30,7 @@ def relocate(*, dry_run: bool, as_json: bool) -> None:
         say(f"nothing to do: records go to {store_label(settings)}, which does not move with the data folder")
         return
     if not rebased:
-        say(f"nothing to do: every address in MLflow's records of {settings.data_dir} is right")
+        say(f"nothing to do: every address in MLflow's records of {settings.paths.root} is right")
         return
     console = Console(highlight=False)
     rows = [(f"{item.table}.{item.column}", item.former, item.rows) for item in rebased]

@@ -89,7 +89,7 @@ class DagsterRuns:
 
     def remove(self, items: Sequence[Item]) -> list[Item]:
         """Delete the runs and all that Dagster's files store about them; name the analyses that are running."""
-        if not self._settings.dagster_dir.is_dir():
+        if not self._settings.paths.dagster_home.is_dir():
             return []
         remaining = []
         try:

@@ -33,7 +33,7 @@ def prepare_home(settings: Settings) -> Path:
     Returns:
         The home, absolute.
     """
-    home = settings.dagster_dir
+    home = settings.paths.dagster_home
     file_permissions.protect(settings)
     home.mkdir(parents=True, exist_ok=True)
     # Without it two first starts at once both migrate the empty sqlite files, and one of them fails.
@@ -67,10 +67,10 @@ def open_instance_to_read(settings: Settings) -> Iterator[dg.DagsterInstance | N
     Raises:
         ConfigError, ResourceError: as `open_instance`.
     """
-    if not (settings.dagster_dir / TEMPLATE.name).exists():
+    if not (settings.paths.dagster_home / TEMPLATE.name).exists():
         yield None
         return
-    with _opened(settings, lambda settings: settings.dagster_dir) as instance:
+    with _opened(settings, lambda settings: settings.paths.dagster_home) as instance:
         yield instance
 
 
@@ -85,7 +85,7 @@ def try_writing(settings: Settings) -> None:
         OSError: one of the folders takes no file.
         ConfigError, ResourceError: as `open_instance`.
     """
-    home = settings.dagster_dir
+    home = settings.paths.dagster_home
     for folder in (home, *(home / name for name in _FOLDERS)):
         if folder == home or os.path.lexists(folder):
             atomic_files.try_writing(folder)
@@ -100,7 +100,7 @@ def try_writing(settings: Settings) -> None:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise _not_written(settings.dagster_dir, error) from error
+            raise _not_written(settings.paths.dagster_home, error) from error
     if records and not (home / TEMPLATE.name).exists():
         with temporary_folder(home, "try") as copy:
             shutil.copyfile(TEMPLATE, copy / TEMPLATE.name)
@@ -124,12 +124,12 @@ def _opened(settings: Settings, home: Callable[[Settings], Path]) -> Iterator[dg
                 instance = stack.enter_context(dg.DagsterInstance.from_config(str(home(settings))))
             except (dg.DagsterError, ConfigurationError, YAMLError, ImportError) as error:
                 raise ConfigError(
-                    f"DAGSTER_HOME: {settings.dagster_dir} cannot be opened: {_short(error)}. Mend its "
+                    f"DAGSTER_HOME: {settings.paths.dagster_home} cannot be opened: {_short(error)}. Mend its "
                     "dagster.yaml, or take it away and the project's own is put in its place"
                 ) from error
             yield instance
     except DBAPIError as error:
-        raise _not_written(settings.dagster_dir, error.orig) from error
+        raise _not_written(settings.paths.dagster_home, error.orig) from error
 
 
 def _not_written(home: Path, reason: object) -> ResourceError:

@@ -37,7 +37,7 @@ class LakeFiles:
             reason = describe_rows(counts)
         if reason is None:
             return []
-        folder = self._settings.lake_dir
+        folder = self._settings.paths.lake
         return [
             Item(KIND, "lake", reason, names_learner=bool(counts), bytes=size_of_folder(folder), path=folder)
         ]  # fmt: skip

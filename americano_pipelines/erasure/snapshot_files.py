@@ -141,10 +141,10 @@ def _has_record(path: Path) -> bool:
 
 
 def _files(paths: DataFolder) -> list[Path]:
-    return sorted(snapshots.snapshots_dir(paths).glob(f"[!.]*/{snapshots.file_name(paths)}"))
+    return sorted(paths.snapshots.glob(f"[!.]*/{snapshots.file_name(paths)}"))
 
 
 def _under_other_names(paths: DataFolder) -> list[Path]:
     """Files in the folder of snapshots that were published under another name."""
-    files = snapshots.snapshots_dir(paths).glob("[!.]*/*.duckdb")
+    files = paths.snapshots.glob("[!.]*/*.duckdb")
     return sorted(path for path in files if path.name != snapshots.file_name(paths))

@@ -162,7 +162,7 @@ def _attached(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnect
         except duckdb.IOException as error:
             if is_resource_error(error):
                 raise
-            folder = held.enter_context(temporary_folder(settings.spill_dir, "copy"))
+            folder = held.enter_context(temporary_folder(settings.paths.spill, "copy"))
             copy = folder / "copy.duckdb"
             shutil.copyfile(path, copy)
             _attach(connection, copy)

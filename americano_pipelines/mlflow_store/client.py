@@ -230,7 +230,7 @@ def _open(settings: Settings, client_uri: str) -> Store:
     if not is_server(uri):
         _connect(client_uri)
     try:
-        store = Store(MlflowClient(tracking_uri=client_uri, registry_uri=client_uri), uri, "", settings.spill_dir)
+        store = Store(MlflowClient(tracking_uri=client_uri, registry_uri=client_uri), uri, "", settings.paths.spill)
     except (MlflowException, SQLAlchemyError) as error:
         # SQLAlchemy's error about a file that is no database arrives unwrapped.
         raise as_tracking_error(uri, error) from None

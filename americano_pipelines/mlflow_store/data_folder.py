@@ -71,7 +71,7 @@ def check_location(settings: Settings) -> None:
         former = _former_addresses(connection, artifacts_uri(settings.paths))
     if former:
         raise TrackingError(
-            f"the data folder was moved or copied to {settings.data_dir}, and MLflow's records in it still name "
+            f"the data folder was moved or copied to {settings.paths.root}, and MLflow's records in it still name "
             f"{', '.join(former)}. Run `americano relocate` once (with --dry-run it only says what it would change)"
         )
 

@@ -92,7 +92,7 @@ def record(
         files[DIFF] = captured.code.diff.encode()
     mode = file_permissions.file_mode(settings.americano_group)
     # In the data folder: a killed process leaves the files behind, and only the data folder is swept.
-    with temporary_folder(settings.spill_dir, "upload") as folder:
+    with temporary_folder(settings.paths.spill, "upload") as folder:
         artifacts = {name: _upload(run, folder, name, content) for name, content in files.items()}
         extract_path, _ = put(settings.paths.extracts, extract, mode)
         partial = Record(
@@ -148,7 +148,7 @@ def record(
         new_record, path, sha256 = append(settings, lambda link: partial.model_copy(update={"chain": link}), mode)
         _upload(run, folder, RECORD, new_record.canonical())
     run.describe(new_record.description, commit=captured.code.commit)
-    run.log_dataset(DATASET, extract_sha256, source=extract_path.relative_to(settings.data_dir).as_posix())
+    run.log_dataset(DATASET, extract_sha256, source=extract_path.relative_to(settings.paths.root).as_posix())
     run.set_tags({HASH_TAG: sha256})
     return Recorded(new_record, sha256, path)
 

@@ -23,7 +23,7 @@ from americano_pipelines.serving.learner_tenants import TenantMapping, load_tena
 from americano_pipelines.serving.problem_details import Problem, not_found, unavailable
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
-from americano_pipelines.warehouse.snapshots import current, file_name, record_beside, snapshots_dir
+from americano_pipelines.warehouse.snapshots import current, file_name, record_beside
 
 LOOK_SECONDS = 0.25
 _IDLE_KEPT = 2
@@ -156,7 +156,7 @@ class PublishedPool:
             return path
         if not _SNAPSHOT_ID.fullmatch(snapshot_id):
             raise not_found("snapshot")
-        path = snapshots_dir(self._settings.paths) / snapshot_id / file_name(self._settings.paths)
+        path = self._settings.paths.snapshots / snapshot_id / file_name(self._settings.paths)
         if not path.is_file():
             raise not_found("snapshot")
         return Path(os.path.realpath(path))

@@ -57,7 +57,9 @@ class Service:
 
     def run_figures(self) -> dict[str, Any]:
         """The figures of Dagster's runs as they were read last, by name; empty as long as there are none."""
-        return (self._run_figures.latest() or {}) if (self.settings.dagster_dir / "dagster.yaml").exists() else {}
+        return (
+            (self._run_figures.latest() or {}) if (self.settings.paths.dagster_home / "dagster.yaml").exists() else {}
+        )
 
     async def close_background(self) -> None:
         """End what is read in the background."""

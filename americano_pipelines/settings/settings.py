@@ -60,24 +60,24 @@ class Settings(Variables):
         self._check_folders()
         self._check_published_name()
         for variable, place in self._parquet_inputs.items():
-            if leads_into(place, self.lake_dir):
+            if leads_into(place, self.paths.lake):
                 raise ValueError(
-                    f"{variable.upper()}: leads into {self.lake_dir}, where our own exports are kept; "
+                    f"{variable.upper()}: leads into {self.paths.lake}, where our own exports are kept; "
                     "these variables name external files, so point it elsewhere"
                 )
         self._check_not_swept()
         self._check_issuer()
-        if odd := {"%", "?"} & set(str(self.dagster_dir)):
+        if odd := {"%", "?"} & set(str(self.paths.dagster_home)):
             variable = "DAGSTER_HOME" if self.dagster_home else "AMERICANO_DATA_DIR"
             raise ValueError(
-                f"{variable}: {self.dagster_dir} contains {odd.pop()}, which has a special meaning in the address that "
-                "Dagster makes of it; choose another folder"
+                f"{variable}: {self.paths.dagster_home} contains {odd.pop()}, which has a special meaning in the "
+                "address that Dagster makes of it; choose another folder"
             )
         return self
 
     def _check_folders(self) -> None:
         """Refuse what can never be a folder, before a run fails for it."""
-        for variable, path in [("AMERICANO_DATA_DIR", self.data_dir), *self._own_places()]:
+        for variable, path in [("AMERICANO_DATA_DIR", self.paths.root), *self._own_places()]:
             folder = path if variable in {"AMERICANO_DATA_DIR", "DAGSTER_HOME"} else path.parent
             if problem := reason_not_a_folder(folder):
                 raise ValueError(f"{variable}: {problem}; choose another place")
@@ -111,7 +111,7 @@ class Settings(Variables):
 
     def _own_places(self) -> list[tuple[str, Path]]:
         """The paths that these settings choose, by variable; MLflow's file only where a variable names it."""
-        places = [("DUCKDB_DB_PATH", self.published_path), ("DAGSTER_HOME", self.dagster_dir)]
+        places = [("DUCKDB_DB_PATH", self.paths.published), ("DAGSTER_HOME", self.paths.dagster_home)]
         try:
             store = sqlite_file(self.tracking_uri)
         except ValueError as error:
@@ -163,7 +163,7 @@ class Settings(Variables):
             raise ValueError(f"ANALYSIS_RUNS_DATABASE_URL: {error}") from None
 
     def _check_published_name(self) -> None:
-        path = self.published_path
+        path = self.paths.published
         if path.is_dir():
             raise ValueError(f"DUCKDB_DB_PATH: {path} is a folder; name a file in it, such as {path}/americano.duckdb")
         if path.is_file() and (path.parent / SNAPSHOT_RECORD).is_file():
@@ -202,36 +202,6 @@ class Settings(Variables):
             published=_absolute(self.duckdb_db_path) if self.duckdb_db_path is not None else None,
             dagster_home=_absolute(self.dagster_home) if self.dagster_home is not None else None,
         )
-
-    @property
-    def data_dir(self) -> Path:
-        """The data folder, absolute."""
-        return self.paths.root
-
-    @property
-    def published_path(self) -> Path:
-        """The link that readers open."""
-        return self.paths.published
-
-    @property
-    def lake_dir(self) -> Path:
-        """Our own Parquet exports and their manifest."""
-        return self.paths.lake
-
-    @property
-    def extracts_dir(self) -> Path:
-        """The exact inputs of analyses; they are kept although snapshots expire."""
-        return self.paths.extracts
-
-    @property
-    def spill_dir(self) -> Path:
-        """Where DuckDB puts what does not fit into its memory limit."""
-        return self.paths.spill
-
-    @property
-    def dagster_dir(self) -> Path:
-        """Dagster's home, absolute."""
-        return self.paths.dagster_home
 
     @cached_property
     def tracking_uri(self) -> str:
@@ -279,8 +249,8 @@ class Settings(Variables):
             # With Postgres configured, these are not read.
             return self.parquet_input(name.removesuffix(_PARQUET)) if self.mode is Mode.PARQUET else None
         derived: dict[str, Path | str] = {
-            "duckdb_db_path": self.published_path,
-            "dagster_home": self.dagster_dir,
+            "duckdb_db_path": self.paths.published,
+            "dagster_home": self.paths.dagster_home,
             "mlflow_tracking_uri": self.tracking_uri,
         }
         return derived.get(name)

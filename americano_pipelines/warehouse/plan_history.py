@@ -117,7 +117,7 @@ def earlier_history(settings: Settings) -> PlanHistory:
             with _opened(settings, path) as connection:
                 rows = connection.execute("FROM meta.plans").fetchall()
             plans = tuple(PlanRow(*row) for row in rows)
-            return PlanHistory(document.plans_since, plans, _carried_in_purge(settings.spill_dir))
+            return PlanHistory(document.plans_since, plans, _carried_in_purge(settings.paths.spill))
     return PlanHistory()
 
 
@@ -215,7 +215,7 @@ def _opened(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnectio
         try:
             connection = sessions.enter_context(connect_to_read(settings, path))
         except duckdb.IOException:
-            folder = sessions.enter_context(reader_temporary_folder(settings.spill_dir, "plans"))
+            folder = sessions.enter_context(reader_temporary_folder(settings.paths.spill, "plans"))
             copy = shutil.copyfile(path, folder / path.name)
             connection = sessions.enter_context(connect_to_read(settings, copy))
         yield connection

@@ -82,11 +82,6 @@ def preview(
     return [str(column[0]) for column in cursor.description or ()], cursor.fetchall()
 
 
-def snapshots_dir(paths: DataFolder) -> Path:
-    """Where published files lie, each in a folder named by its snapshot id."""
-    return paths.snapshots
-
-
 def file_name(paths: DataFolder) -> str:
     """The stem of the link: a client names the catalog after the file, which is then the same both ways."""
     return paths.published.name
@@ -108,7 +103,7 @@ def building(paths: DataFolder, snapshot_id: str) -> Iterator[Path]:
             f"{link} is a file of its own, not the link this project publishes by. Nothing was touched: "
             "move it away, or set DUCKDB_DB_PATH to another name"
         )
-    with temporary_folder(snapshots_dir(paths), "building") as folder:
+    with temporary_folder(paths.snapshots, "building") as folder:
         (folder / snapshot_id).mkdir()
         yield folder / snapshot_id / file_name(paths)
 
@@ -133,7 +128,7 @@ def publish(
         update={"bytes": size, "sha256": file_sha256(built), "fresh_bytes": document.fresh_bytes or size}
     )
     atomic_files.write_text(built.parent / SNAPSHOT_RECORD, complete.model_dump_json(indent=1))
-    snapshot_folder = snapshots_dir(settings.paths) / document.snapshot_id
+    snapshot_folder = settings.paths.snapshots / document.snapshot_id
     atomic_files.move(built.parent, snapshot_folder)
     atomic_files.swap_link(settings.paths.published, snapshot_folder / built.name)
     # From here on it is published. The next sync removes what cannot be removed now.
@@ -175,7 +170,7 @@ def snapshots(paths: DataFolder) -> list[Path]:
     """Folders of the files published under this name, oldest first; other entries are not ours."""
     name = file_name(paths)
     return sorted(
-        path.parent for path in snapshots_dir(paths).glob(f"[!.]*/{SNAPSHOT_RECORD}") if (path.parent / name).is_file()
+        path.parent for path in paths.snapshots.glob(f"[!.]*/{SNAPSHOT_RECORD}") if (path.parent / name).is_file()
     )
 
 

@@ -99,7 +99,7 @@ def test_the_learner_is_in_it_by_a_pseudonym_that_needs_the_folders_key(
     assert pseudonym(settings, "learner_1") != pseudonym(settings, "learner_2")
     other = settings_for(americano_data_dir=tmp_path / "other")
     assert pseudonym(other, "learner_1") != pseudonym(settings, "learner_1")
-    assert (settings.data_dir / "pseudonym.key").stat().st_mode & 0o777 == 0o600
+    assert (settings.paths.root / "pseudonym.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_same_rows_have_the_same_text_and_one_other_value_another(settings: Settings, prisma: Database) -> None:

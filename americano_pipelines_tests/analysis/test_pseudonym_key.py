@@ -40,12 +40,12 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_after(
 
     at = calls.index("link")
     assert "pseudonym.key" in calls[:at]
-    assert settings.data_dir.name in calls[at:]
+    assert settings.paths.root.name in calls[at:]
 
 
 def test_processes_that_begin_at_once_end_with_one_key(settings_for: Make) -> None:
     settings = settings_for()
-    settings.data_dir.mkdir(parents=True)
+    settings.paths.root.mkdir(parents=True)
     script = (
         "import sys; from americano_pipelines.settings import load_settings; "
         "from americano_pipelines.analysis.pseudonym import pseudonym; s = load_settings(); "
@@ -53,7 +53,7 @@ def test_processes_that_begin_at_once_end_with_one_key(settings_for: Make) -> No
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", script], env=environment(settings.data_dir), text=True,
+            [sys.executable, "-c", script], env=environment(settings.paths.root), text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )
         for _ in range(3)
@@ -68,7 +68,7 @@ def test_processes_that_begin_at_once_end_with_one_key(settings_for: Make) -> No
     pseudonyms = {process.communicate()[0] for process in processes}
 
     assert pseudonyms == {f"{pseudonym(settings, 'learner_1')}\n"}
-    assert not list(settings.data_dir.glob(".tmp-*"))
+    assert not list(settings.paths.root.glob(".tmp-*"))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_processes_that_begin_at_once_end_with_one_key(settings_for: Make) -> No
 def test_a_malformed_key_is_refused_and_left(settings_for: Make, content: bytes) -> None:
     settings = settings_for()
     pseudonym(settings, "learner_1")
-    path = settings.data_dir / "pseudonym.key"
+    path = settings.paths.root / "pseudonym.key"
     path.write_bytes(content)
 
     with pytest.raises(PseudonymKeyError, match="no key of 64 hexadecimal digits: restore it"):
@@ -90,9 +90,9 @@ def test_a_malformed_key_is_refused_and_left(settings_for: Make, content: bytes)
 def test_a_lost_or_replaced_key_is_refused_while_extracts_need_it(settings_for: Make) -> None:
     settings = settings_for()
     before = pseudonym(settings, "learner_1")
-    path = settings.data_dir / "pseudonym.key"
+    path = settings.paths.root / "pseudonym.key"
     key = path.read_bytes()
-    kept, _ = put(settings.extracts_dir, b"{}")
+    kept, _ = put(settings.paths.extracts, b"{}")
 
     path.unlink()
     with pytest.raises(PseudonymKeyError, match=r"is missing, and .* holds extracts"):
@@ -109,16 +109,16 @@ def test_a_lost_or_replaced_key_is_refused_while_extracts_need_it(settings_for: 
     path.unlink()
     kept.unlink()
     assert pseudonym(settings, "learner_1") != before
-    put(settings.extracts_dir, b"{}")
+    put(settings.paths.extracts, b"{}")
     assert pseudonym(settings, "learner_1") != before
 
 
 def test_a_folder_of_an_earlier_release_is_given_its_card(settings_for: Make) -> None:
     settings = settings_for()
     before = pseudonym(settings, "learner_1")
-    card = settings.data_dir / "pseudonym.json"
+    card = settings.paths.root / "pseudonym.json"
     written = card.read_text()
-    put(settings.extracts_dir, b"{}")
+    put(settings.paths.extracts, b"{}")
     card.unlink()
 
     assert pseudonym(settings, "learner_1") == before

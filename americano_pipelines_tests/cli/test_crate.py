@@ -24,7 +24,7 @@ OTHER = Learner("learner_0", {}, frozenset(), protocols=frozenset({"protocol_0"}
 @pytest.fixture
 def of_lab(lab: Lab, cli: Cli) -> Callable[..., Done]:
     """The command line on the lab's data folder."""
-    values = {"americano_data_dir": str(lab.settings.data_dir), **lab.database.variables(), **NAMES}
+    values = {"americano_data_dir": str(lab.settings.paths.root), **lab.database.variables(), **NAMES}
 
     def run(*arguments: str, **more: Any) -> Done:
         return cli(*arguments, **{**values, **more})

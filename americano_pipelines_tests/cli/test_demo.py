@@ -125,14 +125,14 @@ def test_the_first_run_makes_the_demo_the_source_and_later_ones_leave_a_dotenv_a
     demo_commands.write_first_env(tmp_path / "elsewhere")
     assert not dotenv.exists()
 
-    demo_commands.write_first_env(settings.data_dir)
+    demo_commands.write_first_env(settings.paths.root)
     written = dict(line.split("=", 1) for line in dotenv.read_text().splitlines())
     assert written == DemoServer(tmp_path / "data").environment()
     assert dotenv.stat().st_mode & 0o077 == 0
     assert capsys.readouterr().out == f"{dotenv} points at the demo's Postgres\n"
 
     dotenv.write_text("LOG_LEVEL=INFO\n")
-    demo_commands.write_first_env(settings.data_dir)
+    demo_commands.write_first_env(settings.paths.root)
     assert dotenv.read_text() == "LOG_LEVEL=INFO\n"
 
 

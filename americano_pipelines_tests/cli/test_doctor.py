@@ -239,8 +239,8 @@ def test_a_store_without_tables_is_one_that_the_first_analysis_makes(
 
 def test_links_that_lead_nowhere_fail(cli: Cli, settings_for: Callable[..., Settings], tmp_path: Path) -> None:
     settings = settings_for()
-    settings.dagster_dir.mkdir(parents=True)
-    for path in (settings.paths.pseudonym_key, settings.dagster_dir / "dagster.yaml"):
+    settings.paths.dagster_home.mkdir(parents=True)
+    for path in (settings.paths.pseudonym_key, settings.paths.dagster_home / "dagster.yaml"):
         path.symlink_to(tmp_path / "gone" / path.name)
 
     done = cli("doctor", mlflow_tracking_uri=f"sqlite:///{tmp_path}/runs.db")
@@ -295,17 +295,17 @@ def test_records_of_dagster_that_a_sync_would_not_read_fail(
     settings = settings_for()
     with open_instance(settings):
         pass
-    (settings.dagster_dir / record).write_bytes(b"no database, but long enough for the header of one" * 9)
+    (settings.paths.dagster_home / record).write_bytes(b"no database, but long enough for the header of one" * 9)
     if not configured:
-        (settings.dagster_dir / "dagster.yaml").unlink()
-    before = file_hashes(settings.dagster_dir)
+        (settings.paths.dagster_home / "dagster.yaml").unlink()
+    before = file_hashes(settings.paths.dagster_home)
 
     done = cli("doctor", behavioral_events_parquet=tmp_path / "events.parquet")
 
     assert done.code == 1, done.out
     failed = lines(done, "FAIL")["dagster home"]
     assert "are damaged: file is not a database. Restore them from a backup, or move history/ and" in failed
-    assert file_hashes(settings.dagster_dir) == before
+    assert file_hashes(settings.paths.dagster_home) == before
     with pytest.raises(ResourceError, match="are damaged: file is not a database"):
         read_records(settings)
 
@@ -339,7 +339,7 @@ def test_nothing_in_the_dagster_home_is_repaired(cli: Cli, settings_for: Callabl
 
     done = cli("doctor")
 
-    assert lines(done, "ok")["Dagster home"] == f"{settings.dagster_dir}, 1 runs"
+    assert lines(done, "ok")["Dagster home"] == f"{settings.paths.dagster_home}, 1 runs"
     with open_instance(settings) as instance:
         assert instance.get_run_by_id(run.run_id).status == STARTED, "it is dead, but a look is no repair"
 

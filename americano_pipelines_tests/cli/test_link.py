@@ -21,8 +21,8 @@ Cli = Callable[..., Done]
 @pytest.fixture
 def settings(prisma: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Settings:
     settings = settings_for(analysis_runs_database_url=link_url(prisma))
-    (settings.data_dir / "mlflow").mkdir(parents=True)
-    (settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
+    (settings.paths.root / "mlflow").mkdir(parents=True)
+    (settings.paths.root / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
     return settings
 
 

@@ -111,11 +111,8 @@ def test_an_erased_learner_is_gone_from_every_file_under_the_data_folder(
     (patched,) = before - with_learner
     assert "was patched" in reasons[patched]
     assert kept(settings) == {snapshots.current(settings.paths).parent.name}  # type: ignore[union-attr]
-    assert files_naming(settings.data_dir, LEARNER) == [], "in Dagster's records neither"
-    cards = {
-        path.stem: json.loads(path.read_text())
-        for path in (snapshots.snapshots_dir(settings.paths) / "purged").glob("*.json")
-    }
+    assert files_naming(settings.paths.root, LEARNER) == [], "in Dagster's records neither"
+    cards = {path.stem: json.loads(path.read_text()) for path in (settings.paths.snapshots / "purged").glob("*.json")}
     assert cards.keys() == before
     assert cli("verify-sync", "--deep", "--json", **values).json["clean"]
 
@@ -189,16 +186,16 @@ def test_a_failed_sync_that_mentions_the_learner_is_removed_from_dagsters_record
     other = cli("sync", **values)
     prisma.execute(f"UPDATE behavioral_events SET \"userId\" = 'leaver 3/a' WHERE \"userId\" = '{LEARNER}'")
     assert "learner leaver 3/a is out of range" in cli("sync", **values).err
-    assert files_naming(settings.data_dir, "leaver 3/a")
+    assert files_naming(settings.paths.root, "leaver 3/a")
     prisma.execute("DELETE FROM behavioral_events WHERE \"userId\" LIKE 'leaver%'")
     kept_runs = "SELECT count(*) FROM runs WHERE status = 'SUCCESS'"
 
     done = cli("purge", "--learner", "leaver 3/a", "--json", **values)
 
     assert (other.code, done.code) == (0, 0), done.err
-    assert files_naming(settings.data_dir, "leaver 3/a") == []
+    assert files_naming(settings.paths.root, "leaver 3/a") == []
     assert "its messages mention the learner" in {item["reason"] for item in done.json["found"]}
-    with closing(sqlite3.connect(settings.dagster_dir / "history" / "runs.db")) as runs:
+    with closing(sqlite3.connect(settings.paths.dagster_home / "history" / "runs.db")) as runs:
         assert runs.execute(kept_runs).fetchone() == (3,), "the two syncs before and that of the purge"
 
 
@@ -237,8 +234,8 @@ def test_a_lake_that_is_not_in_use_any_more_goes_too(
     report = cli("purge", "--learner", LEARNER, "--json", **scanner).json
 
     assert "lake" in report["removed"]
-    assert not [path for path in settings.lake_dir.rglob("*") if path.is_file()]
-    assert files_naming(settings.data_dir, LEARNER) == []
+    assert not [path for path in settings.paths.lake.rglob("*") if path.is_file()]
+    assert files_naming(settings.paths.root, LEARNER) == []
 
 
 def test_a_failed_sync_purges_nothing(prisma: Database, cli: Cli, settings_for: Callable[..., Settings]) -> None:
@@ -306,7 +303,7 @@ def test_a_kill_in_the_middle_of_a_removal_leaves_nothing_that_stays(
     assert not item.path.exists()
     assert kept_files(settings, LEARNER) == []
     sync(settings, full=True)
-    assert not list(snapshots.snapshots_dir(settings.paths).glob(".*"))
+    assert not list(settings.paths.snapshots.glob(".*"))
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff")])
@@ -316,7 +313,7 @@ def test_a_kept_file_without_its_record_is_condemned(
     settings = settings_for(**prisma.variables())
     first = sync(settings).document.snapshot_id
     sync(settings, full=True)
-    damage(snapshots.snapshots_dir(settings.paths) / first / "snapshot.json")
+    damage(settings.paths.snapshots / first / "snapshot.json")
 
     (item,) = kept_files(settings, "nobody")
     assert (item.name, item.names_learner) == (first, False)
@@ -462,7 +459,7 @@ def test_a_manifest_or_record_that_cannot_be_read_is_no_proof_that_nothing_is_th
     settings = settings_for(**values)
     published = sync(settings).path
     assert published is not None
-    manifest, record = settings.lake_dir / "manifest.json", published.parent / "snapshot.json"
+    manifest, record = settings.paths.lake / "manifest.json", published.parent / "snapshot.json"
     for path in (manifest, record):
         path.write_bytes(b"")
 
@@ -476,12 +473,12 @@ def test_a_manifest_or_record_that_cannot_be_read_is_no_proof_that_nothing_is_th
 def test_what_others_put_into_the_lakes_folder_stays(prisma: Database, settings_for: Callable[..., Settings]) -> None:
     sync(settings_for(**prisma.variables()))
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner="true"))
-    notes = settings.lake_dir / "notes.txt"
+    notes = settings.paths.lake / "notes.txt"
     notes.write_text("mine")
-    (settings.lake_dir / "manifest.json").unlink()
+    (settings.paths.lake / "manifest.json").unlink()
 
     (item,) = kept_files(settings, LEARNER)
     assert "its manifest is missing" in item.reason
     LakeFiles(settings).remove([item])
 
-    assert [path for path in settings.lake_dir.rglob("*") if path.is_file()] == [notes]
+    assert [path for path in settings.paths.lake.rglob("*") if path.is_file()] == [notes]

@@ -119,7 +119,7 @@ def test_of_an_erased_learner_only_the_records_stay(
     assert cli("sync", "--json", **values).code == 0
     assert analyse(settings, PROTOCOL, *KINDS).success
     assert analyse(settings, OTHER, KINDS[0]).success
-    root = settings.data_dir / "mlflow"
+    root = settings.paths.root / "mlflow"
     theirs, others = [record for _, record in of(settings, PROTOCOL)], [record for _, record in of(settings, OTHER)]
     words = {LEARNER.encode(), pseudonym(settings, LEARNER).encode()}
     # What the other learner's days hold too, such as a date, tells nobody's.
@@ -131,7 +131,7 @@ def test_of_an_erased_learner_only_the_records_stay(
         with instance.compute_log_manager.open_log_stream(log_key, ComputeIOType.STDERR) as stream:
             assert stream is not None
             stream.write(pseudonym(settings, LEARNER))  # type: ignore[call-overload]  # opened for text
-    before = holding(settings.data_dir, words)
+    before = holding(settings.paths.root, words)
     assert any("dagster_home/history/runs/index.db" in path for path in before), (
         "the test looks where there was something"
     )
@@ -152,7 +152,7 @@ def test_of_an_erased_learner_only_the_records_stay(
     assert {item["what"] for item in report["found"] if item["kind"] == "MLflow run"} == {
         record.tracking["run_id"] for record in theirs
     }
-    after = holding(settings.data_dir, words)
+    after = holding(settings.paths.root, words)
     assert after == {}
     # What is not theirs stays.
     assert artifacts(root, others[0]) == kept_of_other
@@ -218,7 +218,7 @@ def test_runs_that_failed_before_they_were_recorded_are_judged_by_the_extract_th
     assert done.code == 0, done.err
     (run,) = [item for item in done.json["found"] if item["kind"] == "MLflow run"]
     assert "holds the learner's events" in run["reason"]
-    left = {path.parent.parent.parent.name for path in settings.data_dir.rglob("provenance/extract.json")}
+    left = {path.parent.parent.parent.name for path in settings.paths.root.rglob("provenance/extract.json")}
     assert len(left) == 1
     assert run["what"] not in left
     with open_instance(settings) as instance:

@@ -29,7 +29,7 @@ with connect(settings) as connection:
     connection.execute(
         "CREATE TEMP TABLE copies AS SELECT * FROM read_parquet($1, hive_partitioning = false), range(400)", [files]
     )
-    assert any(path.stat().st_size for path in settings.spill_dir.rglob("*") if path.is_file())
+    assert any(path.stat().st_size for path in settings.paths.spill.rglob("*") if path.is_file())
     print("there", flush=True)
     time.sleep(600)
 """
@@ -121,11 +121,11 @@ def test_a_copy_that_a_killed_purge_made_of_a_held_snapshot_goes_with_the_next_s
     sync(settings, full=True)
     assert first.path is not None
     kill_while_copying(settings, first.path, values)
-    assert list(settings.spill_dir.rglob("copy.duckdb"))
+    assert list(settings.paths.spill.rglob("copy.duckdb"))
 
     sync(settings)
 
-    assert list(settings.spill_dir.iterdir()) == []
+    assert list(settings.paths.spill.iterdir()) == []
 
 
 def kill_while_copying(settings: Settings, held: Path, values: dict[str, object]) -> None:
@@ -136,7 +136,7 @@ def kill_while_copying(settings: Settings, held: Path, values: dict[str, object]
     try:
         assert shell.stdout is not None
         assert shell.stdout.readline() == "there\n"
-        kill_at_work(COPYING, settings.data_dir, values)
+        kill_at_work(COPYING, settings.paths.root, values)
     finally:
         shell.communicate("")
 
@@ -160,11 +160,11 @@ def test_after_kills_in_sync_purge_and_analysis_a_purge_leaves_no_byte_of_the_le
     sync(settings, full=True)
     # Each sweeps what an earlier one left, so what the last ones leave is looked for.
     for script in (SPILLING, BUILDING, EXPORTING):
-        kill_at_work(script, settings.data_dir, values)
+        kill_at_work(script, settings.paths.root, values)
     words = [LEARNER, TEXT, LABEL, pseudonym(settings, LEARNER)]
-    kill_at_work(WRITING_EXTRACT, settings.data_dir, values)
+    kill_at_work(WRITING_EXTRACT, settings.paths.root, values)
     kill_while_copying(settings, held.path, values)
-    left = holding(settings.data_dir, words)
+    left = holding(settings.paths.root, words)
     for part in (".tmp-staging-", ".tmp-aside-", ".tmp-copy-"):
         assert any(part in path for path in left), f"the test looks where there was something: {part} in {left}"
     prisma.execute(ERASE)
@@ -173,4 +173,4 @@ def test_after_kills_in_sync_purge_and_analysis_a_purge_leaves_no_byte_of_the_le
     done = cli("purge", "--learner", LEARNER, "--json", **values)
 
     assert done.code == 0, done.err
-    assert holding(settings.data_dir, words) == {}
+    assert holding(settings.paths.root, words) == {}

@@ -45,13 +45,13 @@ def test_with_another_key_a_learner_is_found_by_protocol_and_what_is_not_reached
     # Of a protocol that no snapshot has, but under the pseudonym that the learner has in another extract.
     linked, linked_of_other = extract_of(settings, LEARNER, "earlier"), extract_of(settings, "learner_0", "former")
     unknown = extract_of(settings, "learner_6", "of no snapshot")
-    key = settings.data_dir / "pseudonym.key"
+    key = settings.paths.root / "pseudonym.key"
     right = key.read_bytes()
     key.unlink()
     if content is not None:
         key.write_bytes(content)
     if not card:
-        (settings.data_dir / "pseudonym.json").unlink()
+        (settings.paths.root / "pseudonym.json").unlink()
     prisma.execute(ERASE)
 
     # The sync in it removes the snapshot that knew the protocols: they are looked up before.

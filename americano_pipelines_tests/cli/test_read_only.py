@@ -31,8 +31,8 @@ def leave_ends_open(settings: Settings) -> None:
         tags = {EXPERIMENT_TAG: store.experiment_id, STATUS_TAG: OPEN, ROWS_TAG: ROW_OPEN, f"{ROW_TAG}run_0": ROW_OPEN}
         instance.add_run_tags(ended.run_id, tags)
     get_or_create_parent_run(store, settings, ended.run_id, "analyses", {})
-    (settings.spill_dir / ".tmp-spill-00112233445566ff").mkdir(parents=True)
-    (settings.dagster_dir / "processes" / "gone.owner").touch()
+    (settings.paths.spill / ".tmp-spill-00112233445566ff").mkdir(parents=True)
+    (settings.paths.dagster_home / "processes" / "gone.owner").touch()
 
 
 def rows_of_app(database: Database) -> list[tuple[Any, ...]]:
@@ -58,7 +58,7 @@ def test_commands_that_read_write_nothing(
     run("sync")
     (analysed,) = json.loads(run("analyse", "protocol_0", "--only", "change_points", "--json"))
     leave_ends_open(settings)
-    before, rows = file_hashes(settings.data_dir), rows_of_app(prisma)
+    before, rows = file_hashes(settings.paths.root), rows_of_app(prisma)
 
     for arguments in (
         ("verify", analysed["mlflow_run_id"], "--rerun"),
@@ -76,7 +76,7 @@ def test_commands_that_read_write_nothing(
         ("relocate", "--dry-run"),
     ):
         run(*arguments)
-        after = file_hashes(settings.data_dir)
+        after = file_hashes(settings.paths.root)
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
         assert changed == set(), f"{arguments} wrote"
         assert rows_of_app(prisma) == rows, f"{arguments} wrote to the app"
@@ -86,4 +86,4 @@ def test_commands_that_read_write_nothing(
         finished = {run.tags.get(STATUS_TAG) for run in instance.get_runs(dg.RunsFilter(job_name="analyses"))}
         assert OPEN not in finished, "a command that writes brings the ends into line"
         assert not any(not run.is_finished for run in instance.get_runs())
-    assert list(settings.spill_dir.iterdir()) == []
+    assert list(settings.paths.spill.iterdir()) == []

@@ -119,7 +119,7 @@ def test_a_killed_export_leaves_no_row_with_the_recipient(example: Settings, tmp
         tenant_export.keep_card = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         tenant_export.export_for(load_settings(), Path({str(target)!r}), "csv", tenant={TENANT!r})
     """
-    variables = environment(example.data_dir, americano_tenants=SCHOOL)
+    variables = environment(example.paths.root, americano_tenants=SCHOOL)
 
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(killed)], env=variables, check=False)
 
@@ -213,7 +213,7 @@ def test_a_purge_removes_keys_and_requests_of_the_learner(tmp_path: Path) -> Non
 
 
 def test_the_command_says_what_it_wrote(example: Settings, tmp_path: Path, americano: Callable[..., Any]) -> None:
-    values = {"americano_data_dir": example.data_dir, "americano_tenants": SCHOOL}
+    values = {"americano_data_dir": example.paths.root, "americano_tenants": SCHOOL}
     path = tmp_path / "out.duckdb"
 
     done = americano("export", "--tenant", TENANT, "--to", str(path), "--json", **values)

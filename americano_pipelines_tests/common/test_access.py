@@ -68,12 +68,12 @@ def fill(settings: Settings) -> None:
     """Write with every part of the project, and with the libraries that choose the modes themselves."""
     sync(settings)
     with writer_lock(settings):
-        atomic_files.write_text(settings.data_dir / "card.json", "{}")
+        atomic_files.write_text(settings.paths.root / "card.json", "{}")
     pseudonym(settings, "learner_1")
-    put(settings.extracts_dir, b"{}", file_mode(settings.americano_group))
+    put(settings.paths.extracts, b"{}", file_mode(settings.americano_group))
     with open_instance(settings) as instance:
         instance.get_runs_count()
-    folder = settings.data_dir / "mlflow" / "artifacts"
+    folder = settings.paths.root / "mlflow" / "artifacts"
     folder.mkdir(parents=True)
     (folder / "daily.csv").write_text("day")
     duckdb.connect(folder / "x.duckdb").close()
@@ -90,12 +90,12 @@ def test_another_user_reads_nothing_under_any_umask(
     # Each by itself, too: the demo's server has to pass through the data folder, and so others may.
     open_modes = {
         str(path): oct(path.lstat().st_mode)
-        for path in settings.data_dir.rglob("*")
+        for path in settings.paths.root.rglob("*")
         if not path.is_symlink() and path.lstat().st_mode & 0o077
     }
     assert open_modes == {}
     assert open_to_others(settings) == []
-    settings.data_dir.chmod(0o711)
+    settings.paths.root.chmod(0o711)
     assert read_by_another(reachable) == set()
 
 
@@ -106,30 +106,32 @@ def test_a_group_reads_all_but_the_key(prisma: Database, settings_for: Callable[
     settings = settings_for(**prisma.variables(), americano_group=group.gr_name)
     fill(settings)
 
-    readable = read_by_another(settings.data_dir, group.gr_gid)
-    files = {path.relative_to(settings.data_dir).as_posix() for path in settings.data_dir.rglob("*") if path.is_file()}
+    readable = read_by_another(settings.paths.root, group.gr_gid)
+    files = {
+        path.relative_to(settings.paths.root).as_posix() for path in settings.paths.root.rglob("*") if path.is_file()
+    }
     assert files - readable == {"pseudonym.key"}
     assert "pseudonym.key" not in readable
-    assert read_by_another(settings.data_dir) == set()
+    assert read_by_another(settings.paths.root) == set()
 
 
 def test_a_folder_of_an_earlier_release_is_closed_and_handed_to_a_group_later(
     settings_for: Callable[..., Settings],
 ) -> None:
     settings = settings_for()
-    old = settings.data_dir / "mlflow" / "artifacts"
+    old = settings.paths.root / "mlflow" / "artifacts"
     old.mkdir(parents=True)
     (old / "daily.csv").touch()
-    (settings.data_dir / "postgres").mkdir()
+    (settings.paths.root / "postgres").mkdir()
     assert open_to_others(settings) != []
 
     protect(settings)
 
     assert open_to_others(settings) == []
     passable = 0o001 if os.geteuid() == 0 else 0
-    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700 | passable
-    assert stat.S_IMODE((settings.data_dir / "mlflow").stat().st_mode) == 0o700
-    assert stat.S_IMODE((settings.data_dir / "postgres").stat().st_mode) == 0o777, "its own server's business"
+    assert stat.S_IMODE(settings.paths.root.stat().st_mode) == 0o700 | passable
+    assert stat.S_IMODE((settings.paths.root / "mlflow").stat().st_mode) == 0o700
+    assert stat.S_IMODE((settings.paths.root / "postgres").stat().st_mode) == 0o777, "its own server's business"
     if os.geteuid() == 0:
         group = next(group for group in grp.getgrall() if group.gr_gid not in {0, 65534})
         protect(settings_for(americano_group=group.gr_name))
@@ -172,29 +174,29 @@ def test_a_folder_that_others_use_too_stays_open_and_only_our_files_in_it_are_cl
 def test_an_older_folder_of_ours_in_a_shared_one_is_closed(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for()
     for name in ("parquet", "theirs", "tmp"):
-        (settings.data_dir / name).mkdir(parents=True)
-    (settings.data_dir / "tmp").chmod(0o1777)
+        (settings.paths.root / name).mkdir(parents=True)
+    (settings.paths.root / "tmp").chmod(0o1777)
 
     protect(settings)
 
-    assert {name: mode for name, mode in modes(settings.data_dir).items() if "/" not in name} == {
+    assert {name: mode for name, mode in modes(settings.paths.root).items() if "/" not in name} == {
         "parquet": 0o700, "theirs": 0o777, "tmp": 0o1777
     }  # fmt: skip
-    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o777
+    assert stat.S_IMODE(settings.paths.root.stat().st_mode) == 0o777
 
 
 def test_a_group_gets_only_what_is_ours(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for()
-    (settings.data_dir / "mlflow").mkdir(parents=True)
-    (settings.data_dir / "notes.txt").touch(mode=0o600)
-    settings.data_dir.chmod(0o700)
+    (settings.paths.root / "mlflow").mkdir(parents=True)
+    (settings.paths.root / "notes.txt").touch(mode=0o600)
+    settings.paths.root.chmod(0o700)
     group = next((group for group in grp.getgrall() if group.gr_gid in {*os.getgroups(), os.getegid()}), None)
     assert group is not None
 
     protect(settings_for(americano_group=group.gr_name))
 
-    assert stat.S_IMODE((settings.data_dir / "notes.txt").stat().st_mode) == 0o600
-    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE((settings.paths.root / "notes.txt").stat().st_mode) == 0o600
+    assert stat.S_IMODE(settings.paths.root.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("home", ["data/dagster_home", "data", "."])
@@ -203,9 +205,9 @@ def test_every_name_that_work_leaves_is_known(
 ) -> None:
     settings = settings_for(**prisma.variables(), dagster_home=tmp_path / home)
     fill(settings)
-    (settings.data_dir / "card.json").unlink()
-    settings.data_dir.chmod(0o755)
-    settings.dagster_dir.chmod(0o755)
+    (settings.paths.root / "card.json").unlink()
+    settings.paths.root.chmod(0o755)
+    settings.paths.dagster_home.chmod(0o755)
     settings.paths.snapshots.chmod(0o755)
 
     protect(settings)
@@ -215,10 +217,10 @@ def test_every_name_that_work_leaves_is_known(
 
 def test_a_data_folder_with_a_demo_is_closed(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for()
-    (settings.data_dir / "postgres").mkdir(parents=True, mode=0o700)
+    (settings.paths.root / "postgres").mkdir(parents=True, mode=0o700)
     for name in ("postgres.lock", ".gitkeep"):
-        (settings.data_dir / name).touch()
-    settings.data_dir.chmod(0o755)
+        (settings.paths.root / name).touch()
+    settings.paths.root.chmod(0o755)
 
     protect(settings)
 

@@ -51,7 +51,7 @@ def test_limits_threads_spill_folder_and_time_zone_are_as_configured(settings_fo
     with duckdb_session.connect(settings) as connection:
         assert setting(connection, "memory_limit") == "300.0 MiB"
         assert setting(connection, "threads") == 3
-        assert Path(str(setting(connection, "temp_directory"))).parent == settings.spill_dir
+        assert Path(str(setting(connection, "temp_directory"))).parent == settings.paths.spill
         assert setting(connection, "TimeZone") == "UTC"
         assert setting(connection, "autoinstall_known_extensions") is False
         assert setting(connection, "autoload_known_extensions") is False
@@ -64,7 +64,7 @@ def test_sessions_that_spill_at_the_same_time_read_their_own_rows(settings_for: 
         for session, connection in enumerate((first, second)):
             connection.execute(query, [session])
         folders = {setting(connection, "temp_directory") for connection in (first, second)}
-        spilled = [str(path.parent) for path in settings.spill_dir.rglob("*.tmp")]
+        spilled = [str(path.parent) for path in settings.paths.spill.rglob("*.tmp")]
         assert set(spilled) == folders
         for session, connection in enumerate((first, second)):
             rows = connection.execute(
@@ -72,7 +72,7 @@ def test_sessions_that_spill_at_the_same_time_read_their_own_rows(settings_for: 
             ).fetchall()
             assert rows == [(2000000, session, session, 2000000)]
 
-    assert list(settings.spill_dir.iterdir()) == []
+    assert list(settings.paths.spill.iterdir()) == []
 
 
 def test_readers_of_one_file_are_bounded_and_spill_apart(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_readers_of_one_file_are_bounded_and_spill_apart(settings_for: Callable[
         assert first.execute("FROM research.t").fetchall() == [(1,)]
         assert setting(first, "memory_limit") == "300.0 MiB"
         folders = {str(setting(connection, "temp_directory")) for connection in (first, second)}
-        assert folders == {str(folder) for folder in settings.spill_dir.iterdir() if folder.is_dir()}
+        assert folders == {str(folder) for folder in settings.paths.spill.iterdir() if folder.is_dir()}
         assert len(folders) == 2
         with pytest.raises(duckdb.InvalidInputException, match="read-only"):
             first.execute("INSERT INTO research.t VALUES (2)")
@@ -98,8 +98,8 @@ def test_a_reader_that_may_not_write_reads_all_the_same(settings_for: Callable[.
     settings = settings_for()
     with duckdb_session.connect(settings, tmp_path / "x.duckdb") as connection:
         connection.execute("CREATE TABLE t AS SELECT 1 AS a")
-    settings.spill_dir.rmdir()
-    settings.spill_dir.symlink_to("/proc/none")
+    settings.paths.spill.rmdir()
+    settings.paths.spill.symlink_to("/proc/none")
 
     with duckdb_session.connect_to_read(settings, tmp_path / "x.duckdb") as connection:
         assert connection.execute("FROM t").fetchall() == [(1,)]

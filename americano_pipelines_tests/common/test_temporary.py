@@ -129,11 +129,11 @@ def test_a_sync_removes_from_the_spill_folder_what_it_made_and_nothing_of_others
     tmp_path: Path, settings_for: Callable[..., Settings], *, linked: bool
 ) -> None:
     settings = settings_for()
-    folder = settings.spill_dir
+    folder = settings.paths.spill
     if linked:
         folder = tmp_path / "scratch"
-        settings.spill_dir.parent.mkdir(parents=True, exist_ok=True)
-        settings.spill_dir.symlink_to(folder)
+        settings.paths.spill.parent.mkdir(parents=True, exist_ok=True)
+        settings.paths.spill.symlink_to(folder)
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "rows").touch()
     (folder / "mine").mkdir(parents=True)

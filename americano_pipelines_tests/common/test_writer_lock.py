@@ -99,7 +99,7 @@ def test_a_killed_writer_leaves_the_lock_free(
     assert message(killed) == "held"
     killed.send_signal(signal.SIGKILL)
     killed.wait(20)
-    card = settings_for().data_dir / "sync.json"
+    card = settings_for().paths.root / "sync.json"
     assert json.loads(card.read_text())["pid"] == killed.pid
 
     with writer_lock(settings_for(), wait_seconds=0, on_wait=pytest.fail):
@@ -120,7 +120,7 @@ def test_a_card_that_cannot_be_read_does_not_hide_that_it_is_held(
 ) -> None:
     settings = settings_for()
     with writer_lock(settings):
-        (settings.data_dir / "sync.json").write_text(card)
+        (settings.paths.root / "sync.json").write_text(card)
         with (
             pytest.raises(LockHeldError, match="a process that has just taken it"),
             writer_lock(settings, wait_seconds=0),
@@ -137,7 +137,7 @@ def test_two_data_folders_do_not_wait_for_each_other(settings_for: Callable[...,
 def test_two_data_folders_that_publish_one_file_do_wait_for_each_other(
     start_writer: Callable[[], Writer], settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    published = settings_for().published_path
+    published = settings_for().paths.published
     other = settings_for(americano_data_dir=tmp_path / "other", duckdb_db_path=published)
     holder = start_writer()
     assert message(holder) == "held"

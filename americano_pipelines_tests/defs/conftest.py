@@ -100,7 +100,7 @@ def events_query(rows: int = 100, columns: str = "") -> str:
 
 def published(settings: Settings, query: str) -> list[tuple[Any, ...]]:
     """Ask the published file."""
-    with duckdb.connect(str(settings.published_path.resolve()), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.published.resolve()), read_only=True) as connection:
         return connection.execute(query).fetchall()
 
 

@@ -40,7 +40,7 @@ def test_old_syncs_go_with_their_files_and_the_last_of_each_asset_stays(
 ) -> None:
     file = write_parquet(tmp_path / "events.parquet", events_query())
     run = runner(persistent=True, behavioral_events_parquet=str(file))
-    home = run.settings.dagster_dir
+    home = run.settings.paths.dagster_home
 
     def kept() -> set[str]:
         """Runs that any file of Dagster's is named by."""

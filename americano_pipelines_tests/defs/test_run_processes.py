@@ -222,7 +222,7 @@ def test_a_run_of_a_container_that_is_gone_is_failed_and_of_a_living_one_is_left
         run_id = instance.create_run_for_job(_job, status=STARTED).run_id
         with subprocess.Popen(
             [*container_command, sys.executable, "-c", IN_A_CONTAINER, run_id],
-            env=environment(settings.data_dir),
+            env=environment(settings.paths.root),
             stdout=subprocess.PIPE,
             text=True,
         ) as process:
@@ -232,19 +232,19 @@ def test_a_run_of_a_container_that_is_gone_is_failed_and_of_a_living_one_is_left
                 run = instance.get_run_by_id(run_id)
                 assert run is not None
                 assert (run.tags[HOST_TAG], run.tags[PID_TAG]) == ("another-name", "1")
-                assert run.tags[NAMESPACE_TAG] != run_owners.place_tags(settings.dagster_dir)[NAMESPACE_TAG]
+                assert run.tags[NAMESPACE_TAG] != run_owners.place_tags(settings.paths.dagster_home)[NAMESPACE_TAG]
                 assert fail_dead_runs(instance) == [], "its process lives, whatever number it has here"
             finally:
                 process.kill()
         # The kernel ends what was in it a moment later.
         wait_until(lambda: fail_dead_runs(instance) == [run_id], "the end of the container's process")
-        assert list((settings.dagster_dir / "processes").iterdir()) == []
+        assert list((settings.paths.dagster_home / "processes").iterdir()) == []
 
 
 def test_what_cannot_be_told_from_here_is_left(
     settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    home = settings_for().dagster_dir
+    home = settings_for().paths.dagster_home
     tags = run_owners.place_tags(home) | {OWNER_TAG: "gone.owner"}
     rebooted = tags | {BOOT_TAG: "the start before"}
     monkeypatch.setattr(run_owners, "_file_system", lambda _: ("ext4", "rw"))
@@ -279,18 +279,18 @@ def test_a_sign_ends_with_its_process_and_not_with_a_child(settings_for: Callabl
         "if not os.fork(): os.close(1); os.close(2); time.sleep(30); os._exit(0)\n"
         "print(os.getpid(), flush=True); sys.stdin.read()"
     )
-    process = start(code, str(settings.dagster_dir), data_dir=settings.data_dir)
+    process = start(code, str(settings.paths.dagster_home), data_dir=settings.paths.root)
     assert process.stdout is not None
     name, _ = process.stdout.readline().strip(), process.stdout.readline()
-    tags = run_owners.place_tags(settings.dagster_dir) | {OWNER_TAG: name}
+    tags = run_owners.place_tags(settings.paths.dagster_home) | {OWNER_TAG: name}
     children = psutil.Process(process.pid).children()
     try:
-        assert run_owners.is_gone(settings.dagster_dir, tags) is False
+        assert run_owners.is_gone(settings.paths.dagster_home, tags) is False
         process.kill()
         process.wait()
         assert len(children) == 1
         assert children[0].is_running()
-        assert run_owners.is_gone(settings.dagster_dir, tags) is True
+        assert run_owners.is_gone(settings.paths.dagster_home, tags) is True
     finally:
         for child in children:
             child.kill()
@@ -301,7 +301,7 @@ def test_a_killed_sync_is_marked_failed_by_the_next_command(
 ) -> None:
     file = write_parquet(tmp_path / "in" / "events.parquet", events_query())
     settings = settings_for(behavioral_events_parquet=str(file))
-    victim = start(HANGING_SYNC, "sync", data_dir=settings.data_dir, behavioral_events_parquet=file)
+    victim = start(HANGING_SYNC, "sync", data_dir=settings.paths.root, behavioral_events_parquet=file)
     assert victim.stdout is not None
     assert victim.stdout.readline() == "building\n"
 
@@ -323,7 +323,7 @@ def test_a_killed_sync_is_marked_failed_by_the_next_command(
         ]
         assert f"process {victim.pid} on {socket.gethostname()} ended" in ends[0].message
     with writer_lock(settings, wait_seconds=0):
-        assert not settings.published_path.exists()
+        assert not settings.paths.published.exists()
 
 
 def test_a_second_sync_waits_for_the_first_and_says_for_whom(
@@ -335,7 +335,7 @@ def test_a_second_sync_waits_for_the_first_and_says_for_whom(
         waiting = start(
             "from americano_pipelines.cli import main; main()",
             *("sync", "--json"),
-            data_dir=settings.data_dir,
+            data_dir=settings.paths.root,
             behavioral_events_parquet=file,
             log_level="WARNING",
         )
@@ -345,10 +345,10 @@ def test_a_second_sync_waits_for_the_first_and_says_for_whom(
             said = waiting.stdout.readline()
             assert said, "it ended without waiting"
         assert f"held by process {os.getpid()} on {socket.gethostname()} since 20" in said
-        assert not settings.published_path.exists()
+        assert not settings.paths.published.exists()
     rest, _ = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, rest
-    assert settings.published_path.exists()
+    assert settings.paths.published.exists()
 
 
 def test_who_waits_too_long_is_told_who_holds_the_lock(settings_for: Callable[..., Settings], start: Start) -> None:
@@ -358,7 +358,7 @@ def test_who_waits_too_long_is_told_who_holds_the_lock(settings_for: Callable[..
         "from americano_pipelines.settings import load_settings\n"
         "with writer_lock(load_settings()): print('held', flush=True); time.sleep(60)"
     )
-    holder = start(code, data_dir=settings.data_dir)
+    holder = start(code, data_dir=settings.paths.root)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
 
@@ -380,7 +380,7 @@ def test_the_lock_does_not_burn_a_core_while_it_waits(settings_for: Callable[...
         "except Exception as error: print(type(error).__name__, time.process_time() - before)"
     )
     with writer_lock(settings):
-        name, seconds = start(code, data_dir=settings.data_dir).communicate(timeout=60)[0].split()
+        name, seconds = start(code, data_dir=settings.paths.root).communicate(timeout=60)[0].split()
     assert name == "LockHeldError"
     assert float(seconds) < 0.5
 
@@ -397,23 +397,23 @@ with open_instance(load_settings()) as instance:
 def test_two_first_starts_at_once_do_not_collide(settings_for: Callable[..., Settings], start: Start) -> None:
     settings = settings_for()
 
-    both = [start(HOME, data_dir=settings.data_dir) for _ in range(2)]
+    both = [start(HOME, data_dir=settings.paths.root) for _ in range(2)]
 
     for process in both:
         output, _ = process.communicate(timeout=120)
         assert (process.returncode, output.strip().splitlines()[-1:]) == (0, ["0"]), output
-    assert (settings.dagster_dir / "dagster.yaml").read_text() == TEMPLATE.read_text()
-    assert settings.dagster_dir.is_absolute()
+    assert (settings.paths.dagster_home / "dagster.yaml").read_text() == TEMPLATE.read_text()
+    assert settings.paths.dagster_home.is_absolute()
 
 
 def test_a_configuration_that_is_there_is_left_alone(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for()
-    settings.dagster_dir.mkdir(parents=True)
+    settings.paths.dagster_home.mkdir(parents=True)
     own = "telemetry:\n  enabled: false\n"
-    (settings.dagster_dir / "dagster.yaml").write_text(own)
+    (settings.paths.dagster_home / "dagster.yaml").write_text(own)
 
     with open_instance(settings):
-        assert (settings.dagster_dir / "dagster.yaml").read_text() == own
+        assert (settings.paths.dagster_home / "dagster.yaml").read_text() == own
 
 
 def test_dagster_home_is_honoured(settings_for: Callable[..., Settings], tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_dagster_home_is_honoured(settings_for: Callable[..., Settings], tmp_pat
     with open_instance(settings) as instance:
         assert Path(instance.root_directory) == tmp_path / "elsewhere"
     assert os.environ["DAGSTER_HOME"] == str(tmp_path / "elsewhere")
-    assert not (settings.data_dir / "dagster_home").exists()
+    assert not (settings.paths.root / "dagster_home").exists()
 
 
 @pytest.mark.slow
@@ -441,6 +441,6 @@ def test_two_data_folders_never_meet(runner: Callable[..., Runner], start: Start
     other = load_settings(americano_data_dir=tmp_path / "other")
     assert published(first.settings, counts) == [(10,)]
     assert published(other, counts) == [(20,)]
-    assert other.dagster_dir.is_relative_to(tmp_path / "other")
-    assert (other.dagster_dir / "dagster.yaml").is_file()
-    assert not first.settings.dagster_dir.exists()
+    assert other.paths.dagster_home.is_relative_to(tmp_path / "other")
+    assert (other.paths.dagster_home / "dagster.yaml").is_file()
+    assert not first.settings.paths.dagster_home.exists()

@@ -89,7 +89,7 @@ def test_removed_reports_leave_no_bytes_and_the_next_sync_reports_anew(
     prisma.execute("UPDATE experiment_protocols SET \"protocolName\" = 'Only theirs' WHERE id = 'protocol_0'")
     project = runner(persistent=True, **prisma.variables())
     assert project.run().success
-    files = [path for path in project.settings.dagster_dir.rglob("*.db*") if path.is_file()]
+    files = [path for path in project.settings.paths.dagster_home.rglob("*.db*") if path.is_file()]
     assert [path.name for path in files if b"Only theirs" in path.read_bytes()] != []
 
     remove_reports(project.instance)

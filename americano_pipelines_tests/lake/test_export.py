@@ -33,7 +33,7 @@ def exported(settings: Settings, *, full: bool = False) -> Export:
 
 
 def parquet_files(settings: Settings) -> set[str]:
-    return {name for name in tree(settings.lake_dir) if name.endswith(".parquet")}
+    return {name for name in tree(settings.paths.lake) if name.endswith(".parquet")}
 
 
 def named_files(manifest: lake.Manifest) -> set[str]:
@@ -44,11 +44,11 @@ def test_the_manifest_says_exactly_what_the_files_hold(settings: Settings, prism
     manifest = exported(settings).manifest
 
     assert lake.read(settings.paths) == manifest
-    assert set(tree(settings.lake_dir)) == named_files(manifest) | {"manifest.json"}
+    assert set(tree(settings.paths.lake)) == named_files(manifest) | {"manifest.json"}
     for name, table in manifest.tables.items():
         for bucket_name, bucket in table.buckets.items():
             for file in bucket.files:
-                content = (settings.lake_dir / file.path).read_bytes()
+                content = (settings.paths.lake / file.path).read_bytes()
                 assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
             files = [[str(path) for path in lake.files(settings.paths, bucket)]]
             with duckdb.connect() as connection:
@@ -68,7 +68,7 @@ def test_the_manifest_says_exactly_what_the_files_hold(settings: Settings, prism
 
 def test_a_second_export_without_change_writes_nothing_and_says_so(settings: Settings) -> None:
     first = exported(settings)
-    before = tree(settings.lake_dir)
+    before = tree(settings.paths.lake)
 
     second = exported(settings)
 
@@ -76,7 +76,7 @@ def test_a_second_export_without_change_writes_nothing_and_says_so(settings: Set
     assert set(second.written) == set()
     assert second.manifest == first.manifest
     assert second.checked_at > first.checked_at
-    assert tree(settings.lake_dir) == before
+    assert tree(settings.paths.lake) == before
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_harmed_file_is_exported_again(settings: Settings, harm: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b'{"version": 1}', b"\xff\xfe"])
 def test_an_unreadable_manifest_is_named_and_exports_everything(settings: Settings, content: bytes) -> None:
     exported(settings)
-    path = settings.lake_dir / "manifest.json"
+    path = settings.paths.lake / "manifest.json"
     path.write_bytes(content)
 
     with pytest.raises(LakeDamagedError, match=f"{path} is no manifest"):
@@ -150,8 +150,8 @@ def test_an_unreadable_manifest_is_named_and_exports_everything(settings: Settin
 def orphan(settings: Settings) -> None:
     """What an export that was killed before its manifest leaves: files that nobody names, one half written."""
     for folder in (
-        settings.lake_dir / EVENTS / "2025-03",
-        settings.lake_dir / ".tmp-staging-0123456789abcdef" / EVENTS,
+        settings.paths.lake / EVENTS / "2025-03",
+        settings.paths.lake / ".tmp-staging-0123456789abcdef" / EVENTS,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "20240101T000000Z-00000000-data_0.parquet").write_bytes(b"PAR1")
@@ -161,7 +161,7 @@ def test_an_export_that_fails_before_the_manifest_leaves_no_file_and_the_old_one
     settings: Settings, prisma: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = exported(settings).manifest
-    text = (settings.lake_dir / "manifest.json").read_bytes()
+    text = (settings.paths.lake / "manifest.json").read_bytes()
     prisma.execute('DELETE FROM behavioral_events WHERE "timeOfDay" = 3')
 
     def crash(*_: object) -> None:
@@ -172,7 +172,7 @@ def test_an_export_that_fails_before_the_manifest_leaves_no_file_and_the_old_one
         with pytest.raises(KeyboardInterrupt):
             exported(settings)
 
-    assert (settings.lake_dir / "manifest.json").read_bytes() == text
+    assert (settings.paths.lake / "manifest.json").read_bytes() == text
     assert parquet_files(settings) == named_files(old)
     for table in old.tables.values():
         for bucket in table.buckets.values():
@@ -226,7 +226,7 @@ def test_nothing_is_swept_by_a_manifest_that_cannot_be_read_until_there_is_anoth
 
 def test_the_sweep_leaves_what_is_not_an_export_of_ours(settings: Settings, prisma: Database) -> None:
     exported(settings)
-    foreign = [settings.lake_dir / name for name in ("notes.txt", "own/a.parquet", f"{EVENTS}/README.md")]
+    foreign = [settings.paths.lake / name for name in ("notes.txt", "own/a.parquet", f"{EVENTS}/README.md")]
     for path in foreign:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")

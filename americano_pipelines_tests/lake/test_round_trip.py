@@ -185,7 +185,7 @@ def test_a_value_that_its_type_in_duckdb_cannot_hold_is_refused_by_table_and_col
 ) -> None:
     prisma.execute(f"ALTER TABLE behavioral_events ADD COLUMN doubtful {kind}")
     export(settings, StageTimer())
-    before = (settings.lake_dir / "manifest.json").read_bytes()
+    before = (settings.paths.lake / "manifest.json").read_bytes()
     prisma.execute(
         f"UPDATE behavioral_events SET doubtful = %s::{kind} WHERE id = (SELECT max(id) FROM behavioral_events)",
         (MISFITS[kind],),
@@ -193,7 +193,7 @@ def test_a_value_that_its_type_in_duckdb_cannot_hold_is_refused_by_table_and_col
 
     with pytest.raises(SourceError, match=r"public\.behavioral_events: values .* 'doubtful' in 1 rows"):
         export(settings, StageTimer())
-    assert (settings.lake_dir / "manifest.json").read_bytes() == before
+    assert (settings.paths.lake / "manifest.json").read_bytes() == before
 
 
 def test_a_decimal_is_exact(settings: Settings, prisma: Database) -> None:

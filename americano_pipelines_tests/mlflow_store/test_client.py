@@ -47,8 +47,8 @@ def test_by_default_records_and_artifacts_lie_under_the_data_folder(
         run.log_artifact(file)
     end(store, parent, "FINISHED")
 
-    assert (settings.data_dir / "mlflow" / "mlflow.db").is_file()
-    kept = list((settings.data_dir / "mlflow" / "artifacts").rglob("page.html"))
+    assert (settings.paths.root / "mlflow" / "mlflow.db").is_file()
+    kept = list((settings.paths.root / "mlflow" / "artifacts").rglob("page.html"))
     assert [path.read_text() for path in kept] == ["<p>"]
     assert run.url is None
     assert store.client.get_experiment(store.experiment_id).name == "Americano/Research"
@@ -88,10 +88,10 @@ def test_a_reader_creates_nothing(settings_for: Callable[..., Settings], empty_s
 
     assert search(store, store.experiment_id, "tags.service = 'any'") == []
     assert find_run(store, "0" * 32) is None
-    assert not settings.data_dir.exists()
+    assert not settings.paths.root.exists()
 
-    (settings.data_dir / "mlflow").mkdir(parents=True)
-    shutil.copyfile(empty_store, settings.data_dir / "mlflow" / "mlflow.db")
+    (settings.paths.root / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, settings.paths.root / "mlflow" / "mlflow.db")
     before = file_hashes(tmp_path)
     store = open_store_to_read(settings)
     try_writing(store)
@@ -141,8 +141,8 @@ def test_a_database_that_refuses_is_tried_once(
 
 def test_a_folder_that_cannot_be_is_told(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for()
-    settings.data_dir.mkdir()
-    (settings.data_dir / "mlflow").write_text("a file where the folder belongs")
+    settings.paths.root.mkdir()
+    (settings.paths.root / "mlflow").write_text("a file where the folder belongs")
 
     with pytest.raises(TrackingError, match=r"MLFLOW_TRACKING_URI=sqlite:.*File exists"):
         open_store(settings)
@@ -186,7 +186,7 @@ def test_two_processes_at_once_make_one_store_and_one_run(settings_for: Callable
     settings = settings_for()
     both = [
         subprocess.Popen(
-            [sys.executable, "-c", PARENT], env=environment(settings.data_dir), stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", PARENT], env=environment(settings.paths.root), stdout=subprocess.PIPE, text=True
         )
         for _ in range(2)
     ]

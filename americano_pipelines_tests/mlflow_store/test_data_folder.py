@@ -94,12 +94,12 @@ def moved(original: Path, tmp_path: Path) -> Settings:
 def test_a_moved_folder_is_refused_with_the_command_and_nothing_is_written(
     moved: Settings, opening: Callable[[Settings], Store]
 ) -> None:
-    before = file_hashes(moved.data_dir)
+    before = file_hashes(moved.paths.root)
 
     with pytest.raises(TrackingError, match=r"was moved or copied to .*moved.*Run `americano relocate` once"):
         opening(moved)
 
-    assert file_hashes(moved.data_dir) == before
+    assert file_hashes(moved.paths.root) == before
 
 
 def test_models_and_their_versions_are_relocated_once(original: Path, tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_models_and_their_versions_are_relocated_once(original: Path, tmp_path: 
     store.client.create_registered_model("from elsewhere")
     store.client.create_model_version("from elsewhere", "s3://bucket/mlflow/artifacts/model")
     moved = load_settings(americano_data_dir=original.rename(tmp_path / "moved"))
-    before = file_hashes(moved.data_dir)
+    before = file_hashes(moved.paths.root)
 
     planned = relocate(moved, dry_run=True)
-    assert file_hashes(moved.data_dir) == before
+    assert file_hashes(moved.paths.root) == before
     with writer_lock(moved), pytest.raises(LockHeldError):
         relocate(moved, dry_run=False)
     assert relocate(moved, dry_run=False) == planned
@@ -127,7 +127,7 @@ def test_models_and_their_versions_are_relocated_once(original: Path, tmp_path: 
         ("model_versions", "storage_location"): 1,
     }
     client = open_store(moved).client
-    expected = model.artifact_location.replace(original.as_uri(), moved.data_dir.as_uri())
+    expected = model.artifact_location.replace(original.as_uri(), moved.paths.root.as_uri())
     assert expected.startswith((tmp_path / "moved").as_uri())
     assert client.get_logged_model(model.model_id).artifact_location == expected
     assert client.get_model_version("effects", "1").source == expected
@@ -165,6 +165,6 @@ def test_a_database_that_the_variable_names_is_left_as_it_is(original: Path, tmp
 def test_the_own_database_is_one_place_wherever_the_folder_stands(settings_for: Callable[..., Settings]) -> None:
     settings = settings_for()
 
-    assert store_label(settings) == store_label(settings_for(americano_data_dir=settings.data_dir / "elsewhere"))
+    assert store_label(settings) == store_label(settings_for(americano_data_dir=settings.paths.root / "elsewhere"))
     assert store_label(settings_for(mlflow_tracking_uri=settings.tracking_uri)) == store_label(settings)
     assert store_label(settings_for(mlflow_tracking_uri="http://bob:s3cret@127.0.0.1:1/")) == "http://***@127.0.0.1:1"

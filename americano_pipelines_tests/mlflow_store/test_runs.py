@@ -119,7 +119,7 @@ def test_an_upload_into_a_folder_that_cannot_be_fails_too(
 ) -> None:
     settings = settings_for()
     local = open_store(settings)
-    shutil.rmtree(settings.data_dir / "mlflow" / "artifacts", ignore_errors=True)
+    shutil.rmtree(settings.paths.root / "mlflow" / "artifacts", ignore_errors=True)
     file = tmp_path / "result.json"
     file.write_text("{}")
 
@@ -127,7 +127,7 @@ def test_an_upload_into_a_folder_that_cannot_be_fails_too(
         pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI"),
         analysis_run(local, "no-parent", "up", {}) as run,
     ):
-        (settings.data_dir / "mlflow" / "artifacts").write_text("a file where the folder belongs")
+        (settings.paths.root / "mlflow" / "artifacts").write_text("a file where the folder belongs")
         run.log_artifact(file)
 
     assert status(local, run.run_id) == "FAILED"

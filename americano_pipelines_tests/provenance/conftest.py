@@ -87,7 +87,7 @@ class Lab:
 
     def artifact(self, recorded: Recorded, path: str) -> Path:
         """The file of an artifact."""
-        return self.settings.data_dir / "mlflow" / "artifacts" / run_id(recorded) / "artifacts" / path
+        return self.settings.paths.root / "mlflow" / "artifacts" / run_id(recorded) / "artifacts" / path
 
 
 def remembered(record: Record) -> list[str]:
@@ -147,4 +147,4 @@ def record(lab: Lab) -> Record:
 def linked(lab: Lab) -> Settings:
     """The lab's settings with the app's database, as the role that may write nothing else."""
     values = lab.database.variables(analysis_runs_database_url=link_url(lab.database))
-    return load_settings(americano_data_dir=lab.settings.data_dir, log_level="WARNING", **values)
+    return load_settings(americano_data_dir=lab.settings.paths.root, log_level="WARNING", **values)

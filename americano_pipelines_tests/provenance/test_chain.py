@@ -130,7 +130,9 @@ def test_a_record_in_the_place_of_another_is_found(settings: Settings) -> None:
 
 def test_an_erasure_removes_no_record_and_so_leaves_no_gap(settings: Settings) -> None:
     hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(2)]
-    extract, sha256 = put(settings.extracts_dir, b'{"protocol": {"protocol_id": "protocol_0", "learner": "learner-1"}}')
+    extract, sha256 = put(
+        settings.paths.extracts, b'{"protocol": {"protocol_id": "protocol_0", "learner": "learner-1"}}'
+    )
     learner = Learner("learner_0", {}, frozenset({"learner-1"}), protocols=frozenset({"protocol_0"}))
     store = Extracts(settings)
     (item,) = store.find(learner)
@@ -144,7 +146,7 @@ def test_an_erasure_removes_no_record_and_so_leaves_no_gap(settings: Settings) -
 
 
 def test_two_processes_that_record_at_once_make_one_chain(settings: Settings) -> None:
-    command = [sys.executable, "-c", WRITER, str(settings.data_dir)]
+    command = [sys.executable, "-c", WRITER, str(settings.paths.root)]
     writers = [subprocess.Popen([*command, name]) for name in ("a", "b", "c")]
     assert [writer.wait(timeout=240) for writer in writers] == [0, 0, 0]
 

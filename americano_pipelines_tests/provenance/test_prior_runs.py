@@ -139,7 +139,7 @@ def test_a_record_that_only_the_apps_row_still_shows(lab: Lab, first: Recorded, 
 
 def test_an_app_that_does_not_answer_is_on_record(lab: Lab) -> None:
     nowhere = load_settings(
-        americano_data_dir=lab.settings.data_dir,
+        americano_data_dir=lab.settings.paths.root,
         log_level="WARNING",
         **lab.database.variables(analysis_runs_database_url="postgresql://a:b@127.0.0.1:1/none"),
     )

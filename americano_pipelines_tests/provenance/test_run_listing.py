@@ -42,12 +42,12 @@ def test_every_analysis_with_what_became_of_it_newest_first(lab: Lab) -> None:
 
 def test_without_a_published_file_protocols_go_by_their_ids_and_a_changed_record_is_none(lab: Lab) -> None:
     recorded = lab.analyse()
-    aside = lab.settings.published_path.with_suffix(".aside")
-    lab.settings.published_path.rename(aside)
+    aside = lab.settings.paths.published.with_suffix(".aside")
+    lab.settings.paths.published.rename(aside)
     try:
         assert listed(lab)[run_id(recorded)].protocol == "protocol_1"
     finally:
-        aside.rename(lab.settings.published_path)
+        aside.rename(lab.settings.paths.published)
 
     with altered(recorded.path, b"{}"):
         run = listed(lab)[run_id(recorded)]

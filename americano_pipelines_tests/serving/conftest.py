@@ -89,7 +89,7 @@ def start(settings: Settings, log: Path, **values: Any) -> Api:
     port = free_port()
     # A Dagster that somebody has on the usual port is not asked.
     values = {"americano_dagster_url": f"http://127.0.0.1:{free_port()}"} | values
-    variables = environment(settings.data_dir, **values)
+    variables = environment(settings.paths.root, **values)
     with log.open("ab") as stream:
         process = subprocess.Popen(
             [*COMMAND, "--port", str(port)], env=variables, stdout=stream, stderr=stream, cwd=os.sep

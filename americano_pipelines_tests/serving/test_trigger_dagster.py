@@ -61,7 +61,7 @@ def running(
     with log.open("w") as output:
         process = subprocess.Popen(
             [*COMMAND, "dev", "--port", str(port), "--api-port", str(api_port)],
-            env=environment(settings.data_dir, **values), stdout=output, stderr=output, start_new_session=True,
+            env=environment(settings.paths.root, **values), stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     headers = {"authorization": f"Bearer {key}"}
     with httpx.Client(base_url=f"http://127.0.0.1:{api_port}", headers=headers, timeout=60) as api:

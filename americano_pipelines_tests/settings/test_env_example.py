@@ -10,13 +10,15 @@ OF_COMPOSE = "# --- The MLflow server in docker-compose.yml"
 EXAMPLE, OTHERS = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8").split(OF_COMPOSE)
 LINES = re.findall(r"^# ([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE)
 ONLY_INSTANCES = set(re.findall(r"For instance:\n# ([A-Z_]+)=", EXAMPLE))
-PATHS = {"DUCKDB_DB_PATH": "published_path", "DAGSTER_HOME": "dagster_dir"}
+PATHS = {"DUCKDB_DB_PATH": "published", "DAGSTER_HOME": "dagster_home"}
 
 
 def meaning(settings: Settings, variable: str) -> object:
     if variable.endswith("_PARQUET"):
         return settings.parquet_input(variable.removesuffix("_PARQUET").lower())
-    return getattr(settings, PATHS.get(variable, variable.lower()))
+    if variable in PATHS:
+        return getattr(settings.paths, PATHS[variable])
+    return getattr(settings, variable.lower())
 
 
 def test_every_variable_is_in_the_example_once_and_no_other() -> None:

@@ -267,7 +267,7 @@ def test_a_published_file_is_no_place_to_publish_but_the_link_to_it_is(tmp_path:
         (folder / name).write_text("")
     (tmp_path / "x.duckdb").symlink_to(folder / "x.duckdb")
 
-    assert load_settings(duckdb_db_path=tmp_path / "x.duckdb").published_path == tmp_path / "x.duckdb"
+    assert load_settings(duckdb_db_path=tmp_path / "x.duckdb").paths.published == tmp_path / "x.duckdb"
 
     with pytest.raises(ConfigError, match=r"^DUCKDB_DB_PATH: .* is one of the published files themselves"):
         load_settings(duckdb_db_path=folder / "x.duckdb")

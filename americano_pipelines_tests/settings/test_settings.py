@@ -57,11 +57,11 @@ def test_relative_paths_start_at_the_project(monkeypatch: pytest.MonkeyPatch, tm
         behavioral_events_parquet="in/*.parquet",
     )
 
-    assert settings.data_dir == PROJECT_ROOT / "some/data"
-    assert settings.published_path == PROJECT_ROOT / "a/b.duckdb"
-    assert settings.dagster_dir == PROJECT_ROOT / "home"
+    assert settings.paths.root == PROJECT_ROOT / "some/data"
+    assert settings.paths.published == PROJECT_ROOT / "a/b.duckdb"
+    assert settings.paths.dagster_home == PROJECT_ROOT / "home"
     assert settings.parquet_input("behavioral_events") == PROJECT_ROOT / "in/*.parquet"
-    assert load_settings().data_dir == PROJECT_ROOT / "data"
+    assert load_settings().paths.root == PROJECT_ROOT / "data"
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -70,10 +70,10 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         americano_data_dir="~/data", duckdb_db_path="~/a.duckdb", behavioral_events_parquet="~/e.parquet"
     )
 
-    assert settings.data_dir == tmp_path / "data"
-    assert settings.published_path == tmp_path / "a.duckdb"
+    assert settings.paths.root == tmp_path / "data"
+    assert settings.paths.published == tmp_path / "a.duckdb"
     assert settings.parquet_input("behavioral_events") == tmp_path / "e.parquet"
-    assert load_settings(duckdb_db_path="~nobody-of-that-name/a.duckdb").published_path.is_relative_to(PROJECT_ROOT)
+    assert load_settings(duckdb_db_path="~nobody-of-that-name/a.duckdb").paths.published.is_relative_to(PROJECT_ROOT)
 
 
 @pytest.mark.parametrize("variable", ["AMERICANO_DATA_DIR", "DAGSTER_HOME"])
@@ -162,4 +162,4 @@ def test_folders_that_dagster_cannot_make_an_address_of_are_refused(odd: str, tm
         load_settings(americano_data_dir=tmp_path / f"50{odd}25")
     with pytest.raises(ConfigError, match=rf"^DAGSTER_HOME: .* contains {re.escape(odd)}, which has a special meaning"):
         load_settings(dagster_home=tmp_path / f"50{odd}25")
-    assert load_settings(americano_data_dir=tmp_path / f"50{odd}25", dagster_home=tmp_path / "home").data_dir.name
+    assert load_settings(americano_data_dir=tmp_path / f"50{odd}25", dagster_home=tmp_path / "home").paths.root.name

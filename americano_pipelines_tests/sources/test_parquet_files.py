@@ -227,7 +227,7 @@ def test_a_missing_file_is_skipped_with_the_name_of_the_variable(
     assert list(tables) == ["behavioral_events"]
     assert sorted(skipped) == ["analysis_runs", "experiment_protocols", "phase_assignments"]
     assert "none/*.parquet (set ANALYSIS_RUNS_PARQUET to" in skipped["analysis_runs"]
-    assert str(settings.data_dir / "exports" / "phase_assignments.parquet") in skipped["phase_assignments"]
+    assert str(settings.paths.root / "exports" / "phase_assignments.parquet") in skipped["phase_assignments"]
 
 
 def test_a_link_that_leads_to_our_own_export_is_refused(

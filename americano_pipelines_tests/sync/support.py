@@ -38,7 +38,7 @@ def source_rows(database: Database, table: str) -> list[tuple[Any, ...]]:
 
 def published_rows(settings: Settings, table: str) -> list[tuple[Any, ...]]:
     """Every row of a published table in the same form."""
-    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.published), read_only=True) as connection:
         return _duckdb_rows(connection, f"analytics.{table}", [])
 
 
@@ -68,7 +68,7 @@ def computed(settings: Settings) -> dict[str, Any]:
     """Everything that a build computes from the mirrors: models with their rows in their order, and checks."""
     document = snapshots.read_record(settings.paths)
     assert document is not None
-    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.published), read_only=True) as connection:
         relations = "SELECT {0}_name, sql, comment FROM duckdb_{0}s() WHERE schema_name = 'research' ORDER BY 1"
         return {
             "models": document.models,
@@ -92,21 +92,21 @@ def whole(settings: Settings) -> None:
     assert file_sha256(path) == document.sha256
     query = "SELECT count(*) FROM analytics.behavioral_events"
     read = subprocess.run(
-        [sys.executable, "-c", READ, str(settings.published_path), query], capture_output=True, text=True, check=True
+        [sys.executable, "-c", READ, str(settings.paths.published), query], capture_output=True, text=True, check=True
     )
     assert read.stdout.strip() == f"({document.tables['behavioral_events'].rows},)"
 
 
 def tidy(settings: Settings) -> None:
     """After a sync nothing lies about that nobody names."""
-    folders = [path for path in snapshots.snapshots_dir(settings.paths).iterdir() if not path.name.startswith(".")]
+    folders = [path for path in settings.paths.snapshots.iterdir() if not path.name.startswith(".")]
     assert len(folders) <= settings.americano_snapshots_kept
-    assert not list(snapshots.snapshots_dir(settings.paths).glob(".*"))
-    assert not [path for path in settings.published_path.parent.glob(".*") if path.is_symlink()]
+    assert not list(settings.paths.snapshots.glob(".*"))
+    assert not [path for path in settings.paths.published.parent.glob(".*") if path.is_symlink()]
     if settings.mode is Mode.POSTGRES:
-        assert {path.name for path in settings.lake_dir.iterdir() if path.name.startswith(".")} == set()
-        assert {str(path) for path in settings.lake_dir.rglob("*.parquet")} == named_files(settings)
-    assert _spilled(settings.spill_dir) == 0
+        assert {path.name for path in settings.paths.lake.iterdir() if path.name.startswith(".")} == set()
+        assert {str(path) for path in settings.paths.lake.rglob("*.parquet")} == named_files(settings)
+    assert _spilled(settings.paths.spill) == 0
 
 
 def named_files(settings: Settings) -> set[str]:

@@ -106,7 +106,7 @@ def _plain(scalar: Any) -> Any:
 
 def published(settings: Settings) -> list[tuple[Any, ...]]:
     """The same of the published file."""
-    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.published), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         columns = {
             row[0].casefold(): row for row in connection.execute("DESCRIBE analytics.behavioral_events").fetchall()

@@ -67,7 +67,7 @@ def many_events(own_server: Server) -> Database:
 def in_the_middle_of_a_copy(commands: Commands, settings: Settings, **values: Any) -> Iterator[Running]:
     """Start a sync and let it stand still while the server is sending it the events; let it go on after the block."""
     place = values.pop("database")
-    running = commands.start("sync", "--json", data_dir=settings.data_dir, **place.variables(**values))
+    running = commands.start("sync", "--json", data_dir=settings.paths.root, **place.variables(**values))
 
     try:
         # One connection for all looks: the copy takes a tenth of a second.
@@ -90,7 +90,7 @@ def in_the_middle_of_a_copy(commands: Commands, settings: Settings, **values: An
 
             wait_for(met, "a copy of the events")
         if not settings.duckdb_use_postgres_scanner:
-            assert list(settings.lake_dir.glob(f".tmp-staging-*/{EVENTS}"))
+            assert list(settings.paths.lake.glob(f".tmp-staging-*/{EVENTS}"))
         yield running
     finally:
         running.go_on()
@@ -184,7 +184,7 @@ def test_a_statement_that_takes_too_long_names_the_variable_to_raise(
     prisma.execute(SLOW_VIEW % ", pg_sleep(30) AS s")
     prisma.execute(EVERY_EVENT)
 
-    done = commands.run("sync", "--json", data_dir=settings.data_dir, **values, pg_statement_timeout=1)
+    done = commands.run("sync", "--json", data_dir=settings.paths.root, **values, pg_statement_timeout=1)
 
     assert done.code == 1
     assert "table public.phase_assignments: a statement took longer than the 1 seconds of" in done.json["error"]

@@ -67,11 +67,11 @@ def test_a_disk_that_is_full_is_told_and_the_next_sync_mends_it(
     with ballast.open("wb") as stream:
         os.posix_fallocate(stream.fileno(), 0, shutil.disk_usage(small_disk).free - left_mb * 1_000_000)
 
-    done = commands.run("sync", "--json", data_dir=settings.data_dir, **values)
+    done = commands.run("sync", "--json", data_dir=settings.paths.root, **values)
 
     assert done.code == 1
     assert done.json["error_kind"] == "ResourceError"
-    assert f"{settings.data_dir}/" in done.json["error"]
+    assert f"{settings.paths.root}/" in done.json["error"]
     assert "No space left on device" in done.json["error"]
     assert "Nothing was published; make room" in done.json["error"]
     before.is_untouched(exported=not scanner and left_mb == 9)
@@ -90,15 +90,15 @@ def test_a_file_that_may_not_grow_is_told_and_the_next_sync_mends_it(
     values = prisma.variables(duckdb_use_postgres_scanner=scanner)
     settings = settings_for(**values)
     # Dagster's records first: they are files too.
-    assert commands.run("sync", "--json", data_dir=settings.data_dir, **values).code == 0
+    assert commands.run("sync", "--json", data_dir=settings.paths.root, **values).code == 0
     before = Place(settings)
     prisma.execute(MUCH)
 
-    done = commands.run("sync", "--json", data_dir=settings.data_dir, file_size=most_bytes, **values)
+    done = commands.run("sync", "--json", data_dir=settings.paths.root, file_size=most_bytes, **values)
 
     assert done.code == 1
     assert done.json["error_kind"] == "ResourceError"
-    assert f"{settings.data_dir}/" in done.json["error"]
+    assert f"{settings.paths.root}/" in done.json["error"]
     assert "File too large" in done.json["error"]
     assert "Nothing was published; make room" in done.json["error"]
     before.is_untouched(exported=not scanner and most_bytes == 4_000_000)
@@ -119,9 +119,9 @@ def commands_without_privilege(tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 READ_ONLY: dict[str, Callable[[Settings], Path]] = {
-    "data folder": lambda settings: settings.data_dir,
-    "lake": lambda settings: settings.lake_dir,
-    "snapshots": lambda settings: snapshots.snapshots_dir(settings.paths),
+    "data folder": lambda settings: settings.paths.root,
+    "lake": lambda settings: settings.paths.lake,
+    "snapshots": lambda settings: settings.paths.snapshots,
 }
 
 
@@ -141,7 +141,7 @@ def test_a_folder_that_may_not_be_written_to_is_told_and_the_next_sync_mends_it(
     for folder in folders:
         folder.chmod(0o555)
     try:
-        done = commands_without_privilege.run("sync", "--json", data_dir=settings.data_dir, **values)
+        done = commands_without_privilege.run("sync", "--json", data_dir=settings.paths.root, **values)
     finally:
         for folder in folders:
             folder.chmod(0o755)
@@ -161,7 +161,7 @@ def test_records_that_may_not_be_written_are_told(
     home.mkdir(0o555)
     settings = settings_for(**prisma.variables())
 
-    done = commands_without_privilege.run("sync", data_dir=settings.data_dir, dagster_home=home, **prisma.variables())
+    done = commands_without_privilege.run("sync", data_dir=settings.paths.root, dagster_home=home, **prisma.variables())
 
     assert done.code == 1
     assert done.err.startswith("failed: ")
@@ -216,15 +216,17 @@ def test_a_damaged_lake_is_healed_from_the_source_and_that_is_said(
 
     if damage == "a month changed":
         # Its length is the same, so only reading it tells: it is read when a file is built from nothing.
-        settings.published_path.unlink()
+        settings.paths.published.unlink()
 
-    done = commands.run("sync", "--json", data_dir=settings.data_dir, **values)
+    done = commands.run("sync", "--json", data_dir=settings.paths.root, **values)
 
     assert done.code == 0, done.err
-    expected = settings.paths.manifest.name if "manifest" in damage else path.relative_to(settings.lake_dir).as_posix()
+    expected = (
+        settings.paths.manifest.name if "manifest" in damage else path.relative_to(settings.paths.lake).as_posix()
+    )
     assert done.json["repaired"] == [expected]
     equal(settings, prisma)
-    assert commands.run("sync", "--json", data_dir=settings.data_dir, **values).json["repaired"] == []
+    assert commands.run("sync", "--json", data_dir=settings.paths.root, **values).json["repaired"] == []
 
 
 # The clock

@@ -17,7 +17,7 @@ class Victim:
     """A process that syncs when told to, and can be killed at any moment."""
 
     def __init__(self, settings: Settings, values: dict[str, object]) -> None:
-        self.environment = environment(settings.data_dir, **values)
+        self.environment = environment(settings.paths.root, **values)
         self.process: subprocess.Popen[str] | None = None
 
     def ready(self) -> "subprocess.Popen[str]":

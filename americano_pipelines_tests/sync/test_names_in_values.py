@@ -33,7 +33,7 @@ ONE_MONTH = """UPDATE behavioral_events SET "timeOfDay" = 1 WHERE "timestamp" < 
 
 def texts(settings: Settings) -> list[tuple[str, int]]:
     sync(settings)
-    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.published), read_only=True) as connection:
         return connection.execute("SELECT quiz, count(*) FROM analytics.behavioral_events GROUP BY 1").fetchall()
 
 

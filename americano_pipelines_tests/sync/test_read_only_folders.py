@@ -36,7 +36,7 @@ def test_a_disk_without_a_byte_left_for_the_records_of_the_run_is_told(
     done = commands.run("sync", data_dir=small_disk, **prisma.variables())
 
     assert done.code == 1
-    assert done.err.startswith(f"failed: Dagster's records in {settings.dagster_dir} cannot be written: ")
+    assert done.err.startswith(f"failed: Dagster's records in {settings.paths.dagster_home} cannot be written: ")
     assert "Is that disk full" in done.err, "SQLite says no more than 'disk I/O error'"
     before.is_untouched()
     ballast.unlink()
@@ -48,14 +48,14 @@ def test_a_plain_file_in_the_place_of_the_link_is_left_alone_until_it_is_moved_a
 ) -> None:
     settings = settings_for(**prisma.variables())
     sync(settings)
-    link = settings.published_path
+    link = settings.paths.published
     published = link.resolve()
     link.unlink()
     shutil.copyfile(published, link)
     content = link.read_bytes()
     prisma.execute(EVERY_EVENT)
 
-    done = commands.run("sync", "--json", data_dir=settings.data_dir, **prisma.variables())
+    done = commands.run("sync", "--json", data_dir=settings.paths.root, **prisma.variables())
 
     assert done.code == 1
     assert f"{link} is a file of its own" in done.json["error"]
@@ -74,12 +74,12 @@ def test_a_stale_log_beside_what_is_published_harms_nobody_after_the_next_sync(
     published = snapshots.current(settings.paths)
     assert published is not None
     rows = published_rows(settings, "behavioral_events")
-    place = settings.published_path if beside == "the link" else published
+    place = settings.paths.published if beside == "the link" else published
     place.with_name(f"{place.name}.wal").write_bytes(b"left by a process that was killed" * 100)
     if beside == "the link":
         assert published_rows(settings, "behavioral_events") == rows, "no reader looks there"
 
-    done = commands.run("sync", "--json", data_dir=settings.data_dir, **prisma.variables())
+    done = commands.run("sync", "--json", data_dir=settings.paths.root, **prisma.variables())
 
     assert done.code == 0
     assert done.json["changed"] is (beside == "the file")

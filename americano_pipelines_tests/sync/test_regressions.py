@@ -66,11 +66,11 @@ def check_nothing_is_published_until_the_next(
     settings: Settings, database: Database, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sync that met the change says so and leaves what was published; one after it has every row."""
-    before = settings.published_path.resolve()
+    before = settings.paths.published.resolve()
     rows = published_rows(settings, table)
     with pytest.raises(TransientSourceError, match="was emptied, rewritten or replaced while the copy began"):
         sync(settings)
-    assert settings.published_path.resolve() == before
+    assert settings.paths.published.resolve() == before
     assert published_rows(settings, table) == rows
     monkeypatch.undo()
     assert sync(settings).blocked_by == []
@@ -130,7 +130,7 @@ def test_a_migration_that_was_under_way_at_the_snapshot_is_a_new_attempt(
     prisma.execute("ALTER TABLE phase_assignments ADD note varchar(10) DEFAULT 'n', ADD mood mood DEFAULT 'calm'")
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=True))
     sync(settings)
-    before = settings.published_path.resolve()
+    before = settings.paths.published.resolve()
     once_begun(prisma, change)
 
     # All is read again, as it is when rows changed meanwhile. A scan may meet a new label itself.
@@ -139,7 +139,7 @@ def test_a_migration_that_was_under_way_at_the_snapshot_is_a_new_attempt(
     ):
         sync(settings, full=True)
 
-    assert settings.published_path.resolve() == before
+    assert settings.paths.published.resolve() == before
     monkeypatch.undo()
     if "phases_before" in change:
         prisma.execute("ALTER TABLE phases_before RENAME TO phase_assignments")
@@ -156,7 +156,7 @@ def test_the_first_sync_publishes_nothing_of_a_table_emptied_after_its_snapshot(
     with pytest.raises(TransientSourceError, match=r"public\.phase_assignments: phase_assignments was emptied"):
         sync(settings)
 
-    assert not settings.published_path.exists()
+    assert not settings.paths.published.exists()
 
 
 def test_a_table_below_a_view_that_is_emptied_after_the_snapshot_is_noticed(
@@ -263,7 +263,7 @@ def test_text_where_a_role_needs_a_time_or_a_number_is_refused_by_its_column(
     with pytest.raises(SourceError, match=rf"public\.{table}: the \w+ column '{column}' has type text"):
         sync(settings)
 
-    assert not settings.published_path.exists()
+    assert not settings.paths.published.exists()
 
 
 @BOTH
@@ -300,7 +300,7 @@ def test_the_environment_is_put_back_after_a_failure_too(
 
 
 def seen_from(settings: Settings, zone: str, query: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.published), read_only=True) as connection:
         return connection.execute(f"SET TimeZone = '{zone}'").execute(query).fetchall()
 
 

@@ -68,7 +68,7 @@ def test_a_standby_that_receives_is_read_at_one_instant(
 
     assert outcome.blocked_by == []
     query = "SELECT count(*), count(DISTINCT \"timeOfDay\") FROM analytics.behavioral_events WHERE id LIKE 'watched%'"
-    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.published), read_only=True) as connection:
         assert connection.execute(query).fetchall() == [(30, 1)]
     assert outcome.document.source["in_recovery"]
     if not scanner:

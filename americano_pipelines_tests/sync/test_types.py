@@ -192,7 +192,7 @@ def _syncs_to_the_same(each: dict[bool, Settings], source: Source, built: str) -
             f"CAST(c{number} AS VARCHAR[])" if name.endswith("[]") and name in SCANNED else _duckdb(name, f"c{number}")
             for number, name in enumerate(source.types)
         )
-        with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+        with duckdb.connect(str(settings.paths.published), read_only=True) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             read = connection.execute(f"SELECT id, {values} FROM analytics.behavioral_events").fetchall()
         published = _comparable(source.types, read)

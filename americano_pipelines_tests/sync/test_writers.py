@@ -78,7 +78,7 @@ def test_a_sync_among_writers_is_one_instant_across_tables(
             before = commits()
             outcome = sync(settings)
             assert outcome.blocked_by == []
-            with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+            with duckdb.connect(str(settings.paths.published), read_only=True) as connection:
                 phases = connection.execute(PHASES).fetchall()
                 events = connection.execute(EVENTS).fetchall()
                 (protocols,) = connection.execute(

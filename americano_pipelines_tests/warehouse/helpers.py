@@ -41,7 +41,7 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
 
 def published(settings: Settings) -> dict[str, tuple[int, int]]:
     """The published folder, to compare before and after."""
-    return tree(settings.published_path.parent)
+    return tree(settings.paths.published.parent)
 
 
 def write_parquet(path: Path, query: str) -> Path:

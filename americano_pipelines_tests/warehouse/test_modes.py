@@ -88,7 +88,7 @@ def test_postgres_and_scanner_mode_publish_the_same_tables_and_parquet_mode_too(
     for table in TABLES:
         file = write_parquet(
             tmp_path / f"{table}.parquet",
-            f"FROM read_parquet('{lake.lake_dir}/{table}/*/*.parquet', hive_partitioning = false) ORDER BY hash(id)",
+            f"FROM read_parquet('{lake.paths.lake}/{table}/*/*.parquet', hive_partitioning = false) ORDER BY hash(id)",
         )
         exports[f"{table}_parquet"] = str(file)
     files = settings_for(**exports, duckdb_db_path=tmp_path / "f.duckdb", americano_data_dir=tmp_path / "other")

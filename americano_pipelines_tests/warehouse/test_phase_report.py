@@ -109,8 +109,8 @@ def test_before_anything_is_published_the_reader_says_what_to_do(settings_for: C
     settings = settings_for()
     with pytest.raises(WarehouseUnavailableError, match=r"nothing is published at .*; run `americano sync` first"):
         report(settings, compare=False)
-    settings.published_path.parent.mkdir(parents=True)
-    settings.published_path.symlink_to("snapshots/gone/americano.duckdb")
+    settings.paths.published.parent.mkdir(parents=True)
+    settings.paths.published.symlink_to("snapshots/gone/americano.duckdb")
     with pytest.raises(WarehouseUnavailableError, match="nothing is published"), open_published(settings):
         pass
 

@@ -178,11 +178,11 @@ def test_a_purge_drops_the_plans_of_protocols_that_are_gone_but_not_those_of_oth
     sync(settings)
     prisma.execute("DELETE FROM analysis_runs; DELETE FROM phase_assignments; DELETE FROM experiment_protocols")
 
-    with dropping_plans(settings.spill_dir, others={"protocol_0"}):
+    with dropping_plans(settings.paths.spill, others={"protocol_0"}):
         sync(settings, full=True)
 
     assert protocols_in_history(settings) == {"protocol_0"}
-    assert not list(settings.spill_dir.glob(".tmp-purge-*"))
+    assert not list(settings.paths.spill.glob(".tmp-purge-*"))
 
 
 def test_the_history_of_a_file_that_somebody_wrote_to_is_not_believed(prisma: Database, settings: Settings) -> None:

@@ -175,7 +175,7 @@ def test_a_failed_blocking_check_publishes_nothing_and_leaves_the_old_file(
     assert outcome.path is None
     assert [(c.table, c.name, c.description) for c in outcome.blocked_by] == [("behavioral_events", check, description)]
     assert published(files) == before
-    assert not list(snapshots.snapshots_dir(files.paths).glob(".*"))
+    assert not list(files.paths.snapshots.glob(".*"))
 
 
 @pytest.mark.parametrize("mode", ["files", "postgres", "scanner"])
@@ -271,9 +271,7 @@ def test_a_missing_file_leaves_its_table_as_it_was_published(files: Settings) ->
     assert not outcome.document.tables["behavioral_events"].carried_over
     assert rows(files, "SELECT id FROM analytics.phase_assignments") == [("f",)]
     assert rows(files, "SELECT count(*) FROM analytics.behavioral_events") == [(90,)]
-    assert (
-        sorted(path.name for path in snapshots.snapshots_dir(files.paths).iterdir() if path.name.startswith(".")) == []
-    )
+    assert sorted(path.name for path in files.paths.snapshots.iterdir() if path.name.startswith(".")) == []
 
 
 def test_nothing_is_carried_over_from_a_file_that_somebody_wrote_to(files: Settings) -> None:
@@ -380,7 +378,7 @@ def test_without_an_export_there_is_nothing_to_build_from(
 def test_a_failure_at_any_stage_leaves_nothing_behind(files: Settings, stage: str) -> None:
     synced(files)
     before = published(files)
-    folders = sorted(snapshots.snapshots_dir(files.paths).iterdir())
+    folders = sorted(files.paths.snapshots.iterdir())
 
     def fail(began: str) -> None:
         if began == stage:
@@ -389,7 +387,7 @@ def test_a_failure_at_any_stage_leaves_nothing_behind(files: Settings, stage: st
     with pytest.raises(KeyboardInterrupt):
         refresh(files, StageTimer(on_start=fail), full=True)
     assert published(files) == before
-    assert sorted(snapshots.snapshots_dir(files.paths).iterdir()) == folders
+    assert sorted(files.paths.snapshots.iterdir()) == folders
 
 
 def test_a_lost_connection_in_the_middle_of_a_scan_can_be_tried_again(
@@ -409,7 +407,7 @@ def test_a_lost_connection_in_the_middle_of_a_scan_can_be_tried_again(
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_whatever_else_has_the_published_name_is_refused_and_untouched(files: Settings, kind: str) -> None:
-    place = files.published_path
+    place = files.paths.published
     place.parent.mkdir(parents=True)
     place.write_text("mine") if kind == "file" else (place / "inside").mkdir(parents=True)
 

@@ -119,7 +119,7 @@ def settings(export: Callable[[int], Path], settings_for: Callable[..., Settings
 
 def test_the_published_name_is_a_relative_link_to_a_file_of_the_same_name(settings: Settings) -> None:
     outcome = synced(settings)
-    link = settings.published_path
+    link = settings.paths.published
     assert os.readlink(link) == f"snapshots/{outcome.document.snapshot_id}/{link.name}"  # noqa: PTH115 - as text
     assert outcome.path == snapshots.current(settings.paths)
 
@@ -164,7 +164,7 @@ def test_the_current_file_stays_though_the_clock_went_back(settings: Settings) -
     current = synced(settings).path
     assert current is not None
     for year in range(2090, 2100):
-        future = snapshots.snapshots_dir(settings.paths) / f"{year}0101T000000Z-00000000"
+        future = settings.paths.snapshots / f"{year}0101T000000Z-00000000"
         future.mkdir()
         for name in (current.name, "snapshot.json"):
             (future / name).write_bytes(b"")
@@ -180,15 +180,15 @@ def test_the_current_file_stays_though_the_clock_went_back(settings: Settings) -
 def test_what_others_keep_in_the_folder_is_never_swept(
     settings: Settings, settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    folder = snapshots.snapshots_dir(settings.paths)
+    folder = settings.paths.snapshots
     (folder / "0-photos").mkdir(parents=True)
     (folder / "0-notes.txt").write_text("mine")
     neighbour = settings_for(
         behavioral_events_parquet=str(settings.parquet_input("behavioral_events")),
-        duckdb_db_path=settings.published_path.with_name("neighbour.duckdb"),
+        duckdb_db_path=settings.paths.published.with_name("neighbour.duckdb"),
         americano_data_dir=tmp_path / "neighbour",
     )
-    assert snapshots.snapshots_dir(neighbour.paths) == folder
+    assert neighbour.paths.snapshots == folder
     synced(neighbour)
     inputs = str(settings.parquet_input("behavioral_events"))
     keeping_one = settings_for(behavioral_events_parquet=inputs, americano_snapshots_kept=1)
@@ -204,7 +204,7 @@ def test_a_shell_that_wrote_into_the_old_file_disturbs_no_sync_and_no_reader(
     settings: Settings, export: Callable[[int], Path], start: Callable[..., Worker]
 ) -> None:
     synced(settings)
-    shell = start(SESSION, str(settings.published_path), "rw")
+    shell = start(SESSION, str(settings.paths.published), "rw")
     assert shell.says() == "open"
     shell.answer("INSERT INTO analytics.behavioral_events SELECT 'written', 'u', '2025-01-01' FROM range(1000)")
     old = snapshots.current(settings.paths)
@@ -215,7 +215,7 @@ def test_a_shell_that_wrote_into_the_old_file_disturbs_no_sync_and_no_reader(
     outcome = synced(settings)
 
     assert outcome.path != old
-    for path in (settings.published_path, settings.published_path):
+    for path in (settings.paths.published, settings.paths.published):
         reader = start(SESSION, str(path), "ro")
         assert reader.says() == "open"
         assert reader.answer(COUNT) == "90"
@@ -236,7 +236,7 @@ def test_a_table_is_carried_over_though_a_shell_holds_the_file_read_write(
     phases = write_parquet(tmp_path / "in" / "phases.parquet", "SELECT 'f' AS id, 'p' AS protocol_id")
     settings = settings_for(behavioral_events_parquet=str(export(100)), phase_assignments_parquet=str(phases))
     synced(settings)
-    shell = start(SESSION, str(settings.published_path), "rw")
+    shell = start(SESSION, str(settings.paths.published), "rw")
     assert shell.says() == "open"
     shell.answer("DELETE FROM analytics.phase_assignments")
     phases.unlink()
@@ -251,7 +251,7 @@ def test_a_reader_keeps_the_file_it_opened_and_a_new_one_sees_the_new(
     settings: Settings, export: Callable[[int], Path], start: Callable[..., Worker]
 ) -> None:
     synced(settings)
-    reader = start(SESSION, str(settings.published_path), "ro")
+    reader = start(SESSION, str(settings.paths.published), "ro")
     assert reader.says() == "open"
     assert reader.answer(COUNT) == "100"
     export(90)
@@ -259,7 +259,7 @@ def test_a_reader_keeps_the_file_it_opened_and_a_new_one_sees_the_new(
     synced(settings)
 
     assert reader.answer(COUNT) == "100"
-    newcomer = start(SESSION, str(settings.published_path), "ro")
+    newcomer = start(SESSION, str(settings.paths.published), "ro")
     assert newcomer.says() == "open"
     assert newcomer.answer(COUNT) == "90"
     with open_published(settings) as connection:
@@ -287,7 +287,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
     reads += 1
 print(reads, json.dumps(sorted(seen)))
 """,
-        str(settings.published_path),
+        str(settings.paths.published),
     )
     assert loop.says() == "open"
     for count in range(91, 97):
@@ -322,7 +322,7 @@ def test_a_sync_killed_at_any_moment_leaves_a_whole_file_published(
     victim = start(
         STUCK,
         moment,
-        data_dir=str(settings.data_dir),
+        data_dir=str(settings.paths.root),
         behavioral_events_parquet=str(settings.parquet_input("behavioral_events")),
     )
     assert victim.says() == "there"
@@ -336,7 +336,7 @@ def test_a_sync_killed_at_any_moment_leaves_a_whole_file_published(
     assert synced(settings).changed is (expected == 100)
     assert rows(settings, COUNT) == [(90,)]
     if expected == 100:
-        assert not list(snapshots.snapshots_dir(settings.paths).glob(".*"))
+        assert not list(settings.paths.snapshots.glob(".*"))
 
 
 def shell(path: Path, query: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -355,11 +355,11 @@ def shell(path: Path, query: str, *options: str) -> subprocess.CompletedProcess[
 def test_the_duckdb_shell_reads_the_published_file_by_its_documented_query(settings: Settings) -> None:
     synced(settings)
 
-    answer = shell(settings.published_path, COUNT, "-readonly")
+    answer = shell(settings.paths.published, COUNT, "-readonly")
 
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.split() == ["count_star()", "100"]
-    denied = shell(settings.published_path, "DELETE FROM analytics.behavioral_events;", "-readonly")
+    denied = shell(settings.paths.published, "DELETE FROM analytics.behavioral_events;", "-readonly")
     assert "read-only" in denied.stderr
     assert not synced(settings).changed
 
@@ -367,7 +367,7 @@ def test_the_duckdb_shell_reads_the_published_file_by_its_documented_query(setti
 def test_a_file_called_analytics_could_not_be_asked_this_way(settings: Settings, tmp_path: Path) -> None:
     synced(settings)
     link = tmp_path / "analytics.duckdb"
-    link.symlink_to(settings.published_path)
+    link.symlink_to(settings.paths.published)
 
     answer = shell(link, COUNT, "-readonly")
 
@@ -378,7 +378,7 @@ def test_a_file_that_somebody_holds_read_write_is_reported_within_ten_seconds(
     settings: Settings, start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced(settings)
-    holder = start(SESSION, str(settings.published_path), "rw")
+    holder = start(SESSION, str(settings.paths.published), "rw")
     assert holder.says() == "open"
     monkeypatch.setattr("americano_pipelines.warehouse.snapshots._POLL_SECONDS", 0.05)
 
@@ -393,7 +393,7 @@ def test_a_file_that_somebody_holds_read_write_is_reported_within_ten_seconds(
 
 def test_a_reader_waits_for_a_shell_that_is_about_to_close(settings: Settings, start: Callable[..., Worker]) -> None:
     synced(settings)
-    holder = start(SESSION, str(settings.published_path), "rw")
+    holder = start(SESSION, str(settings.paths.published), "rw")
     assert holder.says() == "open"
     assert holder.process.stdin is not None
     holder.process.stdin.close()

@@ -142,7 +142,7 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:  # noqa: ARG002 - Dagster's signature
         """Resolve the link, and hold one folder to spill to for the run."""
-        path = snapshots.current(self.settings.paths) or self.settings.published_path
+        path = snapshots.current(self.settings.paths) or self.settings.paths.published
         # In one process, one path means one session of DuckDB, so its steps share the folder.
         with reader_spill_folder(self.settings.paths) as folder:
             self._file = DuckDBResource(

@@ -84,7 +84,7 @@ def export_specs(settings: Settings) -> list[dg.AssetSpec]:
             tags={"layer": "lake"},
             metadata={
                 STORAGE_KIND: "parquet",
-                URI: (settings.lake_dir / contract.name).absolute().as_uri(),
+                URI: (settings.paths.lake / contract.name).absolute().as_uri(),
             },
             code_version=_short(contract_sha256()),
             freshness_policy=freshness,
@@ -106,14 +106,14 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
             kinds={"duckdb", "table"},
             owners=[Owner.DATA.value],
             tags={"layer": "warehouse"},
-            metadata=_published_as(settings.published_path, "analytics", contract.name),
+            metadata=_published_as(settings.paths.published, "analytics", contract.name),
             skippable=True,
             code_version=_short(contract_sha256()),
             freshness_policy=freshness,
         )
         for contract in CONTRACTS
     ]
-    return mirrors + [_model_spec(settings.published_path, model, freshness) for model in MODELS]
+    return mirrors + [_model_spec(settings.paths.published, model, freshness) for model in MODELS]
 
 
 def check_specs() -> list[dg.AssetCheckSpec]:

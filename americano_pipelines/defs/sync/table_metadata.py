@@ -54,7 +54,7 @@ def export_metadata(
         COLUMN_LINEAGE: _lineage(lineage, "postgres"),
         "column lineage": _lineage_table(lineage, "postgres"),
         "source table": table.found_as,
-        "path": short_path(settings.lake_dir / name, settings.data_dir),
+        "path": short_path(settings.paths.lake / name, settings.paths.root),
         "bytes": table.bytes,
         "files": len(files),
         "months": dg.MetadataValue.md(

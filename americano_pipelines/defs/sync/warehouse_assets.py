@@ -92,7 +92,7 @@ def _refreshed(
         except LakeDamagedError as error:
             if len(repaired) == MAX_REPAIRS:
                 raise
-            repaired.append(error.path.relative_to(settings.lake_dir).as_posix())
+            repaired.append(error.path.relative_to(settings.paths.lake).as_posix())
             context.log.warning("%s", exported_again(repaired[-1]))
             error.path.unlink(missing_ok=True)
             export(settings, stages)
@@ -127,7 +127,7 @@ def _entries(settings: Settings, outcome: RefreshResult, upstream: str) -> dict[
     except WarehouseUnavailableError as error:
         # A process holds the published file read-write; the sync is complete all the same.
         previews = dict.fromkeys(entries, dg.MetadataValue.text(f"not shown: {error}"))
-    path = short_path(outcome.path or settings.published_path, settings.data_dir)
+    path = short_path(outcome.path or settings.paths.published, settings.paths.root)
     return {
         asset_key: ({"preview": previews[asset_key], **metadata, "path": path}, state)
         for asset_key, (metadata, state) in entries.items()

@@ -49,7 +49,7 @@ def check_crate(settings: Settings, crate: Path) -> CrateCheck:
     Raises:
         AnalysisError: the file is no crate, or the verifier does not come to its end.
     """
-    with reader_temporary_folder(settings.spill_dir, "crate") as folder:
+    with reader_temporary_folder(settings.paths.spill, "crate") as folder:
         inside, program = folder / "crate", folder / VERIFIER
         inside.mkdir()
         unpack(crate, inside)

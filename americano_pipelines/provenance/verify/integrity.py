@@ -208,7 +208,7 @@ def snapshot_purged(paths: DataFolder, snapshot_id: str, record: Record) -> bool
 
 
 def _snapshot(settings: Settings, snapshot_id: str, sha256: str, record: Record) -> Finding:
-    folder, what = snapshots.snapshots_dir(settings.paths) / snapshot_id, f"snapshot {snapshot_id}"
+    folder, what = settings.paths.snapshots / snapshot_id, f"snapshot {snapshot_id}"
     if not folder.is_dir():
         if snapshot_purged(settings.paths, snapshot_id, record):
             return Finding("data", what, Status.PURGED)

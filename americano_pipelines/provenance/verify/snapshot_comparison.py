@@ -32,7 +32,7 @@ def input_snapshot(record: Record) -> tuple[str, str]:
 def intact_file(settings: Settings, record: Record) -> Path | None:
     """The file of the snapshot that the extract was read from, None where it is gone or is not the recorded one."""
     snapshot_id, sha256 = input_snapshot(record)
-    path = snapshots.snapshots_dir(settings.paths) / snapshot_id / snapshots.file_name(settings.paths)
+    path = settings.paths.snapshots / snapshot_id / snapshots.file_name(settings.paths)
     return path if snapshots.is_intact(path, sha256) else None
 
 
@@ -86,7 +86,7 @@ def _read_again(settings: Settings, record: Record, kind: Kind, path: Path) -> B
             return read_input(settings, connection, document, request)
         except PseudonymKeyError:
             # Only pseudonyms need the key, and these are not compared.
-            with reader_temporary_folder(settings.spill_dir, "key") as folder:
+            with reader_temporary_folder(settings.paths.spill, "key") as folder:
                 elsewhere = settings.model_copy(update={"americano_data_dir": folder})
                 return read_input(elsewhere, connection, document, request, archive=settings)
 

@@ -26,7 +26,6 @@ from americano_pipelines.provenance.verify.snapshot_comparison import (
     intact_file,
 )
 from americano_pipelines.settings import DataFolder, Settings
-from americano_pipelines.warehouse import snapshots
 
 
 class KeptFinding(FrozenModel):
@@ -65,7 +64,7 @@ def compare_extract(settings: Settings, sha256: str, record: Record) -> Iterator
     path = intact_file(settings, record)
     if path is not None and (settings.paths.extracts / f"{record.extract_sha256}.json").exists():
         yield compare_with_snapshot_now(settings, record, path)
-    elif path is None and not (snapshots.snapshots_dir(settings.paths) / input_snapshot(record)[0]).is_dir():
+    elif path is None and not (settings.paths.snapshots / input_snapshot(record)[0]).is_dir():
         yield _expired_finding(settings, sha256, record)
 
 

@@ -13,11 +13,11 @@ from americano_pipelines.defs.step_errors import step_errors
 from americano_pipelines.settings import load_settings
 
 settings = load_settings()
-GOES_ON = settings.data_dir / "go-on"
+GOES_ON = settings.paths.root / "go-on"
 
 
 def hang(name: str) -> None:
-    (settings.data_dir / f"hanging-{name}").touch()
+    (settings.paths.root / f"hanging-{name}").touch()
     deadline = time.monotonic() + 120
     while not GOES_ON.exists():
         assert time.monotonic() < deadline, "nobody told it to go on"
@@ -59,8 +59,8 @@ def hanging(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
 @dg.asset
 def uploading(context: dg.AssetExecutionContext, mlflow: MlflowResource) -> None:
     with step_errors(context), mlflow.analysis("upload", {}) as run:
-        (settings.data_dir / "mlflow" / "artifacts").write_text("a file where the folder belongs")
-        run.log_artifact(settings.dagster_dir / "dagster.yaml")
+        (settings.paths.root / "mlflow" / "artifacts").write_text("a file where the folder belongs")
+        run.log_artifact(settings.paths.dagster_home / "dagster.yaml")
 
 
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["p1", "p2"]))

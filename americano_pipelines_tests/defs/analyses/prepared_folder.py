@@ -23,8 +23,8 @@ def prepare_analyses(
     values = prisma.variables(analysis_runs_database_url=link_url(prisma))
     settings = settings_for(**values)
     sync(settings)
-    (settings.data_dir / "mlflow").mkdir()
-    (settings.data_dir / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
+    (settings.paths.root / "mlflow").mkdir()
+    (settings.paths.root / "mlflow" / "mlflow.db").write_bytes(empty_store.read_bytes())
     with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance:
         instance.add_dynamic_partitions(str(PROTOCOLS.name), ["protocol_0", "protocol_1"])
     return values, settings

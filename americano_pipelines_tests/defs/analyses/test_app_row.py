@@ -42,7 +42,7 @@ class Analyses:
 def analyses(runner: Callable[..., Runner], prisma: Database, empty_store: Path) -> Analyses:
     sync = runner(**prisma.variables(analysis_runs_database_url=link_url(prisma)))
     assert sync.run().success
-    folder = sync.settings.data_dir / "mlflow"
+    folder = sync.settings.paths.root / "mlflow"
     folder.mkdir()
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
     return Analyses(sync.settings, sync.instance)

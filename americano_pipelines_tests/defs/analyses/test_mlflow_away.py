@@ -51,7 +51,7 @@ def published(prisma: Database, settings_for: Callable[..., Settings]) -> Callab
 
 def leave_open(settings: Settings) -> None:
     """Leave what a killed run does: it has ended, and its MLflow run is open as far as Dagster's records know."""
-    with dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance:
+    with dg.DagsterInstance.from_config(str(settings.paths.dagster_home)) as instance:
         tags = {EXPERIMENT_TAG: "1", STATUS_TAG: OPEN}
         failed = dg.DagsterRunStatus.FAILURE
         instance.add_run(dg.DagsterRun(job_name="analyses", run_id=str(uuid.uuid4()), status=failed, tags=tags))
@@ -76,7 +76,7 @@ def test_each_wait_for_a_silent_server_is_bounded(
     assert "timeout" in failed.sentence
     assert "MLflow does not show yet how some runs ended" in caplog.text
     with (
-        dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance,
+        dg.DagsterInstance.from_config(str(settings.paths.dagster_home)) as instance,
         pytest.raises(AmericanoError, match="MLFLOW_TRACKING_URI"),
     ):
         build_run_outcome(settings).evaluate_tick(dg.build_sensor_context(instance=instance))

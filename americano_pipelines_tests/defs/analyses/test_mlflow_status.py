@@ -38,10 +38,10 @@ class Location:
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start `dagster ...`; it is killed after two minutes, so nobody waits for ever."""
-        with (self.settings.data_dir / "log").open("ab") as log:
+        with (self.settings.paths.root / "log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dagster", *arguments, "-m", MODULE],
-                env=environment(self.settings.data_dir, dagster_home=self.settings.dagster_dir, **self.values),
+                env=environment(self.settings.paths.root, dagster_home=self.settings.paths.dagster_home, **self.values),
                 stdout=log,
                 stderr=log,
             )
@@ -57,7 +57,7 @@ class Location:
         return self.start("job", "execute", "-j", name)
 
     def until_it_hangs(self, process: "subprocess.Popen[bytes]") -> None:
-        marker = self.settings.data_dir / "hanging-hanging"
+        marker = self.settings.paths.root / "hanging-hanging"
         wait_until(lambda: marker.exists() or process.poll() is not None, "the step that hangs", seconds=100)
         assert process.poll() is None, self.log()
 
@@ -84,7 +84,7 @@ class Location:
             return run.status, self.statuses()
 
     def log(self) -> str:
-        return (self.settings.data_dir / "log").read_text()[-5000:]
+        return (self.settings.paths.root / "log").read_text()[-5000:]
 
     def stop(self) -> None:
         for process, deadline in self.started:
@@ -122,8 +122,8 @@ def location_of(settings_for: Callable[..., Settings]) -> Iterator[Callable[...,
 @pytest.fixture
 def location(location_of: Callable[..., Location], empty_store: Path) -> Location:
     new_location = location_of()
-    (new_location.settings.data_dir / "mlflow").mkdir()
-    shutil.copyfile(empty_store, new_location.settings.data_dir / "mlflow" / "mlflow.db")
+    (new_location.settings.paths.root / "mlflow").mkdir()
+    shutil.copyfile(empty_store, new_location.settings.paths.root / "mlflow" / "mlflow.db")
     return new_location
 
 
@@ -161,7 +161,7 @@ def test_killed_when_it_was_cancelled(location: Location, executor: str) -> None
     process = location.job(name)
     location.until_it_hangs(process)
     assert location.statuses() == {name: "RUNNING", "first": "FINISHED", "hang": "RUNNING"}
-    with dg.DagsterInstance.from_config(str(location.settings.dagster_dir)) as instance:
+    with dg.DagsterInstance.from_config(str(location.settings.paths.dagster_home)) as instance:
         # What the UI does: it notes the wish, and has the process interrupted.
         instance.report_run_canceling(location.dagster_run(instance))
         process.send_signal(signal.SIGINT)
@@ -190,7 +190,7 @@ def test_failed_after_the_next_command_when_its_process_was_killed(location: Loc
 def test_a_step_s_process_that_is_killed_fails_the_run(location: Location) -> None:
     process = location.job("hangs_multiprocess")
     location.until_it_hangs(process)
-    with dg.DagsterInstance.from_config(str(location.settings.dagster_dir)) as instance:
+    with dg.DagsterInstance.from_config(str(location.settings.paths.dagster_home)) as instance:
         tags = location.dagster_run(instance).tags
         assert tags[PID_TAG] == str(process.pid), "a step's process is none to go by"
     children = psutil.Process(process.pid).children(recursive=True)
@@ -242,7 +242,7 @@ def test_a_server_that_is_down_fails_the_run_before_it_works(location_of: Callab
     ]
     message = json.dumps([entry.to_json() for entry in entries])
     assert f"MLFLOW_TRACKING_URI=http://***@127.0.0.1:{port} cannot be written to" in message
-    assert files_with(location.settings.data_dir, "s3cr3tPW") == []
+    assert files_with(location.settings.paths.root, "s3cr3tPW") == []
 
 
 @pytest.mark.slow
@@ -255,7 +255,7 @@ def test_a_server_that_falls_silent_fails_the_run_and_shows_it_later(
     location.until_it_hangs(process)
     mlflow_server.signal(signal.SIGSTOP)
     try:
-        (location.settings.data_dir / "go-on").touch()
+        (location.settings.paths.root / "go-on").touch()
         assert process.wait() > 0, "it ended by itself, before anybody had to kill it"
     finally:
         mlflow_server.signal(signal.SIGCONT)
@@ -265,5 +265,5 @@ def test_a_server_that_falls_silent_fails_the_run_and_shows_it_later(
     assert status == dg.DagsterRunStatus.FAILURE
     assert shown["hangs_in_process"] == "FAILED"
     assert OPEN not in shown.values()
-    assert files_with(location.settings.data_dir, "cannot be written to") != []
-    assert files_with(location.settings.data_dir, "s3cr3tPW") == []
+    assert files_with(location.settings.paths.root, "cannot be written to") != []
+    assert files_with(location.settings.paths.root, "s3cr3tPW") == []

@@ -43,8 +43,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def settings(settings_for: Callable[..., Settings], empty_store: Path) -> Settings:
     settings = settings_for()
-    (settings.data_dir / "mlflow").mkdir(parents=True)
-    shutil.copyfile(empty_store, settings.data_dir / "mlflow" / "mlflow.db")
+    (settings.paths.root / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, settings.paths.root / "mlflow" / "mlflow.db")
     return settings
 
 
@@ -183,7 +183,7 @@ print("mlflow" in sys.modules)
 def test_without_ended_runs_mlflow_is_not_imported(settings: Settings) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIGHT],
-        env=environment(settings.data_dir),
+        env=environment(settings.paths.root),
         capture_output=True,
         text=True,
         timeout=120,
@@ -238,7 +238,7 @@ class Ui:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.port = settings, free_port()
         prepare_home(settings)
-        with (settings.data_dir / "log").open("wb") as log:
+        with (settings.paths.root / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [
                     *(
@@ -251,7 +251,7 @@ class Ui:
                     ),
                     *("-h", "127.0.0.1", "-p", str(self.port)),
                 ],
-                env=environment(settings.data_dir, dagster_home=settings.dagster_dir),
+                env=environment(settings.paths.root, dagster_home=settings.paths.dagster_home),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -267,7 +267,7 @@ class Ui:
             return json.load(response)["data"]
 
     def selector(self) -> dict[str, str] | None:
-        assert self.process.poll() is None, (self.settings.data_dir / "log").read_text()[-3000:]
+        assert self.process.poll() is None, (self.settings.paths.root / "log").read_text()[-3000:]
         with suppress(OSError):
             data = self.send(
                 "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
@@ -308,7 +308,7 @@ class Ui:
 def test_each_way_a_run_of_the_ui_ends_is_shown_in_mlflow(settings: Settings, store: Store) -> None:
     ui = Ui(settings)
     try:
-        wait_until(ui.selector, f"the code location, see {settings.data_dir / 'log'}", seconds=120)
+        wait_until(ui.selector, f"the code location, see {settings.paths.root / 'log'}", seconds=120)
 
         def ended(run_id: str, expected: dict[str, str]) -> None:
             def look() -> bool:
@@ -318,7 +318,7 @@ def test_each_way_a_run_of_the_ui_ends_is_shown_in_mlflow(settings: Settings, st
             wait_until(look, f"{expected} of {run_id}", seconds=120)
 
         def hanging() -> str:
-            marker = settings.data_dir / "hanging-hanging"
+            marker = settings.paths.root / "hanging-hanging"
             marker.unlink(missing_ok=True)
             run_id = ui.materialize("hanging")
             wait_until(marker.exists, "the step that hangs", seconds=90)
@@ -335,7 +335,7 @@ def test_each_way_a_run_of_the_ui_ends_is_shown_in_mlflow(settings: Settings, st
         )
         ended(cancelled, {"hanging": "KILLED", "hang": "KILLED"})
         killed = hanging()
-        with dg.DagsterInstance.from_config(str(settings.dagster_dir)) as instance:
+        with dg.DagsterInstance.from_config(str(settings.paths.dagster_home)) as instance:
             run = instance.get_run_by_id(killed)
             assert run is not None
             psutil.Process(int(run.tags[PID_TAG])).kill()

@@ -58,7 +58,7 @@ class Workspace:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [*within, sys.executable, *command],
-                env=environment(self.settings.data_dir, dagster_home=self.settings.dagster_dir, **self.values),
+                env=environment(self.settings.paths.root, dagster_home=self.settings.paths.dagster_home, **self.values),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -74,20 +74,20 @@ class Workspace:
 
     def reconcile(self) -> list[dg.DagsterRun]:
         """Run one tick of `run_outcome`; all runs after it."""
-        with dg.DagsterInstance.from_config(str(self.settings.dagster_dir)) as instance:
+        with dg.DagsterInstance.from_config(str(self.settings.paths.dagster_home)) as instance:
             build_run_outcome(self.settings).evaluate_tick(dg.build_sensor_context(instance=instance))
             return list(instance.get_runs())
 
     @property
     def log(self) -> Path:
-        return self.settings.data_dir / "log"
+        return self.settings.paths.root / "log"
 
     def log_end(self) -> str:
         return self.log.read_text()[-5000:]
 
     def runs(self, row_id: str) -> list[dg.DagsterRun]:
         """The Dagster runs of a request."""
-        with dg.DagsterInstance.from_config(str(self.settings.dagster_dir)) as instance:
+        with dg.DagsterInstance.from_config(str(self.settings.paths.dagster_home)) as instance:
             return list(instance.get_runs(dg.RunsFilter(tags={REQUEST_TAG: row_id})))
 
     def mlflow_statuses(self, row_id: str) -> list[str]:
@@ -153,7 +153,7 @@ def test_one_of_two_processes_carries_a_row_out(workspace: Workspace, prisma: Da
     store = open_store(workspace.settings)
     mlflow_runs = store.client.search_runs([store.experiment_id], "tags.analysis_run_id = 'run_1'")
     assert [run.info.status for run in mlflow_runs] == ["FINISHED"]
-    with dg.DagsterInstance.from_config(str(workspace.settings.dagster_dir)) as instance:
+    with dg.DagsterInstance.from_config(str(workspace.settings.paths.dagster_home)) as instance:
         ended = {run.run_id: run.status for run in instance.get_runs()}
     assert ended.pop(winner) == dg.DagsterRunStatus.SUCCESS
     assert list(ended.values()) == [dg.DagsterRunStatus.FAILURE]

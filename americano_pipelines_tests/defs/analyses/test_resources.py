@@ -52,8 +52,8 @@ def test_a_resource_is_replaced_by_its_name(
     settings_for: Callable[..., Settings], tmp_path: Path, empty_store: Path
 ) -> None:
     settings, other = settings_for(), settings_for(americano_data_dir=tmp_path / "other")
-    (other.data_dir / "mlflow").mkdir(parents=True)
-    shutil.copyfile(empty_store, other.data_dir / "mlflow" / "mlflow.db")
+    (other.paths.root / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, other.paths.root / "mlflow" / "mlflow.db")
     definitions = build_defs(settings, resources={"mlflow": MlflowResource(settings=other)})
     with dg.DagsterInstance.ephemeral() as instance:
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
@@ -64,4 +64,4 @@ def test_a_resource_is_replaced_by_its_name(
     store = open_store(other)
     (run,) = store.client.search_runs([store.experiment_id])
     assert (run.data.tags["dagster_run_id"], run.info.status) == (result.run_id, "FAILED")
-    assert not (settings.data_dir / "mlflow").exists()
+    assert not (settings.paths.root / "mlflow").exists()

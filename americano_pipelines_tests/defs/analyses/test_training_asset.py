@@ -85,8 +85,8 @@ def database(server: Server) -> Database:
 def demo(database: Database, settings_for: Callable[..., Settings], empty_store: Path) -> Demo:
     settings = settings_for(**database.variables())
     sync(settings)
-    (settings.data_dir / "mlflow").mkdir()
-    shutil.copyfile(empty_store, settings.data_dir / "mlflow" / "mlflow.db")
+    (settings.paths.root / "mlflow").mkdir()
+    shutil.copyfile(empty_store, settings.paths.root / "mlflow" / "mlflow.db")
     return Demo(settings)
 
 
@@ -183,7 +183,7 @@ def test_the_candidate_is_the_latest_that_is_on_record(demo: Demo) -> None:
 
 
 def test_a_model_that_cannot_be_uploaded_fails_the_run(demo: Demo) -> None:
-    (demo.settings.data_dir / "mlflow" / "artifacts").write_text("a file where the folder belongs")
+    (demo.settings.paths.root / "mlflow" / "artifacts").write_text("a file where the folder belongs")
 
     result = demo.run()
 

@@ -126,8 +126,8 @@ def test_the_published_file_counts_and_not_what_was_seen_last(arrival: Ticks, fi
 
     # A person puts the snapshot before back.
     assert first is not None
-    arrival.settings.published_path.unlink()
-    arrival.settings.published_path.symlink_to(first)
+    arrival.settings.paths.published.unlink()
+    arrival.settings.paths.published.symlink_to(first)
     assert arrival.ticks(3) == [0, 1, 0]
     arrival.sync()
     write_parquet(folder / "events" / "b.parquet", events_query(5, ", 1 AS more"))

@@ -65,7 +65,7 @@ def test_a_blocking_check_keeps_the_previous_file(
     file = write_parquet(tmp_path / "in" / "events.parquet", events_query(50))
     project = runner(behavioral_events_parquet=str(file))
     assert project.run().success
-    before = project.settings.published_path.resolve()
+    before = project.settings.paths.published.resolve()
     write_parquet(file, query)
 
     result = project.run()
@@ -73,7 +73,7 @@ def test_a_blocking_check_keeps_the_previous_file(
     assert not result.success
     assert retries(result) == 0
     assert f"behavioral_events, {check}: {words}" in failure(result)
-    assert project.settings.published_path.resolve() == before
+    assert project.settings.paths.published.resolve() == before
     assert published(project.settings, "SELECT count(*) FROM analytics.behavioral_events") == [(50,)]
     assert [path.name for path in (before.parent.parent).iterdir() if not path.name.startswith(".")] == [
         before.parent.name
@@ -132,7 +132,7 @@ def test_a_transient_error_is_retried_with_a_bound(prisma: Database, runner: Mak
     assert not result.success
     assert retries(result) == step_errors.MAX_RETRIES
     assert "still failing after 2 retries" in failure(result)
-    assert not project.settings.published_path.exists()
+    assert not project.settings.paths.published.exists()
 
 
 def test_a_retry_that_finds_the_server_back_succeeds(
@@ -256,7 +256,7 @@ def test_no_password_reaches_any_record(prisma: Database, runner: Make) -> None:
     # As written, in JSON, and as libpq and SQL escape it; and the part of it without special characters.
     forms = {form for text in passwords for form in (text, text.replace("\\", "\\\\"), text.replace("'", "''"))}
     forms |= {passwords[0].split("'")[1].split("\\")[0], passwords[1].split("'")[0]}
-    records = [path for path in good.settings.data_dir.rglob("*") if path.is_file()]
+    records = [path for path in good.settings.paths.root.rglob("*") if path.is_file()]
     assert any(path.suffix == ".db" for path in records)
     leaks = [os.fspath(path) for path in records for form in forms if form.encode() in path.read_bytes()]
     assert leaks == []

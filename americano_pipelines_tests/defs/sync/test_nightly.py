@@ -70,8 +70,8 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
     defined = specs["analytics/behavioral_events"].metadata
     assert defined["dagster/table_name"] == "americano.analytics.behavioral_events"
     assert defined["dagster/storage_kind"] == "duckdb"
-    assert defined["dagster/uri"] == project.settings.published_path.as_uri()
-    lake = project.settings.lake_dir / "behavioral_events"
+    assert defined["dagster/uri"] == project.settings.paths.published.as_uri()
+    lake = project.settings.paths.lake / "behavioral_events"
     assert specs["parquet/behavioral_events"].metadata["dagster/uri"] == lake.as_uri()
     schema = {column.name: column for column in events_metadata["dagster/column_schema"].columns}
     assert schema["userId"].type == "VARCHAR"
@@ -84,10 +84,10 @@ def test_a_mirror_says_everything_about_itself(prisma: Database, runner: Make) -
     assert not schema["id"].constraints.nullable
     assert events_metadata["sort key"] == "month of timestamp, userId, timestamp, id"
     assert events_metadata["indexes"] == "none"
-    assert events_metadata["file bytes"] == project.settings.published_path.stat().st_size
-    assert events_metadata["snapshot id"] in str(project.settings.published_path.resolve())
+    assert events_metadata["file bytes"] == project.settings.paths.published.stat().st_size
+    assert events_metadata["snapshot id"] in str(project.settings.paths.published.resolve())
     assert events_metadata["path"].startswith("duckdb/snapshots/"), "a long path makes the page scroll sideways"
-    assert project.settings.data_dir / events_metadata["path"] == project.settings.published_path.resolve()
+    assert project.settings.paths.root / events_metadata["path"] == project.settings.paths.published.resolve()
     assert events_metadata["preview"].startswith("not shown: rows of persons")
     # Three lines of header, then a row for each of the first five days.
     assert metadata(result, "research/daily_events")["preview"].count("\n") == 6
@@ -168,13 +168,13 @@ def test_every_lineage_leads_to_an_asset_and_a_column_that_exist(lineages: dict[
 def test_a_second_run_without_changes_says_so(prisma: Database, runner: Make, *, scanner: bool) -> None:
     project = runner(**prisma.variables(duckdb_use_postgres_scanner=scanner))
     first = project.run()
-    file = project.settings.published_path.resolve()
+    file = project.settings.paths.published.resolve()
 
     second = project.run()
 
     assert second.success
     assert versions(second) == versions(first)
-    assert project.settings.published_path.resolve() == file
+    assert project.settings.paths.published.resolve() == file
     assert set(checks(second)) == set(checks(first))
     assert {name.split("/")[1] for name in checks(second) if name.startswith("behavioral_events/")} == EVENT_CHECKS
     assert metadata(second, "analytics/behavioral_events")[UNCHANGED] is True

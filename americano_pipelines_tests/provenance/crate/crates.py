@@ -35,7 +35,7 @@ NAMES = {
 def settings_of(lab: Lab) -> Settings:
     """The lab's settings with what a crate says of its author."""
     return load_settings(
-        americano_data_dir=lab.settings.data_dir, log_level="WARNING", **lab.database.variables(), **NAMES
+        americano_data_dir=lab.settings.paths.root, log_level="WARNING", **lab.database.variables(), **NAMES
     )
 
 

@@ -46,7 +46,7 @@ def tomorrow(folder: Path, *edits: tuple[str, str, str]) -> Path:
 def verified_by(project: Path, lab: Lab, recorded: Recorded) -> dict[str, dict[str, Any]]:
     """Findings of another copy of the project, by what they are of."""
     done = subprocess.run(
-        [sys.executable, "-c", VERIFY, str(lab.settings.data_dir), recorded.sha256],
+        [sys.executable, "-c", VERIFY, str(lab.settings.paths.root), recorded.sha256],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(project)},
         capture_output=True,

@@ -50,7 +50,7 @@ def folder_of(artifacts: Path, done: Training) -> Path:
 
 
 def artifacts_of(lab: Lab) -> Path:
-    return lab.settings.data_dir / "mlflow" / "artifacts"
+    return lab.settings.paths.root / "mlflow" / "artifacts"
 
 
 def test_every_file_and_the_version_are_looked_at(lab: Lab, done: Training) -> None:
@@ -108,7 +108,7 @@ def test_a_version_that_gives_another_model(lab: Lab, done: Training, column: st
     other = trained(lab).registered
     statement = f"UPDATE model_versions SET {column} = ? WHERE name = ? AND version = ?"
     key = (done.registered.name, done.registered.version)
-    with closing(sqlite3.connect(lab.settings.data_dir / "mlflow" / "mlflow.db")) as database:
+    with closing(sqlite3.connect(lab.settings.paths.root / "mlflow" / "mlflow.db")) as database:
         select = f"SELECT {column} FROM model_versions WHERE name = ? AND version = ?"
         (before,), (others,) = (
             database.execute(select, (name, version)).fetchone() for name, version in (key, (key[0], other.version))
@@ -149,7 +149,7 @@ def test_a_record_from_before_files_were_hashed_can_be_verified(lab: Lab) -> Non
 @pytest.mark.slow  # a server starts
 def test_on_a_server_too(lab: Lab, mlflow_server: MlflowServer) -> None:
     values = lab.database.variables(mlflow_tracking_uri=mlflow_server.url)
-    settings = load_settings(americano_data_dir=lab.settings.data_dir, log_level="WARNING", **values)
+    settings = load_settings(americano_data_dir=lab.settings.paths.root, log_level="WARNING", **values)
     served = Lab(settings, open_store(settings), lab.database)
     done, moved = trained(served), trained(served)
     folder = folder_of(mlflow_server.artifacts / served.store.experiment_id, done)

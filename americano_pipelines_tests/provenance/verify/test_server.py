@@ -15,7 +15,7 @@ def test_on_a_server_too_what_was_changed_is_found_and_what_is_not_there_is_told
     lab: Lab, mlflow_server: MlflowServer
 ) -> None:
     values = lab.database.variables(mlflow_tracking_uri=mlflow_server.url)
-    settings = load_settings(americano_data_dir=lab.settings.data_dir, log_level="WARNING", **values)
+    settings = load_settings(americano_data_dir=lab.settings.paths.root, log_level="WARNING", **values)
     served = Lab(settings, open_store(settings), lab.database)
     recorded = served.analyse()
 

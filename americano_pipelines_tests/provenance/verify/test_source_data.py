@@ -45,7 +45,7 @@ def made_up(lab: Lab, kind: str = "abab_randomization") -> Recorded:
 
 @contextmanager
 def without_snapshot(lab: Lab, recorded: Recorded) -> Iterator[None]:
-    folder = snapshots.snapshots_dir(lab.settings.paths)
+    folder = lab.settings.paths.snapshots
     place = folder / recorded.record.inputs[0].snapshot_id
     place.rename(folder / ".aside")
     try:
@@ -105,7 +105,7 @@ def test_what_this_release_adds_to_an_extract_is_no_fault(lab: Lab) -> None:
 
 
 def snapshot_folder(lab: Lab, recorded: Recorded) -> Path:
-    return snapshots.snapshots_dir(lab.settings.paths) / recorded.record.inputs[0].snapshot_id
+    return lab.settings.paths.snapshots / recorded.record.inputs[0].snapshot_id
 
 
 @pytest.mark.slow

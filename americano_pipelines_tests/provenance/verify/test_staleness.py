@@ -108,11 +108,11 @@ def test_data_that_came_later_are_told_and_are_no_fault(lab: Lab) -> None:
 def test_before_a_file_is_published_nothing_can_be_told(lab: Lab, record: Record) -> None:
     link = snapshots.current(lab.settings.paths)
     assert link is not None
-    lab.settings.published_path.rename(lab.settings.published_path.with_suffix(".aside"))
+    lab.settings.paths.published.rename(lab.settings.paths.published.with_suffix(".aside"))
     try:
         (present,) = present_data(lab.settings, record)
     finally:
-        lab.settings.published_path.with_suffix(".aside").rename(lab.settings.published_path)
+        lab.settings.paths.published.with_suffix(".aside").rename(lab.settings.paths.published)
     assert present.status is Status.UNKNOWN
     assert "nothing is published" in present.detail
 

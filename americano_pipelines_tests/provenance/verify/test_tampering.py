@@ -31,7 +31,7 @@ WRONG_ON_CARDS: tuple[dict[str, str], ...] = (
 
 def edit(lab: Lab, statement: str, *values: str) -> None:
     """Change MLflow's database behind its back."""
-    with closing(sqlite3.connect(lab.settings.data_dir / "mlflow" / "mlflow.db")) as database, database:
+    with closing(sqlite3.connect(lab.settings.paths.root / "mlflow" / "mlflow.db")) as database, database:
         database.execute(statement, values)
 
 
@@ -336,7 +336,7 @@ def test_an_mlflow_run_that_was_deleted(lab: Lab) -> None:
 def test_snapshots_written_to_expired_and_purged(lab: Lab) -> None:
     recorded = lab.analyse()
     snapshot_id = recorded.record.inputs[0].snapshot_id
-    what, folder = f"snapshot {snapshot_id}", snapshots.snapshots_dir(lab.settings.paths)
+    what, folder = f"snapshot {snapshot_id}", lab.settings.paths.snapshots
     assert finding(lab.verify(run_id(recorded)), what).status is Status.MATCH
 
     log = folder / snapshot_id / f"{snapshots.file_name(lab.settings.paths)}.wal"
