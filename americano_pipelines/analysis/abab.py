@@ -26,6 +26,7 @@ from americano_pipelines.analysis.alternation_plot import draw_alternation
 from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.criterion_conformity import conformity, criteria_lead, criteria_of, outcome_moves
 from americano_pipelines.analysis.daily_series import DAILY, Observations
+from americano_pipelines.analysis.parameters import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.plots import draw_distribution, draw_phases
 from americano_pipelines.analysis.randomization_scheme import (
     NOT_A_TEST,
@@ -36,7 +37,6 @@ from americano_pipelines.analysis.randomization_scheme import (
     is_alternation,
     verdict_blockers,
 )
-from americano_pipelines.analysis.registry import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.analysis.visual_analysis import draw_features, features_of, visual_results
 from americano_pipelines.common.json_values import jsonable

@@ -15,6 +15,7 @@ from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast, side_of
 from americano_pipelines.analysis.criterion_conformity import criteria_of
 from americano_pipelines.analysis.daily_series import Observations
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
     as_drawn,
@@ -22,7 +23,6 @@ from americano_pipelines.analysis.randomization_scheme import (
     is_alternation,
     off_plan,
 )
-from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.alternation_measures import neighbour_differences
 from americano_pipelines.statistics.autocorrelation import phase_dependence, residual_autocorrelations, reversal

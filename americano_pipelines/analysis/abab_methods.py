@@ -3,6 +3,7 @@
 from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
     as_drawn,
@@ -12,7 +13,6 @@ from americano_pipelines.analysis.randomization_scheme import (
     has_criteria,
     is_alternation,
 )
-from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.statistics.outcome_statistics import is_linear
 from americano_pipelines.statistics.verdict import percent
 

@@ -10,6 +10,7 @@ from americano_pipelines.analysis.condition_contrasts import Contrast
 from americano_pipelines.analysis.criterion_conformity import criterion_doubts
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement, declared_improvement
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
     as_drawn,
@@ -19,7 +20,6 @@ from americano_pipelines.analysis.randomization_scheme import (
     is_alternation,
     read_schemes,
 )
-from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.statistics.design_appraisal import Appraisal
 from americano_pipelines.statistics.effect_interval import rejects
 from americano_pipelines.statistics.effect_sizes import Pair

@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from americano_pipelines.analysis.combined_extract import CombinedExtract, RecordedTest
 from americano_pipelines.analysis.forest_plot import ForestRow, draw_forest
 from americano_pipelines.analysis.group_extract import distinct_titles
-from americano_pipelines.analysis.registry import COMBINED, COMBINED_VERSION, CombinedParameters
+from americano_pipelines.analysis.parameters import COMBINED_VERSION, CombinedParameters
+from americano_pipelines.analysis.registry import COMBINED
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.combined_p import edgington, stouffer

@@ -13,8 +13,8 @@ from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.group_extract import GroupExtract
 from americano_pipelines.analysis.multiple_baseline_scheme import read_joint_scheme
+from americano_pipelines.analysis.parameters import AbabParameters, Parameters
 from americano_pipelines.analysis.randomization_scheme import RandomizationScheme, is_alternation, read_schemes
-from americano_pipelines.analysis.registry import AbabParameters, Parameters
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.recorded_fields import recorded_fields

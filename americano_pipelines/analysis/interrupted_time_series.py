@@ -9,15 +9,15 @@ from dataclasses import asdict, replace
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.daily_series import DAILY, Observations
-from americano_pipelines.analysis.plots import draw_lines, draw_phases
-from americano_pipelines.analysis.randomization_scheme import is_alternation
-from americano_pipelines.analysis.registry import (
+from americano_pipelines.analysis.parameters import (
     BAYESIAN_VERSION,
     CHANGE_POINTS_VERSION,
     SEGMENTED_VERSION,
     ChangePointParameters,
     SegmentedParameters,
 )
+from americano_pipelines.analysis.plots import draw_lines, draw_phases
+from americano_pipelines.analysis.randomization_scheme import is_alternation
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.errors import AnalysisError

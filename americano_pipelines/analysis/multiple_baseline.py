@@ -12,13 +12,10 @@ from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.group_extract import GroupExtract
 from americano_pipelines.analysis.multiple_baseline_results import MultipleBaselineResults, compute_multiple_baseline
 from americano_pipelines.analysis.multiple_baseline_scheme import joint_blockers
+from americano_pipelines.analysis.parameters import MULTIPLE_BASELINE_VERSION, MultipleBaselineParameters
 from americano_pipelines.analysis.plots import draw_distribution
 from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, as_drawn
-from americano_pipelines.analysis.registry import (
-    MULTIPLE_BASELINE,
-    MULTIPLE_BASELINE_VERSION,
-    MultipleBaselineParameters,
-)
+from americano_pipelines.analysis.registry import MULTIPLE_BASELINE
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.analysis.tier_plot import Tier, draw_tiers
 from americano_pipelines.common.json_values import jsonable

@@ -11,7 +11,7 @@ from americano_pipelines.analysis.declared_improvement import DeclaredImprovemen
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.group_extract import GroupExtract, distinct_titles
 from americano_pipelines.analysis.multiple_baseline_scheme import JointScheme, read_joint_scheme
-from americano_pipelines.analysis.registry import MultipleBaselineParameters
+from americano_pipelines.analysis.parameters import MultipleBaselineParameters
 from americano_pipelines.statistics.effect_sizes import OutcomeScale, Pair, compare
 from americano_pipelines.statistics.joint_randomization import joint_missing_days, joint_test
 from americano_pipelines.statistics.missing_days import MissingDays

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from americano_pipelines.analysis.app_types import planned_kind
 from americano_pipelines.analysis.direction_words import (
     DIRECTION,
     IMPROVEMENT,
@@ -20,7 +21,8 @@ from americano_pipelines.analysis.direction_words import (
     parse_direction,
 )
 from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, BaseExtract, Extract, decode_json_text
-from americano_pipelines.analysis.registry import COMBINED, KINDS, AbabParameters, Kind, Parameters, planned_kind
+from americano_pipelines.analysis.parameters import AbabParameters, Parameters
+from americano_pipelines.analysis.registry import COMBINED, KINDS, Kind
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.warehouse.plan_history import PlanSighting

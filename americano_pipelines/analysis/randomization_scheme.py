@@ -18,7 +18,7 @@ from americano_pipelines.analysis.alternation_scheme import read_alternation, re
 from americano_pipelines.analysis.condition_contrasts import BASELINE, Contrast, contrasts_of, side_of
 from americano_pipelines.analysis.criterion_conformity import criteria_lead, criteria_of, wrong_criteria
 from americano_pipelines.analysis.daily_series import Observations
-from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.outcome_statistics import Statistic

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from americano_pipelines.analysis.app_types import REQUESTABLE, app_type, requested
 from americano_pipelines.analysis.direction_words import direction_problem, normalize_direction_names
 from americano_pipelines.analysis.preregistration import parse
-from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, app_type, requested
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.errors import AnalysisError, AppRowError
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 
+from americano_pipelines.analysis.app_types import REQUESTABLE, planned_kind
 from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.declared_improvement import declared_improvement
 from americano_pipelines.analysis.extract import Extract, events_instant
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.preregistration import plan_of, planned_of, resolve
 from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
@@ -18,7 +20,7 @@ from americano_pipelines.analysis.randomization_scheme import (
     read_schemes,
     verdict_blockers,
 )
-from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, AbabParameters, planned_kind
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.planning.schedule_draw import smallest_p
 from americano_pipelines.settings import Settings

@@ -7,8 +7,9 @@ from typing import Any
 import duckdb
 
 from americano_pipelines.analysis.extract import BaseExtract
+from americano_pipelines.analysis.parameters import Parameters
 from americano_pipelines.analysis.preregistration import parse, resolve
-from americano_pipelines.analysis.registry import Kind, Parameters
+from americano_pipelines.analysis.registry import Kind
 from americano_pipelines.provenance.capture import CapturedContext, capture_context
 from americano_pipelines.provenance.input_reading import InputRequest, read_input
 from americano_pipelines.provenance.protocol_row import read_protocol_row

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import orjson
 
-from americano_pipelines.analysis.registry import KINDS, REQUESTABLE, requested
+from americano_pipelines.analysis.app_types import REQUESTABLE, requested
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.common.hashing import sha256_hex
 from americano_pipelines.provenance.record_index import IndexEntry, newest_entries
 from americano_pipelines.settings import Settings

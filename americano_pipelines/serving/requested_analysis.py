@@ -6,8 +6,9 @@ from math import isfinite
 
 from pydantic import JsonValue, ValidationError
 
+from americano_pipelines.analysis.app_types import REQUESTABLE, app_type, requested
 from americano_pipelines.analysis.direction_words import normalize_direction_names
-from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS, REQUESTABLE, app_type, requested
+from americano_pipelines.analysis.registry import KINDS, PROTOCOL_KINDS
 from americano_pipelines.serving.problem_details import INVALID_FIELDS, invalid
 
 

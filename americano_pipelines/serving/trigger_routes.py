@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from starlette.responses import JSONResponse, Response
 
-from americano_pipelines.analysis.registry import PROTOCOL_KINDS, REQUESTABLE
+from americano_pipelines.analysis.app_types import REQUESTABLE
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.defs.job_names import NIGHTLY
 from americano_pipelines.serving.analysis_trigger import AcceptedRequest, dagster_problem
 from americano_pipelines.serving.answer_tables import PROTOCOL_IS_VISIBLE, SCOPE

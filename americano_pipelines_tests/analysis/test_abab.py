@@ -9,7 +9,7 @@ from americano_pipelines.analysis.abab import analyse_abab
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.html_report import render_report
-from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.demo.data.design import daily_outcomes, phases

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from americano_pipelines.analysis.combined_extract import CombinedExtract, RecordedTest
+from americano_pipelines.analysis.parameters import AbabParameters, CombinedParameters
 from americano_pipelines.analysis.preregistration import planned_of, resolve
-from americano_pipelines.analysis.registry import KINDS, AbabParameters, Basis, CombinedParameters
+from americano_pipelines.analysis.registry import KINDS, Basis
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.provenance.crate.verify_standalone import Report, check_combined

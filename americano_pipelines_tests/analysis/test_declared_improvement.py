@@ -10,8 +10,9 @@ from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.declared_improvement import declared_improvement
 from americano_pipelines.analysis.direction_words import normalize_direction_names, parse_direction
 from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.preregistration import PriorRuns, assess_compliance, resolve
-from americano_pipelines.analysis.registry import KINDS, AbabParameters
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.app_database.matching import Request, resolve_request
 from americano_pipelines.demo.data.protocols import PROTOCOLS

@@ -12,7 +12,7 @@ from americano_pipelines.analysis.interrupted_time_series import (
     analyse_interrupted,
     posterior_sentence,
 )
-from americano_pipelines.analysis.registry import ChangePointParameters, SegmentedParameters
+from americano_pipelines.analysis.parameters import ChangePointParameters, SegmentedParameters
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.bayesian_regression import BayesianSegmented, Posterior
 from americano_pipelines_tests.analysis.examples import ONE, alternating, extract_of

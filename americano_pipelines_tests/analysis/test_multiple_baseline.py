@@ -11,7 +11,8 @@ from americano_pipelines.analysis.day_values import day_values
 from americano_pipelines.analysis.extract import Extract, Phase, Protocol
 from americano_pipelines.analysis.group_extract import GroupExtract
 from americano_pipelines.analysis.multiple_baseline_scheme import read_joint_scheme
-from americano_pipelines.analysis.registry import KINDS, Basis, MultipleBaselineParameters
+from americano_pipelines.analysis.parameters import MultipleBaselineParameters
+from americano_pipelines.analysis.registry import KINDS, Basis
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines.statistics.recompute import recompute

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from americano_pipelines.analysis.app_types import app_type, requested
 from americano_pipelines.analysis.extract import Extract, Phase, Protocol
 from americano_pipelines.analysis.preregistration import (
     PlanCompliance,
@@ -14,7 +15,7 @@ from americano_pipelines.analysis.preregistration import (
     plan_of,
     resolve,
 )
-from americano_pipelines.analysis.registry import KINDS, app_type, requested
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.errors import AnalysisError
 
 ABAB = KINDS["abab_randomization"]

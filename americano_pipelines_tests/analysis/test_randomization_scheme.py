@@ -12,8 +12,8 @@ from americano_pipelines.analysis.condition_contrasts import contrasts_of
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.declared_improvement import declared_improvement
 from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.randomization_scheme import read_scheme
-from americano_pipelines.analysis.registry import AbabParameters
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule

@@ -11,8 +11,9 @@ from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.html_report import render_report
 from americano_pipelines.analysis.interrupted_time_series import analyse_change_points, analyse_segmented
+from americano_pipelines.analysis.parameters import AbabParameters, ChangePointParameters, SegmentedParameters
 from americano_pipelines.analysis.preregistration import resolve
-from americano_pipelines.analysis.registry import KINDS, AbabParameters, ChangePointParameters, SegmentedParameters
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.day_clock import DAY_US

@@ -8,8 +8,9 @@ import pytest
 from americano_pipelines.analysis.abab_results import compute_abab_results
 from americano_pipelines.analysis.condition_contrasts import Contrast, contrasts_of
 from americano_pipelines.analysis.daily_series import observe
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.preregistration import resolve
-from americano_pipelines.analysis.registry import KINDS, AbabParameters
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.planning import simulated_experiment
 from americano_pipelines.planning.planned_design import PlannedDesign, alternating, changing_criterion, phase_design

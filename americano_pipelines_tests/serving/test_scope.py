@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from americano_pipelines.analysis.registry import PROTOCOL_KINDS, REQUESTABLE
+from americano_pipelines.analysis.app_types import REQUESTABLE
+from americano_pipelines.analysis.registry import PROTOCOL_KINDS
 from americano_pipelines.provenance import request_cards
 from americano_pipelines.serving import answer_tables
 from americano_pipelines.serving.answer_tables import TABLES, AnswerTable, Statement

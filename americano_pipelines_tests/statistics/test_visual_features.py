@@ -6,7 +6,7 @@ import pytest
 from americano_pipelines.analysis.abab import analyse_abab
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.html_report import render_report
-from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.statistics.overlap_measures import DatedValues
 from americano_pipelines.statistics.phase_windows import Condition
 from americano_pipelines.statistics.visual_columns import COLUMNS

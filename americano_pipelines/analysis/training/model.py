@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from americano_pipelines.analysis.registry import TRAINING, TRAINING_VERSION, TrainingParameters
+from americano_pipelines.analysis.parameters import TRAINING_VERSION, TrainingParameters
+from americano_pipelines.analysis.registry import TRAINING
 from americano_pipelines.analysis.result import Analysis, TrainedModel
 from americano_pipelines.analysis.training.data import Split, TrainingData, split_by_time
 from americano_pipelines.analysis.training.learning_curve import curve_csv, draw_curve

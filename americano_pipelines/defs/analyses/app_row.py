@@ -9,7 +9,9 @@ from typing import Any
 
 import dagster as dg
 
-from americano_pipelines.analysis.registry import Kind, Parameters, app_type
+from americano_pipelines.analysis.app_types import app_type
+from americano_pipelines.analysis.parameters import Parameters
+from americano_pipelines.analysis.registry import Kind
 from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.column_values import derived_row_id
 from americano_pipelines.app_database.matching import Request, RowMatcher, row_matcher

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from americano_pipelines.analysis.registry import ModelType, TrainingParameters
+from americano_pipelines.analysis.parameters import ModelType, TrainingParameters
 from americano_pipelines.analysis.result import Analysis, TrainedModel
 from americano_pipelines.analysis.training.data import TrainingData, split_by_time
 from americano_pipelines.analysis.training.model import MODEL_NAME, accuracy, log_loss, train

@@ -11,7 +11,7 @@ from americano_pipelines.analysis import abab
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.day_values import DAYS, day_values
 from americano_pipelines.analysis.extract import Extract
-from americano_pipelines.analysis.registry import AbabParameters
+from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.provenance.crate import verify_standalone
 from americano_pipelines.statistics.recompute import recompute

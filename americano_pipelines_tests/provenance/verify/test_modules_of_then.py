@@ -62,11 +62,8 @@ def test_a_record_from_before_a_field_was_added_is_repeated_by_the_modules_of_th
     project = tomorrow(
         tmp_path / "project",
         ("analysis/interrupted_time_series.py", '"change points": jsonable', '"added": 1, "change points": jsonable'),
-        ("analysis/registry.py", "CHANGE_POINTS_VERSION, TRAINING_VERSION = ", "CHANGE_POINTS_VERSION, _X = "),
-        ("analysis/registry.py", "@dataclass(frozen=True)\nclass Basis", (
-            'CHANGE_POINTS_VERSION, TRAINING_VERSION = "99", "1"\n\n\n@dataclass(frozen=True)\nclass Basis'
-        )),
-    )  # fmt: skip
+        ("analysis/parameters.py", 'CHANGE_POINTS_VERSION = "2"', 'CHANGE_POINTS_VERSION = "99"'),
+    )
 
     findings = verified_by(project, lab, recorded)
 

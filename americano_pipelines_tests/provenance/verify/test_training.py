@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from americano_pipelines.analysis.registry import KINDS, ModelType
+from americano_pipelines.analysis.parameters import ModelType
+from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.provenance.perform import PerformedAnalysis
 from americano_pipelines.provenance.verify.findings import Status
 from americano_pipelines.provenance.verify.rerun import rerun
