@@ -1,4 +1,4 @@
-"""Names: a module's name stands once in the package, and data is named by its noun."""
+"""Names: a module's name stands once in the package, data is named by its noun, names of tests are short."""
 
 import ast
 from collections import Counter
@@ -15,6 +15,7 @@ PACKAGE, TESTS = PROJECT_ROOT / "americano_pipelines", PROJECT_ROOT / "americano
 BANNED = frozenset(
     ("around", "asked", "found", "given", "here", "made", "now", "one", "seen", "stands", "then", "there", "told")
 )
+MAX_TEST_NAME = 70
 # Keys of JSON that others read: the attribute has the key's name.
 EXCEPTIONS = {("americano_pipelines/statistics/design_appraisal.py", "found")}
 
@@ -46,6 +47,18 @@ def test_data_is_named_by_its_noun(folder: Path) -> None:
     }
 
     assert used - EXCEPTIONS == set()
+
+
+def test_names_of_tests_are_short() -> None:
+    names = {
+        (file.name, node.name)
+        for file in TESTS.rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+    assert {name for name in names if len(name[1]) > MAX_TEST_NAME} == set()
+    assert len(names) > 1000
 
 
 def test_files_that_are_to_begin_exist() -> None:

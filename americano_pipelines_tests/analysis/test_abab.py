@@ -122,7 +122,7 @@ def bounded(low: int, high: int) -> Extract:
     return extract
 
 
-def test_lengths_that_could_not_have_been_drawn_are_described_and_get_no_verdict() -> None:
+def test_lengths_that_could_not_be_drawn_get_no_verdict() -> None:
     analysis = analysed(bounded(13, 16), direction="increase")
 
     assert analysis.verdict == "no verdict"
@@ -186,7 +186,7 @@ def test_a_phase_that_ran_over_is_tested_as_drawn(late: int) -> None:
     assert "as they were drawn" in analysis.sentence
 
 
-def test_a_phase_that_ran_over_and_moved_all_later_ones_is_tested_on_the_planned_days() -> None:
+def test_phases_that_ran_over_are_tested_on_the_planned_days() -> None:
     extract = extract_of(ONE)
     moved = extract
     for index in (1, 2, 3):
@@ -303,7 +303,7 @@ def test_the_same_extract_gives_the_same_results_and_csv() -> None:
     assert len(rows) == PROTOCOLS[4].total_days + 1
 
 
-def test_the_page_holds_sentence_pictures_method_and_no_markup_from_outside() -> None:
+def test_the_page_has_sentence_pictures_method_and_no_foreign_markup() -> None:
     extract = extract_of(ONE)
     named = extract.model_copy(update={"protocol": extract.protocol.model_copy(update={"name": "<script>x</script>"})})
     analysis = analysed(named, direction="increase")

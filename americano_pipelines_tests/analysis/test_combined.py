@@ -133,7 +133,7 @@ def test_a_crate_tells_which_tests_do_not_count(config: dict[str, Any], row: dic
     assert bool(report.faults) is fault, report.lines
 
 
-def test_a_test_that_was_refused_a_verdict_does_not_count_unless_its_assignments_are_too_few() -> None:
+def test_a_test_without_verdict_counts_only_for_too_few_assignments() -> None:
     refused = _test(1, 0.01, 0.99, verdict="no verdict", why="time between phases belongs to none of them")
     few = _test(2, 0.1, 0.9, verdict="no verdict", why="too few assignments")
 
@@ -196,7 +196,7 @@ def test_the_plan_of_a_protocol_with_a_group_plans_the_combination() -> None:
     assert planned_of(KINDS["multiple_baseline"], joint) == {}
 
 
-def test_missing_days_leave_a_test_out_whatever_its_p_and_different_treatments_are_not_pooled() -> None:
+def test_unequal_missing_days_and_different_treatments_are_left_out() -> None:
     unequal = _test(1, 0.6, 0.4, verdict="not shown", why="p = .6", shares_differ=True)
     analysis = _analysis(_test(0, 0.02, 0.99), unequal, _test(2, 0.2, 0.85))
     assert len(analysis.results["experiments"]) == 2  # type: ignore[arg-type]

@@ -138,7 +138,7 @@ def test_phases_that_differ_are_named_by_their_labels() -> None:
     )
 
 
-def test_a_word_that_is_no_direction_is_named_and_beside_the_plan_it_is_about_something_else() -> None:
+def test_a_word_that_is_no_direction_is_named_in_a_plan_only() -> None:
     extract = planned(extract_of(ERRORS))
     sideways = declared_improvement(stated_by_protocol(extract, "sideways"), None)
     cards = changed(extract, 1, parameters={**extract.phases[1].parameters, "alternative": "flashcards"})
@@ -169,9 +169,7 @@ def test_a_word_that_is_no_direction_is_named_and_beside_the_plan_it_is_about_so
         ({"improvement": "decrease", "alternative": 3}, "the direction is not understood (alternative: 3)"),
     ],
 )
-def test_a_plan_that_does_not_say_which_way_it_tests_gives_neither_benefit_nor_harm(
-    plan: dict[str, object], problem: str
-) -> None:
+def test_a_plan_without_a_direction_gives_neither_benefit_nor_harm(plan: dict[str, object], problem: str) -> None:
     extract = planned(extract_of(ERRORS), **plan)
 
     analysis = analysed(extract)

@@ -10,7 +10,7 @@ from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.support import sync
 
 
-def test_files_are_known_to_a_day_after_their_last_event_and_never_beyond_their_reading(
+def test_files_count_until_a_day_after_their_last_event(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
     settings = settings_for(**prisma.variables())

@@ -34,9 +34,7 @@ def settings(prisma: Database, settings_for: Callable[..., Settings]) -> Setting
     return synced_settings
 
 
-def test_it_holds_the_learners_events_in_the_protocols_windows_and_no_others(
-    settings: Settings, prisma: Database
-) -> None:
+def test_it_holds_the_learners_events_of_the_protocols_windows_only(settings: Settings, prisma: Database) -> None:
     expected = prisma.execute(
         'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint, "sessionPerformanceScore"::float8, '
         '"experimentPhase" '

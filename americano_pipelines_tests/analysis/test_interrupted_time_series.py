@@ -77,7 +77,7 @@ def test_the_search_for_changes_is_exploration() -> None:
     assert analysis.results["change points"]["min_size"] == 7  # type: ignore[index, call-overload]
 
 
-def test_without_pymc_a_bayesian_request_fails_and_is_never_answered_by_least_squares(
+def test_without_pymc_a_bayesian_request_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pymc", None)

@@ -162,7 +162,7 @@ def test_cases_of_one_name_are_named_by_their_ids() -> None:
     assert [case["case"] for case in results["test"]["cases"]] == names
 
 
-def test_cases_that_call_different_ways_better_are_neither_benefit_nor_harm() -> None:
+def test_cases_with_different_better_ways_get_neither_benefit_nor_harm() -> None:
     extract = _group(_INDEPENDENT)
     lower = extract.protocols[1].model_copy(deep=True)
     for phase in lower.phases:

@@ -20,7 +20,7 @@ def test_a_value_has_the_type_of_its_parameter() -> None:
     }  # fmt: skip
 
 
-def test_a_parameter_is_set_for_each_analysis_that_has_it_and_the_last_value_counts() -> None:
+def test_a_parameter_is_set_where_it_exists_and_its_last_value_counts() -> None:
     parameters = parse_parameters(ALL, ["seed=1", "min_size=9", "seed=2"])
 
     assert parameters == {
@@ -31,7 +31,7 @@ def test_a_parameter_is_set_for_each_analysis_that_has_it_and_the_last_value_cou
 
 
 @pytest.mark.parametrize("text", ["alhpa=1", "alpha", "=1", "min_size=9"])
-def test_a_name_that_no_analysis_has_lists_those_there_are_with_their_defaults(text: str) -> None:
+def test_an_unknown_parameter_lists_the_known_ones_with_defaults(text: str) -> None:
     with pytest.raises(AnalysisError, match="there are:") as caught:
         parse_parameters(ABAB, [text])
 

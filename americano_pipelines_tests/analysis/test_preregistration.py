@@ -127,7 +127,7 @@ def test_only_the_same_question_after_the_end_takes_the_place_of_the_first() -> 
     assert after_phases.reasons == again.reasons
 
 
-def test_what_ended_without_a_record_is_told_and_a_changed_record_is_a_doubt() -> None:
+def test_ends_without_record_and_changed_records_are_named() -> None:
     analysed, requested = extract([PLAN]), resolve(ABAB, {}, extract([PLAN]))
     cut_off = assess_compliance(
         ABAB, requested, analysed, as_of_us=END_US, ends_us=END_US, prior_runs=PriorRuns(unrecorded=2)

@@ -45,7 +45,7 @@ def series(generator: np.random.Generator, effect: float = 0) -> np.ndarray:
     return generator.normal(size=144) + np.repeat(generator.normal(size=36), 4) + effect * treated
 
 
-def test_switches_within_a_day_are_tested_as_each_assignment_would_have_had_them() -> None:
+def test_each_assignment_has_its_own_switches_within_a_day() -> None:
     values = series(np.random.default_rng(5), effect=0.9)
     extract = switching((9, 8, 10, 9), HOURS, values.tolist(), (6, 12))
     splits = [lengths for lengths in product(range(6, 13), repeat=4) if sum(lengths) == 36]
@@ -139,7 +139,7 @@ def test_an_order_that_its_scheme_does_not_admit_is_described() -> None:
     "recorded",
     [{}, {"minDays": 1, "maxDays": 3}, {"scheme": "coin", "treatedDays": 6}, {"scheme": "days", "treatedDays": "6"}],
 )
-def test_an_alternation_without_its_scheme_gets_no_verdict_and_how_to_record_it(recorded: dict[str, Any]) -> None:
+def test_an_alternation_without_its_scheme_gets_no_verdict(recorded: dict[str, Any]) -> None:
     analysis = analysed(alternating(ORDER, list(np.arange(12.0)), recorded))
 
     assert analysis.verdict == "no verdict"

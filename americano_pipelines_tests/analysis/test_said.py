@@ -397,7 +397,7 @@ def with_criteria(values: np.ndarray) -> Extract:
     return extract
 
 
-def test_a_changing_criterion_that_is_not_followed_or_lacks_days_gets_no_verdict() -> None:
+def test_a_criterion_not_followed_or_with_missing_days_gets_no_verdict() -> None:
     values = np.repeat([0.0, 2.0, 4.0, 6.0], LENGTHS)
     assert analysed(with_criteria(values)).verdict == "benefit"
 

@@ -33,7 +33,7 @@ def test_a_request_that_is_refused_or_has_to_wait_is_told(
 
 
 @pytest.mark.slow
-def test_what_people_typed_is_only_read_and_a_protocol_without_an_id_stops_no_other(
+def test_typed_texts_are_only_read_and_a_protocol_without_id_is_skipped(
     cli: Callable[..., Done], prisma: Database, tmp_path: Path
 ) -> None:
     prisma.execute("UPDATE experiment_protocols SET \"protocolName\" = E'\\x1b[2J\\x1b]52;c;aGk=\\x07 [red]name'")
@@ -56,7 +56,7 @@ def test_what_people_typed_is_only_read_and_a_protocol_without_an_id_stops_no_ot
 
 
 @pytest.mark.slow
-def test_parameters_set_in_the_shell_are_those_of_the_record_and_make_it_exploratory(
+def test_parameters_of_the_shell_are_recorded_and_make_it_exploratory(
     cli: Callable[..., Done], prisma: Database, tmp_path: Path
 ) -> None:
     values = prisma.variables()

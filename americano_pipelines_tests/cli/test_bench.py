@@ -58,7 +58,7 @@ def test_bench_times_commands_beside_what_they_need(americano: Callable[..., Com
 
 
 @pytest.mark.slow
-def test_bench_measures_the_api_and_its_peer_is_left_out_where_there_is_none(
+def test_bench_measures_the_api_without_its_peer_where_it_is_absent(
     americano: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:
     done = americano("bench", "serving", "--rows", "5000", "--json", "--check", path="/usr/bin:/bin")

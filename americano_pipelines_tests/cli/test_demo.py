@@ -116,7 +116,7 @@ def test_env_write_adds_them_once_and_overwrites_nobody(
     assert dotenv.read_text() == "DATABASE_URL=postgresql://me@production/app\n"
 
 
-def test_the_first_run_makes_the_demo_the_source_and_later_ones_leave_a_dotenv_alone(
+def test_only_the_first_run_writes_the_dotenv(
     settings_for: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr(demo_commands, "PROJECT_ROOT", tmp_path)
@@ -178,7 +178,7 @@ def test_the_demos_settings_win_over_those_of_a_dotenv(tmp_path: Path, monkeypat
     assert settings.log_level == "ERROR"
 
 
-def test_a_data_folder_with_files_is_not_unconfigured_though_it_holds_a_demo(
+def test_a_folder_with_files_beside_a_demo_counts_as_configured(
     settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
     (tmp_path / "data" / "postgres").mkdir(parents=True)

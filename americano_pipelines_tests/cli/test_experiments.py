@@ -77,7 +77,7 @@ def test_the_planned_verdict_is_shown_although_later_ones_are_exploratory(
     assert "can only suggest" not in shown.out
 
 
-def test_before_the_planned_one_the_newest_exploratory_verdict_is_shown_and_marked(
+def test_without_a_planned_verdict_the_newest_exploratory_one_is_shown(
     published: dict[str, Any], settings_for: Callable[..., Settings], cli: Cli
 ) -> None:
     settings = settings_for(**published)

@@ -99,7 +99,7 @@ def test_csv_opens_in_excel_with_its_letters_and_executes_nothing(
         assert exported[number][3:] == (harmless, -number, "'=x" if number % 2 else None)
 
 
-def test_excel_gets_texts_as_texts_and_keeps_what_its_numbers_and_days_cannot_hold(
+def test_excel_keeps_texts_and_values_beyond_its_numbers_and_days(
     published: Callable[[str], dict[str, Any]], cli: Cli, tmp_path: Path
 ) -> None:
     columns = """'=1+1' AS formula, 'a' || chr(7) || '<&>' AS odd, 9007199254740993 + i AS wide, i::BIGINT AS narrow,
@@ -119,7 +119,7 @@ def test_excel_gets_texts_as_texts_and_keeps_what_its_numbers_and_days_cannot_ho
     assert "as text, for Excel" in cli("export", "behavioral_events", "--to", str(path), "--force", **values).out
 
 
-def test_what_does_not_fit_a_sheet_is_refused_by_name_before_a_file_is_written(
+def test_what_does_not_fit_a_sheet_is_refused_before_writing(
     published: Callable[[str], dict[str, Any]], cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values, path = (

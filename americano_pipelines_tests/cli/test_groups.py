@@ -108,9 +108,7 @@ def _check_crate(cli: Cli, folder: Path, sha256: str, values: dict[str, Any]) ->
 
 
 @pytest.mark.slow
-def test_planned_tests_of_a_group_are_combined_and_a_changed_record_is_found(
-    cli: Cli, prisma: Database, tmp_path: Path
-) -> None:
+def test_planned_tests_are_combined_and_a_changed_record_is_found(cli: Cli, prisma: Database, tmp_path: Path) -> None:
     prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")
     plan = '{"type": "ABAB_RANDOMIZATION", "group": "study", "improvement": "increase", "include": "declared"}'
     prisma.execute(

@@ -54,7 +54,7 @@ def on_a_terminal(code: str, tmp_path: Path) -> str:
     return output.decode()
 
 
-def test_a_terminal_shows_the_activity_after_two_seconds_and_then_the_stage(tmp_path: Path) -> None:
+def test_a_terminal_shows_activity_after_two_seconds_then_the_stage(tmp_path: Path) -> None:
     shown = on_a_terminal(SLOW.format(enabled="", seconds=2.5), tmp_path)
 
     assert shown.index("connecting to the source") < shown.index("load the events")

@@ -64,7 +64,7 @@ def planned_protocols(settings: Settings) -> dict[str, set[str]]:
 
 
 @pytest.mark.slow
-def test_the_plans_of_an_erased_learner_are_dropped_and_those_of_others_are_not(
+def test_only_the_plans_of_the_erased_learner_are_dropped(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
     values = prisma.variables()
@@ -171,7 +171,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_failed_sync_that_mentions_the_learner_is_removed_from_dagsters_records(
+def test_a_failed_sync_that_mentions_the_learner_leaves_dagsters_log(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
     values = prisma.variables(pg_events_table="checked")
@@ -325,7 +325,7 @@ def test_a_kept_file_without_its_record_is_condemned(
     [("bigint", "3", "duration"), ("bytea", "\\x03", None), ("numeric(10,2)", "3", "duration"), ("uuid", UUID, None)],
 )
 @pytest.mark.slow
-def test_the_learners_own_column_is_searched_in_any_type_and_numbers_elsewhere_are_no_ids(
+def test_the_learner_column_is_searched_in_any_type_others_as_text(
     older: Database, settings_for: Callable[..., Settings], kind: str, shown: str, others: str | None
 ) -> None:
     value = {"bytea": "'\\x03'", "uuid": f"'{UUID.lower()}'"}.get(kind, "3")
@@ -452,7 +452,7 @@ def test_files_under_another_name_are_said_not_to_have_been_looked_at(
     assert "purge once more with that DUCKDB_DB_PATH" in done.err
 
 
-def test_a_manifest_or_record_that_cannot_be_read_is_no_proof_that_nothing_is_there(
+def test_an_unreadable_manifest_or_record_proves_nothing(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
     values = prisma.variables()

@@ -200,7 +200,7 @@ def test_a_server_that_did_not_answer_is_cleaned_by_the_next_purge(
 
 
 @pytest.mark.slow
-def test_runs_that_failed_before_they_were_recorded_are_judged_by_the_extract_they_uploaded(
+def test_runs_without_record_are_judged_by_their_uploaded_extract(
     app: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
     values = app.variables()
@@ -249,7 +249,7 @@ def extract_of(settings: Settings, learner: str, protocol_id: str = "p") -> byte
     ).encode()
 
 
-def test_extracts_go_that_name_the_learner_are_damaged_or_do_not_say_whose_they_are(
+def test_extracts_of_the_learner_or_of_unknown_owner_go(
     settings_for: Callable[..., Settings],
 ) -> None:
     settings = settings_for()
@@ -295,7 +295,7 @@ def test_a_card_that_cannot_be_read_is_named(settings_for: Callable[..., Setting
 
 
 @pytest.mark.slow
-def test_a_trainings_input_goes_unless_its_snapshot_is_clean_and_its_model_is_named(
+def test_the_input_of_a_training_goes_unless_its_snapshot_is_clean(
     app: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
     values = app.variables()

@@ -112,7 +112,7 @@ def holding(folder: Path, words: list[str]) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-def test_a_copy_that_a_killed_purge_made_of_a_held_snapshot_goes_with_the_next_start(
+def test_a_killed_purges_copy_of_a_held_snapshot_goes_at_the_next_start(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
     values = prisma.variables()
@@ -143,7 +143,7 @@ def kill_while_copying(settings: Settings, held: Path, values: dict[str, object]
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_after_kills_in_sync_purge_and_analysis_a_purge_leaves_no_byte_of_the_learner(
+def test_after_kills_anywhere_a_purge_leaves_no_byte_of_the_learner(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings]
 ) -> None:
     prisma.execute(

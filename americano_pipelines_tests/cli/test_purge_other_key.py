@@ -35,7 +35,7 @@ def extract_of(settings: Settings, learner: str, protocol_id: str) -> Path:
     ],
 )
 @pytest.mark.slow
-def test_with_another_key_a_learner_is_found_by_protocol_and_what_is_not_reached_is_told(
+def test_with_another_key_a_learner_is_found_by_protocol(
     prisma: Database, cli: Cli, settings_for: Callable[..., Settings], content: bytes | None, *, card: bool
 ) -> None:
     values = prisma.variables(americano_snapshots_kept=1)

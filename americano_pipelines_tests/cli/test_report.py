@@ -108,9 +108,7 @@ def test_a_pattern_without_its_columns_is_skipped_with_the_reason(
     assert "behavioral_events has no learner column (none of learner_id, user_id" in done.out
 
 
-def test_a_postgres_that_is_down_ends_only_the_comparison_asked_for_by_name(
-    prisma: Database, cli: Cli, publish: Publish
-) -> None:
+def test_a_postgres_that_is_down_ends_only_the_named_comparison(prisma: Database, cli: Cli, publish: Publish) -> None:
     values = prisma.variables()
     publish(**values)
     down = {"pg_port": free_port()}

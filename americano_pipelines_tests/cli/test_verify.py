@@ -22,7 +22,7 @@ def statuses(done: Done) -> dict[str, str]:
 
 
 @pytest.mark.slow  # Dagster runs two analyses
-def test_a_recorded_analysis_is_verified_listed_and_compared_and_tampering_is_found(
+def test_an_analysis_is_verified_listed_compared_and_tampering_found(
     prisma: Database, cli: Cli, publish: Publish, tmp_path: Path
 ) -> None:
     prisma.execute("UPDATE experiment_protocols SET \"endDate\" = '2025-03-07'")

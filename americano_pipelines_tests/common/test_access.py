@@ -115,7 +115,7 @@ def test_a_group_reads_all_but_the_key(prisma: Database, settings_for: Callable[
     assert read_by_another(settings.paths.root) == set()
 
 
-def test_a_folder_of_an_earlier_release_is_closed_and_handed_to_a_group_later(
+def test_an_open_folder_of_earlier_is_closed_and_given_to_a_group(
     settings_for: Callable[..., Settings],
 ) -> None:
     settings = settings_for()
@@ -146,7 +146,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("mode", [0o1777, 0o777, 0o755])
 @pytest.mark.parametrize("variable", ["americano_data_dir", "dagster_home"])
-def test_a_folder_that_others_use_too_stays_open_and_only_our_files_in_it_are_closed(
+def test_a_shared_folder_stays_open_and_our_files_in_it_are_closed(
     prisma: Database, settings_for: Callable[..., Settings], tmp_path: Path, variable: str, mode: int
 ) -> None:
     shared = tmp_path / "shared"

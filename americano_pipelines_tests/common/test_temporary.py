@@ -125,7 +125,7 @@ def test_what_has_no_lock_file_has_no_owner(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_sync_removes_from_the_spill_folder_what_it_made_and_nothing_of_others(
+def test_a_sync_removes_only_its_own_files_from_the_spill_folder(
     tmp_path: Path, settings_for: Callable[..., Settings], *, linked: bool
 ) -> None:
     settings = settings_for()
@@ -174,9 +174,7 @@ def test_sweeping_never_takes_a_folder_that_is_just_being_made(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_made_anew_while_a_sweep_looks_at_its_former_lock_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_recreated_during_a_sweep_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, lock = tmp_path / NAME, tmp_path / f"{NAME}.owner"
     lock.touch()
     lock_file = fcntl.flock

@@ -213,7 +213,7 @@ with open_instance(load_settings()) as instance:
 """
 
 
-def test_a_run_of_a_container_that_is_gone_is_failed_and_of_a_living_one_is_left(
+def test_runs_of_containers_that_are_gone_fail_and_others_stay(
     settings_for: Callable[..., Settings],
 ) -> None:
     container_command = container("another-name")

@@ -157,7 +157,7 @@ def orphan(settings: Settings) -> None:
         (folder / "20240101T000000Z-00000000-data_0.parquet").write_bytes(b"PAR1")
 
 
-def test_an_export_that_fails_before_the_manifest_leaves_no_file_and_the_old_one(
+def test_an_export_that_fails_before_the_manifest_leaves_the_old_state(
     settings: Settings, prisma: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = exported(settings).manifest
@@ -210,7 +210,7 @@ def test_orphans_of_a_killed_export_are_swept_before_the_next_needs_room(
     assert files == [named]
 
 
-def test_nothing_is_swept_by_a_manifest_that_cannot_be_read_until_there_is_another(
+def test_nothing_is_swept_while_the_manifest_cannot_be_read(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = exported(settings).manifest
@@ -247,9 +247,7 @@ def test_an_empty_table_has_columns_and_no_files(settings: Settings, prisma: Dat
     assert set(exported(settings).written) == set()
 
 
-def test_a_table_whose_source_disappears_goes_and_says_where_it_was_looked_for(
-    settings: Settings, prisma: Database
-) -> None:
+def test_a_table_without_its_source_goes_and_names_the_place(settings: Settings, prisma: Database) -> None:
     exported(settings)
     prisma.execute("DROP TABLE analysis_runs")
 

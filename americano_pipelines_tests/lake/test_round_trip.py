@@ -180,9 +180,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("kind", MISFITS)
-def test_a_value_that_its_type_in_duckdb_cannot_hold_is_refused_by_table_and_column(
-    settings: Settings, prisma: Database, kind: str
-) -> None:
+def test_a_value_that_duckdb_cannot_hold_is_refused_by_column(settings: Settings, prisma: Database, kind: str) -> None:
     prisma.execute(f"ALTER TABLE behavioral_events ADD COLUMN doubtful {kind}")
     export(settings, StageTimer())
     before = (settings.paths.lake / "manifest.json").read_bytes()

@@ -113,7 +113,7 @@ def test_the_smallest_p_is_one_of_all_assignments() -> None:
     assert smallest_p(phase_design("ABAB", 8, 2, 2).schedule, two_sided=True) == 1
 
 
-def test_a_contrast_is_tested_over_the_assignments_that_keep_the_other_days() -> None:
+def test_a_contrast_is_tested_over_assignments_that_keep_other_days() -> None:
     design = DESIGNS["two interventions"]
     assert isinstance(design.schedule, PhaseSchedule)
     drawn = draw_schedule(design, 3)

@@ -123,7 +123,7 @@ def test_a_search_ends_with_the_shortest_that_is_enough() -> None:
     assert {option.design.bounds for option in options if option.design.days == 16} > {"2-8 days a phase"}
 
 
-def test_a_search_looks_at_no_longer_design_where_it_is_not_needed_or_no_use() -> None:
+def test_a_search_stops_where_a_longer_design_is_not_needed_or_useless() -> None:
     scenario = Scenario(PlannedTest("increase"), Assumptions(), simulations=100)
 
     assert {option.design.days for option in search_designs(phase_design("ABAB", 28, 4, 12), scenario, 5, 0.8)} == {28}

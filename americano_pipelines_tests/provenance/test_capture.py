@@ -49,7 +49,7 @@ def test_a_clean_tree(project: Path) -> None:
     assert code.not_captured == {}
 
 
-def test_a_changed_file_and_an_untracked_one_make_it_dirty_and_stand_in_the_diff(project: Path) -> None:
+def test_changed_and_untracked_files_make_it_dirty_and_are_in_the_diff(project: Path) -> None:
     committed(project)
     clean = capture_code()
     (project / "americano_pipelines/statistics/a.py").write_text("x = 2\n")
@@ -64,7 +64,7 @@ def test_a_changed_file_and_an_untracked_one_make_it_dirty_and_stand_in_the_diff
     assert code.modules_sha256 != clean.modules_sha256
 
 
-def test_only_code_stands_in_the_diff_without_its_secrets_and_the_rest_is_named(project: Path) -> None:
+def test_the_diff_has_code_without_secrets_and_names_the_rest(project: Path) -> None:
     module, settings = project / "americano_pipelines/statistics/a.py", project / ".env.team"
     settings.write_text("X=1\n")
     committed(project)
@@ -121,7 +121,7 @@ def test_every_module_that_decides_a_number_is_hashed() -> None:
     assert {"statistics/randomization_test.py", "analysis/abab.py", "analysis/sql/events.sql"} <= modules.keys()
 
 
-def test_the_environment_names_packages_and_lock_file_and_no_absent_dvc_lock() -> None:
+def test_the_environment_names_packages_and_lock_files_that_exist() -> None:
     environment = capture_environment()
 
     assert environment.packages["numpy"]
@@ -130,9 +130,7 @@ def test_the_environment_names_packages_and_lock_file_and_no_absent_dvc_lock() -
 
 
 @pytest.mark.skipif(find_spec("pymc") is not None, reason="PyMC is installed here")
-def test_what_samples_a_posterior_is_named_where_it_is_installed_and_only_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sampler_is_named_only_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not {"pymc", "arviz", "pytensor"} & capture_environment().packages.keys()
     for name in ("pymc", "arviz", "pytensor"):
         (tmp_path / f"{name}-5.9.dist-info").mkdir()

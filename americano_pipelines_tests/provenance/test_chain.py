@@ -53,7 +53,7 @@ def test_each_record_names_the_one_before(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_record_that_is_removed_or_changed_leaves_a_gap_for_those_after_it(settings: Settings, which: int) -> None:
+def test_a_removed_or_changed_record_leaves_a_gap_for_later_ones(settings: Settings, which: int) -> None:
     hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(3)]
     path = settings.paths.records / f"{hashes[which]}.json"
     content = path.read_bytes()

@@ -6,7 +6,7 @@ from americano_pipelines_tests.provenance.conftest import Lab
 ALWAYS = {"started"}
 
 
-def test_the_same_analysis_twice_differs_in_when_it_ran_and_how_many_came_before(lab: Lab) -> None:
+def test_the_same_analysis_twice_differs_in_time_and_number_only(lab: Lab) -> None:
     first, second = (lab.analyse(alpha=0.05).record for _ in range(2))
 
     lines = [line for line in compare(first, second) if line.part != "code"]

@@ -155,7 +155,7 @@ def test_the_record_holds_when_its_plan_was_seen(lab: Lab) -> None:
     assert lab.verify(run_id(recorded)).faults == []
 
 
-def test_a_published_file_built_from_nothing_does_not_make_a_late_plan_declared(lab: Lab) -> None:
+def test_a_file_built_from_nothing_makes_no_late_plan_declared(lab: Lab) -> None:
     """Without the records an analysis of a plan that was changed after the end was called declared."""
     lab.database.execute("UPDATE experiment_protocols SET \"updatedAt\" = '2025-01-02'")
     lab.database.execute("UPDATE phase_assignments SET \"updatedAt\" = '2025-01-02'")

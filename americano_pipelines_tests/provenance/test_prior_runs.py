@@ -88,9 +88,7 @@ def test_the_last_record_is_named_by_the_heads_card(lab: Lab, first: Recorded) -
     assert f"{first.sha256[:12]}, is gone" in reasons(lab.perform(KIND).recorded)
 
 
-def test_a_record_that_every_trace_of_in_the_archive_is_gone_of_is_named_by_dagsters_log(
-    lab: Lab, first: Recorded
-) -> None:
+def test_a_record_gone_from_the_archive_is_named_by_dagsters_log(lab: Lab, first: Recorded) -> None:
     head = first.path.with_name("chain.head")
     card = head.read_bytes()
     vanish(lab, first)
@@ -105,9 +103,7 @@ def test_a_record_that_every_trace_of_in_the_archive_is_gone_of_is_named_by_dags
         head.write_bytes(card)
 
 
-def test_a_record_that_dagsters_log_names_is_not_excused_by_a_run_that_was_given_to_another_protocol(
-    lab: Lab, first: Recorded
-) -> None:
+def test_a_record_in_dagsters_log_counts_though_its_run_was_reassigned(lab: Lab, first: Recorded) -> None:
     first.path.unlink()
     client, run = lab.store.client, run_id(first)
     client.set_tag(run, PROTOCOL_TAG, "protocol_0")

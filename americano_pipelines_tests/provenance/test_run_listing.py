@@ -40,7 +40,7 @@ def test_every_analysis_with_what_became_of_it_newest_first(lab: Lab) -> None:
     assert (runs[0].analysis, runs[0].verdict, runs[0].record) == ("change_points", None, deleted.sha256)
 
 
-def test_without_a_published_file_protocols_go_by_their_ids_and_a_changed_record_is_none(lab: Lab) -> None:
+def test_without_a_published_file_protocols_go_by_their_ids(lab: Lab) -> None:
     recorded = lab.analyse()
     aside = lab.settings.paths.published.with_suffix(".aside")
     lab.settings.paths.published.rename(aside)

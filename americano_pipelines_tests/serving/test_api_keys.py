@@ -136,7 +136,7 @@ def test_revoking_takes_an_id_that_means_one_key(settings_for: Callable[..., Set
     assert len(list(settings.paths.api_keys.iterdir())) == 2
 
 
-def test_programs_of_this_machine_read_without_a_key_if_the_settings_say_so(
+def test_local_programs_read_without_a_key_where_a_setting_says_so(
     example: Settings, serve: Callable[..., Api]
 ) -> None:
     api = serve(example, americano_api_open="true")

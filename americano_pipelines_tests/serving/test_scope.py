@@ -188,7 +188,7 @@ def test_an_etag_of_another_scope_is_no_key_to_its_answer(api: Api) -> None:
     assert [row["learner_id"] for row in answer.json()["rows"]] == ["learner-1"]
 
 
-def test_a_page_of_another_principal_shows_the_rows_of_the_principal_who_asks(api: Api) -> None:
+def test_anothers_page_token_shows_ones_own_rows(api: Api) -> None:
     first = api.get("/v1/protocols?limit=1").json()
 
     rows = api.rows(first["next"], api.key("read", tenants=("school-1",)))

@@ -146,7 +146,7 @@ def test_an_empty_variable_takes_back_what_the_dotenv_file_sets(
 
 
 @pytest.mark.parametrize("blank", [" ", "   ", "\t"])
-def test_a_blank_variable_counts_as_unset_and_takes_back_what_the_dotenv_file_sets(
+def test_a_blank_variable_is_unset_and_overrides_the_dotenv(
     dotenv: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, blank: str
 ) -> None:
     path = dotenv("PG_HOST=db.example.org\nLOG_LEVEL=ERROR\nDAGSTER_HOME=home\n")

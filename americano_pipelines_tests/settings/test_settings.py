@@ -32,7 +32,7 @@ def test_every_default_path_lies_under_the_data_folder(tmp_path: Path) -> None:
     assert settings.tracking_uri == f"sqlite:///{paths['mlflow_database']}"
 
 
-def test_a_published_file_elsewhere_has_its_snapshots_and_its_lock_beside_it(tmp_path: Path) -> None:
+def test_a_published_file_elsewhere_has_snapshots_and_lock_beside_it(tmp_path: Path) -> None:
     paths = load_settings(americano_data_dir=tmp_path / "data", duckdb_db_path=tmp_path / "here" / "a.duckdb").paths
 
     assert paths.snapshots == tmp_path / "here" / "snapshots"

@@ -142,7 +142,7 @@ def test_a_time_that_duckdb_cannot_hold_is_refused_by_column(
         both_figures(snapshot, events(snapshot, values))
 
 
-def test_a_date_beyond_all_timestamps_is_a_lasting_error_that_names_the_table(
+def test_a_date_beyond_all_timestamps_is_a_lasting_error_of_its_table(
     older: Database, fill: Callable[..., None], settings_for: Callable[..., Settings]
 ) -> None:
     fill("text", "date", [("a", "5000000-01-01")])

@@ -299,7 +299,7 @@ def test_a_value_above_the_root_counts_only_where_there_are_values_below(
         find(above / "in")
 
 
-def test_linked_folders_and_other_endings_are_read_and_a_loop_of_links_ends(
+def test_linked_folders_and_endings_are_read_and_link_loops_end(
     write: Callable[..., Path], find: Callable[..., FileTable], duck: duckdb.DuckDBPyConnection, folder: Path
 ) -> None:
     write("in/a.parquet")

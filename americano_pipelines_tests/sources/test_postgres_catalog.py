@@ -278,7 +278,7 @@ def test_a_change_that_touches_no_row_shows_in_the_schema_hash(
     assert find(prisma).schema_sha256 == hashes[-1]
 
 
-def test_a_change_of_a_type_anywhere_below_a_column_shows_in_the_schema_hash(
+def test_a_type_changed_anywhere_below_a_column_changes_the_hash(
     prisma: Database, find: Callable[..., PostgresTable]
 ) -> None:
     prisma.execute(

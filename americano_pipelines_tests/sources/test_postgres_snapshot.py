@@ -335,7 +335,7 @@ def test_a_full_disk_of_the_server_is_not_taken_for_one_of_this_machine(settings
         raise duckdb.IOException(message)
 
 
-def test_no_more_connections_than_allowed_are_opened_however_many_threads_there_are(
+def test_threads_open_no_more_connections_than_allowed(
     prisma: Database, settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_connections, "MAX_CONNECTIONS", 2)

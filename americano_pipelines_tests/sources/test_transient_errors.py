@@ -165,7 +165,7 @@ def test_a_statement_that_duckdb_refuses_is_not_tried_again(settings_for: MakeSe
     assert type(failed.value) is SourceError
 
 
-def test_a_statement_that_could_not_be_prepared_is_tried_again_if_the_connection_broke(
+def test_an_unprepared_statement_is_retried_if_the_connection_broke(
     settings_for: MakeSettings,
 ) -> None:
     words = 'Failed to prepare query "SELECT 1": server closed the connection unexpectedly'

@@ -116,7 +116,7 @@ def write_bytes(database: Database, statement: str) -> None:
 
 
 @SCANNER_SLOW
-def test_bytes_that_are_no_text_are_named_in_a_database_without_an_encoding(
+def test_bytes_that_are_no_text_are_named_without_an_encoding(
     without_encoding: Database, settings_for: MakeSettings, *, scanner: bool
 ) -> None:
     database = without_encoding

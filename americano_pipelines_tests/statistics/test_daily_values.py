@@ -13,7 +13,7 @@ from americano_pipelines_tests.statistics.phases import at, phase
 A_B = [phase("a", 0, 3), phase("b", 3, 6, kind="INTERVENTION_A")]
 
 
-def test_a_day_is_the_mean_of_its_events_and_a_day_without_any_keeps_its_place() -> None:
+def test_a_day_is_the_mean_of_its_events_and_empty_days_keep_their_place() -> None:
     times = [at(0), at(0.5), at(0.999), at(2.5), at(3), at(5.9)]
 
     daily = days(timeline(A_B, None), times, [1.0, 2.0, 6.0, 4.0, 10.0, 20.0], [None] * 6)

@@ -105,7 +105,7 @@ def test_phases_that_begin_at_any_hour_are_cut_by_the_learners_days() -> None:
     assert resolved.cut == (False, True)
 
 
-def test_an_end_a_second_before_the_learners_midnight_is_the_end_of_the_day() -> None:
+def test_an_end_one_second_before_local_midnight_ends_the_day() -> None:
     starts = [at("2026-10-20"), at("2026-10-24")]
 
     resolved = timeline(phases(starts, at("2026-10-27T23:59:59")), None, BERLIN)

@@ -79,7 +79,7 @@ def corrected_by_hand(before: np.ndarray, after: np.ndarray) -> float:
     return float(score / np.sqrt(before.size * after.size * (days * (days - 1) / 2 - ties)))
 
 
-def test_a_baseline_after_the_treatment_and_days_without_a_value_keep_their_place() -> None:
+def test_a_baseline_after_treatment_and_empty_days_keep_their_place() -> None:
     days = np.arange(30)
     line = 3.0 * days
     early, late = DatedValues(line[:10], days[:10]), DatedValues(line[12:][::2], days[12:][::2])
@@ -287,7 +287,7 @@ def test_the_errors_of_standardised_differences_are_not_too_small(delta: float) 
 @pytest.mark.parametrize(
     ("phi", "nap", "low", "high"), [(0.0, 0.5, 0.93, 0.99), (0.0, 0.98, 0.93, 1), (0.5, 0.5, 0.7, 0.85)]
 )
-def test_the_interval_covers_what_it_claims_of_independent_days_and_less_of_others(
+def test_the_interval_covers_as_claimed_for_independent_days_only(
     phi: float, nap: float, low: float, high: float
 ) -> None:
     generator = np.random.default_rng(8)

@@ -52,9 +52,7 @@ def p_of_fill(values: np.ndarray, fill: Sequence[float], test: RandomizationTest
 
 @pytest.mark.parametrize("direction", ["increase", "decrease", None])
 @pytest.mark.parametrize("effect", [0.8, -0.8])
-def test_no_values_give_more_than_the_bound_and_the_search_finds_the_worst_of_the_extreme_ones(
-    direction: Direction | None, effect: float
-) -> None:
+def test_no_values_exceed_the_bound_and_the_search_finds_the_worst(direction: Direction | None, effect: float) -> None:
     values = days(effect, *GONE)
     test, missing = compared(values, direction)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))

@@ -88,7 +88,7 @@ def test_the_percent_of_goal_obtained_is_that_of_the_paper(name: str) -> None:
         (FIGURE_17[:2], 0, "decrease", 94.074074074, 10.45882012753),
     ],
 )
-def test_its_error_is_that_of_singlecasees_less_what_both_parts_of_the_ratio_share(
+def test_its_error_is_singlecasees_less_the_shared_covariance(
     phases: tuple[list[int], list[int]], goal: float, improvement: Direction, value: float, se: float
 ) -> None:
     (pair,) = pairs_of(*phases, improvement=improvement, scale=OutcomeScale(goal=goal))
@@ -133,7 +133,7 @@ def test_the_error_of_the_percent_of_goal_is_what_simulated_days_show() -> None:
         (([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]), "increase", 0, None, True, 0),
     ],
 )
-def test_baseline_corrected_tau_is_that_of_scan_and_uncorrected_by_a_pretest_that_of_singlecasees(
+def test_corrected_tau_is_scans_and_without_pretest_singlecasees(
     phases: tuple[list[int], list[int]],
     improvement: Direction,
     tau: float,
@@ -193,9 +193,7 @@ def test_one_pair_has_welchs_interval_and_a_pair_without_an_error_none() -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("phi", "low", "high"), [(0, 0.9, 0.99), (0.5, 0.68, 0.88)])
-def test_the_combined_interval_holds_what_it_claims_of_independent_days_and_less_of_others(
-    phi: float, low: float, high: float
-) -> None:
+def test_the_combined_interval_covers_as_claimed_for_independent_days(phi: float, low: float, high: float) -> None:
     generator = np.random.default_rng(9)
     held, repetitions = 0, 200
     for _ in range(repetitions):

@@ -218,7 +218,7 @@ def test_statistics_that_differ_by_rounding_only_are_ties(slope: float) -> None:
         assert test.counts.sum() == 21
 
 
-def test_assignments_that_only_differ_in_days_without_a_value_raise_the_smallest_p() -> None:
+def test_assignments_that_differ_in_empty_days_raise_the_smallest_p() -> None:
     schedule = PhaseSchedule(23, ABAB, (5,) * 4, (23,) * 4)
     values = np.repeat([0.0, 9.0, 0.0, 9.0], [5, 6, 6, 6]) + np.random.default_rng(0).normal(size=23)
     assert randomization_test([Case(values, schedule, [5, 6, 6, 6])], direction="increase").smallest_p == 1 / 20

@@ -50,7 +50,7 @@ def test_draws_come_from_the_whole_set_in_its_proportions() -> None:
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (3, 200)])
-def test_the_interval_of_an_estimated_p_leaves_half_a_percent_on_either_side(successes: int, trials: int) -> None:
+def test_the_interval_of_an_estimated_p_leaves_half_a_percent_each_side(successes: int, trials: int) -> None:
     from scipy.stats import binom
 
     low, high = clopper_pearson(successes, trials)

@@ -99,7 +99,7 @@ def test_a_likelihood_without_a_maximum_gives_no_change() -> None:
     assert [change.reml for change in regression.changes] == [None, None]
 
 
-def test_four_phases_have_a_level_and_a_slope_each_and_missing_days_keep_their_place() -> None:
+def test_four_phases_have_level_and_slope_with_missing_days_in_place() -> None:
     phase = np.repeat([0, 1, 2, 3], 10)
     day = np.arange(40.0)
     line = 5 + 0.1 * day

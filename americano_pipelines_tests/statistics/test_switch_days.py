@@ -15,7 +15,7 @@ CUT = (False, True, True, True)
 SCHEDULE = PhaseSchedule(30, ABAB, (5,) * 4, (11,) * 4, CUT)
 
 
-def test_every_assignment_leaves_out_the_days_on_which_it_would_have_switched() -> None:
+def test_every_assignment_leaves_out_its_own_switch_days() -> None:
     values = np.random.default_rng(3).normal(size=30)
     lengths = [row for block in SCHEDULE.blocks(1000) for row in block.tolist()]
 

@@ -80,7 +80,7 @@ def test_an_objection_forbids_a_verdict_however_small_p_is() -> None:
     )
 
 
-def test_too_few_assignments_forbid_a_verdict_and_say_how_many_days_it_takes() -> None:
+def test_too_few_assignments_forbid_a_verdict_and_say_the_days_needed() -> None:
     test = outcome_of(stepped(9, 20), "increase")
     assert test.smallest_p == 1
 
@@ -142,7 +142,7 @@ def test_enough_assignments_that_cannot_be_told_apart_are_too_few_as_well() -> N
     )
 
 
-def test_a_plan_that_could_not_have_been_drawn_gets_no_verdict_however_small_p_is() -> None:
+def test_a_plan_that_could_not_be_drawn_gets_no_verdict_at_any_p() -> None:
     values = np.repeat([0.0, 9.0, 0.0, 9.0], [4, 12, 12, 12])
     schedule = PhaseSchedule(40, ABAB, (5,) * 4, (20,) * 4)
     test = randomization_test([Case(values, schedule, [4, 12, 12, 12])], direction="increase")
@@ -154,7 +154,7 @@ def test_a_plan_that_could_not_have_been_drawn_gets_no_verdict_however_small_p_i
     assert verdict.why == "not a randomisation test, for what was observed could not have been drawn"
 
 
-def test_a_difference_against_what_was_declared_is_told_although_it_was_not_tested() -> None:
+def test_a_difference_against_the_declared_way_is_reported_untested() -> None:
     against = judge(outcome_of(stepped(-4), "increase"), level=0.05, improvement="increase")
     for_it = judge(outcome_of(stepped(0.3), "increase"), level=0.01, improvement="increase")
 
@@ -198,7 +198,7 @@ def test_a_one_sided_finding_whose_two_sided_interval_holds_0_says_so(effect: fl
     assert "two-sided 95% interval" in verdict.sentence
 
 
-def test_a_two_sided_finding_has_an_interval_without_0_and_twice_the_assignments() -> None:
+def test_a_two_sided_finding_has_an_interval_without_0() -> None:
     enough, few = (PhaseSchedule(days, ABAB, (5,) * 4, (days,) * 4) for days in (25, 23))
     assert (enough.count, few.count) == (56, 20)
     enough_verdict, few_verdict = (

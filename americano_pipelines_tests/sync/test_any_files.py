@@ -217,7 +217,7 @@ def test_files_that_do_not_agree_are_refused_and_leave_what_was_published(
 
 @pytest.mark.parametrize("examples", [4], ids=["some"])
 @pytest.mark.timeout(600)
-def test_what_is_published_is_what_another_reader_sees_or_the_sync_says_why_not(examples: int) -> None:
+def test_published_rows_are_what_another_reader_sees_or_refused(examples: int) -> None:
     outcomes: Counter[str] = Counter()
 
     @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

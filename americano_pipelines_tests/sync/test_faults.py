@@ -107,7 +107,7 @@ def stop_at_once(server: Server) -> None:
 
 
 @SCANNER_SLOW
-def test_a_server_that_stops_during_a_copy_is_reported_and_the_next_sync_succeeds(
+def test_a_server_that_stops_during_a_copy_is_reported(
     many_events: Database, settings_for: MakeSettings, commands: Commands, *, scanner: bool
 ) -> None:
     server = many_events.server

@@ -128,7 +128,7 @@ READ_ONLY: dict[str, Callable[[Settings], Path]] = {
 @pytest.mark.parametrize(
     "what", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("data folder", "lake")), "snapshots"]
 )
-def test_a_folder_that_may_not_be_written_to_is_told_and_the_next_sync_mends_it(
+def test_an_unwritable_folder_is_named_and_the_next_sync_mends_it(
     prisma: Database, settings_for: MakeSettings, commands_without_privilege: Commands, what: str, tmp_path: Path
 ) -> None:
     values = prisma.variables(dagster_home=tmp_path / "home")
@@ -234,7 +234,7 @@ def test_a_damaged_lake_is_healed_from_the_source_and_that_is_said(
 
 @pytest.mark.slow
 @SCANNER_SLOW
-def test_under_a_clock_that_was_set_back_the_newest_file_is_current_and_stays(
+def test_under_a_clock_set_back_the_newest_file_stays_current(
     prisma: Database, settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch, *, scanner: bool
 ) -> None:
     settings = settings_for(**prisma.variables(duckdb_use_postgres_scanner=scanner), americano_snapshots_kept=2)

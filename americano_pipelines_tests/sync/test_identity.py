@@ -66,7 +66,7 @@ def test_a_new_name_of_what_a_value_names_is_published(
 
 
 @SCANNER_SLOW
-def test_a_copy_of_the_database_is_another_source_also_under_the_name_of_the_first(
+def test_a_copy_of_the_database_is_another_source_under_any_name(
     prisma: Database, settings_for: MakeSettings, *, scanner: bool
 ) -> None:
     server = Database(prisma.server, "postgres")

@@ -43,7 +43,7 @@ def test_a_disk_without_a_byte_left_for_the_records_of_the_run_is_told(
     synced(settings, prisma)
 
 
-def test_a_plain_file_in_the_place_of_the_link_is_left_alone_until_it_is_moved_away(
+def test_a_plain_file_in_place_of_the_link_is_left_alone(
     prisma: Database, settings_for: MakeSettings, commands: Commands
 ) -> None:
     settings = settings_for(**prisma.variables())
@@ -66,7 +66,7 @@ def test_a_plain_file_in_the_place_of_the_link_is_left_alone_until_it_is_moved_a
 
 
 @pytest.mark.parametrize("beside", [pytest.param("the link", marks=pytest.mark.slow), "the file"])
-def test_a_stale_log_beside_what_is_published_harms_nobody_after_the_next_sync(
+def test_a_stale_log_beside_the_file_is_harmless_after_the_next_sync(
     prisma: Database, settings_for: MakeSettings, commands: Commands, beside: str
 ) -> None:
     settings = settings_for(**prisma.variables())

@@ -147,7 +147,7 @@ def test_a_migration_that_was_under_way_at_the_snapshot_is_a_new_attempt(
     assert published_rows(settings, "phase_assignments") == source_rows(prisma, "phase_assignments")
 
 
-def test_the_first_sync_publishes_nothing_of_a_table_emptied_after_its_snapshot(
+def test_the_first_sync_publishes_no_table_emptied_after_its_snapshot(
     prisma: Database, settings_for: MakeSettings, once_begun: Callable[[Database, str], None]
 ) -> None:
     settings = settings_for(**prisma.variables())
@@ -159,7 +159,7 @@ def test_the_first_sync_publishes_nothing_of_a_table_emptied_after_its_snapshot(
     assert not settings.paths.published.exists()
 
 
-def test_a_table_below_a_view_that_is_emptied_after_the_snapshot_is_noticed(
+def test_a_table_of_a_view_emptied_after_the_snapshot_is_noticed(
     prisma: Database, settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prisma.execute(EVENTS_AS_VIEW % "")
@@ -199,7 +199,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("change", PARTS.values(), ids=PARTS)
-def test_a_part_of_a_partitioned_table_replaced_after_the_snapshot_is_noticed(
+def test_a_partition_replaced_after_the_snapshot_is_noticed(
     prisma: Database,
     settings_for: MakeSettings,
     once_begun: Callable[[Database, str], None],
@@ -254,7 +254,7 @@ def test_a_change_is_seen_in_a_view_with_a_column_of_any_name(
 @pytest.mark.parametrize(
     ("table", "column"), [("analysis_runs", "completedAt"), ("phase_assignments", "plannedDuration")]
 )
-def test_text_where_a_role_needs_a_time_or_a_number_is_refused_by_its_column(
+def test_text_where_a_role_needs_time_or_number_is_refused_by_column(
     prisma: Database, settings_for: MakeSettings, table: str, column: str, *, scanner: bool
 ) -> None:
     prisma.execute(f'ALTER TABLE {table} ALTER COLUMN "{column}" TYPE text')

@@ -80,7 +80,7 @@ def test_other_rows_changed_under_the_same_transaction_ids_are_seen(
 
 
 @pytest.mark.slow
-def test_a_row_changed_under_the_same_transaction_id_is_found_by_the_deep_check(
+def test_the_deep_check_finds_a_row_changed_under_the_same_xid(
     own_server: Server, settings_for: MakeSettings, tmp_path: Path
 ) -> None:
     database, settings = synced_then_put_back(own_server, settings_for, tmp_path / "aside", scanner=False)

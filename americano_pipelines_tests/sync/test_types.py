@@ -133,7 +133,7 @@ def types(request: pytest.FixtureRequest) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("kind", ["18", *SLOW])
 @pytest.mark.timeout(600)
-def test_every_value_of_every_type_arrives_the_first_time_and_after_changes(
+def test_every_value_of_every_type_arrives_at_first_and_after_changes(
     postgres_kinds: Kinds, tmp_path: Path, kind: str, types: dict[str, list[str]]
 ) -> None:
     database = postgres_kinds(kind).database()

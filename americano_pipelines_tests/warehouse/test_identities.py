@@ -94,7 +94,7 @@ def test_learners_that_are_written_alike_or_are_others_are_published(check: Chec
     check({"user_id": event}, {"user_id": protocol})
 
 
-def test_half_of_the_rows_under_an_older_name_are_refused_unless_a_setting_decides(check: Check) -> None:
+def test_half_of_the_rows_under_an_older_name_need_a_setting(check: Check) -> None:
     halves = {"user_id": ["a", None], "learner_id": [None, "b"]}
 
     with pytest.raises(SourceError, match=r"behavioral_events: the learner column .*in 1 rows only 'user_id'"):

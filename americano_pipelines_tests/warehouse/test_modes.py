@@ -76,7 +76,7 @@ def test_the_older_naming_is_published_under_its_own_column_names(
     )
 
 
-def test_postgres_and_scanner_mode_publish_the_same_tables_and_parquet_mode_too(
+def test_all_modes_publish_the_same_tables(
     prisma: Database, settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
     add_odd_times(prisma)
@@ -112,7 +112,7 @@ def test_postgres_and_scanner_mode_publish_the_same_tables_and_parquet_mode_too(
 
 
 @pytest.mark.parametrize("scanner", [False, True], ids=["postgres", "scanner"])
-def test_events_are_ordered_by_month_learner_and_time_although_the_source_is_not(
+def test_events_are_ordered_by_month_learner_and_time(
     prisma: Database, settings_for: Callable[..., Settings], *, scanner: bool
 ) -> None:
     add_odd_times(prisma)

@@ -109,7 +109,7 @@ def test_what_the_source_says_of_its_last_change(prisma: Database, settings: Set
         ("'2025-01-03'", "2025-01-03T00:00:00+00:00"),
     ],
 )
-def test_each_row_has_to_say_by_a_time_that_can_be_true_when_it_was_changed(said: str, updated: str | None) -> None:
+def test_each_row_needs_a_plausible_time_of_its_last_change(said: str, updated: str | None) -> None:
     """The source was read on 2025-03-01."""
     statement = sql.render(sql.load("warehouse", "plan_updates"), table="rows", protocol="p", updated="changed")
     with duckdb.connect() as connection:
@@ -120,9 +120,7 @@ def test_each_row_has_to_say_by_a_time_that_can_be_true_when_it_was_changed(said
     assert times == {"a": updated, "b": "2025-01-02T00:00:00+00:00"}
 
 
-def test_a_phase_without_a_time_a_column_of_text_and_a_missing_column_prove_nothing(
-    prisma: Database, settings: Settings
-) -> None:
+def test_a_missing_time_or_column_and_a_text_column_prove_nothing(prisma: Database, settings: Settings) -> None:
     prisma.execute('UPDATE experiment_protocols SET "updatedAt" = %s', ("2025-01-02",))
     prisma.execute('ALTER TABLE phase_assignments ALTER COLUMN "updatedAt" DROP NOT NULL')
     prisma.execute(
@@ -172,9 +170,7 @@ def test_a_sync_without_protocols_forgets_no_first_sight(prisma: Database, setti
     assert sighting_of(settings) == before
 
 
-def test_a_purge_drops_the_plans_of_protocols_that_are_gone_but_not_those_of_others(
-    prisma: Database, settings: Settings
-) -> None:
+def test_a_purge_drops_only_the_plans_of_protocols_that_are_gone(prisma: Database, settings: Settings) -> None:
     sync(settings)
     prisma.execute("DELETE FROM analysis_runs; DELETE FROM phase_assignments; DELETE FROM experiment_protocols")
 

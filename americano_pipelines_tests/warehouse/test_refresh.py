@@ -333,7 +333,7 @@ def test_a_file_broken_behind_its_footer_is_named(files: Settings) -> None:
     assert snapshots.current(files.paths) is None
 
 
-def test_nothing_at_all_to_build_from_says_for_each_table_what_was_looked_for(
+def test_nothing_to_build_from_names_what_each_table_needs(
     settings_for: Callable[..., Settings],
 ) -> None:
     with pytest.raises(
@@ -417,7 +417,7 @@ def test_whatever_else_has_the_published_name_is_refused_and_untouched(files: Se
     assert sorted(path.name for path in place.parent.iterdir()) == [place.name]
 
 
-def test_no_file_at_all_is_an_error_though_everything_could_be_carried_over(files: Settings) -> None:
+def test_no_file_at_all_is_an_error_although_all_could_be_carried_over(files: Settings) -> None:
     synced(files)
     before = published(files)
     for table in ("behavioral_events", "phase_assignments"):
@@ -466,9 +466,7 @@ def test_nothing_is_carried_over_from_another_mode(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff"])
-def test_a_record_that_cannot_be_read_is_named_and_the_next_sync_builds_anew(
-    files: Settings, content: bytes | None
-) -> None:
+def test_an_unreadable_record_is_named_and_the_next_sync_builds_anew(files: Settings, content: bytes | None) -> None:
     first = synced(files)
     assert first.path is not None
     record = first.path.parent / "snapshot.json"

@@ -106,7 +106,7 @@ def test_rollups_and_windows_agree_with_independent_sql_on_the_source(
     ],
     ids=["stated, then protocol's", "next start", "as planned", "unknown", "never another protocol's", "no start"],
 )
-def test_a_phase_ends_as_stated_at_the_next_with_its_protocol_or_as_planned(
+def test_a_phase_ends_as_stated_at_the_next_or_with_its_protocol(
     small: Callable[..., Settings], phases: str, protocol_end: str | None, ends: list[str | None]
 ) -> None:
     end = f"'{protocol_end}'" if protocol_end else "NULL"
@@ -132,7 +132,7 @@ def test_a_window_includes_its_start_and_excludes_its_end(small: Callable[..., S
     assert rows(settings, "SELECT event_id FROM research.protocol_events ORDER BY 1") == [("1",), ("2",)]
 
 
-def test_an_event_counts_in_each_of_two_overlapping_protocols_but_once_in_each(
+def test_an_event_counts_once_in_each_of_two_overlapping_protocols(
     small: Callable[..., Settings],
 ) -> None:
     settings = small(
@@ -185,7 +185,7 @@ PHASES = "SELECT 'a' AS id, 'p' AS protocol_id, TIMESTAMP '2025-01-01' AS start_
         ),
     ],
 )
-def test_a_model_without_what_it_needs_is_left_out_and_says_what_is_missing(
+def test_a_model_without_its_inputs_is_left_out_and_names_them(
     small: Callable[..., Settings], queries: dict[str, str], model: str, reason: str
 ) -> None:
     settings = small(**queries)

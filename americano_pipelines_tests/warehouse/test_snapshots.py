@@ -129,7 +129,7 @@ def test_the_published_name_is_a_relative_link_to_a_file_of_the_same_name(settin
         assert connection.execute("SELECT current_database()").fetchall() == [(link.stem,)]
 
 
-def test_the_file_and_its_record_say_the_same_and_the_record_survives_a_round_trip(settings: Settings) -> None:
+def test_file_and_record_agree_and_the_record_survives_a_round_trip(settings: Settings) -> None:
     document = synced(settings).document
     place = snapshots.current(settings.paths)
     assert place is not None
@@ -200,7 +200,7 @@ def test_what_others_keep_in_the_folder_is_never_swept(
     assert rows(neighbour, COUNT) == rows(keeping_one, COUNT) == [(100,)]
 
 
-def test_a_shell_that_wrote_into_the_old_file_disturbs_no_sync_and_no_reader(
+def test_a_shell_that_wrote_into_the_old_file_disturbs_nobody(
     settings: Settings, export: Callable[[int], Path], start: Callable[..., Worker]
 ) -> None:
     synced(settings)
@@ -374,7 +374,7 @@ def test_a_file_called_analytics_could_not_be_asked_this_way(settings: Settings,
     assert "Ambiguous reference" in answer.stderr
 
 
-def test_a_file_that_somebody_holds_read_write_is_reported_within_ten_seconds(
+def test_a_file_held_read_write_is_reported_within_ten_seconds(
     settings: Settings, start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced(settings)

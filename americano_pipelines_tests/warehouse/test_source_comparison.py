@@ -36,7 +36,7 @@ def test_after_a_sync_nothing_differs(settings: Settings, *, deep: bool) -> None
     assert set(result.compared) == {"behavioral_events", "experiment_protocols", "phase_assignments", "analysis_runs"}
 
 
-def test_a_row_changed_in_the_published_file_is_named_by_the_deep_comparison(
+def test_the_deep_comparison_names_a_row_changed_in_the_published_file(
     settings: Settings,
 ) -> None:
     path = snapshots.current(settings.paths)
@@ -78,7 +78,7 @@ def test_a_row_that_is_new_in_the_source_is_on_that_side_only(settings: Settings
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("settings")
-def test_the_command_says_the_same_and_ends_with_one_when_something_differs(
+def test_the_command_agrees_and_ends_with_one_when_something_differs(
     prisma: Database, americano: Callable[..., CompletedProcess[str]]
 ) -> None:
     variables = prisma.variables()
@@ -101,7 +101,7 @@ def test_without_a_published_file_there_is_nothing_to_compare(
         compare_with_source(settings_for(**prisma.variables()), StageTimer(), deep=False)
 
 
-def test_a_table_that_the_published_file_lost_or_changed_is_damage_and_no_traceback(settings: Settings) -> None:
+def test_a_table_lost_or_changed_in_the_file_is_damage_without_traceback(settings: Settings) -> None:
     path = snapshots.current(settings.paths)
     assert path is not None
     with duckdb.connect(str(path)) as shell:

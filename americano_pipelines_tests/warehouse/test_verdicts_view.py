@@ -67,7 +67,7 @@ def test_the_planned_verdict_stays_above_later_exploratory_ones(publish: Callabl
     assert rows(settings, VERDICT) == [("analysed", "benefit", "planned", 2.5, 0.01, "benefit!", "2")]
 
 
-def test_a_declared_verdict_stays_above_exploratory_ones_and_below_the_planned_one(
+def test_a_declared_verdict_ranks_between_exploratory_and_planned(
     publish: Callable[..., Settings],
 ) -> None:
     explored = ("1", "p", "COMPLETED", "2025-01-03", summary("harm", planned=False))
@@ -123,7 +123,7 @@ def test_a_summary_of_another_form_gives_nulls(publish: Callable[..., Settings])
     assert nulls == [(None,) * 6] * 3
 
 
-def test_without_analysis_runs_there_are_no_verdicts_and_the_reason_is_recorded(
+def test_without_analysis_runs_there_are_no_verdicts_but_a_reason(
     settings_for: Callable[..., Settings], tmp_path: Path
 ) -> None:
     query = "SELECT 'p' AS id, 'u' AS learner_id"
@@ -155,7 +155,7 @@ def test_a_score_that_is_no_number_is_null(settings_for: Callable[..., Settings]
     assert rows(settings, "SELECT score FROM research.events") == [(None,)]
 
 
-def test_meta_lists_the_tables_and_checks_of_the_record_after_a_build_and_a_patch(
+def test_meta_lists_tables_and_checks_after_a_build_and_a_patch(
     prisma: Database, settings_for: Callable[..., Settings]
 ) -> None:
     settings = settings_for(**prisma.variables())

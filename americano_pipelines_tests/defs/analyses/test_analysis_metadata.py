@@ -14,7 +14,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines_tests.provenance.records import kept_record
 
 
-def test_every_materialization_of_the_asset_and_partition_by_the_run_counts_and_no_other(
+def test_the_runs_materializations_of_the_asset_and_partition_count(
     settings_for: Callable[..., Settings],
 ) -> None:
     settings = settings_for()

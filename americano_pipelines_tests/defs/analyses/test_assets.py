@@ -223,7 +223,7 @@ def test_another_question_than_was_planned_is_exploratory(study: Study, config: 
     assert " This is the planned analysis, the randomization test of 20" in entries["result"]
 
 
-def test_before_the_end_of_the_plan_there_is_no_verdict_and_nothing_is_planned(study: Study) -> None:
+def test_before_the_end_of_the_plan_there_is_no_verdict(study: Study) -> None:
     study.ask(
         'UPDATE phase_assignments SET "plannedDuration" = "plannedDuration" + 900, "endDate" = NULL '
         'WHERE "protocolId" = %s AND "phaseLabel" = %s',
@@ -286,7 +286,7 @@ def test_the_launchpad_offers_what_can_be_asked(study: Study) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
-def test_the_yaml_of_the_description_is_accepted_as_it_is_and_changes_nothing(study: Study, kind: Kind) -> None:
+def test_the_yaml_of_the_description_is_accepted_and_changes_nothing(study: Study, kind: Kind) -> None:
     definitions = build_defs(study.settings)
     description = definitions.resolve_asset_graph().get(dg.AssetKey(["analysis", kind.name])).description or ""
     run_config = yaml.safe_load(description.partition("```yaml\n")[2].partition("```")[0])
@@ -362,7 +362,7 @@ def test_an_analysis_that_cannot_be_done_fails_everywhere(study: Study) -> None:
 
 
 @pytest.mark.skipif(find_spec("pymc") is not None, reason="PyMC is installed here")
-def test_a_bayesian_request_without_the_extra_fails_and_is_answered_by_nothing_else(study: Study) -> None:
+def test_a_bayesian_request_without_the_extra_fails(study: Study) -> None:
     (request,) = study.ask(
         "UPDATE analysis_runs SET \"analysisType\" = 'BAYESIAN_ITS' WHERE \"protocolId\" = %s AND status = 'PENDING' "
         "RETURNING id",
@@ -457,7 +457,7 @@ def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: 
 
 
 @pytest.mark.slow
-def test_what_died_before_its_record_was_complete_takes_nothing_away_and_is_counted(
+def test_what_died_before_its_record_is_counted_and_takes_nothing(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = int(shown(study.run("phone_on_the_desk", ABAB))["earlier analyses"])

@@ -20,9 +20,7 @@ def broken(error: str) -> None:
 
 @pytest.mark.parametrize(("error", "reason"), [("ours", OURS), ("nobody's", "OSError: the very bottom")])
 @pytest.mark.parametrize("where", ["step", "resource"])
-def test_the_reason_is_ours_where_there_is_one_else_what_lies_at_the_bottom(
-    error: str, reason: str, where: str
-) -> None:
+def test_the_reason_is_our_error_else_the_deepest_cause(error: str, reason: str, where: str) -> None:
     @dg.resource
     def opened() -> None:
         if where == "resource":

@@ -105,7 +105,7 @@ def test_a_file_that_grows_is_waited_for(arrival: Ticks, file: Path, folder: Pat
     assert arrival.ticks(2) == [1, 0]
 
 
-def test_what_is_published_starts_nothing_and_what_was_only_touched_one_run(arrival: Ticks, file: Path) -> None:
+def test_published_files_start_no_run_and_touched_ones_start_one(arrival: Ticks, file: Path) -> None:
     arrival.sync()
     assert arrival.ticks(3) == [0, 0, 0]
     assert arrival.reason == "no new or changed file"

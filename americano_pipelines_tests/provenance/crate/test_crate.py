@@ -150,9 +150,7 @@ def test_whatever_is_changed_in_a_crate_is_found(lab: Lab, tmp_path: Path, pytho
     assert "not in the form whose hash is recorded" in faults_of(folder)
 
 
-def test_a_record_that_was_forged_with_all_its_hashes_does_not_come_out_again(
-    lab: Lab, tmp_path: Path, python: Path
-) -> None:
+def test_a_record_forged_with_all_its_hashes_does_not_repeat(lab: Lab, tmp_path: Path, python: Path) -> None:
     recorded = lab.analyse()
     crate = written(lab, recorded, tmp_path)
     folder = forged(unpacked(crate, tmp_path / "p"), lambda record: record["results"]["test"].update(p=0.0001))

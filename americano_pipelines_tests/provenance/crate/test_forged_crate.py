@@ -185,9 +185,7 @@ def test_whatever_is_added_removed_or_changed_beside_the_record_is_found(
     assert (code, fault in faults) == (1 if fault else 0, True), faults
 
 
-def test_words_beside_the_record_that_contradict_it_are_found_with_a_list_made_anew(
-    folder: Path, verify: Verify
-) -> None:
+def test_words_that_contradict_the_record_are_found_with_a_new_list(folder: Path, verify: Verify) -> None:
     sentence = json.loads((folder / "record.json").read_bytes())["sentence"]
     contents = verify_standalone.verify(folder)[0]["contents"]
     changes: list[tuple[Callable[[], object], str]] = [

@@ -57,7 +57,7 @@ def test_what_no_crate_has_is_refused(tmp_path: Path, write: Callable[[zipfile.Z
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["crate.zip", "deep", "inside"]
 
 
-def test_a_file_that_unpacks_to_more_than_a_crate_has_is_refused_whatever_its_headers_say(tmp_path: Path) -> None:
+def test_a_file_that_unpacks_too_large_is_refused_despite_its_headers(tmp_path: Path) -> None:
     inside, crate = tmp_path / "inside", tmp_path / "crate.zip"
     inside.mkdir()
     with zipfile.ZipFile(crate, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

@@ -70,7 +70,7 @@ def test_a_row_that_was_run_again_has_gone_on_to_the_later_record(lab: Lab, link
     assert invented == {"Dagster's metadata": Status.DRIFT, ROW: Status.DRIFT}, "anybody can write an earlier one"
 
 
-def test_an_analysis_that_had_no_row_is_looked_for_under_the_id_it_would_be_given(lab: Lab, linked: Settings) -> None:
+def test_an_analysis_without_row_is_looked_for_under_its_derived_id(lab: Lab, linked: Settings) -> None:
     recorded = lab.analyse()
     assert linked.app is not None
     assert finding(looked(linked, run_id(recorded)), ROW).status is Status.NOT_RECORDED
@@ -185,9 +185,7 @@ def test_a_row_whose_id_is_the_empty_text(lab: Lab, linked: Settings) -> None:
     assert finding(verification, ROW).status is Status.MATCH
 
 
-def test_mlflows_copy_that_only_the_row_vouches_for_is_taken_and_one_that_nothing_does_is_not(
-    lab: Lab, linked: Settings
-) -> None:
+def test_mlflows_copy_is_taken_only_if_the_row_confirms_it(lab: Lab, linked: Settings) -> None:
     recorded, _ = analysis_with_row(lab, linked, "vouched")
     content = recorded.path.read_bytes()
     lab.store.client.delete_tag(run_id(recorded), HASH_TAG)

@@ -57,7 +57,7 @@ def verified_by(project: Path, lab: Lab, recorded: Recorded) -> dict[str, dict[s
     return {item["what"]: item for item in json.loads(done.stdout)["findings"]}
 
 
-def test_a_record_from_before_a_field_was_added_is_repeated_by_the_modules_of_then(lab: Lab, tmp_path: Path) -> None:
+def test_a_record_older_than_a_field_is_repeated_by_its_own_modules(lab: Lab, tmp_path: Path) -> None:
     recorded = lab.analyse("change_points")
     project = tomorrow(
         tmp_path / "project",
@@ -80,7 +80,7 @@ def test_a_record_from_before_a_field_was_added_is_repeated_by_the_modules_of_th
 
 
 @pytest.mark.slow
-def test_a_record_whose_numbers_were_changed_differs_by_the_modules_of_then_too(lab: Lab, tmp_path: Path) -> None:
+def test_changed_numbers_differ_by_the_records_own_modules_too(lab: Lab, tmp_path: Path) -> None:
     project = tomorrow(
         tmp_path / "project", ("errors.py", "Any other exception is a defect", "Any other exception is a bug")
     )
@@ -107,7 +107,7 @@ def again(lab: Lab, record: Record) -> dict[str, Status]:
     return {item.what: item.status for item in rerun(lab.settings, target)}
 
 
-def test_a_record_without_kept_modules_is_repeated_by_todays_and_new_fields_do_not_count(lab: Lab) -> None:
+def test_a_record_without_kept_modules_is_repeated_by_todays(lab: Lab) -> None:
     record = lab.analyse("change_points").record
     fewer = {name: value for name, value in record.results.items() if name != "counts"}
     older = record.model_copy(update={"module_bundle_sha256": None, "results": fewer})

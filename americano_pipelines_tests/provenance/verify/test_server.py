@@ -11,9 +11,7 @@ from americano_pipelines_tests.provenance.conftest import Lab, faults, run_id
 
 
 @pytest.mark.slow  # a server starts
-def test_on_a_server_too_what_was_changed_is_found_and_what_is_not_there_is_told(
-    lab: Lab, mlflow_server: MlflowServer
-) -> None:
+def test_on_a_server_changed_and_missing_parts_are_found(lab: Lab, mlflow_server: MlflowServer) -> None:
     values = lab.database.variables(mlflow_tracking_uri=mlflow_server.url)
     settings = load_settings(americano_data_dir=lab.settings.paths.root, log_level="WARNING", **values)
     served = Lab(settings, open_store(settings), lab.database)

@@ -81,7 +81,7 @@ def test_made_up_input_is_found_without_the_key_of_the_pseudonyms(lab: Lab) -> N
         assert faults(lab.verify(run_id(recorded))) == {FINDING_NAME: Status.DRIFT}
 
 
-def test_a_record_that_names_no_snapshot_or_several_is_no_record_of_an_analysis(lab: Lab) -> None:
+def test_a_record_of_no_or_several_snapshots_is_refused(lab: Lab) -> None:
     recorded = lab.analyse()
     inputs = recorded.record.inputs
     decoy = inputs[0].model_copy(update={"snapshot_id": "20200101T000000Z-00000000"})

@@ -117,7 +117,7 @@ def test_before_a_file_is_published_nothing_can_be_told(lab: Lab, record: Record
     assert "nothing is published" in present.detail
 
 
-def test_an_analysis_of_no_protocol_is_compared_by_the_data_versions_of_its_inputs(lab: Lab, record: Record) -> None:
+def test_an_analysis_of_no_protocol_is_compared_by_its_data_versions(lab: Lab, record: Record) -> None:
     document = snapshots.read_record(lab.settings.paths)
     assert document is not None
     version = document.states["analytics.behavioral_events"]

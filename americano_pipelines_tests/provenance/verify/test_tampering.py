@@ -412,7 +412,7 @@ def test_an_index_that_lists_another_result_is_found(lab: Lab) -> None:
     assert faults(lab.verify(run_id(recorded))) == {}
 
 
-def test_an_earlier_record_that_was_changed_is_found_although_the_index_calls_it_intact(lab: Lab) -> None:
+def test_a_changed_earlier_record_is_found_although_indexed_as_intact(lab: Lab) -> None:
     earlier, later = lab.analyse(), lab.analyse()
     path, index = earlier.path, lab.settings.paths.records / "index.sqlite3"
     with altered(path, path.read_bytes().replace(b'"sentence":"', b'"sentence":"Really: ', 1)):

@@ -71,7 +71,7 @@ def test_near_zero_the_outcomes_size_decides() -> None:
     assert paths(nothing, changed("test.observed", 1e-9)) == ["test.observed"]
 
 
-def test_what_was_drawn_is_exact_with_the_same_numpy_and_within_its_interval_with_another() -> None:
+def test_draws_repeat_exactly_or_by_another_numpy_within_the_interval() -> None:
     drawn = changed("test.p_interval", [0.029, 0.034])
     near = changed("test.p", 0.0305, changed("verdict.sentence", "p = 0.0305", changed("test.counts", [1, 1], drawn)))
     far = changed("test.p", 0.0345, drawn)

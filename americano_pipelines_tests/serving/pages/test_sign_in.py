@@ -141,9 +141,7 @@ def test_a_session_ends_with_its_token(example: Settings, serve: Callable[..., A
     assert visitor.get("/protocols").status_code == 303
 
 
-def test_programs_of_this_machine_need_no_sign_in_where_the_setting_says_so(
-    example: Settings, serve: Callable[..., Api]
-) -> None:
+def test_local_programs_need_no_sign_in_where_a_setting_says_so(example: Settings, serve: Callable[..., Api]) -> None:
     visitor = Visitor(serve(example, americano_api_open=True).url.removesuffix("/v1"))
 
     assert visitor.get("/protocols").status_code == 200
