@@ -41,11 +41,11 @@ LONGEST = (
     # With the long tests.
     *("sync/test_killed.py", "sync/test_memory.py", "sync/test_any_history.py", "sync/test_types.py"),
     *("defs/analyses/test_mlflow_status.py", "sync/test_faults_on_disk.py", "serving/test_scope.py"),
-    *("defs/analyses/test_reconcile_sensor.py", "defs/analyses/test_request_processes.py", "cli/test_bench.py"),
-    *("cli/test_demo.py", "cli/test_purge_analyses.py", "serving/test_swap_storm.py", "sync/test_writers.py"),
-    *("cli/test_read_only.py", "test_wheel.py", "statistics/test_calibration.py", "cli/test_purge_other_key.py"),
+    *("defs/analyses/test_reconcile_sensor.py", "defs/analyses/test_request_processes.py", "bench/test_bench.py"),
+    *("cli/test_demo.py", "erasure/test_purge_analyses.py", "serving/test_swap_storm.py", "sync/test_writers.py"),
+    *("cli/test_read_only.py", "test_wheel.py", "statistics/test_calibration.py", "erasure/test_purge_other_key.py"),
     # Without them.
-    *("cli/test_purge.py", "defs/analyses/test_assets.py", "provenance/verify/test_tampering.py"),
+    *("erasure/test_purge.py", "defs/analyses/test_assets.py", "provenance/verify/test_tampering.py"),
     *("sync/test_faults.py", "sync/test_regressions.py", "defs/sync/test_nightly.py", "serving/test_limits.py"),
     *("cli/test_sync.py", "defs/analyses/test_training_asset.py", "warehouse/test_refresh.py", "cli/test_dev.py"),
     *("analysis/test_declared_improvement.py", "analysis/test_abab.py", "warehouse/test_modes.py"),

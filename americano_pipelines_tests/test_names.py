@@ -49,6 +49,14 @@ def test_data_is_named_by_its_noun(folder: Path) -> None:
     assert used - EXCEPTIONS == set()
 
 
+def test_tests_mirror_the_package() -> None:
+    folders = {file.parent.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py") if file.name != "__init__.py"}
+
+    missing = {folder for folder in folders if not list((TESTS / folder).glob("test_*.py"))}
+
+    assert missing == set()
+
+
 def test_names_of_tests_are_short() -> None:
     names = {
         (file.name, node.name)
