@@ -1,7 +1,8 @@
 """Analyse a protocol by the randomization test: from its days to a verdict and a methods paragraph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from math import ceil
 
 from pydantic import JsonValue
@@ -26,8 +27,9 @@ from americano_pipelines.analysis.alternation_plot import draw_alternation
 from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.criterion_conformity import conformity, criteria_lead, criteria_of, outcome_moves
 from americano_pipelines.analysis.daily_series import DAILY, Observations
+from americano_pipelines.analysis.distribution_plot import draw_distribution
 from americano_pipelines.analysis.parameters import ABAB_VERSION, AbabParameters
-from americano_pipelines.analysis.plots import draw_distribution, draw_phases
+from americano_pipelines.analysis.plots import draw_phases
 from americano_pipelines.analysis.randomization_scheme import (
     NOT_A_TEST,
     RandomizationScheme,
@@ -37,7 +39,7 @@ from americano_pipelines.analysis.randomization_scheme import (
     is_alternation,
     verdict_blockers,
 )
-from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.analysis.result import Analysis, Pictures
 from americano_pipelines.analysis.visual_analysis import draw_features, features_of, visual_results
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import combined
@@ -57,6 +59,7 @@ from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import RandomizationTest
 from americano_pipelines.statistics.recorded_fields import recorded_fields
 from americano_pipelines.statistics.verdict import Remarks, Verdict, judge
+from americano_pipelines.statistics.visual_features import VisualFeatures
 
 
 def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_of_us: int, compliance: str) -> Analysis:
@@ -77,10 +80,6 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
     verdict = _verdict(results, verdict_blockers(observations, scheme, as_of_us), verdicts)
     trend = {**asdict(results.trend), "part of the difference": results.trend_part} if results.trend else None
     features = None if is_alternation(observations) else features_of(observations, declared.better)
-    pictures = _pictures(results, verdict, compliance)
-    if features is not None:
-        title = f"{observations.extract.protocol.title}: by eye, {compliance}"
-        pictures["visual.png"] = draw_features(observations, features, title=title)
     return Analysis(
         name="abab_randomization",
         version=ABAB_VERSION,
@@ -102,7 +101,7 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
             "counts": jsonable(observations.counts()),
             "formulas": jsonable([asdict(formula) for formula in _formulas(results)]),
         },
-        pictures=pictures,
+        pictures=Pictures(_pictures(results, features, verdict, compliance)),
         methods=methods_of(observations, parameters, scheme, declared),
         verdict=verdict.state,
         numbers=_numbers(results),
@@ -273,38 +272,35 @@ def _numbers(results: AbabResults) -> dict[str, float | None]:
     }
 
 
-def _pictures(results: AbabResults, verdict: Verdict, compliance: str) -> dict[str, bytes]:
+def _pictures(
+    results: AbabResults, features: VisualFeatures | None, verdict: Verdict, compliance: str
+) -> dict[str, Callable[[], bytes]]:
     observations, test = results.observations, results.test
-    protocol, outcome = observations.extract.protocol, observations.extract.outcome
-    title, bands = f"{protocol.title}: {verdict.state}, {compliance}", observations.bands()
-    values = observations.days.values
+    title, outcome = observations.extract.protocol.title, observations.extract.outcome
+    drawings: dict[str, Callable[[], bytes]] = {
+        "phases.png": partial(_draw_days, results, title=f"{title}: {verdict.state}, {compliance}")
+    }
+    if test is not None:
+        unit = (
+            f"mean distance from the criterion, {outcome}"
+            if has_criteria(observations)
+            else f"{' minus '.join(results.compared)}{MEASURES[results.parameters.statistic]}, {outcome}"
+        )
+        drawings["distribution.png"] = partial(draw_distribution, test, unit=unit, compliance=compliance)
+    if features is not None:
+        by_eye = f"{title}: by eye, {compliance}"
+        drawings["visual.png"] = partial(draw_features, observations, features, title=by_eye)
+    return drawings
+
+
+def _draw_days(results: AbabResults, *, title: str) -> bytes:
+    observations = results.observations
+    outcome, bands, values = observations.extract.outcome, observations.bands(), observations.days.values
     if is_alternation(observations):
         part, days = alternating_phases(observations), days_by_condition(observations)
         held = [band for index, band in enumerate(bands) if index not in part]
-        figure = draw_alternation(values, list(days.items()), held, outcome=outcome, title=title)
-    else:
-        if has_criteria(observations):
-            tolerance, criteria = results.parameters.band or 0.0, criteria_of(observations)
-            bands = [
-                replace(band, criterion=own, tolerance=tolerance) for band, own in zip(bands, criteria, strict=True)
-            ]
-        figure = draw_phases(values, bands, observations.days.switched, outcome=outcome, title=title)
-    pictures = {"phases.png": figure}
-    if test is not None:
-        sides = "two-sided, twice the share" if test.direction is None else f"one-sided, {test.direction}"
-        p = (
-            f"p = {shown_p(test.p)} ({sides}), {compliance}"
-            if test.admissible
-            else f"{NOT_A_TEST}: p = {shown_p(test.p)} only describes"
-        )
-        pictures["distribution.png"] = draw_distribution(
-            test.edges,
-            test.counts,
-            test.observed,
-            unit=f"mean distance from the criterion, {outcome}"
-            if has_criteria(observations)
-            else f"{' minus '.join(results.compared)}{MEASURES[results.parameters.statistic]}, {outcome}",
-            title=f"{test.assignments:,} possible assignments, {p}",
-            higher=test.favoured_direction == "increase",
-        )
-    return pictures
+        return draw_alternation(values, list(days.items()), held, outcome=outcome, title=title)
+    if has_criteria(observations):
+        tolerance, criteria = results.parameters.band or 0.0, criteria_of(observations)
+        bands = [replace(band, criterion=own, tolerance=tolerance) for band, own in zip(bands, criteria, strict=True)]
+    return draw_phases(values, bands, observations.days.switched, outcome=outcome, title=title)

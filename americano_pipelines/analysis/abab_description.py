@@ -231,24 +231,29 @@ def dependence_results(observations: Observations, improvement: Direction | None
     )
 
 
+def _compared_conditions(observations: Observations, contrast: Contrast | None) -> tuple[list[str], str]:
+    """The condition of each phase whose switches count, and what is compared, for people."""
+    windows = observations.timeline.windows
+    if has_criteria(observations):
+        return [str(criterion) for criterion in criteria_of(observations)], "criteria"
+    pooled = contrast is None and len(observations.timeline.interventions) > 1
+    if is_alternation(observations) and not pooled:
+        conditions = [side_of(windows[index].type) for index in alternating_phases(observations)]
+    else:
+        conditions = [window.condition if contrast is None else side_of(window.type) for window in windows]
+    if contrast is None:
+        return conditions, "baseline and treatment"
+    pair = contrast.first, contrast.second
+    return [side for side in conditions if side in pair], " and ".join(pair)
+
+
 def appraisal(observations: Observations, scheme: RandomizationScheme, missing: MissingDays) -> Appraisal:
     """Appraise the design."""
     deviations = observations.extract.protocol.deviations
-    windows = observations.timeline.windows
-    contrast = scheme.contrast if len(observations.timeline.interventions) > 1 else None
+    several = len(observations.timeline.interventions) > 1
+    contrast = scheme.contrast if several and not has_criteria(observations) else None
     groups = comparison_groups(observations, contrast)
-    conditions: list[str] = [window.condition for window in windows]
-    compared = "baseline and treatment"
-    if has_criteria(observations):
-        conditions, compared = [str(criterion) for criterion in criteria_of(observations)], "criteria"
-    elif contrast is not None:
-        conditions, compared = [side_of(window.type) for window in windows], f"{contrast.first} and {contrast.second}"
-    if is_alternation(observations):
-        conditions = [side_of(windows[index].type) for index in alternating_phases(observations)]
-        if contrast is None and len(observations.timeline.interventions) > 1:
-            conditions = [window.condition for window in windows]
-    if contrast is not None:
-        conditions = [side for side in conditions if side in {contrast.first, contrast.second}]
+    conditions, compared = _compared_conditions(observations, contrast)
     return appraise(
         [(label, int(group.values.size)) for label, group in zip(groups.labels, groups.present_values, strict=True)],
         switches=sum(previous != other for previous, other in pairwise(conditions)),

@@ -37,7 +37,8 @@ def draw_alternation(
         axes.axvspan(band.first, band.end, color=TREATMENT if band.treated else BASELINE, alpha=0.07, linewidth=0)
         axes.annotate(band.label, ((band.first + band.end) / 2, 1.015), xycoords=("data", "axes fraction"), ha="center",
                       va="bottom", fontsize=9, color=SOFT)  # fmt: skip
-        axes.axvline(band.first or band.end, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
+        for edge in {band.first, band.end} - {0, values.size}:
+            axes.axvline(edge, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
     for (name, under), colour, marker in zip(conditions, _COLOURS, _MARKERS, strict=False):
         shown = under & ~np.isnan(values)
         for part in (shown & alternates, *(shown & (day > band.first) & (day < band.end) for band in held)):

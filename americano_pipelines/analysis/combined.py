@@ -1,7 +1,8 @@
 """Combine the tests of a group's protocols: p values, and the mean of their standardized effects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import fsum, sqrt
 
 from pydantic import JsonValue
@@ -11,7 +12,7 @@ from americano_pipelines.analysis.forest_plot import ForestRow, draw_forest
 from americano_pipelines.analysis.group_extract import distinct_titles
 from americano_pipelines.analysis.parameters import COMBINED_VERSION, CombinedParameters
 from americano_pipelines.analysis.registry import COMBINED
-from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.analysis.result import Analysis, Pictures
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.combined_p import edgington, stouffer
 from americano_pipelines.statistics.effect_interval import rejects
@@ -86,7 +87,7 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
             "left out": jsonable(left_out),
             "formulas": jsonable([asdict(formula) for formula in COMBINED_FORMULAS]),
         },
-        pictures=_pictures(extract, with_effect, mean, verdict, compliance),
+        pictures=Pictures(_pictures(extract, with_effect, mean, verdict, compliance)),
         methods=_methods(parameters, counted, mean),
         verdict=verdict.state,
         numbers={
@@ -200,7 +201,7 @@ def _pictures(
     mean: RandomEffects | None,
     verdict: Verdict,
     compliance: str,
-) -> dict[str, bytes]:
+) -> dict[str, Callable[[], bytes]]:
     if mean is None:
         return {}
     rows = [
@@ -209,7 +210,7 @@ def _pictures(
     ]
     title = f"{extract.title}: {verdict.state}, {compliance}"
     unit = f"standardized difference, positive is better ({extract.outcome})"
-    return {"forest.png": draw_forest(rows, mean, unit=unit, title=title)}
+    return {"forest.png": partial(draw_forest, rows, mean, unit=unit, title=title)}
 
 
 def _methods(parameters: CombinedParameters, counted: Sequence[_CountedTest], mean: RandomEffects | None) -> str:

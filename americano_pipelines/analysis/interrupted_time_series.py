@@ -5,6 +5,7 @@ Each result carries the warning that its numbers need.
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -18,7 +19,7 @@ from americano_pipelines.analysis.parameters import (
 )
 from americano_pipelines.analysis.plots import draw_lines, draw_phases
 from americano_pipelines.analysis.randomization_scheme import is_alternation
-from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.analysis.result import Analysis, Pictures
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.bayesian_regression import PRIOR_SD, BayesianSegmented, bayesian
@@ -44,7 +45,9 @@ def analyse_bayesian(observations: Observations, parameters: SegmentedParameters
             "posterior": jsonable(asdict(fit)),
             **_common_results(observations, POSTERIOR),
         },
-        pictures={"lines.png": _picture(observations, fit, "segmented regression, posterior means")},
+        pictures=Pictures(
+            {"lines.png": partial(_draw_fit, observations, fit, "segmented regression, posterior means")}
+        ),
         methods=_methods(observations, fit),
         verdict=None,
         numbers={
@@ -64,7 +67,7 @@ def analyse_bayesian(observations: Observations, parameters: SegmentedParameters
     )
 
 
-def _picture(observations: Observations, fit: BayesianSegmented | Segmented, title: str) -> bytes:
+def _draw_fit(observations: Observations, fit: BayesianSegmented | Segmented, title: str) -> bytes:
     """The days with the fitted lines and the counterfactual."""
     return draw_lines(
         observations.days.values,
@@ -148,7 +151,8 @@ def _without_lines(observations: Observations, why: str) -> Analysis:
     """The result of an alternation through which no lines can be drawn."""
     sentence = f"Not described: in a design of type ALTERNATING phases are runs of days, and {why}."
     bands = [replace(band, label="") for band in observations.bands()]
-    picture = draw_phases(
+    picture = partial(
+        draw_phases,
         observations.days.values,
         bands,
         observations.days.switched,
@@ -160,7 +164,7 @@ def _without_lines(observations: Observations, why: str) -> Analysis:
         version=SEGMENTED_VERSION,
         sentence=sentence,
         results={"regression": {"why there is none": why}, **_common_results(observations, ())},
-        pictures={"phases.png": picture},
+        pictures=Pictures({"phases.png": picture}),
         methods=f"No line was fitted: {why}.",
         verdict=None,
         numbers={"level_change": None, "slope_change": None},
@@ -205,7 +209,7 @@ def analyse_segmented(observations: Observations, parameters: SegmentedParameter
             "regression": jsonable({**asdict(fit), "lag rule": LAG_RULE if parameters.hac_lag is None else "given"}),
             **_common_results(observations, SEGMENTED),
         },
-        pictures={"lines.png": _picture(observations, fit, "segmented regression")},
+        pictures=Pictures({"lines.png": partial(_draw_fit, observations, fit, "segmented regression")}),
         methods=methods,
         verdict=None,
         numbers={
@@ -256,7 +260,8 @@ def analyse_change_points(observations: Observations, parameters: ChangePointPar
         "switch "
         f"on day {switches}. {changes.note}"
     )
-    picture = draw_phases(
+    picture = partial(
+        draw_phases,
         observations.days.values,
         observations.bands(),
         observations.days.switched,
@@ -282,7 +287,7 @@ def analyse_change_points(observations: Observations, parameters: ChangePointPar
             "change points": jsonable(asdict(changes)),
             **_common_results(observations, CHANGE_POINTS),
         },
-        pictures={"phases.png": picture},
+        pictures=Pictures({"phases.png": picture}),
         methods=methods,
         verdict=None,
         numbers={"change_points": float(len(changes.days)), "penalty": changes.penalty, "noise": changes.noise},

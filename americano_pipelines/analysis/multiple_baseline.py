@@ -3,20 +3,21 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from pydantic import JsonValue
 
 from americano_pipelines.analysis.daily_series import DAILY, Observations
+from americano_pipelines.analysis.distribution_plot import draw_distribution
 from americano_pipelines.analysis.group_extract import GroupExtract
 from americano_pipelines.analysis.multiple_baseline_results import MultipleBaselineResults, compute_multiple_baseline
 from americano_pipelines.analysis.multiple_baseline_scheme import joint_blockers
 from americano_pipelines.analysis.parameters import MULTIPLE_BASELINE_VERSION, MultipleBaselineParameters
-from americano_pipelines.analysis.plots import draw_distribution
 from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, as_drawn
 from americano_pipelines.analysis.registry import MULTIPLE_BASELINE
-from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.analysis.result import Analysis, Pictures
 from americano_pipelines.analysis.tier_plot import Tier, draw_tiers
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_interval import rejects
@@ -69,7 +70,7 @@ def analyse_multiple_baseline(
                 [asdict(formula) for formula in multiple_baseline_formulas(parameters.direction)] if test else []
             ),
         },
-        pictures=_pictures(results, verdict, compliance),
+        pictures=Pictures(_pictures(results, verdict, compliance)),
         methods=_methods(results),
         verdict=verdict.state,
         numbers={
@@ -190,29 +191,20 @@ def _daily_csv(results: MultipleBaselineResults) -> bytes:
     return stream.getvalue().encode()
 
 
-def _pictures(results: MultipleBaselineResults, verdict: Verdict, compliance: str) -> dict[str, bytes]:
-    test, outcome = results.test, results.extract.outcome
-    pictures = {}
+def _pictures(results: MultipleBaselineResults, verdict: Verdict, compliance: str) -> dict[str, Callable[[], bytes]]:
+    drawings: dict[str, Callable[[], bytes]] = {}
+    outcome = results.extract.outcome
     if all(len(case.timeline.windows) == len(("baseline", "treatment")) for case in results.cases):
         tiers = [
             Tier(title, case.days.values, case.bands()[1].first, case.days.switched)
             for title, case in zip(results.titles, results.cases, strict=True)
         ]
         title = f"{results.extract.title}: {verdict.state}, {compliance}"
-        pictures["phases.png"] = draw_tiers(tiers, outcome=outcome, title=title)
-    if test is not None:
-        sides = "two-sided, twice the share" if test.direction is None else f"one-sided, {test.direction}"
-        p = f"p = {shown_p(test.p)} ({sides}), {compliance}"
-        pictures["distribution.png"] = draw_distribution(
-            test.edges,
-            test.counts,
-            test.observed,
-            unit=f"treatment minus baseline, mean of the cases, {outcome}",
-            title=f"{test.assignments:,} possible assignments, "
-            + (p if test.admissible else f"{NOT_A_TEST}: p = {shown_p(test.p)} only describes"),
-            higher=test.favoured_direction == "increase",
-        )
-    return pictures
+        drawings["phases.png"] = partial(draw_tiers, tiers, outcome=outcome, title=title)
+    if results.test is not None:
+        unit = f"treatment minus baseline, mean of the cases, {outcome}"
+        drawings["distribution.png"] = partial(draw_distribution, results.test, unit=unit, compliance=compliance)
+    return drawings
 
 
 def _methods(results: MultipleBaselineResults) -> str:

@@ -1,4 +1,4 @@
-"""Draw the figures of an analysis as PNG: days with phases, fitted lines, the distribution of a test.
+"""Draw the days of an analysis as PNG, with phases and fitted lines.
 
 Compute only what the drawing needs.
 """
@@ -51,46 +51,6 @@ def png(figure: "Figure") -> bytes:
     # Without the program's version in it, so that the same figure has the same bytes.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return stream.getvalue()
-
-
-def draw_distribution(
-    edges: NDArray[np.float64], counts: NDArray[np.int64], observed: float, *, unit: str, title: str, higher: bool
-) -> bytes:
-    """Draw the statistic under every possible assignment, and the observed one; what is as extreme has another colour.
-
-    Args:
-        edges: bin edges in outcome units, shape (bins + 1,); no bin holds both sides of the observed statistic.
-        counts: assignments in each bin, shape (bins,).
-        observed: the observed statistic.
-        unit: name and unit of the statistic.
-        title: title of the figure.
-        higher: whether higher values are as extreme, else lower ones.
-    """
-    figure, axes = new_axes(7.5, 3.6)
-    middles = (edges[:-1] + edges[1:]) / 2
-    extreme = middles >= observed if higher else middles <= observed
-    for shown, colour, label in (
-        (~extreme, BASELINE, f"less extreme ({counts[~extreme].sum():,})"),
-        (extreme, TREATMENT, f"at least as extreme ({counts[extreme].sum():,})"),
-    ):
-        bins = edges[:-1][shown], counts[shown], np.diff(edges)[shown]
-        axes.bar(*bins, align="edge", color=colour, alpha=0.75, label=label)
-    axes.axvline(observed, color=INK, linewidth=1.6)
-    right = observed < (edges[0] + edges[-1]) / 2
-    axes.annotate(
-        f"observed {format_outcome(observed, decimals_for((observed, edges[0], edges[-1])))}",
-        (observed, 1),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        xytext=(5 if right else -5, -12),
-        ha="left" if right else "right",
-        color=INK,
-        fontsize=9,
-    )
-    figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
-    axes.set(xlabel=unit, ylabel="assignments")
-    axes.set_title(title, loc="left", fontsize=11)
-    return png(figure)
 
 
 @dataclass(frozen=True)

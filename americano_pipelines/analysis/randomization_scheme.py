@@ -233,13 +233,13 @@ def _untestable(observations: Observations, parameters: AbabParameters, contrast
     if design == _CHANGING_CRITERION and (wrong := wrong_criteria(observations)):
         return f"the recorded criteria are not understood: a number is needed ({', '.join(wrong)})"
     if design == _CHANGING_CRITERION and all(None not in _bounds(scheme) for scheme in recorded_schemes(observations)):
-        why = "no criteria are recorded, or the last is the first one, so following them leads no way"
-        return (
-            None if criteria_lead(observations) else f"a design of type {design} has no randomization test here: {why}"
-        )
-    if design in _WITHOUT_TEST:
+        if not criteria_lead(observations):
+            why = "no criteria are recorded, or the last is the first one, so following them leads no way"
+            return f"a design of type {design} has no randomization test here: {why}"
+    elif design in _WITHOUT_TEST:
         return f"a design of type {design} has no randomization test here: {_WITHOUT_TEST[design]}"
-    if contrast is None and len(interventions) > 1:
+    # A distance from criteria belongs to no pair of conditions.
+    if len(interventions) > 1 and (contrast is None or design == _CHANGING_CRITERION):
         return f"{' and '.join(interventions)} are different treatments, and are not pooled"
     sides = {side_of(window.type) for window in observations.timeline.windows}
     absent = [name for name in (contrast.first, contrast.second) if name not in sides] if contrast else []

@@ -1,6 +1,6 @@
 """The result of any analysis: a sentence, JSON, figures and a methods paragraph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,26 @@ class TrainedModel:
     example: "pd.DataFrame"
 
 
+class Pictures(Mapping[str, bytes]):
+    """PNGs by file name, each drawn when it is first read: a repetition compares results and needs none of them."""
+
+    def __init__(self, drawings: Mapping[str, Callable[[], bytes]]) -> None:
+        """Keep how each picture is drawn, by file name."""
+        self._drawings = dict(drawings)
+        self._drawn: dict[str, bytes] = {}
+
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._drawn:
+            self._drawn[name] = self._drawings[name]()
+        return self._drawn[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._drawings)
+
+    def __len__(self) -> int:
+        return len(self._drawings)
+
+
 @dataclass(frozen=True)
 class Analysis:
     """The result of an analysis.
@@ -35,7 +55,7 @@ class Analysis:
         version: version of the analysis; another one may give other numbers.
         sentence: the result, for people.
         results: the whole result, as JSON.
-        pictures: file name to PNG.
+        pictures: file name to PNG, drawn when it is read.
         methods: the methods paragraph, as a paper could print it; empty for an analysis without a report.
         verdict: the state of the verdict: `benefit`, `harm`, `not shown` or `no verdict`; None for an analysis that
             judges nothing.
@@ -52,7 +72,7 @@ class Analysis:
     version: str
     sentence: str
     results: dict[str, JsonValue]
-    pictures: Mapping[str, bytes]
+    pictures: Pictures
     methods: str
     verdict: str | None
     numbers: Mapping[str, float | None]

@@ -25,7 +25,11 @@ _PARAMETERS = ("beta", "sigma", "rho")
 MAX_R_HAT, MIN_EFFECTIVE_DRAWS = 1.01, 400
 PYMC = "pymc>=5,<6"
 """What the extra `bayesian` asks for; the project itself is on no package index."""
-WARNING = "The model lets a day depend on the day before it (AR(1)). @@ A probability near 1 is no proof of an effect."
+WARNING = (
+    "The model lets a day depend on the day before it (AR(1)). With 40 days and no change, 95 % intervals of the "
+    "change of level leave out 0 three to six times of 100, at AR(1) 0 to .8. A probability near 1 is no proof of an "
+    "effect."
+)
 
 
 @dataclass(frozen=True)

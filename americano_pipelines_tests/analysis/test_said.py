@@ -443,3 +443,15 @@ def test_a_changing_criterion_is_tested_where_its_switches_were_drawn() -> None:
         )
     back = changed(extract, 3, parameters={**(extract.phases[3].parameters or {}), "criterion": 2})
     assert "following them leads no way" in analysed(back).sentence
+
+
+def test_two_treatments_under_criteria_are_not_pooled() -> None:
+    extract = changed(with_criteria(np.repeat([0.0, 2.0, 4.0, 6.0], LENGTHS)), 3, type="INTERVENTION_B")
+
+    for analysis in (analysed(extract), analysed(extract, contrasts=[["INTERVENTION_B", "INTERVENTION_A"]])):
+        assert analysis.verdict == "no verdict"
+        assert "INTERVENTION_A and INTERVENTION_B are different treatments, and are not pooled" in analysis.sentence
+        # Each switch of criteria counts, whatever is declared.
+        assert analysis.results["appraisal"]["points"][0]["found"] == (  # type: ignore[index, call-overload]
+            "3 switches between criteria, 3 are needed"
+        )

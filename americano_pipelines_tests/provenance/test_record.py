@@ -51,6 +51,13 @@ CHANGED = {
     # It names the errors by REML since, in its sentence too.
     "interrupted_time_series": {"regression.warning"},
 }
+# What the sentence says beside what it said.
+NEW_CLAUSES = {
+    "interrupted_time_series": (
+        "; by +26.25 (-22.30 to 74.80) with AR(1) errors by REML (autocorrelation 0.18)",
+        " With AR(1) errors by REML chance is taken for a change five to nine times of 100, at AR(1) 0 to .8.",
+    )
+}
 # What version 2 adds.
 ADDED = frozenset({"chain.number", "chain.previous", "chain.expiry", "module_bundle_sha256"})
 ADDED_OF_PROTOCOL = frozenset(
@@ -111,7 +118,12 @@ def test_a_recorded_extract_gives_the_recorded_results_again(kind: str) -> None:
     close = Tolerance(ABSOLUTE_OF_SCALE * outcome_scale(extract.outcomes), same_numpy=False)
     differing = differences(record.results, json.loads(json.dumps(analysis.results)), close)
     assert {path for path, why in differing if why != "was not there"} == CHANGED.get(kind, set())
-    assert (analysis.sentence == record.sentence, analysis.verdict) == (kind not in CHANGED, record.verdict)
+    sentence = analysis.sentence
+    for clause in NEW_CLAUSES.get(kind, ()):
+        assert clause in sentence
+        sentence = sentence.replace(clause, "")
+    # The randomization test states a doubled p since.
+    assert (sentence == record.sentence, analysis.verdict) == (kind != "abab_randomization", record.verdict)
 
 
 @pytest.mark.parametrize("kind", OLDER_KINDS)

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import PROJECT_ROOT
-from americano_pipelines.statistics.bayesian_regression import PYMC, bayesian
+from americano_pipelines.statistics.bayesian_regression import PYMC, WARNING, bayesian
 from americano_pipelines.statistics.segmented_regression import design_matrix, segmented
 
 # Published: the 24-month example of the Global Health Research course on interrupted time series.
@@ -73,6 +73,7 @@ def test_the_sampler_draws_from_the_posterior_that_a_grid_gives(missing: list[in
     posterior = bayesian(values, PHASE, ["pre", "post"], seed=1)
 
     assert (posterior.converged, posterior.divergences, posterior.days) == (True, 0, 24 - len(missing))
+    assert [(change.label, change.what) for change in posterior.changes] == [("post", "level"), ("post", "slope")]
     for mine, (mean, deviation, above) in zip(posterior.changes, posterior_on_a_grid(values, PHASE), strict=True):
         assert mine.mean == pytest.approx(mean, abs=5 * deviation / mine.ess_bulk**0.5)
         assert mine.sd == pytest.approx(deviation, rel=0.1)
@@ -108,6 +109,7 @@ def test_what_the_warning_says_of_the_interval_is_what_is_measured() -> None:
 
     print(f"level, 40 days, AR(1) {autocorrelation}: {left_out} of 80 intervals leave out no change")  # noqa: T201
     assert left_out / 80 < 0.14
+    assert "intervals of the change of level leave out 0 three to six times of 100, at AR(1) 0 to .8" in WARNING
 
 
 @pytest.mark.slow

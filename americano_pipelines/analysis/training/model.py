@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 
 from americano_pipelines.analysis.parameters import TRAINING_VERSION, TrainingParameters
 from americano_pipelines.analysis.registry import TRAINING
-from americano_pipelines.analysis.result import Analysis, TrainedModel
+from americano_pipelines.analysis.result import Analysis, Pictures, TrainedModel
 from americano_pipelines.analysis.training.data import Split, TrainingData, split_by_time
 from americano_pipelines.analysis.training.learning_curve import curve_csv, draw_curve
 from americano_pipelines.errors import AnalysisError
@@ -142,7 +143,8 @@ def train(data: TrainingData, parameters: TrainingParameters, snapshot_id: str) 
     }
     counts = {"scored events before the latest that were read": data.available - len(data.scores)}
     results = _results(data, parameters, snapshot_id, parts, numbers, counts)
-    picture = draw_curve(
+    picture = partial(
+        draw_curve,
         series,
         baselines={"loss": numbers["baseline_loss"], "accuracy": numbers["baseline_accuracy"]},
         title=f"{parameters.model_type.replace('_', ' ')}, {data.outcome} of {parameters.threshold:g} and more",
@@ -154,7 +156,7 @@ def train(data: TrainingData, parameters: TrainingParameters, snapshot_id: str) 
         version=TRAINING_VERSION,
         sentence=_sentence(parts, numbers),
         results=results,
-        pictures={CURVE_PNG: picture},
+        pictures=Pictures({CURVE_PNG: picture}),
         methods="",
         verdict=None,
         numbers=numbers,

@@ -231,6 +231,7 @@ def test_a_snapshot_stays_until_its_findings_are_kept(
         return [folder.name for folder in snapshots.snapshots(new.settings.paths)]
 
     (first,) = sync(10)
+    assert not cards.exists(), "nothing expires"
     cards.parent.mkdir(parents=True)
     cards.touch()
     assert first in sync(20)

@@ -143,12 +143,8 @@ DESIGNS: dict[str, tuple[Callable[[], Extract], dict[str, object]]] = {
 }  # fmt: skip
 
 
-def crate_of(
-    extract: Extract, parameters: dict[str, object], patch: pytest.MonkeyPatch
-) -> tuple[dict[str, bytes], Any]:
+def crate_of(extract: Extract, parameters: dict[str, object]) -> tuple[dict[str, bytes], Any]:
     """The files and the record of an analysis, as far as results and verdict need them; without pictures."""
-    # A second each, and no part of what is derived.
-    patch.setattr(abab, "_pictures", lambda *_: {})
     validated = AbabParameters.model_validate(parameters)
     analysis = abab.analyse_abab(observe(extract), validated, as_of_us=LATER, compliance="planned")
     numbers = {name: [] if value is None else [[0, float(value)]] for name, value in analysis.numbers.items()}
@@ -176,7 +172,7 @@ def faults(files: dict[str, bytes], record: Any) -> list[str]:
 @pytest.mark.parametrize("design", DESIGNS)
 def test_what_an_analysis_says_of_any_design_is_derived_again(design: str, monkeypatch: pytest.MonkeyPatch) -> None:
     extract, parameters = DESIGNS[design]
-    files, record = crate_of(extract(), parameters, monkeypatch)
+    files, record = crate_of(extract(), parameters)
 
     assert faults(files, record) == [], record["sentence"]
     # In this process: `test_crate.py` runs them in one of their own.
@@ -196,7 +192,7 @@ def test_what_an_analysis_says_of_any_design_is_derived_again(design: str, monke
 
 def test_a_further_contrast_that_is_made_better_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     extract, parameters = DESIGNS["three conditions alternating"]
-    files, record = crate_of(extract(), parameters, monkeypatch)
+    files, record = crate_of(extract(), parameters)
     last = record["results"]["contrasts"][2]
 
     for place, name, value in (
@@ -208,14 +204,13 @@ def test_a_further_contrast_that_is_made_better_is_a_fault(monkeypatch: pytest.M
         monkeypatch.setitem(place, name, value)
         assert faults(files, record) != [], name
         monkeypatch.undo()
-        monkeypatch.setattr(abab, "_pictures", lambda *_: {})
     assert faults(files, record) == []
 
 
-def test_the_better_way_is_that_of_the_parameters_and_of_the_criteria(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_better_way_is_that_of_the_parameters_and_of_the_criteria() -> None:
     def forged(design: str, change: Callable[[dict[str, Any]], object]) -> list[str]:
         extract, parameters = DESIGNS[design]
-        files, record = crate_of(extract(), parameters, monkeypatch)
+        files, record = crate_of(extract(), parameters)
         record["verdict"] = record["results"]["verdict"]["state"] = "harm"
         record["sentence"] = record["results"]["verdict"]["sentence"] = record["sentence"].replace("Benefit:", "Harm:")
         change(record["results"])
