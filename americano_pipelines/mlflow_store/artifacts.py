@@ -49,7 +49,7 @@ class ArtifactFolder:
         size_of: dict[str, int] = {}
         folders: list[str | None] = [None]
         while folders:
-            for entry in self.store.call(self._repository.list_artifacts, folders.pop()):
+            for entry in self.store.call(self.repository.list_artifacts, folders.pop()):
                 if entry.is_dir:
                     folders.append(entry.path)
                 else:
@@ -59,14 +59,15 @@ class ArtifactFolder:
     def content(self, path: str) -> bytes:
         """The bytes of a file that is there."""
         with reader_temporary_folder(self.store.temporary_dir, "download") as folder:
-            return Path(self.store.call(self._repository.download_artifacts, path, str(folder))).read_bytes()
+            return Path(self.store.call(self.repository.download_artifacts, path, str(folder))).read_bytes()
 
     def remove(self, path: str) -> None:
         """Remove a file; do nothing if it is gone already."""
-        self.store.call(self._repository.delete_artifacts, path)
+        self.store.call(self.repository.delete_artifacts, path)
 
     @property
-    def _repository(self) -> "ArtifactRepository":
+    def repository(self) -> "ArtifactRepository":
+        """MLflow's access to it."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         return self.store.call(get_artifact_repository, self.address, tracking_uri=self.store.uri)
@@ -132,9 +133,11 @@ class MlflowRun:
         Raises:
             TrackingError: MLflow gives neither it nor the list of the folder that it should be in.
         """
+        # Not by the run's id: MLflow then looks for the run again and for its models, twice the time of the file.
+        repository = self.folder.repository
         with reader_temporary_folder(self.store.temporary_dir, "download") as folder:
             try:
-                arrived = self.store.call(self.store.client.download_artifacts, self.run_id, path, str(folder))
+                arrived = self.store.call(repository.download_artifacts, path, str(folder))
             except TrackingError as error:
                 if not _is_gone(error):
                     self._listed(path.rpartition("/")[0])
