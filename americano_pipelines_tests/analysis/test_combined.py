@@ -26,7 +26,7 @@ _MEMBERS = [
 ]
 
 
-def _test(place: int, p_higher: float, p_lower: float, **others: Any) -> RecordedTest:
+def recorded_test(place: int, p_higher: float, p_lower: float, **others: Any) -> RecordedTest:
     values = {"standing": "planned", "kind": "randomisation test", "better": "increase", "p": 0.1}
     values |= {
         "verdict": "benefit",
@@ -46,7 +46,7 @@ def _test(place: int, p_higher: float, p_lower: float, **others: Any) -> Recorde
     )
 
 
-def _analysis(*tests: RecordedTest, **parameters: Any) -> Analysis:
+def combined_analysis(*tests: RecordedTest, **parameters: Any) -> Analysis:
     extract = CombinedExtract(
         group="study", outcome="sessionPerformanceScore", learners=["x"], protocols=_MEMBERS, tests=list(tests)
     )
@@ -55,9 +55,9 @@ def _analysis(*tests: RecordedTest, **parameters: Any) -> Analysis:
 
 
 def test_p_and_mean_effect_are_those_of_the_tests_that_count() -> None:
-    tests = [_test(0, 0.02, 0.99), _test(1, 0.97, 0.04, better="decrease"), _test(2, 0.2, 0.85)]
+    tests = [recorded_test(0, 0.02, 0.99), recorded_test(1, 0.97, 0.04, better="decrease"), recorded_test(2, 0.2, 0.85)]
 
-    analysis = _analysis(*tests)
+    analysis = combined_analysis(*tests)
 
     towards_better, other_way = [0.02, 0.04, 0.2], [0.99, 0.97, 0.85]
     combined = analysis.results["combined p"]
@@ -71,15 +71,15 @@ def test_p_and_mean_effect_are_those_of_the_tests_that_count() -> None:
     assert analysis.verdict == "benefit"
     assert analysis.sentence.startswith("Benefit: the planned tests of 3 of 4 experiments give p = .006 (two-sided, ")
     assert set(analysis.pictures) == {"forest.png"}
-    by_stouffer = _analysis(*tests, method="stouffer")
+    by_stouffer = combined_analysis(*tests, method="stouffer")
     assert by_stouffer.numbers["p"] == pytest.approx(2 * stouffer(towards_better))
 
 
 def test_what_is_not_planned_or_not_tested_is_listed_and_not_counted() -> None:
-    analysis = _analysis(
-        _test(0, 0.01, 0.99),
-        _test(1, 0.01, 0.99, standing="exploratory"),
-        _test(2, 0.01, 0.99, kind="not a randomisation test"),
+    analysis = combined_analysis(
+        recorded_test(0, 0.01, 0.99),
+        recorded_test(1, 0.01, 0.99, standing="exploratory"),
+        recorded_test(2, 0.01, 0.99, kind="not a randomisation test"),
     )
 
     assert analysis.verdict == "no verdict"
@@ -89,16 +89,22 @@ def test_what_is_not_planned_or_not_tested_is_listed_and_not_counted() -> None:
         "it made no randomization test",
         "no randomization test is recorded",
     ]
-    undeclared = _analysis(_test(0, 0.01, 0.99), _test(1, 0.01, 0.99, better=None), _test(2, 0.5, 0.5))
+    undeclared = combined_analysis(
+        recorded_test(0, 0.01, 0.99), recorded_test(1, 0.01, 0.99, better=None), recorded_test(2, 0.5, 0.5)
+    )
     assert {"which way is better was not declared"} <= {row["why"] for row in undeclared.results["left out"]}
     assert undeclared.numbers["experiments"] == 2
 
 
 def test_declared_tests_count_where_the_plan_includes_them() -> None:
-    tests = [_test(0, 0.02, 0.99), _test(1, 0.04, 0.97, standing="declared"), _test(2, 0.2, 0.85)]
+    tests = [
+        recorded_test(0, 0.02, 0.99),
+        recorded_test(1, 0.04, 0.97, standing="declared"),
+        recorded_test(2, 0.2, 0.85),
+    ]
 
-    by_default = _analysis(*tests)
-    included = _analysis(*tests, include="declared")
+    by_default = combined_analysis(*tests)
+    included = combined_analysis(*tests, include="declared")
 
     assert by_default.numbers["p"] == pytest.approx(2 * edgington([0.02, 0.2]))
     assert "the planned tests of 2 of 4 experiments" in by_default.sentence
@@ -122,8 +128,13 @@ def test_declared_tests_count_where_the_plan_includes_them() -> None:
     ],
 )
 def test_a_crate_tells_which_tests_do_not_count(config: dict[str, Any], row: dict[str, Any], fault: bool) -> None:  # noqa: FBT001
-    analysis = _analysis(_test(0, 0.02, 0.99), _test(1, 0.04, 0.97, standing="declared"), include="declared")
-    record = json.loads(json.dumps({"results": analysis.results, "verdict": analysis.verdict}))
+    analysis = combined_analysis(
+        recorded_test(0, 0.02, 0.99), recorded_test(1, 0.04, 0.97, standing="declared"), include="declared"
+    )
+    metrics = {name: [[0, value]] for name, value in analysis.numbers.items()}
+    record = json.loads(
+        json.dumps({"results": analysis.results, "verdict": analysis.verdict, "logged": {"metrics": metrics}})
+    )
     record |= {"sentence": analysis.sentence, "config": CombinedParameters(include="declared").recorded() | config}
     record["results"]["experiments"][1] |= row
     report = Report()
@@ -134,10 +145,10 @@ def test_a_crate_tells_which_tests_do_not_count(config: dict[str, Any], row: dic
 
 
 def test_a_test_without_verdict_counts_only_for_too_few_assignments() -> None:
-    refused = _test(1, 0.01, 0.99, verdict="no verdict", why="time between phases belongs to none of them")
-    few = _test(2, 0.1, 0.9, verdict="no verdict", why="too few assignments")
+    refused = recorded_test(1, 0.01, 0.99, verdict="no verdict", why="time between phases belongs to none of them")
+    few = recorded_test(2, 0.1, 0.9, verdict="no verdict", why="too few assignments")
 
-    analysis = _analysis(_test(0, 0.02, 0.99), refused, few)
+    analysis = combined_analysis(recorded_test(0, 0.02, 0.99), refused, few)
 
     assert analysis.numbers["p"] == pytest.approx(2 * edgington([0.02, 0.1]))
     assert "it gave no verdict: time between phases belongs to none of them" in {
@@ -177,10 +188,10 @@ def test_a_recorded_test_whose_p_has_no_side_or_no_drawing_does_not_count(design
 
 
 def test_harm_is_what_goes_against_what_is_better() -> None:
-    analysis = _analysis(_test(0, 0.99, 0.01), _test(1, 0.98, 0.02))
+    analysis = combined_analysis(recorded_test(0, 0.99, 0.01), recorded_test(1, 0.98, 0.02))
 
     assert analysis.verdict == "harm"
-    assert _analysis(_test(0, 0.3, 0.7), _test(1, 0.4, 0.6)).verdict == "not shown"
+    assert combined_analysis(recorded_test(0, 0.3, 0.7), recorded_test(1, 0.4, 0.6)).verdict == "not shown"
 
 
 def test_the_plan_of_a_protocol_with_a_group_plans_the_combination() -> None:
@@ -197,12 +208,12 @@ def test_the_plan_of_a_protocol_with_a_group_plans_the_combination() -> None:
 
 
 def test_unequal_missing_days_and_different_treatments_are_left_out() -> None:
-    unequal = _test(1, 0.6, 0.4, verdict="not shown", why="p = .6", shares_differ=True)
-    analysis = _analysis(_test(0, 0.02, 0.99), unequal, _test(2, 0.2, 0.85))
+    unequal = recorded_test(1, 0.6, 0.4, verdict="not shown", why="p = .6", shares_differ=True)
+    analysis = combined_analysis(recorded_test(0, 0.02, 0.99), unequal, recorded_test(2, 0.2, 0.85))
     assert len(analysis.results["experiments"]) == 2  # type: ignore[arg-type]
     assert "unequal shares of their days" in str(analysis.results["left out"])
 
-    other = _test(1, 0.01, 0.99, interventions=["INTERVENTION_B"])
-    pooled = _analysis(_test(0, 0.01, 0.99), other, _test(2, 0.01, 0.99))
+    other = recorded_test(1, 0.01, 0.99, interventions=["INTERVENTION_B"])
+    pooled = combined_analysis(recorded_test(0, 0.01, 0.99), other, recorded_test(2, 0.01, 0.99))
     why = "INTERVENTION_A and INTERVENTION_B are different treatments, and are not pooled"
     assert pooled.sentence == f"No verdict: {why}."

@@ -21,7 +21,7 @@ from americano_pipelines_tests.analysis.examples import LATER, ORIGIN
 _WINDOWS = {"scheme": "cases", "baselineDays": [[6, 9], [12, 15], [18, 21]]}
 _FIXED = {"scheme": "cases", "baselineDays": [7, 13, 19]}
 _STAGGERED = {"minDays": 6, "maxDays": 24, "staggerDays": 4}
-_INDEPENDENT = {"minDays": 6, "maxDays": 24}
+INDEPENDENT = {"minDays": 6, "maxDays": 24}
 _KIND = KINDS["multiple_baseline"]
 
 
@@ -71,7 +71,7 @@ def _member(place: int, start: int, drawing: object, *, effect: float, **protoco
     )
 
 
-def _group(
+def group(
     drawing: object, starts: tuple[int, ...] = (13, 7, 19), *, effect: float = 8, **protocol: Any
 ) -> GroupExtract:
     members = [_member(place, start, drawing, effect=effect, **protocol) for place, start in enumerate(starts)]
@@ -90,13 +90,13 @@ def _analysis(extract: GroupExtract, *, as_of_us: int = LATER, **parameters: Any
         (_WINDOWS, 384, "permuted over windows, with a start drawn within each"),
         (_FIXED, 6, "permuted over fixed start points"),
         (_STAGGERED, 1716, "within its own bounds, any two at least 4 days apart"),
-        (_INDEPENDENT, 6859, "within its own bounds independently"),
+        (INDEPENDENT, 6859, "within its own bounds independently"),
     ],
 )
 def test_each_recorded_drawing_is_tested_and_its_days_give_the_same_again(
     drawing: dict[str, object], assignments: int, words: str
 ) -> None:
-    extract = _group(drawing)
+    extract = group(drawing)
     assert GroupExtract.parse(extract.canonical()) == extract
 
     analysis = _analysis(extract)
@@ -121,20 +121,20 @@ def test_each_recorded_drawing_is_tested_and_its_days_give_the_same_again(
 
 
 def test_without_an_effect_none_is_shown() -> None:
-    assert _analysis(_group(_INDEPENDENT, effect=0)).verdict == "not shown"
-    assert _analysis(_group(_INDEPENDENT), direction="decrease").verdict == "not shown"
+    assert _analysis(group(INDEPENDENT, effect=0)).verdict == "not shown"
+    assert _analysis(group(INDEPENDENT), direction="decrease").verdict == "not shown"
 
 
 @pytest.mark.parametrize(
     ("extract", "why"),
     [
-        (_group(_INDEPENDENT, (13,)), "has at least 2 cases, and this group has 1"),
-        (_group(_INDEPENDENT, design="ABAB"), "the design of Case 0 is ABAB, not MULTIPLE_BASELINE"),
-        (_group(None), "no drawing is recorded of Case 0"),
-        (_group({"scheme": "cases", "baselineDays": ["x"]}), "the recorded drawing is not understood"),
-        (_group({"minDays": 6, "maxDays": 10}), "within the recorded bounds make 30 days"),
-        (_group(_STAGGERED, (13, 12, 19)), "baselines of 13, 12, 19 days could not have been drawn"),
-        (_group(_WINDOWS, (13, 14, 19)), "baselines of 13, 14, 19 days could not have been drawn"),
+        (group(INDEPENDENT, (13,)), "has at least 2 cases, and this group has 1"),
+        (group(INDEPENDENT, design="ABAB"), "the design of Case 0 is ABAB, not MULTIPLE_BASELINE"),
+        (group(None), "no drawing is recorded of Case 0"),
+        (group({"scheme": "cases", "baselineDays": ["x"]}), "the recorded drawing is not understood"),
+        (group({"minDays": 6, "maxDays": 10}), "within the recorded bounds make 30 days"),
+        (group(_STAGGERED, (13, 12, 19)), "baselines of 13, 12, 19 days could not have been drawn"),
+        (group(_WINDOWS, (13, 14, 19)), "baselines of 13, 14, 19 days could not have been drawn"),
     ],
 )
 def test_what_was_not_drawn_gets_no_verdict(extract: GroupExtract, why: str) -> None:
@@ -145,17 +145,17 @@ def test_what_was_not_drawn_gets_no_verdict(extract: GroupExtract, why: str) -> 
 
 
 def test_different_drawings_and_a_plan_that_is_not_over_get_no_verdict() -> None:
-    mixed = _group(_WINDOWS)
-    other = _group(_FIXED).protocols[1]
+    mixed = group(_WINDOWS)
+    other = group(_FIXED).protocols[1]
     mixed = mixed.model_copy(update={"protocols": [mixed.protocols[0], other, mixed.protocols[2]]})
     assert "record different schemes" in str(read_joint_scheme([observe(each) for each in mixed.protocols]).problem)
-    early = _analysis(_group(_INDEPENDENT), as_of_us=ORIGIN + 20 * DAY_US)
+    early = _analysis(group(INDEPENDENT), as_of_us=ORIGIN + 20 * DAY_US)
     assert early.verdict == "no verdict"
     assert "the plan is not over" in early.sentence
 
 
 def test_cases_of_one_name_are_named_by_their_ids() -> None:
-    results = _analysis(_group(_INDEPENDENT, name="Spelling")).results
+    results = _analysis(group(INDEPENDENT, name="Spelling")).results
 
     names = ["Spelling (p0)", "Spelling (p1)", "Spelling (p2)"]
     assert list(results["days"]) == names
@@ -163,7 +163,7 @@ def test_cases_of_one_name_are_named_by_their_ids() -> None:
 
 
 def test_cases_with_different_better_ways_get_neither_benefit_nor_harm() -> None:
-    extract = _group(_INDEPENDENT)
+    extract = group(INDEPENDENT)
     lower = extract.protocols[1].model_copy(deep=True)
     for phase in lower.phases:
         phase.parameters["analysis"]["improvement"] = "decrease"

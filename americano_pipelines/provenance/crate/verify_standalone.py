@@ -645,45 +645,88 @@ def admitted(order: tuple[int, ...], schedule: Mapping[str, Any]) -> bool:
 
 
 def check_effects(files: Files, record: Mapping[str, Any], report: Report) -> None:
-    """Compare phases by plain numpy: differences of means and medians, NAP and PND."""
+    """Compare phases by plain numpy, of each case: differences of means and medians, NAP and PND."""
     days, effects = json.loads(files[DAYS]), record["results"]["effects"]
-    if "cases" in days:
-        report.add("unknown", "by numpy alone: the effects of each case are not computed")
-        return
-    values, phase = as_array(days["values"]), np.array(days["phase"])
-    groups = [(label, kind, values[(phase == index) & ~np.isnan(values)])
-              for index, (label, kind) in enumerate(zip(days["labels"], days["conditions"], strict=True))]  # fmt: skip
-    pairs = effects["pairs"]
-    if not compares_phases(days, pairs):  # an alternation: the days of each condition
-        if [pair["second"] for pair in pairs] != ["treatment days"]:
+    joint = "cases" in days
+    pairs = effects["cases"] if joint else effects["pairs"]
+    sign = -1.0 if effects["improvement"] == "decrease" else 1.0
+    again: list[tuple[str, str, bool, list[float | None]]] = []
+    for case in days["cases"] if joint else [days]:
+        groups = compared_groups(case, pairs)
+        if groups is None:
             report.add("unknown", "by numpy alone: effects of several treatments are not computed")
             return
-        groups = [group for group in groups if group[0] not in days.get("held", [])]
-        groups = [(label, kind, np.concatenate([np.empty(0), *(part for _, other, part in groups if other == kind)]))
-                  for label, kind in ((pairs[0]["first"], "baseline"), (pairs[0]["second"], "treatment"))]  # fmt: skip
-    neighbours = [(first, second) for first, second in pairwise(groups) if first[1] != second[1]]
-    sign = -1.0 if effects["improvement"] == "decrease" else 1.0
-    again = []
-    for (first, _, earlier), (second, second_kind, later) in neighbours:
-        into = second_kind == "treatment"
-        baseline, treated = (earlier, later) if into else (later, earlier)
-        again.append((first, second, into, differences(baseline, treated, sign)))
+        again += compare_neighbours(groups, sign)
     names = ("mean_difference", "median_difference", "nap", "pnd")
     wrong = [] if len(again) == len(pairs) else ["number of pairs"]
     for pair, (first, second, into, numbers) in zip(pairs, again, strict=False):
-        where = f"{first} and {second}"
+        where = " of ".join(filter(None, (f"{first} and {second}", pair.get("case"))))
         wrong += [] if (pair["first"], pair["second"], pair["into_treatment"]) == (first, second, into) else [where]
         wrong += [f"{name} of {where}" for name, number in zip(names, numbers, strict=True)
                   if not close((pair if name in pair else pair["overlap"] or {}).get(name), number)]  # fmt: skip
     for name, index in (("mean_difference", 0), ("median_difference", 1), ("overlap.nap", 2), ("overlap.pnd", 3)):
-        if (was := effects["combined"][name]) is not None:
-            parts = [numbers[index] for _, _, into, numbers in again if into]
+        if (was := effects["combined"].get(name)) is not None:
+            parts = [numbers[index] for _, _, into, numbers in again if into or joint]
             present = [part for part in parts if part is not None]
             right = 0 < len(present) == len(parts) and close(was, float(np.mean(present)))
             wrong += [] if right else [f"combined {name}"]
     words = f"by numpy alone: differences, NAP and PND of {len(pairs)} pairs come out again"
     report.compare(not wrong, words, f"by numpy alone: not as recorded: {', '.join(wrong)}")
     report.add("unknown", "by numpy alone: standardised differences, ratios, errors and intervals are not computed")
+
+
+def compared_groups(
+    days: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str, np.ndarray]] | None:
+    """Name, condition and values of each group of days in time order; None for several treatments that alternate."""
+    values, phase = as_array(days["values"]), np.array(days["phase"])
+    groups = [(label, kind, values[(phase == index) & ~np.isnan(values)])
+              for index, (label, kind) in enumerate(zip(days["labels"], days["conditions"], strict=True))]  # fmt: skip
+    if "case" in (pairs or [{}])[0] or compares_phases(days, pairs):
+        return groups
+    # An alternation: the days of each condition.
+    if [pair["second"] for pair in pairs] != ["treatment days"]:
+        return None
+    groups = [group for group in groups if group[0] not in days.get("held", [])]
+    return [(label, kind, np.concatenate([np.empty(0), *(part for _, other, part in groups if other == kind)]))
+            for label, kind in ((pairs[0]["first"], "baseline"), (pairs[0]["second"], "treatment"))]  # fmt: skip
+
+
+def compare_neighbours(
+    groups: Sequence[tuple[str, str, np.ndarray]], sign: float
+) -> list[tuple[str, str, bool, list[float | None]]]:
+    """Names of each two neighbours of different conditions, whether treatment is the second, and their differences."""
+    again = []
+    for (first, first_kind, earlier), (second, second_kind, later) in pairwise(groups):
+        if first_kind != second_kind:
+            into = second_kind == "treatment"
+            baseline, treated = (earlier, later) if into else (later, earlier)
+            again.append((first, second, into, differences(baseline, treated, sign)))
+    return again
+
+
+def check_criteria(files: Files, record: Mapping[str, Any], report: Report) -> None:
+    """Measure the distance of the days of each phase from its criterion again."""
+    days, rows, band = json.loads(files[DAYS]), record["results"]["criteria"], record["config"].get("band")
+    values, phase, wrong = as_array(days["values"]), np.array(days["phase"]), []
+    for row in rows:
+        if days["labels"].count(row["phase"]) != 1:
+            report.add("unknown", f"by numpy alone: which phase {row['phase']} is, for several have this name")
+            return
+        distances = np.abs(values[phase == days["labels"].index(row["phase"])] - row["criterion"])
+        distances = distances[~np.isnan(distances)]
+        again = {
+            "days with a value": distances.size,
+            "mean distance": float(distances.mean()) if distances.size else None,
+            "band": band,
+            "share within the band": float((distances <= band).mean()) if distances.size and band is not None else None,
+        }
+        wrong += [f"{name} of {row['phase']}" for name, value in again.items() if not same_number(row[name], value)]
+    tested = (record["results"]["test"].get("schedule") or {}).get("criteria")
+    stated = [row["criterion"] for row in rows]
+    wrong += [] if tested is None or [goal for goal in tested if goal is not None] == stated else ["criteria"]
+    words = f"by numpy alone: the distances of {len(rows)} phases from their criteria come out again"
+    report.compare(not wrong, words, f"by numpy alone: not as recorded: {', '.join(wrong)}")
 
 
 def compares_phases(days: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> bool:
@@ -729,9 +772,21 @@ def check_verdict(record: Mapping[str, Any], report: Report) -> None:
             own = {**own, "p": row["p by Holm"], "p_interval": corrected}
         follows, why = derive_verdict({**results, **row, "test": own}, record["config"])
         judged, name = row["verdict"]["state"], row["contrast"].replace("-", " against ")
-        right = judged in {follows, "no verdict"} and f" {name}: {judged} (" in sentence
-        report.compare(right, f"the verdict of {name} follows from its numbers, and the sentence names it",
+        named = re.search(
+            rf" {re.escape(f'{name}: {judged}')} \((?:difference (\S+), p (\S+), by Holm (\S+)\))?", sentence
+        )
+        # What forbids a verdict beside the numbers, such as a plan that is not over, forbids the first one too.
+        if judged == "no verdict" != follows and state == "no verdict":
+            report.add("unknown", f"why no verdict was given on {name} is not derived again: {row['verdict']['why']}")
+            follows = judged
+        report.compare(judged == follows and named is not None,
+                       f"the verdict of {name} follows from its numbers, and the sentence names it",
                        f"the verdict of {name} is {judged}, its numbers give {follows}: {why}")  # fmt: skip
+        if named is not None and own.get("p") is not None:
+            numbers = row["test"]["observed"], row["test"]["p"], row["p by Holm"]
+            report.compare(all(map(names_number, named.groups(), numbers)),
+                           f"the sentence gives the numbers of {name}",
+                           f"the sentence gives other numbers of {name} than {numbers}")  # fmt: skip
     check_sentence(sentence, state, test, report)
     check_metrics(record, report)
 
@@ -804,12 +859,7 @@ def check_combined(record: Mapping[str, Any], report: Report) -> None:
     if (mean is None) != (len(effects) < MIN_COMBINED):
         wrong.append("random effects")
     elif mean is not None:
-        precisions = np.array([1 / (row["se"] ** 2 + mean["tau"] ** 2) for row in effects])
-        values = np.array([row["effect"] for row in effects])
-        wrong += [] if close(mean["mean"], float(precisions @ values / precisions.sum())) else ["mean effect"]
-        spread_left = float(precisions @ (values - mean["mean"]) ** 2) - (len(effects) - 1)
-        solved = abs(spread_left) < 1e-4 * len(effects) or (mean["tau"] == 0 and spread_left <= 0)
-        wrong += [] if solved else ["tau"]
+        wrong += compare_random_effects(mean, [row["effect"] for row in effects], [row["se"] for row in effects])
     words = f"by numpy alone: the p values and effects of {len(rows)} experiments give what is recorded"
     report.compare(not wrong, words, f"by numpy alone: not as recorded: {', '.join(wrong)}")
     chosen, level = recorded[results["method"]], float(record["config"]["alpha"]) * (1 + RELATIVE)
@@ -824,9 +874,92 @@ def check_combined(record: Mapping[str, Any], report: Report) -> None:
     report.compare(same, f"the verdict follows from the numbers: {expected}", f"the numbers give {expected}")
     said = next((state for words, state in STATES.items() if record["sentence"].startswith(words)), None)
     report.compare(said == expected, "the sentence says the verdict", f"the sentence says {said}")
+    if chosen is not None and expected != "no verdict":
+        check_combined_sentence(record["sentence"], chosen["p"], mean, len(rows), report)
+    interval = [None, None] if mean is None else mean["interval"]
+    compare_metrics(record, {
+        "p": None if chosen is None else chosen["p"], "p_benefit": None if chosen is None else chosen["p_benefit"],
+        "experiments": len(rows), "observed": None if mean is None else mean["mean"],
+        "interval_low": interval[0], "interval_high": interval[1], "tau": None if mean is None else mean["tau"],
+    }, report)  # fmt: skip
     hashes = ", ".join(row["record"] for row in rows)
-    report.add("unknown", "whether the sentence, the interval and MLflow have the recorded numbers")
     report.add("unknown", f"whether the combined records are as they were: {hashes or 'none'} are not here")
+
+
+def compare_random_effects(mean: Mapping[str, Any], effects: list[float], errors: list[float]) -> list[str]:
+    """What of a random effects model does not come out again from the effects and their errors."""
+    values, variances, number = np.array(effects), np.array(errors) ** 2, len(effects)
+    precisions, fixed = 1 / (variances + mean["tau"] ** 2), 1 / variances
+    centre = float(precisions @ values / precisions.sum())
+    spread_left = float(precisions @ (values - centre) ** 2) - (number - 1)
+    # Paule and Mandel's tau makes the spread what the degrees of freedom are.
+    solved = abs(spread_left) < 1e-4 * number or (mean["tau"] == 0 and spread_left <= 0)
+    q = float(fixed @ (values - fixed @ values / fixed.sum()) ** 2)
+    # Hartung and Knapp, never narrower than without their correction.
+    plain_error = math.sqrt(1 / precisions.sum())
+    error = plain_error * math.sqrt(max(1.0, (spread_left + number - 1) / (number - 1)))
+    part = (1 + mean["confidence"]) / 2
+    half = t_quantile(part, number - 1) * error
+    again: dict[str, Any] = {
+        "mean": centre, "se": error, "interval": [centre - half, centre + half], "q": q,
+        "i2": max(0.0, 1 - (number - 1) / q) if q > 0 else 0.0, "weights": list(precisions / precisions.sum()),
+        "prediction": None,
+    }  # fmt: skip
+    if number - 1 >= MIN_COMBINED:
+        half = t_quantile(part, number - 2) * math.sqrt(mean["tau"] ** 2 + plain_error**2)
+        again["prediction"] = [centre - half, centre + half]
+    wrong = [] if solved else ["tau"]
+    for name, value in again.items():
+        was = mean[name]
+        both = zip(np.ravel(was), np.ravel(value), strict=True) if None not in (was, value) else ()
+        same = (was is None) == (value is None) and np.size(was) == np.size(value)
+        wrong += [] if same and all(math.isclose(*pair, rel_tol=1e-6, abs_tol=1e-9) for pair in both) else [name]
+    return wrong
+
+
+def t_quantile(probability: float, degrees: int) -> float:
+    """The quantile of Student's t, by bisection of its distribution (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+
+    def below(bound: float) -> float:
+        angle = math.atan(bound / math.sqrt(degrees))
+        odd = degrees % 2
+        term = total = math.cos(angle) ** odd if degrees > 1 else 0.0
+        for place in range(2 + odd, degrees, 2):
+            term *= math.cos(angle) ** 2 * (place - 1) / place
+            total += term
+        area = math.sin(angle) * total
+        return (1 + (2 / math.pi * (angle + area) if odd else area)) / 2
+
+    low, high = 0.0, 1e6
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) < probability else (low, middle)
+    return (low + high) / 2
+
+
+COMBINED_WORDING = re.compile(
+    r"tests of (?P<experiments>\d+) of \d+ experiments give p = (?P<p>[^\s,)]+) \(two-sided, .*?"
+    r"(?:the mean effect is (?P<mean>\S+) standard deviations \(95% interval (?P<low>\S+) to (?P<high>[^\s;]+); "
+    r"between experiments a standard deviation of (?P<tau>[\d.]+)\)|the mean effect cannot be given)"
+)
+
+
+def check_combined_sentence(
+    sentence: str, p: float, mean: Mapping[str, Any] | None, experiments: int, report: Report
+) -> None:
+    """Compare the numbers that the sentence of a combined analysis names with those of the results."""
+    named = COMBINED_WORDING.search(sentence)
+    if named is None:
+        report.add("FAULT", "the numbers of the sentence could not be compared: they are not where they belong")
+        return
+    low, high = (None, None) if mean is None else mean["interval"]
+    numbers = {"experiments": experiments, "p": p, "mean": mean and mean["mean"], "low": low, "high": high,
+               "tau": mean and mean["tau"]}  # fmt: skip
+    wrong = [name for name, number in numbers.items() if not names_number(named[name], number)]
+    report.compare(
+        not wrong, "the sentence gives the numbers of the results", f"the sentence gives another {', '.join(wrong)}"
+    )
+    report.add("unknown", "the other words of the sentence, and those of the report: read them beside the numbers")
 
 
 def edgington(p_values: Sequence[float]) -> float:
@@ -904,7 +1037,7 @@ def names_number(text: str | None, number: float | None) -> bool:
 
 def check_metrics(record: Mapping[str, Any], report: Report) -> None:
     """Compare the numbers that MLflow and the app show with the results."""
-    results, metrics = record["results"], record["logged"]["metrics"]
+    results = record["results"]
     test, combined = results.get("test") or {}, results["effects"]["combined"]
     interval, missing = test.get("interval") or {}, results.get("missing days") or {}
     expected = {name: test.get(name) for name in ("observed", "p", "smallest_p", "assignments")} | {
@@ -912,6 +1045,12 @@ def check_metrics(record: Mapping[str, Any], report: Report) -> None:
         "worst_case_p": missing.get("worst_case_p"),
         "mean_difference": combined["mean_difference"], "nap": combined["overlap.nap"],
     }  # fmt: skip
+    compare_metrics(record, expected, report)
+
+
+def compare_metrics(record: Mapping[str, Any], expected: Mapping[str, float | None], report: Report) -> None:
+    """Compare the numbers that MLflow and the app show with what the results give."""
+    metrics = record["logged"]["metrics"]
     shown = {name: points[-1][1] if points else None for name, points in metrics.items()}
     wrong = [name for name, value in shown.items() if name not in expected or not same_number(value, expected[name])]
     report.compare(not wrong, f"the {len(shown)} numbers that MLflow and the app show are those of the results",
@@ -956,6 +1095,8 @@ def verify(folder: Path) -> tuple[dict[str, str], Report]:
     if days_right and analysis in TESTS:
         report.check("the test", check_test, files, record)
         report.check("the effects", check_effects, files, record)
+    if days_right and "criteria" in record["results"]:
+        report.check("the criteria", check_criteria, files, record)
     faults = report.faults
     report.check("the modules", check_modules, files, record)
     modules_right = report.faults == faults and record.get("module_bundle_sha256") is not None

@@ -1,7 +1,9 @@
 """What an analysis says of any design is derived again without a fault, and not when its numbers are made better."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,14 @@ from americano_pipelines.analysis import abab
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.day_values import DAYS, day_values
 from americano_pipelines.analysis.extract import Extract
-from americano_pipelines.analysis.parameters import AbabParameters
+from americano_pipelines.analysis.parameters import (
+    AbabParameters,
+    CombinedParameters,
+    MultipleBaselineParameters,
+    Parameters,
+)
+from americano_pipelines.analysis.registry import KINDS, Basis
+from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.provenance.crate import verify_standalone
 from americano_pipelines.statistics.recompute import recompute
@@ -24,6 +33,8 @@ from americano_pipelines_tests.analysis.examples import (
     extract_of,
     switching,
 )
+from americano_pipelines_tests.analysis.test_combined import combined_analysis, recorded_test
+from americano_pipelines_tests.analysis.test_multiple_baseline import INDEPENDENT, group
 
 LENGTHS, PAIRS = (13, 15, 13, 15), {"scheme": "days", "treatedDays": 1, "blockDays": 2}
 NOISE = np.random.default_rng(7).normal(size=56)
@@ -147,25 +158,35 @@ def crate_of(extract: Extract, parameters: dict[str, object]) -> tuple[dict[str,
     """The files and the record of an analysis, as far as results and verdict need them; without pictures."""
     validated = AbabParameters.model_validate(parameters)
     analysis = abab.analyse_abab(observe(extract), validated, as_of_us=LATER, compliance="planned")
+    days = day_values(extract, validated)
+    assert days is not None
+    return {DAYS: days}, described(analysis, validated)
+
+
+def described(analysis: Analysis, parameters: Parameters) -> Any:
+    """What a record says of an analysis, as far as results and verdict need it."""
     numbers = {name: [] if value is None else [[0, float(value)]] for name, value in analysis.numbers.items()}
     record = {
-        "identity": {"analysis": "abab_randomization"},
-        "config": validated.recorded(),
+        "identity": {"analysis": analysis.name},
+        "config": parameters.recorded(),
         "results": analysis.results,
         "verdict": analysis.verdict,
         "sentence": analysis.sentence,
         "logged": {"metrics": numbers},
     }
-    days = day_values(extract, validated)
-    assert days is not None
-    return {DAYS: days}, json.loads(canonical_json(record))
+    return json.loads(canonical_json(record))
 
 
 def faults(files: dict[str, bytes], record: Any) -> list[str]:
     report = verify_standalone.Report()
+    if record["identity"]["analysis"] == verify_standalone.COMBINED:
+        report.check("the verdict", verify_standalone.check_combined, record)
+        return [words for status, words in report.lines if status == "FAULT"]
     report.check("the verdict", verify_standalone.check_verdict, record)
     report.check("the test", verify_standalone.check_test, files, record)
     report.check("the effects", verify_standalone.check_effects, files, record)
+    if "criteria" in record["results"]:
+        report.check("the criteria", verify_standalone.check_criteria, files, record)
     return [words for status, words in report.lines if status == "FAULT"]
 
 
@@ -200,6 +221,9 @@ def test_a_further_contrast_that_is_made_better_is_a_fault(monkeypatch: pytest.M
         (last["test"], "p", last["test"]["p"] / 2),
         (last["test"], "observed", last["test"]["observed"] + 1),
         (last["verdict"], "state", "harm"),
+        (last["verdict"], "state", "no verdict"),
+        (record, "sentence", record["sentence"].replace("by Holm .", "by Holm .0")),
+        (record, "sentence", record["sentence"].replace("(difference +", "(difference +1")),
     ):
         monkeypatch.setitem(place, name, value)
         assert faults(files, record) != [], name
@@ -222,3 +246,75 @@ def test_the_better_way_is_that_of_the_parameters_and_of_the_criteria() -> None:
     assert forged("benefit", declare_decrease) != []
     turned = {"criteria lead to": "decrease", "outcome moves": "decrease"}
     assert forged("changing criterion, followed", lambda results: results["test"].update(turned)) != []
+
+
+@contextmanager
+def replaced(container: Any, key: Any, value: object) -> Iterator[None]:
+    """Another value under a key, or at a place, within the block."""
+    before = container[key]
+    container[key] = value
+    try:
+        yield
+    finally:
+        container[key] = before
+
+
+def numbers_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Any, tuple[Any, ...]]]:
+    """Each number inside, as the container and the key that hold it."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(item, dict | list):
+            yield from numbers_in(item, (*path, key))
+        elif verify_standalone.is_number(item):
+            yield value, key, (*path, key)
+
+
+def test_each_number_of_a_changing_criterion_is_measured_again() -> None:
+    extract, parameters = DESIGNS["changing criterion, followed"]
+    files, record = crate_of(extract(), parameters | {"band": 0.5})
+    assert faults(files, record) == []
+
+    numbers = list(numbers_in(record["results"]["criteria"]))
+    assert len(numbers) >= 12
+    for container, key, path in numbers:
+        with replaced(container, key, container[key] + 1):
+            assert faults(files, record) != [], path
+
+
+def test_each_number_of_a_multiple_baseline_is_computed_again() -> None:
+    extract, parameters = group(INDEPENDENT), MultipleBaselineParameters()
+    analysis = KINDS["multiple_baseline"].analyse(extract, parameters, Basis("snapshot", LATER, "planned"))
+    days = day_values(extract, parameters)
+    assert days is not None
+    files, record = {DAYS: days}, described(analysis, parameters)
+    assert faults(files, record) == []
+
+    for case in record["results"]["effects"]["cases"]:
+        for container, key in (
+            *((case, name) for name in ("mean_difference", "median_difference")),
+            *((case["overlap"], name) for name in ("nap", "pnd")),
+        ):
+            with replaced(container, key, container[key] + 0.01):
+                assert faults(files, record) != [], (case["case"], key)
+    combined = record["results"]["effects"]["combined"]
+    for name in combined:
+        with replaced(combined, name, combined[name] + 0.01):
+            assert faults(files, record) != [], name
+
+
+def test_each_number_of_a_combined_analysis_is_computed_again() -> None:
+    tests = [recorded_test(place, p, 1 - p / 2) for place, p in enumerate((0.02, 0.04, 0.2))]
+    record = described(combined_analysis(*tests), CombinedParameters())
+    assert faults({}, record) == []
+
+    results = record["results"]
+    numbers = [*numbers_in(results["random effects"]), *numbers_in(results["combined p"])]
+    # A point of a metric is its step and its value.
+    numbers += [number for number in numbers_in(record["logged"]) if number[1] == 1]
+    assert len(numbers) > 20
+    for container, key, path in numbers:
+        with replaced(container, key, container[key] * 1.01 + 0.01):
+            assert faults({}, record) != [], path
+    for number in re.findall(r"[+-]?\d*\.\d+", record["sentence"]):
+        sentence = record["sentence"].replace(number, f"{number[:-1]}{9 - int(number[-1])}", 1)
+        with replaced(record, "sentence", sentence), replaced(results["verdict"], "sentence", sentence):
+            assert faults({}, record) != [], sentence
