@@ -1,9 +1,6 @@
 """A group of protocols from the shell: analysed, listed, verified, compared, packed, and purged for each learner."""
 
 import json
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,7 @@ from typing import Any
 import pytest
 
 from americano_pipelines_tests.conftest import Database, Done
-from americano_pipelines_tests.provenance.crate.crates import NAMES, findings
+from americano_pipelines_tests.provenance.crate.crates import NAMES, bare_python, findings, unpacked, verified
 
 Cli = Callable[..., Done]
 _PLAN = '{"type": "MULTIPLE_BASELINE", "group": "spelling", "improvement": "increase", "alpha": 0.2}'
@@ -63,10 +60,10 @@ def test_a_group_is_analysed_and_what_is_recorded_can_be_checked(
     assert record["results"]["test"]["assignments"] == 19 * 19 - 19 - 2 * 18 - 2 * 17
     assert set(record["artifacts"]) >= {"phases.png", "distribution.png", "report.html", "days.json", "daily.csv"}
 
-    verified = cli("verify", first["sha256"], "--rerun", "--json", **group).json
-    assert verified["verified"], verified
-    assert verified["group"] == "spelling"
-    statuses = {finding["what"]: finding["status"] for finding in verified["findings"]}
+    verification = cli("verify", first["sha256"], "--rerun", "--json", **group).json
+    assert verification["verified"], verification
+    assert verification["group"] == "spelling"
+    statuses = {finding["what"]: finding["status"] for finding in verification["findings"]}
     assert statuses["extract, read again from its snapshot"] == "MATCH"
     assert statuses["data"] == "SAME"
     assert statuses["multiple_baseline on its extract"] == "REPEATED"
@@ -86,7 +83,13 @@ def test_a_group_is_analysed_and_what_is_recorded_can_be_checked(
     assert any("by numpy alone: p = " in words for words in right)
     assert any("by the modules: " in words for words in right)
 
+    without = tmp_path / "without.zip"
+    assert cli("crate", first["sha256"], "--without-data", "--output", str(without), **group, **NAMES).code == 0
+    content = b"".join(
+        path.read_bytes() for path in unpacked(without, tmp_path / "without").rglob("*") if path.is_file()
+    )
     for learner in _LEARNERS:
+        assert learner.encode() not in content
         listed_items = cli("purge", "--learner", learner, "--dry-run", "--json", **group).out
         for name in (record["extract_sha256"], str(crate), first["mlflow_run_id"], first["dagster_run_id"]):
             assert name in listed_items, f"{learner}: {name}"
@@ -98,12 +101,8 @@ def _check_crate(cli: Cli, folder: Path, sha256: str, values: dict[str, Any]) ->
     written = cli("crate", sha256, "--output", str(crate), **values, **NAMES)
     assert written.code == 0, written.err
     assert findings(crate, folder / "profiles") == []
-    with zipfile.ZipFile(crate) as archive:
-        archive.extractall(inside)
-    command = [sys.executable, "verify.py", "--json"]
-    checked = subprocess.run(command, cwd=inside, capture_output=True, text=True, check=False)
-    report = json.loads(checked.stdout)
-    assert report["verified"], [finding for finding in report["findings"] if finding[0] == "FAULT"]
+    code, report = verified(bare_python(folder / f"python {sha256}"), unpacked(crate, inside), folder)
+    assert code == 0, [finding for finding in report["findings"] if finding[0] == "FAULT"]
     return crate, report
 
 
@@ -132,9 +131,9 @@ def test_planned_tests_are_combined_and_a_changed_record_is_found(cli: Cli, pris
     assert record["results"]["left out"] == []
     # An exploratory analysis afterwards is no part of the recorded input.
     assert cli("analyse", "Protocol 1", "--only", "abab_randomization", "--set", "alpha=0.2", **values).code == 0
-    verified = cli("verify", combined["sha256"], "--rerun", "--json", **values).json
-    assert verified["verified"], verified
-    statuses = {finding["what"]: finding["status"] for finding in verified["findings"]}
+    verification = cli("verify", combined["sha256"], "--rerun", "--json", **values).json
+    assert verification["verified"], verification
+    statuses = {finding["what"]: finding["status"] for finding in verification["findings"]}
     assert statuses["extract, read again from its snapshot"] == "MATCH"
     assert statuses["combined on its extract"] == "REPEATED"
 
@@ -143,5 +142,5 @@ def test_planned_tests_are_combined_and_a_changed_record_is_found(cli: Cli, pris
     file = tmp_path / "data" / "provenance" / f"{first['sha256']}.json"
     file.chmod(0o600)
     file.write_bytes(file.read_bytes().replace(b'"verdict":', b'"verdict": '))
-    verified = cli("verify", combined["sha256"], "--json", **values).json
-    assert not verified["verified"], "a record that it was made from was changed"
+    verification = cli("verify", combined["sha256"], "--json", **values).json
+    assert not verification["verified"], "a record that it was made from was changed"
