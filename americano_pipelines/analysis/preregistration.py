@@ -243,8 +243,9 @@ def assess_compliance(
         for prior in prior_runs.recorded
     ):
         reasons.append("it is not the first of its kind after the end")
-    if prior_runs.changed_records:
-        reasons.append(f"{prior_runs.changed_records} records in the archive were changed, and may be of earlier runs")
+    if number := prior_runs.changed_records:
+        changed = "1 record in the archive was" if number == 1 else f"{number} records in the archive were"
+        reasons.append(f"{changed} changed, and may be of {'an earlier run' if number == 1 else 'earlier runs'}")
     reasons += [f"{record}, and may be of an earlier run" for record in prior_runs.vanished]
     return PlanCompliance(
         planned=not reasons,

@@ -13,10 +13,17 @@ from pydantic import ValidationError
 
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
+from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import AnalysisError, LockHeldError, TamperedError
 from americano_pipelines.provenance.archive import get, put
 from americano_pipelines.provenance.record import ChainLink, ExpiryHead, Record
-from americano_pipelines.provenance.record_index import IndexEntry, all_entries, update_index
+from americano_pipelines.provenance.record_index import (
+    IndexEntry,
+    all_entries,
+    discard_index,
+    read_entry,
+    update_index,
+)
 from americano_pipelines.provenance.snapshot_expiry import read_expiry
 from americano_pipelines.settings import Settings
 
@@ -161,7 +168,8 @@ def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) 
         TamperedError, ResourceError: as `archive.put`.
     """
     with locked(settings):
-        folder, link = settings.paths.records, _next_link(read_chain(settings), read_expiry(settings.paths).end)
+        chain = discard_edited_index(settings)
+        folder, link = settings.paths.records, _next_link(chain, read_expiry(settings.paths).end)
         record = build(link)
         path, sha256 = put(folder, record.canonical(), mode)
         # After the record: a process that dies in between leaves a card that is one behind, which the next one mends.
@@ -175,10 +183,57 @@ def _next_link(chain: Chain, expiry: ExpiryHead | None) -> ChainLink:
     if last == 0:
         # What was recorded before records were chained is named once, so that it cannot vanish either.
         earlier = sorted(entry.sha256 for entry in chain.entries)
-        return ChainLink(number=1, previous=None, earlier=earlier, expiry=expiry)
+        return ChainLink(number=1, previous=None, earlier=earlier, expiry=expiry, listing=_listing(chain, 1))
     at_end = chain.links.get(last)
     previous = min(entry.sha256 for entry in at_end) if at_end else chain.names[last]
-    return ChainLink(number=last + 1, previous=previous, earlier=[], expiry=expiry)
+    listing = _listing(chain, last + 1)
+    return ChainLink(number=last + 1, previous=previous, earlier=[], expiry=expiry, listing=listing)
+
+
+def discard_edited_index(settings: Settings) -> Chain:
+    """Remove an index that lists a record otherwise than the chain of records does.
+
+    It is a file that anybody who may write to the archive can edit: an entry that named another protocol hid an
+    analysis from those after it. Reading each record instead would cost more with every analysis ever made.
+
+    Returns:
+        The chain as the records are.
+    """
+    chain = read_chain(settings)
+    if not chain.links:
+        return chain
+    last = max(chain.links)
+    listed = all(
+        entry.chain_listing is None or entry.chain_listing == _listing(chain, number)
+        for number, entries in chain.links.items()
+        # A gap is found as one.
+        if number == 1 or number - 1 in chain.links
+        for entry in entries
+    )
+    # The last entry is in no listing yet, and a listing of the index is only as good as one in a record.
+    if listed and all(read_entry(settings, entry.sha256) == entry for entry in chain.links[last]):
+        return chain
+    discard_index(settings)
+    return read_chain(settings)
+
+
+def _listing(chain: Chain, number: int) -> str:
+    """Hash over the records before a place: that of the record before, and what that record is looked for by.
+
+    Where the record before has none, over all records before, also those from before records were chained.
+    """
+    before = chain.links.get(number - 1, [])
+    if before and all(entry.chain_listing is not None for entry in before):
+        rows = sorted(_identity(entry) for entry in before)
+        return sha256_hex(canonical_json([sorted({str(entry.chain_listing) for entry in before}), rows]))
+    earlier = [entry for entry in chain.entries if entry.readable and (entry.chain_number or 0) < number]
+    return sha256_hex(canonical_json(sorted(_identity(entry) for entry in earlier)))
+
+
+def _identity(entry: IndexEntry) -> list[str]:
+    """All that records are looked for by."""
+    runs = entry.mlflow_run_id, entry.dagster_run_id, entry.analysis_run_id
+    return list(map(str, (entry.sha256, entry.analysis, entry.protocol_id, entry.group_key, entry.snapshot_id, *runs)))
 
 
 def _read_head(settings: Settings) -> Head | None:

@@ -11,6 +11,7 @@ from americano_pipelines.analysis.parameters import Parameters
 from americano_pipelines.analysis.preregistration import parse, resolve
 from americano_pipelines.analysis.registry import Kind
 from americano_pipelines.provenance.capture import CapturedContext, capture_context
+from americano_pipelines.provenance.chain import discard_edited_index
 from americano_pipelines.provenance.input_reading import InputRequest, read_input
 from americano_pipelines.provenance.protocol_row import read_protocol_row
 from americano_pipelines.settings import Settings
@@ -68,6 +69,7 @@ def prepare(
         AnalysisError: the published file lacks what the analysis reads, or a parameter is wrong.
     """
     captured = capture_context()
+    discard_edited_index(settings)
     request = InputRequest(kind, partition, overrides.get("outcome"), captured.started_at)
     extract = read_input(settings, connection, document, request)
     parameters = resolve(kind, overrides, extract) if extract.members else parse(kind, overrides)

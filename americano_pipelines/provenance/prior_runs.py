@@ -76,7 +76,10 @@ def find_prior_runs(
             runs.pop(str(record.tracking["run_id"]), None)
     recorded += [_of_run(run) for run in runs.values() if record_hash(run) is not None]
     ended = [run for run in runs.values() if record_hash(run) is None and run.info.status != "RUNNING"]
-    changed = find_entries(settings, "readable", False)  # noqa: FBT003 - a value of the column
+    # A file that is changed may be indexed as it was.
+    unreadable = find_entries(settings, "readable", False)  # noqa: FBT003 - a value of the column
+    of_subject = find_entries(settings, subject.column, subject.name)
+    changed = {entry.sha256 for entry in (*unreadable, *of_subject)} - listed.keys()
     counted_hashes = {record_hash(run) for run in runs.values()}
     vanished = tuple(_vanished(settings, store, subject, counted_hashes, hash_places))
     return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed), vanished=vanished)

@@ -114,12 +114,15 @@ class ChainLink(FrozenModel):
         previous: hash of the record before it, None for the first.
         earlier: of the first, hashes of all records from before records were chained; else empty.
         expiry: the last card of an expired snapshot, None before there was one. Older records lack it.
+        listing: hash over which analysis of what each record before it is, so that an edited index of the records
+            shows. Older records lack it.
     """
 
     number: int = Field(ge=1)
     previous: str | None
     earlier: list[str]
     expiry: ExpiryHead | None = None
+    listing: str | None = None
 
 
 class Record(FrozenModel):

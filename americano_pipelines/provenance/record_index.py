@@ -1,7 +1,7 @@
 """Index the provenance records: find those of a protocol, a run or a row without opening every file."""
 
 # The index is a cache. A file whose size or change time differs from its entry is read again, so an index that is
-# missing, stale or damaged costs time and hides no record.
+# missing, stale or damaged costs time and hides no record. One that somebody edited is found by the chain of records.
 
 import os
 import sqlite3
@@ -21,7 +21,7 @@ from americano_pipelines.settings import Settings
 
 INDEX = "index.sqlite3"
 # Version of the table in record_index.sql: an index of another version is built anew.
-_VERSION = 5
+_VERSION = 6
 # Another analysis writes one row: longer than this the lock is held by something that hangs.
 _LOCK_SECONDS = 5.0
 
@@ -85,6 +85,7 @@ class IndexEntry:
         snapshot_id: the snapshot that its extract was read from, None without inputs.
         chain_number: its place among all records of the archive, None in one from before records were chained.
         chain_previous: hash of the record before it in the chain, None for the first.
+        chain_listing: hash over the records before it in the chain, None in one from before there was this hash.
         group_key: of which group of protocols, None for an analysis of none.
     """
 
@@ -110,6 +111,7 @@ class IndexEntry:
     snapshot_id: str | None = None
     chain_number: int | None = None
     chain_previous: str | None = None
+    chain_listing: str | None = None
     group_key: str | None = None
 
     @property
@@ -150,6 +152,15 @@ def all_entries(settings: Settings, *, from_files: bool = False) -> list[IndexEn
         return [_entry(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM entries")]  # noqa: S608 - a constant
 
 
+def read_entry(settings: Settings, sha256: str) -> IndexEntry | None:
+    """The entry of one record file as the file is now, whatever the index has; None where there is no such file."""
+    try:
+        status = (settings.paths.records / f"{sha256}.json").stat()
+    except FileNotFoundError:
+        return None
+    return _entry_of_file(settings, sha256, status.st_size, status.st_ctime_ns)
+
+
 def find_records(settings: Settings, column: Column, *values: str) -> list[tuple[str, Record]]:
     """The intact records with one of some values in a column, with their hashes, in the order of their end.
 
@@ -160,6 +171,11 @@ def find_records(settings: Settings, column: Column, *values: str) -> list[tuple
         with suppress(TamperedError, AnalysisError, OSError):
             matching.append((entry.sha256, Record.parse(get(settings.paths.records, entry.sha256))))
     return matching
+
+
+def discard_index(settings: Settings) -> None:
+    """Remove the index; readers then read the files."""
+    (settings.paths.records / INDEX).unlink(missing_ok=True)
 
 
 def update_index(settings: Settings) -> None:
@@ -245,38 +261,41 @@ def _read(
     settings: Settings, present: dict[str, tuple[int, int]], known: dict[str, tuple[int, int]]
 ) -> Iterator[IndexEntry]:
     """The entries of files that the index lacks or that changed since."""
-    for sha256, (size, changed_ns) in present.items():
-        if known.get(sha256) == (size, changed_ns):
-            continue
-        try:
-            record = Record.parse(get(settings.paths.records, sha256))
-        except (TamperedError, AnalysisError, OSError):
-            yield IndexEntry(sha256, size, changed_ns, readable=False)
-            continue
-        identity = record.identity
-        metrics = {name: points[-1][1] for name, points in record.logged.metrics.items() if points}
-        yield IndexEntry(
-            sha256,
-            size,
-            changed_ns,
-            readable=True,
-            analysis=identity.analysis,
-            protocol_id=identity.protocol_id,
-            mlflow_run_id=record.tracking["run_id"],
-            mlflow_url=record.tracking["url"],
-            analysis_run_id=identity.analysis_run_id,
-            dagster_run_id=record.orchestrator["dagster_run_id"],
-            started_at=identity.started_at,
-            ended_at=identity.ended_at,
-            verdict=record.verdict,
-            standing=None if record.standing is None else record.standing.label,
-            sentence=record.sentence,
-            **asdict(KeyNumbers(*map(metrics.get, _KEY_METRICS))),
-            snapshot_id=record.inputs[0].snapshot_id if record.inputs else None,
-            chain_number=None if record.chain is None else record.chain.number,
-            chain_previous=None if record.chain is None else record.chain.previous,
-            group_key=identity.group,
-        )
+    for sha256, state in present.items():
+        if known.get(sha256) != state:
+            yield _entry_of_file(settings, sha256, *state)
+
+
+def _entry_of_file(settings: Settings, sha256: str, size: int, changed_ns: int) -> IndexEntry:
+    try:
+        record = Record.parse(get(settings.paths.records, sha256))
+    except (TamperedError, AnalysisError, OSError):
+        return IndexEntry(sha256, size, changed_ns, readable=False)
+    identity = record.identity
+    metrics = {name: points[-1][1] for name, points in record.logged.metrics.items() if points}
+    return IndexEntry(
+        sha256,
+        size,
+        changed_ns,
+        readable=True,
+        analysis=identity.analysis,
+        protocol_id=identity.protocol_id,
+        mlflow_run_id=record.tracking["run_id"],
+        mlflow_url=record.tracking["url"],
+        analysis_run_id=identity.analysis_run_id,
+        dagster_run_id=record.orchestrator["dagster_run_id"],
+        started_at=identity.started_at,
+        ended_at=identity.ended_at,
+        verdict=record.verdict,
+        standing=None if record.standing is None else record.standing.label,
+        sentence=record.sentence,
+        **asdict(KeyNumbers(*map(metrics.get, _KEY_METRICS))),
+        snapshot_id=record.inputs[0].snapshot_id if record.inputs else None,
+        chain_number=None if record.chain is None else record.chain.number,
+        chain_previous=None if record.chain is None else record.chain.previous,
+        chain_listing=None if record.chain is None else record.chain.listing,
+        group_key=identity.group,
+    )
 
 
 def _entry(row: tuple[object, ...]) -> IndexEntry:

@@ -137,7 +137,7 @@ def test_ends_without_record_and_changed_records_are_named() -> None:
     changed = assess_compliance(
         ABAB, requested, analysed, as_of_us=END_US, ends_us=END_US, prior_runs=PriorRuns(changed_records=1)
     )
-    assert changed.reasons == ("1 records in the archive were changed, and may be of earlier runs",)
+    assert changed.reasons == ("1 record in the archive was changed, and may be of an earlier run",)
 
 
 def test_a_plan_that_is_not_valid_is_told_and_does_not_pass_for_one() -> None:

@@ -1,7 +1,9 @@
 """The chain of records: numbered without gaps or forks, and what is removed from it is found."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from americano_pipelines.erasure.extracts import Extracts
 from americano_pipelines.erasure.store import ErasureAction, Learner
 from americano_pipelines.provenance.archive import put
-from americano_pipelines.provenance.chain import earlier_records, read_chain
+from americano_pipelines.provenance.chain import discard_edited_index, earlier_records, read_chain
+from americano_pipelines.provenance.record_index import INDEX, find_records
 from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.provenance.verify.hash_locations import CHAIN, hash_locations
 from americano_pipelines.provenance.verify.target import Target
@@ -50,6 +53,36 @@ def test_each_record_names_the_one_before(settings: Settings) -> None:
     ]  # fmt: skip
     assert chain_finding(settings, records[2][0]).detail == "record 3 of 3"
     assert read_chain(settings).missing() == {}
+
+
+@pytest.mark.parametrize("column", ["protocol_id", "group_key", "mlflow_run_id", "dagster_run_id", "snapshot_id"])
+@pytest.mark.parametrize("which", [0, 1, 3, 4], ids=["before the chain", "first", "middle", "last"])
+def test_an_index_that_lists_a_record_otherwise_is_discarded(settings: Settings, column: str, which: int) -> None:
+    before, _ = kept_record(settings, mlflow_run="m0")
+    hashes = [before, *(kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(1, 5))]
+    index = settings.paths.records / INDEX
+    discard_edited_index(settings)
+    assert index.exists()
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute(f"UPDATE entries SET {column} = 'other' WHERE sha256 = ?", [hashes[which]])
+
+    discard_edited_index(settings)
+
+    assert not index.exists()
+    assert dict(find_records(settings, "protocol_id", "protocol_0")).keys() == set(hashes)
+
+
+def test_an_index_beside_a_gap_is_kept(settings: Settings) -> None:
+    hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(4)]
+    (settings.paths.records / f"{hashes[1]}.json").unlink()
+
+    _, later = kept_record(settings, chained=True, mlflow_run="m4")
+
+    assert later.chain is not None
+    assert later.chain.number == 5
+    discard_edited_index(settings)
+    assert (settings.paths.records / INDEX).exists()
+    assert read_chain(settings).missing() == {2: hashes[1]}
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -161,6 +161,36 @@ def test_a_record_whose_hash_was_taken_from_its_run_counts_by_dagsters_log(lab: 
     assert known.record.standing.earlier_runs == unknown.record.standing.earlier_runs + 2
 
 
+@pytest.mark.parametrize("rewritten", [False, True], ids=["another protocol in the index", "another text in the file"])
+def test_an_edited_index_hides_no_record_that_no_other_place_names(
+    lab: Lab,
+    first: Recorded,
+    rewritten: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    index, content = lab.settings.paths.records / INDEX, first.path.read_bytes()
+    prior = lab.perform(KIND).recorded.record.standing
+    lab.store.client.delete_run(run_id(first))
+    try:
+        with altered(first.path, content.replace(b"protocol_1", b"protocol_9") if rewritten else content):
+            with closing(sqlite3.connect(index)) as connection, connection:
+                status = first.path.stat()
+                state = status.st_size, status.st_ctime_ns, "protocol_1" if rewritten else "protocol_9", first.sha256
+                connection.execute(
+                    "UPDATE entries SET bytes = ?, changed_ns = ?, protocol_id = ? WHERE sha256 = ?", state
+                )
+
+            standing = lab.perform(KIND).recorded.record.standing
+    finally:
+        lab.store.client.restore_run(run_id(first))
+
+    assert prior is not None
+    assert standing is not None
+    if rewritten:
+        assert "1 record in the archive was changed" in "; ".join(standing.reasons)
+    else:
+        assert standing.earlier_runs == prior.earlier_runs + 1
+
+
 def test_an_edited_index_hides_no_record_that_another_place_names(lab: Lab, first: Recorded) -> None:
     index = lab.settings.paths.records / INDEX
     find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "another", {})

@@ -59,7 +59,7 @@ NEW_CLAUSES = {
     )
 }
 # What version 2 adds.
-ADDED = frozenset({"chain.number", "chain.previous", "chain.expiry", "module_bundle_sha256"})
+ADDED = frozenset({"chain.number", "chain.previous", "chain.expiry", "chain.listing", "module_bundle_sha256"})
 ADDED_OF_PROTOCOL = frozenset(
     {f"artifacts.{name}.{part}" for name in ("days.json", "manuscript.md") for part in ("sha256", "bytes")}
     | {"results.methods"}

@@ -952,9 +952,10 @@ def check_combined_sentence(
     if named is None:
         report.add("FAULT", "the numbers of the sentence could not be compared: they are not where they belong")
         return
-    low, high = (None, None) if mean is None else mean["interval"]
-    numbers = {"experiments": experiments, "p": p, "mean": mean and mean["mean"], "low": low, "high": high,
-               "tau": mean and mean["tau"]}  # fmt: skip
+    effect = {"mean": None, "interval": (None, None), "tau": None} if mean is None else mean
+    low, high = effect["interval"]
+    numbers = {"experiments": experiments, "p": p, "mean": effect["mean"], "low": low, "high": high,
+               "tau": effect["tau"]}  # fmt: skip
     wrong = [name for name, number in numbers.items() if not names_number(named[name], number)]
     report.compare(
         not wrong, "the sentence gives the numbers of the results", f"the sentence gives another {', '.join(wrong)}"

@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS entries (
     snapshot_id TEXT,
     chain_number INTEGER,
     chain_previous TEXT,
+    chain_listing TEXT,
     group_key TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_protocol ON entries (protocol_id, analysis);

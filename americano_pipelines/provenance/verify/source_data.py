@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, ValidationError
 from americano_pipelines.common import atomic_files
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import sha256_hex
-from americano_pipelines.provenance.chain import locked, named_expiry, read_chain
+from americano_pipelines.provenance.chain import discard_edited_index, locked, named_expiry, read_chain
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
 from americano_pipelines.provenance.snapshot_expiry import ExpiryChain, add_card, read_expiry
@@ -87,6 +87,7 @@ def keep_findings(settings: Settings, folder: Path) -> int:
     files: dict[str, Path | None] = {}
     while True:
         with locked(settings):  # a record that is added later names the card
+            discard_edited_index(settings)
             expiry = read_expiry(settings.paths)
             pending = [
                 (sha256, record)

@@ -451,7 +451,7 @@ def test_a_record_that_was_removed_or_changed_makes_no_second_first_time(study: 
     path.write_bytes(content + b" ")
     try:
         doubt = shown(study.run("interleaved_practice", ABAB))
-        assert "1 records in the archive were changed, and may be of earlier runs" in own_result(doubt)
+        assert "1 record in the archive was changed, and may be of an earlier run" in own_result(doubt)
     finally:
         path.write_bytes(content)
 
