@@ -952,7 +952,7 @@ def check_combined_sentence(
     if named is None:
         report.add("FAULT", "the numbers of the sentence could not be compared: they are not where they belong")
         return
-    effect = {"mean": None, "interval": (None, None), "tau": None} if mean is None else mean
+    effect: Mapping[str, Any] = mean or {"mean": None, "interval": (None, None), "tau": None}
     low, high = effect["interval"]
     numbers = {"experiments": experiments, "p": p, "mean": effect["mean"], "low": low, "high": high,
                "tau": effect["tau"]}  # fmt: skip
