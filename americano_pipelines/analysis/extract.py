@@ -13,6 +13,7 @@ from americano_pipelines.analysis.extract_statements import events_statement, pr
 from americano_pipelines.common import sql
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
+from americano_pipelines.common.json_values import decode_json_text
 from americano_pipelines.settings import Mode
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
@@ -20,7 +21,6 @@ from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 UNREAD_PLAN_NOTE = (
     "the JSON in its analysisPlan is not read: record the plan in interventionParams.analysis of every phase"
 )
-_MAX_NESTED = 3
 _EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
 
 
@@ -242,19 +242,6 @@ class Extract(BaseExtract):
                 events_statement(document, self.outcome) + events_bound,
             ),
         ]
-
-
-def decode_json_text(value: object) -> object:
-    """The object that a text holds as JSON, also as JSON within JSON; any other value as it is."""
-    decoded = value
-    for _ in range(_MAX_NESTED):
-        if not isinstance(decoded, str):
-            break
-        try:
-            decoded = json.loads(decoded)
-        except (ValueError, RecursionError):
-            return value
-    return decoded if isinstance(decoded, dict) else value
 
 
 def _without_absent(document: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from typing import Literal
 
 import duckdb
 
-from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead, decode_json_text
+from americano_pipelines.analysis.extract import BaseExtract, Extract, TableRead
 from americano_pipelines.analysis.extract_reading import read_extract
 from americano_pipelines.analysis.registry import COMBINED, MULTIPLE_BASELINE
 from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
+from americano_pipelines.warehouse.declared_groups import declared_group
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 MULTIPLE_BASELINE_DESIGN = "MULTIPLE_BASELINE"
@@ -121,7 +122,7 @@ def published_groups(connection: duckdb.DuckDBPyConnection) -> dict[str, list[st
         return {}
     groups: dict[str, set[str]] = {}
     for protocol_id, text in connection.execute(sql.load("analysis", "group_phases")).fetchall():
-        if key := _declared_group(text):
+        if key := declared_group(text):
             groups.setdefault(key, set()).add(protocol_id)
     return {key: sorted(groups[key]) for key in sorted(groups)}
 
@@ -130,13 +131,6 @@ def planned_kinds(connection: duckdb.DuckDBPyConnection, protocol_ids: Sequence[
     """The analyses of groups that the designs of these published protocols call for."""
     (multiple,) = connection.execute(sql.load("analysis", "group_designs"), [list(protocol_ids)]).fetchone() or (False,)
     return [MULTIPLE_BASELINE if multiple else COMBINED]
-
-
-def _declared_group(text: str) -> str | None:
-    parameters = decode_json_text(text)
-    plan = decode_json_text(parameters.get("analysis")) if isinstance(parameters, dict) else None
-    key = plan.get("group") if isinstance(plan, dict) else None
-    return key.strip() or None if isinstance(key, str) else None
 
 
 def read_group(

@@ -29,7 +29,7 @@ from americano_pipelines.mlflow_store.registered_models import MODEL, Registered
 from americano_pipelines.provenance.capture import RunContext
 from americano_pipelines.provenance.manuscript_formats import markdown
 from americano_pipelines.provenance.manuscript_text import manuscript
-from americano_pipelines.provenance.plan_standing import apply_plan_sighting, merge_sightings
+from americano_pipelines.provenance.plan_standing import apply_membership, apply_plan_sighting, merge_sightings
 from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.prior_runs import Subject, find_prior_runs, find_prior_sightings
 from americano_pipelines.provenance.recorder import Recorded, record
@@ -146,7 +146,8 @@ def _compliance(
             compliance = apply_plan_sighting(compliance, sighting, data_end_us)
         assessed.append(compliance)
     if isinstance(prepared.extract, BaseGroupExtract):
-        return merge_compliance(distinct_titles(members), assessed)
+        compliance = merge_compliance(distinct_titles(members), assessed)
+        return apply_membership(compliance, prepared.former_members, max(data_ends_us))
     return assessed[0]
 
 

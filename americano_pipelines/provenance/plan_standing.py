@@ -4,6 +4,7 @@ A plan that is seen or taken up again after the end may depend on the result; wh
 analysis is `declared`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -72,6 +73,29 @@ def apply_plan_sighting(compliance: PlanCompliance, sighting: PlanSighting | Non
     if reasons == (reason,) and sighting is not None and _is_declared(sighting, end):
         changes["declared"] = True
     return compliance.model_copy(update=changes)
+
+
+def apply_membership(compliance: PlanCompliance, former_members: Mapping[str, str], ends_us: int) -> PlanCompliance:
+    """The compliance of a run of a group, with what is known of protocols that are no longer in it.
+
+    A protocol that leaves a group after the end may leave it for its result.
+
+    Args:
+        compliance: of the run.
+        former_members: id of each protocol that left the group, to the instant at which that was first seen, ISO 8601.
+        ends_us: when all data of the group were in, microseconds since 1970 UTC.
+    """
+    end = datetime.fromtimestamp(ends_us / 1e6, UTC)
+    instants = {protocol_id: datetime.fromisoformat(text) for protocol_id, text in former_members.items()}
+    left = [
+        f"the protocol {protocol_id} left the group, which was first seen on {instant:%Y-%m-%d}, after the end"
+        for protocol_id, instant in instants.items()
+        if instant >= end
+    ]
+    if not left:
+        return compliance
+    reasons = (*compliance.reasons, *left)
+    return compliance.model_copy(update={"planned": False, "declared": False, "reasons": reasons})
 
 
 def _is_declared(sighting: PlanSighting, end: datetime) -> bool:

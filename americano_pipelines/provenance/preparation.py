@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 
 from americano_pipelines.analysis.extract import BaseExtract
+from americano_pipelines.analysis.group_extract import BaseGroupExtract
 from americano_pipelines.analysis.parameters import Parameters
 from americano_pipelines.analysis.preregistration import parse, resolve
 from americano_pipelines.analysis.registry import Kind
@@ -15,7 +16,7 @@ from americano_pipelines.provenance.chain import discard_edited_index
 from americano_pipelines.provenance.input_reading import InputRequest, read_input
 from americano_pipelines.provenance.protocol_row import read_protocol_row
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse.plan_history import PlanSighting, read_sighting
+from americano_pipelines.warehouse.plan_history import PlanSighting, former_members, read_sighting
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 
@@ -30,6 +31,7 @@ class PreparedAnalysis:
         document: the record of the published file that the extract is from.
         captured: code and environment, as they were before the extract was read.
         plans_seen: when the plan of each protocol, by id, was first seen; None where no snapshot kept that.
+        former_members: of a group, the protocols that left it, with the instant at which that was first seen.
         protocol_row: the protocol's row with all columns, for the report; empty without one.
     """
 
@@ -39,6 +41,7 @@ class PreparedAnalysis:
     document: SnapshotRecord
     captured: CapturedContext
     plans_seen: Mapping[str, PlanSighting | None] = field(default_factory=dict)
+    former_members: Mapping[str, str] = field(default_factory=dict)
     protocol_row: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,5 +78,6 @@ def prepare(
     parameters = resolve(kind, overrides, extract) if extract.members else parse(kind, overrides)
     protocol_ids = [member.protocol.protocol_id for member in extract.members]
     sightings = {protocol_id: read_sighting(connection, document, protocol_id) for protocol_id in protocol_ids}
+    former = former_members(connection, document, extract.group) if isinstance(extract, BaseGroupExtract) else {}
     row = read_protocol_row(connection, document, protocol_ids[0]) if kind.scope == "protocol" else {}
-    return PreparedAnalysis(kind, parameters, extract, document, captured, sightings, row)
+    return PreparedAnalysis(kind, parameters, extract, document, captured, sightings, former, row)

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from americano_pipelines.sources.column_roles import name_key
 from americano_pipelines.sources.contracts import PHASES, PROTOCOLS
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.comments import comment_on
+from americano_pipelines.warehouse.declared_groups import declared_group
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 # What a protocol declares, as far as its table has a column for it. What is not stated is no part of a plan, so a new
@@ -48,6 +49,8 @@ _COLUMNS = {
     "source_updated_at": "When the source says that protocol or phases were last changed, at first sight; null unless "
     "each of their rows says so by a time that can be true.",
     "is_current": "Whether this snapshot has this plan; false for an earlier plan, and of a protocol that is gone.",
+    "group_key": "The group of protocols that the plan declares; null without one, and in plans of earlier releases.",
+    "ended_at": "The instant of the first snapshot that no longer had the plan, ISO 8601; null while it is current.",
 }
 
 
@@ -87,6 +90,8 @@ class PlanRow:
     first_seen_at: str
     source_updated_at: str | None
     is_current: bool
+    group_key: str | None = None
+    ended_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,8 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, d
     Returns:
         The instant of the first snapshot that kept plans.
     """
-    present = _present_plans(connection, document) if {"protocols", "phases"} <= document.models.keys() else {}
+    has_plans = {"protocols", "phases"} <= document.models.keys()
+    present, groups = _present_plans(connection, document) if has_plans else ({}, {})
     updated = _updated(connection, document)
     present_snapshot = (document.snapshot_id, document.instant)
     plans = [
@@ -165,13 +171,16 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: PlanHistory, d
             row = PlanRow(protocol_id, plan_sha256, *present_snapshot, updated.get(protocol_id), is_current=True)
             last[protocol_id] = row
             plans.append(row)
-    rows = [
-        (*astuple(plan)[:-1], plan.protocol_id in present and plan is last[plan.protocol_id])
-        for plan in sorted(plans, key=lambda plan: (plan.protocol_id, _age(plan)))
-    ]
+    rows = []
+    for plan in sorted(plans, key=lambda plan: (plan.protocol_id, _age(plan))):
+        if plan.protocol_id in present and plan is last[plan.protocol_id]:
+            own = replace(plan, is_current=True, group_key=groups.get(plan.protocol_id), ended_at=None)
+        else:
+            own = replace(plan, is_current=False, ended_at=plan.ended_at or document.instant)
+        rows.append(astuple(own))
     connection.execute(sql.load("warehouse", "create_plans"))
     if rows:
-        connection.executemany("INSERT INTO meta.plans VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO meta.plans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     comment_on(connection, "TABLE", ("meta", "plans"), "When each plan of a protocol was first seen.", _COLUMNS)
     return history.since or document.instant
 
@@ -208,6 +217,25 @@ def read_sighting(
     )
 
 
+def former_members(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord, group: str) -> dict[str, str]:
+    """The ids of the protocols that a group had and has no more, with the instant of the first snapshot without it.
+
+    Args:
+        connection: the published file, open for reading.
+        document: its record.
+        group: the group's key.
+
+    Returns:
+        Protocol's id to an instant, ISO 8601; empty in a file from before groups were kept.
+    """
+    if document.plans_since is None:
+        return {}
+    columns = [row[0] for row in connection.execute("DESCRIBE meta.plans").fetchall()]
+    if "group_key" not in columns:
+        return {}
+    return dict(connection.execute(sql.load("warehouse", "former_members"), {"group": group}).fetchall())
+
+
 @contextmanager
 def _opened(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A published file, or a copy of it where a process holds it read-write."""
@@ -221,18 +249,24 @@ def _opened(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnectio
         yield connection
 
 
-def _present_plans(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord) -> dict[str, str]:
-    """Protocol to the hash of its plan."""
+def _present_plans(
+    connection: duckdb.DuckDBPyConnection, document: SnapshotRecord
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Protocol to the hash of its plan, and to the group that it declares."""
     columns = [name for name in _DECLARED if name in document.models["protocols"].columns]
     # A list of texts, for the columns may be of any type.
     declared = f"[{', '.join(f'CAST(protocols.{sql.quote(name)} AS VARCHAR)' for name in columns)}]"
     statement = sql.render(sql.load("warehouse", "plans"), declared=declared)
     plans: dict[str, dict[str, Any]] = {}
+    groups: dict[str, str] = {}
     for protocol_id, values, kind, days, parameters in connection.execute(statement).fetchall():
         stated = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
         plan = plans.setdefault(protocol_id, {**stated, "phases": []})
         plan["phases"].append({"type": kind, "planned_days": days, **_recorded(parameters)})
-    return {protocol_id: sha256_hex(canonical_json(plan, allow_nan=True)) for protocol_id, plan in plans.items()}
+        if group := declared_group(parameters):
+            groups.setdefault(protocol_id, group)
+    hashes = {protocol_id: sha256_hex(canonical_json(plan, allow_nan=True)) for protocol_id, plan in plans.items()}
+    return hashes, groups
 
 
 def _recorded(parameters: str | None) -> dict[str, Any]:

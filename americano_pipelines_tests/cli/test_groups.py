@@ -95,6 +95,23 @@ def test_a_group_is_analysed_and_what_is_recorded_can_be_checked(
             assert name in listed_items, f"{learner}: {name}"
 
 
+@pytest.mark.slow
+def test_a_group_that_lost_a_protocol_after_the_end_is_exploratory(
+    cli: Cli, group: dict[str, Any], prisma: Database
+) -> None:
+    assert cli("sync", **group).code == 0
+    prisma.execute(
+        'UPDATE phase_assignments SET "interventionParams" = %s WHERE "protocolId" = %s',
+        ('{"analysis": {"type": "MULTIPLE_BASELINE"}}', "protocol_1"),
+    )
+    assert cli("sync", **group).code == 0
+
+    (run,) = cli("analyse", "multiple_baseline", "spelling", "--json", **group).json
+
+    assert run["standing"] == "exploratory"
+    assert "the protocol protocol_1 left the group, which was first seen on " in run["sentence"]
+
+
 def _check_crate(cli: Cli, folder: Path, sha256: str, values: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """Write the crate of a record, and verify it by the program that is in it."""
     crate, inside = folder / f"{sha256}.zip", folder / sha256

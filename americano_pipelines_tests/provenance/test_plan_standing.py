@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from americano_pipelines.analysis.preregistration import PlanCompliance
-from americano_pipelines.provenance.plan_standing import PriorSightings, apply_plan_sighting, merge_sightings
+from americano_pipelines.provenance.plan_standing import (
+    PriorSightings,
+    apply_membership,
+    apply_plan_sighting,
+    merge_sightings,
+)
 from americano_pipelines.provenance.prior_runs import find_prior_sightings
 from americano_pipelines.warehouse.plan_history import PlanSighting
 from americano_pipelines_tests.provenance.conftest import Lab, run_id
@@ -39,6 +44,17 @@ def test_a_plan_that_was_seen_before_the_end_stays_planned() -> None:
 
     assert (standing.planned, standing.reasons, standing.label) == (True, (), "planned")
     assert "its plan was first seen on 2025-03-06" in standing.sentence
+
+
+def test_a_group_that_lost_a_protocol_stays_planned_only_if_that_was_before_the_end() -> None:
+    before = apply_membership(PLANNED, {"p9": "2025-03-06T02:00:00+00:00"}, END_US)
+    after = apply_membership(PLANNED, {"p9": "2025-03-08T02:00:00+00:00"}, END_US)
+
+    assert before == PLANNED
+    assert (after.label, after.reasons) == (
+        "exploratory",
+        ("the protocol p9 left the group, which was first seen on 2025-03-08, after the end",),
+    )
 
 
 SAYS = "the source says that it was last changed on"

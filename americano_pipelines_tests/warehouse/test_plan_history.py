@@ -10,7 +10,7 @@ import pytest
 from americano_pipelines.common import sql
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse import snapshots
-from americano_pipelines.warehouse.plan_history import PlanSighting, dropping_plans, read_sighting
+from americano_pipelines.warehouse.plan_history import PlanSighting, dropping_plans, former_members, read_sighting
 from americano_pipelines_tests.conftest import Database
 from americano_pipelines_tests.sync.support import sync
 
@@ -83,6 +83,38 @@ def test_a_plan_keeps_its_first_snapshot_and_a_changed_one_begins_anew(prisma: D
     prisma.execute('UPDATE experiment_protocols SET "primaryOutcome" = %s WHERE id = %s', ("dayOfWeek", "protocol_1"))
     sync(settings)
     assert sighting_of(settings).plan_sha256 not in {before.plan_sha256, changed.plan_sha256}
+
+
+def test_a_protocol_that_leaves_a_group_is_a_former_member(prisma: Database, settings: Settings) -> None:
+    def members_left() -> dict[str, str]:
+        with snapshots.open_published(settings) as connection:
+            document = snapshots.record_of(connection)
+            assert document is not None
+            assert former_members(connection, document, "another") == {}
+            return former_members(connection, document, "g")
+
+    in_group = json.dumps({"analysis": json.dumps({"type": "ABAB_RANDOMIZATION", "group": " g "})})
+    prisma.execute('UPDATE phase_assignments SET "interventionParams" = %s', (in_group,))
+    sync(settings)
+    assert members_left() == {}
+
+    plan(prisma, 0.05)
+    left = sync(settings).document
+    assert members_left() == {"protocol_1": left.instant}
+    plan(prisma, 0.01)
+    sync(settings)
+    assert members_left() == {"protocol_1": left.instant}, "when it left, not when it changed again"
+
+    prisma.execute("DELETE FROM phase_assignments WHERE \"protocolId\" = 'protocol_0'")
+    prisma.execute("DELETE FROM experiment_protocols WHERE id = 'protocol_0'")
+    gone = sync(settings).document
+    assert members_left() == {"protocol_0": gone.instant, "protocol_1": left.instant}
+
+    prisma.execute(
+        'UPDATE phase_assignments SET "interventionParams" = %s WHERE "protocolId" = %s', (in_group, "protocol_1")
+    )
+    sync(settings, full=True)
+    assert members_left() == {"protocol_0": gone.instant}, "the other came back"
 
 
 def test_what_the_source_says_of_its_last_change(prisma: Database, settings: Settings) -> None:

@@ -4,5 +4,7 @@ CREATE OR REPLACE TABLE meta.plans (
     first_seen_snapshot VARCHAR,
     first_seen_at VARCHAR,
     source_updated_at VARCHAR,
-    is_current BOOLEAN
+    is_current BOOLEAN,
+    group_key VARCHAR,
+    ended_at VARCHAR
 )
