@@ -20,14 +20,13 @@ from americano_pipelines.analysis.abab_results import (
     AbabResults,
     ContrastResults,
     compute_abab_results,
-    missing_clause,
-    missing_doubts,
 )
 from americano_pipelines.analysis.alternation_plot import draw_alternation
 from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.criterion_conformity import conformity, criteria_lead, criteria_of, outcome_moves
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.distribution_plot import draw_distribution
+from americano_pipelines.analysis.missing_clauses import missing_clause, missing_doubts
 from americano_pipelines.analysis.parameters import ABAB_VERSION, AbabParameters
 from americano_pipelines.analysis.plots import draw_phases
 from americano_pipelines.analysis.randomization_scheme import (
@@ -89,7 +88,7 @@ def analyse_abab(observations: Observations, parameters: AbabParameters, *, as_o
             "test": _test_results(test, scheme, results),
             **({"contrasts": _contrast_results(results, verdict, verdicts)} if results.contrasts else {}),
             "declared improvement": jsonable(asdict(declared)),
-            "missing days": jsonable({**asdict(results.missing), "shares differ": results.missing.is_unequal}),
+            "missing days": jsonable(results.missing.recorded()),
             "effects": effect_results(observations, results.pairs, declared.better, declared.undeclared),
             **({"neighbouring days": neighbour_results(observations, scheme)} if is_alternation(observations) else {}),
             **({"criteria": conformity(observations, parameters.band)} if has_criteria(observations) else {}),
@@ -192,9 +191,7 @@ def _contrast_results(results: AbabResults, verdict: Verdict, others: Sequence[V
             row |= {
                 "verdict": jsonable(asdict(judged)),
                 "test": _test_results(own.test, own.scheme, results),
-                "missing days": jsonable(
-                    {**asdict(own.missing), "shares differ": own.missing.is_unequal} if own.missing else None
-                ),
+                "missing days": jsonable(own.missing.recorded() if own.missing else None),
             }
         rows.append(row)
     return rows

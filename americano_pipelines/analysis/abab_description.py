@@ -27,7 +27,7 @@ from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.alternation_measures import neighbour_differences
 from americano_pipelines.statistics.autocorrelation import phase_dependence, residual_autocorrelations, reversal
 from americano_pipelines.statistics.combined_effects import DEPENDENT_DAYS, combine
-from americano_pipelines.statistics.design_appraisal import Appraisal, PlanKept, appraise
+from americano_pipelines.statistics.design_appraisal import Appraisal, PlanAdherence, appraise
 from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, OutcomeScale, Pair, combined, compare
 from americano_pipelines.statistics.missing_days import MissingDays
 from americano_pipelines.statistics.overlap_measures import DatedValues
@@ -260,7 +260,7 @@ def appraisal(observations: Observations, scheme: RandomizationScheme, missing: 
         randomised=scheme.drawn,
         missing=missing,
         compared=compared,
-        kept=PlanKept(
+        adherence=PlanAdherence(
             observations.planned is not None and not as_drawn(observations) and not observations.timeline.gaps,
             off_plan(observations),
             len(deviations) if isinstance(deviations, list) else int(bool(deviations)),

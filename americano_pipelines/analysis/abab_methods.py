@@ -97,7 +97,7 @@ def methods_of(
 
 def _alternating_course(observations: Observations) -> str:
     """The days that alternate, and the phases before and after them, whose days were not drawn."""
-    part, lengths = alternating_phases(observations), observations.planned or observations.lengths
+    part, lengths = alternating_phases(observations), observations.lengths_as_drawn
     names = [name.replace("BASELINE", "baseline") for name in condition_names(observations)]
     beside = [
         f"{place} {sum(lengths[index] for index in held)} days of {' and '.join(dict.fromkeys(names[i] for i in held))}"

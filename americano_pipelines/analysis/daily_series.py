@@ -44,6 +44,11 @@ class Observations:
         return tuple(window.label for window in self.timeline.windows)
 
     @property
+    def lengths_as_drawn(self) -> tuple[int, ...]:
+        """The planned days of each phase, which are those that were drawn; the actual ones where one is not stated."""
+        return self.planned or self.lengths
+
+    @property
     def planned_end_us(self) -> int:
         """When the plan is over, microseconds since 1970 UTC."""
         return planned_end_us(self.extract, self.timeline)

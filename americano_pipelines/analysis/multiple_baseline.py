@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 from pydantic import JsonValue
@@ -12,20 +12,20 @@ from pydantic import JsonValue
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.distribution_plot import draw_distribution
 from americano_pipelines.analysis.group_extract import GroupExtract
+from americano_pipelines.analysis.missing_clauses import missing_clause, missing_doubts
 from americano_pipelines.analysis.multiple_baseline_results import MultipleBaselineResults, compute_multiple_baseline
 from americano_pipelines.analysis.multiple_baseline_scheme import joint_blockers
 from americano_pipelines.analysis.parameters import MULTIPLE_BASELINE_VERSION, MultipleBaselineParameters
-from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, as_drawn
+from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, as_drawn, compared_names
 from americano_pipelines.analysis.registry import MULTIPLE_BASELINE
 from americano_pipelines.analysis.result import Analysis, Pictures
 from americano_pipelines.analysis.tier_plot import Tier, draw_tiers
+from americano_pipelines.analysis.visual_analysis import features_of, visual_results
 from americano_pipelines.common.json_values import jsonable
-from americano_pipelines.statistics.effect_interval import rejects
-from americano_pipelines.statistics.effect_sizes import INDEPENDENCE
-from americano_pipelines.statistics.formulas import multiple_baseline_formulas
-from americano_pipelines.statistics.missing_days import MissingDays
-from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome, shown_p
-from americano_pipelines.statistics.verdict import Remarks, Verdict, judge, percent, shown_level
+from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, OutcomeScale
+from americano_pipelines.statistics.formulas import VISUAL, Formula, effect_formulas, multiple_baseline_formulas
+from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
+from americano_pipelines.statistics.verdict import Remarks, Verdict, judge, percent
 
 _STATISTIC = "mean over the cases of the treatment days' mean less the baseline days' mean"
 
@@ -53,8 +53,10 @@ def analyse_multiple_baseline(
             "verdict": jsonable(asdict(verdict)),
             "test": _test_results(results),
             "declared improvement": jsonable(asdict(declared)),
-            "missing days": jsonable({**asdict(missing), "shares differ": missing.is_unequal}),
+            "missing days": jsonable(missing.recorded()),
             "effects": _effect_results(results),
+            "visual analysis": _visual_results(results),
+            "appraisal": jsonable(asdict(results.appraisal)),
             "phases": jsonable(
                 [
                     {"case": title, **row}
@@ -66,9 +68,7 @@ def analyse_multiple_baseline(
                 {title: case.day_definition() for title, case in zip(results.titles, results.cases, strict=True)}
             ),
             "counts": jsonable(counts),
-            "formulas": jsonable(
-                [asdict(formula) for formula in multiple_baseline_formulas(parameters.direction)] if test else []
-            ),
+            "formulas": jsonable([asdict(formula) for formula in _formulas(results)]),
         },
         pictures=Pictures(_pictures(results, verdict, compliance)),
         methods=_methods(results),
@@ -93,47 +93,31 @@ def analyse_multiple_baseline(
 
 def _verdict(results: MultipleBaselineResults, blockers: tuple[str, ...]) -> Verdict:
     test, missing, parameters = results.test, results.missing, results.parameters
+    shortfall = f" {results.appraisal.shortfall}" if results.appraisal.shortfall else ""
     if test is None:
         difference = results.mean_of("mean_difference")
         described = "no difference can be given"
         if difference is not None:
             shown = format_outcome(difference, decimals_for((difference,)), sign=True)
             described = f"the mean difference of the cases is {shown}"
-        return Verdict("no verdict", blockers[0], f"No verdict: {'; '.join(blockers)}. Descriptively, {described}.")
+        sentence = f"No verdict: {'; '.join(blockers)}. Descriptively, {described}."
+        return Verdict("no verdict", blockers[0], sentence + shortfall)
     clauses = [f"averaged over {len(results.cases)} cases"]
     clauses += [
         f"{title}: {words}"
         for title, case in zip(results.titles, results.cases, strict=True)
         if (words := as_drawn(case))
     ]
-    if missing.treatment_missing + missing.baseline_missing:
-        clauses.append(_missing_clause(missing))
+    clauses += filter(None, [missing_clause(missing, compared_names(None))])
     remarks = Remarks(
         objections=blockers,
-        doubts=_doubts(missing, parameters.alpha),
+        doubts=missing_doubts(missing, parameters.alpha),
         remedy=", which more cases or wider windows give",
         clauses=tuple(clauses),
         undeclared=results.declared.undeclared,
     )
-    return judge(test, level=parameters.alpha, improvement=results.declared.better, remarks=remarks)
-
-
-def _missing_clause(missing: MissingDays) -> str:
-    if missing.p is None or missing.worst_case_p is None or missing.worst_case_bound is None:
-        return missing.clause
-    least, most = shown_p(missing.worst_case_p), shown_p(missing.worst_case_bound)
-    p = f"p = {least}" if least == most else f"p is at least {least} and at most {most}"
-    return f"{missing.clause} (difference p = {shown_p(missing.p)}; with the worst values on them {p})"
-
-
-def _doubts(missing: MissingDays, level: float) -> tuple[str, ...]:
-    """Why a verdict that the test would give is not given."""
-    worst, bound = missing.worst_case_p, missing.worst_case_bound
-    if worst is None or bound is None or not missing.is_unequal or missing.is_settled(level):
-        return ()
-    p = f"p may be as large as {shown_p(bound)}" if rejects(worst, level) else f"p is at least {shown_p(worst)}"
-    why = f"with the worst values on them {p}, above the level of {shown_level(level)}"
-    return (f"the conditions lack values on unequal shares of their days, and {why}",)
+    verdict = judge(test, level=parameters.alpha, improvement=results.declared.better, remarks=remarks)
+    return replace(verdict, sentence=verdict.sentence + shortfall)
 
 
 def _test_results(results: MultipleBaselineResults) -> JsonValue:
@@ -170,6 +154,20 @@ def _effect_results(results: MultipleBaselineResults) -> JsonValue:
             f"{results.declared.undeclared}; signs and overlap are those of higher values under treatment"
         )
     return effects
+
+
+def _visual_results(results: MultipleBaselineResults) -> JsonValue:
+    better = results.declared.better
+    return [
+        {"case": title, "features": visual_results(features_of(case, better))}
+        for title, case in zip(results.titles, results.cases, strict=True)
+    ]
+
+
+def _formulas(results: MultipleBaselineResults) -> tuple[Formula, ...]:
+    """The formulas of the numbers that this analysis gives."""
+    tested = multiple_baseline_formulas(results.parameters.direction) if results.test else ()
+    return (*tested, *effect_formulas(OutcomeScale()), *VISUAL)
 
 
 def _counts(cases: Sequence[Observations]) -> dict[str, int]:
@@ -212,7 +210,7 @@ def _methods(results: MultipleBaselineResults) -> str:
     parameters, scheme, declared = results.parameters, results.scheme, results.declared
     better = {"increase": "higher is better", "decrease": "lower is better", None: declared.undeclared}
     lengths = "; ".join(
-        f"{title}, {' and '.join(map(str, case.planned or case.lengths))} days"
+        f"{title}, {' and '.join(map(str, case.lengths_as_drawn))} days"
         for title, case in zip(results.titles, results.cases, strict=True)
     )
     cut = (

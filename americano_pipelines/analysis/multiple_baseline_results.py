@@ -12,6 +12,8 @@ from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.group_extract import GroupExtract, distinct_titles
 from americano_pipelines.analysis.multiple_baseline_scheme import JointScheme, read_joint_scheme
 from americano_pipelines.analysis.parameters import MultipleBaselineParameters
+from americano_pipelines.analysis.randomization_scheme import as_drawn, off_plan
+from americano_pipelines.statistics.design_appraisal import Appraisal, PlanAdherence, appraise
 from americano_pipelines.statistics.effect_sizes import OutcomeScale, Pair, compare
 from americano_pipelines.statistics.joint_randomization import joint_missing_days, joint_test
 from americano_pipelines.statistics.missing_days import MissingDays
@@ -32,6 +34,7 @@ class MultipleBaselineResults:
         test: the test, None where nothing can be tested.
         missing: days without a value by condition.
         pairs: the effect of each case, beside its name.
+        appraisal: of the design.
     """
 
     extract: GroupExtract
@@ -42,6 +45,7 @@ class MultipleBaselineResults:
     test: RandomizationTest | None
     missing: MissingDays
     pairs: Sequence[tuple[str, Pair]]
+    appraisal: Appraisal
 
     @property
     def titles(self) -> list[str]:
@@ -93,7 +97,31 @@ def compute_multiple_baseline(extract: GroupExtract, parameters: MultipleBaselin
         missing = joint_missing_days(scheme.experiment, test, level=level, seed=seed, draws=draws)
     titles = distinct_titles(extract.protocols)
     pairs = [(title, pair) for title, case in zip(titles, cases, strict=True) for pair in _pairs(case, declared)]
-    return MultipleBaselineResults(extract, cases, parameters, scheme, declared, test, missing, pairs)
+    appraisal = _appraisal(titles, cases, scheme, missing)
+    return MultipleBaselineResults(extract, cases, parameters, scheme, declared, test, missing, pairs, appraisal)
+
+
+def _appraisal(
+    titles: Sequence[str], cases: Sequence[Observations], scheme: JointScheme, missing: MissingDays
+) -> Appraisal:
+    """Appraise the design: treatments that begin after baselines of one length are one attempt to show an effect."""
+    deviations = [case.extract.protocol.deviations for case in cases]
+    return appraise(
+        [
+            (f"{label} of {title}", int(case.phase_values(place, missing=False).size))
+            for title, case in zip(titles, cases, strict=True)
+            for place, label in enumerate(case.labels)
+        ],
+        switches=len({case.lengths_as_drawn[0] for case in cases}),
+        randomised=scheme.experiment is not None and scheme.experiment.admissible,
+        missing=missing,
+        compared="baseline and treatment after baselines of different lengths",
+        adherence=PlanAdherence(
+            all(case.planned is not None and not as_drawn(case) and not case.timeline.gaps for case in cases),
+            max(off_plan(case) for case in cases),
+            sum(len(noted) if isinstance(noted, list) else int(bool(noted)) for noted in deviations),
+        ),
+    )
 
 
 def _pairs(case: Observations, declared: DeclaredImprovement) -> list[Pair]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from americano_pipelines.analysis.alternation_scheme import whole_days
+from americano_pipelines.analysis.alternation_scheme import recorded_schemes, whole_days
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.group_extract import MULTIPLE_BASELINE_DESIGN
 from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, design_of, on_planned_days
@@ -66,8 +66,8 @@ def read_joint_scheme(cases: Sequence[Observations]) -> JointScheme:
     schedule = None
     try:
         schedule = _schedule(cases)
-        values = [on_planned_days(case.days.with_switches, sum(_lengths(case))) for case in cases]
-        starts, cut = tuple(_lengths(case)[0] for case in cases), tuple(case.timeline.cut[1] for case in cases)
+        values = [on_planned_days(case.days.with_switches, sum(case.lengths_as_drawn)) for case in cases]
+        starts, cut = tuple(case.lengths_as_drawn[0] for case in cases), tuple(case.timeline.cut[1] for case in cases)
         experiment = MultipleBaseline(tuple(values), schedule, starts, cut)
         experiment.contrasts()
     except AnalysisError as error:
@@ -107,10 +107,6 @@ def joint_blockers(cases: Sequence[Observations], scheme: JointScheme, as_of_us:
     return tuple(reasons)
 
 
-def _lengths(case: Observations) -> tuple[int, ...]:
-    return case.planned or case.lengths
-
-
 def _untestable(cases: Sequence[Observations]) -> str | None:
     """Why these cases make no multiple baseline, whatever was drawn."""
     if len(cases) < _MIN_CASES:
@@ -134,8 +130,8 @@ def _schedule(cases: Sequence[Observations]) -> StartSchedule:
     Raises:
         AnalysisError: they record none, different ones, or one that cannot be.
     """
-    recorded = [[_recorded(phase.stated("randomization")) for phase in case.extract.phases] for case in cases]
-    days = tuple(sum(_lengths(case)) for case in cases)
+    recorded = [recorded_schemes(case) for case in cases]
+    days = tuple(sum(case.lengths_as_drawn) for case in cases)
     flat = [scheme for of_case in recorded for scheme in of_case]
     if any(scheme.get("scheme") is not None for scheme in flat):
         if any(scheme != flat[0] for scheme in flat):
@@ -147,10 +143,6 @@ def _schedule(cases: Sequence[Observations]) -> StartSchedule:
     titles = [case.extract.protocol.title for case in cases]
     windows = [_window(title, of_case, total) for title, of_case, total in zip(titles, recorded, days, strict=True)]
     return StartSchedule(days, tuple(windows), distance=distances.pop())
-
-
-def _recorded(stated: object) -> dict[str, Any]:
-    return stated if isinstance(stated, dict) else {}
 
 
 def _distance(scheme: dict[str, Any]) -> int:

@@ -127,7 +127,7 @@ def read_scheme(
     """
     contrast = contrast or _primary(observations, parameters)
     statistic: Statistic = "distance" if has_criteria(observations) else parameters.statistic
-    lengths = observations.planned or observations.lengths
+    lengths = observations.lengths_as_drawn
     sides = [side_of(window.type) for window in observations.timeline.windows]
     treated = tuple(
         side == contrast.first if contrast else window.condition == "treatment"
@@ -264,7 +264,7 @@ def _not_a_test(observations: Observations, scheme: RandomizationScheme) -> str 
     if is_alternation(observations) and any(observations.timeline.cut):
         return f"{NOT_A_TEST}, for the condition changed within days, and whole days were drawn"
     if not scheme.admissible:
-        drawn = ", ".join(map(str, observations.planned or observations.lengths))
+        drawn = ", ".join(map(str, observations.lengths_as_drawn))
         return f"{NOT_A_TEST}, for phases of {drawn} days could not have been drawn"
     if observations.planned is None:
         return f"{NOT_A_TEST}, for the planned days are not recorded of every phase, so the end may be a choice"

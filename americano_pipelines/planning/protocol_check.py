@@ -144,7 +144,7 @@ def _randomization(observations: Observations, scheme: RandomizationScheme, para
         reason = scheme.problem or "no drawing is recorded: set interventionParams.randomization of each phase"
         return CheckedItem("randomization", complete=False, text=reason)
     if not scheme.admissible:
-        lengths = ", ".join(map(str, observations.planned or observations.lengths))
+        lengths = ", ".join(map(str, observations.lengths_as_drawn))
         return CheckedItem("randomization", complete=False, text=f"phases of {lengths} days could not have been drawn")
     two_sided = parameters.direction == "either" and not isinstance(schedule, CriterionSchedule)
     sides, smallest = 2 if two_sided else 1, smallest_p(schedule, two_sided=two_sided)

@@ -45,8 +45,8 @@ class Appraisal:
 
 
 @dataclass(frozen=True)
-class PlanKept:
-    """How the plan was kept.
+class PlanAdherence:
+    """How far the plan was followed.
 
     Attributes:
         as_planned: whether the phases had the lengths that were planned, without time between them.
@@ -65,7 +65,7 @@ def appraise(
     switches: int,
     randomised: bool,
     missing: MissingDays,
-    kept: PlanKept,
+    adherence: PlanAdherence,
     compared: str = "baseline and treatment",
 ) -> Appraisal:
     """Appraise a design.
@@ -75,7 +75,7 @@ def appraise(
         switches: how often the condition changed.
         randomised: whether the switches were drawn, and from what is recorded.
         missing: days without a value by condition.
-        kept: how the plan was kept.
+        adherence: how far the plan was followed.
         compared: what the switches are between, in words.
     """
     shortest, least = min(days, key=lambda entry: entry[1])
@@ -100,12 +100,12 @@ def appraise(
         Point(
             "Was the plan kept?",
             "does not meet"
-            if kept.off_plan > _MAX_OFF_PLAN
+            if adherence.off_plan > _MAX_OFF_PLAN
             else "meets"
-            if kept.as_planned and not kept.deviations
+            if adherence.as_planned and not adherence.deviations
             else "meets with reservations",
-            f"{'lengths as planned' if kept.as_planned else 'lengths other than planned'}, "
-            f"{_number(kept.deviations, 'deviation', 'deviations')} noted",
+            f"{'lengths as planned' if adherence.as_planned else 'lengths other than planned'}, "
+            f"{_number(adherence.deviations, 'deviation', 'deviations')} noted",
         ),
     )
     order: tuple[Rating, ...] = ("does not meet", "meets with reservations", "meets")

@@ -7,7 +7,8 @@
 # one-sided test in 37.
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,10 @@ class MissingDays:
     def largest_share(self) -> float:
         """The larger one of the shares."""
         return max(self.shares)
+
+    def recorded(self) -> dict[str, Any]:
+        """All of it as JSON, with whether the shares differ."""
+        return {**asdict(self), "shares differ": self.is_unequal}
 
     @property
     def is_unequal(self) -> bool:

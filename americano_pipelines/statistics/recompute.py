@@ -128,7 +128,7 @@ def _missing_days(document: Mapping[str, Any]) -> dict[str, Any] | None:
     if tested is None or tested[0].statistic == "distance":
         return None
     missing = missing_days(*tested, partial(_run_test, document))
-    return {**asdict(missing), "shares differ": missing.is_unequal}
+    return missing.recorded()
 
 
 def _effects(document: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -202,7 +202,7 @@ def _joint_missing_days(document: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     drawn = {name: parameters[name] for name in ("seed", "draws")}
     missing = joint_missing_days(experiment, test, level=parameters["alpha"], **drawn)
-    return {**asdict(missing), "shares differ": missing.is_unequal}
+    return missing.recorded()
 
 
 _PARTS: dict[str, dict[str, Callable[[Mapping[str, Any]], Any]]] = {

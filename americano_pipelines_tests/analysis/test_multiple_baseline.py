@@ -173,3 +173,42 @@ def test_cases_with_different_better_ways_get_neither_benefit_nor_harm() -> None
 
     assert analysis.verdict == "differs, higher under treatment"
     assert "the cases declare different ways to be better" in analysis.sentence
+
+
+def test_the_design_is_appraised_by_starts_after_baselines_of_different_lengths() -> None:
+    three, two = _analysis(group(INDEPENDENT)), _analysis(group(INDEPENDENT, (13, 7, 13)))
+
+    assert three.results["appraisal"]["rating"] == "meets"
+    assert "The design" not in three.sentence
+    assert two.results["appraisal"]["points"][0]["found"].startswith("2 switches between baseline and treatment after")
+    assert "The design does not meet the standards: 2 switches between baseline and treatment after" in two.sentence
+    alone = _analysis(group(INDEPENDENT, (13,)))
+    assert "The design does not meet the standards: 1 switch between" in alone.sentence, "also without a test"
+
+
+def test_each_number_of_an_effect_has_its_formula() -> None:
+    analysis = _analysis(group(INDEPENDENT))
+
+    named = {formula["number"] for formula in analysis.results["formulas"]}
+    assert {"observed", "mean_difference", "smd_pooled.se", "overlap.nap", "visual analysis, level"} <= named
+    assert [case["case"] for case in analysis.results["visual analysis"]] == ["Case 0", "Case 1", "Case 2"]
+
+
+def test_missing_days_of_treatment_forbid_a_verdict() -> None:
+    """The lowest of 100 treatment days have no value, and nothing has an effect."""
+    rejections = 0
+    for seed in range(20):
+        extract = group(INDEPENDENT, effect=0)
+        members = []
+        for place, member in enumerate(extract.protocols):
+            values = 60 + 4 * np.random.default_rng((seed, place)).standard_normal(len(member.values))
+            start = member.phases[1].starts_us
+            treated = [index for index, time in enumerate(member.times_us) if time >= start]
+            lowest = set(sorted(treated, key=lambda index: values[index])[: round(0.4 * len(treated))])
+            kept = [index for index in range(len(values)) if index not in lowest]
+            update = {"times_us": [member.times_us[index] for index in kept], "labels": [None] * len(kept)}
+            members.append(member.model_copy(update=update | {"values": [float(values[index]) for index in kept]}))
+        analysis = _analysis(extract.model_copy(update={"protocols": members}))
+        rejections += analysis.numbers["p"] <= 0.05
+        assert analysis.verdict in {"no verdict", "not shown"}, analysis.sentence
+    assert rejections >= 3, "the test alone finds what is not there"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.statistics.design_appraisal import PlanKept, appraise
+from americano_pipelines.statistics.design_appraisal import PlanAdherence, appraise
 from americano_pipelines.statistics.missing_days import MissingDays
 
 GOOD = {
@@ -13,7 +13,7 @@ GOOD = {
     "switches": 3,
     "randomised": True,
     "missing": MissingDays(28, 0, 28, 0, 1.0, 0.01, 0.01),
-    "kept": PlanKept(as_planned=True, off_plan=0.0, deviations=0),
+    "adherence": PlanAdherence(as_planned=True, off_plan=0.0, deviations=0),
 }
 
 
@@ -25,9 +25,9 @@ GOOD = {
         ({"days": [("a", 8), ("b", 4)]}, "meets with reservations"),
         ({"days": [("a", 8), ("b", 2)]}, "does not meet"),
         ({"randomised": False}, "meets with reservations"),
-        ({"kept": PlanKept(as_planned=False, off_plan=0.02, deviations=0)}, "meets with reservations"),
-        ({"kept": PlanKept(as_planned=False, off_plan=0.3, deviations=0)}, "does not meet"),
-        ({"kept": PlanKept(as_planned=True, off_plan=0.0, deviations=1)}, "meets with reservations"),
+        ({"adherence": PlanAdherence(as_planned=False, off_plan=0.02, deviations=0)}, "meets with reservations"),
+        ({"adherence": PlanAdherence(as_planned=False, off_plan=0.3, deviations=0)}, "does not meet"),
+        ({"adherence": PlanAdherence(as_planned=True, off_plan=0.0, deviations=1)}, "meets with reservations"),
         ({"missing": MissingDays(28, 2, 28, 1, 0.7, 0.03, 0.03)}, "meets"),
         ({"missing": MissingDays(28, 4, 28, 0, 0.2, 0.03, 0.03)}, "meets with reservations"),
         ({"missing": MissingDays(28, 2, 28, 0, 0.04, 0.03, 0.03)}, "meets with reservations"),
@@ -61,5 +61,5 @@ def test_two_phases_are_too_few_attempts_and_the_fewest_days_are_named() -> None
 
 def test_no_result_can_get_into_it() -> None:
     assert set(inspect.signature(appraise).parameters) == {
-        "days", "switches", "randomised", "missing", "kept", "compared"
+        "days", "switches", "randomised", "missing", "adherence", "compared"
     }  # fmt: skip
