@@ -15,7 +15,7 @@ from americano_pipelines.common import sql
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import Settings
-from americano_pipelines.warehouse.declared_groups import declared_group
+from americano_pipelines.warehouse.plan_history import declared_group
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 MULTIPLE_BASELINE_DESIGN = "MULTIPLE_BASELINE"

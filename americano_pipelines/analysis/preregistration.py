@@ -24,7 +24,7 @@ from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, BaseExtract, 
 from americano_pipelines.analysis.parameters import AbabParameters, Parameters
 from americano_pipelines.analysis.registry import COMBINED, KINDS, Kind
 from americano_pipelines.common.frozen_model import FrozenModel
-from americano_pipelines.common.json_values import decode_json_text
+from americano_pipelines.common.hashing import decode_json_text
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.warehouse.plan_history import PlanSighting
 

@@ -20,7 +20,7 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.frozen_model import FrozenModel
-from americano_pipelines.common.hashing import canonical_json, sha256_hex
+from americano_pipelines.common.hashing import canonical_json, decode_json_text, sha256_hex
 from americano_pipelines.common.temporary_folders import (
     has_owner,
     reader_temporary_folder,
@@ -33,7 +33,6 @@ from americano_pipelines.sources.column_roles import name_key
 from americano_pipelines.sources.contracts import PHASES, PROTOCOLS
 from americano_pipelines.warehouse import snapshots
 from americano_pipelines.warehouse.comments import comment_on
-from americano_pipelines.warehouse.declared_groups import declared_group
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 # What a protocol declares, as far as its table has a column for it. What is not stated is no part of a plan, so a new
@@ -215,6 +214,18 @@ def read_sighting(
         watched_since=document.plans_since,
         returned=sum(plan.plan_sha256 == present.plan_sha256 for plan in plans) > 1,
     )
+
+
+def declared_group(parameters: object) -> str | None:
+    """The group's key without spaces around it, None where none is declared.
+
+    Args:
+        parameters: what the phase records, as JSON, or as text of JSON.
+    """
+    recorded = decode_json_text(parameters)
+    plan = decode_json_text(recorded.get("analysis")) if isinstance(recorded, dict) else None
+    key = plan.get("group") if isinstance(plan, dict) else None
+    return key.strip() or None if isinstance(key, str) else None
 
 
 def former_members(connection: duckdb.DuckDBPyConnection, document: SnapshotRecord, group: str) -> dict[str, str]:
