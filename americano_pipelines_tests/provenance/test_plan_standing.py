@@ -46,7 +46,7 @@ def test_a_plan_that_was_seen_before_the_end_stays_planned() -> None:
     assert "its plan was first seen on 2025-03-06" in standing.sentence
 
 
-def test_a_group_that_lost_a_protocol_stays_planned_only_if_that_was_before_the_end() -> None:
+def test_a_group_stays_planned_if_it_lost_a_protocol_before_the_end() -> None:
     before = apply_membership(PLANNED, {"p9": "2025-03-06T02:00:00+00:00"}, END_US)
     after = apply_membership(PLANNED, {"p9": "2025-03-08T02:00:00+00:00"}, END_US)
 
