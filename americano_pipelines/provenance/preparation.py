@@ -72,7 +72,9 @@ def prepare(
         AnalysisError: the published file lacks what the analysis reads, or a parameter is wrong.
     """
     captured = capture_context()
-    discard_edited_index(settings)
+    if kind.scope != "all learners":
+        # Before the records of earlier analyses are looked for, which decide what this one is to its plan.
+        discard_edited_index(settings)
     request = InputRequest(kind, partition, overrides.get("outcome"), captured.started_at)
     extract = read_input(settings, connection, document, request)
     parameters = resolve(kind, overrides, extract) if extract.members else parse(kind, overrides)

@@ -175,7 +175,7 @@ def test_cases_with_different_better_ways_get_neither_benefit_nor_harm() -> None
     assert "the cases declare different ways to be better" in analysis.sentence
 
 
-def test_the_design_is_appraised_by_starts_after_baselines_of_different_lengths() -> None:
+def test_the_appraisal_counts_starts_after_different_baselines() -> None:
     three, two = _analysis(group(INDEPENDENT)), _analysis(group(INDEPENDENT, (13, 7, 13)))
 
     assert three.results["appraisal"]["rating"] == "meets"
