@@ -249,7 +249,6 @@ def _compared_conditions(observations: Observations, contrast: Contrast | None) 
 
 def appraisal(observations: Observations, scheme: RandomizationScheme, missing: MissingDays) -> Appraisal:
     """Appraise the design."""
-    deviations = observations.extract.protocol.deviations
     several = len(observations.timeline.interventions) > 1
     contrast = scheme.contrast if several and not has_criteria(observations) else None
     groups = comparison_groups(observations, contrast)
@@ -260,9 +259,19 @@ def appraisal(observations: Observations, scheme: RandomizationScheme, missing: 
         randomised=scheme.drawn,
         missing=missing,
         compared=compared,
-        adherence=PlanAdherence(
-            observations.planned is not None and not as_drawn(observations) and not observations.timeline.gaps,
-            off_plan(observations),
-            len(deviations) if isinstance(deviations, list) else int(bool(deviations)),
-        ),
+        adherence=plan_adherence([observations]),
+    )
+
+
+def plan_adherence(cases: Sequence[Observations]) -> PlanAdherence:
+    """How far the plan of one protocol, or of all cases of a group, was followed; of the shares off plan the largest.
+
+    Args:
+        cases: the days of each protocol, at least one.
+    """
+    deviations = [case.extract.protocol.deviations for case in cases]
+    return PlanAdherence(
+        all(case.planned is not None and not as_drawn(case) and not case.timeline.gaps for case in cases),
+        max(off_plan(case) for case in cases),
+        sum(len(noted) if isinstance(noted, list) else int(bool(noted)) for noted in deviations),
     )

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from americano_pipelines.analysis.abab_description import comparison_groups, missing_by_condition
+from americano_pipelines.analysis.abab_description import comparison_groups, missing_by_condition, plan_adherence
 from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement, declared_improvement
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.group_extract import GroupExtract, distinct_titles
 from americano_pipelines.analysis.multiple_baseline_scheme import JointScheme, read_joint_scheme
 from americano_pipelines.analysis.parameters import MultipleBaselineParameters
-from americano_pipelines.analysis.randomization_scheme import as_drawn, off_plan
-from americano_pipelines.statistics.design_appraisal import Appraisal, PlanAdherence, appraise
+from americano_pipelines.statistics.design_appraisal import Appraisal, appraise
 from americano_pipelines.statistics.effect_sizes import OutcomeScale, Pair, compare
 from americano_pipelines.statistics.joint_randomization import joint_missing_days, joint_test
 from americano_pipelines.statistics.missing_days import MissingDays
@@ -105,7 +104,6 @@ def _appraisal(
     titles: Sequence[str], cases: Sequence[Observations], scheme: JointScheme, missing: MissingDays
 ) -> Appraisal:
     """Appraise the design: treatments that begin after baselines of one length are one attempt to show an effect."""
-    deviations = [case.extract.protocol.deviations for case in cases]
     return appraise(
         [
             (f"{label} of {title}", int(case.phase_values(place, missing=False).size))
@@ -116,11 +114,7 @@ def _appraisal(
         randomised=scheme.experiment is not None and scheme.experiment.admissible,
         missing=missing,
         compared="baseline and treatment after baselines of different lengths",
-        adherence=PlanAdherence(
-            all(case.planned is not None and not as_drawn(case) and not case.timeline.gaps for case in cases),
-            max(off_plan(case) for case in cases),
-            sum(len(noted) if isinstance(noted, list) else int(bool(noted)) for noted in deviations),
-        ),
+        adherence=plan_adherence(cases),
     )
 
 
