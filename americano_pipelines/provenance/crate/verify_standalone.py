@@ -652,8 +652,9 @@ def check_effects(files: Files, record: Mapping[str, Any], report: Report) -> No
     sign = -1.0 if effects["improvement"] == "decrease" else 1.0
     again: list[tuple[str, str, bool, list[float | None]]] = []
     for case in days["cases"] if joint else [days]:
-        groups = compared_groups(case, pairs)
-        if groups is None:
+        of_phases = joint or compares_phases(case, pairs)
+        groups = phase_groups(case) if of_phases else condition_groups(case, pairs)
+        if not of_phases and not groups:
             report.add("unknown", "by numpy alone: effects of several treatments are not computed")
             return
         again += compare_neighbours(groups, sign)
@@ -675,20 +676,19 @@ def check_effects(files: Files, record: Mapping[str, Any], report: Report) -> No
     report.add("unknown", "by numpy alone: standardised differences, ratios, errors and intervals are not computed")
 
 
-def compared_groups(
-    days: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, str, np.ndarray]] | None:
-    """Name, condition and values of each group of days in time order; None for several treatments that alternate."""
+def phase_groups(days: Mapping[str, Any]) -> list[tuple[str, str, np.ndarray]]:
+    """Label, condition and values of each phase."""
     values, phase = as_array(days["values"]), np.array(days["phase"])
-    groups = [(label, kind, values[(phase == index) & ~np.isnan(values)])
-              for index, (label, kind) in enumerate(zip(days["labels"], days["conditions"], strict=True))]  # fmt: skip
-    if "case" in (pairs or [{}])[0] or compares_phases(days, pairs):
-        return groups
-    # An alternation: the days of each condition.
+    return [(label, kind, values[(phase == index) & ~np.isnan(values)])
+            for index, (label, kind) in enumerate(zip(days["labels"], days["conditions"], strict=True))]  # fmt: skip
+
+
+def condition_groups(days: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, np.ndarray]]:
+    """Name, condition and values of both conditions of an alternation; none where it has several treatments."""
     if [pair["second"] for pair in pairs] != ["treatment days"]:
-        return None
-    groups = [group for group in groups if group[0] not in days.get("held", [])]
-    return [(label, kind, np.concatenate([np.empty(0), *(part for _, other, part in groups if other == kind)]))
+        return []
+    phases = [phase for phase in phase_groups(days) if phase[0] not in days.get("held", [])]
+    return [(label, kind, np.concatenate([np.empty(0), *(part for _, other, part in phases if other == kind)]))
             for label, kind in ((pairs[0]["first"], "baseline"), (pairs[0]["second"], "treatment"))]  # fmt: skip
 
 
@@ -874,14 +874,15 @@ def check_combined(record: Mapping[str, Any], report: Report) -> None:
     report.compare(same, f"the verdict follows from the numbers: {expected}", f"the numbers give {expected}")
     said = next((state for words, state in STATES.items() if record["sentence"].startswith(words)), None)
     report.compare(said == expected, "the sentence says the verdict", f"the sentence says {said}")
+    p_values, effect = chosen or {}, mean or {}
+    low, high = effect.get("interval", (None, None))
+    numbers = {
+        "p": p_values.get("p"), "p_benefit": p_values.get("p_benefit"), "experiments": len(rows),
+        "observed": effect.get("mean"), "interval_low": low, "interval_high": high, "tau": effect.get("tau"),
+    }  # fmt: skip
     if chosen is not None and expected != "no verdict":
-        check_combined_sentence(record["sentence"], chosen["p"], mean, len(rows), report)
-    interval = [None, None] if mean is None else mean["interval"]
-    compare_metrics(record, {
-        "p": None if chosen is None else chosen["p"], "p_benefit": None if chosen is None else chosen["p_benefit"],
-        "experiments": len(rows), "observed": None if mean is None else mean["mean"],
-        "interval_low": interval[0], "interval_high": interval[1], "tau": None if mean is None else mean["tau"],
-    }, report)  # fmt: skip
+        check_combined_sentence(record["sentence"], numbers, report)
+    compare_metrics(record, numbers, report)
     hashes = ", ".join(row["record"] for row in rows)
     report.add("unknown", f"whether the combined records are as they were: {hashes or 'none'} are not here")
 
@@ -939,24 +940,18 @@ def t_quantile(probability: float, degrees: int) -> float:
 
 COMBINED_WORDING = re.compile(
     r"tests of (?P<experiments>\d+) of \d+ experiments give p = (?P<p>[^\s,)]+) \(two-sided, .*?"
-    r"(?:the mean effect is (?P<mean>\S+) standard deviations \(95% interval (?P<low>\S+) to (?P<high>[^\s;]+); "
-    r"between experiments a standard deviation of (?P<tau>[\d.]+)\)|the mean effect cannot be given)"
+    r"(?:the mean effect is (?P<observed>\S+) standard deviations "
+    r"\(95% interval (?P<interval_low>\S+) to (?P<interval_high>[^\s;]+); between experiments a standard deviation of (?P<tau>[\d.]+)\)|the mean effect cannot be given)"
 )
 
 
-def check_combined_sentence(
-    sentence: str, p: float, mean: Mapping[str, Any] | None, experiments: int, report: Report
-) -> None:
+def check_combined_sentence(sentence: str, numbers: Mapping[str, float | None], report: Report) -> None:
     """Compare the numbers that the sentence of a combined analysis names with those of the results."""
     named = COMBINED_WORDING.search(sentence)
     if named is None:
         report.add("FAULT", "the numbers of the sentence could not be compared: they are not where they belong")
         return
-    effect: Mapping[str, Any] = mean or {"mean": None, "interval": (None, None), "tau": None}
-    low, high = effect["interval"]
-    numbers = {"experiments": experiments, "p": p, "mean": effect["mean"], "low": low, "high": high,
-               "tau": effect["tau"]}  # fmt: skip
-    wrong = [name for name, number in numbers.items() if not names_number(named[name], number)]
+    wrong = [name for name, text in named.groupdict().items() if not names_number(text, numbers[name])]
     report.compare(
         not wrong, "the sentence gives the numbers of the results", f"the sentence gives another {', '.join(wrong)}"
     )
