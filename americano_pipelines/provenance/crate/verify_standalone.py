@@ -941,7 +941,8 @@ def t_quantile(probability: float, degrees: int) -> float:
 COMBINED_WORDING = re.compile(
     r"tests of (?P<experiments>\d+) of \d+ experiments give p = (?P<p>[^\s,)]+) \(two-sided, .*?"
     r"(?:the mean effect is (?P<observed>\S+) standard deviations "
-    r"\(95% interval (?P<interval_low>\S+) to (?P<interval_high>[^\s;]+); between experiments a standard deviation of (?P<tau>[\d.]+)\)|the mean effect cannot be given)"
+    r"\(95% interval (?P<interval_low>\S+) to (?P<interval_high>[^\s;]+); "
+    r"between experiments a standard deviation of (?P<tau>[\d.]+)\)|the mean effect cannot be given)"
 )
 
 
