@@ -202,16 +202,18 @@ def discard_edited_index(settings: Settings) -> Chain:
     chain = read_chain(settings)
     if not chain.links:
         return chain
-    last = max(chain.links)
-    listed = all(
+    # The last entry is in no listing yet, and a listing of the index is only as good as one in a record.
+    right = all(read_entry(settings, entry.sha256) == entry for entry in chain.links[max(chain.links)])
+    # A record that the chain lacks at its place, and the index has elsewhere: its place in the index was edited.
+    intact = {entry.sha256 for entry in chain.entries if entry.readable}
+    right = right and intact.isdisjoint(chain.missing().values())
+    if right and all(
         entry.chain_listing is None or entry.chain_listing == _listing(chain, number)
         for number, entries in chain.links.items()
         # A gap is found as one.
         if number == 1 or number - 1 in chain.links
         for entry in entries
-    )
-    # The last entry is in no listing yet, and a listing of the index is only as good as one in a record.
-    if listed and all(read_entry(settings, entry.sha256) == entry for entry in chain.links[last]):
+    ):
         return chain
     discard_index(settings)
     return read_chain(settings)

@@ -72,6 +72,21 @@ def test_an_index_that_lists_a_record_otherwise_is_discarded(settings: Settings,
     assert dict(find_records(settings, "protocol_id", "protocol_0")).keys() == set(hashes)
 
 
+@pytest.mark.parametrize("number", [None, 0, -5, "+ 0.5"])
+@pytest.mark.parametrize("which", [0, 2, 3], ids=["first", "middle", "last"])
+def test_an_index_with_another_place_of_a_record_is_discarded(settings: Settings, which: int, number: object) -> None:
+    hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(4)]
+    index = settings.paths.records / INDEX
+    place = f"chain_number {number}" if isinstance(number, str) else "NULL" if number is None else str(number)
+    with closing(sqlite3.connect(index)) as connection, connection:
+        statement = f"UPDATE entries SET protocol_id = 'other', chain_number = {place} WHERE sha256 = ?"
+        connection.execute(statement, [hashes[which]])
+
+    discard_edited_index(settings)
+
+    assert dict(find_records(settings, "protocol_id", "protocol_0")).keys() == set(hashes)
+
+
 def test_an_index_beside_a_gap_is_kept(settings: Settings) -> None:
     hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(4)]
     (settings.paths.records / f"{hashes[1]}.json").unlink()
