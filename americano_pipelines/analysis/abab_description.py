@@ -249,8 +249,7 @@ def _compared_conditions(observations: Observations, contrast: Contrast | None) 
 
 def appraisal(observations: Observations, scheme: RandomizationScheme, missing: MissingDays) -> Appraisal:
     """Appraise the design."""
-    several = len(observations.timeline.interventions) > 1
-    contrast = scheme.contrast if several and not has_criteria(observations) else None
+    contrast = scheme.contrast if len(observations.timeline.interventions) > 1 else None
     groups = comparison_groups(observations, contrast)
     conditions, compared = _compared_conditions(observations, contrast)
     return appraise(

@@ -448,7 +448,9 @@ def test_a_changing_criterion_is_tested_where_its_switches_were_drawn() -> None:
 def test_two_treatments_under_criteria_are_not_pooled() -> None:
     extract = changed(with_criteria(np.repeat([0.0, 2.0, 4.0, 6.0], LENGTHS)), 3, type="INTERVENTION_B")
 
-    for analysis in (analysed(extract), analysed(extract, contrasts=[["INTERVENTION_B", "INTERVENTION_A"]])):
+    plain, declared = analysed(extract), analysed(extract, contrasts=[["INTERVENTION_B", "INTERVENTION_A"]])
+    assert declared.results["appraisal"] == plain.results["appraisal"]
+    for analysis in (plain, declared):
         assert analysis.verdict == "no verdict"
         assert "INTERVENTION_A and INTERVENTION_B are different treatments, and are not pooled" in analysis.sentence
         # Each switch of criteria counts, whatever is declared.

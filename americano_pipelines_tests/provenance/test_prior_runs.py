@@ -13,7 +13,7 @@ from americano_pipelines.app_database.recorded_rows import recorded_hashes
 from americano_pipelines.mlflow_store.runs import HASH_TAG, PROTOCOL_TAG
 from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.prior_runs import Subject, find_prior_runs
-from americano_pipelines.provenance.record_index import INDEX
+from americano_pipelines.provenance.record_index import INDEX, update_index
 from americano_pipelines.provenance.recorder import Recorded
 from americano_pipelines.provenance.verify.findings import Status
 from americano_pipelines.settings import Settings, load_settings
@@ -161,34 +161,42 @@ def test_a_record_whose_hash_was_taken_from_its_run_counts_by_dagsters_log(lab: 
     assert known.record.standing.earlier_runs == unknown.record.standing.earlier_runs + 2
 
 
-@pytest.mark.parametrize("rewritten", [False, True], ids=["another protocol in the index", "another text in the file"])
-def test_an_edited_index_hides_no_record_that_no_other_place_names(
-    lab: Lab,
-    first: Recorded,
-    rewritten: bool,  # noqa: FBT001 - a parameter of the test
-) -> None:
-    index, content = lab.settings.paths.records / INDEX, first.path.read_bytes()
+def _index_as(lab: Lab, recorded: Recorded, protocol_id: str) -> None:
+    """Edit the index: the file of the record is as it was, and of this protocol."""
+    update_index(lab.settings)
+    status = recorded.path.stat()
+    with closing(sqlite3.connect(lab.settings.paths.records / INDEX)) as connection, connection:
+        state = status.st_size, status.st_ctime_ns, protocol_id, recorded.sha256
+        connection.execute("UPDATE entries SET bytes = ?, changed_ns = ?, protocol_id = ? WHERE sha256 = ?", state)
+
+
+def test_an_edited_index_hides_no_record_that_no_other_place_names(lab: Lab, first: Recorded) -> None:
     prior = lab.perform(KIND).recorded.record.standing
     lab.store.client.delete_run(run_id(first))
     try:
-        with altered(first.path, content.replace(b"protocol_1", b"protocol_9") if rewritten else content):
-            with closing(sqlite3.connect(index)) as connection, connection:
-                status = first.path.stat()
-                state = status.st_size, status.st_ctime_ns, "protocol_1" if rewritten else "protocol_9", first.sha256
-                connection.execute(
-                    "UPDATE entries SET bytes = ?, changed_ns = ?, protocol_id = ? WHERE sha256 = ?", state
-                )
-
-            standing = lab.perform(KIND).recorded.record.standing
+        _index_as(lab, first, "protocol_9")
+        standing = lab.perform(KIND).recorded.record.standing
     finally:
         lab.store.client.restore_run(run_id(first))
 
     assert prior is not None
     assert standing is not None
-    if rewritten:
-        assert "1 record in the archive was changed" in "; ".join(standing.reasons)
-    else:
-        assert standing.earlier_runs == prior.earlier_runs + 1
+    assert standing.earlier_runs == prior.earlier_runs + 1
+
+
+def test_a_changed_record_counts_though_the_index_calls_it_intact(lab: Lab, first: Recorded) -> None:
+    subject = Subject("protocol_id", "protocol_1")
+    before = find_prior_runs(lab.settings, lab.store, subject, "another", {})
+    with altered(first.path, first.path.read_bytes().replace(b"protocol_1", b"protocol_9")):
+        update_index(lab.settings)
+        with closing(sqlite3.connect(lab.settings.paths.records / INDEX)) as connection, connection:
+            statement = "UPDATE entries SET readable = 1, protocol_id = 'protocol_1' WHERE sha256 = ?"
+            connection.execute(statement, [first.sha256])
+
+        prior = find_prior_runs(lab.settings, lab.store, subject, "another", {})
+    (lab.settings.paths.records / INDEX).unlink()
+
+    assert prior.changed_records == before.changed_records + 1
 
 
 def test_an_edited_index_hides_no_record_that_another_place_names(lab: Lab, first: Recorded) -> None:

@@ -228,6 +228,15 @@ def test_a_further_contrast_that_is_made_better_is_a_fault(monkeypatch: pytest.M
         monkeypatch.setitem(place, name, value)
         assert faults(files, record) != [], name
         monkeypatch.undo()
+    name = last["contrast"].replace("-", " against ")
+    unsaid = record["sentence"].replace(f"{name}: {last['verdict']['state']} (", f"{name}: no verdict (")
+    assert unsaid != record["sentence"]
+    with (
+        replaced(last["verdict"], "state", "no verdict"),
+        replaced(record, "sentence", unsaid),
+        replaced(record["results"]["verdict"], "sentence", unsaid),
+    ):
+        assert any(" its numbers give " in words for words in faults(files, record))
     assert faults(files, record) == []
 
 
