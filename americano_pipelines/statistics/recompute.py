@@ -43,7 +43,9 @@ def recompute(analysis: str, document: Mapping[str, Any]) -> tuple[dict[str, Any
     Returns:
         Parts of the results under the names that they have in a record; and what is left out, with the reason.
     """
-    parts: dict[str, Any] = {"phases": [row for days in document.get("cases", [document]) for row in _phases(days)]}
+    parts: dict[str, Any] = {}
+    if cases := document.get("cases", [document] if "values" in document else []):
+        parts["phases"] = [row for days in cases for row in _phases(days)]
     missing = []
     for name, compute in _PARTS.get(analysis, {}).items():
         try:

@@ -46,10 +46,14 @@ def recorded_test(place: int, p_higher: float, p_lower: float, **others: Any) ->
     )
 
 
-def combined_analysis(*tests: RecordedTest, **parameters: Any) -> Analysis:
-    extract = CombinedExtract(
+def combined_extract(*tests: RecordedTest) -> CombinedExtract:
+    return CombinedExtract(
         group="study", outcome="sessionPerformanceScore", learners=["x"], protocols=_MEMBERS, tests=list(tests)
     )
+
+
+def combined_analysis(*tests: RecordedTest, **parameters: Any) -> Analysis:
+    extract = combined_extract(*tests)
     assert CombinedExtract.parse(extract.canonical()) == extract
     return _KIND.analyse(extract, CombinedParameters(**parameters), Basis("snapshot", 0, "planned"))
 

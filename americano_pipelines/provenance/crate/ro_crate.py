@@ -32,7 +32,7 @@ _REQUIRED = ("author", "author_orcid", "publisher", "publisher_url", "license")
 # File to its name and type for people.
 _DESCRIPTIONS = {
     RECORD_FILE: "Provenance record; its SHA-256 is what archive, MLflow, Dagster and the app name.",
-    DAYS: "A value a day and the phases: the input of the statistics, without times of events.",
+    DAYS: "A value a day, the plan and the phases: the input of the statistics, without times of events.",
     RESULTS: "The whole result.",
     REPORT: "Report for people.",
     MANUSCRIPT: "Methods, results and checklist, to paste into a paper.",

@@ -104,7 +104,9 @@ def test_a_crate_verifies_with_numpy_alone_where_the_project_is_not(
     else:
         assert "which is not installed" in words(document, "unknown")
     unknown = words(document, "unknown")
-    assert "whether the days are the source's" in unknown
+    assert "whether the days and the plan are the source's" in unknown
+    assert "cannot be done again as a whole here: No module named 'pydantic'" in unknown
+    assert "the plan and the phases have the recorded hashes" in words(document, "ok")
     assert "when this was made" in unknown
 
 
@@ -243,6 +245,8 @@ def test_this_project_verifies_a_crate_with_its_own_verifier(lab: Lab, tmp_path:
     assert (check.verified, check.record_sha256) == (True, recorded.sha256)
     assert ("ok", "this archive has the record") in check.findings
     assert ("ok", "the recorded modules are those of this release") in check.findings
+    assert any("done again as a whole gives the sentence, the verdict and" in text for _, text in check.findings)
+    assert not any("not derived again" in text or "as they were drawn" in text for _, text in check.findings)
     folder = unpacked(crate, tmp_path / "crate")
     (folder / "verify.py").write_text("print('verified')")
     change(folder / "report.html", b"<", b"<!-- --><")

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from americano_pipelines.analysis import abab
 from americano_pipelines.analysis.daily_series import observe
 from americano_pipelines.analysis.day_values import DAYS, day_values
-from americano_pipelines.analysis.extract import Extract
+from americano_pipelines.analysis.extract import BaseExtract, Extract
 from americano_pipelines.analysis.parameters import (
     AbabParameters,
     CombinedParameters,
@@ -20,6 +21,7 @@ from americano_pipelines.analysis.parameters import (
     Parameters,
 )
 from americano_pipelines.analysis.registry import KINDS, Basis
+from americano_pipelines.analysis.repeat import Request, repeat
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common.hashing import canonical_json
 from americano_pipelines.provenance.crate import verify_standalone
@@ -33,9 +35,10 @@ from americano_pipelines_tests.analysis.examples import (
     extract_of,
     switching,
 )
-from americano_pipelines_tests.analysis.test_combined import combined_analysis, recorded_test
+from americano_pipelines_tests.analysis.test_combined import combined_analysis, combined_extract, recorded_test
 from americano_pipelines_tests.analysis.test_multiple_baseline import INDEPENDENT, group
 
+INSTANT = datetime.fromtimestamp(LATER / 1e6, UTC).isoformat()
 LENGTHS, PAIRS = (13, 15, 13, 15), {"scheme": "days", "treatedDays": 1, "blockDays": 2}
 NOISE = np.random.default_rng(7).normal(size=56)
 EFFECT = 3 * np.repeat([0, 1, 0, 1], LENGTHS)
@@ -160,16 +163,20 @@ def crate_of(extract: Extract, parameters: dict[str, object]) -> tuple[dict[str,
     analysis = abab.analyse_abab(observe(extract), validated, as_of_us=LATER, compliance="planned")
     days = day_values(extract, validated)
     assert days is not None
-    return {DAYS: days}, described(analysis, validated)
+    return {DAYS: days}, described(analysis, validated, extract)
 
 
-def described(analysis: Analysis, parameters: Parameters) -> Any:
+def described(analysis: Analysis, parameters: Parameters, extract: BaseExtract) -> Any:
     """What a record says of an analysis, as far as results and verdict need it."""
     numbers = {name: [] if value is None else [[0, float(value)]] for name, value in analysis.numbers.items()}
     record = {
         "identity": {"analysis": analysis.name},
         "config": parameters.recorded(),
-        "results": analysis.results,
+        "inputs": [{"asset": "research/protocols", "snapshot_id": "snapshot", "instant": INSTANT}],
+        "standing": {"planned": True, "declared": False},
+        "protocol_sha256": extract.protocol_sha256,
+        "phases_sha256": extract.phases_sha256,
+        "results": analysis.recorded_results,
         "verdict": analysis.verdict,
         "sentence": analysis.sentence,
         "logged": {"metrics": numbers},
@@ -183,11 +190,32 @@ def faults(files: dict[str, bytes], record: Any) -> list[str]:
         report.check("the verdict", verify_standalone.check_combined, record)
         return [words for status, words in report.lines if status == "FAULT"]
     report.check("the verdict", verify_standalone.check_verdict, record)
+    report.check("the plan", verify_standalone.check_plan, files, record)
     report.check("the test", verify_standalone.check_test, files, record)
     report.check("the effects", verify_standalone.check_effects, files, record)
     if "criteria" in record["results"]:
         report.check("the criteria", verify_standalone.check_criteria, files, record)
     return [words for status, words in report.lines if status == "FAULT"]
+
+
+def by_modules(
+    files: dict[str, bytes], record: Any, monkeypatch: pytest.MonkeyPatch, *, whole: bool
+) -> verify_standalone.Report:
+    """What the modules find: the analysis as a whole, or what numpy can compute.
+
+    They run in this process; `test_crate.py` runs them in one of their own.
+    """
+
+    def run(_: object, request: Any) -> dict[str, Any]:
+        if whole:
+            return {"whole": repeat(Request(**request["request"])).model_dump(), "parts": None, "missing": []}
+        parts, missing = recompute(request["analysis"], request["days"])
+        return {"whole": None, "parts": parts, "missing": missing}
+
+    monkeypatch.setattr(verify_standalone, "run_modules", run)
+    report = verify_standalone.Report()
+    report.check("the results", verify_standalone.check_by_modules, files, record)
+    return report
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -196,13 +224,9 @@ def test_what_an_analysis_says_of_any_design_is_derived_again(design: str, monke
     files, record = crate_of(extract(), parameters)
 
     assert faults(files, record) == [], record["sentence"]
-    # In this process: `test_crate.py` runs them in one of their own.
-    monkeypatch.setattr(
-        verify_standalone, "run_modules", lambda _, request: recompute(request["analysis"], request["days"])
-    )
-    report = verify_standalone.Report()
-    report.check("the results", verify_standalone.check_by_modules, files, record)
-    assert report.faults == 0, report.lines
+    for whole in (True, False):
+        report = by_modules(files, record, monkeypatch, whole=whole)
+        assert report.faults == 0, report.lines
 
     test = record["results"]["test"]
     assert (test.get("draws") == 2000) is design.startswith("drawn")
@@ -289,12 +313,17 @@ def test_each_number_of_a_changing_criterion_is_measured_again() -> None:
             assert faults(files, record) != [], path
 
 
-def test_each_number_of_a_multiple_baseline_is_computed_again() -> None:
+def multiple_baseline_crate() -> tuple[dict[str, bytes], Any]:
+    """The files and the record of a multiple baseline."""
     extract, parameters = group(INDEPENDENT), MultipleBaselineParameters()
     analysis = KINDS["multiple_baseline"].analyse(extract, parameters, Basis("snapshot", LATER, "planned"))
     days = day_values(extract, parameters)
     assert days is not None
-    files, record = {DAYS: days}, described(analysis, parameters)
+    return {DAYS: days}, described(analysis, parameters, extract)
+
+
+def test_each_number_of_a_multiple_baseline_is_computed_again() -> None:
+    files, record = multiple_baseline_crate()
     assert faults(files, record) == []
 
     for case in record["results"]["effects"]["cases"]:
@@ -310,10 +339,20 @@ def test_each_number_of_a_multiple_baseline_is_computed_again() -> None:
             assert faults(files, record) != [], name
 
 
-def test_each_number_of_a_combined_analysis_is_computed_again() -> None:
-    tests = [recorded_test(place, p, 1 - p / 2) for place, p in enumerate((0.02, 0.04, 0.2))]
-    record = described(combined_analysis(*tests), CombinedParameters())
+def combined_crate(p_values: Sequence[float] = (0.02, 0.04, 0.2), **parameters: Any) -> tuple[dict[str, bytes], Any]:
+    """The files and the record of a combined analysis."""
+    tests = [recorded_test(place, p, 1 - p / 2) for place, p in enumerate(p_values)]
+    extract, validated = combined_extract(*tests), CombinedParameters(**parameters)
+    days = day_values(extract, validated)
+    assert days is not None
+    return {DAYS: days}, described(combined_analysis(*tests, **parameters), validated, extract)
+
+
+def test_each_number_of_a_combined_analysis_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, record = combined_crate()
     assert faults({}, record) == []
+    report = by_modules(files, record, monkeypatch, whole=True)
+    assert report.faults == 0, report.lines
 
     results = record["results"]
     numbers = [*numbers_in(results["random effects"]), *numbers_in(results["combined p"])]
