@@ -1036,8 +1036,8 @@ def check_combined(record: Mapping[str, Any], report: Report) -> None:
         }  # fmt: skip
         check_combined_sentence(record["sentence"], said_of, report)
     compare_metrics(record, numbers, report)
-    hashes = ", ".join(row["record"] for row in rows)
-    report.add("unknown", f"whether the combined records are as they were: {hashes or 'none'} are not here")
+    listed = ", ".join(hashes) or "none"
+    report.add("unknown", f"whether the combined records are as they were: {listed} are not here")
 
 
 def compare_random_effects(mean: Mapping[str, Any], effects: list[float], errors: list[float]) -> list[str]:
