@@ -5,6 +5,7 @@ A model gets the alias `candidate` after its training is recorded, so the alias 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from americano_pipelines.analysis.combined_extract import CombinedExtract
@@ -123,7 +124,7 @@ def _compliance(
     document = prepared.document
     data_ends_us = [timeline.windows[-1].ends_us for timeline in timelines]
     ends_us = max(planned_end_us(member, timeline) for member, timeline in zip(members, timelines, strict=True))
-    assessed = []
+    assessed, read_since = [], []
     for member, data_end_us in zip(members, data_ends_us, strict=True):
         compliance = assess_compliance(
             prepared.kind,
@@ -140,6 +141,7 @@ def _compliance(
             compliance = compliance.model_copy(update={"planned": False, "reasons": reasons})
         if planned_of(prepared.kind, member) is not None:
             earlier = find_prior_sightings(settings, protocol_id)
+            read_since += [earlier.watched_since] if earlier.watched_since is not None else []
             sighting = merge_sightings(
                 prepared.plans_seen.get(protocol_id), earlier, document.snapshot_id, document.instant
             )
@@ -147,7 +149,11 @@ def _compliance(
         assessed.append(compliance)
     if isinstance(prepared.extract, BaseGroupExtract):
         compliance = merge_compliance(distinct_titles(members), assessed)
-        return apply_membership(compliance, prepared.former_members, max(data_ends_us))
+        starts_us = min(timeline.windows[0].starts_us for timeline in timelines)
+        kept_since = document.plans_since
+        # Records know that the project read the source before the published file begins: an older file is lost.
+        lost = any(datetime.fromisoformat(read) < datetime.fromisoformat(kept_since or read) for read in read_since)
+        return apply_membership(compliance, prepared.former_members, starts_us, kept_since if lost else None)
     return assessed[0]
 
 

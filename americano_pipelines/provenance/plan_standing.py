@@ -75,27 +75,34 @@ def apply_plan_sighting(compliance: PlanCompliance, sighting: PlanSighting | Non
     return compliance.model_copy(update=changes)
 
 
-def apply_membership(compliance: PlanCompliance, former_members: Mapping[str, str], ends_us: int) -> PlanCompliance:
+def apply_membership(
+    compliance: PlanCompliance, former_members: Mapping[str, str], starts_us: int, kept_since: str | None
+) -> PlanCompliance:
     """The compliance of a run of a group, with what is known of protocols that are no longer in it.
 
-    A protocol that leaves a group after the end may leave it for its result.
+    A protocol that leaves a group after its first phase began may leave it for its data.
 
     Args:
         compliance: of the run.
         former_members: id of each protocol that left the group, to the instant at which that was first seen, ISO 8601.
-        ends_us: when all data of the group were in, microseconds since 1970 UTC.
+        starts_us: when the first phase of the group began, microseconds since 1970 UTC.
+        kept_since: since when the published file keeps the members of groups, ISO 8601, if the project read the source
+            before that: an older file is lost. None where it is not.
     """
-    end = datetime.fromtimestamp(ends_us / 1e6, UTC)
+    start = datetime.fromtimestamp(starts_us / 1e6, UTC)
     instants = {protocol_id: datetime.fromisoformat(text) for protocol_id, text in former_members.items()}
-    left = [
-        f"the protocol {protocol_id} left the group, which was first seen on {instant:%Y-%m-%d}, after the end"
+    reasons = [
+        f"the protocol {protocol_id} left the group, which was first seen on {instant:%Y-%m-%d}, after it began"
         for protocol_id, instant in instants.items()
-        if instant >= end
+        if instant >= start
     ]
-    if not left:
+    if kept_since is not None and datetime.fromisoformat(kept_since) >= start:
+        day = f"{datetime.fromisoformat(kept_since):%Y-%m-%d}"
+        reasons.append(f"which protocols the group had before {day} is not known: the published file of then is lost")
+    if not reasons:
         return compliance
-    reasons = (*compliance.reasons, *left)
-    return compliance.model_copy(update={"planned": False, "declared": False, "reasons": reasons})
+    changes = {"planned": False, "declared": False, "reasons": (*compliance.reasons, *reasons)}
+    return compliance.model_copy(update=changes)
 
 
 def _is_declared(sighting: PlanSighting, end: datetime) -> bool:

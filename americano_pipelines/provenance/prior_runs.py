@@ -3,7 +3,7 @@
 What one of these places, or the chain of records, knows of a record that is gone makes the next run exploratory.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +29,7 @@ from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import all_entries, find_entries, find_records
 from americano_pipelines.settings import Settings
 from americano_pipelines.sources.contracts import EVENTS
+from americano_pipelines.warehouse.plan_history import PlanSighting
 
 if TYPE_CHECKING:
     from americano_pipelines.mlflow_store.runs import Run
@@ -101,25 +102,24 @@ def _unlisted_records(settings: Settings, subject: Subject, hashes: Collection[s
 
 def find_prior_sightings(settings: Settings, protocol_id: str) -> PriorSightings:
     """What the archive knows of when the project saw plans, which a lost published file no longer does."""
-    sightings = [
-        record.standing.plan_seen
-        for _, record in find_records(settings, "protocol_id", protocol_id)
-        if record.standing is not None and record.standing.plan_seen is not None
-    ]
-    oldest = min(
+    sightings = _plan_sightings([record for _, record in find_records(settings, "protocol_id", protocol_id)])
+    first = min(
         (entry for entry in all_entries(settings) if entry.readable and entry.chain_number is not None),
         key=lambda entry: entry.started_at or "",
         default=None,
     )
-    instants = [
-        source.instant
-        for _, record in (find_records(settings, "sha256", oldest.sha256) if oldest is not None else [])
-        for source in record.inputs
-    ]
-    watched = [sighting.watched_since for sighting in sightings]
+    oldest = [record for _, record in find_records(settings, "sha256", first.sha256)] if first is not None else []
+    instants = [source.instant for record in oldest for source in record.inputs]
+    watched = [sighting.watched_since for sighting in (*sightings, *_plan_sightings(oldest))]
     latest = [max(instants, key=datetime.fromisoformat)] if instants else []
     since = min((*watched, *latest), key=datetime.fromisoformat, default=None)
     return PriorSightings(tuple(sightings), since)
+
+
+def _plan_sightings(records: Iterable[Record]) -> list[PlanSighting]:
+    """When the plans of recorded analyses were seen."""
+    standings = [record.standing for record in records if record.standing is not None]
+    return [standing.plan_seen for standing in standings if standing.plan_seen is not None]
 
 
 def _vanished(

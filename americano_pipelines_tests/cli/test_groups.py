@@ -1,6 +1,7 @@
 """A group of protocols from the shell: analysed, listed, verified, compared, packed, and purged for each learner."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,8 @@ def test_a_group_is_analysed_and_what_is_recorded_can_be_checked(
 
 
 @pytest.mark.slow
-def test_a_group_that_lost_a_protocol_after_the_end_is_exploratory(
-    cli: Cli, group: dict[str, Any], prisma: Database
+def test_a_group_that_lost_a_protocol_or_its_memory_is_exploratory(
+    cli: Cli, group: dict[str, Any], prisma: Database, tmp_path: Path
 ) -> None:
     assert cli("sync", **group).code == 0
     prisma.execute(
@@ -110,6 +111,17 @@ def test_a_group_that_lost_a_protocol_after_the_end_is_exploratory(
 
     assert run["standing"] == "exploratory"
     assert "the protocol protocol_1 left the group, which was first seen on " in run["sentence"]
+    assert "is lost" not in run["sentence"]
+
+    (snapshots,) = (tmp_path / "data").rglob("snapshots")
+    shutil.rmtree(snapshots)
+    for file in snapshots.parent.glob("*.duckdb"):
+        file.unlink()
+    assert cli("sync", **group).code == 0
+    (run,) = cli("analyse", "multiple_baseline", "spelling", "--json", **group).json
+
+    assert "which protocols the group had before" in run["sentence"]
+    assert "the published file of then is lost" in run["sentence"]
 
 
 def _check_crate(cli: Cli, folder: Path, sha256: str, values: dict[str, Any]) -> tuple[Path, dict[str, Any]]:

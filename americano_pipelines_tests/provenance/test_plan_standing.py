@@ -46,15 +46,28 @@ def test_a_plan_that_was_seen_before_the_end_stays_planned() -> None:
     assert "its plan was first seen on 2025-03-06" in standing.sentence
 
 
-def test_a_group_stays_planned_if_it_lost_a_protocol_before_the_end() -> None:
-    before = apply_membership(PLANNED, {"p9": "2025-03-06T02:00:00+00:00"}, END_US)
-    after = apply_membership(PLANNED, {"p9": "2025-03-08T02:00:00+00:00"}, END_US)
+START_US = round(datetime(2025, 2, 7, tzinfo=UTC).timestamp() * 1_000_000)
+
+
+def test_a_group_stays_planned_if_it_lost_a_protocol_before_its_start() -> None:
+    before = apply_membership(PLANNED, {"p9": "2025-02-06T02:00:00+00:00"}, START_US, None)
+    after = apply_membership(PLANNED, {"p9": "2025-02-08T02:00:00+00:00"}, START_US, None)
 
     assert before == PLANNED
     assert (after.label, after.reasons) == (
         "exploratory",
-        ("the protocol p9 left the group, which was first seen on 2025-03-08, after the end",),
+        ("the protocol p9 left the group, which was first seen on 2025-02-08, after it began",),
     )
+
+
+def test_a_group_whose_members_of_then_are_lost_is_exploratory() -> None:
+    assert apply_membership(PLANNED, {}, START_US, "2025-02-06T02:00:00+00:00") == PLANNED
+
+    lost = apply_membership(PLANNED, {}, START_US, "2025-02-09T02:00:00+00:00")
+
+    assert lost.label == "exploratory"
+    why = "which protocols the group had before 2025-02-09 is not known: the published file of then is lost"
+    assert lost.reasons == (why,)
 
 
 SAYS = "the source says that it was last changed on"
