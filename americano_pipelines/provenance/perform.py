@@ -14,12 +14,8 @@ from americano_pipelines.analysis.day_values import DAYS, day_values
 from americano_pipelines.analysis.extract import BaseExtract, events_instant
 from americano_pipelines.analysis.group_extract import BaseGroupExtract, distinct_titles
 from americano_pipelines.analysis.html_report import render_report
-from americano_pipelines.analysis.preregistration import (
-    PlanCompliance,
-    assess_compliance,
-    merge_compliance,
-    planned_of,
-)
+from americano_pipelines.analysis.plan_compliance import PlanCompliance, assess_compliance, merge_compliance
+from americano_pipelines.analysis.preregistration import planned_of
 from americano_pipelines.analysis.registry import Basis
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.app_database.recorded_rows import recorded_hashes

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.plan_compliance import PlanCompliance
 from americano_pipelines.warehouse.plan_history import PlanSighting
 
 

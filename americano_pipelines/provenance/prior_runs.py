@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from americano_pipelines.analysis.preregistration import PriorRun, PriorRuns
+from americano_pipelines.analysis.plan_compliance import PriorRun, PriorRuns
 from americano_pipelines.analysis.registry import GROUP_KINDS
 from americano_pipelines.common.hashing import SHA256
 from americano_pipelines.errors import AnalysisError, TamperedError

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from americano_pipelines.analysis.group_extract import group_title
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.plan_compliance import PlanCompliance
 from americano_pipelines.common.frozen_model import FrozenModel
 from americano_pipelines.common.hashing import canonical_json, sha256_hex
 from americano_pipelines.errors import AnalysisError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from americano_pipelines.analysis.preregistration import Standing
+from americano_pipelines.analysis.plan_compliance import Standing
 from americano_pipelines.common import sql
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.provenance.archive import get

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from americano_pipelines.analysis.extract import TableRead
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.plan_compliance import PlanCompliance
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.common import file_permissions
 from americano_pipelines.common.hashing import canonical_json, sha256_hex

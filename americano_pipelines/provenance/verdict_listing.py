@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from americano_pipelines.analysis.group_extract import group_title
-from americano_pipelines.analysis.preregistration import Standing
+from americano_pipelines.analysis.plan_compliance import Standing
 from americano_pipelines.provenance.record_index import IndexEntry, KeyNumbers, find_entries, newest_entries
 from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.published_protocols import PublishedProtocol

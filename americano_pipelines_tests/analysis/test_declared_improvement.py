@@ -11,7 +11,8 @@ from americano_pipelines.analysis.declared_improvement import declared_improveme
 from americano_pipelines.analysis.direction_words import normalize_direction_names, parse_direction
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.parameters import AbabParameters
-from americano_pipelines.analysis.preregistration import PriorRuns, assess_compliance, resolve
+from americano_pipelines.analysis.plan_compliance import PriorRuns, assess_compliance
+from americano_pipelines.analysis.preregistration import resolve
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.app_database.matching import Request, resolve_request

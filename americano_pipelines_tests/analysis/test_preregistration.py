@@ -6,15 +6,8 @@ import pytest
 
 from americano_pipelines.analysis.app_types import app_type, requested
 from americano_pipelines.analysis.extract import Extract, Phase, Protocol
-from americano_pipelines.analysis.preregistration import (
-    PlanCompliance,
-    PriorRun,
-    PriorRuns,
-    assess_compliance,
-    parse,
-    plan_of,
-    resolve,
-)
+from americano_pipelines.analysis.plan_compliance import PlanCompliance, PriorRun, PriorRuns, assess_compliance
+from americano_pipelines.analysis.preregistration import parse, plan_of, resolve
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.errors import AnalysisError
 

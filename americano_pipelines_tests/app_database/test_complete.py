@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.plan_compliance import PlanCompliance
 from americano_pipelines.app_database.statements import claim, complete, fail, owner, read_row
 from americano_pipelines.errors import AppRowError, RowOwnershipError
 from americano_pipelines.provenance import app_link

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.plan_compliance import PlanCompliance
 from americano_pipelines.cli.experiments import unambiguous_length
 from americano_pipelines.provenance.archive import put
 from americano_pipelines.provenance.record import Logged

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.plan_compliance import PlanCompliance
 from americano_pipelines.defs import verdict_table
 from americano_pipelines.defs.dagster_erasure import delete_runs
 from americano_pipelines.defs.verdict_table import (

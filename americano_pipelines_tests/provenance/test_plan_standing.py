@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.plan_compliance import PlanCompliance
 from americano_pipelines.provenance.plan_standing import (
     PriorSightings,
     apply_membership,

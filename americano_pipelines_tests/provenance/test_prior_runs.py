@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from americano_pipelines.analysis.preregistration import PriorRuns
+from americano_pipelines.analysis.plan_compliance import PriorRuns
 from americano_pipelines.analysis.registry import KINDS
 from americano_pipelines.app_database import statements
 from americano_pipelines.app_database.recorded_rows import recorded_hashes

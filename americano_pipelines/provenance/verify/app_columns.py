@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from americano_pipelines.analysis.preregistration import PlanCompliance
+from americano_pipelines.analysis.plan_compliance import PlanCompliance
 from americano_pipelines.app_database.column_values import SUMMARY, decoded, storable
 from americano_pipelines.app_database.matching import row_matcher
 from americano_pipelines.app_database.recorded_rows import read_columns, rows_showing

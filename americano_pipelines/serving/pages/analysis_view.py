@@ -71,7 +71,7 @@ class AnalysisView:
     @property
     def standing_sentence(self) -> str:
         """The same in a sentence; empty without one."""
-        from americano_pipelines.analysis.preregistration import PlanCompliance
+        from americano_pipelines.analysis.plan_compliance import PlanCompliance
 
         # Older records lack fields, which have defaults.
         return PlanCompliance.model_validate(self.standing).sentence if self.standing is not None else ""
