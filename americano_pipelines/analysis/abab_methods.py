@@ -3,6 +3,7 @@
 from americano_pipelines.analysis.alternation_scheme import alternating_phases
 from americano_pipelines.analysis.daily_series import Observations
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement
+from americano_pipelines.analysis.method_sentences import better_in_words, interval_sentence, sides_in_words
 from americano_pipelines.analysis.parameters import AbabParameters
 from americano_pipelines.analysis.randomization_scheme import (
     RandomizationScheme,
@@ -14,7 +15,6 @@ from americano_pipelines.analysis.randomization_scheme import (
     is_alternation,
 )
 from americano_pipelines.statistics.outcome_statistics import is_linear
-from americano_pipelines.statistics.verdict import percent
 
 _WITH_ANOTHER = 2
 MEASURES = {
@@ -77,7 +77,6 @@ def methods_of(
         if any(observations.timeline.cut)
         else ""
     )
-    better = {"increase": "higher is better", "decrease": "lower is better", None: declared.undeclared}
     drawn = as_drawn(observations)
     compared_days = "counted" if has_criteria(observations) else "compared between the conditions by the same test"
     worst = (
@@ -86,7 +85,7 @@ def methods_of(
         else ""
     )
     return (
-        f"One learner went {course}. The outcome, {observations.extract.outcome} ({better[declared.better]}), was "
+        f"One learner went {course}. The outcome, {observations.extract.outcome} ({better_in_words(declared)}), was "
         f"averaged by day, {observations.day_in_words}{cut}. Days without a value kept their place. "
         f"{f'{drawn[0].upper()}{drawn[1:]}. ' if drawn else ''}{_tested(observations, parameters, scheme)} Days "
         f"without a value were {compared_days}{worst}. "
@@ -123,13 +122,7 @@ def _tested(observations: Observations, parameters: AbabParameters, scheme: Rand
     )
     if contrasts:
         every += ", with the days of all other conditions as they were"
-    sides = (
-        "one-sided (a smaller distance)"
-        if has_criteria(observations)
-        else "two-sided: p is twice the smaller of the two one-sided p values"
-        if parameters.direction == "either"
-        else f"one-sided ({parameters.direction})"
-    )
+    sides = "one-sided (a smaller distance)" if has_criteria(observations) else sides_in_words(parameters.direction)
     compared = "was tested by a randomization test" if scheme.admissible else "was compared, which is no test,"
     effect = f"The difference between {first} and {second}" if contrasts else "The effect of the treatment"
     if has_criteria(observations):
@@ -142,8 +135,7 @@ def _tested(observations: Observations, parameters: AbabParameters, scheme: Rand
         else ""
     )
     interval = (
-        f" The two-sided {percent(1 - parameters.alpha)} interval of the effect holds the constant effects that the "
-        "two-sided test does not reject."
+        f" {interval_sentence(parameters.alpha)}"
         if is_linear(parameters.statistic) and not has_criteria(observations)
         else ""
     )

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from americano_pipelines.analysis.daily_series import DAILY, Observations
 from americano_pipelines.analysis.distribution_plot import draw_distribution
 from americano_pipelines.analysis.group_extract import GroupExtract
+from americano_pipelines.analysis.method_sentences import better_in_words, interval_sentence, sides_in_words
 from americano_pipelines.analysis.missing_clauses import missing_clause, missing_doubts
 from americano_pipelines.analysis.multiple_baseline_results import MultipleBaselineResults, compute_multiple_baseline
 from americano_pipelines.analysis.multiple_baseline_scheme import joint_blockers
@@ -25,7 +26,7 @@ from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, OutcomeScale
 from americano_pipelines.statistics.formulas import VISUAL, Formula, effect_formulas, multiple_baseline_formulas
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
-from americano_pipelines.statistics.verdict import Remarks, Verdict, judge, percent
+from americano_pipelines.statistics.verdict import Remarks, Verdict, judge
 
 _STATISTIC = "mean over the cases of the treatment days' mean less the baseline days' mean"
 
@@ -208,7 +209,6 @@ def _pictures(results: MultipleBaselineResults, verdict: Verdict, compliance: st
 def _methods(results: MultipleBaselineResults) -> str:
     """The methods paragraph."""
     parameters, scheme, declared = results.parameters, results.scheme, results.declared
-    better = {"increase": "higher is better", "decrease": "lower is better", None: declared.undeclared}
     lengths = "; ".join(
         f"{title}, {' and '.join(map(str, case.lengths_as_drawn))} days"
         for title, case in zip(results.titles, results.cases, strict=True)
@@ -223,20 +223,14 @@ def _methods(results: MultipleBaselineResults) -> str:
     opening = (
         f"In a multiple baseline across {len(results.cases)} cases, each case went through a baseline and then a "
         f"treatment phase ({lengths}). The baselines began {time}. The outcome, {results.extract.outcome} "
-        f"({better[declared.better]}), was averaged by day.{cut} Days without a value kept their place."
+        f"({better_in_words(declared)}), was averaged by day.{cut} Days without a value kept their place."
     )
     if scheme.experiment is None:
         return f"{opening} No test was made: {scheme.problem}."
-    sides = (
-        "two-sided: p is twice the smaller of the two one-sided p values"
-        if parameters.direction == "either"
-        else f"one-sided ({parameters.direction})"
-    )
     return (
         f"{opening} As recorded, {scheme.words}. The effect of the treatment was tested by a randomization test "
         f"against all {scheme.experiment.schedule.count:,} joint starts of treatment that this admits. The statistic "
-        f"was the {_STATISTIC}, {sides}, at a level of {parameters.alpha:g}. The two-sided "
-        f"{percent(1 - parameters.alpha)} interval of the effect holds the constant effects that the two-sided test "
-        "does not reject. Days without a value were compared between the conditions by the same test, and the test was "
-        "repeated with the worst values on them, within the observed range of each case."
+        f"was the {_STATISTIC}, {sides_in_words(parameters.direction)}, at a level of {parameters.alpha:g}. "
+        f"{interval_sentence(parameters.alpha)} Days without a value were compared between the conditions by the same "
+        "test, and the test was repeated with the worst values on them, within the observed range of each case."
     )

@@ -3,6 +3,8 @@
 https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets#dynamic-partitions
 """
 
+from collections.abc import Collection
+
 import dagster as dg
 import duckdb
 
@@ -29,11 +31,7 @@ def sync_group_partitions(instance: dg.DagsterInstance, connection: duckdb.DuckD
     from americano_pipelines.analysis.group_extract import published_groups
 
     groups = published_groups(connection)
-    existing = set(instance.get_dynamic_partitions(_GROUPS))
-    if added := sorted(groups.keys() - existing):
-        instance.add_dynamic_partitions(_GROUPS, added)
-    for group in sorted(existing - groups.keys()):
-        instance.delete_dynamic_partition(_GROUPS, group)
+    _sync_partitions(instance, _GROUPS, groups.keys())
     return groups
 
 
@@ -54,12 +52,17 @@ def sync_protocol_partitions(
     rows = connection.execute("SELECT DISTINCT protocol_id FROM research.protocols WHERE protocol_id IS NOT NULL")
     # For Dagster an empty name means no partition: `refusals` reports such a protocol.
     published = {str(protocol_id) for (protocol_id,) in rows.fetchall()} - {""}
-    existing = set(partitions(instance))
-    added, removed = sorted(published - existing), sorted(existing - published)
+    return _sync_partitions(instance, _NAME, published)
+
+
+def _sync_partitions(instance: dg.DagsterInstance, name: str, keys: Collection[str]) -> tuple[list[str], list[str]]:
+    """Make the partitions of a definition equal to what is published; those that were added, and removed."""
+    existing = set(instance.get_dynamic_partitions(name))
+    added, removed = sorted(set(keys) - existing), sorted(existing - set(keys))
     if added:
-        instance.add_dynamic_partitions(_NAME, added)
-    for protocol_id in removed:
-        instance.delete_dynamic_partition(_NAME, protocol_id)
+        instance.add_dynamic_partitions(name, added)
+    for key in removed:
+        instance.delete_dynamic_partition(name, key)
     return added, removed
 
 

@@ -96,15 +96,19 @@ def _step(settings: Settings, kind: Kind, config_class: type[dg.Config]) -> Call
             overrides = given_parameters(config)
             if request is not None:
                 overrides = merge_parameters(request, overrides)
-            partition = context.partition_key if kind.scope in _PARTITIONS else None
             with warehouse.reading() as (connection, document):
-                prepared = prepare(settings, connection, document, kind, partition, overrides)
+                prepared = prepare(settings, connection, document, kind, _partition(context, kind), overrides)
             if (title := prepared.extract.title) is not None:
                 context.instance.add_run_tags(context.run.run_id, {PROTOCOL_NAME_TAG: one_line(title)})
             run_name = getattr(config, NAME_FIELD, prepared.title)
             return _perform(context, settings, mlflow, prepared, run_name, requested_row)
 
     return analysis
+
+
+def _partition(context: dg.AssetExecutionContext, kind: Kind) -> str | None:
+    """The protocol's id or the group's key; None of an analysis of all learners."""
+    return context.partition_key if kind.scope in _PARTITIONS else None
 
 
 def _perform(
@@ -118,19 +122,19 @@ def _perform(
     from americano_pipelines.provenance.perform import perform
     from americano_pipelines.provenance.verdict_listing import confirmatory_entry
 
-    kind = prepared.kind
+    kind, partition = prepared.kind, _partition(context, prepared.kind)
     with created_row(context, settings.app, kind, prepared.parameters, run_name, requested_row) as row_id:
         run_context = RunContext(
             dagster_run_id=context.run.run_id,
             asset_key=context.asset_key.to_user_string(),
-            partition=context.partition_key if kind.scope in _PARTITIONS else None,
+            partition=partition,
             actor=actor(context.run),
             analysis_run_id=row_id,
             # The contracts and statements that the published file was built by are the code of its tables.
             code_versions=dict.fromkeys(kind.assets, prepared.document.content.models_sha256),
-            recorded_before=hashes_of_partition(context.instance, kind.scope, context.partition_key)
-            if kind.scope in _PARTITIONS
-            else frozenset(),
+            recorded_before=frozenset()
+            if partition is None
+            else hashes_of_partition(context.instance, kind.scope, partition),
         )
         tags = {
             "analysis_run_id": row_id,
