@@ -109,11 +109,12 @@ class CombinedExtract(BaseGroupExtract):
         return super().reads(document)[:2]
 
     def with_records(self, records_of: RecordsOf) -> "CombinedExtract":
-        """The same with the tests that records hold."""
+        """The same with the tests of this outcome that records hold."""
         tests = [
             _test(extract.protocol.protocol_id, sha256, record)
             for extract in self.protocols
             for sha256, record in records_of(extract.protocol.protocol_id)
+            if record["config"].get("outcome") in (None, extract.outcome)
         ]
         return self.model_copy(update={"tests": tests})
 
