@@ -15,8 +15,6 @@ from americano_pipelines.statistics.verdict import COMBINABLE_REASONS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 TEST_KIND = "randomisation test"
-# The analysis whose records are combined.
-TESTED_KIND = "abab_randomization"
 # A changing criterion is tested by a distance, which has no side that is better.
 CRITERION_KIND = "test of a changing criterion"
 
