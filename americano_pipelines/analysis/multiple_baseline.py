@@ -112,7 +112,7 @@ def _verdict(results: MultipleBaselineResults, blockers: tuple[str, ...]) -> Ver
             described = f"the mean difference of the cases is {shown}"
         sentence = f"No verdict: {'; '.join(blockers)}. Descriptively, {described}."
         return Verdict("no verdict", blockers[0], sentence + shortfall)
-    clauses = [f"averaged over {len(results.cases)} cases"]
+    clauses = [f"averaged over {len(results.cases)} cases{_cases_the_other_way(results)}"]
     clauses += [
         f"{title}: {words}"
         for title, case in zip(results.titles, results.cases, strict=True)
@@ -129,6 +129,21 @@ def _verdict(results: MultipleBaselineResults, blockers: tuple[str, ...]) -> Ver
     )
     verdict = judge(test, level=parameters.alpha, improvement=results.declared.better, remarks=remarks)
     return replace(verdict, sentence=verdict.sentence + shortfall)
+
+
+def _cases_the_other_way(results: MultipleBaselineResults) -> str:
+    """The cases that differ the other way than their mean, with their differences; empty where none does."""
+    test, experiment = results.test, results.scheme.experiment
+    if test is None or experiment is None:
+        return ""
+    differences = experiment.contrasts()
+    decimals = decimals_for((*differences, test.observed))
+    opposite = [
+        f"{title} {format_outcome(difference, decimals, sign=True)}"
+        for title, difference in zip(results.titles, differences, strict=True)
+        if difference * test.observed < 0
+    ]
+    return f", of which these differ the other way: {', '.join(opposite)}" if opposite else ""
 
 
 def _test_results(results: MultipleBaselineResults) -> JsonValue:

@@ -314,3 +314,19 @@ def test_benefit_says_so_only_where_the_interval_leaves_out_zero() -> None:
         assert p is not None
         inside = (low is None or low <= 0) and (high is None or high >= 0)
         assert inside is (p > 0.05), seed
+
+
+def test_cases_that_differ_the_other_way_are_named_with_their_differences() -> None:
+    def change(place: int, days: np.ndarray, values: np.ndarray) -> np.ndarray:
+        changed_values: np.ndarray = values - 12 * (days >= 19) if place == 2 else values
+        return changed_values
+
+    mixed = _analysis(_with_days(group(INDEPENDENT, effect=12), change))
+    falls = _analysis(_with_days(group(INDEPENDENT), lambda place, _, values: values if place == 2 else -values))
+
+    difference = mixed.results["test"]["cases"][2]["difference"]
+    assert difference < 0 < mixed.numbers["observed"]
+    assert f"averaged over 3 cases, of which these differ the other way: Case 2 {difference:+.2f};" in mixed.sentence
+    assert falls.numbers["observed"] < 0
+    assert "differ the other way: Case 2 +" in falls.sentence
+    assert "averaged over 3 cases;" in _analysis(group(INDEPENDENT)).sentence
