@@ -14,6 +14,8 @@ _STYLE = (
     "p.standing{padding-left:calc(1rem + 4px)}"
     "img{max-width:100%}table{border-collapse:collapse;font:13px/1.4 sans-serif;margin:.5rem 0}"
     "td,th{border-bottom:1px solid #ddd;padding:.25rem .7rem;text-align:left;vertical-align:top}"
+    # Three hashes beside each other would be wider than the page.
+    "td{overflow-wrap:anywhere;min-width:5rem}"
     "footer{font:12px/1.5 sans-serif;color:#666;margin-top:2rem}"
 )
 

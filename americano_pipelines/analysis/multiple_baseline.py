@@ -22,7 +22,7 @@ from americano_pipelines.analysis.registry import MULTIPLE_BASELINE
 from americano_pipelines.analysis.result import Analysis, Pictures
 from americano_pipelines.analysis.tier_plot import Tier, draw_tiers
 from americano_pipelines.analysis.trend_clauses import trend_clause
-from americano_pipelines.analysis.visual_analysis import features_of, visual_results
+from americano_pipelines.analysis.visual_analysis import features_of
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, OutcomeScale
 from americano_pipelines.statistics.formulas import (
@@ -35,6 +35,7 @@ from americano_pipelines.statistics.formulas import (
 )
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.statistics.verdict import Remarks, Verdict, judge
+from americano_pipelines.statistics.visual_features import Row
 
 _STATISTIC = "mean over the cases of the treatment days' mean less the baseline days' mean"
 
@@ -180,7 +181,7 @@ def _effect_results(results: MultipleBaselineResults) -> JsonValue:
         "cases": jsonable([{"case": title, **asdict(pair)} for title, pair in results.pairs]),
         "combined": {name: results.mean_of(name) for name in ("mean_difference", "overlap.nap")},
         "between cases": {"why there is none": between} if isinstance(between, str) else jsonable(asdict(between)),
-        "note": INDEPENDENCE,
+        "note": f"{INDEPENDENCE}; this is not so of the effect between cases",
     }
     if better is None:
         effects["improvement note"] = (
@@ -190,11 +191,12 @@ def _effect_results(results: MultipleBaselineResults) -> JsonValue:
 
 
 def _visual_results(results: MultipleBaselineResults) -> JsonValue:
-    better = results.declared.better
-    return [
-        {"case": title, "features": visual_results(features_of(case, better))}
-        for title, case in zip(results.titles, results.cases, strict=True)
-    ]
+    """A table for each feature, with the case in the first column."""
+    tables: dict[str, list[Row]] = {}
+    for title, case in zip(results.titles, results.cases, strict=True):
+        for feature, rows in features_of(case, results.declared.better).tables().items():
+            tables.setdefault(feature, []).extend({"case": title, **row} for row in rows)
+    return jsonable(tables)
 
 
 def _formulas(results: MultipleBaselineResults) -> tuple[Formula, ...]:

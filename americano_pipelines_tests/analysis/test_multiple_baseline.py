@@ -193,7 +193,10 @@ def test_each_number_of_an_effect_has_its_formula() -> None:
 
     named = {formula["number"] for formula in analysis.results["formulas"]}
     assert {"observed", "mean_difference", "smd_pooled.se", "overlap.nap", "visual analysis, level"} <= named
-    assert [case["case"] for case in analysis.results["visual analysis"]] == ["Case 0", "Case 1", "Case 2"]
+    cases = ["Case 0", "Case 1", "Case 2"]
+    level, overlap = (analysis.results["visual analysis"][feature] for feature in ("level", "overlap"))
+    assert [row["case"] for row in level] == [case for case in cases for _ in ("baseline", "treatment")]
+    assert [row["NAP"] for row in overlap] == [case["overlap"]["nap"] for case in analysis.results["effects"]["cases"]]
 
 
 def test_missing_days_of_treatment_forbid_a_verdict() -> None:
