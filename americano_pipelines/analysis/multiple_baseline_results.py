@@ -10,7 +10,7 @@ from americano_pipelines.analysis.daily_series import Observations, observe
 from americano_pipelines.analysis.declared_improvement import DeclaredImprovement, declared_improvement
 from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.group_extract import GroupExtract, distinct_titles
-from americano_pipelines.analysis.multiple_baseline_scheme import JointScheme, read_joint_scheme
+from americano_pipelines.analysis.multiple_baseline_scheme import JointScheme, not_comparable, read_joint_scheme
 from americano_pipelines.analysis.parameters import MultipleBaselineParameters
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.statistics.between_case_effect import BetweenCaseEffect, between_case_effect
@@ -108,7 +108,7 @@ def compute_multiple_baseline(extract: GroupExtract, parameters: MultipleBaselin
     titles = distinct_titles(extract.protocols)
     pairs = [(title, pair) for title, case in zip(titles, cases, strict=True) for pair in _pairs(case, declared)]
     appraisal = _appraisal(titles, cases, scheme, missing)
-    between_cases = _between_cases(cases, scheme, declared)
+    between_cases = _between_cases(cases, declared)
     return MultipleBaselineResults(
         extract, cases, parameters, scheme, declared, test, missing, trend, trend_part, pairs, between_cases, appraisal
     )
@@ -130,12 +130,10 @@ def _difference_of_days(experiment: MultipleBaseline) -> float:
     return float(np.mean(replace(experiment, values=tuple(numbers)).contrasts()))
 
 
-def _between_cases(
-    cases: Sequence[Observations], scheme: JointScheme, declared: DeclaredImprovement
-) -> BetweenCaseEffect | str:
+def _between_cases(cases: Sequence[Observations], declared: DeclaredImprovement) -> BetweenCaseEffect | str:
     """The effect between learners, positive where treatment is better; else why there is none."""
-    if scheme.experiment is None:
-        return str(scheme.problem)
+    if problem := not_comparable(cases):
+        return problem
     learners = {case.extract.protocol.learner for case in cases}
     if len(learners) < len(cases):
         return f"cases of one learner do not differ as learners do, and {len(cases)} cases have {len(learners)}"

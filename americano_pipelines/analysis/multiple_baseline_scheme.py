@@ -61,7 +61,7 @@ def read_joint_scheme(cases: Sequence[Observations]) -> JointScheme:
     Args:
         cases: the days of each protocol.
     """
-    if problem := _untestable(cases):
+    if problem := not_comparable(cases):
         return JointScheme(None, None, problem)
     schedule = None
     try:
@@ -107,8 +107,8 @@ def joint_blockers(cases: Sequence[Observations], scheme: JointScheme, as_of_us:
     return tuple(reasons)
 
 
-def _untestable(cases: Sequence[Observations]) -> str | None:
-    """Why these cases make no multiple baseline, whatever was drawn."""
+def not_comparable(cases: Sequence[Observations]) -> str | None:
+    """Why these cases make no multiple baseline, whatever was drawn; None where they do."""
     if len(cases) < _MIN_CASES:
         return f"a multiple baseline has at least {_MIN_CASES} cases, and this group has {len(cases)}"
     for case in cases:

@@ -127,6 +127,18 @@ def test_declared_tests_count_where_the_plan_includes_them() -> None:
     assert planned_of(KINDS["abab_randomization"], extract) == {"improvement": "increase"}
 
 
+def crate_record(analysis: Analysis, **parameters: Any) -> dict[str, Any]:
+    """What the check of a crate reads of the record of an analysis."""
+    metrics = {name: [[0, value]] for name, value in analysis.numbers.items()}
+    parts = {"results": analysis.results, "verdict": analysis.verdict, "logged": {"metrics": metrics}}
+    record: dict[str, Any] = json.loads(json.dumps(parts))
+    return record | {
+        "identity": {"analysis_version": analysis.version},
+        "sentence": analysis.sentence,
+        "config": CombinedParameters(**parameters).recorded(),
+    }
+
+
 @pytest.mark.parametrize(
     ("config", "row", "fault"),
     [
@@ -141,15 +153,8 @@ def test_a_crate_tells_which_tests_do_not_count(config: dict[str, Any], row: dic
     analysis = combined_analysis(
         recorded_test(0, 0.02, 0.99), recorded_test(1, 0.04, 0.97, standing="declared"), include="declared"
     )
-    metrics = {name: [[0, value]] for name, value in analysis.numbers.items()}
-    record = json.loads(
-        json.dumps({"results": analysis.results, "verdict": analysis.verdict, "logged": {"metrics": metrics}})
-    )
-    record |= {
-        "identity": {"analysis_version": analysis.version},
-        "sentence": analysis.sentence,
-        "config": CombinedParameters(include="declared").recorded() | config,
-    }
+    record = crate_record(analysis, include="declared")
+    record["config"] |= config
     record["results"]["experiments"][1] |= row
     report = Report()
 
@@ -248,6 +253,11 @@ def test_a_mean_effect_against_the_tests_forbids_a_verdict() -> None:
     assert analysis.sentence.startswith(
         "No verdict: the tests and the mean effect point opposite ways; the planned tests of 3 of 4 experiments give "
     )
+    report, older = Report(), Report()
+    report.check("the combination", check_combined, crate_record(analysis))
+    assert not report.faults, report.lines
+    older.check("the combination", check_combined, crate_record(analysis) | {"identity": {"analysis_version": "3"}})
+    assert older.faults, "version 3 judged by p alone"
 
 
 def test_what_limits_the_mean_effect_is_said() -> None:

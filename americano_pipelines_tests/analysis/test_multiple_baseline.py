@@ -265,6 +265,11 @@ def test_the_effect_between_learners_is_given_where_it_is_defined() -> None:
     two = _analysis(group(INDEPENDENT, (13, 7)))
     assert two.results["effects"]["between cases"] == {"why there is none": "it takes 3 cases, and there are 2"}
     assert "between cases, value" not in {formula["number"] for formula in two.results["formulas"]}
+    not_drawn = _analysis(group(None))
+    assert not_drawn.verdict == "no verdict"
+    assert not_drawn.results["effects"]["between cases"] == effect, "a description needs no drawing"
+    untreated = _analysis(group(INDEPENDENT, (13,)))
+    assert "at least 2 cases" in untreated.results["effects"]["between cases"]["why there is none"]
     alone = group(INDEPENDENT)
     same = [member.protocol.model_copy(update={"learner": "learner-0"}) for member in alone.protocols]
     members = [
