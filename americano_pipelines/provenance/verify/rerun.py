@@ -61,7 +61,7 @@ def differences(recorded: dict[str, Any], repeated: dict[str, Any], tolerance: T
         repeated: results of now, as JSON.
         tolerance: the tolerances for numbers.
     """
-    listed = list(_walk("", recorded, repeated, tolerance.absolute))
+    listed = list(_compare_values("", recorded, repeated, tolerance.absolute))
     if "posterior" in recorded and "posterior" in repeated:
         listed = [item for item in listed if not item[0].startswith("posterior.")]
         return listed + list(_posterior(recorded["posterior"], repeated["posterior"]))
@@ -75,17 +75,17 @@ def differences(recorded: dict[str, Any], repeated: dict[str, Any], tolerance: T
     return listed
 
 
-def _walk(path: str, recorded: Any, repeated: Any, absolute: float) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
+def _compare_values(path: str, recorded: Any, repeated: Any, absolute: float) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
     if isinstance(recorded, dict) and isinstance(repeated, dict):
         for name in recorded.keys() | repeated.keys():
             inside = f"{path}.{name}" if path else name
             if name not in recorded or name not in repeated:
                 yield inside, _NEW if name not in recorded else "is not there any more"
             else:
-                yield from _walk(inside, recorded[name], repeated[name], absolute)
+                yield from _compare_values(inside, recorded[name], repeated[name], absolute)
     elif isinstance(recorded, list) and isinstance(repeated, list) and len(recorded) == len(repeated):
         for index, (item, other) in enumerate(zip_longest(recorded, repeated)):
-            yield from _walk(f"{path}[{index}]", item, other, absolute)
+            yield from _compare_values(f"{path}[{index}]", item, other, absolute)
     elif _numbers(recorded, repeated) and float in {type(recorded), type(repeated)}:
         if not math.isclose(recorded, repeated, rel_tol=RELATIVE, abs_tol=absolute):
             yield path, f"was {recorded!r}, is {repeated!r}"
