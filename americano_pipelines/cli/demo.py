@@ -10,7 +10,7 @@ from rich.markup import escape
 from americano_pipelines.cli.exit_codes import FAILED
 from americano_pipelines.cli.output import Console, progress, say, show_lines
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+from americano_pipelines.settings import PROJECT_ROOT, DataFolder, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
 from americano_pipelines.sources.path_expansion import expand
 
@@ -30,7 +30,7 @@ def run_analyses(settings: Settings) -> "list[Launched]":
         return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND)]
 
 
-def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
+def show_analyses(paths: DataFolder, launched: "list[Launched]") -> None:
     """Print each verdict next to the seeded effect, and the analyses that failed."""
     from americano_pipelines.demo.data.analysis_rows import protocol_ids
     from americano_pipelines.demo.data.protocols import PROTOCOLS
@@ -39,7 +39,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
 
     console = Console(highlight=False)
     judged = sorted(
-        (entry for _, entry in records(settings) if entry.identity.analysis == JUDGED),
+        (entry for _, entry in records(paths) if entry.identity.analysis == JUDGED),
         key=lambda entry: entry.identity.started_at,
         reverse=True,
     )
@@ -59,7 +59,7 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
             }
         )
     groups = dict.fromkeys(protocol.group for protocol in PROTOCOLS if protocol.group is not None)
-    rows += [_group_row(settings, group) for group in groups]
+    rows += [_group_row(paths, group) for group in groups]
     console.print(
         f"[bold]Verdicts[/] ({len(launched)} new analyses, by randomization test, change points and regression)"
     )
@@ -71,13 +71,13 @@ def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
             console.print(f"[yellow]skipped[/] {entry.analysis}, {name}: {escape(entry.sentence)}")
 
 
-def _group_row(settings: Settings, group: str) -> dict[str, str]:
+def _group_row(paths: DataFolder, group: str) -> dict[str, str]:
     """The verdict on a group next to the seeded effects of its protocols."""
     from americano_pipelines.demo.data.protocols import PROTOCOLS
     from americano_pipelines.provenance.verdict_listing import confirmatory_entry
     from americano_pipelines.statistics.outcome_digits import shown_p
 
-    entry = confirmatory_entry(settings, "group_key", group)
+    entry = confirmatory_entry(paths, "group_key", group)
     truth = ", ".join(f"{protocol.effect:+g}" for protocol in PROTOCOLS if protocol.group == group)
     return {
         "protocol": f"group {group}",
@@ -150,7 +150,7 @@ def run(context: click.Context, *, keep: bool) -> None:
         if launched and not (again := syncing.run_sync(settings, full=False)).success:
             say(f"failed: {again.error}", err=True)
             context.exit(FAILED)
-        show_analyses(settings, launched)
+        show_analyses(settings.paths, launched)
     finally:
         if not keep and not was_running:
             server.down()
