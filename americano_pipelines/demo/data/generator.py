@@ -1,4 +1,5 @@
-"""Generate the whole demo data set: a year of 60 learners, eight of whom ran an ABAB experiment."""
+"""Generate the whole demo data set: a year of 60 learners, eight of whom ran an ABAB experiment, and seven learners who
+ran one of another design."""
 
 # The list has the order in which the tables can be loaded. Nothing depends on the time or the machine.
 
