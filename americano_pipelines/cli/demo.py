@@ -20,15 +20,29 @@ if TYPE_CHECKING:
     from americano_pipelines.provenance.record_index import IndexEntry
 
 
-COMMAND = "americano demo run"
+COMMAND, JUDGED = "americano demo run", "abab_randomization"
 
 
 def run_analyses(settings: Settings) -> "list[Launched]":
-    """Carry out the requests of the demo's app, then every analysis that has no record yet."""
+    """Carry out the requests of the demo's app, then the analyses that have no record yet.
+
+    Protocols of design ABAB get all analyses, the others only what they are judged by: the rest would take half a
+    minute.
+    """
+    from americano_pipelines.demo.data.analysis_rows import protocol_ids
+    from americano_pipelines.demo.data.demo_experiments import experiments
+    from americano_pipelines.demo.data.protocols import PROTOCOLS
+
+    abab, ids = {protocol.name for protocol in PROTOCOLS}, protocol_ids()
+    kinds = {
+        ids[experiment.name]: () if experiment.judged_as_group else (JUDGED,)
+        for experiment in experiments()
+        if experiment.name not in abab
+    }
     with progress("loading Dagster and MLflow"):
         from americano_pipelines.defs.analyses.launch_analyses import run_missing, run_requests
 
-        return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND)]
+        return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND, kinds=kinds)]
 
 
 def show_analyses(paths: DataFolder, launched: "list[Launched]") -> None:

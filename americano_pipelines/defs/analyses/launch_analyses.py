@@ -208,12 +208,13 @@ def run_group_analyses(
                 yield from _run(settings, instance, job, group, keys, _config(chosen), {COMMAND_TAG: command})
 
 
-def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
+def run_missing(settings: Settings, *, command: str, kinds: Mapping[str, Sequence[str]]) -> Iterator[Launched]:
     """Run the analyses of published protocols and groups that have no record yet.
 
     Args:
         settings: the published file and where records go.
         command: the command that launches them, as it is recorded.
+        kinds: names of `analysis.registry.PROTOCOL_KINDS` by protocol; one that is not in it gets all.
 
     Raises:
         WarehouseUnavailableError: nothing is published.
@@ -226,11 +227,14 @@ def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
         definitions = build_defs(settings)
         job, group_job = definitions.resolve_job_def(ANALYSES), definitions.resolve_job_def(GROUP_ANALYSES)
         for protocol_id, title in _published(settings, instance)[0].items():
-            if keys := [dg.AssetKey([PREFIX, kind]) for kind in PROTOCOL_KINDS if (protocol_id, kind) not in recorded]:
+            missing = [
+                kind for kind in kinds.get(protocol_id, [*PROTOCOL_KINDS]) if (protocol_id, kind) not in recorded
+            ]
+            if keys := [dg.AssetKey([PREFIX, kind]) for kind in missing]:
                 with StageTimer().stage(f"analyse {title}"):
                     yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
-        for group, kinds in _published_groups(settings, instance).items():
-            if keys := [dg.AssetKey([PREFIX, kind]) for kind in kinds if (group, kind) not in recorded_groups]:
+        for group, group_kinds in _published_groups(settings, instance).items():
+            if keys := [dg.AssetKey([PREFIX, kind]) for kind in group_kinds if (group, kind) not in recorded_groups]:
                 with StageTimer().stage(f"analyse {group_title(group)}"):
                     yield from _run(settings, instance, group_job, group, keys, {}, {COMMAND_TAG: command})
 
