@@ -1,21 +1,12 @@
 """Generate the three small tables: protocols, their phases, and the requested analyses."""
 
-from americano_pipelines.demo.data.events import learner_ids
-from americano_pipelines.demo.data.demo_experiments import ALPHA
-from americano_pipelines.demo.data.demo_experiments import Experiment
-from americano_pipelines.demo.data.demo_experiments import OUTCOME
-from americano_pipelines.demo.data.demo_experiments import experiments
-from americano_pipelines.demo.data.protocols import DemoProtocol
-from americano_pipelines.demo.data.protocols import PROTOCOLS
-from americano_pipelines.demo.data.tables import Table
-from americano_pipelines.demo.data.tables import Value
-from americano_pipelines.demo.data.tables import make_ids
-from datetime import date
-from datetime import datetime
-from datetime import time
-from datetime import timedelta
 import json
+from datetime import date, datetime, time, timedelta
 
+from americano_pipelines.demo.data.demo_experiments import ALPHA, OUTCOME, Experiment, experiments
+from americano_pipelines.demo.data.events import learner_ids
+from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
+from americano_pipelines.demo.data.tables import Table, Value, make_ids
 
 _PLANNED_BEFORE = timedelta(days=7)
 _REQUESTED = datetime(2026, 8, 31, 9, 0)  # noqa: DTZ001 - the source holds UTC without saying so

@@ -1,13 +1,13 @@
 """Draw the phases of a demo protocol and its true outcome on each day. All functions are pure."""
 
-from americano_pipelines.demo.data.protocols import DemoProtocol
 from dataclasses import dataclass
-from datetime import date
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache
-from numpy.typing import NDArray
-import numpy as np
 
+import numpy as np
+from numpy.typing import NDArray
+
+from americano_pipelines.demo.data.protocols import DemoProtocol
 
 PHASES = 4
 _MISSED = (2, 5)  # days without any study in a protocol: at least, and less than

@@ -1,28 +1,24 @@
 """Generate `behavioral_events`: scores that realise the protocols' truth, and the other columns."""
 
-from americano_pipelines.demo.data.demo_experiments import Experiment
-from americano_pipelines.demo.data.demo_experiments import experiments
-from americano_pipelines.demo.data.payloads import Moment
-from americano_pipelines.demo.data.payloads import payload_text
-from americano_pipelines.demo.data.sessions import DAYS
-from americano_pipelines.demo.data.sessions import DAY_MS
-from americano_pipelines.demo.data.sessions import Events
-from americano_pipelines.demo.data.sessions import FIRST_DAY
-from americano_pipelines.demo.data.sessions import KIND
-from americano_pipelines.demo.data.sessions import KINDS
-from americano_pipelines.demo.data.sessions import LEARNERS
-from americano_pipelines.demo.data.sessions import all_events
-from americano_pipelines.demo.data.sessions import experiment_events
-from americano_pipelines.demo.data.tables import Table
-from americano_pipelines.demo.data.tables import Value
-from americano_pipelines.demo.data.tables import chance
-from americano_pipelines.demo.data.tables import make_ids
-from americano_pipelines.demo.data.tables import stream
-from americano_pipelines.demo.data.tables import timestamps
 from collections.abc import Iterable
-from numpy.typing import NDArray
-import numpy as np
 
+import numpy as np
+from numpy.typing import NDArray
+
+from americano_pipelines.demo.data.demo_experiments import Experiment, experiments
+from americano_pipelines.demo.data.payloads import Moment, payload_text
+from americano_pipelines.demo.data.sessions import (
+    DAY_MS,
+    DAYS,
+    FIRST_DAY,
+    KIND,
+    KINDS,
+    LEARNERS,
+    Events,
+    all_events,
+    experiment_events,
+)
+from americano_pipelines.demo.data.tables import Table, Value, chance, make_ids, stream, timestamps
 
 Columns = dict[str, list[Value]]
 
@@ -65,7 +61,7 @@ def _year() -> tuple[Columns, NDArray[np.int64]]:
 
 
 def _experiment_periods() -> tuple[Columns, NDArray[np.int64]]:
-    """The same of those who study for an experiment only, from streams of their own: the year does not depend on them."""
+    """The same of those who study for an experiment only; their streams are their own, and the year does not change."""
     others, rng = _experiments_only(), stream("experiment events")
     events = experiment_events(stream("experiment rhythm"), [(other.start, other.outcomes) for other in others])
     levels = np.zeros((len(others), DAYS))
@@ -80,7 +76,7 @@ def _experiments_only() -> list[Experiment]:
     return [experiment for experiment in experiments() if experiment.learner >= LEARNERS]
 
 
-def _columns(  # noqa: PLR0913 - what the columns are made of
+def _columns(
     rng: np.random.Generator,
     events: Events,
     offline: NDArray[np.bool_],

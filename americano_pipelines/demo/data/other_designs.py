@@ -94,7 +94,7 @@ OTHER_DESIGNS: tuple[DesignProtocol, ...] = (
     ),
     DesignProtocol(
         name="standing_desk",
-        title="Standing desk on alternating days",
+        title="Standing desk every other day",
         hypothesis="Studying at a standing desk raises my session performance score.",
         plan="mean of the days at the standing desk minus mean of the others, of the days that alternate",
         learner=_FIRST_LEARNER + 1,

@@ -1,14 +1,15 @@
 """Generate the sessions of the demo's learners and the kinds of events within them."""
 
-from americano_pipelines.demo.data.design import daily_outcomes
-from americano_pipelines.demo.data.protocols import PROTOCOLS
-from americano_pipelines.demo.data.tables import chance
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from numpy.typing import NDArray
-import numpy as np
 
+import numpy as np
+from numpy.typing import NDArray
+
+from americano_pipelines.demo.data.design import daily_outcomes
+from americano_pipelines.demo.data.protocols import PROTOCOLS
+from americano_pipelines.demo.data.tables import chance
 
 LEARNERS = 60
 FIRST_DAY = date(2025, 9, 1)

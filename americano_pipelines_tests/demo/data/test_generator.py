@@ -1,33 +1,25 @@
 """The generated year: the same each time, with the promised shape and the protocols' truth."""
 
-from americano_pipelines.demo.data.design import admissible_splits
-from americano_pipelines.demo.data.design import daily_outcomes
-from americano_pipelines.demo.data.design import drawn_lengths
-from americano_pipelines.demo.data.events import learner_ids
-from americano_pipelines.demo.data.demo_experiments import Experiment
-from americano_pipelines.demo.data.demo_experiments import experiments
-from americano_pipelines.demo.data.generator import generate
-from americano_pipelines.demo.data.protocols import DemoProtocol
-from americano_pipelines.demo.data.protocols import PROTOCOLS
-from americano_pipelines.demo.data.tables import Table
-from americano_pipelines.demo.data.tables import Value
-from collections import Counter
-from collections import defaultdict
-from collections.abc import Mapping
-from datetime import datetime
-from datetime import timedelta
-from itertools import accumulate
-from itertools import pairwise
-from itertools import product
-from statistics import fmean
 import hashlib
 import json
 import math
 import os
-import pytest
 import subprocess
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import accumulate, pairwise, product
+from statistics import fmean
 
+import pytest
+
+from americano_pipelines.demo.data.demo_experiments import Experiment, experiments
+from americano_pipelines.demo.data.design import admissible_splits, daily_outcomes, drawn_lengths
+from americano_pipelines.demo.data.events import learner_ids
+from americano_pipelines.demo.data.generator import generate
+from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
+from americano_pipelines.demo.data.tables import Table, Value
 
 Rows = list[dict[str, Value]]
 OTHERS = [experiment for experiment in experiments() if experiment.learner >= 60]
