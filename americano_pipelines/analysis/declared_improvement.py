@@ -14,7 +14,7 @@ from americano_pipelines.analysis.direction_words import (
     parse_direction_entry,
 )
 from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, Extract, Phase
-from americano_pipelines.common.json_text import decode_json_text
+from americano_pipelines.common.hashing import decode_json_text
 from americano_pipelines.statistics.randomization_test import Direction
 from americano_pipelines.statistics.verdict import UNDECLARED
 

@@ -12,8 +12,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from americano_pipelines.analysis.extract_statements import events_statement, protocol_statement
 from americano_pipelines.common import sql
 from americano_pipelines.common.frozen_model import FrozenModel
-from americano_pipelines.common.hashing import canonical_json, sha256_hex
-from americano_pipelines.common.json_text import decode_json_text
+from americano_pipelines.common.hashing import canonical_json, decode_json_text, sha256_hex
 from americano_pipelines.settings import Mode
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord

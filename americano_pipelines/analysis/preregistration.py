@@ -21,7 +21,7 @@ from americano_pipelines.analysis.direction_words import (
 from americano_pipelines.analysis.extract import UNREAD_PLAN_NOTE, BaseExtract, Extract
 from americano_pipelines.analysis.parameters import Parameters
 from americano_pipelines.analysis.registry import COMBINED, KINDS, Kind
-from americano_pipelines.common.json_text import decode_json_text
+from americano_pipelines.common.hashing import decode_json_text
 from americano_pipelines.errors import AnalysisError
 
 # Entries of a plan beside the parameters.

@@ -1,4 +1,4 @@
-"""Hash bytes, files and JSON values as SHA-256, in 64 hexadecimal digits."""
+"""Hash bytes, files and JSON values as SHA-256, in 64 hexadecimal digits, and decode JSON within JSON."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ from typing import Any
 
 from americano_pipelines.errors import AnalysisError
 
+_MAX_NESTED = 3
 SHA256 = re.compile("[0-9a-f]{64}")
 _CHUNK = 1 << 20
 
@@ -56,3 +57,16 @@ def canonical_json(
     except ValueError as error:
         raise AnalysisError(f"a result cannot be recorded: {error}") from None
     return text.encode()
+
+
+def decode_json_text(value: object) -> object:
+    """The object that a text holds as JSON, also as JSON within JSON; any other value as it is."""
+    decoded = value
+    for _ in range(_MAX_NESTED):
+        if not isinstance(decoded, str):
+            break
+        try:
+            decoded = json.loads(decoded)
+        except (ValueError, RecursionError):
+            return value
+    return decoded if isinstance(decoded, dict) else value

@@ -20,8 +20,7 @@ import duckdb
 from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import connect_to_read
 from americano_pipelines.common.frozen_model import FrozenModel
-from americano_pipelines.common.hashing import canonical_json, sha256_hex
-from americano_pipelines.common.json_text import decode_json_text
+from americano_pipelines.common.hashing import canonical_json, decode_json_text, sha256_hex
 from americano_pipelines.common.temporary_folders import (
     has_owner,
     reader_temporary_folder,
