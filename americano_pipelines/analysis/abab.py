@@ -115,7 +115,7 @@ def _verdict(results: AbabResults, blockers: tuple[str, ...], others: Sequence[V
     """The verdict of the protocol: that of its only or its primary contrast, with the others in the sentence."""
     test, parameters, scheme, observations = results.test, results.parameters, results.scheme, results.observations
     beside = "".join(
-        f" {other.contrast.words}: {verdict.state} ({_numbers_of_contrast(other)})."
+        f" {other.contrast.words}: {verdict.state} ({_numbers_of_contrast(other)}){_reason_beside(other, verdict)}."
         for other, verdict in zip(results.contrasts[1:], others, strict=True)
     )
     shortfall = beside + (f" {results.appraisal.shortfall}" if results.appraisal.shortfall else "")
@@ -167,6 +167,11 @@ def _contrast_verdicts(results: AbabResults, as_of_us: int) -> list[Verdict]:
             judge(other.test, level=results.parameters.alpha, improvement=results.declared.better, remarks=remarks)
         )
     return verdicts
+
+
+def _reason_beside(other: ContrastResults, verdict: Verdict) -> str:
+    """Why a contrast that was tested has no verdict, to be read after its numbers; else nothing."""
+    return f": {verdict.why}" if other.test is not None and verdict.state == "no verdict" else ""
 
 
 def _numbers_of_contrast(other: ContrastResults) -> str:

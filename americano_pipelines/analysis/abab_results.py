@@ -21,11 +21,11 @@ from americano_pipelines.analysis.randomization_scheme import (
     is_alternation,
     read_schemes,
 )
+from americano_pipelines.analysis.trend_clauses import trend_clause
 from americano_pipelines.statistics.design_appraisal import Appraisal
 from americano_pipelines.statistics.effect_sizes import Pair
 from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.missing_days import MissingDays, missing_days
-from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.statistics.randomization_test import Direction, RandomizationTest, randomization_test
 from americano_pipelines.statistics.reference_set import Case
 from americano_pipelines.statistics.within_phase_trend import Trend, within_phase_trend
@@ -102,15 +102,10 @@ class AbabResults:
 
     @property
     def _trend_clause(self) -> str:
-        if self.trend is None or not self.trend.visible or self.test is None or self.parameters.statistic == "slope":
+        if self.test is None or self.parameters.statistic == "slope":
             return ""
-        decimals = decimals_for((self.test.observed, self.trend_part))
-        way = "rises" if self.trend.slope > 0 else "falls"
-        slope = format_outcome(abs(self.trend.slope), decimals_for((self.trend.slope,)))
-        clause = f"within phases the outcome {way} by {slope} a day"
-        if self.parameters.statistic != "mean":
-            return clause
-        return f"{clause}, which makes {format_outcome(self.trend_part, decimals, sign=True)} of this difference"
+        part = self.trend_part if self.parameters.statistic == "mean" else None
+        return trend_clause(self.trend, self.test.observed, part)
 
     @property
     def _missing_clause(self) -> str:

@@ -1,7 +1,7 @@
 """Combine the tests of a group's protocols: p values, and the mean of their standardized effects."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import fsum, sqrt
 
@@ -54,6 +54,11 @@ class _CountedTest:
     effect: float | None
     error: float | None
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether it has a standardized difference with an error."""
+        return self.effect is not None and self.error is not None
+
 
 def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *, compliance: str) -> Analysis:
     """Combine the tests of a group that count; fewer than two give no verdict.
@@ -65,7 +70,7 @@ def analyse_combined(extract: CombinedExtract, parameters: CombinedParameters, *
     """
     counted, left_out = _count_tests(extract, parameters)
     combined = {name: _combine(counted, name) for name in _METHODS}
-    with_effect = [case for case in counted if case.effect is not None and case.error is not None]
+    with_effect = [case for case in counted if case.has_effect]
     mean = random_effects(
         [case.effect for case in with_effect if case.effect is not None],
         [case.error for case in with_effect if case.error is not None],
@@ -121,7 +126,9 @@ def _count_tests(
             if test not in counting[-1:]
         ]
         if not tests:
-            left_out.append({"protocol": title, "record": "none", "why": "no randomization test is recorded"})
+            left_out.append(
+                {"protocol": title, "record": "none", "why": f"no randomization test of {extract.outcome} is recorded"}
+            )
     return counted, left_out
 
 
@@ -170,9 +177,49 @@ def _verdict(
         f"{_METHOD_NAMES[parameters.method]}{level}); {effect}"
     )
     if not rejects(combined.p, parameters.alpha):
-        return Verdict("not shown", f"p = {shown_p(combined.p)}", f"No effect was shown: {numbers}.")
-    state: State = "benefit" if combined.p_benefit < combined.p_harm else "harm"
-    return Verdict(state, f"p = {shown_p(combined.p)}", f"{state.capitalize()}: {numbers}.")
+        verdict = Verdict("not shown", f"p = {shown_p(combined.p)}", f"No effect was shown: {numbers}.")
+    else:
+        state: State = "benefit" if combined.p_benefit < combined.p_harm else "harm"
+        verdict = Verdict(state, f"p = {shown_p(combined.p)}", f"{state.capitalize()}: {numbers}.")
+        if mean is not None and mean.mean * (1 if state == "benefit" else -1) < 0:
+            why = "the tests and the mean effect point opposite ways"
+            verdict = Verdict("no verdict", why, f"No verdict: {why}; {numbers}.")
+    sentences = [verdict.sentence, *_remarks(extract, counted, verdict.state, mean)]
+    return replace(verdict, sentence=" ".join(sentences))
+
+
+def _remarks(
+    extract: CombinedExtract,
+    counted: Sequence[_CountedTest],
+    state: State,
+    mean: RandomEffects | None,
+) -> list[str]:
+    """What limits the numbers, in sentences."""
+    remarks = []
+    if mean is not None and (without := [case.title for case in counted if not case.has_effect]):
+        remarks.append(
+            f"The mean effect is that of {len(mean.weights)} of these tests: {', '.join(without)} "
+            f"{'has' if len(without) == 1 else 'have'} no standardized difference."
+        )
+    if mean is not None and state in {"benefit", "harm"} and mean.interval[0] <= 0 <= mean.interval[1]:
+        remarks.append(
+            "The interval of the mean effect holds 0: p says that at least one experiment has an effect, and the "
+            "interval rests on how the effects of the experiments differ."
+        )
+    ways = {"increase": "higher", "decrease": "lower"}
+    better = {
+        way: ", ".join(case.title for case in counted if case.test.better == declared) for declared, way in ways.items()
+    }
+    if all(better.values()):
+        remarks.append(f"Higher is better in {better['higher']}, lower in {better['lower']}.")
+    learners = {member.protocol.protocol_id: member.protocol.learner for member in extract.protocols}
+    different = len({learners[case.test.protocol_id] for case in counted})
+    if different < len(counted):
+        remarks.append(
+            f"The {len(counted)} experiments are of {different} learner{'s' if different > 1 else ''}; the mean effect "
+            "takes experiments for independent."
+        )
+    return remarks
 
 
 def _table(counted: Sequence[_CountedTest]) -> JsonValue:

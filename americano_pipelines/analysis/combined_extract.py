@@ -15,8 +15,6 @@ from americano_pipelines.statistics.verdict import COMBINABLE_REASONS
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 TEST_KIND = "randomisation test"
-# The analysis whose records are combined.
-TESTED_KIND = "abab_randomization"
 # A changing criterion is tested by a distance, which has no side that is better.
 CRITERION_KIND = "test of a changing criterion"
 
@@ -109,11 +107,12 @@ class CombinedExtract(BaseGroupExtract):
         return super().reads(document)[:2]
 
     def with_records(self, records_of: RecordsOf) -> "CombinedExtract":
-        """The same with the tests that records hold."""
+        """The same with the tests of this outcome that records hold."""
         tests = [
             _test(extract.protocol.protocol_id, sha256, record)
             for extract in self.protocols
             for sha256, record in records_of(extract.protocol.protocol_id)
+            if record["config"].get("outcome") in (None, extract.outcome)
         ]
         return self.model_copy(update={"tests": tests})
 

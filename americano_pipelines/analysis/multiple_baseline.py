@@ -21,10 +21,18 @@ from americano_pipelines.analysis.randomization_scheme import NOT_A_TEST, as_dra
 from americano_pipelines.analysis.registry import MULTIPLE_BASELINE
 from americano_pipelines.analysis.result import Analysis, Pictures
 from americano_pipelines.analysis.tier_plot import Tier, draw_tiers
+from americano_pipelines.analysis.trend_clauses import trend_clause
 from americano_pipelines.analysis.visual_analysis import features_of, visual_results
 from americano_pipelines.common.json_values import jsonable
 from americano_pipelines.statistics.effect_sizes import INDEPENDENCE, OutcomeScale
-from americano_pipelines.statistics.formulas import VISUAL, Formula, effect_formulas, multiple_baseline_formulas
+from americano_pipelines.statistics.formulas import (
+    BETWEEN_CASES,
+    TREND,
+    VISUAL,
+    Formula,
+    effect_formulas,
+    multiple_baseline_formulas,
+)
 from americano_pipelines.statistics.outcome_digits import decimals_for, format_outcome
 from americano_pipelines.statistics.verdict import Remarks, Verdict, judge
 
@@ -55,6 +63,7 @@ def analyse_multiple_baseline(
             "test": _test_results(results),
             "declared improvement": jsonable(asdict(declared)),
             "missing days": jsonable(missing.recorded()),
+            "dependence": {"trend within phases": _trend_results(results)},
             "effects": _effect_results(results),
             "visual analysis": _visual_results(results),
             "appraisal": jsonable(asdict(results.appraisal)),
@@ -103,13 +112,14 @@ def _verdict(results: MultipleBaselineResults, blockers: tuple[str, ...]) -> Ver
             described = f"the mean difference of the cases is {shown}"
         sentence = f"No verdict: {'; '.join(blockers)}. Descriptively, {described}."
         return Verdict("no verdict", blockers[0], sentence + shortfall)
-    clauses = [f"averaged over {len(results.cases)} cases"]
+    clauses = [f"averaged over {len(results.cases)} cases{_cases_the_other_way(results)}"]
     clauses += [
         f"{title}: {words}"
         for title, case in zip(results.titles, results.cases, strict=True)
         if (words := as_drawn(case))
     ]
-    clauses += filter(None, [missing_clause(missing, compared_names(None))])
+    trend = trend_clause(results.trend, test.observed, results.trend_part)
+    clauses += filter(None, [trend, missing_clause(missing, compared_names(None))])
     remarks = Remarks(
         objections=blockers,
         doubts=missing_doubts(missing, parameters.alpha),
@@ -119,6 +129,21 @@ def _verdict(results: MultipleBaselineResults, blockers: tuple[str, ...]) -> Ver
     )
     verdict = judge(test, level=parameters.alpha, improvement=results.declared.better, remarks=remarks)
     return replace(verdict, sentence=verdict.sentence + shortfall)
+
+
+def _cases_the_other_way(results: MultipleBaselineResults) -> str:
+    """The cases that differ the other way than their mean, with their differences; empty where none does."""
+    test, experiment = results.test, results.scheme.experiment
+    if test is None or experiment is None:
+        return ""
+    differences = experiment.contrasts()
+    decimals = decimals_for((*differences, test.observed))
+    opposite = [
+        f"{title} {format_outcome(difference, decimals, sign=True)}"
+        for title, difference in zip(results.titles, differences, strict=True)
+        if difference * test.observed < 0
+    ]
+    return f", of which these differ the other way: {', '.join(opposite)}" if opposite else ""
 
 
 def _test_results(results: MultipleBaselineResults) -> JsonValue:
@@ -142,12 +167,19 @@ def _test_results(results: MultipleBaselineResults) -> JsonValue:
     )
 
 
+def _trend_results(results: MultipleBaselineResults) -> JsonValue:
+    if results.trend is None:
+        return None
+    return jsonable({**asdict(results.trend), "part of the difference": results.trend_part})
+
+
 def _effect_results(results: MultipleBaselineResults) -> JsonValue:
-    better = results.declared.better
+    better, between = results.declared.better, results.between_cases
     effects: dict[str, JsonValue] = {
         "improvement": better,
         "cases": jsonable([{"case": title, **asdict(pair)} for title, pair in results.pairs]),
         "combined": {name: results.mean_of(name) for name in ("mean_difference", "overlap.nap")},
+        "between cases": {"why there is none": between} if isinstance(between, str) else jsonable(asdict(between)),
         "note": INDEPENDENCE,
     }
     if better is None:
@@ -168,7 +200,9 @@ def _visual_results(results: MultipleBaselineResults) -> JsonValue:
 def _formulas(results: MultipleBaselineResults) -> tuple[Formula, ...]:
     """The formulas of the numbers that this analysis gives."""
     tested = multiple_baseline_formulas(results.parameters.direction) if results.test else ()
-    return (*tested, *effect_formulas(OutcomeScale()), *VISUAL)
+    trend = (TREND,) if results.trend else ()
+    between = () if isinstance(results.between_cases, str) else BETWEEN_CASES
+    return (*tested, *trend, *effect_formulas(OutcomeScale()), *between, *VISUAL)
 
 
 def _counts(cases: Sequence[Observations]) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""Compute what the test of a multiple baseline is judged by: test, missing days, effects of the cases."""
+"""Compute what the test of a multiple baseline is judged by: test, missing days, trend, effects of the cases."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,12 +12,15 @@ from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.group_extract import GroupExtract, distinct_titles
 from americano_pipelines.analysis.multiple_baseline_scheme import JointScheme, read_joint_scheme
 from americano_pipelines.analysis.parameters import MultipleBaselineParameters
+from americano_pipelines.errors import AnalysisError
+from americano_pipelines.statistics.between_case_effect import BetweenCaseEffect, between_case_effect
 from americano_pipelines.statistics.design_appraisal import Appraisal, appraise
 from americano_pipelines.statistics.effect_sizes import OutcomeScale, Pair, compare
-from americano_pipelines.statistics.joint_randomization import joint_missing_days, joint_test
+from americano_pipelines.statistics.joint_randomization import MultipleBaseline, joint_missing_days, joint_test
 from americano_pipelines.statistics.missing_days import MissingDays
 from americano_pipelines.statistics.randomization_test import RandomizationTest
 from americano_pipelines.statistics.verdict import UNDECLARED
+from americano_pipelines.statistics.within_phase_trend import Trend, within_phase_trend
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class MultipleBaselineResults:
         declared: which way is better.
         test: the test, None where nothing can be tested.
         missing: days without a value by condition.
+        trend: the trend within the phases of all cases, None where none can be looked for.
+        trend_part: how much of the difference the trend makes, in outcome units.
         pairs: the effect of each case, beside its name.
+        between_cases: the effect in standard deviations between learners, or why there is none.
         appraisal: of the design.
     """
 
@@ -43,7 +49,10 @@ class MultipleBaselineResults:
     declared: DeclaredImprovement
     test: RandomizationTest | None
     missing: MissingDays
+    trend: Trend | None
+    trend_part: float
     pairs: Sequence[tuple[str, Pair]]
+    between_cases: BetweenCaseEffect | str
     appraisal: Appraisal
 
     @property
@@ -88,16 +97,55 @@ def compute_multiple_baseline(extract: GroupExtract, parameters: MultipleBaselin
     cases = [observe(member) for member in extract.protocols]
     scheme = read_joint_scheme(cases)
     declared = joint_improvement(extract.protocols, parameters.improvement, parameters.direction)
-    test, missing = None, _missing_by_condition(cases)
+    test, missing, trend, trend_part = None, _missing_by_condition(cases), None, 0.0
     if scheme.experiment is not None:
         direction = None if parameters.direction == "either" else parameters.direction
         level, seed, draws = parameters.alpha, parameters.seed, parameters.draws
         test = joint_test(scheme.experiment, direction=direction, level=level, seed=seed, draws=draws)
         missing = joint_missing_days(scheme.experiment, test, level=level, seed=seed, draws=draws)
+        trend = _trend(cases)
+        trend_part = trend.slope * _difference_of_days(scheme.experiment) if trend else 0.0
     titles = distinct_titles(extract.protocols)
     pairs = [(title, pair) for title, case in zip(titles, cases, strict=True) for pair in _pairs(case, declared)]
     appraisal = _appraisal(titles, cases, scheme, missing)
-    return MultipleBaselineResults(extract, cases, parameters, scheme, declared, test, missing, pairs, appraisal)
+    between_cases = _between_cases(cases, scheme, declared)
+    return MultipleBaselineResults(
+        extract, cases, parameters, scheme, declared, test, missing, trend, trend_part, pairs, between_cases, appraisal
+    )
+
+
+def _trend(cases: Sequence[Observations]) -> Trend | None:
+    """The common slope within the baseline and treatment phases of all cases."""
+    phases = [
+        np.where(case.days.phase >= 0, case.days.phase + 2 * number, case.days.phase)
+        for number, case in enumerate(cases)
+    ]
+    values = np.concatenate([case.days.values for case in cases])
+    return within_phase_trend(values, np.concatenate(phases), np.tile([False, True], len(cases)))
+
+
+def _difference_of_days(experiment: MultipleBaseline) -> float:
+    """By how many days the treatment days are later than the baseline days, as the statistic compares them."""
+    numbers = [np.where(np.isnan(days), np.nan, np.arange(days.size)) for days in experiment.values]
+    return float(np.mean(replace(experiment, values=tuple(numbers)).contrasts()))
+
+
+def _between_cases(
+    cases: Sequence[Observations], scheme: JointScheme, declared: DeclaredImprovement
+) -> BetweenCaseEffect | str:
+    """The effect between learners, positive where treatment is better; else why there is none."""
+    if scheme.experiment is None:
+        return str(scheme.problem)
+    learners = {case.extract.protocol.learner for case in cases}
+    if len(learners) < len(cases):
+        return f"cases of one learner do not differ as learners do, and {len(cases)} cases have {len(learners)}"
+    sign = -1.0 if declared.better == "decrease" else 1.0
+    try:
+        return between_case_effect(
+            [sign * case.days.values for case in cases], [case.days.phase == 1 for case in cases]
+        )
+    except AnalysisError as error:
+        return str(error)
 
 
 def _appraisal(

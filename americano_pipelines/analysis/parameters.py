@@ -186,10 +186,10 @@ class TrainingParameters(Parameters):
 
 
 # Increase a version when the same input gives other numbers or another sentence.
-ABAB_VERSION = "5"
+ABAB_VERSION = "6"
 SEGMENTED_VERSION = "3"
 BAYESIAN_VERSION = "3"
 CHANGE_POINTS_VERSION = "2"
 TRAINING_VERSION = "1"
-MULTIPLE_BASELINE_VERSION = "2"
-COMBINED_VERSION = "3"
+MULTIPLE_BASELINE_VERSION = "3"
+COMBINED_VERSION = "4"

@@ -76,6 +76,7 @@ class Kind:
         analyse: computes the result from the extract, the parameters and the basis.
         scope: what it is of; its asset has a partition for each protocol or each group.
         libraries: what it uses beside numpy, as Dagster's UI names it.
+        combines: names of the analyses whose records it reads.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Kind:
     analyse: Callable[[Any, Any, Basis], "Analysis"]
     scope: Scope = "protocol"
     libraries: tuple[str, ...] = ()
+    combines: tuple[str, ...] = ()
 
 
 def _read_protocol(
@@ -209,13 +211,13 @@ def _train(extract: "TrainingData", parameters: TrainingParameters, basis: Basis
 _EVENTS = f"analytics/{EVENTS.name}"
 _PROTOCOL = ("research/protocols", "research/phases", _EVENTS)
 TRAINING = "training_demo"
-MULTIPLE_BASELINE, COMBINED = "multiple_baseline", "combined"
+ABAB, MULTIPLE_BASELINE, COMBINED = "abab_randomization", "multiple_baseline", "combined"
 
 KINDS = {
     kind.name: kind
     for kind in (
         Kind(
-            "abab_randomization",
+            ABAB,
             "randomization test",
             ABAB_VERSION,
             "Tests whether the treatment made a difference, against all phase lengths that could have been drawn.",
@@ -273,6 +275,7 @@ KINDS = {
             _combined,
             scope="group",
             libraries=("statsmodels",),
+            combines=(ABAB,),
         ),
         Kind(
             TRAINING,

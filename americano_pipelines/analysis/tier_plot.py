@@ -13,6 +13,9 @@ from americano_pipelines.statistics.outcome_digits import decimals_for, format_o
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Above the highest day, for the means.
+_HEADROOM = 0.18
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -65,6 +68,8 @@ def draw_tiers(tiers: Sequence[Tier], *, outcome: str, title: str) -> bytes:
         axes.plot([start, later, later], [1.12, 1.12, 1], transform=lower, clip_on=False, scalex=False, **line)
     last = max(tier.values.size for tier in ordered)
     panels[-1].set(xlabel="day since the baseline of each case began", xlim=(0, max(last, 1)))
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(low, high + _HEADROOM * (high - low))
     figure.supylabel(outcome, fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -72,32 +77,38 @@ def draw_tiers(tiers: Sequence[Tier], *, outcome: str, title: str) -> bytes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             if label not in labels:
                 handles, labels = [*handles, handle], [*labels, label]
-    if handles:
-        figure.legend(handles, labels, loc="outside lower right", ncols=2, frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower right", ncols=len(labels), frameon=False, fontsize=8)
     return png(figure)
 
 
 def _draw_days(axes: "Axes", tier: Tier) -> None:
     days = np.arange(tier.values.size)
-    for first, end, colour in ((0.0, tier.start, BASELINE), (tier.start, float(tier.values.size), TREATMENT)):
+    # The means are at the outer edges: at a short phase's own middle the name would reach beyond the axes.
+    for name, first, end, colour, edge, side in (
+        ("baseline", 0.0, tier.start, BASELINE, 0.0, "left"),
+        ("treatment", tier.start, float(tier.values.size), TREATMENT, float(tier.values.size), "right"),
+    ):
         axes.axvspan(first, end, color=colour, alpha=0.07, linewidth=0)
         inside = (days + 0.5 > first) & (days + 0.5 < end)
         shown = inside & ~np.isnan(tier.values)
         # NaN breaks the line, so that gaps show.
-        axes.plot(days[inside] + 0.5, tier.values[inside], color=colour, linewidth=0.9, marker="o", markersize=3.4)
+        axes.plot(
+            days[inside] + 0.5, tier.values[inside], color=colour, linewidth=0.9, marker="o", markersize=3.4, label=name
+        )
         if shown.any():
             mean = float(tier.values[shown].mean())
-            axes.hlines(mean, first, end, color=colour, linewidth=2.2, zorder=3)
+            axes.hlines(mean, first, end, color=colour, linewidth=2.2, alpha=0.6, zorder=1)
+            digits = max(0, decimals_for((mean, float(np.nanmax(np.abs(tier.values))))) - 1)
             axes.annotate(
-                format_outcome(mean, max(0, decimals_for((mean, float(np.nanmax(np.abs(tier.values))))) - 1)),
-                (end, mean),
+                f"mean {format_outcome(mean, digits)}",
+                (edge, 0.97),
+                xycoords=axes.get_xaxis_transform(),
                 textcoords="offset points",
-                xytext=(-4, 4),
-                ha="right",
+                xytext=(4 if side == "left" else -4, 0),
+                ha=side,
+                va="top",
                 color=colour,
                 fontsize=9,
-                bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
-                zorder=4,
             )
     missing = [day for day in days[np.isnan(tier.values)] if day not in set(tier.excluded)]
     for marked, colour, label in (

@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from americano_pipelines.analysis.combined_extract import TESTED_KIND, CombinedExtract
+from americano_pipelines.analysis.combined_extract import CombinedExtract
 from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.registry import Kind
 from americano_pipelines.provenance.record import Record
@@ -66,7 +66,7 @@ def read_input(
         return [
             (sha256, record.model_dump(mode="json") | {"standing": {"label": record.standing.label}})
             for sha256, record in find_records(archive or settings.paths, "protocol_id", protocol_id)
-            if record.identity.analysis == TESTED_KIND
+            if record.identity.analysis in request.kind.combines
             and record.standing is not None
             and record.identity.ended_at < request.before
         ]

@@ -182,6 +182,32 @@ COMBINED_FORMULAS = (
     ),
     Formula("prediction", "mean +- t(k - 2) sqrt(tau^2 + 1 / sum w)", "Higgins, Thompson and Spiegelhalter (2009)"),
 )
+_BETWEEN = "Hedges, Pustejovsky and Shadish (2013), Research Synthesis Methods 4, 324-341; scdhlm, effect_size_MB"
+BETWEEN_CASES = (
+    Formula(
+        "between cases, value",
+        "J(v) D / S, J(v) = 1 - 3 / (4 v - 1), D the mean difference of the cases, S^2 the squares of the days less "
+        "the mean of all cases' days at that time under that condition / (days - such means), v its degrees of freedom",
+        _BETWEEN,
+        "comparable to d of trials with groups; taken for granted: levels are normal between learners, no trend, one "
+        "effect for all. Positive is better. With 3 cases v is small, and the error is itself uncertain",
+    ),
+    Formula(
+        "between cases, se",
+        "J sqrt(e^2 v / (v - 2) + value^2 (v / (v - 2) - 1 / J^2)), e the error of D / S with days that correlate by "
+        "r + (1 - r) a^distance within a case; r intraclass, a autocorrelation",
+        _BETWEEN,
+        "v is at least 2.001 in it",
+    ),
+    Formula("between cases, interval", "value -+ t(v) se, 95 %", "scdhlm, CI_g with symmetric = TRUE"),
+    Formula(
+        "between cases, autocorrelation and intraclass",
+        "a = sum e(t) e(t + 1) / sum e(t)^2 + sum (1 - 1 / n) / (days - 2 cases), e the days less their phase's mean, "
+        "n the days of each phase; r = 1 - s^2 / S^2, at least 0, s^2 the variance within cases corrected for a",
+        _BETWEEN,
+        "days with a value follow each other, also where others without one lie between them",
+    ),
+)
 TREND = Formula(
     "dependence, trend within phases",
     "least squares slope of days less their phase's means; se sqrt(s^2 / Sxx) sqrt((1 + r) / (1 - r)), r = "

@@ -1,29 +1,35 @@
 """The combined analysis: what counts, what it gives, and its plan."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from americano_pipelines.analysis.combined_extract import CombinedExtract, RecordedTest
+from americano_pipelines.analysis.extract import Extract
 from americano_pipelines.analysis.parameters import AbabParameters, CombinedParameters
 from americano_pipelines.analysis.preregistration import planned_of, resolve
 from americano_pipelines.analysis.registry import KINDS, Basis
 from americano_pipelines.analysis.result import Analysis
-from americano_pipelines.demo.data.protocols import PROTOCOLS
+from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
 from americano_pipelines.provenance.crate.verify_standalone import Report, check_combined
 from americano_pipelines.statistics.combined_p import edgington, stouffer
 from americano_pipelines.statistics.random_effects import random_effects
 from americano_pipelines_tests.analysis.examples import LATER, changed, extract_of, planned, switching
 
 _KIND = KINDS["combined"]
-_MEMBERS = [
-    planned(extract_of(protocol), improvement="increase", group="study").model_copy(
-        update={"times_us": [], "values": [], "labels": []}
-    )
-    for protocol in PROTOCOLS[:4]
-]
+
+
+def _member(protocol: DemoProtocol) -> Extract:
+    """A protocol of the group, without its events, each of another learner."""
+    extract = planned(extract_of(protocol), improvement="increase", group="study")
+    stated = extract.protocol.model_copy(update={"learner": f"learner of {protocol.name}"})
+    return extract.model_copy(update={"protocol": stated, "times_us": [], "values": [], "labels": []})
+
+
+_MEMBERS = [_member(protocol) for protocol in PROTOCOLS[:4]]
 
 
 def recorded_test(place: int, p_higher: float, p_lower: float, **others: Any) -> RecordedTest:
@@ -46,14 +52,14 @@ def recorded_test(place: int, p_higher: float, p_lower: float, **others: Any) ->
     )
 
 
-def combined_extract(*tests: RecordedTest) -> CombinedExtract:
+def combined_extract(*tests: RecordedTest, members: Sequence[Extract] = _MEMBERS) -> CombinedExtract:
     return CombinedExtract(
-        group="study", outcome="sessionPerformanceScore", learners=["x"], protocols=_MEMBERS, tests=list(tests)
+        group="study", outcome="sessionPerformanceScore", learners=["x"], protocols=list(members), tests=list(tests)
     )
 
 
-def combined_analysis(*tests: RecordedTest, **parameters: Any) -> Analysis:
-    extract = combined_extract(*tests)
+def combined_analysis(*tests: RecordedTest, members: Sequence[Extract] = _MEMBERS, **parameters: Any) -> Analysis:
+    extract = combined_extract(*tests, members=members)
     assert CombinedExtract.parse(extract.canonical()) == extract
     return _KIND.analyse(extract, CombinedParameters(**parameters), Basis("snapshot", 0, "planned"))
 
@@ -91,7 +97,7 @@ def test_what_is_not_planned_or_not_tested_is_listed_and_not_counted() -> None:
     assert [row["why"] for row in analysis.results["left out"]] == [
         "it is exploratory, not planned",
         "it made no randomization test",
-        "no randomization test is recorded",
+        "no randomization test of sessionPerformanceScore is recorded",
     ]
     undeclared = combined_analysis(
         recorded_test(0, 0.01, 0.99), recorded_test(1, 0.01, 0.99, better=None), recorded_test(2, 0.5, 0.5)
@@ -139,7 +145,11 @@ def test_a_crate_tells_which_tests_do_not_count(config: dict[str, Any], row: dic
     record = json.loads(
         json.dumps({"results": analysis.results, "verdict": analysis.verdict, "logged": {"metrics": metrics}})
     )
-    record |= {"sentence": analysis.sentence, "config": CombinedParameters(include="declared").recorded() | config}
+    record |= {
+        "identity": {"analysis_version": analysis.version},
+        "sentence": analysis.sentence,
+        "config": CombinedParameters(include="declared").recorded() | config,
+    }
     record["results"]["experiments"][1] |= row
     report = Report()
 
@@ -185,14 +195,20 @@ def test_a_recorded_test_whose_p_has_no_side_or_no_drawing_does_not_count(design
     assert (analysis.verdict, analysis.results["test"]["kind"]) == (verdict, "randomisation test")
     record = {"results": analysis.results, "verdict": analysis.verdict, "standing": {"label": "planned"}}
     group = CombinedExtract(group="study", outcome="score", learners=["x"], protocols=[extract], tests=[])
+    other = {**record, "config": {"outcome": "minutes"}}
 
-    (test,) = group.with_records(lambda _: [("0" * 64, record)]).tests
+    (test,) = group.with_records(
+        lambda _: [("0" * 64, record | {"config": {"outcome": "score"}}), ("1" * 64, other)]
+    ).tests
 
     assert str(test.exclusion("planned")).startswith(why)
 
 
 def test_harm_is_what_goes_against_what_is_better() -> None:
-    analysis = combined_analysis(recorded_test(0, 0.99, 0.01), recorded_test(1, 0.98, 0.02))
+    worse = [recorded_test(0, 0.99, 0.01), recorded_test(1, 0.98, 0.02)]
+    analysis = combined_analysis(
+        *(test.model_copy(update={"effects": [-1.0, -effect]}) for test, effect in zip(worse, (0.5, 0.6), strict=True))
+    )
 
     assert analysis.verdict == "harm"
     assert combined_analysis(recorded_test(0, 0.3, 0.7), recorded_test(1, 0.4, 0.6)).verdict == "not shown"
@@ -221,3 +237,54 @@ def test_unequal_missing_days_and_different_treatments_are_left_out() -> None:
     pooled = combined_analysis(recorded_test(0, 0.01, 0.99), other, recorded_test(2, 0.01, 0.99))
     why = "INTERVENTION_A and INTERVENTION_B are different treatments, and are not pooled"
     assert pooled.sentence == f"No verdict: {why}."
+
+
+def test_a_mean_effect_against_the_tests_forbids_a_verdict() -> None:
+    tests = [recorded_test(place, 0.01, 0.99).model_copy(update={"effects": [-0.4]}) for place in range(3)]
+
+    analysis = combined_analysis(*tests)
+
+    assert analysis.verdict == "no verdict"
+    assert analysis.sentence.startswith(
+        "No verdict: the tests and the mean effect point opposite ways; the planned tests of 3 of 4 experiments give "
+    )
+
+
+def test_what_limits_the_mean_effect_is_said() -> None:
+    tests = [recorded_test(0, 0.01, 0.99), recorded_test(1, 0.01, 0.99), recorded_test(2, 0.2, 0.85)]
+
+    plain = combined_analysis(*tests)
+    short = combined_analysis(*tests[:2], tests[2].model_copy(update={"effects": [], "errors": []}))
+
+    assert plain.sentence.endswith("between experiments a standard deviation of 0.43).")
+    assert "The mean effect is that of 2 of these tests: " in short.sentence
+    assert f"{_MEMBERS[2].title} has no standardized difference." in short.sentence
+    low, high = short.numbers["interval_low"], short.numbers["interval_high"]
+    assert low is not None
+    assert high is not None
+    assert low < 0 < high
+    assert (
+        "The interval of the mean effect holds 0: p says that at least one experiment has an effect" in short.sentence
+    )
+    none = combined_analysis(recorded_test(0, 0.3, 0.7), recorded_test(1, 0.4, 0.6))
+    assert "The interval of the mean effect holds 0" not in none.sentence
+
+
+def test_ways_that_differ_and_experiments_of_one_learner_are_named() -> None:
+    tests = [recorded_test(0, 0.02, 0.99), recorded_test(1, 0.97, 0.04, better="decrease"), recorded_test(2, 0.2, 0.85)]
+
+    differ = combined_analysis(*tests)
+
+    first, second, third = (member.title for member in _MEMBERS[:3])
+    assert differ.sentence.endswith(f" Higher is better in {first}, {third}, lower in {second}.")
+    again = _MEMBERS[2].protocol.model_copy(update={"learner": _MEMBERS[0].protocol.learner})
+    members = [*_MEMBERS[:2], _MEMBERS[2].model_copy(update={"protocol": again}), _MEMBERS[3]]
+    assert "The 3 experiments are of 2 learners; " in combined_analysis(*tests, members=members).sentence
+    assert "of 2 learners" not in differ.sentence
+
+
+def test_the_sentence_names_another_level() -> None:
+    tests = [recorded_test(0, 0.02, 0.99), recorded_test(1, 0.04, 0.97)]
+
+    assert "Edgington's sum of p values, level .010); " in combined_analysis(*tests, alpha=0.01).sentence
+    assert ", level" not in combined_analysis(*tests).sentence

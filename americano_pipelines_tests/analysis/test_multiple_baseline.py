@@ -1,6 +1,7 @@
 """A group as a multiple baseline: its scheme, its verdict, what forbids one, and its days computed again."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from americano_pipelines.analysis.multiple_baseline_scheme import read_joint_sch
 from americano_pipelines.analysis.parameters import MultipleBaselineParameters
 from americano_pipelines.analysis.registry import KINDS, Basis
 from americano_pipelines.analysis.result import Analysis
+from americano_pipelines.statistics.between_case_effect import between_case_effect
 from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines.statistics.recompute import recompute
-from americano_pipelines_tests.analysis.examples import LATER, ORIGIN
+from americano_pipelines_tests.analysis.examples import LATER, ORIGIN, changed, planned
 
 _WINDOWS = {"scheme": "cases", "baselineDays": [[6, 9], [12, 15], [18, 21]]}
 _FIXED = {"scheme": "cases", "baselineDays": [7, 13, 19]}
@@ -212,3 +214,119 @@ def test_missing_days_of_treatment_forbid_a_verdict() -> None:
         rejections += analysis.numbers["p"] <= 0.05
         assert analysis.verdict in {"no verdict", "not shown"}, analysis.sentence
     assert rejections >= 3, "the test alone finds what is not there"
+
+
+def _with_days(extract: GroupExtract, change: Callable[[int, np.ndarray, np.ndarray], np.ndarray]) -> GroupExtract:
+    """The same with other outcomes, of each case from its place, the days with a value and their outcomes."""
+    members = []
+    for place, member in enumerate(extract.protocols):
+        days = (np.array(member.times_us) - ORIGIN) // DAY_US
+        members.append(member.model_copy(update={"values": change(place, days, np.array(member.values)).tolist()}))
+    return extract.model_copy(update={"protocols": members})
+
+
+def test_a_trend_in_all_cases_is_said_with_the_part_that_it_makes() -> None:
+    def rising(place: int, days: np.ndarray, _: np.ndarray) -> np.ndarray:
+        noise: np.ndarray = np.random.default_rng((place, 3)).normal(size=days.size)
+        return noise + 0.5 * days
+
+    extract = _with_days(group(INDEPENDENT), rising)
+
+    analysis = _analysis(extract)
+
+    trend = analysis.results["dependence"]["trend within phases"]
+    assert analysis.verdict == "not shown", "each case rises whenever it starts"
+    assert trend["slope"] == pytest.approx(0.5, abs=0.03)
+    # Treatment days are 15 days later than baseline days, whenever treatment starts.
+    assert trend["part of the difference"] == pytest.approx(15 * trend["slope"], rel=0.03)
+    said = f"within phases the outcome rises by {trend['slope']:.3f} a day, which makes "
+    assert f"{said}{trend['part of the difference']:+.2f} of this difference" in analysis.sentence
+    level = _analysis(_with_days(extract, lambda _, days, values: values - 0.5 * days))
+    assert "a day, which makes" not in level.sentence
+    after = _with_days(extract, lambda place, days, values: values - 0.5 * np.minimum(days, (13, 7, 19)[place]))
+    assert "a day, which makes" not in _analysis(after).sentence, "an effect that grows is no trend"
+
+
+def test_the_effect_between_learners_is_given_where_it_is_defined() -> None:
+    rises = _analysis(group(INDEPENDENT))
+    lower = _with_days(group(INDEPENDENT, improvement="decrease"), lambda _, __, values: -values)
+    falls = _analysis(lower.model_copy(update={"protocols": [planned(member) for member in lower.protocols]}))
+
+    effect = rises.results["effects"]["between cases"]
+    cases = [observe(member) for member in group(INDEPENDENT).protocols]
+    computed = between_case_effect([case.days.values for case in cases], [case.days.phase == 1 for case in cases])
+    assert effect["value"] == pytest.approx(computed.value)
+    assert effect["value"] > 1
+    assert falls.results["effects"]["between cases"]["value"] == pytest.approx(effect["value"])
+    assert "between cases, value" in {formula["number"] for formula in rises.results["formulas"]}
+    two = _analysis(group(INDEPENDENT, (13, 7)))
+    assert two.results["effects"]["between cases"] == {"why there is none": "it takes 3 cases, and there are 2"}
+    assert "between cases, value" not in {formula["number"] for formula in two.results["formulas"]}
+    alone = group(INDEPENDENT)
+    same = [member.protocol.model_copy(update={"learner": "learner-0"}) for member in alone.protocols]
+    members = [
+        member.model_copy(update={"protocol": protocol}) for member, protocol in zip(alone.protocols, same, strict=True)
+    ]
+    of_one = _analysis(alone.model_copy(update={"protocols": members}))
+    why = "cases of one learner do not differ as learners do, and 3 cases have 1"
+    assert of_one.results["effects"]["between cases"] == {"why there is none": why}
+
+
+def test_a_phase_a_day_over_is_compared_as_drawn_and_said() -> None:
+    extract = group(INDEPENDENT)
+    late = changed(extract.protocols[0], 1, starts_us=ORIGIN + 14 * DAY_US)
+
+    analysis = _analysis(extract.model_copy(update={"protocols": [late, *extract.protocols[1:]]}))
+
+    assert analysis.numbers == {**_analysis(extract).numbers} | {
+        name: analysis.numbers[name] for name in ("mean_difference", "nap")
+    }
+    assert (
+        "Case 0: the days are compared as they were drawn (phases of 13, 17 days), though the phases had 14"
+        in analysis.sentence
+    )
+
+
+def test_small_outcomes_another_level_and_cases_without_treatment() -> None:
+    small = _analysis(_with_days(group(INDEPENDENT), lambda _, __, values: values / 10_000), alpha=0.01)
+    assert "level .01" in small.sentence
+    assert "two-sided 99% interval" in small.sentence
+    observed = small.numbers["observed"]
+    assert observed is not None
+    assert f"differed from baseline days by {observed:+.5f}" in small.sentence
+    extract = group(INDEPENDENT)
+    untreated = changed(extract.protocols[2], 1, type="BASELINE")
+    none = _analysis(extract.model_copy(update={"protocols": [*extract.protocols[:2], untreated]}))
+    assert none.verdict == "no verdict"
+    assert "each case of a multiple baseline has a baseline and then a treatment, and Case 2 has" in none.sentence
+
+
+def test_benefit_says_so_only_where_the_interval_leaves_out_zero() -> None:
+    for seed in range(12):
+        extract = _with_days(
+            group(_WINDOWS),
+            lambda place, days, _, seed=seed: (
+                np.random.default_rng((seed, place)).normal(size=days.size) + 0.8 * (days >= (13, 7, 19)[place])
+            ),
+        )
+        numbers = _analysis(extract).numbers
+        low, high, p = numbers["interval_low"], numbers["interval_high"], numbers["p"]
+        assert p is not None
+        inside = (low is None or low <= 0) and (high is None or high >= 0)
+        assert inside is (p > 0.05), seed
+
+
+def test_cases_that_differ_the_other_way_are_named_with_their_differences() -> None:
+    def change(place: int, days: np.ndarray, values: np.ndarray) -> np.ndarray:
+        changed_values: np.ndarray = values - 12 * (days >= 19) if place == 2 else values
+        return changed_values
+
+    mixed = _analysis(_with_days(group(INDEPENDENT, effect=12), change))
+    falls = _analysis(_with_days(group(INDEPENDENT), lambda place, _, values: values if place == 2 else -values))
+
+    difference = mixed.results["test"]["cases"][2]["difference"]
+    assert difference < 0 < mixed.numbers["observed"]
+    assert f"averaged over 3 cases, of which these differ the other way: Case 2 {difference:+.2f};" in mixed.sentence
+    assert falls.numbers["observed"] < 0
+    assert "differ the other way: Case 2 +" in falls.sentence
+    assert "averaged over 3 cases;" in _analysis(group(INDEPENDENT)).sentence

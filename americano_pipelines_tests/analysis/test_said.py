@@ -87,7 +87,8 @@ def test_declared_contrasts_are_judged_one_by_one() -> None:
     assert analysis.verdict == "benefit"
     assert analysis.sentence.startswith("Benefit: INTERVENTION_A days differed from baseline days by +12.")
     # B follows one phase only: 15 assignments, so no p can be at the level.
-    assert " INTERVENTION_B against BASELINE: no verdict (difference +6.26, p .067, by Holm .067)." in analysis.sentence
+    numbers = "difference +6.26, p .067, by Holm .067"
+    assert f" INTERVENTION_B against BASELINE: no verdict ({numbers}): too few assignments." in analysis.sentence
     first, second = analysis.results["contrasts"]  # type: ignore[misc]
     assert (first["contrast"], first["primary"], first["p by Holm"]) == (  # type: ignore[index, call-overload]
         "INTERVENTION_A-BASELINE", True, pytest.approx(2 * first["p"]),  # type: ignore[index, call-overload, operator]
@@ -103,6 +104,26 @@ def test_declared_contrasts_are_judged_one_by_one() -> None:
     assert "INTERVENTION_B against BASELINE: no verdict (INTERVENTION_B against BASELINE cannot be" in beside.sentence
     alone = analysed(daily(noise(2)), contrasts=CONTRASTS[:1])
     assert alone.results == analysed(daily(noise(2))).results
+
+
+def test_a_further_contrast_that_missing_days_decide_gets_no_verdict() -> None:
+    """The days of B that are left are its highest, and nothing has an effect."""
+    rejections = 0
+    for seed in range(12):
+        values = np.random.default_rng(seed).normal(size=56)
+        by_value = sorted(range(41, 56), key=lambda day: values[day])
+        values[by_value[:7]] = np.nan
+        extract = changed(daily(values, (4, 30)), 3, type="INTERVENTION_B")
+
+        analysis = analysed(extract, contrasts=CONTRASTS, alpha=0.2)
+
+        second = analysis.results["contrasts"][1]  # type: ignore[index, call-overload]
+        judged = second["verdict"]["state"]  # type: ignore[index, call-overload]
+        rejections += second["p"] <= 0.1  # type: ignore[index, call-overload, operator]
+        assert judged in {"no verdict", "not shown"}, analysis.sentence
+        if second["p by Holm"] <= 0.2:  # type: ignore[index, call-overload, operator]
+            assert "): the conditions lack values on unequal shares of their days" in analysis.sentence
+    assert rejections >= 3, "the test alone finds what is not there"
 
 
 @pytest.mark.parametrize(

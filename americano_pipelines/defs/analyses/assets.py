@@ -48,7 +48,7 @@ def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
         warnings.simplefilter("ignore", category=dg.BetaWarning)
         decorator = dg.asset(
             key=asset_specs.key(PREFIX, kind.name),
-            deps=[dg.AssetKey(key.split("/")) for key in kind.assets],
+            deps=[*(dg.AssetKey(key.split("/")) for key in kind.assets), *map(_recorded_analysis, kind.combines)],
             partitions_def=_PARTITIONS.get(kind.scope),
             description=_description(kind),
             group_name=EXPERIMENTS,
@@ -59,6 +59,15 @@ def build_analysis(settings: Settings, kind: Kind) -> dg.AssetsDefinition:
             backfill_policy=dg.BackfillPolicy.multi_run() if kind.scope in _PARTITIONS else None,
         )
     return decorator(_step(settings, kind, launchpad(kind)))
+
+
+def _recorded_analysis(name: str) -> dg.AssetDep:
+    """The edge to an analysis whose records are read, of no partition.
+
+    Only the published file knows which protocols a group has. Over all partitions the group's result would become stale
+    with each analysis of any protocol, also with an exploratory one, which changes nothing of it.
+    """
+    return dg.AssetDep(asset_specs.key(PREFIX, name), partition_mapping=dg.SpecificPartitionsPartitionMapping([]))
 
 
 def _description(kind: Kind) -> str:

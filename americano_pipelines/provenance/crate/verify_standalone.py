@@ -1017,6 +1017,10 @@ def check_combined(record: Mapping[str, Any], report: Report) -> None:
     if chosen is not None:
         better = "benefit" if chosen["p_benefit"] < chosen["p_harm"] else "harm"
         expected = better if chosen["p"] <= level else "not shown"
+        opposite = mean is not None and mean["mean"] * (1 if better == "benefit" else -1) < 0
+        # Version 3 judged by p alone.
+        if expected == better and opposite and int(record["identity"]["analysis_version"]) > 3:  # noqa: PLR2004
+            expected = "no verdict"
     if len({name for row in rows for name in row.get("interventions", ())}) > 1:
         expected = "no verdict"
     verdict = results["verdict"]
