@@ -43,16 +43,16 @@ class Diagnosis:
 
 def examine(settings: Settings) -> list[Diagnosis]:
     """Look at everything, in the order in which a sync would need it."""
-    looks: list[Callable[[Settings], Iterator[Diagnosis]]] = [_mode, _data_folder, _extension]
-    looks.append(_files if settings.mode is Mode.PARQUET else _postgres)
-    looks += [_published, _pseudonym_key, _dagster_home, _mlflow, _app]
+    examinations: list[Callable[[Settings], Iterator[Diagnosis]]] = [_mode, _data_folder, _extension]
+    examinations.append(_files if settings.mode is Mode.PARQUET else _postgres)
+    examinations += [_published, _pseudonym_key, _dagster_home, _mlflow, _app]
     findings: list[Diagnosis] = []
-    for look in looks:
+    for examination in examinations:
         try:
-            findings.extend(look(settings))
+            findings.extend(examination(settings))
         except (AmericanoError, OSError) as error:
             words = describe_os_error(error) if isinstance(error, OSError) else str(error)
-            findings.append(Diagnosis("FAIL", look.__name__.strip("_").replace("_", " "), words))
+            findings.append(Diagnosis("FAIL", examination.__name__.strip("_").replace("_", " "), words))
     return findings
 
 

@@ -97,7 +97,7 @@ def pipeline_status(settings: Settings) -> PipelineStatus:
             problems.append(f"the app's requests: {error}")
     analysed = [
         verdict.confirmatory is not None
-        for verdict in list_verdicts(settings, protocols)
+        for verdict in list_verdicts(settings.paths, protocols)
         if verdict.entry is not None and verdict.protocol in protocols
     ]
     existing = next(folder for folder in (settings.paths.root, *settings.paths.root.parents) if folder.exists())

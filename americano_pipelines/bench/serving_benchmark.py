@@ -119,19 +119,19 @@ def _rates(
     tag = _answer(server, _SERIES)[1].get("etag", "")
     if peer is None:
         announce(PLAN[0])
-        ours, unchanged = _rate(server, _SERIES, {}), _rate(server, _SERIES, {"If-None-Match": tag})
-        return [ServingFigure(PLAN[0], ours, "/s"), ServingFigure(PLAN[3], unchanged, "/s")]
+        own_rate, unchanged = _rate(server, _SERIES, {}), _rate(server, _SERIES, {"If-None-Match": tag})
+        return [ServingFigure(PLAN[0], own_rate, "/s"), ServingFigure(PLAN[3], unchanged, "/s")]
     with datasette(peer, folder, published, settings) as other:
         if len(_answer(other, _DATASETTE)[0]) < len(_answer(server, _SERIES)[0]) / 2:
             raise DataError("Datasette answers with fewer rows than the API")
         announce(PLAN[2])
         # In turns, so that a disturbance meets both.
         pairs = [(_rate(server, _SERIES, {}), _rate(other, _DATASETTE, {})) for _ in range(_ROUNDS)]
-    ours, theirs = (statistics.median(rates) for rates in zip(*pairs, strict=True))
-    ratio = statistics.median(mine / its for mine, its in pairs)
+    own_rate, peer_rate = (statistics.median(rates) for rates in zip(*pairs, strict=True))
+    ratio = statistics.median(own / of_peer for own, of_peer in pairs)
     return [
-        ServingFigure(PLAN[0], ours, "/s"),
-        ServingFigure(PLAN[1], theirs, "/s"),
+        ServingFigure(PLAN[0], own_rate, "/s"),
+        ServingFigure(PLAN[1], peer_rate, "/s"),
         ServingFigure(PLAN[2], ratio, "times", 5.0, is_rate=True),
         ServingFigure(PLAN[3], _rate(server, _SERIES, {"If-None-Match": tag}), "/s"),
     ]

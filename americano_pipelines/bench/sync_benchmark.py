@@ -80,9 +80,11 @@ def measure(
     announce(PLAN[0])
     copy_s, copy_bytes = _raw_copy(settings, data.folder)
     announce(PLAN[1])
-    ours = _alone(_export, settings)
-    exported = Measured(PLAN[1], ours["seconds"], PLAN[0], ours["seconds"] / copy_s, 1.15, stages=ours["stages"])
-    exported.note = _note(ours)
+    exporting = _alone(_export, settings)
+    exported = Measured(
+        PLAN[1], exporting["seconds"], PLAN[0], exporting["seconds"] / copy_s, 1.15, stages=exporting["stages"]
+    )
+    exported.note = _note(exporting)
     announce(PLAN[2])
     load_s, load_bytes = _bare_load(settings, data.folder)
     announce(PLAN[3])
@@ -108,18 +110,20 @@ def measure(
     for name in peers() if with_peers else ():
         announce(name)
         copied, complete = _alone(time_peer, data, name)
-        lines.append(Measured(f"just the copy: {name}", copied, PLAN[1], copied / ours["seconds"]))
+        lines.append(Measured(f"just the copy: {name}", copied, PLAN[1], copied / exporting["seconds"]))
         lines.append(Measured(f"same result: {name}", complete, PLAN[3], complete / full["seconds"]))
     return lines if data.rows >= MIN_ROWS_OF_BUDGETS else [replace(line, budget=None) for line in lines]
 
 
-def _line(what: str, ours: dict[str, Any], against: str, seconds: float, budget: float) -> Measured:
-    return Measured(what, ours["seconds"], against, ours["seconds"] / seconds, budget, _note(ours), ours["stages"])
+def _line(what: str, measured: dict[str, Any], against: str, seconds: float, budget: float) -> Measured:
+    return Measured(
+        what, measured["seconds"], against, measured["seconds"] / seconds, budget, _note(measured), measured["stages"]
+    )
 
 
-def _note(ours: dict[str, Any]) -> str:
+def _note(measured: dict[str, Any]) -> str:
     """On a busy machine the CPU time says more than the seconds; Postgres's is not in it."""
-    return f"{ours['bytes'] / 1e6:,.0f} MB, peak {ours['peak_mb']} MB, CPU {ours['cpu_s']:.1f} s"
+    return f"{measured['bytes'] / 1e6:,.0f} MB, peak {measured['peak_mb']} MB, CPU {measured['cpu_s']:.1f} s"
 
 
 def _alone(work: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.markup import escape
@@ -10,79 +10,91 @@ from rich.markup import escape
 from americano_pipelines.cli.exit_codes import FAILED
 from americano_pipelines.cli.output import Console, progress, say, show_lines
 from americano_pipelines.errors import ConfigError
-from americano_pipelines.settings import PROJECT_ROOT, Settings, load_settings
+from americano_pipelines.settings import PROJECT_ROOT, DataFolder, Settings, load_settings
 from americano_pipelines.sources.contracts import CONTRACTS
 from americano_pipelines.sources.path_expansion import expand
 
 if TYPE_CHECKING:
     from americano_pipelines.defs.analyses.launch_analyses import Launched
     from americano_pipelines.demo.server import DemoServer
+    from americano_pipelines.provenance.record_index import IndexEntry
 
 
 COMMAND, JUDGED = "americano demo run", "abab_randomization"
 
 
 def run_analyses(settings: Settings) -> "list[Launched]":
-    """Carry out the requests of the demo's app, then every analysis that has no record yet."""
+    """Carry out the requests of the demo's app, then the analyses that have no record yet.
+
+    Protocols of design ABAB get all analyses, the others only what they are judged by: the rest would take half a
+    minute.
+    """
+    from americano_pipelines.demo.data.analysis_rows import protocol_ids
+    from americano_pipelines.demo.data.demo_experiments import experiments
+    from americano_pipelines.demo.data.protocols import PROTOCOLS
+
+    abab, ids = {protocol.name for protocol in PROTOCOLS}, protocol_ids()
+    kinds = {
+        ids[experiment.name]: () if experiment.judged_as_group else (JUDGED,)
+        for experiment in experiments()
+        if experiment.name not in abab
+    }
     with progress("loading Dagster and MLflow"):
         from americano_pipelines.defs.analyses.launch_analyses import run_missing, run_requests
 
-        return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND)]
+        return [*run_requests(settings, command=COMMAND), *run_missing(settings, command=COMMAND, kinds=kinds)]
 
 
-def show_analyses(settings: Settings, launched: "list[Launched]") -> None:
-    """Print each verdict next to the seeded effect, and the analyses that failed."""
+def show_analyses(paths: DataFolder, launched: "list[Launched]") -> None:
+    """Print each verdict next to the seeded truth, and the analyses that failed."""
     from americano_pipelines.demo.data.analysis_rows import protocol_ids
-    from americano_pipelines.demo.data.protocols import PROTOCOLS
-    from americano_pipelines.provenance.archive import records
-    from americano_pipelines.statistics.outcome_digits import shown_p
+    from americano_pipelines.demo.data.demo_experiments import experiments
 
-    console = Console(highlight=False)
-    judged = sorted(
-        (entry for _, entry in records(settings) if entry.identity.analysis == JUDGED),
-        key=lambda entry: entry.identity.started_at,
-        reverse=True,
-    )
-    first = {entry.identity.protocol_id: entry for entry in judged}  # of several the first, which was planned
-    ids = protocol_ids()
-    rows = []
-    for protocol in PROTOCOLS:
-        record = first.get(ids[protocol.name])
-        p = record.logged.metrics.get("p") if record else None
-        rows.append(
-            {
-                "protocol": protocol.title,
-                "truth": f"{protocol.effect:+g}" if protocol.effect else "no effect",
-                "verdict": (record.verdict or "-") if record else "failed",
-                "p": shown_p(p[-1][1]) if p else "-",
-                "standing": record.standing.label if record and record.standing else "-",
-            }
+    console, ids = Console(highlight=False), protocol_ids()
+    judged = [experiment for experiment in experiments() if not experiment.judged_as_group]
+    rows = [
+        _verdict_row(
+            experiment.title,
+            experiment.truth_words,
+            experiment.verdict,
+            _confirmatory(paths, "protocol_id", ids[experiment.name]),
         )
-    groups = dict.fromkeys(protocol.group for protocol in PROTOCOLS if protocol.group is not None)
-    rows += [_group_row(settings, group) for group in groups]
+        for experiment in judged
+    ]
+    for group in dict.fromkeys(experiment.group for experiment in experiments() if experiment.group is not None):
+        members = [experiment for experiment in experiments() if experiment.group == group]
+        (verdict,) = {member.verdict for member in members}
+        words = ", ".join(member.truth_words for member in members)
+        rows.append(_verdict_row(f"group {group}", words, verdict, _confirmatory(paths, "group_key", group)))
+    agreeing = sum(row["agrees"] == "yes" for row in rows)
     console.print(
-        f"[bold]Verdicts[/] ({len(launched)} new analyses, by randomization test, change points and regression)"
+        f"[bold]Verdicts[/] ({len(launched)} new analyses, by randomization test, change points and regression; "
+        f"{agreeing} of {len(rows)} verdicts agree with the seeded truth)"
     )
     show_lines(console, rows, "protocol")
-    titles = {ids[protocol.name]: protocol.title for protocol in PROTOCOLS}
+    titles = {ids[experiment.name]: experiment.title for experiment in experiments()}
     for entry in launched:
         if not entry.success:
             name = escape(titles.get(entry.protocol_id, entry.protocol))
             console.print(f"[yellow]skipped[/] {entry.analysis}, {name}: {escape(entry.sentence)}")
 
 
-def _group_row(settings: Settings, group: str) -> dict[str, str]:
-    """The verdict on a group next to the seeded effects of its protocols."""
-    from americano_pipelines.demo.data.protocols import PROTOCOLS
+def _confirmatory(paths: DataFolder, column: Literal["protocol_id", "group_key"], name: str) -> "IndexEntry | None":
     from americano_pipelines.provenance.verdict_listing import confirmatory_entry
+
+    return confirmatory_entry(paths, column, name)
+
+
+def _verdict_row(name: str, truth: str, true_verdict: str, entry: "IndexEntry | None") -> dict[str, str]:
+    """A verdict next to the truth."""
     from americano_pipelines.statistics.outcome_digits import shown_p
 
-    entry = confirmatory_entry(settings, "group_key", group)
-    truth = ", ".join(f"{protocol.effect:+g}" for protocol in PROTOCOLS if protocol.group == group)
+    verdict = "failed" if entry is None else entry.verdict or "-"
     return {
-        "protocol": f"group {group}",
+        "protocol": name,
         "truth": truth,
-        "verdict": "failed" if entry is None else entry.verdict or "-",
+        "verdict": verdict,
+        "agrees": "yes" if verdict == true_verdict else "no",
         "p": "-" if entry is None or entry.p is None else shown_p(entry.p),
         "standing": "-" if entry is None else str(entry.standing),
     }
@@ -150,7 +162,7 @@ def run(context: click.Context, *, keep: bool) -> None:
         if launched and not (again := syncing.run_sync(settings, full=False)).success:
             say(f"failed: {again.error}", err=True)
             context.exit(FAILED)
-        show_analyses(settings, launched)
+        show_analyses(settings.paths, launched)
     finally:
         if not keep and not was_running:
             server.down()

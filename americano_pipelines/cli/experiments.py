@@ -38,7 +38,7 @@ def verdicts(*, as_json: bool) -> None:
     from americano_pipelines.warehouse.published_protocols import read_protocols
 
     settings = load_settings()
-    listed = list_verdicts(settings, read_protocols(settings))
+    listed = list_verdicts(settings.paths, read_protocols(settings))
     if as_json:
         say_json([_as_dict(verdict) for verdict in listed])
     else:
@@ -111,7 +111,7 @@ def protocols(*, as_json: bool) -> None:
     settings = load_settings()
     published = read_protocols(settings)
     recorded: dict[str, dict[str, int]] = {protocol.protocol_id: {} for protocol in published}
-    for entry in newest_entries(settings):
+    for entry in newest_entries(settings.paths):
         if entry.protocol_id in recorded and entry.analysis is not None:
             counts = recorded[entry.protocol_id]
             counts[entry.analysis] = counts.get(entry.analysis, 0) + 1

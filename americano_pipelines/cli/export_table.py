@@ -93,7 +93,7 @@ def _missing_verdicts(settings: Settings) -> int:
     with open_published(settings) as connection:
         protocols = published_protocols(connection)
         rows = connection.execute(f"SELECT record_sha256 FROM {_VERDICTS}").fetchall()  # noqa: S608 - a constant
-    listed = list_verdicts(settings, protocols)[: len(protocols)]
+    listed = list_verdicts(settings.paths, protocols)[: len(protocols)]
     return len({verdict.entry.sha256 for verdict in listed if verdict.entry} - {sha256 for (sha256,) in rows})
 
 

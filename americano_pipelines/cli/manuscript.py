@@ -31,7 +31,7 @@ def manuscript(run: str, output: Path | None) -> None:
     from americano_pipelines.provenance.reporting_checklist import TO_ADD
 
     settings = load_settings()
-    _, record = find_record(settings, run)
+    _, record = find_record(settings.paths, run)
     protocol_id = record.identity.protocol_id or ""
     protocol = published_protocol(settings, protocol_id)
     blocks = arrange(reported_record(record, str(protocol.get("protocolname") or protocol_id)), protocol)

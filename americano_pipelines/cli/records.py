@@ -24,7 +24,7 @@ from americano_pipelines.cli.output import (
     standing_cell,
 )
 from americano_pipelines.common.hashing import SHA256
-from americano_pipelines.settings import Settings, load_settings
+from americano_pipelines.settings import DataFolder, Settings, load_settings
 from americano_pipelines.text_output import one_line
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def compare(first: str, second: str, *, as_json: bool) -> None:
 
     settings = load_settings()
     with progress("reading both records", enabled=not as_json):
-        records = [find_record(settings, name) for name in (first, second)]
+        records = [find_record(settings.paths, name) for name in (first, second)]
         lines = line_up(records[0][1], records[1][1])
         names = {} if as_json else {protocol.protocol_id: protocol.title for protocol in read_protocols(settings)}
     if as_json:
@@ -190,7 +190,7 @@ def runs(*, protocol: str | None, planned: bool, limit: int | None, all_runs: bo
             and (not planned or run.standing in ("planned", "declared"))
         ]
         shown = matching[:most]
-        numbers = {} if as_json else _numbers(settings, shown)
+        numbers = {} if as_json else _numbers(settings.paths, shown)
     if as_json:
         say_json([asdict(run) for run in shown])
         return
@@ -204,16 +204,16 @@ def _protocol_id(settings: Settings, text: str) -> str:
     from americano_pipelines.provenance.verdict_listing import list_verdicts
     from americano_pipelines.warehouse.published_protocols import find_protocol, read_protocols
 
-    verdicts = list_verdicts(settings, read_protocols(settings))
+    verdicts = list_verdicts(settings.paths, read_protocols(settings))
     return find_protocol([verdict.protocol for verdict in verdicts], text).protocol_id
 
 
-def _numbers(settings: Settings, shown: "list[ListedRun]") -> "dict[str, KeyNumbers]":
+def _numbers(paths: DataFolder, shown: "list[ListedRun]") -> "dict[str, KeyNumbers]":
     """Key numbers of the runs that have a record, by its hash."""
     from americano_pipelines.provenance.record_index import find_entries
 
     hashes = [run.record for run in shown if run.record]
-    return {entry.sha256: entry.numbers for entry in find_entries(settings, "sha256", *hashes)}
+    return {entry.sha256: entry.numbers for entry in find_entries(paths, "sha256", *hashes)}
 
 
 def verdict_text(run: "ListedRun", *, whole: bool = True) -> str:

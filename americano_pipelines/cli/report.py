@@ -51,10 +51,10 @@ def report(context: click.Context, *, protocol: str | None, compare_postgres: bo
 
 def run_report(settings: Settings, *, compare: bool, quiet: bool = False) -> "list[Pattern]":
     """Run all queries; show progress on a terminal."""
-    from americano_pipelines.warehouse.phase_report import report as ask
+    from americano_pipelines.warehouse.phase_report import report as read_report
 
     with progress("counting events", enabled=not quiet):
-        return ask(settings, compare=compare)
+        return read_report(settings, compare=compare)
 
 
 def show(patterns: "list[Pattern]", names: Mapping[str, str]) -> None:

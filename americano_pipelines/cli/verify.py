@@ -74,7 +74,7 @@ def _verify_crate(crate: Path, *, as_json: bool) -> int:
 
     settings = load_settings()
     with progress("checking the crate", enabled=not as_json):
-        check = check_crate(settings, crate)
+        check = check_crate(settings.paths, crate)
     if as_json:
         findings = [{"status": status, "what": words} for status, words in check.findings]
         about = {"record": check.record_sha256, "contents": check.contents_sha256, "verified": check.verified}

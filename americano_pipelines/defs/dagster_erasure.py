@@ -58,7 +58,7 @@ class DagsterRuns:
         }
         recorded = {
             str(record.orchestrator["dagster_run_id"])
-            for _, record in records(self._settings)
+            for _, record in records(self._settings.paths)
             if record.extract_sha256 in purged and record.identity.partition is not None
         }
         # A run that was killed before it had an extract has only its protocol.

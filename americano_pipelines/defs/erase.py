@@ -83,7 +83,7 @@ def _find(
     for source in (protocol_owners(settings), lake_owners(settings), owners):
         for protocol_id, ids in source.items():
             known.setdefault(protocol_id, set()).update(ids)
-    learner = identify(settings, learner_id, known)
+    learner = identify(settings.paths, learner_id, known)
     items_by_store: list[list[Item]] = []
     for store in all_stores:
         items_by_store.append(store.find(learner))

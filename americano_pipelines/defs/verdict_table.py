@@ -64,7 +64,7 @@ def report_verdicts(settings: Settings, instance: dg.DagsterInstance) -> None:
         protocols = [protocol for protocol in published_protocols(connection) if protocol.protocol_id]
     protocols.sort(key=lambda protocol: (protocol.title, protocol.protocol_id))
     # Those that only records know, because they are not published any more, come after the published ones.
-    metadata = _metadata(list_verdicts(settings, protocols)[: len(protocols)])
+    metadata = _metadata(list_verdicts(settings.paths, protocols)[: len(protocols)])
     version = sha256_hex(canonical_json({name: str(value.value) for name, value in metadata.items()}))
     latest = instance.get_latest_materialization_event(VERDICTS_KEY)
     last = latest.asset_materialization if latest is not None else None

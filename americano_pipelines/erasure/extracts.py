@@ -36,10 +36,10 @@ class Extracts:
         """The extracts that hold the learner's events or may, and cards of earlier erasures that cannot be read."""
         clean = snapshots_without(self._settings.paths, learner.items)
         read_from: dict[str, set[str]] = {}
-        for _, record in records(self._settings):
+        for _, record in records(self._settings.paths):
             read_from.setdefault(record.extract_sha256, set()).update(source.snapshot_id for source in record.inputs)
         items = []
-        for sha256, path, content in kept_extracts(self._settings):
+        for sha256, path, content in kept_extracts(self._settings.paths):
             snapshot_ids = read_from.get(sha256, set())
             is_clean = bool(snapshot_ids) and snapshot_ids <= clean
             item = _item_of_extract(learner, sha256, path, content, is_clean=is_clean)
@@ -75,9 +75,9 @@ def purged_extracts(paths: DataFolder) -> dict[str, str | None]:
     return {path.stem: _card_protocol(path) for path in _cards(paths)}
 
 
-def kept_extracts(settings: Settings) -> Iterator[tuple[str, Path, bytes]]:
+def kept_extracts(paths: DataFolder) -> Iterator[tuple[str, Path, bytes]]:
     """Hash, path and bytes of every extract, finished or not."""
-    for path in sorted(settings.paths.extracts.glob("*")):
+    for path in sorted(paths.extracts.glob("*")):
         if path.is_file() and _NAMES.fullmatch(path.name):
             yield path.name.lstrip(".")[:_HASH_DIGITS], path, path.read_bytes()
 

@@ -9,29 +9,29 @@ from americano_pipelines.erasure.spellings import spellings
 from americano_pipelines.erasure.store import Learner
 from americano_pipelines.errors import PseudonymKeyError
 from americano_pipelines.provenance.archive import records
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 # In a record's queries.
 _PSEUDONYM = re.compile(r"learner-[0-9a-f]{20}")
 
 
-def identify(settings: Settings, learner_id: str, owners: Mapping[str, set[str]]) -> Learner:
+def identify(paths: DataFolder, learner_id: str, owners: Mapping[str, set[str]]) -> Learner:
     """Collect what the stores call a learner.
 
     Extracts and records have a pseudonym and a protocol. Where snapshots know a protocol's only owner, its pseudonym is
     that owner's, whichever key made it; so other extracts of theirs are found although the key was lost or replaced.
 
     Args:
-        settings: the data folder, whose key made the pseudonyms.
+        paths: the data folder, whose key made the pseudonyms.
         learner_id: the learner's id, as the source writes it.
         owners: protocol to the ids of those who own it, in any snapshot or the lake.
     """
     ids = spellings(learner_id)
     protocols = {protocol_id for protocol_id, owner_ids in owners.items() if not ids.isdisjoint(owner_ids)}
-    named = _pseudonyms_by_protocol(settings)
+    named = _pseudonyms_by_protocol(paths)
     key, problem = None, None
     try:
-        key = existing_key(settings.paths)
+        key = existing_key(paths)
     except PseudonymKeyError as error:
         problem = str(error)
     if problem is None and named:
@@ -65,14 +65,14 @@ def _pseudonyms_with_key(key: bytes | None, ids: Collection[str]) -> set[str]:
     return {pseudonym_under(key, learner_id) for learner_id in ids} if key is not None else set()
 
 
-def _pseudonyms_by_protocol(settings: Settings) -> dict[str, set[str]]:
+def _pseudonyms_by_protocol(paths: DataFolder) -> dict[str, set[str]]:
     """Protocol to the pseudonyms that extracts and records have for its learner, under any key."""
     named: dict[str, set[str]] = {}
-    for sha256, _, content in kept_extracts(settings):
+    for sha256, _, content in kept_extracts(paths):
         extract = summarize_extract(content, sha256)
         if extract.intact and extract.protocol_id is not None and extract.learners is not None:
             named.setdefault(extract.protocol_id, set()).update(extract.learners)
-    for _, record in records(settings):
+    for _, record in records(paths):
         if record.identity.protocol_id is not None:
             queries = " ".join(source.query for source in record.inputs)
             named.setdefault(record.identity.protocol_id, set()).update(_PSEUDONYM.findall(queries))

@@ -22,7 +22,7 @@ from americano_pipelines.provenance.archive import records
 from americano_pipelines.provenance.perform import MANUSCRIPT, REPORT, RESULTS
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.recorder import EXTRACT
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 
 KIND = "MLflow run"
 _PROVENANCE = "provenance/"
@@ -46,7 +46,7 @@ class MlflowRuns:
             for item in learner.items
             if item.kind == EXTRACT_KIND and item.action is ErasureAction.REMOVE
         }
-        items = _models(self._settings, to_remove)
+        items = _models(self._settings.paths, to_remove)
         if not _has_runs(self._settings.tracking_uri):
             return items
         try:
@@ -77,7 +77,7 @@ class MlflowRuns:
 
     def _runs(self, store: Store, learner: Learner, to_remove: dict[str, Item]) -> list[Item]:
         kept = {path.stem for path in self._settings.paths.extracts.glob("[!.]*.json")} - to_remove.keys()
-        recorded = {str(record.tracking["run_id"]): record for _, record in records(self._settings)}
+        recorded = {str(record.tracking["run_id"]): record for _, record in records(self._settings.paths)}
         runs, items = runs_with_data(store), []
         for run_id, record in recorded.items():
             if run_id in runs or record.extract_sha256 in kept:
@@ -108,9 +108,9 @@ def _has_runs(tracking_uri: str) -> bool:
     return address.get_backend_name() != "sqlite" or Path(address.database or "").is_file()
 
 
-def _models(settings: Settings, extracts: Collection[str]) -> list[Item]:
+def _models(paths: DataFolder, extracts: Collection[str]) -> list[Item]:
     """The registered models that were trained on extracts, named by hash."""
-    models = [record.results.get(MODEL) for _, record in records(settings) if record.extract_sha256 in extracts]
+    models = [record.results.get(MODEL) for _, record in records(paths) if record.extract_sha256 in extracts]
     names = sorted({(str(model["name"]), str(model["version"])) for model in models if isinstance(model, dict)})
     return [
         Item(

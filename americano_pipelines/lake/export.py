@@ -69,7 +69,7 @@ def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
     target = settings.postgres
     if target is None:
         raise ConfigError("PG_HOST: no Postgres is configured to export from; set DATABASE_URL or PG_HOST")
-    before, repaired = (None, []) if full else _read_manifest(settings)
+    before, repaired = (None, []) if full else _read_manifest(settings.paths)
     settings.paths.lake.mkdir(parents=True, exist_ok=True)
     damaged = lake.damaged(settings.paths, before) if before is not None else {}
     repaired += [path for paths in damaged.values() for path in paths.values()]
@@ -107,29 +107,29 @@ def _export(settings: Settings, stages: StageTimer, *, full: bool) -> Export:
 
 
 def state_that_export_sees(
-    settings: Settings, snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State]
+    paths: DataFolder, snapshot: Snapshot, table: PostgresTable, state: Mapping[str, State]
 ) -> Mapping[str, State]:
     """What the lake would hold of a table after an export in this snapshot.
 
     Args:
-        settings: where the lake is.
+        paths: where the lake is.
         snapshot: the snapshot.
         table: the table in it.
         state: its state in it. An export that sees an untouched table does not compute it.
     """
-    before, _ = _read_manifest(settings)
+    before, _ = _read_manifest(paths)
     if before is None or not same_history(before.source, snapshot.identity):
         return state
     kept = _kept(before, table.name, table)
     return kept.state if kept is not None and is_untouched(snapshot, table, kept.rows, before.source) else state
 
 
-def _read_manifest(settings: Settings) -> tuple[Manifest | None, list[str]]:
+def _read_manifest(paths: DataFolder) -> tuple[Manifest | None, list[str]]:
     """The manifest; or its name where it cannot be read, so that the run reports why everything is exported anew."""
     try:
-        return lake.read(settings.paths), []
+        return lake.read(paths), []
     except LakeDamagedError:
-        return None, [settings.paths.manifest.name]
+        return None, [paths.manifest.name]
 
 
 def _kept(before: Manifest | None, name: str, table: PostgresTable) -> LakeTable | None:

@@ -113,9 +113,9 @@ class DrawnContrast:
         """
         if is_linear(test.statistic):
             # An effect adds its share to what each assignment gives without one.
-            days, marks = values, np.where(np.isnan(values), np.nan, effect_days)
+            days, effect_parts = values, np.where(np.isnan(values), np.nan, effect_days)
             without, share = (
-                evaluator(test.statistic, self.schedule, part)(self.assignments) for part in (days, marks)
+                evaluator(test.statistic, self.schedule, part)(self.assignments) for part in (days, effect_parts)
             )
             statistics = [without + effect * share for effect in effects]
         else:

@@ -15,7 +15,7 @@ from americano_pipelines.provenance.archive import confirming_run
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
 from americano_pipelines.provenance.record_lookup import find_record
-from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.settings import DataFolder, PostgresTarget, Settings
 
 
 def complete(target: PostgresTarget, analysis_run_id: str, record: Record) -> list[str]:
@@ -106,7 +106,7 @@ def link_record(settings: Settings, target: PostgresTarget, name: str) -> Linked
         AppRowError: the record is incomplete; or the row shows a later analysis, belongs to another run or requests
             another analysis; or no row can be created. TransientAppRowError: the app's database cannot be reached.
     """
-    sha256, record = find_record(settings, name)
+    sha256, record = find_record(settings.paths, name)
     run = confirming_run(open_store(settings), sha256, record)
     if run is None:
         raise AppRowError(
@@ -119,13 +119,13 @@ def link_record(settings: Settings, target: PostgresTarget, name: str) -> Linked
     if row_id is None:
         row_id = _create(target, record, matcher, run)
     else:
-        _check_last(settings, row_id, record)
+        _check_last(settings.paths, row_id, record)
         _check_request(target, row_id, matcher)
     return LinkedRow(row_id, created, sha256, tuple(complete(target, row_id, record)))
 
 
-def _check_last(settings: Settings, row_id: str, record: Record) -> None:
-    for sha256, other in find_records(settings, "analysis_run_id", row_id):
+def _check_last(paths: DataFolder, row_id: str, record: Record) -> None:
+    for sha256, other in find_records(paths, "analysis_run_id", row_id):
         if other.identity.ended_at > record.identity.ended_at:
             raise AppRowError(
                 f"row {row_id} was carried out again after this, at {other.identity.ended_at} (record {sha256[:12]}); "

@@ -10,7 +10,7 @@ from americano_pipelines.mlflow_store.artifacts import MlflowRun, find_run
 from americano_pipelines.mlflow_store.client import Store
 from americano_pipelines.mlflow_store.runs import HASH_TAG
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 
 def put(folder: Path, content: bytes, mode: int = 0o400) -> tuple[Path, str]:
@@ -60,11 +60,11 @@ def get(folder: Path, sha256: str) -> bytes:
     return content
 
 
-def records(settings: Settings) -> Iterator[tuple[str, Record]]:
+def records(paths: DataFolder) -> Iterator[tuple[str, Record]]:
     """Every intact record with its hash, in no order."""
-    for path in list(settings.paths.records.glob("[!.]*.json")):
+    for path in list(paths.records.glob("[!.]*.json")):
         try:
-            yield path.stem, Record.parse(get(settings.paths.records, path.stem))
+            yield path.stem, Record.parse(get(paths.records, path.stem))
         except (TamperedError, AnalysisError, OSError):
             continue
 

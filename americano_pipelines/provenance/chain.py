@@ -25,7 +25,7 @@ from americano_pipelines.provenance.record_index import (
     update_index,
 )
 from americano_pipelines.provenance.snapshot_expiry import read_expiry
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 # No names of records: these end in .json.
 _HEAD, _LOCK = "chain.head", "chain.lock"
@@ -96,48 +96,48 @@ class Chain:
         return sorted(set(earlier) - {entry.sha256 for entry in self.entries if entry.readable})
 
 
-def read_chain(settings: Settings, *, from_files: bool = False) -> Chain:
+def read_chain(paths: DataFolder, *, from_files: bool = False) -> Chain:
     """Read the chain of an archive; writes nothing.
 
     Args:
-        settings: whose archive.
+        paths: whose archive.
         from_files: read every record, and not the index, which anybody may have changed.
     """
     # The card first: a record that is written in between would else count as one that is gone.
-    head = _read_head(settings)
-    return Chain(tuple(all_entries(settings, from_files=from_files)), head)
+    head = _read_head(paths)
+    return Chain(tuple(all_entries(paths, from_files=from_files)), head)
 
 
-def earlier_records(settings: Settings, chain: Chain) -> list[str]:
+def earlier_records(paths: DataFolder, chain: Chain) -> list[str]:
     """Hashes of the records from before records were chained, as the first chained record names them."""
-    link = _link(settings, chain, 1)
+    link = _link(paths, chain, 1)
     return [] if link is None else link.earlier
 
 
-def named_expiry(settings: Settings, chain: Chain) -> ExpiryHead | None:
+def named_expiry(paths: DataFolder, chain: Chain) -> ExpiryHead | None:
     """The last card of an expired snapshot that a record names, None where none does."""
-    link = _link(settings, chain, max(chain.links, default=0))
+    link = _link(paths, chain, max(chain.links, default=0))
     return None if link is None else link.expiry
 
 
-def _link(settings: Settings, chain: Chain, number: int) -> ChainLink | None:
+def _link(paths: DataFolder, chain: Chain, number: int) -> ChainLink | None:
     """The link of an intact record with a number."""
     for entry in chain.links.get(number, []):
         try:
-            return Record.parse(get(settings.paths.records, entry.sha256)).chain
+            return Record.parse(get(paths.records, entry.sha256)).chain
         except (OSError, TamperedError, AnalysisError):
             continue
     return None
 
 
 @contextmanager
-def locked(settings: Settings) -> Iterator[None]:
+def locked(paths: DataFolder) -> Iterator[None]:
     """Add no record during the block, in any process.
 
     Raises:
         LockHeldError: another process writes a record, and does not end.
     """
-    folder = settings.paths.records
+    folder = paths.records
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, timeout=_LOCK_SECONDS)
     try:
@@ -152,11 +152,11 @@ def locked(settings: Settings) -> Iterator[None]:
         lock.release()
 
 
-def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) -> tuple[Record, Path, str]:
+def append(paths: DataFolder, build: Callable[[ChainLink], Record], mode: int) -> tuple[Record, Path, str]:
     """Build a record with the next place in the chain, and keep it.
 
     Args:
-        settings: whose archive.
+        paths: whose archive.
         build: makes the record from its link.
         mode: who may read the file.
 
@@ -167,14 +167,14 @@ def append(settings: Settings, build: Callable[[ChainLink], Record], mode: int) 
         LockHeldError: another process writes a record, and does not end.
         TamperedError, ResourceError: as `archive.put`.
     """
-    with locked(settings):
-        chain = discard_edited_index(settings)
-        folder, link = settings.paths.records, _next_link(chain, read_expiry(settings.paths).end)
+    with locked(paths):
+        chain = discard_edited_index(paths)
+        folder, link = paths.records, _next_link(chain, read_expiry(paths).end)
         record = build(link)
         path, sha256 = put(folder, record.canonical(), mode)
         # After the record: a process that dies in between leaves a card that is one behind, which the next one mends.
         atomic_files.write_text(folder / _HEAD, Head(number=link.number, sha256=sha256).model_dump_json())
-        update_index(settings)
+        update_index(paths)
         return record, path, sha256
 
 
@@ -190,7 +190,7 @@ def _next_link(chain: Chain, expiry: ExpiryHead | None) -> ChainLink:
     return ChainLink(number=last + 1, previous=previous, earlier=[], expiry=expiry, listing=listing)
 
 
-def discard_edited_index(settings: Settings) -> Chain:
+def discard_edited_index(paths: DataFolder) -> Chain:
     """Remove an index that lists a record otherwise than the chain of records does.
 
     It is a file that anybody who may write to the archive can edit: an entry that named another protocol hid an
@@ -199,11 +199,11 @@ def discard_edited_index(settings: Settings) -> Chain:
     Returns:
         The chain as the records are.
     """
-    chain = read_chain(settings)
+    chain = read_chain(paths)
     if not chain.links:
         return chain
     # The last entry is in no listing yet, and a listing of the index is only as good as one in a record.
-    right = all(read_entry(settings, entry.sha256) == entry for entry in chain.links[max(chain.links)])
+    right = all(read_entry(paths, entry.sha256) == entry for entry in chain.links[max(chain.links)])
     # A record that the chain lacks at its place, and the index has elsewhere: its place in the index was edited.
     intact = {entry.sha256 for entry in chain.entries if entry.readable}
     right = right and intact.isdisjoint(chain.missing().values())
@@ -215,8 +215,8 @@ def discard_edited_index(settings: Settings) -> Chain:
         for entry in entries
     ):
         return chain
-    discard_index(settings)
-    return read_chain(settings)
+    discard_index(paths)
+    return read_chain(paths)
 
 
 def _listing(chain: Chain, number: int) -> str:
@@ -238,8 +238,8 @@ def _identity(entry: IndexEntry) -> list[str]:
     return list(map(str, (entry.sha256, entry.analysis, entry.protocol_id, entry.group_key, entry.snapshot_id, *runs)))
 
 
-def _read_head(settings: Settings) -> Head | None:
+def _read_head(paths: DataFolder) -> Head | None:
     try:
-        return Head.model_validate_json((settings.paths.records / _HEAD).read_bytes())
+        return Head.model_validate_json((paths.records / _HEAD).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None

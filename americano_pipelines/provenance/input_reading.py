@@ -11,7 +11,7 @@ from americano_pipelines.analysis.extract import BaseExtract
 from americano_pipelines.analysis.registry import Kind
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 
 
@@ -44,7 +44,7 @@ def read_input(
     document: SnapshotRecord,
     request: InputRequest,
     *,
-    archive: Settings | None = None,
+    archive: DataFolder | None = None,
 ) -> BaseExtract:
     """Read the input.
 
@@ -65,7 +65,7 @@ def read_input(
     def records_of(protocol_id: str) -> Sequence[tuple[str, Mapping[str, Any]]]:
         return [
             (sha256, record.model_dump(mode="json") | {"standing": {"label": record.standing.label}})
-            for sha256, record in find_records(archive or settings, "protocol_id", protocol_id)
+            for sha256, record in find_records(archive or settings.paths, "protocol_id", protocol_id)
             if record.identity.analysis in request.kind.combines
             and record.standing is not None
             and record.identity.ended_at < request.before

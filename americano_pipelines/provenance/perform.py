@@ -31,7 +31,7 @@ from americano_pipelines.provenance.preparation import PreparedAnalysis
 from americano_pipelines.provenance.prior_runs import Subject, find_prior_runs, find_prior_sightings
 from americano_pipelines.provenance.recorder import Recorded, record
 from americano_pipelines.provenance.reporting_checklist import CHECKLIST_TITLE, ReportedAnalysis, fill_checklist
-from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.settings import DataFolder, PostgresTarget, Settings
 
 RESULTS, REPORT, MANUSCRIPT = "results.json", "report.html", "manuscript.md"
 
@@ -69,7 +69,7 @@ def perform(run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, co
     """
     as_of_us = round(events_instant(prepared.document).timestamp() * 1_000_000)
     hash_places, context = _recorded_hash_places(settings.app, prepared, context)
-    compliance = _compliance(run, settings, prepared, as_of_us, hash_places)
+    compliance = _compliance(run, settings.paths, prepared, as_of_us, hash_places)
     basis = Basis(prepared.document.snapshot_id, as_of_us, compliance.label if compliance else None)
     analysis = prepared.kind.analyse(prepared.extract, prepared.parameters, basis)
     files, results, registered = dict(analysis.files), dict(analysis.recorded_results), None
@@ -108,13 +108,13 @@ def _recorded_hash_places(
 
 
 def _compliance(
-    run: AnalysisRun, settings: Settings, prepared: PreparedAnalysis, as_of_us: int, hash_places: Mapping[str, str]
+    run: AnalysisRun, paths: DataFolder, prepared: PreparedAnalysis, as_of_us: int, hash_places: Mapping[str, str]
 ) -> PlanCompliance | None:
     members = prepared.extract.members
     if not members:
         return None
     subject = _subject(prepared.extract)
-    prior_runs = find_prior_runs(settings, run.store, subject, run.run_id, hash_places)
+    prior_runs = find_prior_runs(paths, run.store, subject, run.run_id, hash_places)
     timelines = [phase_timeline(member) for member in members]
     # The protocol's end may lie later, or be moved: what counts for the plan's age is when all data were in.
     document = prepared.document
@@ -136,7 +136,7 @@ def _compliance(
             reasons = (*compliance.reasons, "no randomization test is recorded yet")
             compliance = compliance.model_copy(update={"planned": False, "reasons": reasons})
         if planned_of(prepared.kind, member) is not None:
-            earlier = find_prior_sightings(settings, protocol_id)
+            earlier = find_prior_sightings(paths, protocol_id)
             read_since += [earlier.watched_since] if earlier.watched_since is not None else []
             sighting = merge_sightings(
                 prepared.plans_seen.get(protocol_id), earlier, document.snapshot_id, document.instant

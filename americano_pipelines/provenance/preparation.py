@@ -74,7 +74,7 @@ def prepare(
     captured = capture_context()
     if kind.scope != "all learners":
         # Before the records of earlier analyses are looked for, which decide what this one is to its plan.
-        discard_edited_index(settings)
+        discard_edited_index(settings.paths)
     request = InputRequest(kind, partition, overrides.get("outcome"), captured.started_at)
     extract = read_input(settings, connection, document, request)
     parameters = resolve(kind, overrides, extract) if extract.members else parse(kind, overrides)

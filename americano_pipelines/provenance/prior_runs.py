@@ -27,7 +27,7 @@ from americano_pipelines.provenance.chain import earlier_records, read_chain
 from americano_pipelines.provenance.plan_standing import PriorSightings
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import all_entries, find_entries, find_records
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 from americano_pipelines.sources.contracts import EVENTS
 from americano_pipelines.warehouse.plan_history import PlanSighting
 
@@ -49,7 +49,7 @@ class Subject:
 
 
 def find_prior_runs(
-    settings: Settings, store: Store, subject: Subject, run_id: str, hash_places: Mapping[str, str]
+    paths: DataFolder, store: Store, subject: Subject, run_id: str, hash_places: Mapping[str, str]
 ) -> PriorRuns:
     """The analyses of a protocol or a group before the one whose MLflow run this is.
 
@@ -57,7 +57,7 @@ def find_prior_runs(
     while it recorded. It does not make the next run exploratory; it is only counted.
 
     Args:
-        settings: whose archive.
+        paths: whose archive.
         store: MLflow.
         subject: the protocol or the group.
         run_id: the run that is under way.
@@ -68,8 +68,8 @@ def find_prior_runs(
     """
     runs = {run.info.run_id: run for run in _runs(store, subject) if run.info.run_id != run_id}
     recorded = []
-    listed = dict(find_records(settings, subject.column, subject.name))
-    unlisted = _unlisted_records(settings, subject, hash_places.keys() - listed.keys())
+    listed = dict(find_records(paths, subject.column, subject.name))
+    unlisted = _unlisted_records(paths, subject, hash_places.keys() - listed.keys())
     for sha256, record in [*listed.items(), *unlisted]:
         run = runs.get(str(record.tracking["run_id"]))
         if run is None or record_hash(run) is not None or sha256 in hash_places:
@@ -78,21 +78,21 @@ def find_prior_runs(
     recorded += [_of_run(run) for run in runs.values() if record_hash(run) is not None]
     ended = [run for run in runs.values() if record_hash(run) is None and run.info.status != "RUNNING"]
     # A file that is changed may be indexed as it was.
-    unreadable = find_entries(settings, "readable", False)  # noqa: FBT003 - a value of the column
-    of_subject = find_entries(settings, subject.column, subject.name)
+    unreadable = find_entries(paths, "readable", False)  # noqa: FBT003 - a value of the column
+    of_subject = find_entries(paths, subject.column, subject.name)
     changed = {entry.sha256 for entry in (*unreadable, *of_subject)} - listed.keys()
     counted_hashes = {record_hash(run) for run in runs.values()}
-    vanished = tuple(_vanished(settings, store, subject, counted_hashes, hash_places))
+    vanished = tuple(_vanished(paths, store, subject, counted_hashes, hash_places))
     return PriorRuns(tuple(recorded), unrecorded=len(ended), changed_records=len(changed), vanished=vanished)
 
 
-def _unlisted_records(settings: Settings, subject: Subject, hashes: Collection[str]) -> Iterator[tuple[str, Record]]:
+def _unlisted_records(paths: DataFolder, subject: Subject, hashes: Collection[str]) -> Iterator[tuple[str, Record]]:
     """The records of the subject that the index does not list as such; the index is a file that can be edited."""
     for sha256 in hashes:
         if SHA256.fullmatch(sha256) is None:
             continue
         try:
-            record = Record.parse(get(settings.paths.records, sha256))
+            record = Record.parse(get(paths.records, sha256))
         except (OSError, TamperedError, AnalysisError):
             continue  # what is gone or changed is counted as such
         named = record.identity.protocol_id if subject.column == "protocol_id" else record.identity.group
@@ -100,15 +100,15 @@ def _unlisted_records(settings: Settings, subject: Subject, hashes: Collection[s
             yield sha256, record
 
 
-def find_prior_sightings(settings: Settings, protocol_id: str) -> PriorSightings:
+def find_prior_sightings(paths: DataFolder, protocol_id: str) -> PriorSightings:
     """What the archive knows of when the project saw plans, which a lost published file no longer does."""
-    sightings = _plan_sightings([record for _, record in find_records(settings, "protocol_id", protocol_id)])
+    sightings = _plan_sightings([record for _, record in find_records(paths, "protocol_id", protocol_id)])
     first = min(
-        (entry for entry in all_entries(settings) if entry.readable and entry.chain_number is not None),
+        (entry for entry in all_entries(paths) if entry.readable and entry.chain_number is not None),
         key=lambda entry: entry.started_at or "",
         default=None,
     )
-    oldest = [record for _, record in find_records(settings, "sha256", first.sha256)] if first is not None else []
+    oldest = [record for _, record in find_records(paths, "sha256", first.sha256)] if first is not None else []
     instants = [source.instant for record in oldest for source in record.inputs]
     watched = [sighting.watched_since for sighting in (*sightings, *_plan_sightings(oldest))]
     latest = [max(instants, key=datetime.fromisoformat)] if instants else []
@@ -123,7 +123,7 @@ def _plan_sightings(records: Iterable[Record]) -> list[PlanSighting]:
 
 
 def _vanished(
-    settings: Settings,
+    paths: DataFolder,
     store: Store,
     subject: Subject,
     counted_hashes: Collection[str | None],
@@ -134,7 +134,7 @@ def _vanished(
     A changed file is no gap, for it is counted as changed. A run of MLflow of another subject excuses a gap of the
     chain, but not a record that this one's own places name: the tags of a run can be edited.
     """
-    chain = read_chain(settings)
+    chain = read_chain(paths)
     files = {entry.sha256 for entry in chain.entries}
     missing_records: dict[str, str] = {}
     for number, sha256 in chain.missing().items():
@@ -142,7 +142,7 @@ def _vanished(
             yield f"record {number} of the chain is gone"
         else:
             missing_records[sha256] = f"record {number} of the chain, {sha256[:12]}, is gone"
-    for sha256 in chain.gone_from_before(earlier_records(settings, chain)):
+    for sha256 in chain.gone_from_before(earlier_records(paths, chain)):
         missing_records[sha256] = f"record {sha256[:12]}, from before records were chained, is gone"
     for sha256, place in hash_places.items():
         missing_records.setdefault(sha256, f"record {sha256[:12]}, which {place} names, is gone")

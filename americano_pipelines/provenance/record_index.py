@@ -17,7 +17,7 @@ from americano_pipelines.common import sql
 from americano_pipelines.errors import AnalysisError, TamperedError
 from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.record import Record
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 INDEX = "index.sqlite3"
 # Version of the table in record_index.sql: an index of another version is built anew.
@@ -124,78 +124,78 @@ _COLUMNS = ", ".join(field.name for field in fields(IndexEntry))
 _INSERT = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * len(fields(IndexEntry)))})"  # noqa: S608 - only ?
 
 
-def find_entries(settings: Settings, column: Column, *values: str | bool) -> list[IndexEntry]:
+def find_entries(paths: DataFolder, column: Column, *values: str | bool) -> list[IndexEntry]:
     """The entries of record files with one of some values in a column, in the order of their end; writes nothing."""
     statement = f"SELECT {_COLUMNS} FROM entries WHERE {sql.quote(column)} = ?"  # noqa: S608 - a constant
-    with open_entries(settings) as connection:
+    with open_entries(paths) as connection:
         entries = [_entry(row) for value in values for row in connection.execute(statement, (value,))]
     return sorted(entries, key=lambda entry: entry.ended_at or "")
 
 
-def newest_entries(settings: Settings, limit: int | None = None) -> list[IndexEntry]:
+def newest_entries(paths: DataFolder, limit: int | None = None) -> list[IndexEntry]:
     """The entries of intact records, newest first, at most `limit` of them; writes nothing."""
-    with open_entries(settings) as connection:
+    with open_entries(paths) as connection:
         statement = f"SELECT {_COLUMNS} FROM entries WHERE readable ORDER BY started_at DESC LIMIT ?"  # noqa: S608
         return [_entry(row) for row in connection.execute(statement, (-1 if limit is None else limit,))]
 
 
-def all_entries(settings: Settings, *, from_files: bool = False) -> list[IndexEntry]:
+def all_entries(paths: DataFolder, *, from_files: bool = False) -> list[IndexEntry]:
     """The entries of all record files, intact or not; writes nothing.
 
     Args:
-        settings: whose archive.
+        paths: whose archive.
         from_files: read every file and ignore the index.
     """
     if from_files:
-        return list(_read(settings, _present(settings), {}))
-    with open_entries(settings) as connection:
+        return list(_read(paths, _present(paths), {}))
+    with open_entries(paths) as connection:
         return [_entry(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM entries")]  # noqa: S608 - a constant
 
 
-def read_entry(settings: Settings, sha256: str) -> IndexEntry | None:
+def read_entry(paths: DataFolder, sha256: str) -> IndexEntry | None:
     """The entry of one record file as the file is now, whatever the index has; None where there is no such file."""
     try:
-        status = (settings.paths.records / f"{sha256}.json").stat()
+        status = (paths.records / f"{sha256}.json").stat()
     except FileNotFoundError:
         return None
-    return _entry_of_file(settings, sha256, status.st_size, status.st_ctime_ns)
+    return _entry_of_file(paths, sha256, status.st_size, status.st_ctime_ns)
 
 
-def find_records(settings: Settings, column: Column, *values: str) -> list[tuple[str, Record]]:
+def find_records(paths: DataFolder, column: Column, *values: str) -> list[tuple[str, Record]]:
     """The intact records with one of some values in a column, with their hashes, in the order of their end.
 
     Each is read from its file, and its hash checked; writes nothing.
     """
     matching = []
-    for entry in find_entries(settings, column, *values):
+    for entry in find_entries(paths, column, *values):
         with suppress(TamperedError, AnalysisError, OSError):
-            matching.append((entry.sha256, Record.parse(get(settings.paths.records, entry.sha256))))
+            matching.append((entry.sha256, Record.parse(get(paths.records, entry.sha256))))
     return matching
 
 
-def discard_index(settings: Settings) -> None:
+def discard_index(paths: DataFolder) -> None:
     """Remove the index; readers then read the files."""
-    (settings.paths.records / INDEX).unlink(missing_ok=True)
+    (paths.records / INDEX).unlink(missing_ok=True)
 
 
-def update_index(settings: Settings) -> None:
+def update_index(paths: DataFolder) -> None:
     """Write the entries of new and changed files, and remove those of files that are gone.
 
     An index that cannot be written is left as it is: readers then read the files that it lacks.
     """
-    path = settings.paths.records / INDEX
+    path = paths.records / INDEX
     try:
-        _update(path, settings)
+        _update(path, paths)
     except sqlite3.OperationalError:
         return  # another process holds the lock, or the disk is full
     except sqlite3.DatabaseError:
         # No database any more, such as after a power cut.
         path.unlink(missing_ok=True)
         with suppress(sqlite3.Error):
-            _update(path, settings)
+            _update(path, paths)
 
 
-def _update(path: Path, settings: Settings) -> None:
+def _update(path: Path, paths: DataFolder) -> None:
     with closing(sqlite3.connect(path, timeout=_LOCK_SECONDS)) as connection:
         if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
             connection.execute("DROP TABLE IF EXISTS entries")
@@ -203,19 +203,19 @@ def _update(path: Path, settings: Settings) -> None:
             connection.execute(f"PRAGMA user_version = {_VERSION}")
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            known, present = _known(connection, "main"), _present(settings)
+            known, present = _known(connection, "main"), _present(paths)
             connection.executemany("DELETE FROM entries WHERE sha256 = ?", [(name,) for name in known - present.keys()])
-            connection.executemany(_INSERT, map(astuple, _read(settings, present, known)))
+            connection.executemany(_INSERT, map(astuple, _read(paths, present, known)))
 
 
 @contextmanager
-def open_entries(settings: Settings) -> Iterator[sqlite3.Connection]:
+def open_entries(paths: DataFolder) -> Iterator[sqlite3.Connection]:
     """A connection in whose view `entries` every record file has a row, as the file is now; writes nothing."""
     with closing(sqlite3.connect("file::memory:", uri=True)) as connection:
-        known = _attach(connection, settings.paths.records / INDEX)
-        present = _present(settings)
+        known = _attach(connection, paths.records / INDEX)
+        present = _present(paths)
         connection.executescript(sql.load("provenance", "record_index"))
-        connection.executemany(_INSERT, map(astuple, _read(settings, present, known)))
+        connection.executemany(_INSERT, map(astuple, _read(paths, present, known)))
         if known:
             stale = [(name,) for name in known if present.get(name) != known[name]]
             connection.execute("CREATE TEMP TABLE stale (sha256 TEXT PRIMARY KEY)")
@@ -246,10 +246,10 @@ def _known(connection: sqlite3.Connection, schema: str) -> dict[str, tuple[int, 
     return {sha256: (size, changed_ns) for sha256, size, changed_ns in rows}
 
 
-def _present(settings: Settings) -> dict[str, tuple[int, int]]:
+def _present(paths: DataFolder) -> dict[str, tuple[int, int]]:
     """Hash to size and change time of every file, intact or not."""
     present = {}
-    with suppress(FileNotFoundError), os.scandir(settings.paths.records) as files:
+    with suppress(FileNotFoundError), os.scandir(paths.records) as files:
         for file in files:
             if file.name.endswith(".json") and not file.name.startswith("."):
                 status = file.stat()
@@ -258,17 +258,17 @@ def _present(settings: Settings) -> dict[str, tuple[int, int]]:
 
 
 def _read(
-    settings: Settings, present: dict[str, tuple[int, int]], known: dict[str, tuple[int, int]]
+    paths: DataFolder, present: dict[str, tuple[int, int]], known: dict[str, tuple[int, int]]
 ) -> Iterator[IndexEntry]:
     """The entries of files that the index lacks or that changed since."""
     for sha256, state in present.items():
         if known.get(sha256) != state:
-            yield _entry_of_file(settings, sha256, *state)
+            yield _entry_of_file(paths, sha256, *state)
 
 
-def _entry_of_file(settings: Settings, sha256: str, size: int, changed_ns: int) -> IndexEntry:
+def _entry_of_file(paths: DataFolder, sha256: str, size: int, changed_ns: int) -> IndexEntry:
     try:
-        record = Record.parse(get(settings.paths.records, sha256))
+        record = Record.parse(get(paths.records, sha256))
     except (TamperedError, AnalysisError, OSError):
         return IndexEntry(sha256, size, changed_ns, readable=False)
     identity = record.identity

@@ -145,7 +145,7 @@ def record(
             not_captured=_not_captured(run, captured, context),
             module_bundle_sha256=keep_bundle(settings.paths, captured.module_bundle, mode),
         )
-        new_record, path, sha256 = append(settings, lambda link: partial.model_copy(update={"chain": link}), mode)
+        new_record, path, sha256 = append(settings.paths, lambda link: partial.model_copy(update={"chain": link}), mode)
         _upload(run, folder, RECORD, new_record.canonical())
     run.describe(new_record.description, commit=captured.code.commit)
     run.log_dataset(DATASET, extract_sha256, source=extract_path.relative_to(settings.paths.root).as_posix())

@@ -74,7 +74,7 @@ def list_runs(settings: Settings, store: Store, limit: int | None = None) -> lis
     runs = newest_analysis_runs(store, limit)
     # The tag is set last: without it recording did not finish.
     hashes = filter(None, map(record_hash, runs))
-    entries = {entry.sha256: entry for entry in find_entries(settings, "sha256", *hashes)}
+    entries = {entry.sha256: entry for entry in find_entries(settings.paths, "sha256", *hashes)}
     listed = []
     for run in runs:
         entry = entries.get(record_hash(run) or "")
@@ -84,7 +84,7 @@ def list_runs(settings: Settings, store: Store, limit: int | None = None) -> lis
             listed.append(_without_record(store, run, names))
     run_ids = {run.info.run_id for run in runs}
     oldest = listed[-1].started if listed and len(listed) == limit else ""
-    for entry in newest_entries(settings, limit):
+    for entry in newest_entries(settings.paths, limit):
         # A run just older than the list may have a record that is not.
         if entry.mlflow_run_id in run_ids or _started(entry) < oldest:
             continue

@@ -11,7 +11,7 @@ from typing import Literal
 from americano_pipelines.analysis.group_extract import group_title
 from americano_pipelines.analysis.plan_compliance import Standing
 from americano_pipelines.provenance.record_index import IndexEntry, KeyNumbers, find_entries, newest_entries
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 from americano_pipelines.warehouse.published_protocols import PublishedProtocol
 
 # Best first.
@@ -43,16 +43,16 @@ class ListedVerdict:
         return self.entry if self.entry is not None and is_confirmatory(self.entry) else None
 
 
-def list_verdicts(settings: Settings, published: Sequence[PublishedProtocol]) -> list[ListedVerdict]:
+def list_verdicts(paths: DataFolder, published: Sequence[PublishedProtocol]) -> list[ListedVerdict]:
     """The verdict of each protocol, from the archive as it is now.
 
     Args:
-        settings: whose archive.
+        paths: whose archive.
         published: the published protocols; those that only records know, and groups, come after them.
     """
     chosen: dict[str, IndexEntry] = {}
     explorations: Counter[str] = Counter()
-    for entry in newest_entries(settings):
+    for entry in newest_entries(paths):
         subject = entry.protocol_id if entry.group_key is None else group_title(entry.group_key)
         if subject is not None:
             explorations[subject] += not is_confirmatory(entry)
@@ -70,12 +70,12 @@ def is_confirmatory(entry: IndexEntry) -> bool:
     return entry.standing in _CONFIRMATORY
 
 
-def confirmatory_entry(settings: Settings, column: Literal["protocol_id", "group_key"], name: str) -> IndexEntry | None:
+def confirmatory_entry(paths: DataFolder, column: Literal["protocol_id", "group_key"], name: str) -> IndexEntry | None:
     """The planned or declared analysis of a protocol or a group, None as long as there is none.
 
     A second one is planned only if the first died before it was wholly recorded, so of several the last one counts.
     """
-    entries = find_entries(settings, column, name)
+    entries = find_entries(paths, column, name)
     return max((entry for entry in entries if entry.readable and is_confirmatory(entry)), key=_rank, default=None)
 
 

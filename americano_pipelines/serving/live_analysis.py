@@ -27,7 +27,7 @@ from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.record_listing import sentence_of, type_in_tables
 from americano_pipelines.serving.route_parameters import AnswerOptions
 from americano_pipelines.serving.service import Service
-from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.settings import DataFolder, PostgresTarget, Settings
 
 _TYPES: dict[str, pa.DataType] = {"number": pa.float64(), "date-time": pa.timestamp("us")}
 _RESULTS = ("verdict", "standing", "effect", "interval_low", "interval_high", "p", "sentence")
@@ -99,7 +99,7 @@ def read_live(
         published = _published(cursor, snapshot, principal, name)
         card = read_card(settings.paths, name)
         row = _row(settings.app, name, is_known=published is not None)
-        entry = _entry(settings, name, card, row)
+        entry = _entry(settings.paths, name, card, row)
         protocol_id = _protocol_of(row, published, entry, card)
         plan = _plan(cursor, snapshot, principal, protocol_id)
     finally:
@@ -150,14 +150,14 @@ def _row(app: PostgresTarget | None, name: str, *, is_known: bool) -> RequestPro
         app_problem(error)
 
 
-def _entry(settings: Settings, name: str, card: RequestCard | None, row: RequestProgress | None) -> IndexEntry | None:
+def _entry(paths: DataFolder, name: str, card: RequestCard | None, row: RequestProgress | None) -> IndexEntry | None:
     """The newest intact record: of the row, of the request, or of this hash."""
     if row is not None:
-        entries = find_entries(settings, "sha256", row.record_sha256) if row.record_sha256 is not None else []
+        entries = find_entries(paths, "sha256", row.record_sha256) if row.record_sha256 is not None else []
     else:
-        entries = find_entries(settings, "sha256", name) or find_entries(settings, "analysis_run_id", name)
+        entries = find_entries(paths, "sha256", name) or find_entries(paths, "analysis_run_id", name)
         if not entries and card is not None and card.dagster_run_id is not None:
-            entries = find_entries(settings, "dagster_run_id", card.dagster_run_id)
+            entries = find_entries(paths, "dagster_run_id", card.dagster_run_id)
     return next((entry for entry in reversed(entries) if entry.readable), None)
 
 

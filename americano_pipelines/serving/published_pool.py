@@ -25,7 +25,7 @@ from americano_pipelines.settings import Settings
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 from americano_pipelines.warehouse.snapshots import current, file_name, record_beside
 
-LOOK_SECONDS = 0.25
+LINK_CHECK_SECONDS = 0.25
 _IDLE_KEPT = 2
 _ATTEMPTS = 5
 _SNAPSHOT_ID = re.compile("[0-9A-Za-z-]{1,80}")
@@ -82,7 +82,7 @@ class PublishedPool:
         self._open: dict[Path, OpenSnapshot] = {}
         self._retired: list[OpenSnapshot] = []
         self._current: OpenSnapshot | None = None
-        self._looked_at = float("-inf")
+        self._link_checked_at = float("-inf")
         self.closed = 0
         """How many files were closed since the start."""
 
@@ -92,9 +92,9 @@ class PublishedPool:
         return len(self._open) + len(self._retired)
 
     def lease_quickly(self) -> OpenSnapshot | None:
-        """The current file, if the link was looked at a moment ago; counts as a use."""
+        """The current file, if the link was followed a moment ago; counts as a use."""
         with self._lock:
-            if self._current is None or time.monotonic() - self._looked_at > LOOK_SECONDS:
+            if self._current is None or time.monotonic() - self._link_checked_at > LINK_CHECK_SECONDS:
                 return None
             self._current.uses += 1
             return self._current
@@ -123,7 +123,7 @@ class PublishedPool:
                 with self._lock:
                     snapshot.uses += 1
                     if snapshot_id is None:
-                        self._current, self._looked_at = snapshot, time.monotonic()
+                        self._current, self._link_checked_at = snapshot, time.monotonic()
                 self._retire()
                 return snapshot
         raise unavailable("the published file is being replaced")
@@ -136,7 +136,7 @@ class PublishedPool:
         if snapshot in self._retired:
             self._retire()
 
-    def look(self) -> None:
+    def follow_link(self) -> None:
         """Follow the link and close what was replaced or purged, also without requests."""
         with suppress(Problem):
             self.release(self.lease())

@@ -81,7 +81,7 @@ class RecordListing:
         except FileNotFoundError:
             changed = 0
         if changed != self._read_at:
-            self._entries, self._rows = newest_entries(self._settings), {}
+            self._entries, self._rows = newest_entries(self._settings.paths), {}
             self._newest = _newest(self._entries)
             self._read_at = changed
 

@@ -57,29 +57,29 @@ async def _pinned(
         headers = pinned_headers(snapshot, strong_etag(snapshot.identity, what, record.sha256))
     finally:
         service.pool.release(snapshot)
-    same = is_not_modified(options.if_none_match, headers["etag"])
-    return record, headers, Response(status_code=304, headers=headers) if same else None
+    unchanged = is_not_modified(options.if_none_match, headers["etag"])
+    return record, headers, Response(status_code=304, headers=headers) if unchanged else None
 
 
 @ROUTER.get("/provenance", summary="The provenance record, as it was written", responses=_responses(_JSON))
 async def _provenance(service: TheService, principal: Reader, analysis: AnalysisId, options: Pinned) -> Response:
-    record, headers, same = await _pinned(service, principal, analysis, options, "provenance")
-    return same or Response(record.content, headers=headers | _hash(record.sha256), media_type=_JSON)
+    record, headers, unchanged = await _pinned(service, principal, analysis, options, "provenance")
+    return unchanged or Response(record.content, headers=headers | _hash(record.sha256), media_type=_JSON)
 
 
 @ROUTER.get("/extract", summary="The exact input, with pseudonyms", responses=_responses(_JSON))
 async def _extract(service: TheService, principal: Reader, analysis: AnalysisId, options: Pinned) -> Response:
-    record, headers, same = await _pinned(service, principal, analysis, options, "extract")
+    record, headers, unchanged = await _pinned(service, principal, analysis, options, "extract")
     # Also where nothing was modified: an extract can be erased.
     sha256, content = await extract_of(service, record)
-    return same or Response(content, headers=headers | _hash(sha256), media_type=_JSON)
+    return unchanged or Response(content, headers=headers | _hash(sha256), media_type=_JSON)
 
 
 @ROUTER.get("/report.html", summary="The report", responses=_responses("text/html", 502))
 async def _report(service: TheService, principal: Reader, analysis: AnalysisId, options: Pinned) -> Response:
-    record, headers, same = await _pinned(service, principal, analysis, options, "report.html")
-    if same is not None:
-        return same
+    record, headers, unchanged = await _pinned(service, principal, analysis, options, "report.html")
+    if unchanged is not None:
+        return unchanged
     sha256, content = await file_of(service, record, "report.html")
     policy = {"content-security-policy": _REPORT_POLICY}
     return Response(content, headers=headers | policy | _hash(sha256), media_type=_HTML)
@@ -89,9 +89,9 @@ async def _report(service: TheService, principal: Reader, analysis: AnalysisId, 
 async def _picture(
     service: TheService, principal: Reader, analysis: AnalysisId, picture: _PictureName, options: Pinned
 ) -> Response:
-    record, headers, same = await _pinned(service, principal, analysis, options, picture)
-    if same is not None:
-        return same
+    record, headers, unchanged = await _pinned(service, principal, analysis, options, picture)
+    if unchanged is not None:
+        return unchanged
     sha256, content = await file_of(service, record, picture)
     return Response(content, headers=headers | _hash(sha256), media_type=_PNG)
 

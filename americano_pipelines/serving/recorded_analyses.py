@@ -85,7 +85,7 @@ def _record_since(service: Service, name: str) -> str | None:
     """The newest record of an analysis run that the published file does not have yet, or has without its record."""
     from americano_pipelines.provenance.record_index import find_entries
 
-    entries = find_entries(service.settings, "analysis_run_id", name)
+    entries = find_entries(service.settings.paths, "analysis_run_id", name)
     return next((entry.sha256 for entry in reversed(entries) if entry.readable), None)
 
 

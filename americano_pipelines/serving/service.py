@@ -101,7 +101,7 @@ class Service:
         closed_before = 0
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            await loop.run_in_executor(self._openers, self.pool.look)
+            await loop.run_in_executor(self._openers, self.pool.follow_link)
             # A purged file must not live on in kept answers.
             if self.pool.closed > closed_before:
                 closed_before = self.pool.closed

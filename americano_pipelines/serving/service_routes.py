@@ -15,7 +15,7 @@ from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.published_pool import OpenSnapshot
 from americano_pipelines.serving.route_parameters import Anybody, Operator, TheService, requires
 from americano_pipelines.serving.service_metrics import CONTENT_TYPE
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.settings.cron import last_tick
 from americano_pipelines.warehouse.snapshots import current, record_beside, snapshots
 
@@ -112,7 +112,7 @@ async def _metrics(_principal: Operator, service: TheService) -> Response:
     responses={200: _example({"snapshots": [_SNAPSHOT_EXAMPLE]}), **_ERRORS},
 )
 def _kept_snapshots(_principal: _RowReader, service: TheService) -> Response:
-    return JSONResponse({"snapshots": _snapshots(service.settings)})
+    return JSONResponse({"snapshots": _snapshots(service.settings.paths)})
 
 
 @ROUTER.get("/openapi.json", include_in_schema=False)
@@ -151,13 +151,13 @@ def snapshot_age(settings: Settings, snapshot: OpenSnapshot) -> dict[str, Any]:
     }
 
 
-def _snapshots(settings: Settings) -> list[dict[str, Any]]:
+def _snapshots(paths: DataFolder) -> list[dict[str, Any]]:
     """The kept snapshots; without numbers of rows, which would count rows that a principal may not see."""
-    published = current(settings.paths)
+    published = current(paths)
     listed = []
-    for folder in reversed(snapshots(settings.paths)):
+    for folder in reversed(snapshots(paths)):
         try:
-            record = record_beside(folder / settings.paths.published.name)
+            record = record_beside(folder / paths.published.name)
         except (AmericanoError, OSError):
             continue
         listed.append(

@@ -21,7 +21,7 @@ from americano_pipelines.common.temporary_folders import sweep, temporary_folder
 from americano_pipelines.errors import AmericanoError, ConfigError, WarehouseUnavailableError
 from americano_pipelines.provenance.export_cards import ExportCard, HandedOutFile, keep_card
 from americano_pipelines.serving.learner_tenants import TenantMapping, load_tenants
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.warehouse.snapshot_record import SnapshotRecord
 from americano_pipelines.warehouse.snapshots import current, record_beside
 from americano_pipelines.warehouse.table_export import check_place, columns_of, copy_query, write_csv
@@ -128,7 +128,7 @@ def export_for(
         names = _make_tables(connection, record, published.stem)
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
-        with _written(settings, connection, names, path, format_) as files:
+        with _written(settings.paths, connection, names, path, format_) as files:
             card = ExportCard(
                 tenant=tenant,
                 protocol_id=protocol_id,
@@ -229,13 +229,13 @@ def text_without_id(relation: str, name: str, type_name: str) -> str:
 
 @contextmanager
 def _written(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, names: Sequence[str], path: Path, format_: str
+    paths: DataFolder, connection: duckdb.DuckDBPyConnection, names: Sequence[str], path: Path, format_: str
 ) -> Iterator[dict[Path, Path]]:
     """Write the tables aside for the block: each file, and the path that it is to have.
 
     They are written in the data folder, where the next sync removes what a killed export leaves.
     """
-    with temporary_folder(settings.paths.root, "export") as folder:
+    with temporary_folder(paths.root, "export") as folder:
         if format_ == "duckdb":
             aside = folder / path.name
             connection.execute(f"ATTACH '{sql.escape(str(aside))}' AS handed_out")

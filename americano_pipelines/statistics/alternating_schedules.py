@@ -81,7 +81,7 @@ class Alternation:
     def blocks(self, size: int) -> Iterator[Orders]:
         """All of them in order, baseline before treatment, at most `size` at a time."""
         for start in range(0, self.count, size):
-            yield self._at(np.arange(start, min(start + size, self.count), dtype=np.int64))
+            yield self._orders_of_ranks(np.arange(start, min(start + size, self.count), dtype=np.int64))
 
     def draw(self, generator: np.random.Generator, number: int) -> Orders:
         """Draw independently, each as likely as any other.
@@ -89,7 +89,7 @@ class Alternation:
         Day by day, a condition in proportion to the ways to go on from it.
         """
         # Whole numbers of any size, divided once: the share is right to the last bit.
-        return self._walk(number, lambda members, baseline, ways: generator.random(members.size) >= baseline / ways)
+        return self._build(number, lambda members, baseline, ways: generator.random(members.size) >= baseline / ways)
 
     def treatment_indicator(self, order: Sequence[int]) -> NDArray[np.float64]:
         """1 on treatment days, 0 on baseline days, NaN on days that are held; shape (days,)."""
@@ -160,18 +160,18 @@ class Alternation:
             return None
         return (0 if left == 0 else used, run, treated_last)
 
-    def _at(self, ranks: NDArray[np.int64]) -> Orders:
-        """The orders at these places."""
+    def _orders_of_ranks(self, ranks: NDArray[np.int64]) -> Orders:
+        """The orders of these ranks."""
         rest = ranks.copy()
 
-        def placed(members: NDArray[np.int64], baseline: int, _ways: int) -> NDArray[np.bool_]:
+        def choose_by_rank(members: NDArray[np.int64], baseline: int, _ways: int) -> NDArray[np.bool_]:
             treated: NDArray[np.bool_] = rest[members] >= baseline
             rest[members[treated]] -= baseline
             return treated
 
-        return self._walk(ranks.size, placed)
+        return self._build(ranks.size, choose_by_rank)
 
-    def _walk(self, number: int, choose: Callable[[NDArray[np.int64], int, int], NDArray[np.bool_]]) -> Orders:
+    def _build(self, number: int, choose: Callable[[NDArray[np.int64], int, int], NDArray[np.bool_]]) -> Orders:
         """Orders made day by day.
 
         Args:

@@ -81,8 +81,10 @@ class MultipleBaseline:
 
     def share_tables(self) -> list[Values]:
         """The part of a constant effect on the observed treatment days that each start contains; shapes as above."""
-        marks = [np.where(np.isnan(days), np.nan, on) for days, on in zip(self.values, self.treated(), strict=True)]
-        return [_table(case, days) for case, days in zip(self._phases, marks, strict=True)]
+        effect_parts = [
+            np.where(np.isnan(days), np.nan, on) for days, on in zip(self.values, self.treated(), strict=True)
+        ]
+        return [_table(case, days) for case, days in zip(self._phases, effect_parts, strict=True)]
 
     def treated(self) -> list[Values]:
         """1 on treatment days, 0 on others, 1/2 on a day cut between them; for each case a shape (days,)."""

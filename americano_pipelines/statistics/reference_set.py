@@ -187,7 +187,7 @@ class Case:
         if self.statistic == "distance":
             observed = np.array(self.observed)
             return lambda assignments: (assignments == observed).all(axis=1).astype(np.float64)
-        return evaluator(self._linear, self.schedule, self.marks())
+        return evaluator(self._linear, self.schedule, self.effect_parts())
 
     @property
     def ties(self) -> float:
@@ -198,7 +198,7 @@ class Case:
         """1 on treated and 0 on baseline days, 1/2 on a day cut between them, NaN on others; shape (days,)."""
         return self.schedule.treatment_indicator(self.observed)
 
-    def marks(self) -> Values:
+    def effect_parts(self) -> Values:
         """Each day's part of an effect of 1, NaN on days without a value; shape (days,)."""
         effect = effect_of(self._linear, self.schedule, list(self.observed))
         return np.where(np.isnan(self.values), np.nan, effect)

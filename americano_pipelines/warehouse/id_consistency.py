@@ -33,8 +33,8 @@ def check_identities(
         for role in table.roles:
             if f"{table.name}.{role}" not in overrides:
                 _check_one_column(connection, table, role)
-    for mine, theirs in _joins(tables):
-        _check_join(connection, mine, theirs)
+    for referring, referred in _joins(tables):
+        _check_join(connection, referring, referred)
 
 
 def unlike_types(tables: Mapping[str, SourceTable], has_values: Callable[[str, Column], bool]) -> Iterator[str]:
@@ -59,9 +59,9 @@ def _joins(
     for table_name, role, joined_role in JOINED:
         if table_name not in tables:
             continue
-        mine, theirs = tables[table_name].column(role), tables[PROTOCOLS.name].column(joined_role)
-        if mine is not None and theirs is not None:
-            yield (tables[table_name], mine), (tables[PROTOCOLS.name], theirs)
+        referring, referred = tables[table_name].column(role), tables[PROTOCOLS.name].column(joined_role)
+        if referring is not None and referred is not None:
+            yield (tables[table_name], referring), (tables[PROTOCOLS.name], referred)
 
 
 def _describe_types(sides: Sequence[tuple[SourceTable, Column]]) -> str:
@@ -95,24 +95,24 @@ def _check_one_column(connection: duckdb.DuckDBPyConnection, table: SourceTable,
 
 
 def _check_join(
-    connection: duckdb.DuckDBPyConnection, mine: tuple[SourceTable, Column], theirs: tuple[SourceTable, Column]
+    connection: duckdb.DuckDBPyConnection, referring: tuple[SourceTable, Column], referred: tuple[SourceTable, Column]
 ) -> None:
-    sides = [_Side(table, column) for table, column in (mine, theirs)]
-    if _kind(mine[1]) != _kind(theirs[1]):
+    sides = [_Side(table, column) for table, column in (referring, referred)]
+    if _kind(referring[1]) != _kind(referred[1]):
         if all(_count(connection, f"SELECT count(*) FROM ({side.values})") for side in sides):  # noqa: S608 - quoted
-            raise SourceError(_describe_types((mine, theirs)))
+            raise SourceError(_describe_types((referring, referred)))
         return
     mixed = sides[0].column.type != sides[1].column.type
     statement = sql.render(
         sql.load("warehouse", "written_differently"),
-        mine=sides[0].values,
-        theirs=sides[1].values,
+        referring=sides[0].values,
+        referred=sides[1].values,
         mixed=str(mixed).lower(),
     )
     if count := _count(connection, statement):
         raise SourceError(
-            f"{_names((mine, theirs))} are the same ids, but {count:,} of the first are written differently in the "
-            "second: with blanks, as 7.0 for 7, or as a UUID in another case. No row of these would "
+            f"{_names((referring, referred))} are the same ids, but {count:,} of the first are written differently in "
+            "the second: with blanks, as 7.0 for 7, or as a UUID in another case. No row of these would "
             "belong to any of the other. Offer both written alike. Nothing was published"
         )
 

@@ -80,7 +80,7 @@ def open_source(settings: Settings, connection: duckdb.DuckDBPyConnection, stage
             STAMPS: {name: {str(file.path): list(file.stamp) for file in table.files} for name, table in files.items()},
             VALUES_CHECKED: True,
         }
-        checked = checked_before(settings)
+        checked = checked_before(settings.paths)
         file_inputs = {name: FileInput(table, checked) for name, table in files.items()}
         yield Source(instant, identity, file_inputs, missing)
 

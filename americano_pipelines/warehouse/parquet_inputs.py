@@ -13,7 +13,7 @@ from americano_pipelines.common import sql
 from americano_pipelines.common.duckdb_session import is_resource_error
 from americano_pipelines.common.quoted_values import redact_values
 from americano_pipelines.errors import SourceError, UnreadableRecordError
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 from americano_pipelines.sources.checksums import BucketChecksum, duckdb_checksums
 from americano_pipelines.sources.column_roles import SourceTable
 from americano_pipelines.sources.parquet_files import FileTable
@@ -25,10 +25,10 @@ VALUES_CHECKED = "values_checked"
 """In the record of a published file: the values of all its files were checked."""
 
 
-def checked_before(settings: Settings) -> frozenset[str]:
+def checked_before(paths: DataFolder) -> frozenset[str]:
     """Hashes of the files whose values were checked when the published file was built."""
     try:
-        document = snapshots.read_record(settings.paths)
+        document = snapshots.read_record(paths)
     except UnreadableRecordError:
         return frozenset()
     if document is None or not document.source.get(VALUES_CHECKED):

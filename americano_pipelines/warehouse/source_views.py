@@ -95,7 +95,7 @@ def source_table_views(
             built = document.tables.get(name)
             same = comparable and built is not None and built.identity == table.identity
             if settings.mode is Mode.POSTGRES:
-                state = dict(state_that_export_sees(settings, snapshot, table, state))
+                state = dict(state_that_export_sees(settings.paths, snapshot, table, state))
             table_input = ScannerInput(table, snapshot, state)
             states = table_input.buckets if same else {}
             ranges = partial(_postgres_ranges, snapshot, table, state)

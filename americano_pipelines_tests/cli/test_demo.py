@@ -9,6 +9,7 @@ import pytest
 
 from americano_pipelines.cli import demo as demo_commands
 from americano_pipelines.demo.data.analysis_rows import analysis_runs
+from americano_pipelines.demo.data.demo_experiments import experiments
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.server import DemoServer
 from americano_pipelines.settings import Mode, Settings, load_settings
@@ -25,6 +26,24 @@ def line_of(out: str, title: str) -> str:
     return next(line for line in out.splitlines() if line.startswith(f" {title[:20]}")).rstrip()
 
 
+def check_verdicts(verdicts: str) -> None:
+    """Each verdict is listed next to the seeded truth, and agrees with it."""
+    for protocol in PROTOCOLS:
+        assert TRUTHS[protocol.name] in line_of(verdicts, protocol.title)
+    for experiment in experiments():
+        if not experiment.judged_as_group:
+            line = line_of(verdicts, experiment.title)
+            assert f" {experiment.truth_words} " in line
+            assert f" {experiment.verdict} " in line
+            # The project began after these experiments ended: that they were planned is the source's word.
+            assert line.endswith("declared")
+    for group in ("group study_techniques", "group note_taking"):
+        assert "benefit" in line_of(verdicts, group)
+        assert line_of(verdicts, group).endswith("declared")
+    assert verdicts.count(" yes ") == 14
+    assert "14 of 14 verdicts agree with the seeded truth" in " ".join(verdicts.split())
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1300)
 def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Command, server_folder: Path) -> None:
@@ -36,18 +55,12 @@ def test_the_demo_from_nothing_to_a_published_warehouse_and_again(americano: Com
         assert "seeded now" in first.stdout
         assert "published: snapshot" in first.stdout
         assert "from nothing: nothing was published before" in first.stdout
-        assert "8 experiment_protocols" in first.stdout
+        assert "15 experiment_protocols" in first.stdout
         for pattern in ("Events by phase", "Events per day", "Events per week", "Events per protocol"):
             assert f"{pattern} (" in first.stdout
         assert "the same rows" in first.stdout
         verdicts = first.stdout.partition("Verdicts (")[2]
-        for protocol in PROTOCOLS:
-            assert TRUTHS[protocol.name] in line_of(verdicts, protocol.title)
-            # The project began after these experiments ended: that they were planned is the source's word.
-            assert line_of(verdicts, protocol.title).endswith("declared")
-        combined = line_of(verdicts, "group study_techniques")
-        assert "benefit" in combined
-        assert combined.endswith("declared")
+        check_verdicts(verdicts)
         assert "skipped" not in first.stdout
         assert "Warning" not in first.stderr
         assert "americano dev" in first.stdout

@@ -145,7 +145,7 @@ def test_a_recipient_may_be_on_another_file_system(example: Settings) -> None:
 
 def purged(settings: Settings, learner: str, store: Store) -> list[Item]:
     """Erase a learner from one store; its items."""
-    items = store.find(identify(settings, learner, protocol_owners(settings)))
+    items = store.find(identify(settings.paths, learner, protocol_owners(settings)))
     store.remove([item for item in items if item.action is ErasureAction.REMOVE])
     return items
 
@@ -235,7 +235,7 @@ def test_two_exports_to_one_path_are_two_to_an_erasure(example: Settings, tmp_pa
     learner = min(THEIRS)
     export_for(example, target, "duckdb", protocol_id=f"protocol-{learner}")
     store = Exports(example)
-    owner = identify(example, learner, protocol_owners(example))
+    owner = identify(example.paths, learner, protocol_owners(example))
     present = [item for item in store.find(owner) if item.action is ErasureAction.REMOVE and item.name == str(target)]
 
     store.remove(present)

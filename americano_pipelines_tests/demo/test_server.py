@@ -39,8 +39,8 @@ def test_seeding_again_changes_nothing(demo_server: DemoServer) -> None:
     before = versions(demo_server)
     again = demo_server.up()
     assert not again.created
-    assert again.rows["experiment_protocols"] == 8
-    assert again.rows["phase_assignments"] == 32
+    assert again.rows["experiment_protocols"] == 15
+    assert again.rows["phase_assignments"] == 98
     assert again.rows["analysis_runs"] == 5
     assert 190_000 < again.rows["behavioral_events"] < 210_000
     assert versions(demo_server) == before
@@ -69,7 +69,7 @@ def test_environment_leads_to_the_data(demo_server: DemoServer) -> None:
     with link.cursor() as run:
         run.execute("SET row_security = off")
         run.execute("SELECT count(*) FROM experiment_protocols")
-        assert run.fetchone() == (8,)
+        assert run.fetchone() == (15,)
     link.close()
 
 

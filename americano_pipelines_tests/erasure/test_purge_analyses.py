@@ -80,7 +80,9 @@ def analyse(settings: Settings, protocol_id: str, *kinds: str) -> dg.ExecuteInPr
 
 
 def of(settings: Settings, protocol_id: str) -> list[tuple[str, Record]]:
-    return [(sha256, record) for sha256, record in records(settings) if record.identity.protocol_id == protocol_id]
+    return [
+        (sha256, record) for sha256, record in records(settings.paths) if record.identity.protocol_id == protocol_id
+    ]
 
 
 def artifacts(root: Path, record: Record) -> dict[str, bytes]:
@@ -266,7 +268,7 @@ def test_extracts_of_the_learner_or_of_unknown_owner_go(
     aside.write_bytes(b'{"protocol": {"lear')
 
     store = Extracts(settings)
-    items = {item.path: item for item in store.find(identify(settings, uuid, {}))}
+    items = {item.path: item for item in store.find(identify(settings.paths, uuid, {}))}
 
     assert items.keys() == {theirs, among, silent, damaged, aside}
     assert {path for path, item in items.items() if item.names_learner} == {theirs, among}
@@ -278,7 +280,7 @@ def test_extracts_of_the_learner_or_of_unknown_owner_go(
     cards = {path.stem: path.read_text() for path in (folder / "purged").iterdir()}
     assert cards.keys() == {path.stem for path in (theirs, among, silent, damaged)}
     assert not any(name in card for card in cards.values() for name in (pseudonym(settings, uuid.lower()), uuid))
-    assert store.find(identify(settings, uuid, {})) == []
+    assert store.find(identify(settings.paths, uuid, {})) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}"])
@@ -288,7 +290,7 @@ def test_a_card_that_cannot_be_read_is_named(settings_for: Callable[..., Setting
     card.parent.mkdir(parents=True)
     card.write_bytes(content)
 
-    (item,) = Extracts(settings).find(identify(settings, LEARNER, {}))
+    (item,) = Extracts(settings).find(identify(settings.paths, LEARNER, {}))
 
     assert item.action is ErasureAction.CANNOT_REMOVE
     assert item.reason.startswith(f"{card} is no card of a purged extract")

@@ -55,7 +55,7 @@ def kept_record(
         not_captured={},
     )
     if chained:
-        linked, _, sha256 = append(settings, lambda link: record.model_copy(update={"chain": link}), 0o600)
+        linked, _, sha256 = append(settings.paths, lambda link: record.model_copy(update={"chain": link}), 0o600)
         return sha256, linked
     _, sha256 = put(settings.paths.records, record.canonical())
     return sha256, record

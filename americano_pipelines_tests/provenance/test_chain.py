@@ -52,7 +52,7 @@ def test_each_record_names_the_one_before(settings: Settings) -> None:
         (1, None), (2, records[0][0]), (3, records[1][0])
     ]  # fmt: skip
     assert chain_finding(settings, records[2][0]).detail == "record 3 of 3"
-    assert read_chain(settings).missing() == {}
+    assert read_chain(settings.paths).missing() == {}
 
 
 @pytest.mark.parametrize("column", ["protocol_id", "group_key", "mlflow_run_id", "dagster_run_id", "snapshot_id"])
@@ -61,15 +61,15 @@ def test_an_index_that_lists_a_record_otherwise_is_discarded(settings: Settings,
     before, _ = kept_record(settings, mlflow_run="m0")
     hashes = [before, *(kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(1, 5))]
     index = settings.paths.records / INDEX
-    discard_edited_index(settings)
+    discard_edited_index(settings.paths)
     assert index.exists()
     with closing(sqlite3.connect(index)) as connection, connection:
         connection.execute(f"UPDATE entries SET {column} = 'other' WHERE sha256 = ?", [hashes[which]])
 
-    discard_edited_index(settings)
+    discard_edited_index(settings.paths)
 
     assert not index.exists()
-    assert dict(find_records(settings, "protocol_id", "protocol_0")).keys() == set(hashes)
+    assert dict(find_records(settings.paths, "protocol_id", "protocol_0")).keys() == set(hashes)
 
 
 @pytest.mark.parametrize("number", [None, 0, -5, "+ 0.5"])
@@ -82,9 +82,9 @@ def test_an_index_with_another_place_of_a_record_is_discarded(settings: Settings
         statement = f"UPDATE entries SET protocol_id = 'other', chain_number = {place} WHERE sha256 = ?"
         connection.execute(statement, [hashes[which]])
 
-    discard_edited_index(settings)
+    discard_edited_index(settings.paths)
 
-    assert dict(find_records(settings, "protocol_id", "protocol_0")).keys() == set(hashes)
+    assert dict(find_records(settings.paths, "protocol_id", "protocol_0")).keys() == set(hashes)
 
 
 def test_an_index_beside_a_gap_is_kept(settings: Settings) -> None:
@@ -95,9 +95,9 @@ def test_an_index_beside_a_gap_is_kept(settings: Settings) -> None:
 
     assert later.chain is not None
     assert later.chain.number == 5
-    discard_edited_index(settings)
+    discard_edited_index(settings.paths)
     assert (settings.paths.records / INDEX).exists()
-    assert read_chain(settings).missing() == {2: hashes[1]}
+    assert read_chain(settings.paths).missing() == {2: hashes[1]}
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -110,7 +110,7 @@ def test_a_removed_or_changed_record_leaves_a_gap_for_later_ones(settings: Setti
     gap = chain_finding(settings, hashes[2])
 
     assert (gap.status, hashes[which][:12] in gap.detail) == (Status.MISSING, True)
-    assert read_chain(settings).missing() == {which + 1: hashes[which]}
+    assert read_chain(settings.paths).missing() == {which + 1: hashes[which]}
     if which:
         assert chain_finding(settings, hashes[0]).status is Status.MATCH, "nothing is gone before it"
     path.write_bytes(content.replace(b"It helped.", b"It harmed."))
@@ -120,7 +120,7 @@ def test_a_removed_or_changed_record_leaves_a_gap_for_later_ones(settings: Setti
 def test_the_last_record_that_is_removed_is_known_by_the_heads_card(settings: Settings) -> None:
     hashes = [kept_record(settings, chained=True, mlflow_run=f"m{number}")[0] for number in range(2)]
     (settings.paths.records / f"{hashes[1]}.json").unlink()
-    assert read_chain(settings).missing() == {2: hashes[1]}
+    assert read_chain(settings.paths).missing() == {2: hashes[1]}
 
     sha256, record = kept_record(settings, chained=True, mlflow_run="m2")
 
@@ -137,7 +137,7 @@ def test_a_card_that_is_lost_or_damaged_is_made_anew_from_the_records(settings: 
             card.unlink()
         else:
             card.write_bytes(content)
-        first_or_later = read_chain(settings)
+        first_or_later = read_chain(settings.paths)
         assert first_or_later.missing() == {}
     record = kept_record(settings, chained=True, mlflow_run="m1")[1]
     assert record.chain is not None
@@ -151,7 +151,7 @@ def test_records_from_before_the_chain_stay_valid_and_are_named_once(settings: S
 
     sha256, _ = kept_record(settings, chained=True, mlflow_run="new")
 
-    assert earlier_records(settings, read_chain(settings)) == sorted(old)
+    assert earlier_records(settings.paths, read_chain(settings.paths)) == sorted(old)
     assert chain_finding(settings, old[0]).status is Status.MATCH
     (settings.paths.records / f"{old[1]}.json").unlink()
     gap = chain_finding(settings, sha256)
@@ -189,7 +189,7 @@ def test_an_erasure_removes_no_record_and_so_leaves_no_gap(settings: Settings) -
     store.remove([item])
 
     assert not extract.exists()
-    assert read_chain(settings).missing() == {}
+    assert read_chain(settings.paths).missing() == {}
     assert {chain_finding(settings, name).status for name in hashes} == {Status.MATCH}
 
 
@@ -198,7 +198,7 @@ def test_two_processes_that_record_at_once_make_one_chain(settings: Settings) ->
     writers = [subprocess.Popen([*command, name]) for name in ("a", "b", "c")]
     assert [writer.wait(timeout=240) for writer in writers] == [0, 0, 0]
 
-    chain = read_chain(settings)
+    chain = read_chain(settings.paths)
 
     assert {number: len(entries) for number, entries in chain.links.items()} == dict.fromkeys(range(1, 31), 1)
     assert chain.missing() == {}

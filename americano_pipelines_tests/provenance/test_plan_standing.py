@@ -210,7 +210,7 @@ def test_a_file_built_from_nothing_makes_no_late_plan_declared(lab: Lab) -> None
 def test_a_record_of_any_protocol_says_since_when_the_project_looked(lab: Lab) -> None:
     recorded = lab.analyse("change_points")
 
-    prior = find_prior_sightings(lab.settings, "protocol_of_nobody")
+    prior = find_prior_sightings(lab.settings.paths, "protocol_of_nobody")
 
     assert prior.of_protocol == ()
     assert prior.watched_since is not None

@@ -62,7 +62,7 @@ def test_a_record_counts_once_by_the_archive_or_by_mlflow_alone(lab: Lab, first:
     """Whoever can write to one of them hid an analysis by what they removed there."""
 
     def prior() -> PriorRuns:
-        return find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "of nobody", {})
+        return find_prior_runs(lab.settings.paths, lab.store, Subject("protocol_id", "protocol_1"), "of nobody", {})
 
     both = prior()
     assert both.vanished == ()
@@ -163,7 +163,7 @@ def test_a_record_whose_hash_was_taken_from_its_run_counts_by_dagsters_log(lab: 
 
 def _index_as(lab: Lab, recorded: Recorded, protocol_id: str) -> None:
     """Edit the index: the file of the record is as it was, and of this protocol."""
-    update_index(lab.settings)
+    update_index(lab.settings.paths)
     status = recorded.path.stat()
     with closing(sqlite3.connect(lab.settings.paths.records / INDEX)) as connection, connection:
         state = status.st_size, status.st_ctime_ns, protocol_id, recorded.sha256
@@ -186,14 +186,14 @@ def test_an_edited_index_hides_no_record_that_no_other_place_names(lab: Lab, fir
 
 def test_a_changed_record_counts_though_the_index_calls_it_intact(lab: Lab, first: Recorded) -> None:
     subject = Subject("protocol_id", "protocol_1")
-    before = find_prior_runs(lab.settings, lab.store, subject, "another", {})
+    before = find_prior_runs(lab.settings.paths, lab.store, subject, "another", {})
     with altered(first.path, first.path.read_bytes().replace(b"protocol_1", b"protocol_9")):
-        update_index(lab.settings)
+        update_index(lab.settings.paths)
         with closing(sqlite3.connect(lab.settings.paths.records / INDEX)) as connection, connection:
             statement = "UPDATE entries SET readable = 1, protocol_id = 'protocol_1' WHERE sha256 = ?"
             connection.execute(statement, [first.sha256])
 
-        prior = find_prior_runs(lab.settings, lab.store, subject, "another", {})
+        prior = find_prior_runs(lab.settings.paths, lab.store, subject, "another", {})
     (lab.settings.paths.records / INDEX).unlink()
 
     assert prior.changed_records == before.changed_records + 1
@@ -201,14 +201,14 @@ def test_a_changed_record_counts_though_the_index_calls_it_intact(lab: Lab, firs
 
 def test_an_edited_index_hides_no_record_that_another_place_names(lab: Lab, first: Recorded) -> None:
     index = lab.settings.paths.records / INDEX
-    find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "another", {})
+    find_prior_runs(lab.settings.paths, lab.store, Subject("protocol_id", "protocol_1"), "another", {})
     with closing(sqlite3.connect(index)) as connection, connection:
         connection.execute("UPDATE entries SET protocol_id = 'x' WHERE sha256 = ?", [first.sha256])
     lab.store.client.delete_run(run_id(first))
     try:
         named = {first.sha256: "Dagster's log"}
-        prior = find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "another", named)
-        unnamed = find_prior_runs(lab.settings, lab.store, Subject("protocol_id", "protocol_1"), "another", {})
+        prior = find_prior_runs(lab.settings.paths, lab.store, Subject("protocol_id", "protocol_1"), "another", named)
+        unnamed = find_prior_runs(lab.settings.paths, lab.store, Subject("protocol_id", "protocol_1"), "another", {})
     finally:
         index.unlink()
         lab.store.client.restore_run(run_id(first))

@@ -21,10 +21,10 @@ def test_each_of_its_names_finds_a_record(settings: Settings) -> None:
     kept_record(settings, row="row 2", mlflow_run="m2")
 
     for name in (sha256, sha256[:8], sha256[:8].upper(), "row 1", "0123456789abcdef0123456789abcdef"):
-        assert find_record(settings, name) == (sha256, record)
+        assert find_record(settings.paths, name) == (sha256, record)
     for name in (sha256[:7], "row", "no such name", "f" * 64, ""):
         with pytest.raises(AnalysisError, match="has no record of"):
-            find_record(settings, name)
+            find_record(settings.paths, name)
 
 
 def test_of_a_row_that_was_carried_out_again_the_last_is_found(settings: Settings) -> None:
@@ -33,7 +33,7 @@ def test_of_a_row_that_was_carried_out_again_the_last_is_found(settings: Setting
         for hour in (9, 11, 10):
             kept_record(settings, row=name, mlflow_run=f"m{hour}", ended_at=f"2025-05-01T{hour:02}:00:00+00:00")
 
-    assert {find_record(settings, str(name))[1].tracking["run_id"] for name in range(8)} == {"m11"}
+    assert {find_record(settings.paths, str(name))[1].tracking["run_id"] for name in range(8)} == {"m11"}
 
 
 def test_a_hash_that_is_not_told_in_full_enough_names_those_it_may_be(settings: Settings) -> None:
@@ -42,7 +42,7 @@ def test_a_hash_that_is_not_told_in_full_enough_names_those_it_may_be(settings: 
     (settings.paths.records / f"{other}.json").write_text("another")
 
     with pytest.raises(AnalysisError, match=f"2 records have a hash that begins with {first[:8]}"):
-        find_record(settings, first[:8])
+        find_record(settings.paths, first[:8])
 
 
 def test_a_record_that_was_changed_says_so(settings: Settings) -> None:
@@ -52,9 +52,9 @@ def test_a_record_that_was_changed_says_so(settings: Settings) -> None:
     path.write_bytes(path.read_bytes().replace(b"It helped.", b"It harmed."))
 
     with pytest.raises(TamperedError, match="was changed after it was written"):
-        find_record(settings, sha256[:8])
+        find_record(settings.paths, sha256[:8])
     with pytest.raises(AnalysisError, match="has no record of 'run_0'"):
-        find_record(settings, "run_0")
+        find_record(settings.paths, "run_0")
 
 
 def test_the_beginning_of_a_run_or_a_row_finds_its_record(settings: Settings) -> None:
@@ -64,14 +64,14 @@ def test_the_beginning_of_a_run_or_a_row_finds_its_record(settings: Settings) ->
     )
     other, _ = kept_record(settings, row="cmrow0002bbbb", mlflow_run="ccccdddd0001")
 
-    assert find_record(settings, "cmrow0001")[0] == last
-    assert find_record(settings, "ccccdddd")[0] == other
+    assert find_record(settings.paths, "cmrow0001")[0] == last
+    assert find_record(settings.paths, "ccccdddd")[0] == other
     with pytest.raises(
         AnalysisError, match="2 analyses have an id that begins with aaaabbbb: aaaabbbb0001, aaaabbbb0002"
     ):
-        find_record(settings, "aaaabbbb")
+        find_record(settings.paths, "aaaabbbb")
     with pytest.raises(AnalysisError, match="has no record of"):
-        find_record(settings, "cmrow00")
+        find_record(settings.paths, "cmrow00")
 
 
 def test_a_dagster_run_finds_its_record_and_names_several(settings: Settings) -> None:
@@ -81,8 +81,8 @@ def test_a_dagster_run_finds_its_record_and_names_several(settings: Settings) ->
         for name in ("abab_randomization", "change_points")
     ]
 
-    assert find_record(settings, "0a1b2c3d")[0] == find_record(settings, "0a1b2c3d-aaaa")[0] == sha256
+    assert find_record(settings.paths, "0a1b2c3d")[0] == find_record(settings.paths, "0a1b2c3d-aaaa")[0] == sha256
     with pytest.raises(AnalysisError, match=rf"{both[0]} \(abab_randomization\), {both[1]} \(change_points\)"):
-        find_record(settings, "4e5f6a7b")
+        find_record(settings.paths, "4e5f6a7b")
     with pytest.raises(AnalysisError, match="has no record of"):
-        find_record(settings, "0a1b2c3")
+        find_record(settings.paths, "0a1b2c3")

@@ -32,7 +32,7 @@ def test_each_card_names_the_one_before_and_records_name_the_last(settings: Sett
 
     kept_record(settings, chained=True)
 
-    assert named_expiry(settings, read_chain(settings)) == chain.end
+    assert named_expiry(settings.paths, read_chain(settings.paths)) == chain.end
     assert chain.gap(chain.end) == ""
 
 

@@ -100,7 +100,7 @@ def test_requests_are_carried_out_once_and_followed_to_their_end(running: Runnin
     repeated = api.post("/v1/analyses", json=with_row, headers=once)
     assert (repeated.status_code, repeated.json()["id"], repeated.json()["status"]) == (200, name, "COMPLETED")
     assert prisma.execute("SELECT count(*) FROM analysis_runs") == [(1,)]
-    (record,) = [record for _, record in records(running.settings) if record.identity.analysis_run_id == name]
+    (record,) = [record for _, record in records(running.settings.paths) if record.identity.analysis_run_id == name]
     assert record.identity.actor.startswith("POST /v1/analyses by key ")
 
     with ThreadPoolExecutor(5) as pool:
@@ -113,7 +113,7 @@ def test_requests_are_carried_out_once_and_followed_to_their_end(running: Runnin
     print(f"a request without a row: {timeline}")  # noqa: T201
     assert timeline[-1][1] == "COMPLETED"
     listed = {row["record_sha256"] for row in api.get("/v1/analyses").json()["rows"]}
-    assert listed == {sha256 for sha256, _ in records(running.settings)}
+    assert listed == {sha256 for sha256, _ in records(running.settings.paths)}
     assert len(listed) == 2
 
     failing = api.post("/v1/analyses", json={**without, "parameters": {"outcome": "no_such_column"}})

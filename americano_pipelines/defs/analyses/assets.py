@@ -160,7 +160,7 @@ def _perform(
         _report_verdicts(context, settings)
         exploratory = performed.compliance.label == "exploratory"
         column: Literal["protocol_id", "group_key"] = "group_key" if kind.scope == "group" else "protocol_id"
-        confirmatory = confirmatory_entry(settings, column, context.partition_key) if exploratory else None
+        confirmatory = confirmatory_entry(settings.paths, column, context.partition_key) if exploratory else None
     return dg.MaterializeResult(
         metadata=analysis_metadata(performed, confirmatory, app_row, settings.americano_api_url),
         data_version=dg.DataVersion(sha256_hex(canonical_json(performed.analysis.results))),

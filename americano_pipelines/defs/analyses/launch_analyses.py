@@ -31,7 +31,7 @@ from americano_pipelines.mlflow_store.data_folder import check_location
 from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import newest_entries
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.text_output import one_line
 from americano_pipelines.warehouse.published_protocols import published_protocols, read_protocols
 from americano_pipelines.warehouse.snapshots import open_published
@@ -73,7 +73,7 @@ class Launched:
 
 
 def read_launched(
-    settings: Settings,
+    paths: DataFolder,
     instance: dg.DagsterInstance,
     result: dg.ExecuteInProcessResult,
     protocol_id: str,
@@ -84,16 +84,16 @@ def read_launched(
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key == key:
             metadata = event.step_materialization_data.materialization.metadata
-            return _recorded(settings, protocol_id, *hash_in(metadata))
+            return _recorded(paths, protocol_id, *hash_in(metadata))
     failures = [event for event in result.all_events if event.is_step_failure and event.step_key == "__".join(key.path)]
     reason = step_failure(failures[0])[0] if failures else describe_end(instance, result.dagster_run)
     return Launched(protocol_id, protocol_id, kind, success=False, sentence=reason, dagster_run_id=result.run_id)
 
 
-def _recorded(settings: Settings, protocol_id: str, sha256: str) -> Launched:
-    record = Record.parse(get(settings.paths.records, sha256))
+def _recorded(paths: DataFolder, protocol_id: str, sha256: str) -> Launched:
+    record = Record.parse(get(paths.records, sha256))
     kind, compliance = KINDS[record.identity.analysis], record.standing
-    extract = kind.parse_extract(get(settings.paths.extracts, record.extract_sha256))
+    extract = kind.parse_extract(get(paths.extracts, record.extract_sha256))
     return Launched(
         protocol_id=protocol_id,
         protocol=one_line(extract.title or ""),
@@ -208,29 +208,33 @@ def run_group_analyses(
                 yield from _run(settings, instance, job, group, keys, _config(chosen), {COMMAND_TAG: command})
 
 
-def run_missing(settings: Settings, *, command: str) -> Iterator[Launched]:
+def run_missing(settings: Settings, *, command: str, kinds: Mapping[str, Sequence[str]]) -> Iterator[Launched]:
     """Run the analyses of published protocols and groups that have no record yet.
 
     Args:
         settings: the published file and where records go.
         command: the command that launches them, as it is recorded.
+        kinds: names of `analysis.registry.PROTOCOL_KINDS` by protocol; one that is not in it gets all.
 
     Raises:
         WarehouseUnavailableError: nothing is published.
     """
     check_location(settings)
     with instance_for_runs(settings) as instance:
-        entries = newest_entries(settings)
+        entries = newest_entries(settings.paths)
         recorded = {(entry.protocol_id, entry.analysis) for entry in entries}
         recorded_groups = {(entry.group_key, entry.analysis) for entry in entries}
         definitions = build_defs(settings)
         job, group_job = definitions.resolve_job_def(ANALYSES), definitions.resolve_job_def(GROUP_ANALYSES)
         for protocol_id, title in _published(settings, instance)[0].items():
-            if keys := [dg.AssetKey([PREFIX, kind]) for kind in PROTOCOL_KINDS if (protocol_id, kind) not in recorded]:
+            missing = [
+                kind for kind in kinds.get(protocol_id, [*PROTOCOL_KINDS]) if (protocol_id, kind) not in recorded
+            ]
+            if keys := [dg.AssetKey([PREFIX, kind]) for kind in missing]:
                 with StageTimer().stage(f"analyse {title}"):
                     yield from _run(settings, instance, job, protocol_id, keys, {}, {COMMAND_TAG: command})
-        for group, kinds in _published_groups(settings, instance).items():
-            if keys := [dg.AssetKey([PREFIX, kind]) for kind in kinds if (group, kind) not in recorded_groups]:
+        for group, group_kinds in _published_groups(settings, instance).items():
+            if keys := [dg.AssetKey([PREFIX, kind]) for kind in group_kinds if (group, kind) not in recorded_groups]:
                 with StageTimer().stage(f"analyse {group_title(group)}"):
                     yield from _run(settings, instance, group_job, group, keys, {}, {COMMAND_TAG: command})
 
@@ -306,4 +310,4 @@ def _run(
         run_config={**config, "loggers": {"console": {"config": {"log_level": console_level(settings)}}}},
     )
     for key in keys:
-        yield read_launched(settings, instance, result, protocol_id, key)
+        yield read_launched(settings.paths, instance, result, protocol_id, key)

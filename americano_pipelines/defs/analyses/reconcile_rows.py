@@ -21,7 +21,7 @@ from americano_pipelines.provenance import app_link
 from americano_pipelines.provenance.archive import confirming_run
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
-from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.settings import DataFolder, PostgresTarget, Settings
 
 RecordedAnalysis = tuple[str, Record]
 
@@ -94,7 +94,7 @@ def reconcile_app_rows(settings: Settings, instance: dg.DagsterInstance) -> Reco
         return outcome
     runs = instance.get_runs(dg.RunsFilter(statuses=list(FINISHED_STATUSES), tags={ROWS_TAG: ROW_OPEN}))
     # Most of these runs have no open row: a run closes its rows itself unless an error or a kill prevents it.
-    analyses = _recorded_analyses(settings, {run.run_id for run in runs if _open_rows(run)})
+    analyses = _recorded_analyses(settings.paths, {run.run_id for run in runs if _open_rows(run)})
     confirmation = _Confirmation(settings)
     for run in runs:
         problems = []
@@ -147,11 +147,11 @@ def _reconcile(
     return text
 
 
-def _recorded_analyses(settings: Settings, run_ids: set[str]) -> dict[tuple[str, str], RecordedAnalysis]:
+def _recorded_analyses(paths: DataFolder, run_ids: set[str]) -> dict[tuple[str, str], RecordedAnalysis]:
     """The records of Dagster runs, by run and row; of a retried step, the last."""
     if not run_ids:
         return {}
     return {
         (str(record.orchestrator["dagster_run_id"]), str(record.identity.analysis_run_id)): (sha256, record)
-        for sha256, record in find_records(settings, "dagster_run_id", *run_ids)
+        for sha256, record in find_records(paths, "dagster_run_id", *run_ids)
     }

@@ -22,7 +22,7 @@ from americano_pipelines.defs.sync import asset_specs
 from americano_pipelines.defs.sync.table_metadata import NO_ROWS, Metadata, export_metadata, exported_again
 from americano_pipelines.errors import AmericanoError
 from americano_pipelines.lake.export import Export, export
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.sources.parquet_files import InputFile, find_files
 from americano_pipelines.text_output import visible
 from americano_pipelines.warehouse.column_lineage import mirror_lineage
@@ -35,7 +35,7 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
     def parquet_exports(context: dg.AssetExecutionContext, config: SyncConfig) -> Iterator[dg.MaterializeResult[None]]:
         with sync_step(context, settings) as stages:
             result = export(settings, stages, full=config.full)
-            metadata = {name: _metadata(settings, result, name) for name in result.manifest.tables}
+            metadata = {name: _metadata(settings.paths, result, name) for name in result.manifest.tables}
         for path in result.repaired:
             context.log.warning("%s", exported_again(path))
         for name, reason in result.manifest.skipped.items():
@@ -61,10 +61,10 @@ def build_exports(settings: Settings) -> dg.AssetsDefinition:
     return parquet_exports
 
 
-def _metadata(settings: Settings, result: Export, name: str) -> Metadata:
+def _metadata(paths: DataFolder, result: Export, name: str) -> Metadata:
     table = result.manifest.tables[name]
     lineage = mirror_lineage(table.source_table(name))
-    metadata = export_metadata(name, table, result.manifest, lineage, settings)
+    metadata = export_metadata(name, table, result.manifest, lineage, paths)
     metadata["preview"] = NO_ROWS
     return metadata
 

@@ -15,7 +15,7 @@ import dagster as dg
 from americano_pipelines.defs.run_tags import COLUMN_LINEAGE, COLUMN_SCHEMA, ROW_COUNT
 from americano_pipelines.defs.sync.asset_specs import key_of
 from americano_pipelines.lake.manifest import LakeTable, Manifest
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 from americano_pipelines.sources.column_roles import Column
 from americano_pipelines.sources.contracts import BY_NAME
 from americano_pipelines.text_output import markdown, markdown_block
@@ -44,7 +44,7 @@ Metadata = dict[str, Any]
 
 
 def export_metadata(
-    name: str, table: LakeTable, manifest: Manifest, lineage: ColumnLineage, settings: Settings
+    name: str, table: LakeTable, manifest: Manifest, lineage: ColumnLineage, paths: DataFolder
 ) -> Metadata:
     """Metadata of an export."""
     files = [file for bucket in table.buckets.values() for file in bucket.files]
@@ -54,7 +54,7 @@ def export_metadata(
         COLUMN_LINEAGE: _lineage(lineage, "postgres"),
         "column lineage": _lineage_table(lineage, "postgres"),
         "source table": table.found_as,
-        "path": short_path(settings.paths.lake / name, settings.paths.root),
+        "path": short_path(paths.lake / name, paths.root),
         "bytes": table.bytes,
         "files": len(files),
         "months": dg.MetadataValue.md(

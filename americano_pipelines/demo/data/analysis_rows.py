@@ -1,23 +1,13 @@
 """Generate the three small tables: protocols, their phases, and the requested analyses."""
 
-from americano_pipelines.demo.data.design import PHASES
-from americano_pipelines.demo.data.design import Phase
-from americano_pipelines.demo.data.design import phases
-from americano_pipelines.demo.data.events import learner_ids
-from americano_pipelines.demo.data.protocols import DemoProtocol
-from americano_pipelines.demo.data.protocols import PROTOCOLS
-from americano_pipelines.demo.data.tables import Table
-from americano_pipelines.demo.data.tables import Value
-from americano_pipelines.demo.data.tables import make_ids
-from datetime import date
-from datetime import datetime
-from datetime import time
-from datetime import timedelta
 import json
+from datetime import date, datetime, time, timedelta
 
+from americano_pipelines.demo.data.demo_experiments import ALPHA, OUTCOME, Experiment, experiments
+from americano_pipelines.demo.data.events import learner_ids
+from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
+from americano_pipelines.demo.data.tables import Table, Value, make_ids
 
-OUTCOME = "sessionPerformanceScore"
-ALPHA = 0.05
 _PLANNED_BEFORE = timedelta(days=7)
 _REQUESTED = datetime(2026, 8, 31, 9, 0)  # noqa: DTZ001 - the source holds UTC without saying so
 _REQUESTS = (
@@ -31,20 +21,23 @@ _REQUESTS = (
 
 def protocol_ids() -> dict[str, str]:
     """Id of each protocol, by its short name."""
-    names = [protocol.name for protocol in PROTOCOLS]
+    names = [experiment.name for experiment in experiments()]
     return dict(zip(names, make_ids("protocols", len(names)), strict=True))
 
 
 def experiment_protocols() -> Table:
     """One row a protocol."""
-    rows = [_protocol_row(protocol) for protocol in PROTOCOLS]
+    rows = [_protocol_row(experiment) for experiment in experiments()]
     return Table("experiment_protocols", tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
 def phase_assignments() -> Table:
-    """Four rows a protocol, with the randomization they came from."""
-    ids = iter(make_ids("phases", PHASES * len(PROTOCOLS)))
-    rows = [_phase_row(next(ids), protocol, phase) for protocol in PROTOCOLS for phase in phases(protocol)]
+    """The phases of each protocol, with the randomization they came from."""
+    places = [(experiment, place) for experiment in experiments() for place in range(len(experiment.phases))]
+    rows = [
+        _phase_row(phase_id, experiment, place)
+        for phase_id, (experiment, place) in zip(make_ids("phases", len(places)), places, strict=True)
+    ]
     return Table("phase_assignments", tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
@@ -58,60 +51,42 @@ def analysis_runs() -> Table:
     return Table("analysis_runs", tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
-def _protocol_row(protocol: DemoProtocol) -> dict[str, Value]:
-    planned = _midnight(protocol.start, _PLANNED_BEFORE)
+def _protocol_row(experiment: Experiment) -> dict[str, Value]:
+    planned = _midnight(experiment.start, _PLANNED_BEFORE)
     return {
-        "id": protocol_ids()[protocol.name],
-        "userId": learner_ids()[protocol.learner],
-        "protocolName": protocol.title,
-        "hypothesis": protocol.hypothesis,
-        "startDate": _midnight(protocol.start),
-        "endDate": _midnight(phases(protocol)[-1].end),
-        "designType": "ABAB",
+        "id": protocol_ids()[experiment.name],
+        "userId": learner_ids()[experiment.learner],
+        "protocolName": experiment.title,
+        "hypothesis": experiment.hypothesis,
+        "startDate": _midnight(experiment.start),
+        "endDate": _midnight(experiment.phases[-1].end),
+        "designType": experiment.design,
         "primaryOutcome": OUTCOME,
-        "sampleSizeTarget": protocol.total_days,
-        "analysisPlan": (
-            f"Randomization test on daily means of {OUTCOME}, one-sided ({protocol.direction}), alpha .05;"
-            f" {'more' if protocol.improvement == 'increase' else 'less'} is better. Statistic:"
-            " mean of the treatment phase means minus mean of the baseline phase means. Reference set: all splits of"
-            f" {protocol.total_days} days into four phases of {protocol.min_days} to {protocol.max_days} days."
-        ),
+        "sampleSizeTarget": experiment.days,
+        "analysisPlan": experiment.plan,
         "deviations": "[]",
         "screened": 1,
         "eligible": 1,
         "enrolled": 1,
-        "completed": None if protocol.open_ended else 1,
+        "completed": None if experiment.open_ended else 1,
         "createdAt": planned,
         "updatedAt": planned,
     }
 
 
-def _phase_row(phase_id: str, protocol: DemoProtocol, phase: Phase) -> dict[str, Value]:
-    planned = _midnight(protocol.start, _PLANNED_BEFORE)
-    is_last = phase == phases(protocol)[-1]
-    parameters = {
-        "randomization": {"minDays": protocol.min_days, "maxDays": protocol.max_days},
-        "analysis": {
-            "type": "ABAB_RANDOMIZATION",
-            "direction": protocol.direction,
-            "improvement": protocol.improvement,
-            "alpha": ALPHA,
-            # The experiments ended before the first sync, so none of their tests is planned.
-            **({"group": protocol.group, "include": "declared"} if protocol.group else {}),
-        },
-        "seed": protocol.seed,
-        "instruction": protocol.intervention if phase.treated else None,
-    }
+def _phase_row(phase_id: str, experiment: Experiment, place: int) -> dict[str, Value]:
+    planned = _midnight(experiment.start, _PLANNED_BEFORE)
+    phase, is_last = experiment.phases[place], place == len(experiment.phases) - 1
     return {
         "id": phase_id,
-        "protocolId": protocol_ids()[protocol.name],
+        "protocolId": protocol_ids()[experiment.name],
         "phaseLabel": phase.label,
         "phaseType": phase.kind,
         "startDate": _midnight(phase.first),
-        "endDate": None if protocol.open_ended and is_last else _midnight(phase.end),
+        "endDate": None if experiment.open_ended and is_last else _midnight(phase.end),
         "plannedDuration": phase.days,
-        "randomizationSeed": protocol.seed,
-        "interventionParams": json.dumps(parameters, ensure_ascii=False),
+        "randomizationSeed": experiment.seed,
+        "interventionParams": json.dumps(experiment.parameters[place], ensure_ascii=False),
         "createdAt": planned,
         "updatedAt": planned,
     }

@@ -1,13 +1,13 @@
 """Draw the phases of a demo protocol and its true outcome on each day. All functions are pure."""
 
-from americano_pipelines.demo.data.protocols import DemoProtocol
 from dataclasses import dataclass
-from datetime import date
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache
-from numpy.typing import NDArray
-import numpy as np
 
+import numpy as np
+from numpy.typing import NDArray
+
+from americano_pipelines.demo.data.protocols import DemoProtocol
 
 PHASES = 4
 _MISSED = (2, 5)  # days without any study in a protocol: at least, and less than
@@ -78,15 +78,42 @@ def phases(protocol: DemoProtocol) -> tuple[Phase, ...]:
 
 def daily_outcomes(protocol: DemoProtocol) -> NDArray[np.float64]:
     """What the mean score of each of the protocol's days would be, in points; NaN on a day without study."""
-    rng = np.random.Generator(np.random.PCG64([protocol.seed, protocol.noise_seed]))
-    days = protocol.total_days
-    shocks = rng.standard_normal(days)
-    noise = np.empty(days)
-    noise[0] = shocks[0]
-    fresh = np.sqrt(1 - protocol.autocorrelation**2)  # keeps the standard deviation at 1 on every day
-    for day in range(1, days):
-        noise[day] = protocol.autocorrelation * noise[day - 1] + fresh * shocks[day]
     treated = np.repeat([phase.treated for phase in phases(protocol)], [phase.days for phase in phases(protocol)])
-    values = protocol.base + protocol.effect * treated + protocol.trend * np.arange(days) + protocol.noise * noise
-    values[rng.choice(days, size=rng.integers(*_MISSED), replace=False)] = np.nan
+    return with_noise(
+        protocol.base + protocol.effect * treated + protocol.trend * np.arange(protocol.total_days),
+        np.random.Generator(np.random.PCG64([protocol.seed, protocol.noise_seed])),
+        noise=protocol.noise,
+        autocorrelation=protocol.autocorrelation,
+    )
+
+
+def with_noise(
+    levels: NDArray[np.float64],
+    rng: np.random.Generator,
+    *,
+    noise: float,
+    autocorrelation: float,
+    missed: bool = True,
+) -> NDArray[np.float64]:
+    """Add noise to the levels of days, and leave some without a value.
+
+    Args:
+        levels: the level of each day, in points.
+        rng: the random numbers.
+        noise: standard deviation of the noise, in points.
+        autocorrelation: of the noise of neighbouring days, AR(1).
+        missed: whether some days are without study.
+
+    Returns:
+        The value of each day, NaN on a day without study.
+    """
+    shocks = rng.standard_normal(levels.size)
+    series = np.empty(levels.size)
+    series[0] = shocks[0]
+    fresh = np.sqrt(1 - autocorrelation**2)  # keeps the standard deviation at 1 on every day
+    for day in range(1, levels.size):
+        series[day] = autocorrelation * series[day - 1] + fresh * shocks[day]
+    values = levels + noise * series
+    if missed:
+        values[rng.choice(levels.size, size=rng.integers(*_MISSED), replace=False)] = np.nan
     return np.asarray(values, dtype=np.float64)

@@ -1,28 +1,26 @@
 """Generate `behavioral_events`: scores that realise the protocols' truth, and the other columns."""
 
-from americano_pipelines.demo.data.design import daily_outcomes
-from americano_pipelines.demo.data.design import phases
-from americano_pipelines.demo.data.payloads import Moment
-from americano_pipelines.demo.data.payloads import payload_text
-from americano_pipelines.demo.data.protocols import PROTOCOLS
-from americano_pipelines.demo.data.sessions import DAYS
-from americano_pipelines.demo.data.sessions import DAY_MS
-from americano_pipelines.demo.data.sessions import Events
-from americano_pipelines.demo.data.sessions import FIRST_DAY
-from americano_pipelines.demo.data.sessions import KIND
-from americano_pipelines.demo.data.sessions import KINDS
-from americano_pipelines.demo.data.sessions import LEARNERS
-from americano_pipelines.demo.data.sessions import all_events
-from americano_pipelines.demo.data.tables import Table
-from americano_pipelines.demo.data.tables import Value
-from americano_pipelines.demo.data.tables import chance
-from americano_pipelines.demo.data.tables import make_ids
-from americano_pipelines.demo.data.tables import stream
-from americano_pipelines.demo.data.tables import timestamps
 from collections.abc import Iterable
-from numpy.typing import NDArray
-import numpy as np
 
+import numpy as np
+from numpy.typing import NDArray
+
+from americano_pipelines.demo.data.demo_experiments import Experiment, experiments
+from americano_pipelines.demo.data.payloads import Moment, payload_text
+from americano_pipelines.demo.data.sessions import (
+    DAY_MS,
+    DAYS,
+    FIRST_DAY,
+    KIND,
+    KINDS,
+    LEARNERS,
+    Events,
+    all_events,
+    experiment_events,
+)
+from americano_pipelines.demo.data.tables import Table, Value, chance, make_ids, stream, timestamps
+
+Columns = dict[str, list[Value]]
 
 _SCORED = [KIND[name] for name in ("MISSION_COMPLETED", "VALIDATION_COMPLETED", "SESSION_ENDED")]
 _RATED_HARD = [KIND[name] for name in ("MISSION_STARTED", "MISSION_COMPLETED", "CARD_REVIEWED", "VALIDATION_COMPLETED")]
@@ -42,25 +40,70 @@ _CONTENT = {
 
 
 def learner_ids() -> list[str]:
-    """Ids of the learners, by number."""
-    return make_ids("learners", LEARNERS)
+    """Ids of the learners, by number: those of the year, then those who study for an experiment only."""
+    return make_ids("learners", LEARNERS + len(_experiments_only()))
 
 
 def behavioral_events() -> Table:
     """All events, in the order in which their rows reached the database."""
-    events = all_events(stream("rhythm"))
-    rng = stream("events")
-    count = len(events.time)
+    columns, arrival = _year()
+    added, added_arrival = _experiment_periods()
+    rows = [row for part in (columns, added) for row in zip(*part.values(), strict=True)]
+    order = np.argsort(np.concatenate((arrival, added_arrival)), kind="stable")
+    return Table("behavioral_events", tuple(columns), [rows[index] for index in order.tolist()])
+
+
+def _year() -> tuple[Columns, NDArray[np.int64]]:
+    """The events of the learners of the year, and when each row reached the database in milliseconds since 1970."""
+    events, rng = all_events(stream("rhythm")), stream("events")
     late = _late_sessions(rng, events)
-    scores = _scores(rng, events)
-    labels, seeds = _phase_labels(rng, events)
+    return _columns(rng, events, late > 0, _year_levels(rng), 0, ""), events.time + late
+
+
+def _experiment_periods() -> tuple[Columns, NDArray[np.int64]]:
+    """The same of those who study for an experiment only; their streams are their own, and the year does not change."""
+    others, rng = _experiments_only(), stream("experiment events")
+    events = experiment_events(stream("experiment rhythm"), [(other.start, other.outcomes) for other in others])
+    levels = np.zeros((len(others), DAYS))
+    for index, experiment in enumerate(others):
+        _put_outcomes(levels[index], experiment)
+    late = _late_sessions(rng, events)
+    return _columns(rng, events, late > 0, levels, LEARNERS, "experiment "), events.time + late
+
+
+def _experiments_only() -> list[Experiment]:
+    """The experiments of learners who do not study all year."""
+    return [experiment for experiment in experiments() if experiment.learner >= LEARNERS]
+
+
+def _columns(
+    rng: np.random.Generator,
+    events: Events,
+    offline: NDArray[np.bool_],
+    levels: NDArray[np.float64],
+    first_learner: int,
+    subject: str,
+) -> Columns:
+    """The columns of events.
+
+    Args:
+        rng: the random numbers.
+        events: the events; their learners are numbered from 0.
+        offline: whether each event was sent later.
+        levels: the true outcome by learner and day.
+        first_learner: number of the first of these learners among all.
+        subject: prefix of the subjects of ids.
+    """
+    count = len(events.time)
+    scores = _scores(rng, events, levels)
+    labels, seeds = _phase_labels(rng, events, first_learner)
     clock = events.day >= 7 * _WEEKS_WITHOUT_CLOCK
-    columns: dict[str, Iterable[Value]] = {
-        "id": make_ids("events", count),
-        "userId": _words(learner_ids(), events.learner),
+    return {
+        "id": [*make_ids(f"{subject}events", count)],
+        "userId": _words(learner_ids()[first_learner:], events.learner),
         "eventType": _words(KINDS, events.kind),
-        "eventData": _payloads(rng, events, scores, late > 0),
-        "timestamp": timestamps(events.time.tolist()),
+        "eventData": _payloads(rng, events, scores, offline),
+        "timestamp": [*timestamps(events.time.tolist())],
         "completionQuality": _qualities(rng, events, scores),
         "contentType": _words([_CONTENT.get(kind) for kind in KINDS], events.kind),
         "dayOfWeek": _kept((events.time // DAY_MS + 4) % 7, clock),  # 1970 began on a Thursday; Sunday is 0
@@ -70,20 +113,27 @@ def behavioral_events() -> Table:
         "timeOfDay": _kept(events.time // 3_600_000 % 24, clock),
         "experimentPhase": labels,
         "randomizationSeed": seeds,
-        "contextMetadataId": _contexts(rng, events),
+        "contextMetadataId": _contexts(rng, events, subject),
     }
-    rows = list(zip(*columns.values(), strict=True))
-    arrival = np.argsort(events.time + late, kind="stable")
-    return Table("behavioral_events", tuple(columns), [rows[index] for index in arrival.tolist()])
 
 
-def _scores(rng: np.random.Generator, events: Events) -> list[Value]:
-    """Scores whose mean on each of a learner's days is that day's true level, but for rounding."""
+def _year_levels(rng: np.random.Generator) -> NDArray[np.float64]:
+    """The true outcome of the learners of the year on each day."""
     level = rng.normal(62, 7, (LEARNERS, 1)) + rng.normal(6, 4, (LEARNERS, 1)) * np.arange(DAYS) / DAYS
     level = level + rng.normal(0, 5, (LEARNERS, DAYS))
-    for protocol in PROTOCOLS:
-        first = (protocol.start - FIRST_DAY).days
-        level[protocol.learner, first : first + protocol.total_days] = daily_outcomes(protocol)
+    for experiment in experiments():
+        if experiment.learner < LEARNERS:
+            _put_outcomes(level[experiment.learner], experiment)
+    return np.asarray(level, dtype=np.float64)
+
+
+def _put_outcomes(level: NDArray[np.float64], experiment: Experiment) -> None:
+    first = (experiment.start - FIRST_DAY).days
+    level[first : first + experiment.days] = experiment.outcomes
+
+
+def _scores(rng: np.random.Generator, events: Events, level: NDArray[np.float64]) -> list[Value]:
+    """Scores whose mean on each of a learner's days is that day's true level, but for rounding."""
     scored = np.isin(events.kind, _SCORED) & chance(rng, 0.93, len(events.kind))
     day = (events.learner * DAYS + events.day)[scored]
     spread = rng.normal(0, _SPREAD, len(day))
@@ -94,18 +144,19 @@ def _scores(rng: np.random.Generator, events: Events) -> list[Value]:
     return _kept(values, scored)
 
 
-def _phase_labels(rng: np.random.Generator, events: Events) -> tuple[list[Value], list[Value]]:
+def _phase_labels(rng: np.random.Generator, events: Events, first_learner: int) -> tuple[list[Value], list[Value]]:
     """Label and seed of the phase an event falls in; about one label in a hundred was never written."""
     labels: list[Value] = [None] * len(events.time)
     seeds: list[Value] = [None] * len(events.time)
     forgotten = chance(rng, 0.01, len(events.time))
-    for protocol in PROTOCOLS:
-        for phase in phases(protocol):
+    for experiment in experiments():
+        of_learner = events.learner == experiment.learner - first_learner
+        for phase in experiment.phases:
             first = (phase.first - FIRST_DAY).days
-            inside = (events.learner == protocol.learner) & (events.day >= first) & (events.day < first + phase.days)
+            inside = of_learner & (events.day >= first) & (events.day < first + phase.days)
             for index in np.flatnonzero(inside).tolist():
                 labels[index] = None if forgotten[index] else phase.label
-                seeds[index] = protocol.seed
+                seeds[index] = experiment.seed
     return labels, seeds
 
 
@@ -137,10 +188,10 @@ def _engagements(rng: np.random.Generator, events: Events) -> list[Value]:
     return _kept(words, known)
 
 
-def _contexts(rng: np.random.Generator, events: Events) -> list[Value]:
+def _contexts(rng: np.random.Generator, events: Events, subject: str) -> list[Value]:
     sessions = int(events.session[-1]) + 1
     known = chance(rng, 0.15, sessions)[events.session]
-    return _kept(np.array(make_ids("contexts", sessions))[events.session], known)
+    return _kept(np.array(make_ids(f"{subject}contexts", sessions))[events.session], known)
 
 
 def _payloads(rng: np.random.Generator, events: Events, scores: list[Value], offline: NDArray[np.bool_]) -> list[Value]:

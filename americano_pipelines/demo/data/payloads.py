@@ -4,12 +4,10 @@ Include what real data has: umlauts, other scripts, emoji, quotes, nested object
 hold.
 """
 
-from collections.abc import Callable
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
-import json
-
 
 Payload = dict[str, object]
 Option = TypeVar("Option")

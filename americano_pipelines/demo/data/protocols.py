@@ -2,7 +2,7 @@
 
 # The outcome is the daily mean of `sessionPerformanceScore` (0-100). It is built as
 #
-#     base + effect (on treatment days) + trend x day + noise of standard deviation `noise`, AR(1) with `autocorrelation`
+#     base + effect (on treatment days) + trend x day + noise of sd `noise`, AR(1) with `autocorrelation`
 #
 # and every treatment day has the whole effect: no carry-over, no delay, none left after withdrawal.
 #
@@ -32,7 +32,6 @@
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
-
 
 Direction = Literal["increase", "decrease"]
 

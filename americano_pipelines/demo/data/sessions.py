@@ -1,13 +1,15 @@
 """Generate the sessions of the demo's learners and the kinds of events within them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
 from americano_pipelines.demo.data.design import daily_outcomes
 from americano_pipelines.demo.data.protocols import PROTOCOLS
 from americano_pipelines.demo.data.tables import chance
-from dataclasses import dataclass
-from datetime import date
-from numpy.typing import NDArray
-import numpy as np
-
 
 LEARNERS = 60
 FIRST_DAY = date(2025, 9, 1)
@@ -75,7 +77,31 @@ class Events:
 
 def all_events(rng: np.random.Generator) -> Events:
     """Draw every session of the year and the events within it."""
-    counts = _sessions_per_day(rng)
+    return events_of(rng, _sessions_per_day(rng))
+
+
+def experiment_events(rng: np.random.Generator, outcomes: Sequence[tuple[date, NDArray[np.float64]]]) -> Events:
+    """Draw the sessions of learners who study for an experiment only, numbered from 0.
+
+    Args:
+        rng: the random numbers.
+        outcomes: of each learner the first day of the experiment, and each day's outcome, NaN for a day without study.
+    """
+    counts = np.zeros((len(outcomes), DAYS), dtype=np.int64)
+    for learner, (start, values) in enumerate(outcomes):
+        first_day = (start - FIRST_DAY).days
+        sessions = rng.poisson(_SESSIONS_PER_DAY, values.size).clip(min=1)
+        counts[learner, first_day : first_day + values.size] = np.where(np.isnan(values), 0, sessions)
+    return events_of(rng, counts)
+
+
+def events_of(rng: np.random.Generator, counts: NDArray[np.int64]) -> Events:
+    """Draw the events within sessions.
+
+    Args:
+        rng: the random numbers.
+        counts: sessions by learner and day.
+    """
     learner, day = (np.repeat(index.ravel(), counts.ravel()) for index in np.indices(counts.shape))
     inner = 1 + rng.negative_binomial(3, 0.2, len(learner)).clip(max=60)
     size = inner + 2
@@ -89,7 +115,7 @@ def all_events(rng: np.random.Generator) -> Events:
     elapsed -= elapsed[first][session]
     length = elapsed[first + size - 1]
     # A session ends before midnight, so that its events belong to one day.
-    begin = np.minimum(_start_of_session(rng, learner), DAY_MS - 1 - length)
+    begin = np.minimum(_start_of_session(rng, learner, len(counts)), DAY_MS - 1 - length)
     epoch = (FIRST_DAY - date(1970, 1, 1)).days
     time = (epoch + day[session]) * DAY_MS + begin[session] + elapsed
     kind = _kinds(rng, position, size[session])
@@ -114,9 +140,9 @@ def _sessions_per_day(rng: np.random.Generator) -> NDArray[np.int64]:
     return np.asarray(counts, dtype=np.int64)
 
 
-def _start_of_session(rng: np.random.Generator, learner: NDArray[np.int64]) -> NDArray[np.int64]:
+def _start_of_session(rng: np.random.Generator, learner: NDArray[np.int64], learners: int) -> NDArray[np.int64]:
     """Milliseconds since midnight at which each session starts: each learner has a usual hour in the afternoon."""
-    usual_hour = rng.normal(15, 1.8, LEARNERS)[learner]
+    usual_hour = rng.normal(15, 1.8, learners)[learner]
     hour = np.where(chance(rng, 0.3, len(learner)), rng.normal(9.5, 1.2, len(learner)), rng.normal(usual_hour, 2.4))
     return (hour.clip(5, 23.5) * 3_600_000).astype(np.int64) + rng.integers(0, 60_000, len(learner))
 

@@ -1,11 +1,11 @@
 """Define the type of a generated table, and the demo's seed, random numbers and ids."""
 
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numpy.typing import NDArray
-import numpy as np
-import string
 
+import numpy as np
+from numpy.typing import NDArray
 
 SEED = 20250901
 

@@ -57,7 +57,7 @@ def collect_contents(settings: Settings, name: str, *, with_days: bool) -> Crate
         TamperedError: a file is not as it was recorded; `americano verify` says more.
         TrackingError: MLflow does not answer.
     """
-    sha256, record = find_record(settings, name)
+    sha256, record = find_record(settings.paths, name)
     run = find_run(open_store_to_read(settings), str(record.tracking["run_id"]))
     if run is None:
         raise AnalysisError(f"the MLflow run of record {sha256[:12]}, which holds its files, is gone")

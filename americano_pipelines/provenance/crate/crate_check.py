@@ -15,7 +15,7 @@ from americano_pipelines.provenance.crate.contents import RECORD_FILE, VERIFIER,
 from americano_pipelines.provenance.crate.time_stamp import STAMP, stamped_at
 from americano_pipelines.provenance.crate.unpack import unpack
 from americano_pipelines.provenance.module_bundle import bundle_of, present_modules
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 _TIMEOUT_SECONDS = 3600
 
@@ -37,19 +37,19 @@ class CrateCheck:
     findings: list[tuple[str, str]]
 
 
-def check_crate(settings: Settings, crate: Path) -> CrateCheck:
+def check_crate(paths: DataFolder, crate: Path) -> CrateCheck:
     """Verify a crate.
 
     The verifier is this project's, not the one in the crate; the modules in the crate are run by it.
 
     Args:
-        settings: whose archive may have the record.
+        paths: whose archive may have the record.
         crate: the ZIP file.
 
     Raises:
         AnalysisError: the file is no crate, or the verifier does not come to its end.
     """
-    with reader_temporary_folder(settings.paths.spill, "crate") as folder:
+    with reader_temporary_folder(paths.spill, "crate") as folder:
         inside, program = folder / "crate", folder / VERIFIER
         inside.mkdir()
         unpack(crate, inside)
@@ -71,14 +71,14 @@ def check_crate(settings: Settings, crate: Path) -> CrateCheck:
         except ValueError:
             raise AnalysisError(f"{crate} cannot be verified: {last_error_line(done)}") from None
         findings = [(str(status), str(words)) for status, words in answer["findings"]]
-        findings += [*_stamp(inside), *_known(settings, str(answer["record"]), inside)]
+        findings += [*_stamp(inside), *_known(paths, str(answer["record"]), inside)]
     verified = bool(answer["verified"]) and "FAULT" not in {status for status, _ in findings}
     return CrateCheck(str(answer["record"]), str(answer["contents"]), verified, findings)
 
 
-def _known(settings: Settings, record_sha256: str, folder: Path) -> Iterator[tuple[str, str]]:
+def _known(paths: DataFolder, record_sha256: str, folder: Path) -> Iterator[tuple[str, str]]:
     """What this project and its archive know of a crate."""
-    if (settings.paths.records / f"{record_sha256}.json").is_file():
+    if (paths.records / f"{record_sha256}.json").is_file():
         yield "ok", "this archive has the record"
     else:
         yield "unknown", "this archive has no such record"
@@ -88,7 +88,7 @@ def _known(settings: Settings, record_sha256: str, folder: Path) -> Iterator[tup
         modules = ""
     if modules == sha256_hex(bundle_of(present_modules())):
         yield "ok", "the recorded modules are those of this release"
-    elif modules and (settings.paths.module_bundles / f"{Path(modules).name}.json").is_file():
+    elif modules and (paths.module_bundles / f"{Path(modules).name}.json").is_file():
         yield "ok", "this archive has the recorded modules"
     elif modules:
         yield "unknown", "neither this release nor this archive has the recorded modules: they may compute anything"

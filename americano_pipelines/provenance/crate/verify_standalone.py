@@ -308,19 +308,22 @@ def compare_leaves(
 
     Where only a part was computed, what is recorded beside it does not count.
     """
-    was, now = (
+    recorded_values, computed_values = (
         {path: value for path, value in leaves("", document) if not OF_EVENTS.match(path)}
         for document in (recorded, again)
     )
-    paths = [path for path in (now if partly else {**was, **now})
-             if path not in was or path not in now or not close(was[path], now[path])]  # fmt: skip
+    paths = [path for path in (computed_values if partly else {**recorded_values, **computed_values})
+             if not {path} <= recorded_values.keys() & computed_values.keys()
+             or not close(recorded_values[path], computed_values[path])]  # fmt: skip
     for path in paths[:MAX_DIFFERENCES]:
-        before, after = (repr(values[path]) if path in values else "nothing" for values in (was, now))
+        before, after = (
+            repr(values[path]) if path in values else "nothing" for values in (recorded_values, computed_values)
+        )
         report.add("FAULT", f"by the modules: {path.replace(chr(0), ' / ')}: recorded {before}, computed {after}")
     if len(paths) > MAX_DIFFERENCES:
         report.add("FAULT", f"by the modules: {len(paths) - MAX_DIFFERENCES} more values are not as recorded")
     if not paths:
-        report.add("ok", words.format(len(now)))
+        report.add("ok", words.format(len(computed_values)))
     return not paths
 
 

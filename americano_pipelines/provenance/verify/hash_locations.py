@@ -46,9 +46,9 @@ def hash_locations(settings: Settings, subject: Target, in_dagster: DagsterHashe
     yield dagsters
     # Accept a later analysis in the row only if Dagster confirms this record, because an earlier record can be forged.
     yield _row(settings, subject, may_be_superseded=dagsters.status in {Status.MATCH, Status.PURGED})
-    chain = read_chain(settings, from_files=True)
-    yield _chained(settings, subject, chain)
-    yield _indexed(settings, chain)
+    chain = read_chain(settings.paths, from_files=True)
+    yield _chained(settings.paths, subject, chain)
+    yield _indexed(settings.paths, chain)
     for duplicate in subject.duplicate_records:
         yield Finding(
             "record", f"another record, {duplicate}", Status.DRIFT, "one MLflow run has one record; this is a second"
@@ -79,15 +79,15 @@ def _row(settings: Settings, subject: Target, *, may_be_superseded: bool) -> Fin
     if row.not_recorded is not None:
         return Finding("record", ROW, Status.NOT_RECORDED, row.not_recorded)
     if may_be_superseded and row.sha256 is not None and row.sha256 != subject.sha256:
-        for sha256, other in find_records(settings, "sha256", row.sha256):
+        for sha256, other in find_records(settings.paths, "sha256", row.sha256):
             if _follows(subject.record, other):
                 return Finding("record", ROW, Status.NOT_RECORDED, f"{sha256} is there, a later analysis of it")
     return _location(ROW, subject.sha256, row.sha256)
 
 
-def _indexed(settings: Settings, chain: Chain) -> Finding:
+def _indexed(paths: DataFolder, chain: Chain) -> Finding:
     """Whether the index, from which lists of results are printed, says what the records say."""
-    listed = {entry.sha256: entry for entry in all_entries(settings)}
+    listed = {entry.sha256: entry for entry in all_entries(paths)}
     records = {entry.sha256: entry for entry in chain.entries}
     # A record that was written meanwhile is in one of them only.
     wrong = sorted(name for name in listed.keys() & records.keys() if listed[name] != records[name])
@@ -98,22 +98,22 @@ def _indexed(settings: Settings, chain: Chain) -> Finding:
         "record",
         INDEX,
         Status.DRIFT,
-        f"it shows something else of {names}: remove {settings.paths.records / INDEX_FILE}",
+        f"it shows something else of {names}: remove {paths.records / INDEX_FILE}",
     )
 
 
-def _chained(settings: Settings, subject: Target, chain: Chain) -> Finding:
+def _chained(paths: DataFolder, subject: Target, chain: Chain) -> Finding:
     """Whether the record has its place in the chain, with nothing gone before it."""
     link = subject.record.chain
     if link is None:
-        return _unchained(subject, chain, earlier_records(settings, chain))
+        return _unchained(subject, chain, earlier_records(paths, chain))
     gone = [
         f"record {number}{f' ({sha256[:12]})' if sha256 else ''} is gone or was changed"
         for number, sha256 in chain.missing(before=link.number).items()
     ]
     gone += [
         f"record {sha256[:12]}, from before records were chained, is gone or was changed"
-        for sha256 in chain.gone_from_before(earlier_records(settings, chain))
+        for sha256 in chain.gone_from_before(earlier_records(paths, chain))
     ]
     if gone:
         return Finding("record", CHAIN, Status.MISSING, "; ".join(gone))

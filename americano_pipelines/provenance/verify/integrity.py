@@ -16,7 +16,7 @@ from americano_pipelines.provenance.recorder import EXTRACT, NAME_TAG, RECORD
 from americano_pipelines.provenance.snapshot_expiry import read_expiry
 from americano_pipelines.provenance.verify.findings import Finding, Status, compare_mappings, compare_values
 from americano_pipelines.provenance.verify.target import Target
-from americano_pipelines.settings import DataFolder, Settings, redact
+from americano_pipelines.settings import DataFolder, redact
 from americano_pipelines.warehouse import snapshots
 
 
@@ -128,7 +128,7 @@ def _is_unrecorded_tag(tag: str) -> bool:
     return tag in _MLFLOW_TAGS or tag == HASH_TAG
 
 
-def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
+def artifacts(paths: DataFolder, subject: Target) -> Iterator[Finding]:
     """Hash every file of the MLflow run.
 
     Raises:
@@ -146,7 +146,7 @@ def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
             yield Finding(
                 "artifacts", path, Status.MISSING, "MLflow lists it but cannot return its content (a link, for example)"
             )
-        elif purged(settings.paths, record) and (path == EXTRACT or not path.startswith("provenance/")):
+        elif purged(paths, record) and (path == EXTRACT or not path.startswith("provenance/")):
             yield Finding("artifacts", path, Status.PURGED)
         else:
             yield Finding("artifacts", path, Status.MISSING)
@@ -155,25 +155,25 @@ def artifacts(settings: Settings, subject: Target) -> Iterator[Finding]:
             yield Finding("artifacts", path, Status.EXTRA)
 
 
-def data(settings: Settings, record: Record) -> Iterator[Finding]:
+def data(paths: DataFolder, record: Record) -> Iterator[Finding]:
     """Hash the extract and the snapshots that it was read from."""
-    path = settings.paths.extracts / f"{record.extract_sha256}.json"
+    path = paths.extracts / f"{record.extract_sha256}.json"
     what = f"extract {record.extract_sha256[:12]}"
     if path.exists():
         yield compare_values("data", what, record.extract_sha256, sha256_hex(path.read_bytes()))
     else:
-        yield Finding("data", what, Status.PURGED if purged(settings.paths, record) else Status.MISSING)
+        yield Finding("data", what, Status.PURGED if purged(paths, record) else Status.MISSING)
     for snapshot_id, sha256 in sorted({source.snapshot_id: source.snapshot_sha256 for source in record.inputs}.items()):
-        yield _snapshot(settings, snapshot_id, sha256, record)
+        yield _snapshot(paths, snapshot_id, sha256, record)
 
 
-def modules(settings: Settings, record: Record) -> Finding:
+def modules(paths: DataFolder, record: Record) -> Finding:
     """Hash the modules that the analysis ran with, and compare them with those that the record names."""
     sha256, what = record.module_bundle_sha256, "modules that it ran with"
     if sha256 is None:
         return Finding("data", what, Status.NOT_RECORDED, "from before modules were kept; the record has their hashes")
     try:
-        bundle_modules = kept_modules(settings.paths, sha256)
+        bundle_modules = kept_modules(paths, sha256)
     except FileNotFoundError:
         return Finding("data", what, Status.MISSING)
     except TamperedError as error:
@@ -207,15 +207,15 @@ def snapshot_purged(paths: DataFolder, snapshot_id: str, record: Record) -> bool
     )
 
 
-def _snapshot(settings: Settings, snapshot_id: str, sha256: str, record: Record) -> Finding:
-    folder, what = settings.paths.snapshots / snapshot_id, f"snapshot {snapshot_id}"
+def _snapshot(paths: DataFolder, snapshot_id: str, sha256: str, record: Record) -> Finding:
+    folder, what = paths.snapshots / snapshot_id, f"snapshot {snapshot_id}"
     if not folder.is_dir():
-        if snapshot_purged(settings.paths, snapshot_id, record):
+        if snapshot_purged(paths, snapshot_id, record):
             return Finding("data", what, Status.PURGED)
-        expired = read_expiry(settings.paths).last_of(snapshot_id) is not None
+        expired = read_expiry(paths).last_of(snapshot_id) is not None
         detail = "" if expired else "it is gone, and no card says that retention removed it"
         return Finding("data", what, Status.EXPIRED, detail)
-    path = folder / snapshots.file_name(settings.paths)
+    path = folder / snapshots.file_name(paths)
     if not path.exists():
         return Finding("data", what, Status.MISSING, f"{folder} has no {path.name}")
     if path.with_name(f"{path.name}.wal").exists():

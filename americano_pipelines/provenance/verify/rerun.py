@@ -21,7 +21,7 @@ from americano_pipelines.provenance.verify.findings import Finding, Status
 from americano_pipelines.provenance.verify.integrity import purged
 from americano_pipelines.provenance.verify.staleness import EVENTS_ASSET
 from americano_pipelines.provenance.verify.target import Target
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 RELATIVE = 1e-9
 # A number near 0 may be what two numbers of the outcome's size leave when they cancel out; sums of thousands of days
@@ -61,7 +61,7 @@ def differences(recorded: dict[str, Any], repeated: dict[str, Any], tolerance: T
         repeated: results of now, as JSON.
         tolerance: the tolerances for numbers.
     """
-    listed = list(_walk("", recorded, repeated, tolerance.absolute))
+    listed = list(_compare_values("", recorded, repeated, tolerance.absolute))
     if "posterior" in recorded and "posterior" in repeated:
         listed = [item for item in listed if not item[0].startswith("posterior.")]
         return listed + list(_posterior(recorded["posterior"], repeated["posterior"]))
@@ -75,17 +75,17 @@ def differences(recorded: dict[str, Any], repeated: dict[str, Any], tolerance: T
     return listed
 
 
-def _walk(path: str, recorded: Any, repeated: Any, absolute: float) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
+def _compare_values(path: str, recorded: Any, repeated: Any, absolute: float) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
     if isinstance(recorded, dict) and isinstance(repeated, dict):
         for name in recorded.keys() | repeated.keys():
             inside = f"{path}.{name}" if path else name
             if name not in recorded or name not in repeated:
                 yield inside, _NEW if name not in recorded else "is not there any more"
             else:
-                yield from _walk(inside, recorded[name], repeated[name], absolute)
+                yield from _compare_values(inside, recorded[name], repeated[name], absolute)
     elif isinstance(recorded, list) and isinstance(repeated, list) and len(recorded) == len(repeated):
         for index, (item, other) in enumerate(zip_longest(recorded, repeated)):
-            yield from _walk(f"{path}[{index}]", item, other, absolute)
+            yield from _compare_values(f"{path}[{index}]", item, other, absolute)
     elif _numbers(recorded, repeated) and float in {type(recorded), type(repeated)}:
         if not math.isclose(recorded, repeated, rel_tol=RELATIVE, abs_tol=absolute):
             yield path, f"was {recorded!r}, is {repeated!r}"
@@ -128,7 +128,7 @@ _IGNORED_MODEL_KEYS = frozenset({MODEL, "versions"})
 _SHOWN = 5
 
 
-def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
+def rerun(paths: DataFolder, subject: Target) -> Iterator[Finding]:
     """Do the analysis again, with the recorded modules, and compare what it gives.
 
     What the current code gives is reported separately.
@@ -138,9 +138,9 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
     """
     record = subject.record
     what = f"{record.identity.analysis} on its extract"
-    text = _extract(settings, subject)
+    text = _extract(paths, subject)
     if text is None:
-        why = "was purged" if purged(settings.paths, record) else "has no intact copy in the archive or in MLflow"
+        why = "was purged" if purged(paths, record) else "has no intact copy in the archive or in MLflow"
         yield Finding("rerun", what, Status.NOT_REPEATED, f"the extract {why}")
         return
     request = _request(record, text)
@@ -153,11 +153,11 @@ def rerun(settings: Settings, subject: Target) -> Iterator[Finding]:
         yield from _compared(record, what, repeat(request))
         return
     try:
-        modules = kept_modules(settings.paths, record.module_bundle_sha256)
+        modules = kept_modules(paths, record.module_bundle_sha256)
     except (FileNotFoundError, TamperedError):
         yield Finding("rerun", what, Status.NOT_REPEATED, "the modules that it ran with are gone or were changed")
     else:
-        yield from _compared(record, what, repeat_with(settings.paths, modules, request))
+        yield from _compared(record, what, repeat_with(paths, modules, request))
     yield _current_code_finding(record, repeat(request))
 
 
@@ -226,11 +226,11 @@ def _current_code_finding(record: Record, reply: Reply) -> Finding:
     return Finding("rerun", what, Status.CHANGED, f"{version}: {differing}{more}{sentence_note}")
 
 
-def _extract(settings: Settings, subject: Target) -> bytes | None:
+def _extract(paths: DataFolder, subject: Target) -> bytes | None:
     """The extract as it was, wherever it is left."""
     sha256 = subject.record.extract_sha256
     try:
-        return get(settings.paths.extracts, sha256)
+        return get(paths.extracts, sha256)
     except (FileNotFoundError, TamperedError):
         run = subject.run
         text = run.content(EXTRACT) if run else None

@@ -16,7 +16,7 @@ from americano_pipelines.provenance.archive import get
 from americano_pipelines.provenance.input_reading import read_input, recorded_request
 from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.verify.findings import Finding, Status
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder, Settings
 from americano_pipelines.warehouse import snapshots
 
 FINDING_NAME = "extract, read again from its snapshot"
@@ -29,10 +29,10 @@ def input_snapshot(record: Record) -> tuple[str, str]:
     return record.inputs[0].snapshot_id, record.inputs[0].snapshot_sha256
 
 
-def intact_file(settings: Settings, record: Record) -> Path | None:
+def intact_file(paths: DataFolder, record: Record) -> Path | None:
     """The file of the snapshot that the extract was read from, None where it is gone or is not the recorded one."""
     snapshot_id, sha256 = input_snapshot(record)
-    path = settings.paths.snapshots / snapshot_id / snapshots.file_name(settings.paths)
+    path = paths.snapshots / snapshot_id / snapshots.file_name(paths)
     return path if snapshots.is_intact(path, sha256) else None
 
 
@@ -63,7 +63,7 @@ def compare_with_snapshot(settings: Settings, record: Record, path: Path) -> Fin
         return _finding(Status.UNKNOWN, "the snapshot has no record of itself")
     if extract.sha256 == record.extract_sha256:
         return _finding(Status.MATCH)
-    return _differing(settings, record, json.loads(extract.canonical()))
+    return _differing(settings.paths, record, json.loads(extract.canonical()))
 
 
 def compare_with_snapshot_now(settings: Settings, record: Record, path: Path) -> Finding:
@@ -88,13 +88,13 @@ def _read_again(settings: Settings, record: Record, kind: Kind, path: Path) -> B
             # Only pseudonyms need the key, and these are not compared.
             with reader_temporary_folder(settings.paths.spill, "key") as folder:
                 elsewhere = settings.model_copy(update={"americano_data_dir": folder})
-                return read_input(elsewhere, connection, document, request, archive=settings)
+                return read_input(elsewhere, connection, document, request, archive=settings.paths)
 
 
-def _differing(settings: Settings, record: Record, present: Mapping[str, Any]) -> Finding:
+def _differing(paths: DataFolder, record: Record, present: Mapping[str, Any]) -> Finding:
     """Whether the rows differ, or only what this release adds to an extract, or the key of the pseudonyms."""
     try:
-        recorded = json.loads(get(settings.paths.extracts, record.extract_sha256))
+        recorded = json.loads(get(paths.extracts, record.extract_sha256))
     except (FileNotFoundError, TamperedError):
         return _finding(Status.DRIFT, "the snapshot gives another extract, and the recorded one is gone")
     if names := sorted(_differences("", recorded, present)):

@@ -61,11 +61,11 @@ def compare_extract(settings: Settings, sha256: str, record: Record) -> Iterator
             "data", FINDING_NAME, Status.DRIFT, "an analysis reads one snapshot, and the record names another number"
         )
         return
-    path = intact_file(settings, record)
+    path = intact_file(settings.paths, record)
     if path is not None and (settings.paths.extracts / f"{record.extract_sha256}.json").exists():
         yield compare_with_snapshot_now(settings, record, path)
     elif path is None and not (settings.paths.snapshots / input_snapshot(record)[0]).is_dir():
-        yield _expired_finding(settings, sha256, record)
+        yield _expired_finding(settings.paths, sha256, record)
 
 
 def keep_findings(settings: Settings, folder: Path) -> int:
@@ -86,12 +86,12 @@ def keep_findings(settings: Settings, folder: Path) -> int:
     # A snapshot is hashed once, for it may have hundreds of megabytes and many records.
     files: dict[str, Path | None] = {}
     while True:
-        with locked(settings):  # a record that is added later names the card
-            discard_edited_index(settings)
+        with locked(settings.paths):  # a record that is added later names the card
+            discard_edited_index(settings.paths)
             expiry = read_expiry(settings.paths)
             pending = [
                 (sha256, record)
-                for sha256, record in find_records(settings, "snapshot_id", folder.name)
+                for sha256, record in find_records(settings.paths, "snapshot_id", folder.name)
                 if sha256 not in findings and not (sha256 in expiry.findings and _path(settings.paths, sha256).exists())
             ]
             if not pending:
@@ -101,7 +101,7 @@ def keep_findings(settings: Settings, folder: Path) -> int:
         for sha256, record in pending:
             snapshot_sha256 = input_snapshot(record)[1]
             if snapshot_sha256 not in files:
-                files[snapshot_sha256] = intact_file(settings, record)
+                files[snapshot_sha256] = intact_file(settings.paths, record)
             findings[sha256] = _keep(settings, sha256, record, files[snapshot_sha256])
 
 
@@ -136,16 +136,16 @@ def _keep(settings: Settings, sha256: str, record: Record, snapshot: Path | None
     return sha256_hex(content)
 
 
-def _expired_finding(settings: Settings, sha256: str, record: Record) -> Finding:
+def _expired_finding(paths: DataFolder, sha256: str, record: Record) -> Finding:
     """The finding that was kept of a snapshot that is gone, or whether there should be one."""
-    path, expiry = _path(settings.paths, sha256), read_expiry(settings.paths)
+    path, expiry = _path(paths, sha256), read_expiry(paths)
     number, named_sha256 = expiry.findings.get(sha256, (1, None))
-    gap = expiry.gap(named_expiry(settings, read_chain(settings, from_files=True)), number)
+    gap = expiry.gap(named_expiry(paths, read_chain(paths, from_files=True)), number)
     if named_sha256 is not None and not path.exists():
         return _expired(Status.MISSING, f"the snapshot is gone, and the finding that card {number} names is too")
     if not path.exists() or (named_sha256 is None and expiry.cards):
         # A file that no card names is no finding: a process ended too early, or it was added.
-        return _without_finding(settings, record, expiry, gap)
+        return _without_finding(paths, record, expiry, gap)
     content = path.read_bytes()
     if why := gap or _wrong(path, content, named_sha256, (sha256, record)):
         return _expired(Status.DRIFT, why)
@@ -169,11 +169,11 @@ def _wrong(path: Path, content: bytes, named_sha256: str | None, of: tuple[str, 
     return ""
 
 
-def _without_finding(settings: Settings, record: Record, expiry: ExpiryChain, gap: str) -> Finding:
+def _without_finding(paths: DataFolder, record: Record, expiry: ExpiryChain, gap: str) -> Finding:
     """Why there is no finding of a snapshot that is gone."""
     snapshot_id = input_snapshot(record)[0]
     card = expiry.last_of(snapshot_id)
-    if snapshot_purged(settings.paths, snapshot_id, record):
+    if snapshot_purged(paths, snapshot_id, record):
         return _expired(Status.NOT_RECORDED, "the snapshot was erased, and no finding was kept")
     if record.chain is None:
         return _expired(Status.NOT_RECORDED, "the snapshot is gone, and no finding was kept, as for all older records")

@@ -17,7 +17,7 @@ from americano_pipelines.provenance.record import Record
 from americano_pipelines.provenance.record_index import find_records
 from americano_pipelines.provenance.record_lookup import find_record
 from americano_pipelines.provenance.recorder import RECORD
-from americano_pipelines.settings import PostgresTarget, Settings
+from americano_pipelines.settings import DataFolder, PostgresTarget, Settings
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,17 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
         TrackingError: MLflow does not answer; AppRowError: the app's database does not.
     """
     try:
-        sha256, record = find_record(settings, name)
+        sha256, record = find_record(settings.paths, name)
     except (AnalysisError, TamperedError) as error:
-        named = _named(settings, store, name, error)
+        named = _named(settings.paths, store, name, error)
         try:
-            sha256, record = find_record(settings, named.run_id)
+            sha256, record = find_record(settings.paths, named.run_id)
         except AnalysisError:
             sha256, record = _record_from_mlflow(settings, named, in_dagster)
             why = "was changed" if (settings.paths.records / f"{sha256}.json").exists() else "is gone"
             return Target(record, sha256, f"MLflow's copy, because the archive's copy {why}", named, ())
     run = find_run(store, str(record.tracking["run_id"]))
-    intact = {sha256: record} | dict(find_records(settings, "mlflow_run_id", str(record.tracking["run_id"])))
+    intact = {sha256: record} | dict(find_records(settings.paths, "mlflow_run_id", str(record.tracking["run_id"])))
     if name in {record.tracking["run_id"], record.identity.analysis_run_id}:
         # Not named by its hash: of several, the one that Dagster has, whose log is the hardest to rewrite.
         sha256 = max(
@@ -124,10 +124,10 @@ def choose_target(settings: Settings, store: Store, name: str, in_dagster: Dagst
     return Target(intact[sha256], sha256, "the archive", run, duplicates)
 
 
-def _named(settings: Settings, store: Store, name: str, error: AmericanoError) -> MlflowRun:
+def _named(paths: DataFolder, store: Store, name: str, error: AmericanoError) -> MlflowRun:
     """The MLflow run that a name means when no intact record of the archive has it."""
     prefix = name.lower() if len(name) >= 8 and set(name.lower()) <= set("0123456789abcdef") else None  # noqa: PLR2004
-    if prefix and len(list(settings.paths.records.glob(f"{prefix}*.json"))) > 1:
+    if prefix and len(list(paths.records.glob(f"{prefix}*.json"))) > 1:
         raise error
     quoted = name.replace("'", "")
     runs = [run] if (run := find_run(store, name)) else []

@@ -90,13 +90,13 @@ def verify(settings: Settings, name: str, in_dagster: DagsterHashes, *, again: b
         *mlflow_page.compare_run_page(subject),
         *integrity.version(store, subject.record),
         *mlflow_page.compare_model_page(store, subject.record),
-        *integrity.artifacts(settings, subject),
+        *integrity.artifacts(settings.paths, subject),
         *integrity.files(store, subject.record),
-        *integrity.data(settings, subject.record),
-        integrity.modules(settings, subject.record),
+        *integrity.data(settings.paths, subject.record),
+        integrity.modules(settings.paths, subject.record),
         *source_data.compare_extract(settings, subject.sha256, subject.record),
         *staleness.check_environment(subject.record),
         *staleness.present_data(settings, subject.record),
-        *(rerun(settings, subject) if again else ()),
+        *(rerun(settings.paths, subject) if again else ()),
     ]
     return Verification(subject, findings)

@@ -185,7 +185,7 @@ async def read_analysis(reader: PageReader, name: str) -> AnalysisView:
 
 
 async def _record(reader: PageReader, name: str) -> StoredRecord | None:
-    entries = await asyncio.to_thread(record_entries.of_run, reader.service.settings, name)
+    entries = await asyncio.to_thread(record_entries.of_run, reader.service.settings.paths, name)
     for candidate in (*(entry.sha256 for entry in reversed(entries)), name):
         try:
             return await visible_record(reader.service, reader.snapshot, reader.principal, candidate)

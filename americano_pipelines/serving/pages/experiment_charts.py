@@ -105,11 +105,11 @@ def _phase_lines(lines: Sequence[PhaseLines], x: Spec, y: Spec) -> list[Spec]:
     """Level (thick), trend (dashed) and the lowest and highest day (dotted) of each phase."""
     color = by_condition([BASELINE, TREATMENT])
 
-    def segments(name: str, rows: list[Spec], **mark: Any) -> Spec:  # noqa: ANN401 - Vega-Lite
+    def segments(name: str, rows: list[Spec], **style: Any) -> Spec:  # noqa: ANN401 - Vega-Lite
         return {
             "name": name,
             "data": {"values": rows},
-            "mark": {"type": "rule", **mark},
+            "mark": {"type": "rule", **style},
             "encoding": {
                 "x": {**x, "field": "first"},
                 "x2": {"field": "end"},

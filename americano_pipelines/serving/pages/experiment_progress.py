@@ -171,7 +171,7 @@ async def read_experiment(reader: PageReader, protocol_id: str) -> ExperimentDay
 
 async def best_entries(reader: PageReader, protocol_ids: Sequence[str]) -> "dict[str, IndexEntry]":
     """The index entry of the record that decides each protocol's verdict, as the archive is now."""
-    entries = await asyncio.to_thread(record_entries.best, reader.service.settings)
+    entries = await asyncio.to_thread(record_entries.best, reader.service.settings.paths)
     return {name: entries[name] for name in protocol_ids if name in entries}
 
 
@@ -187,7 +187,7 @@ async def analyses_of(reader: PageReader, experiment: Experiment) -> Rows:
         for row in await reader.rows(ANALYSES, **filters)
     ]
     settings = reader.service.settings
-    for entry in await asyncio.to_thread(record_entries.of_protocol, settings, protocol_id):
+    for entry in await asyncio.to_thread(record_entries.of_protocol, settings.paths, protocol_id):
         if entry.sha256 not in {row["record_sha256"] for row in rows}:
             rows = [row for row in rows if row["analysis_run_id"] != entry.analysis_run_id or row["record_sha256"]]
             rows.append(

@@ -26,7 +26,7 @@ from americano_pipelines.serving.route_parameters import service_of
 from americano_pipelines.text_output import visible
 
 # Of an address to come back to after the sign-in, in characters.
-MAX_TARGET = 500
+MAX_ADDRESS_LENGTH = 500
 _HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -147,7 +147,7 @@ async def _to_sign_in(request: Request) -> Response:
     had_session = sessions.credential(request) is not None
     sessions.end(request)
     target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-    query = {"next": target} if len(target) <= MAX_TARGET else {}
+    query = {"next": target} if len(target) <= MAX_ADDRESS_LENGTH else {}
     query |= {"ended": "yes"} if had_session else {}
     headers = {**_HEADERS, "cache-control": "no-store"}
     return RedirectResponse(f"/sign-in?{urlencode(query, quote_via=quote)}", HTTPStatus.SEE_OTHER, headers)

@@ -185,7 +185,7 @@ async def _comparable(reader: PageReader) -> list[dict[str, str]]:
             "kind": str(entry.analysis),
             "ended": str(entry.ended_at)[:10],
         }
-        for entry in await asyncio.to_thread(record_entries.newest, reader.service.settings)
+        for entry in await asyncio.to_thread(record_entries.newest, reader.service.settings.paths)
         if entry.protocol_id in names or (entry.protocol_id is None and reader.principal.visible is None)
     ]
     return listed[:_MAX_COMPARABLE]

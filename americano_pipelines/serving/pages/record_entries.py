@@ -5,40 +5,40 @@ from typing import TYPE_CHECKING
 
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.serving.problem_details import Problem
-from americano_pipelines.settings import Settings
+from americano_pipelines.settings import DataFolder
 
 if TYPE_CHECKING:
     from americano_pipelines.provenance.comparison import ComparedValue
     from americano_pipelines.provenance.record_index import IndexEntry
 
 
-def best(settings: Settings) -> "dict[str, IndexEntry]":
+def best(paths: DataFolder) -> "dict[str, IndexEntry]":
     """The index entry of the record that decides each protocol's verdict."""
     from americano_pipelines.provenance.verdict_listing import list_verdicts
 
-    listed = list_verdicts(settings, [])
+    listed = list_verdicts(paths, [])
     return {verdict.protocol.protocol_id: verdict.entry for verdict in listed if verdict.entry is not None}
 
 
-def of_protocol(settings: Settings, protocol_id: str) -> "list[IndexEntry]":
+def of_protocol(paths: DataFolder, protocol_id: str) -> "list[IndexEntry]":
     """The entries of a protocol, in the order of their end."""
     from americano_pipelines.provenance.record_index import find_entries
 
-    return [entry for entry in find_entries(settings, "protocol_id", protocol_id) if entry.readable]
+    return [entry for entry in find_entries(paths, "protocol_id", protocol_id) if entry.readable]
 
 
-def of_run(settings: Settings, analysis_run_id: str) -> "list[IndexEntry]":
+def of_run(paths: DataFolder, analysis_run_id: str) -> "list[IndexEntry]":
     """The entries of a row of the app, in the order of their end."""
     from americano_pipelines.provenance.record_index import find_entries
 
-    return find_entries(settings, "analysis_run_id", analysis_run_id)
+    return find_entries(paths, "analysis_run_id", analysis_run_id)
 
 
-def newest(settings: Settings) -> "list[IndexEntry]":
+def newest(paths: DataFolder) -> "list[IndexEntry]":
     """The entries of all intact records, newest first."""
     from americano_pipelines.provenance.record_index import newest_entries
 
-    return newest_entries(settings)
+    return newest_entries(paths)
 
 
 def compared(records: Sequence[bytes]) -> "list[ComparedValue]":

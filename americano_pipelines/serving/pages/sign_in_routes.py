@@ -6,12 +6,18 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from americano_pipelines.serving.browser_sessions import COOKIE, LIFETIME_SECONDS
-from americano_pipelines.serving.pages.page_answers import MAX_TARGET, STATIC, PageRoute, answer_page, static_file
+from americano_pipelines.serving.pages.page_answers import (
+    MAX_ADDRESS_LENGTH,
+    STATIC,
+    PageRoute,
+    answer_page,
+    static_file,
+)
 from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.route_parameters import TheService
 
 _NO_STORE = {"cache-control": "no-store"}
-_Next = Annotated[str, Query(max_length=MAX_TARGET)]
+_Next = Annotated[str, Query(max_length=MAX_ADDRESS_LENGTH)]
 ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=Response)
 
 

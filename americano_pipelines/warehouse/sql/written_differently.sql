@@ -1,19 +1,19 @@
 -- Ids of one column that are in the other only when blanks around them, the zeros after a whole number's point and the
 -- letters of a UUID are left aside; between a number and a text also the zeros before it.
-WITH mine AS ({mine}),
+WITH referring AS ({referring}),
 
-theirs AS ({theirs}),
+referred AS ({referred}),
 
 unmatched AS (
-    SELECT id FROM mine
+    SELECT id FROM referring
     EXCEPT
-    SELECT id FROM theirs
+    SELECT id FROM referred
 ),
 
 bare AS (
-    SELECT 'mine' AS side, trim(id, ' ' || chr(0) || chr(9) || chr(10) || chr(13) || chr(160)) AS id FROM unmatched
+    SELECT 'referring' AS side, trim(id, ' ' || chr(0) || chr(9) || chr(10) || chr(13) || chr(160)) AS id FROM unmatched
     UNION ALL
-    SELECT 'theirs' AS side, trim(id, ' ' || chr(0) || chr(9) || chr(10) || chr(13) || chr(160)) AS id FROM theirs
+    SELECT 'referred' AS side, trim(id, ' ' || chr(0) || chr(9) || chr(10) || chr(13) || chr(160)) AS id FROM referred
 ),
 
 likened AS (
@@ -31,4 +31,4 @@ likened AS (
 )
 
 SELECT count(*) FROM likened
-WHERE side = 'mine' AND id IN (SELECT others.id FROM likened AS others WHERE others.side = 'theirs')
+WHERE side = 'referring' AND id IN (SELECT others.id FROM likened AS others WHERE others.side = 'referred')

@@ -62,7 +62,7 @@ def test_a_row_of_another_protocol_or_type_stays_pending(analyses: Analyses, pri
         refused = analyses.run(kind, analysis_run_id="run_1", **config)
         assert "row 'run_1' is BAYESIAN_ITS of protocol protocol_1, not" in failure(refused)
         assert row(prisma, "run_1", "to_jsonb(analysis_runs)") == before
-    assert list(records(analyses.settings)) == []
+    assert list(records(analyses.settings.paths)) == []
 
 
 def test_a_row_of_this_type_or_an_unknown_one_is_completed(analyses: Analyses, prisma: Database) -> None:
@@ -85,7 +85,7 @@ def test_the_parameters_of_a_row_are_used(analyses: Analyses, prisma: Database) 
     wanted = """ "analysisType" = 'CHANGE_POINT_DETECTION', "inputParams" = '{"min_size": 5}' """
     prisma.execute(f"UPDATE analysis_runs SET {wanted} WHERE id = 'run_1'")
     assert analyses.run("change_points", analysis_run_id="run_1", factor=2.5).success
-    ((_, record),) = records(analyses.settings)
+    ((_, record),) = records(analyses.settings.paths)
     assert (record.config["min_size"], record.config["factor"]) == (5, 2.5)
     assert row(prisma, "run_1", 'status::text, "inputParams"') == ("COMPLETED", record.config)
 

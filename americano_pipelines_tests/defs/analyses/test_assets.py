@@ -317,7 +317,7 @@ def test_all_verdicts_are_reported_by_name_and_an_exploration_changes_none(study
     assert f"[partition](/assets/analysis/{ABAB}?view=partitions&partition={protocol_id})" in before[title]
     assert re.search(r"\), p = \.\d+, planned\. ", before[title])
     assert re.search(rf"\| {title} \| {protocol_id} \| benefit \|", before["all protocols"])
-    assert len(before) == 1 + len(PROTOCOLS)
+    assert len(before) == 1 + len(IDS)
 
     exploration = shown(study.run("spaced_retrieval", ABAB, direction="decrease"))
 

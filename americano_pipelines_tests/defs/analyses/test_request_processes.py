@@ -103,7 +103,7 @@ class Workspace:
         """The Dagster runs whose analysis of a row was recorded."""
         return [
             str(record.orchestrator["dagster_run_id"])
-            for _, record in records(self.settings)
+            for _, record in records(self.settings.paths)
             if record.identity.analysis_run_id == row_id
         ]
 

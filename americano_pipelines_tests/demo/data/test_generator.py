@@ -1,34 +1,33 @@
 """The generated year: the same each time, with the promised shape and the protocols' truth."""
 
-from americano_pipelines.demo.data.design import admissible_splits
-from americano_pipelines.demo.data.design import daily_outcomes
-from americano_pipelines.demo.data.design import drawn_lengths
-from americano_pipelines.demo.data.design import phases
-from americano_pipelines.demo.data.events import learner_ids
-from americano_pipelines.demo.data.generator import generate
-from americano_pipelines.demo.data.protocols import DemoProtocol
-from americano_pipelines.demo.data.protocols import PROTOCOLS
-from americano_pipelines.demo.data.tables import Table
-from americano_pipelines.demo.data.tables import Value
-from collections import Counter
-from collections import defaultdict
-from collections.abc import Mapping
-from datetime import datetime
-from datetime import timedelta
-from itertools import accumulate
-from itertools import pairwise
-from itertools import product
-from statistics import fmean
 import hashlib
 import json
 import math
 import os
-import pytest
 import subprocess
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from itertools import accumulate, pairwise, product
+from statistics import fmean
 
+import pytest
+
+from americano_pipelines.demo.data.demo_experiments import Experiment, experiments
+from americano_pipelines.demo.data.design import admissible_splits, daily_outcomes, drawn_lengths
+from americano_pipelines.demo.data.events import learner_ids
+from americano_pipelines.demo.data.generator import generate
+from americano_pipelines.demo.data.protocols import PROTOCOLS, DemoProtocol
+from americano_pipelines.demo.data.tables import Table, Value
 
 Rows = list[dict[str, Value]]
+OTHERS = [experiment for experiment in experiments() if experiment.learner >= 60]
+HASH_OF_THE_YEAR = "5afb73fedcb2e11d0d5a1c6578758ed148ba34ce14d37ae5ffa05cca0ec5d397"
+
+
+def named(name: str) -> Experiment:
+    return next(experiment for experiment in experiments() if experiment.name == name)
 
 
 def rows_of(table: Table) -> Rows:
@@ -87,8 +86,9 @@ def test_a_year_of_sixty_learners(tables: Mapping[str, Rows]) -> None:
     assert 190_000 < len(events) < 210_000
     assert len({event["id"] for event in events}) == len(events)
     per_learner = Counter(event["userId"] for event in events)
-    assert len(per_learner) == 60
-    assert max(per_learner.values()) > 5 * min(per_learner.values())
+    assert len(per_learner) == 60 + 7
+    of_the_year = [per_learner[learner] for learner in learner_ids()[:60]]
+    assert max(of_the_year) > 5 * min(of_the_year)
     times = [str(event["timestamp"]) for event in events]
     assert min(times).startswith("2025-09-01T")
     assert max(times).startswith("2026-08-31T")
@@ -155,12 +155,89 @@ def test_drawn_phases_are_admissible_and_recorded(protocol: DemoProtocol, tables
     ]
 
 
+def test_other_designs_change_nothing_of_the_year() -> None:
+    """The rows of the sixty learners and their eight protocols, as they were before other designs came after them."""
+    events, protocols, phase_rows, _ = generate()
+    learners = set(learner_ids()[:60])
+    rows = [
+        protocols.rows[:8],
+        phase_rows.rows[:32],
+        [row for row in events.rows if row[events.columns.index("userId")] in learners],
+    ]
+
+    assert hashlib.sha256(repr(rows).encode()).hexdigest() == HASH_OF_THE_YEAR
+
+
+@pytest.mark.parametrize("experiment", OTHERS, ids=lambda experiment: experiment.name)
+def test_other_designs_are_recorded_as_drawn(experiment: Experiment, tables: Mapping[str, Rows]) -> None:
+    (record,) = (row for row in tables["experiment_protocols"] if row["protocolName"] == experiment.title)
+    recorded = [row for row in tables["phase_assignments"] if row["protocolId"] == record["id"]]
+    assert [row["plannedDuration"] for row in recorded] == [phase.days for phase in experiment.phases]
+    assert record["designType"] == experiment.design
+    assert recorded[-1]["endDate"] == record["endDate"]
+    for before, after in pairwise(recorded):
+        assert before["endDate"] == after["startDate"]
+    parameters = [json.loads(str(row["interventionParams"])) for row in recorded]
+    assert len({json.dumps(own["analysis"]) for own in parameters}) == 1
+    assert {own["seed"] for own in parameters} == {row["randomizationSeed"] for row in recorded} == {experiment.seed}
+
+
+def test_two_interventions_lie_within_their_bounds() -> None:
+    experiment = named("recall_or_summaries")
+    kinds = [phase.kind for phase in experiment.phases]
+    assert kinds == ["BASELINE", "INTERVENTION_A", "BASELINE", "INTERVENTION_B"]
+    assert experiment.days == 77
+    assert all(7 <= phase.days <= 45 for phase in experiment.phases)
+    assert experiment.parameters[0]["analysis"]["contrasts"] == [
+        ["INTERVENTION_A", "BASELINE"],
+        ["INTERVENTION_B", "BASELINE"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "blocks", "after", "other"),
+    [("standing_desk", 8, 14, 6, "BASELINE"), ("cards_or_notes", 8, 15, 0, "INTERVENTION_B")],
+)
+def test_each_block_has_a_day_of_either(name: str, before: int, blocks: int, after: int, other: str) -> None:
+    experiment = named(name)
+    days = [phase.kind for phase in experiment.phases for _ in range(phase.days)]
+    order = days[before : before + 2 * blocks]
+    assert days[:before] == ["BASELINE"] * before
+    assert days[before + 2 * blocks :] == ["INTERVENTION_A"] * after
+    assert all({*order[day : day + 2]} == {"INTERVENTION_A", other} for day in range(0, 2 * blocks, 2))
+    recorded = ["randomization" in own for own in experiment.parameters]
+    assert recorded == [False, *[True] * (len(recorded) - 1 - bool(after)), *[False] * bool(after)]
+
+
+def test_criteria_and_starts_are_recorded() -> None:
+    criterion = named("longer_focus")
+    assert [own.get("criterion") for own in criterion.parameters] == [None, 60, 66, 72]
+    assert all(6 <= phase.days <= 18 for phase in criterion.phases)
+    assert not any(map(math.isnan, criterion.outcomes.tolist()))
+    cases = [named(f"note_taking_{case}") for case in (1, 2, 3)]
+    starts = sorted(case.phases[0].days for case in cases)
+    assert all(7 <= start <= 35 for start in starts)
+    assert all(later - earlier >= 4 for earlier, later in pairwise(starts))
+    assert len({case.learner for case in cases}) == 3
+
+
+@pytest.mark.parametrize("experiment", OTHERS, ids=lambda experiment: experiment.name)
+def test_events_realise_other_designs(experiment: Experiment, day_means: Mapping[tuple[str, str], float]) -> None:
+    learner = learner_ids()[experiment.learner]
+    days = [(experiment.start + timedelta(days=day)).isoformat() for day in range(experiment.days)]
+    values = [day_means.get((learner, day), math.nan) for day in days]
+    # Days whose sessions have no scored event are missing too.
+    assert sum(map(math.isnan, values)) - sum(map(math.isnan, experiment.outcomes.tolist())) in range(3)
+    for value, truth in zip(values, experiment.outcomes.tolist(), strict=True):
+        assert math.isnan(value) or abs(value - truth) <= 0.5 + 1e-9
+
+
 def test_labels_match_the_windows(tables: Mapping[str, Rows]) -> None:
     windows = {
-        learner_ids()[protocol.learner]: [
-            (phase.first.isoformat(), phase.end.isoformat(), phase.label) for phase in phases(protocol)
+        learner_ids()[experiment.learner]: [
+            (phase.first.isoformat(), phase.end.isoformat(), phase.label) for phase in experiment.phases
         ]
-        for protocol in PROTOCOLS
+        for experiment in experiments()
     }
     missing = labelled = 0
     for event in tables["behavioral_events"]:

@@ -180,7 +180,7 @@ def test_a_record_forged_with_all_its_hashes_does_not_repeat(lab: Lab, tmp_path:
     assert "by the modules: " in words(document, "ok"), "they may say anything"
     assert "by numpy alone: p is" in words(document, "FAULT")
     assert "whether these modules are the project's" in words(document, "unknown")
-    check = check_crate(settings_of(lab), packed(folder, tmp_path / "forged"))
+    check = check_crate(settings_of(lab).paths, packed(folder, tmp_path / "forged"))
     assert not check.verified
     assert any("neither this release nor this archive has" in text for _, text in check.findings)
 
@@ -240,7 +240,7 @@ def test_this_project_verifies_a_crate_with_its_own_verifier(lab: Lab, tmp_path:
     recorded = lab.analyse()
     crate = written(lab, recorded, tmp_path)
 
-    check = check_crate(settings_of(lab), crate)
+    check = check_crate(settings_of(lab).paths, crate)
 
     assert (check.verified, check.record_sha256) == (True, recorded.sha256)
     assert ("ok", "this archive has the record") in check.findings
@@ -250,12 +250,12 @@ def test_this_project_verifies_a_crate_with_its_own_verifier(lab: Lab, tmp_path:
     folder = unpacked(crate, tmp_path / "crate")
     (folder / "verify.py").write_text("print('verified')")
     change(folder / "report.html", b"<", b"<!-- --><")
-    forged_check = check_crate(settings_of(lab), packed(folder, tmp_path / "forged"))
+    forged_check = check_crate(settings_of(lab).paths, packed(folder, tmp_path / "forged"))
     assert not forged_check.verified
     assert any("another than this project's" in text for _, text in forged_check.findings)
     (tmp_path / "no.zip").write_text("no")
     with pytest.raises(AnalysisError, match="is no crate"):
-        check_crate(settings_of(lab), tmp_path / "no.zip")
+        check_crate(settings_of(lab).paths, tmp_path / "no.zip")
 
 
 def test_no_crate_is_made_of_what_was_changed_or_without_an_author(lab: Lab) -> None:

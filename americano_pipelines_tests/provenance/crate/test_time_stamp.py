@@ -81,15 +81,15 @@ def test_a_record_is_stamped_and_the_stamp_verifies(lab: Lab, authority: tuple[s
     with zipfile.ZipFile(target) as archive:
         archive.extractall(tmp_path)
     openssl("ts", "-verify", "-data", tmp_path / RECORD_FILE, "-in", tmp_path / STAMP, "-CAfile", certificate)
-    check = check_crate(settings, target)
+    check = check_crate(settings.paths, target)
     assert check.verified
     assert any(f"{STAMP} says that an authority saw this record on" in words for _, words in check.findings)
     assert findings(target, tmp_path / "cache") == []
 
     contents.files[STAMP] = request_stamp(url, b"another record")
     write_crate(settings.paths, contents, crate_options(settings, None), target)
-    assert ("FAULT", f"{STAMP} is the time stamp of another record") in check_crate(settings, target).findings
-    assert not check_crate(settings, target).verified
+    assert ("FAULT", f"{STAMP} is the time stamp of another record") in check_crate(settings.paths, target).findings
+    assert not check_crate(settings.paths, target).verified
 
 
 def test_what_is_no_stamp_is_refused(authority: tuple[str, Path]) -> None:

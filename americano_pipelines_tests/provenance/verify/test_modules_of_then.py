@@ -104,7 +104,7 @@ def test_changed_numbers_differ_by_the_records_own_modules_too(lab: Lab, tmp_pat
 
 def again(lab: Lab, record: Record) -> dict[str, Status]:
     target = Target(record, record.sha256, "a test", None, ())
-    return {item.what: item.status for item in rerun(lab.settings, target)}
+    return {item.what: item.status for item in rerun(lab.settings.paths, target)}
 
 
 def test_a_record_without_kept_modules_is_repeated_by_todays(lab: Lab) -> None:

@@ -247,9 +247,9 @@ def test_a_record_is_compared_or_names_the_card_whenever_it_ends(lab: Lab, expir
         return expiring.record.model_copy(update={"chain": link, "tracking": tracking})
 
     with ThreadPoolExecutor(1) as pool:
-        during, _, during_sha256 = append(lab.settings, partial(build, while_it_expires=True), 0o600)
+        during, _, during_sha256 = append(lab.settings.paths, partial(build, while_it_expires=True), 0o600)
         assert expiry[0].result(timeout=30) == 1, "it waited for the record"
-    after, _, after_sha256 = append(lab.settings, partial(build, while_it_expires=False), 0o600)
+    after, _, after_sha256 = append(lab.settings.paths, partial(build, while_it_expires=False), 0o600)
 
     with without_snapshot(lab, expiring):
         assert of_extract(lab, during_sha256, during).status is Status.DRIFT, "it was compared"

@@ -24,7 +24,7 @@ def by_name(findings: Any) -> dict[str, Finding]:
 
 def again(lab: Lab, record: Record) -> list[Finding]:
     """Do it again, whatever the record now says of it."""
-    return list(rerun(lab.settings, Target(record, record.sha256, "a test", None, ())))
+    return list(rerun(lab.settings.paths, Target(record, record.sha256, "a test", None, ())))
 
 
 def test_code_and_environment_that_are_others_are_named(record: Record) -> None:

@@ -37,4 +37,4 @@ def test_it_is_verified_step_by_step_and_trained_again(lab: Lab, model_type: Mod
     changed = type(verification.subject)(
         verification.subject.record.model_copy(update={"results": results}), recorded.sha256, "a test", None, ()
     )
-    assert [difference.what for difference in rerun(lab.settings, changed)] == ["numbers.final_validation_loss"]
+    assert [difference.what for difference in rerun(lab.settings.paths, changed)] == ["numbers.final_validation_loss"]
