@@ -36,7 +36,7 @@ class MultipleBaselineResults:
         test: the test, None where nothing can be tested.
         missing: days without a value by condition.
         trend: the trend within the phases of all cases, None where none can be looked for.
-        trend_part: how much of the difference the trend makes, in outcome units.
+        trend_part: how much of the tested difference the trend makes, in outcome units; None without a test or trend.
         pairs: the effect of each case, beside its name.
         between_cases: the effect in standard deviations between learners, or why there is none.
         appraisal: of the design.
@@ -50,7 +50,7 @@ class MultipleBaselineResults:
     test: RandomizationTest | None
     missing: MissingDays
     trend: Trend | None
-    trend_part: float
+    trend_part: float | None
     pairs: Sequence[tuple[str, Pair]]
     between_cases: BetweenCaseEffect | str
     appraisal: Appraisal
@@ -97,18 +97,18 @@ def compute_multiple_baseline(extract: GroupExtract, parameters: MultipleBaselin
     cases = [observe(member) for member in extract.protocols]
     scheme = read_joint_scheme(cases)
     declared = joint_improvement(extract.protocols, parameters.improvement, parameters.direction)
-    test, missing, trend, trend_part = None, _missing_by_condition(cases), None, 0.0
+    test, missing, trend_part = None, _missing_by_condition(cases), None
+    trend = None if not_comparable(cases) else _trend(cases)
     if scheme.experiment is not None:
         direction = None if parameters.direction == "either" else parameters.direction
         level, seed, draws = parameters.alpha, parameters.seed, parameters.draws
         test = joint_test(scheme.experiment, direction=direction, level=level, seed=seed, draws=draws)
         missing = joint_missing_days(scheme.experiment, test, level=level, seed=seed, draws=draws)
-        trend = _trend(cases)
-        trend_part = trend.slope * _difference_of_days(scheme.experiment) if trend else 0.0
+        trend_part = trend.slope * _difference_of_days(scheme.experiment) if trend else None
     titles = distinct_titles(extract.protocols)
     pairs = [(title, pair) for title, case in zip(titles, cases, strict=True) for pair in _pairs(case, declared)]
     appraisal = _appraisal(titles, cases, scheme, missing)
-    between_cases = _between_cases(cases, declared)
+    between_cases = _between_cases(cases, declared, trend)
     return MultipleBaselineResults(
         extract, cases, parameters, scheme, declared, test, missing, trend, trend_part, pairs, between_cases, appraisal
     )
@@ -130,13 +130,17 @@ def _difference_of_days(experiment: MultipleBaseline) -> float:
     return float(np.mean(replace(experiment, values=tuple(numbers)).contrasts()))
 
 
-def _between_cases(cases: Sequence[Observations], declared: DeclaredImprovement) -> BetweenCaseEffect | str:
+def _between_cases(
+    cases: Sequence[Observations], declared: DeclaredImprovement, trend: Trend | None
+) -> BetweenCaseEffect | str:
     """The effect between learners, positive where treatment is better; else why there is none."""
     if problem := not_comparable(cases):
         return problem
     learners = {case.extract.protocol.learner for case in cases}
     if len(learners) < len(cases):
         return f"cases of one learner do not differ as learners do, and {len(cases)} cases have {len(learners)}"
+    if trend is not None and trend.visible:
+        return "the outcome has a trend within phases, and the model of this effect has none"
     sign = -1.0 if declared.better == "decrease" else 1.0
     try:
         return between_case_effect(

@@ -244,6 +244,8 @@ def test_a_trend_in_all_cases_is_said_with_the_part_that_it_makes() -> None:
     assert trend["part of the difference"] == pytest.approx(15 * trend["slope"], rel=0.03)
     said = f"within phases the outcome rises by {trend['slope']:.3f} a day, which makes "
     assert f"{said}{trend['part of the difference']:+.2f} of this difference" in analysis.sentence
+    why = "the outcome has a trend within phases, and the model of this effect has none"
+    assert analysis.results["effects"]["between cases"] == {"why there is none": why}
     level = _analysis(_with_days(extract, lambda _, days, values: values - 0.5 * days))
     assert "a day, which makes" not in level.sentence
     after = _with_days(extract, lambda place, days, values: values - 0.5 * np.minimum(days, (13, 7, 19)[place]))
@@ -268,6 +270,7 @@ def test_the_effect_between_learners_is_given_where_it_is_defined() -> None:
     not_drawn = _analysis(group(None))
     assert not_drawn.verdict == "no verdict"
     assert not_drawn.results["effects"]["between cases"] == effect, "a description needs no drawing"
+    assert not_drawn.results["dependence"]["trend within phases"]["part of the difference"] is None
     untreated = _analysis(group(INDEPENDENT, (13,)))
     assert "at least 2 cases" in untreated.results["effects"]["between cases"]["why there is none"]
     alone = group(INDEPENDENT)
