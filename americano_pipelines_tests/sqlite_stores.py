@@ -73,7 +73,7 @@ def _upgrade_once(config: Config, revision: str) -> None:
 def _is_empty(store: sqlite3.Connection) -> bool:
     """Whether it has no row and was never migrated."""
     tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    rows = (store.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in tables)  # noqa: S608
+    rows = (store.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in tables)
     return "alembic_version" not in tables and not any(rows)
 
 
