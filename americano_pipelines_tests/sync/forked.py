@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from americano_pipelines_tests.conftest import Done, environment
 from americano_pipelines_tests.sqlite_stores import open_sooner
+from americano_pipelines_tests.unsigned_extensions import load_sooner
 
 STOP_SECONDS = 120
 
@@ -127,6 +128,7 @@ def _run(request: dict[str, Any]) -> None:
 
 def _serve() -> None:
     open_sooner()
+    load_sooner()
     from americano_pipelines.defs.sync import launch_sync  # noqa: F401 - all that a command would import
 
     for line in sys.stdin:
