@@ -67,4 +67,4 @@ def test_answers_are_as_described(api: Api, examples: int, *, with_key: bool) ->
 
     whole = sum(statuses.values(), Counter())
     print(f"{whole.total()} requests to {len(statuses)} routes: {dict(whole)}")  # noqa: T201
-    assert len(statuses) == 22
+    assert len(statuses) == 23
