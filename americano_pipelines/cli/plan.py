@@ -13,6 +13,7 @@ from rich.markup import escape
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
 from americano_pipelines.cli.plan_design import design_of, design_options
+from americano_pipelines.cli.plan_group import draw_cases
 from americano_pipelines.cli.plan_tables import by_parameters, show_options, show_phases, show_power, show_reaches
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import load_settings
@@ -32,6 +33,9 @@ _AUTOCORRELATIONS = (0.0, 0.3, 0.5)
 @click.group()
 def plan() -> None:
     """Plan an experiment before it begins."""
+
+
+plan.add_command(draw_cases)
 
 
 @plan.command("draw")

@@ -82,6 +82,8 @@ def design_of(options: dict[str, Any]) -> "PlannedDesign":
     from americano_pipelines.planning.planned_design import alternating, changing_criterion, phase_design
 
     name, days = options["design"].upper(), options["days"]
+    if name == "MULTIPLE_BASELINE":
+        raise AnalysisError("the cases of a MULTIPLE_BASELINE are drawn together: use `americano plan group`")
     stated = {
         "--min": options["shortest"], "--max": options["longest"], "--treated": options["treated"],
         "--block": options["block"], "--run": options["longest_run"], "--before": options["before"],

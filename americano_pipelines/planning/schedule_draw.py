@@ -15,6 +15,7 @@ from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.reference_set import Schedule
+from americano_pipelines.statistics.start_schedules import StartSchedule
 
 # The app's column is a Postgres integer.
 MAX_SEED = 2**31 - 1
@@ -58,7 +59,7 @@ class ContrastReach:
     corrected_p: float
 
 
-def smallest_p(schedule: Schedule, *, two_sided: bool) -> float:
+def smallest_p(schedule: Schedule | StartSchedule, *, two_sided: bool) -> float:
     """The smallest p that a test over a schedule can give when every day has a value."""
     return min(1.0, (2 if two_sided else 1) / schedule.count)
 
