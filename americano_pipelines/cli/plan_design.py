@@ -10,6 +10,9 @@ from americano_pipelines.errors import AnalysisError
 if TYPE_CHECKING:
     from americano_pipelines.planning.planned_design import PlannedDesign
 
+# What is simulated unless the options say otherwise.
+EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+AUTOCORRELATIONS = (0.0, 0.3, 0.5)
 _DESIGN_OPTIONS = (
     click.option("--design", required=True, help="ALTERNATING, CHANGING_CRITERION, or phases such as ABAB or ABAC."),
     click.option("--days", type=click.IntRange(min=2), required=True, help="Days of the experiment."),

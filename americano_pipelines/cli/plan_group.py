@@ -9,11 +9,15 @@ from pydantic import JsonValue
 from rich.markup import escape
 
 from americano_pipelines.cli.exit_codes import WRONG_USE
-from americano_pipelines.cli.output import Console, say, say_json, show_table
+from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
+from americano_pipelines.cli.plan_design import AUTOCORRELATIONS, EFFECTS
+from americano_pipelines.cli.plan_tables import show_shares
 from americano_pipelines.errors import AnalysisError
 
 if TYPE_CHECKING:
     from americano_pipelines.planning.group_design import DrawnCase, GroupDesign
+    from americano_pipelines.planning.power_simulation import Power
+    from americano_pipelines.planning.simulated_experiment import PlannedTest
 
 
 @click.command("group")
@@ -43,10 +47,15 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Seed of the draw. Without it, a random one, which is printed.")
 @click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="The first day of all cases, such as 2027-01-04.")
 @click.option("--improvement", type=click.Choice(["increase", "decrease"]), help="Which way of the outcome is better.")
+@click.option(
+    "--simulations",
+    type=click.IntRange(100, 100_000),
+    help="Simulate the power of the joint test too, by so many groups for each figure.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def draw_cases(
-    context: click.Context, /, *, group: str, direction: str, alpha: float, seed: int | None, as_json: bool,
+    context: click.Context, /, *, group: str, alpha: float, seed: int | None, as_json: bool,
     **options: Any,  # noqa: ANN401 - the design, its dates and what is better
 ) -> None:  # fmt: skip
     """Draw the starts of a multiple baseline.
@@ -57,8 +66,10 @@ def draw_cases(
     from americano_pipelines.analysis.group_extract import MULTIPLE_BASELINE_DESIGN
     from americano_pipelines.planning.group_design import draw_group, group_params
     from americano_pipelines.planning.schedule_draw import MAX_SEED, smallest_p
+    from americano_pipelines.planning.simulated_experiment import PlannedTest
 
-    start, improvement = options["start"], options["improvement"]
+    start, direction, improvement = options["start"], options["direction"], options["improvement"]
+    simulations = options["simulations"]
     try:
         design = _design_of(options)
         seed = secrets.randbelow(MAX_SEED + 1) if seed is None else seed
@@ -66,6 +77,9 @@ def draw_cases(
     except AnalysisError as error:
         say(str(error), err=True)
         context.exit(WRONG_USE)
+    powers: list[Power] = []
+    if simulations is not None:
+        powers = _simulated(design, PlannedTest(direction, alpha), simulations, shown=not as_json)
     planned: dict[str, JsonValue] = {"direction": direction, "alpha": alpha}
     planned |= {"improvement": improvement} if improvement else {}
     parameters = group_params(design, group, planned, seed)
@@ -82,6 +96,7 @@ def draw_cases(
                 "smallest_p": smallest,
                 "cases": [asdict(case) for case in cases],
                 "interventionParams": parameters,
+                "power": [asdict(figure) for figure in powers],
             }
         )
         return
@@ -92,6 +107,26 @@ def draw_cases(
     console.print(f"Record each case in the app as a protocol of the design {MULTIPLE_BASELINE_DESIGN}.")
     console.print("interventionParams of each phase of each case:")
     say_json(parameters)
+    if powers:
+        sides = "two-sided" if direction == "either" else f"one-sided, {direction}"
+        show_shares(console, powers, f"joint test, {sides}, alpha {alpha:g}", "SD")
+        console.print(f"{simulations:,} simulated groups each, with the 99 % interval of the simulation.")
+
+
+def _simulated(design: "GroupDesign", test: "PlannedTest", simulations: int, *, shown: bool) -> "list[Power]":
+    from americano_pipelines.common.stage_timer import StageTimer
+    from americano_pipelines.planning.power_simulation import Scenario
+    from americano_pipelines.planning.simulated_experiment import Assumptions
+    from americano_pipelines.planning.simulated_group import simulate_group_power
+
+    timer = StageTimer()
+    powers: list[Power] = []
+    with progress("simulating groups", enabled=shown):
+        for correlation in AUTOCORRELATIONS:
+            powers += simulate_group_power(
+                design, Scenario(test, Assumptions(correlation), simulations), EFFECTS, timer
+            )
+    return powers
 
 
 def _design_of(options: dict[str, Any]) -> "GroupDesign":

@@ -77,6 +77,16 @@ def test_the_cases_of_a_group_are_drawn_together(cli: Cli) -> None:
         },
         "seed": 5,
     }  # fmt: skip
+    small = (*group[:-4], "--min", "8", "--max", "16", "--simulations", "100", "--direction", "increase")
+    simulated, figures = cli(*small), cli(*small, "--json").json["power"]
+
+    assert simulated.code == 0, simulated.err
+    assert "joint test, one-sided, increase, alpha 0.05: share that finds the effect" in simulated.out
+    assert "100 simulated groups each" in simulated.out
+    assert [figure["autocorrelation"] for figure in figures if figure["effect"] == 2] == [0, 0.3, 0.5]
+    assert min(figure["power"] for figure in figures if figure["effect"] == 2) > 0.6
+    assert max(figure["low"] for figure in figures if figure["effect"] == 0) <= 0.05
+    assert drawn.json["power"] == []
     assert few.code == 0, few.err
     assert "[b]: 3 cases of 24 days" in few.out
     assert "One of 18 joint assignments; the smallest p is 0.11." in few.out
