@@ -1,4 +1,4 @@
-"""Route what was recorded of an analysis: record, extract, report, pictures, verification."""
+"""Route what was recorded of an analysis: record, comparisons, extract, report, pictures, verification."""
 
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ from americano_pipelines.serving.answer_headers import is_not_modified, pinned_h
 from americano_pipelines.serving.api_description import problem_responses
 from americano_pipelines.serving.principals import Principal
 from americano_pipelines.serving.recorded_analyses import StoredRecord, extract_of, file_of, visible_record
+from americano_pipelines.serving.result_rows import COLUMNS, result_rows
 from americano_pipelines.serving.route_parameters import (
     AnalysisId,
     AnswerOptions,
@@ -43,6 +44,48 @@ def _responses(media_type: str, *others: int) -> dict[int | str, dict[str, Any]]
     }
 
 
+_NUMBER = {"type": ["number", "null"]}
+_TEXT = {"type": ["string", "null"]}
+_COMPARED = {"compared": {"type": "string"}, "name": {"type": "string"}, "verdict": _TEXT, "note": {"type": "string"}}
+_COMPARISONS = {
+    **_responses(_JSON),
+    200: {
+        "description": "A row for each comparison; none where the analysis made one alone.",
+        "content": {
+            _JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["comparisons"],
+                    "properties": {
+                        "comparisons": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": list(COLUMNS),
+                                "properties": {name: _COMPARED.get(name, _NUMBER) for name in COLUMNS},
+                            },
+                        }
+                    },
+                },
+                "example": {
+                    "comparisons": [
+                        {
+                            "compared": "contrast",
+                            "name": "INTERVENTION_A against BASELINE",
+                            "effect": 8.69,
+                            "interval_low": 2.9,
+                            "interval_high": 14.02,
+                            "p": 0.006,
+                            "adjusted_p": None,
+                            "verdict": "benefit",
+                            "note": "primary",
+                        }
+                    ]
+                },
+            }
+        },
+    },
+}
 ROUTER = APIRouter(prefix="/v1/analyses/{analysis}", tags=["records"])
 
 
@@ -65,6 +108,17 @@ async def _pinned(
 async def _provenance(service: TheService, principal: Reader, analysis: AnalysisId, options: Pinned) -> Response:
     record, headers, unchanged = await _pinned(service, principal, analysis, options, "provenance")
     return unchanged or Response(record.content, headers=headers | _hash(record.sha256), media_type=_JSON)
+
+
+@ROUTER.get(
+    "/comparisons",
+    summary="Contrasts, criteria, cases of a group or combined experiments, a row each",
+    responses=_COMPARISONS,
+)
+async def _comparisons(service: TheService, principal: Reader, analysis: AnalysisId, options: Pinned) -> Response:
+    record, headers, unchanged = await _pinned(service, principal, analysis, options, "comparisons")
+    rows = result_rows(record.document["results"])
+    return unchanged or JSONResponse({"comparisons": rows}, headers=headers | _hash(record.sha256))
 
 
 @ROUTER.get("/extract", summary="The exact input, with pseudonyms", responses=_responses(_JSON))

@@ -15,7 +15,7 @@ from americano_pipelines_tests.provenance.records import kept_record
 from americano_pipelines_tests.serving.conftest import Api, start
 from americano_pipelines_tests.serving.published import learner_of, publish_example, tables
 
-PARTS = ("provenance", "extract", "report.html", "pictures/series.png", "verify")
+PARTS = ("provenance", "comparisons", "extract", "report.html", "pictures/series.png", "verify")
 
 
 @dataclass(frozen=True)

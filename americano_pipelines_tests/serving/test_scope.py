@@ -26,7 +26,7 @@ from americano_pipelines_tests.serving.published import LEARNERS, TENANT_OF, lea
 FORMATS = ("json", "csv", "arrow", "parquet")
 LISTS = ("reports/daily", "reports/weekly", "reports/by-phase", "reports/by-protocol", "protocols", "analyses")
 OF_PROTOCOL = ("", "/phases", "/series", "/events")
-OF_ANALYSIS = ("", "/provenance", "/extract", "/report.html", "/pictures/series.png", "/verify")
+OF_ANALYSIS = ("", "/provenance", "/comparisons", "/extract", "/report.html", "/pictures/series.png", "/verify")
 EVENTS_OF_A_LEARNER = 200
 
 

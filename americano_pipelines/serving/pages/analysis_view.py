@@ -12,7 +12,13 @@ from americano_pipelines.serving.pages.experiment_progress import Experiment, re
 from americano_pipelines.serving.pages.page_reader import PageReader
 from americano_pipelines.serving.problem_details import Problem, not_found
 from americano_pipelines.serving.recorded_analyses import StoredRecord, visible_record
+from americano_pipelines.serving.result_rows import result_rows
 from americano_pipelines.statistics.visual_columns import COLUMNS
+
+_GROUP_PICTURES = {
+    "phases.png": "The days of each case, one above the other, with the mean of each phase.",
+    "forest.png": "The effect of each experiment with its interval, and their mean.",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class AnalysisView:
         """Its name, or that of its experiment."""
         if self.row is not None and self.row["run_name"]:
             return str(self.row["run_name"])
+        if group := self.document.get("identity", {}).get("group"):
+            return f"Group {group}"
         return self.experiment.name if self.experiment is not None else f"Analysis {self.name[:12]}"
 
     @property
@@ -109,6 +117,19 @@ class AnalysisView:
             feature: [{name: row[name] for name in columns if name in row} for row in tables.get(feature, [])]
             for feature, columns in COLUMNS.items()
         }
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """A row for each contrast, criterion, case or experiment; empty before the end, and with one comparison."""
+        return result_rows(self.document.get("results", {})) if self.shows_results else []
+
+    @property
+    def group_pictures(self) -> list[tuple[str, str]]:
+        """File and description of the pictures of a group, which no chart of the pages shows; empty before the end."""
+        if not self.shows_results or self.document.get("identity", {}).get("group") is None:
+            return []
+        artifacts = self.document["artifacts"]
+        return [(name, words) for name, words in _GROUP_PICTURES.items() if name in artifacts]
 
     @property
     def numbers(self) -> dict[str, float | None]:

@@ -30,6 +30,16 @@ VISUAL = {
     "variability": [{"phase": "<i>base</i>", "sd": 1.25, "stable": True}],
     "immediacy": [{"phases": "base and help", "nearest three days": None}],
 }
+CRITERIA = [
+    {
+        "phase": "<i>base</i>",
+        "criterion": 60.0,
+        "days with a value": 7,
+        "mean distance": 2.5,
+        "band": 4.0,
+        "share within the band": 0.75,
+    }
+]
 
 
 @dataclass
@@ -94,7 +104,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     metrics = {"observed": 1.5, "interval_low": 0.5, "interval_high": 2.5, "p": 0.01}
     record = record.model_copy(
         update={
-            "results": {"test": TEST, "counts": {"days": 28}, "visual analysis": VISUAL},
+            "results": {"test": TEST, "counts": {"days": 28}, "visual analysis": VISUAL, "criteria": CRITERIA},
             "logged": record.logged.model_copy(update={"metrics": {n: [(0, v)] for n, v in metrics.items()}}),
         }
     )

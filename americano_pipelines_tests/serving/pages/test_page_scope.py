@@ -199,6 +199,7 @@ def test_an_experiment_that_is_over_shows_its_result(pages: Pages) -> None:
         "50 possible",
         "Visual analysis: level, trend",
         '<th scope="row">&lt;i&gt;base&lt;/i&gt;</th><td class="num">1.25</td><td class="num">yes</td>',
+        '<th scope="row">&lt;i&gt;base&lt;/i&gt;, 60</th><td class="num">2.5',
         '<th scope="row">base and help</th><td class="num">\N{EN DASH}</td>',
     ):
         assert shown in text
