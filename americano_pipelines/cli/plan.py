@@ -12,7 +12,8 @@ from rich.markup import escape
 
 from americano_pipelines.cli.exit_codes import FAILED, WRONG_USE
 from americano_pipelines.cli.output import Console, progress, say, say_json, show_table
-from americano_pipelines.cli.plan_design import design_of, design_options
+from americano_pipelines.cli.plan_design import AUTOCORRELATIONS, EFFECTS, design_of, design_options
+from americano_pipelines.cli.plan_group import draw_cases
 from americano_pipelines.cli.plan_tables import by_parameters, show_options, show_phases, show_power, show_reaches
 from americano_pipelines.errors import AnalysisError
 from americano_pipelines.settings import load_settings
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
 
 _TARGET = 0.8
 _FEW = 3  # labels that are listed
-_EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 # An effect on slopes grows every day.
 _SLOPES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-_AUTOCORRELATIONS = (0.0, 0.3, 0.5)
 
 
 @click.group()
 def plan() -> None:
     """Plan an experiment before it begins."""
+
+
+plan.add_command(draw_cases)
 
 
 @plan.command("draw")
@@ -160,12 +162,12 @@ def power(
     direction, alpha, simulations = options["direction"], options["alpha"], options["simulations"]
     test, timer = PlannedTest(direction, alpha, options["statistic"]), StageTimer()
     slopes = test.statistic == "slope"
-    effects = effects or (_SLOPES if slopes else _EFFECTS)
+    effects = effects or (_SLOPES if slopes else EFFECTS)
     try:
         design = design_of(options)
         scenarios = [
             Scenario(test, Assumptions(correlation, options["trend"], options["missing"]), simulations, options["seed"])
-            for correlation in autocorrelations or _AUTOCORRELATIONS
+            for correlation in autocorrelations or AUTOCORRELATIONS
         ]
         with progress("simulating experiments", enabled=not as_json):
             for scenario in scenarios:

@@ -10,6 +10,9 @@ from americano_pipelines.errors import AnalysisError
 if TYPE_CHECKING:
     from americano_pipelines.planning.planned_design import PlannedDesign
 
+# What is simulated unless the options say otherwise.
+EFFECTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+AUTOCORRELATIONS = (0.0, 0.3, 0.5)
 _DESIGN_OPTIONS = (
     click.option("--design", required=True, help="ALTERNATING, CHANGING_CRITERION, or phases such as ABAB or ABAC."),
     click.option("--days", type=click.IntRange(min=2), required=True, help="Days of the experiment."),
@@ -82,6 +85,8 @@ def design_of(options: dict[str, Any]) -> "PlannedDesign":
     from americano_pipelines.planning.planned_design import alternating, changing_criterion, phase_design
 
     name, days = options["design"].upper(), options["days"]
+    if name == "MULTIPLE_BASELINE":
+        raise AnalysisError("the cases of a MULTIPLE_BASELINE are drawn together: use `americano plan group`")
     stated = {
         "--min": options["shortest"], "--max": options["longest"], "--treated": options["treated"],
         "--block": options["block"], "--run": options["longest_run"], "--before": options["before"],

@@ -73,20 +73,13 @@ def show_power(
     """Show the power of each contrast, by effect and autocorrelation."""
     from americano_pipelines.planning.schedule_draw import smallest_p
 
-    correlations = list(dict.fromkeys(figure.autocorrelation for figure in powers))
-    figures = {(figure.contrast, figure.effect, figure.autocorrelation): figure for figure in powers}
     unit = "SD a day" if test.statistic == "slope" else "SD"
-    header = (f"effect in {unit}", *(f"autocorrelation {correlation:g}" for correlation in correlations))
     sides = "two-sided" if test.one_sided is None else f"one-sided, {test.direction}"
     sides = sides if test.statistic == "mean" else f"{test.statistic}, {sides}"
     for contrast in design.contrasts:
-        rows = [
-            (f"{effect:g}", *(_shares(figures[contrast.name, effect, correlation]) for correlation in correlations))
-            for effect in dict.fromkeys(figure.effect for figure in powers)
-        ]
         words = f"; {contrast.words}" if design.declared_contrasts else ""
         title = f"{design.name}, {design.days} days, {design.bounds}{words}; {sides}, alpha {test.alpha:g}"
-        show_table(console, header, rows, title=f"{title}: share that finds the effect", max_rows=len(rows))
+        show_shares(console, [figure for figure in powers if figure.contrast == contrast.name], title, unit)
     console.print(f"{simulations:,} simulated experiments each, with the 99 % interval of the simulation.")
     assignments = f"{design.schedule.count:,} assignments"
     if design.declared_contrasts:
@@ -96,6 +89,18 @@ def show_power(
     else:
         smallest = smallest_p(design.schedule, two_sided=test.one_sided is None)
         console.print(f"{assignments}; the smallest p is {smallest:.2g}.")
+
+
+def show_shares(console: Console, powers: "Sequence[Power]", title: str, unit: str) -> None:
+    """Show the power of one test, by effect and autocorrelation."""
+    correlations = list(dict.fromkeys(figure.autocorrelation for figure in powers))
+    figures = {(figure.effect, figure.autocorrelation): figure for figure in powers}
+    rows = [
+        (f"{effect:g}", *(_shares(figures[effect, correlation]) for correlation in correlations))
+        for effect in dict.fromkeys(figure.effect for figure in powers)
+    ]
+    header = (f"effect in {unit}", *(f"autocorrelation {correlation:g}" for correlation in correlations))
+    show_table(console, header, rows, title=f"{title}: share that finds the effect", max_rows=len(rows))
 
 
 def show_options(console: Console, options: "Sequence[TriedDesign]", effect: float, target: float) -> None:

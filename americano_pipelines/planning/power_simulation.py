@@ -83,13 +83,27 @@ def simulate_power(
             for experiment in simulate_experiments(design, scenario.assumptions, number, generator):
                 p = experiment.p_values(signed, test)
                 rejections += [[rejects(value, test.alpha) for value in row] for row in p.tolist()]
-    powers = []
-    for contrast, row in zip(design.contrasts, rejections.tolist(), strict=True):
-        for effect, number in zip(effects, row, strict=True):
-            low, high = clopper_pearson(number, simulations)
-            power = number / simulations
-            powers.append(Power(contrast.name, effect, scenario.assumptions.autocorrelation, power, low, high))
-    return powers
+    return [
+        power
+        for contrast, row in zip(design.contrasts, rejections.tolist(), strict=True)
+        for power in powers_of(contrast.name, scenario, effects, row)
+    ]
+
+
+def powers_of(contrast: str, scenario: Scenario, effects: Sequence[float], rejections: Sequence[int]) -> list[Power]:
+    """The power at each effect.
+
+    Args:
+        contrast: the name of the contrast that was tested.
+        scenario: what was simulated.
+        effects: the sizes of the effects.
+        rejections: in how many experiments each was found.
+    """
+    correlation, simulations = scenario.assumptions.autocorrelation, scenario.simulations
+    return [
+        Power(contrast, effect, correlation, number / simulations, *clopper_pearson(number, simulations))
+        for effect, number in zip(effects, rejections, strict=True)
+    ]
 
 
 def _batch_size(schedule: Schedule) -> int:

@@ -15,6 +15,7 @@ from americano_pipelines.statistics.criterion_schedules import CriterionSchedule
 from americano_pipelines.statistics.holm_correction import holm
 from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.reference_set import Schedule
+from americano_pipelines.statistics.start_schedules import StartSchedule
 
 # The app's column is a Postgres integer.
 MAX_SEED = 2**31 - 1
@@ -58,7 +59,7 @@ class ContrastReach:
     corrected_p: float
 
 
-def smallest_p(schedule: Schedule, *, two_sided: bool) -> float:
+def smallest_p(schedule: Schedule | StartSchedule, *, two_sided: bool) -> float:
     """The smallest p that a test over a schedule can give when every day has a value."""
     return min(1.0, (2 if two_sided else 1) / schedule.count)
 
@@ -74,10 +75,19 @@ def draw_schedule(design: PlannedDesign, seed: int, first_day: date | None = Non
     Raises:
         AnalysisError: the seed does not fit into the app's column.
     """
+    assignment = design.schedule.draw(np.random.Generator(np.random.PCG64(checked_seed(seed))), 1)[0].tolist()
+    return phases_of(design, assignment, first_day)
+
+
+def checked_seed(seed: int) -> int:
+    """The seed of a draw, as it is.
+
+    Raises:
+        AnalysisError: it does not fit into the app's column.
+    """
     if not 0 <= seed <= MAX_SEED:
         raise AnalysisError(f"the seed {seed} is not between 0 and {MAX_SEED}, which the app's column holds")
-    assignment = design.schedule.draw(np.random.Generator(np.random.PCG64(seed)), 1)[0].tolist()
-    return phases_of(design, assignment, first_day)
+    return seed
 
 
 def phases_of(design: PlannedDesign, assignment: Sequence[int], first_day: date | None = None) -> list[DrawnPhase]:
@@ -88,9 +98,19 @@ def phases_of(design: PlannedDesign, assignment: Sequence[int], first_day: date 
         assignment: the days of each phase, or for each day whether it is treated.
         first_day: date of the first day, None to leave the dates out.
     """
+    return consecutive_phases(_runs(design, assignment), first_day)
+
+
+def consecutive_phases(runs: Sequence[tuple[str, int]], first_day: date | None = None) -> list[DrawnPhase]:
+    """Phases one after another, from the first day on.
+
+    Args:
+        runs: the condition and the days of each phase.
+        first_day: date of the first day, None to leave the dates out.
+    """
     drawn: list[DrawnPhase] = []
     numbers, day = dict.fromkeys(_LABELS, 0), 1
-    for condition, days in _runs(design, assignment):
+    for condition, days in runs:
         numbers[condition] += 1
         starts = None if first_day is None else first_day + timedelta(days=day - 1)
         drawn.append(DrawnPhase(f"{_LABELS[condition]}_{numbers[condition]}", condition, day, days, starts))

@@ -124,17 +124,27 @@ class DrawnContrast:
                 for effect in effects
             ]
         ties = [ties_of(test.statistic, values + effect * effect_days) for effect in effects]
-        return np.array([self._p(own, tie, test) for own, tie in zip(statistics, ties, strict=True)])
+        added = self.observed_added
+        return np.array([p_of(own, tie, test, added) for own, tie in zip(statistics, ties, strict=True)])
 
-    def _p(self, statistics: Values, ties: float, test: PlannedTest) -> float:
-        if np.isnan(statistics[0]):
-            return 1.0
-        distance = statistics[0] - statistics[1:]
-        empty = int(np.isnan(distance).sum())
-        higher, lower = (empty + int((side >= -ties).sum()) for side in (-distance, distance))
-        as_extreme = {"increase": higher, "decrease": lower, "either": min(higher, lower)}[test.direction]
-        size = int(distance.size) + self.observed_added
-        return min(1.0, test.sides * (as_extreme + self.observed_added) / size)
+
+def p_of(statistics: Values, ties: float, test: PlannedTest, observed_added: int) -> float:
+    """The p of a test, 1 where the observed assignment has no statistic.
+
+    Args:
+        statistics: of the observed assignment first, then of those to compare with; NaN where one has none.
+        ties: how near two statistics count as equal.
+        test: direction and level.
+        observed_added: 1 where the observed assignment comes on top of a sample, else 0.
+    """
+    if np.isnan(statistics[0]):
+        return 1.0
+    distance = statistics[0] - statistics[1:]
+    empty = int(np.isnan(distance).sum())
+    higher, lower = (empty + int((side >= -ties).sum()) for side in (-distance, distance))
+    as_extreme = {"increase": higher, "decrease": lower, "either": min(higher, lower)}[test.direction]
+    size = int(distance.size) + observed_added
+    return min(1.0, test.sides * (as_extreme + observed_added) / size)
 
 
 @dataclass(frozen=True)
@@ -180,7 +190,7 @@ def simulate_experiments(
     if isinstance(design.schedule, CriterionSchedule):
         raise AnalysisError(f"the power of a design {design.name} is not simulated: draw it with `americano plan draw`")
     drawn: Assignments = design.schedule.draw(generator, number)
-    values = _days(generator, assumptions, number, design.days)
+    values = simulated_days(generator, assumptions, number, design.days)
     compared: dict[Schedule, Assignments] = {}
 
     def contrast_of(contrast: Contrast, row: int) -> DrawnContrast:
@@ -197,8 +207,12 @@ def simulate_experiments(
         yield SimulatedExperiment(own, tuple(contrast_of(contrast, row) for contrast in design.contrasts))
 
 
-def _days(generator: np.random.Generator, assumptions: Assumptions, number: int, days: int) -> Values:
-    """Days without an effect: standard normal, AR(1), on a straight trend, some without a value."""
+def simulated_days(generator: np.random.Generator, assumptions: Assumptions, number: int, days: int) -> Values:
+    """Days without an effect: standard normal, AR(1), on a straight trend, some without a value.
+
+    Returns:
+        The values, NaN where there is none; shape (number, days).
+    """
     noise = generator.standard_normal((number, days))
     innovation_scale = np.sqrt(1 - assumptions.autocorrelation**2)
     for day in range(1, days):

@@ -1,6 +1,7 @@
 """`americano plan`: a schedule to record, the power of its test, what a protocol lacks."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,42 @@ def test_two_interventions_are_drawn_and_simulated_with_their_contrasts(cli: Cli
     assert power.code == 0, power.err
     assert "INTERVENTION_A against BASELINE; two-sided" in power.out
     assert "INTERVENTION_B against BASELINE; two-sided" in power.out
+
+
+def test_the_cases_of_a_group_are_drawn_together(cli: Cli) -> None:
+    group = ("plan", "group", "--group", "notes", "--days", "24", "--cases", "3", "--min", "4", "--max", "20")
+    drawn = cli(
+        *group, "--distance", "3", "--seed", "5", "--start", "2027-01-04", "--improvement", "increase", "--json"
+    )
+    few = cli("plan", "group", "--group", "[b]", "--days", "24", "--window", "7", "--window", "10-12", "--window", "14")
+
+    assert drawn.code == 0, drawn.err
+    assert drawn.json["smallest_p"] == 2 / drawn.json["assignments"]
+    assert [sum(phase["days"] for phase in case["phases"]) for case in drawn.json["cases"]] == [24] * 3
+    starts = sorted(case["phases"][0]["days"] for case in drawn.json["cases"])
+    assert min(later - earlier for earlier, later in pairwise(starts)) >= 3
+    assert drawn.json["interventionParams"] == {
+        "randomization": {"minDays": 4, "maxDays": 20, "staggerDays": 3},
+        "analysis": {
+            "type": "MULTIPLE_BASELINE", "group": "notes", "direction": "either", "alpha": 0.05,
+            "improvement": "increase",
+        },
+        "seed": 5,
+    }  # fmt: skip
+    small = (*group[:-4], "--min", "8", "--max", "16", "--simulations", "100", "--direction", "increase")
+    simulated, figures = cli(*small), cli(*small, "--json").json["power"]
+
+    assert simulated.code == 0, simulated.err
+    assert "joint test, one-sided, increase, alpha 0.05: share that finds the effect" in simulated.out
+    assert "100 simulated groups each" in simulated.out
+    assert [figure["autocorrelation"] for figure in figures if figure["effect"] == 2] == [0, 0.3, 0.5]
+    assert min(figure["power"] for figure in figures if figure["effect"] == 2) > 0.6
+    assert max(figure["low"] for figure in figures if figure["effect"] == 0) <= 0.05
+    assert drawn.json["power"] == []
+    assert few.code == 0, few.err
+    assert "[b]: 3 cases of 24 days" in few.out
+    assert "One of 18 joint assignments; the smallest p is 0.11." in few.out
+    assert "cannot show an effect. Choose more cases or wider windows." in few.out
 
 
 def test_another_statistic_is_part_of_the_plan_and_simulated(cli: Cli) -> None:
@@ -122,6 +159,11 @@ def test_power_is_shown_with_what_would_be_enough(cli: Cli, tmp_path: Path) -> N
         ),
         (("draw", *ABAB, "--seed", "-1"), "the seed -1 is not between 0 and"),
         (("power", *ABAB, "--missing", "1.5"), "missing days 1.5"),
+        (("draw", "--design", "multiple_baseline", "--days", "28"), "use `americano plan group`"),
+        (("group", "--group", "g", "--days", "24", "--cases", "3"), "needs --cases, --min and --max, or a --window"),
+        (("group", "--group", "g", "--days", "24", "--window", "7", "--min", "3"), "leave out --cases, --min, --max"),
+        (("group", "--group", "g", "--days", "24", "--window", "a"), "--window: 'a' is no number of days such as 14"),
+        (("group", "--group", "g", "--days", "24", "--window", "7"), "at least 2 cases, not 1"),
         (("check", "nothing"), "no protocol matches 'nothing'"),
     ],
 )

@@ -27,14 +27,34 @@ def planned_extract(
         plan: the parameters of the planned analysis.
         values: of each day, NaN where it has none; None before the first day.
     """
+    return recorded_extract(design.recorded_as, drawn, intervention_params(design, drawn, plan, 7), values)
+
+
+def recorded_extract(
+    design: str,
+    drawn: Sequence[DrawnPhase],
+    recorded: Sequence[dict[str, JsonValue]],
+    values: Values | None,
+    *,
+    protocol_id: str = "drawn",
+) -> Extract:
+    """The extract of a protocol.
+
+    Args:
+        design: as the app has it.
+        drawn: its phases.
+        recorded: the `interventionParams` of each phase.
+        values: of each day, NaN where it has none; None before the first day.
+        protocol_id: its id.
+    """
     days = np.flatnonzero(~np.isnan(values)) if values is not None else np.array([], dtype=np.int64)
     return Extract(
         outcome="score",
         protocol=Protocol(
-            protocol_id="drawn",
+            protocol_id=protocol_id,
             learner="learner-x",
             name=None,
-            design=design.recorded_as,
+            design=design,
             primary_outcome="score",
             starts_us=BEGINS_US,
             ends_us=None,
@@ -52,7 +72,7 @@ def planned_extract(
                 parameters=parameters,
                 seed=7,
             )
-            for phase, parameters in zip(drawn, intervention_params(design, drawn, plan, 7), strict=True)
+            for phase, parameters in zip(drawn, recorded, strict=True)
         ],
         times_us=[BEGINS_US + int(day) * DAY_US + DAY_US // 2 for day in days],
         values=[] if values is None else values[days].tolist(),

@@ -43,6 +43,9 @@ DESIGNS = {
     "criteria": changing_criterion(40, 5, 15, (10.0, 15.0, 20.0)),
 }
 
+# Of two interventions, a contrast may keep too few assignments.
+MAY_BE_SMALL = {"two interventions", "the second last"}
+
 
 @pytest.mark.parametrize(
     "design",
@@ -85,8 +88,9 @@ def test_a_schedule_is_one_of_the_design_and_the_seed_gives_it_again(design: Pla
         assert (following.starts - phase.starts).days == phase.days
 
 
-@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
-def test_what_a_draw_records_is_complete_before_the_first_day(design: PlannedDesign) -> None:
+@pytest.mark.parametrize("name", DESIGNS)
+def test_what_a_draw_records_is_complete_before_the_first_day(name: str) -> None:
+    design = DESIGNS[name]
     drawn = draw_schedule(design, 7)
     extract = planned_extract(design, drawn, {"direction": "increase", "alpha": 0.05, "improvement": "increase"})
     sighting = PlanSighting(
@@ -105,6 +109,7 @@ def test_what_a_draw_records_is_complete_before_the_first_day(design: PlannedDes
     for reach, item in zip(reaches, checked, strict=True):
         assert f"{reach.assignments:,} assignments, the smallest p is {reach.smallest_p:.2g}" in item.text
         assert item.complete == rejects(reach.smallest_p, 0.05)
+        assert item.complete or name in MAY_BE_SMALL
 
 
 def test_the_smallest_p_is_one_of_all_assignments() -> None:
