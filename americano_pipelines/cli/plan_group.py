@@ -70,19 +70,19 @@ def draw_cases(
 
     start, direction, improvement = options["start"], options["direction"], options["improvement"]
     simulations = options["simulations"]
+    planned: dict[str, JsonValue] = {"direction": direction, "alpha": alpha}
+    planned |= {"improvement": improvement} if improvement else {}
     try:
         design = _design_of(options)
         seed = secrets.randbelow(MAX_SEED + 1) if seed is None else seed
         cases = draw_group(design, seed, start.date() if start else None)
+        parameters = group_params(design, group, planned, seed)
     except AnalysisError as error:
         say(str(error), err=True)
         context.exit(WRONG_USE)
     powers: list[Power] = []
     if simulations is not None:
         powers = _simulated(design, PlannedTest(direction, alpha), simulations, shown=not as_json)
-    planned: dict[str, JsonValue] = {"direction": direction, "alpha": alpha}
-    planned |= {"improvement": improvement} if improvement else {}
-    parameters = group_params(design, group, planned, seed)
     smallest = smallest_p(design.schedule, two_sided=direction == "either")
     if as_json:
         say_json(
@@ -144,9 +144,9 @@ def _design_of(options: dict[str, Any]) -> "GroupDesign":
 
 
 def _window(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
+    first, dash, last = text.partition("-")
     try:
-        return int(first), int(last or first)
+        return int(first), int(last if dash else first)
     except ValueError:
         raise AnalysisError(f"--window: {text!r} is no number of days such as 14, and no range such as 13-16") from None
 

@@ -141,13 +141,18 @@ def group_params(design: GroupDesign, group: str, plan: dict[str, JsonValue], se
 
     Args:
         design: the design.
-        group: the key of the group.
+        group: the key of the group; spaces at its ends are left out, as the analysis does.
         plan: the parameters of the planned analysis.
         seed: of the joint draw.
+
+    Raises:
+        AnalysisError: the key is empty.
     """
+    if not (key := group.strip()):
+        raise AnalysisError("the key of a group is empty: name it, or its cases make no group")
     return {
         "randomization": design.randomization,
-        "analysis": {"type": MULTIPLE_BASELINE_DESIGN, "group": group, **plan},
+        "analysis": {"type": MULTIPLE_BASELINE_DESIGN, "group": key, **plan},
         "seed": seed,
     }
 

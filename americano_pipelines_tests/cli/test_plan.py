@@ -163,6 +163,8 @@ def test_power_is_shown_with_what_would_be_enough(cli: Cli, tmp_path: Path) -> N
         (("group", "--group", "g", "--days", "24", "--cases", "3"), "needs --cases, --min and --max, or a --window"),
         (("group", "--group", "g", "--days", "24", "--window", "7", "--min", "3"), "leave out --cases, --min, --max"),
         (("group", "--group", "g", "--days", "24", "--window", "a"), "--window: 'a' is no number of days such as 14"),
+        (("group", "--group", "g", "--days", "24", "--window", "7-"), "--window: '7-' is no number of days"),
+        (("group", "--group", " ", "--days", "24", "--window", "7", "--window", "9"), "the key of a group is empty"),
         (("group", "--group", "g", "--days", "24", "--window", "7"), "at least 2 cases, not 1"),
         (("check", "nothing"), "no protocol matches 'nothing'"),
     ],
