@@ -196,7 +196,7 @@ def test_the_description_is_complete(api: Api) -> None:
     document = api.get("/v1/openapi.json").json()
     operations = {path: entry.get("get") or entry["post"] for path, entry in document["paths"].items()}
 
-    assert len(operations) == 22
+    assert len(operations) == 23
     for path, operation in operations.items():
         assert operation["summary"], path
         for parameter in operation.get("parameters", []):
