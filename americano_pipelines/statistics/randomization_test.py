@@ -280,7 +280,8 @@ def _histogram(contrasts: Values, observed: float, ties: float, *, higher: bool)
     """
     low, high = (float(bound) for bound in (contrasts.min(initial=observed), contrasts.max(initial=observed)))
     if high - low <= ties:
-        margin = 0.1 * abs(high) or 0.5
+        # Of a 0 that rounding left, a tenth would make a thousand million bins up to the border.
+        margin = 0.1 * abs(high) if abs(high) > ties else 0.5
         low, high = low - margin, high + margin
     # The last bin holds its right edge, the others do not.
     border = observed - ties if higher else float(np.nextafter(observed + ties, np.inf))

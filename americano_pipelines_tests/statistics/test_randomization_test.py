@@ -43,6 +43,17 @@ def test_published_numbers(
     assert test.draws is None
 
 
+def test_a_difference_that_rounding_left_has_few_bins() -> None:
+    """Its histogram had a hundred million, and filled the memory."""
+    schedule = PhaseSchedule(4, (False, True), (2, 2), (2, 2))
+
+    test = randomization_test([Case(np.array([0.1, 0.2, 0.15, 0.15]), schedule, (2, 2))], direction=None)
+
+    assert 0 < abs(test.observed) < 1e-16
+    assert (len(test.counts), test.counts.sum()) == (10, 1)
+    assert test.edges[0] <= test.observed <= test.edges[-1]
+
+
 def brute_force(case: Case, direction: Direction | None, two_sided: TwoSided) -> tuple[int, int]:
     """Assignments, and those at least as extreme, by listing and plain means."""
     if direction is None and two_sided == "doubled":
