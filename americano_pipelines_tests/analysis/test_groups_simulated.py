@@ -14,6 +14,7 @@ from americano_pipelines.analysis.result import Analysis
 from americano_pipelines.statistics.day_clock import DAY_US
 from americano_pipelines_tests.analysis.examples import LATER, ORIGIN, planned, switching
 from americano_pipelines_tests.analysis.test_multiple_baseline import group
+from americano_pipelines_tests.statistics.simulation import dependent_days
 
 BASIS = Basis("snapshot", LATER, "planned")
 _STARTS, _DAYS = (13, 7, 19), 30
@@ -42,13 +43,6 @@ def lowest(share: float) -> Lose:
     return lose
 
 
-def dependent_days(number: int, generator: np.random.Generator, rho: float) -> np.ndarray:
-    values = generator.normal(size=number)
-    for day in range(1, number):
-        values[day] = rho * values[day - 1] + np.sqrt(1 - rho**2) * values[day]
-    return values
-
-
 def with_days(extract: Extract, values: np.ndarray) -> Extract:
     present = np.flatnonzero(~np.isnan(values))
     times = [ORIGIN + int(day) * DAY_US + DAY_US // 2 for day in present]
@@ -66,7 +60,7 @@ def multiple_baselines(number: int, lose: Lose, effect: float, rho: float = 0.3)
         members = []
         for start, member in zip(starts, group(_DRAWN, starts).protocols, strict=True):
             treated = np.arange(_DAYS) >= start
-            values = dependent_days(_DAYS, generator, rho) + effect * treated
+            values = dependent_days(generator, _DAYS, 1, rho)[:, 0] + effect * treated
             values[lose(values, treated, generator)] = np.nan
             members.append(with_days(member, values))
         extract = GroupExtract(group="g", outcome="score", learners=["x"], protocols=members)
@@ -82,7 +76,7 @@ def combinations(number: int, lose: Lose, effect: float, rho: float = 0.3) -> It
         for place in range(3):
             drawn = [6 + more for more in lengths[generator.integers(len(lengths))]]
             treated = np.repeat([False, True, False, True], drawn)
-            values = dependent_days(treated.size, generator, rho) + effect * treated
+            values = dependent_days(generator, treated.size, 1, rho)[:, 0] + effect * treated
             values[lose(values, treated, generator)] = np.nan
             member = with_days(switching(drawn, (0, 0, 0, 0), [0.0] * 4 * treated.size, (6, 14)), values)
             protocol = member.protocol.model_copy(update={"protocol_id": f"p{place}", "learner": f"l{place}"})

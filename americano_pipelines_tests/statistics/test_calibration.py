@@ -14,6 +14,7 @@ from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import Direction, randomization_test
 from americano_pipelines.statistics.reference_set import Case, Schedule
 from americano_pipelines_tests.statistics.examples import ABAB
+from americano_pipelines_tests.statistics.simulation import dependent_days
 
 LEVEL = 0.05
 PHASES = PhaseSchedule(40, ABAB, (6,) * 4, (14,) * 4)
@@ -90,11 +91,13 @@ def test_contrasts_and_statistics_keep_the_level(correlation: float) -> None:
         lengths = joint.draw(generator, 1)[0].tolist()
         starts = (None,) * 5 + (44 - lengths[5],)
         third = PhaseSchedule(44, ABABAC, joint.shortest, joint.longest, (), (True,) * 5 + (False,), starts)
-        cases: dict[str, Case] = {"ABABAC": Case(_dependent(generator, 44, correlation), third, lengths)}
+        cases: dict[str, Case] = {"ABABAC": Case(dependent_days(generator, 44, 1, correlation)[:, 0], third, lengths)}
         cases["ABABAC"].values[44 - lengths[5] :] += 5
         for name, (schedule, statistic) in CONDITIONS.items():
             drawn = schedule.draw(generator, 1)[0].tolist()
-            cases[name] = Case(_dependent(generator, schedule.days, correlation), schedule, drawn, statistic)
+            cases[name] = Case(
+                dependent_days(generator, schedule.days, 1, correlation)[:, 0], schedule, drawn, statistic
+            )
         for name, case in cases.items():
             rejections[name] += randomization_test([case], direction="increase").p <= LEVEL
             nominal[name] += np.floor(LEVEL * case.schedule.count) / case.schedule.count / repetitions
@@ -105,13 +108,6 @@ def test_contrasts_and_statistics_keep_the_level(correlation: float) -> None:
         # NAP has many ties, and then rejects less often than the level.
         assert rate <= nominal[name] + 3.5 * error
         assert rate >= nominal[name] - 3.5 * error or "NAP" in name
-
-
-def _dependent(generator: np.random.Generator, number: int, correlation: float) -> np.ndarray:
-    values = generator.normal(size=number)
-    for day in range(1, number):
-        values[day] = correlation * values[day - 1] + np.sqrt(1 - correlation**2) * values[day]
-    return values
 
 
 @pytest.mark.parametrize("repetitions", [500, pytest.param(4000, marks=pytest.mark.slow)])

@@ -20,13 +20,8 @@ from americano_pipelines.statistics.phase_schedules import PhaseSchedule
 from americano_pipelines.statistics.randomization_test import randomization_test
 from americano_pipelines.statistics.reference_set import Case
 from americano_pipelines.statistics.start_schedules import StartSchedule
+from americano_pipelines_tests.statistics.examples import SCAN
 
-# `exampleAB` of the R package scan: three cases of 20 measurements, treatment from the sixth on.
-_SCAN = (
-    (54, 53, 56, 58, 52, 61, 62, 71, 66, 64, 78, 70, 74, 82, 77, 86, 68, 80, 86, 87),
-    (41, 59, 56, 51, 52, 57, 56, 67, 75, 66, 69, 68, 73, 77, 79, 86, 82, 75, 83, 89),
-    (55, 58, 53, 50, 52, 55, 68, 68, 81, 67, 78, 73, 72, 78, 81, 78, 71, 85, 80, 76),
-)
 _SCHEMES = {
     "independent": StartSchedule((14, 15, 13), ((4, 9), (5, 10), (3, 8))),
     "staggered": StartSchedule((14, 15, 13), ((4, 9), (5, 10), (3, 8)), distance=2),
@@ -109,7 +104,7 @@ def test_a_schedule_that_cannot_be_is_refused(schedule: tuple[object, ...], prob
 
 
 def test_published_values_of_scan() -> None:
-    values = tuple(np.array(case, dtype=np.float64) for case in _SCAN)
+    values = tuple(case.values for case in SCAN)
     experiment = MultipleBaseline(values, StartSchedule((20,) * 3, ((5, 15),) * 3), (5, 5, 5))
 
     test = joint_test(experiment, direction="increase")
