@@ -48,7 +48,7 @@ def test_bench_times_every_query_whose_answers_agree(
 
 @pytest.mark.slow
 def test_bench_times_commands_beside_what_they_need(americano: Callable[..., CompletedProcess[str]]) -> None:
-    done = americano("bench", "commands", "--json")
+    done = americano("bench", "commands", "--json", timeout=600)
 
     assert done.returncode == 0, done.stderr
     lines = json.loads(done.stdout)["measured"]
